@@ -1,0 +1,1 @@
+"""The consumer service: frames from Kafka in, match events out."""

@@ -1,0 +1,1 @@
+"""The demo: a small catalogue, rendered camera feeds with known truth, and a verdict."""

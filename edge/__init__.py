@@ -1,0 +1,1 @@
+"""The edge service: camera feeds in, frames on Kafka out."""

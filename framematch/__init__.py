@@ -1,0 +1,1 @@
+"""framematch: cameras in, product matches out."""

@@ -1,0 +1,1 @@
+"""Products in MongoDB, their import, and the index snapshots built from them."""

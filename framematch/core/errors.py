@@ -1,0 +1,93 @@
+"""One tree of errors: what went wrong, what to do about it, and whether trying again can help.
+
+FramematchError
+├── UsageError                   the command or its settings are wrong (exit code 2)
+│   └── SettingsError            an unknown key, a missing or an invalid value
+├── UnavailableError             a server or camera is away; retriable
+│   ├── KafkaUnavailableError
+│   ├── TritonUnavailableError
+│   ├── MongoUnavailableError
+│   └── CameraUnavailableError   could not be opened, timed out, or ended
+├── PrerequisiteError            a program or package that the job needs is not installed
+├── ModelError                   a bundle or a served model that cannot be used
+│   └── ModelMismatchError       the index was built with another model or preprocessing
+├── CatalogError                 products, images or an index snapshot that cannot be used
+└── BadFrameError                bytes that are not a usable frame: a dead letter, never a stop
+"""
+
+from typing import ClassVar
+
+
+class FramematchError(Exception):
+    """Base of every error that this project raises on purpose.
+
+    `message` says what is wrong, `hint` what to do. Neither may hold a secret: pass URLs through
+    `framematch.core.redact.redact_url` first.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retriable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class UsageError(FramematchError):
+    """The command line or the settings are wrong; running the same again gives the same."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting is unknown, missing or invalid."""
+
+
+class UnavailableError(FramematchError):
+    """A server or camera is away; trying again later can help."""
+
+    retriable = True
+
+
+class KafkaUnavailableError(UnavailableError):
+    """No Kafka broker answers at the configured address."""
+
+
+class TritonUnavailableError(UnavailableError):
+    """Triton does not answer, or does not have the model ready."""
+
+
+class MongoUnavailableError(UnavailableError):
+    """The MongoDB server does not answer."""
+
+
+class CameraUnavailableError(UnavailableError):
+    """A camera could not be opened, sent nothing in time, or its stream ended."""
+
+
+class PrerequisiteError(FramematchError):
+    """A program or package that this job needs is not installed."""
+
+
+class ModelError(FramematchError):
+    """A model bundle, a model repository or a served model cannot be used."""
+
+
+class ModelMismatchError(ModelError):
+    """The index was built with another model, preprocessing, dimension or metric than the one served."""
+
+
+class CatalogError(FramematchError):
+    """Products, their images or an index snapshot cannot be used."""
+
+
+class BadFrameError(FramematchError):
+    """The bytes of a record are not a usable frame. `reason` is a short, stable label for metrics."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

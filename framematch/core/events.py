@@ -1,0 +1,155 @@
+"""The messages that operators and subscribers read: match events, camera status, and their JSON.
+
+The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in the tests pin the bytes.
+"""
+
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from framematch.core.frames import Frame, Region
+from framematch.core.ids import match_event_id
+from framematch.core.timestamps import to_rfc3339
+
+MATCH_SCHEMA = "match.v1"
+STATUS_SCHEMA = "camera-status.v1"
+
+DecisionKind = Literal["match", "ambiguous", "unknown"]
+MetadataState = Literal["fresh", "cached", "missing"]
+CameraState = Literal["online", "degraded", "offline"]
+
+Message = TypeVar("Message")
+
+
+@dataclass(frozen=True)
+class FrameReference:
+    """Which frame an event is about, and where its record lies."""
+
+    id: str
+    camera: str
+    captured_at: str
+    sequence: int
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class ProductInfo:
+    """A product as the catalogue describes it."""
+
+    id: str
+    name: str
+    category: str | None = None
+    price: float | None = None
+    description: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CandidateInfo:
+    """A product and its similarity, best first in an event."""
+
+    product_id: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The served model that made the embedding."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class MatchEvent:
+    """The decision for one region of one frame (`match.v1`).
+
+    `product` is set for the decision `match` alone. `score` and `margin` are null when the index has no product, or
+    no second one. A repeat of the same frame has the same `id`.
+    """
+
+    schema: Literal["match.v1"]
+    id: str
+    frame: FrameReference
+    region: Region
+    decision: DecisionKind
+    score: float | None
+    margin: float | None
+    threshold: float
+    product: ProductInfo | None
+    candidates: tuple[CandidateInfo, ...]
+    snapshot: str
+    model: ModelInfo
+    metadata_state: MetadataState
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class CameraStatus:
+    """How a camera is doing (`camera-status.v1`); rates are over the time since the last status."""
+
+    schema: Literal["camera-status.v1"]
+    camera: str
+    state: CameraState
+    reason: str | None
+    at: str
+    source_fps: float
+    sent_fps: float
+    drops: dict[str, int]
+    last_frame_age_s: float | None
+    reconnects: int
+
+
+def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> FrameReference:
+    """What an event says of `frame`, read from the record at these coordinates."""
+    captured_at = to_rfc3339(frame.captured_at_us)
+    return FrameReference(frame.id, frame.camera, captured_at, frame.sequence, topic, partition, offset)
+
+
+def event_headers(event_id: str, kind: str, camera: str, at: str) -> list[tuple[str, bytes]]:
+    """CloudEvents headers (Kafka binding, binary mode) of a JSON event about a camera; `kind` such as `match.v1`."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": f"/framematch/cameras/{camera}",
+        "ce_type": f"framematch.{kind}",
+        "ce_time": at,
+        "content-type": "application/json",
+    }
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+def match_headers(event: MatchEvent, at: str, traceparent: str | None = None) -> list[tuple[str, bytes]]:
+    """Headers of a match event made at `at` (RFC 3339)."""
+    headers = event_headers(event.id, MATCH_SCHEMA, event.frame.camera, at)
+    return [*headers, ("traceparent", traceparent.encode())] if traceparent else headers
+
+
+def region_event_id(frame: FrameReference, region: Region) -> str:
+    """Id of the match event for this region."""
+    return match_event_id(frame.id, region, MATCH_SCHEMA)
+
+
+def encode(message: MatchEvent | CameraStatus) -> bytes:
+    """The message as UTF-8 JSON."""
+    return msgspec.json.encode(message)
+
+
+def decode(value: bytes, kind: type[Message]) -> Message:
+    """The message in `value`; fields that a newer version added are ignored.
+
+    Raises:
+        msgspec.DecodeError: not JSON, or not a message of this kind.
+    """
+    return msgspec.json.decode(value, type=kind)
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The published JSON Schema `match.v1` or `camera-status.v1`."""
+    text = resources.files("framematch.core.schemas").joinpath(f"{name}.json").read_bytes()
+    schema: dict[str, Any] = msgspec.json.decode(text)
+    return schema

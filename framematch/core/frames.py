@@ -1,0 +1,82 @@
+"""The frame message: a JPEG as the record's value, all else in CloudEvents headers (Kafka binding, binary mode)."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from framematch.core.errors import BadFrameError
+from framematch.core.ids import frame_id
+from framematch.core.names import valid_camera_id
+from framematch.core.timestamps import from_rfc3339, to_rfc3339
+
+FRAME_TYPE = "framematch.frame.v1"
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+Headers = Sequence[tuple[str, bytes]]
+Region = tuple[int, int, int, int]
+"""A box `(x, y, width, height)` in pixels of the encoded picture."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One sampled picture of a camera, without its pixels.
+
+    `regions` may be empty: then the whole picture is one region. `sequence` counts the frames of one run of the camera.
+    """
+
+    camera: str
+    captured_at_us: int
+    sequence: int
+    regions: tuple[Region, ...] = ()
+    traceparent: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Deterministic: the same camera, time and sequence give the same id."""
+        return frame_id(self.camera, self.captured_at_us, self.sequence)
+
+
+def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
+    """The record headers of `frame`; the record's key is the camera id and its timestamp the capture time."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": frame.id,
+        "ce_source": f"/framematch/cameras/{frame.camera}",
+        "ce_type": FRAME_TYPE,
+        "ce_time": to_rfc3339(frame.captured_at_us),
+        "ce_sequence": str(frame.sequence),
+        "ce_regions": msgspec.json.encode(frame.regions).decode(),
+        "content-type": "image/jpeg",
+    }
+    if frame.traceparent:
+        headers["traceparent"] = frame.traceparent
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Frame:
+    """The frame that a record's key and headers describe.
+
+    Raises:
+        BadFrameError: a header is missing or malformed (`reason` is `headers`).
+    """
+    try:
+        found = {name: value.decode() for name, value in headers}
+        if found["ce_type"] != FRAME_TYPE:
+            raise BadFrameError("headers", f"ce_type is {found['ce_type'][:80]!r}, not {FRAME_TYPE!r}")
+        traceparent = found.get("traceparent")
+        frame = Frame(
+            camera=valid_camera_id((key or b"").decode()),
+            captured_at_us=from_rfc3339(found["ce_time"]),
+            sequence=int(found["ce_sequence"]),
+            regions=tuple(msgspec.json.decode(found.get("ce_regions", "[]"), type=list[Region])),
+            traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+        )
+    except KeyError as error:
+        raise BadFrameError("headers", f"the header {error.args[0]} is missing") from None
+    except (ValueError, UnicodeDecodeError, OverflowError, msgspec.DecodeError) as error:
+        raise BadFrameError("headers", f"malformed headers: {str(error)[:200]}") from None
+    if any(x < 0 or y < 0 or width < 1 or height < 1 for x, y, width, height in frame.regions):
+        raise BadFrameError("headers", "ce_regions holds a box without area or with a negative corner")
+    return frame

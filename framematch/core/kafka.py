@@ -1,0 +1,109 @@
+"""Kafka clients set up the way this project needs them, and their errors in our tree."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
+
+from framematch.core.errors import KafkaUnavailableError, SettingsError
+from framematch.core.settings import KafkaSettings
+from framematch.core.settings_sources import require
+
+# About nine frames of 100 KB a request. JPEGs do not compress again: LZ4 costs 27 times the CPU for nothing.
+_PRODUCER_BATCH_BYTES = 900_000
+_FETCH_BYTES_PER_PARTITION = 4_194_304
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """Connection and security arguments that aiokafka's producer, consumer and admin client all take.
+
+    Raises:
+        SettingsError: no address, or security settings that cannot work.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": require(settings.bootstrap_servers, "kafka.bootstrap_servers"),
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        options["sasl_plain_username"] = require(settings.sasl_username, "kafka.sasl_username")
+        password = require(settings.sasl_password, "kafka.sasl_password")
+        options["sasl_plain_password"] = password.get_secret_value()
+    if settings.security_protocol.endswith("SSL"):
+        options["ssl_context"] = _ssl_context(settings)
+    return options
+
+
+def new_producer(settings: KafkaSettings) -> AIOKafkaProducer:
+    """A producer that keeps order and repeats nothing: idempotent, acknowledged by all in-sync replicas."""
+    return AIOKafkaProducer(
+        **client_options(settings),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=settings.linger_ms,
+        max_batch_size=_PRODUCER_BATCH_BYTES,
+        max_request_size=settings.max_message_bytes,
+    )
+
+
+def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKafkaConsumer:
+    """A consumer that never commits by itself; `options` are aiokafka's (`group_id`, `auto_offset_reset`, …)."""
+    return AIOKafkaConsumer(
+        *topics,
+        **client_options(settings),
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=max(_FETCH_BYTES_PER_PARTITION, settings.max_message_bytes),
+        **options,
+    )
+
+
+@asynccontextmanager
+async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
+    """Start an aiokafka client, and stop it at the end.
+
+    Raises:
+        KafkaUnavailableError: no broker answers, or it refuses us.
+    """
+    try:
+        await client.start()
+    except KafkaError as error:
+        await _stop_quietly(client)
+        raise unavailable(settings, error) from None
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
+    """`error` in our tree, with the address and what to check."""
+    known = isinstance(error, KafkaConnectionError | KafkaTimeoutError | NodeNotReadyError)
+    why = "" if known else f" ({type(error).__name__}: {error})"
+    return KafkaUnavailableError(
+        f"Kafka does not answer at {settings.bootstrap_servers} by {settings.security_protocol}{why}",
+        hint="Check KAFKA_BOOTSTRAP_SERVERS and the broker, or start one with 'framematch stack up'",
+    )
+
+
+async def _stop_quietly(client: Any) -> None:
+    """A client that failed to start still holds sockets; a second error about them would hide the first."""
+    try:
+        await client.stop()
+    except KafkaError:
+        return
+
+
+def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_file)
+        if settings.ssl_certificate_file:
+            context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"cannot load the TLS files of Kafka: {error}",
+            hint="kafka.ssl_ca_file, ssl_certificate_file and ssl_key_file are paths of PEM files",
+        ) from None
+    return context

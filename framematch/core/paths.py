@@ -1,0 +1,21 @@
+"""Where files live outside the work tree: caches that can be lost, and state that should be kept."""
+
+import os
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """Downloads and built servers: `FRAMEMATCH_CACHE_DIR`, else the XDG cache folder."""
+    return _folder("FRAMEMATCH_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
+
+
+def state_dir() -> Path:
+    """The local stack's state and data, index snapshots: `FRAMEMATCH_STATE_DIR`, else the XDG state folder."""
+    return _folder("FRAMEMATCH_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+
+
+def _folder(own: str, xdg: str, under_home: str) -> Path:
+    if path := os.environ.get(own):
+        return Path(path)
+    base = os.environ.get(xdg)
+    return (Path(base) if base else Path.home() / under_home) / "framematch"

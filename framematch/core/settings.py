@@ -1,0 +1,175 @@
+"""Every setting of every service, from YAML and the environment, with unknown keys refused.
+
+The order, strongest first: command line, environment, YAML file, the local stack's state file, the defaults here.
+Environment names are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional ones in `CONVENTIONAL_NAMES`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from framematch.core.names import valid_camera_id
+
+CONVENTIONAL_NAMES = {
+    "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
+    "KAFKA_GROUP_ID": ("consumer", "group_id"),
+    "MONGODB_URI": ("mongodb", "uri"),
+    "TRITON_URL": ("triton", "url"),
+    "RTSP_TRANSPORT": ("edge", "rtsp_transport"),
+    "LOG_LEVEL": ("log", "level"),
+}
+
+CameraId = Annotated[str, AfterValidator(valid_camera_id)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """Where Kafka is, how to speak to it, and the shape of our topics."""
+
+    bootstrap_servers: str | None = Field(None, description="host:port, several separated by commas")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_file: str | None = Field(None, description="PEM file that signs the brokers; the system's own when not set")
+    ssl_certificate_file: str | None = Field(None, description="PEM client certificate for mutual TLS")
+    ssl_key_file: str | None = Field(None, description="PEM key of the client certificate")
+    topic_prefix: str = Field("framematch", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    partitions: int = Field(12, ge=1, description="of a topic that we create; the most consumers that can share it")
+    replication_factor: int = Field(-1, ge=-1, description="of a topic that we create; -1 takes the broker's default")
+    frames_retention_minutes: float = Field(60.0, gt=0)
+    matches_retention_hours: float = Field(168.0, gt=0)
+    linger_ms: int = Field(10, ge=0, description="how long a producer waits to fill a request")
+    max_message_bytes: int = Field(4_194_304, ge=65_536, description="largest frame; the frames topic is created so")
+
+
+class MongoSettings(_Section):
+    """Where the catalogue lives."""
+
+    uri: SecretStr | None = None
+    database: str = "framematch"
+    timeout_s: float = Field(5.0, gt=0)
+
+
+class TritonSettings(_Section):
+    """Where the models are served."""
+
+    url: str | None = Field(None, description="host:port of Triton's gRPC endpoint")
+    timeout_s: float = Field(10.0, gt=0, description="of one inference request")
+
+
+class CameraSettings(_Section):
+    """One camera; what is not set here is taken from the edge section."""
+
+    source: SecretStr = Field(description="rtsp:// URL, file, device number or folder of images")
+    fps: float | None = Field(None, gt=0)
+    max_side: int | None = Field(None, ge=32)
+    jpeg_quality: int | None = Field(None, ge=1, le=100)
+
+
+class EdgeSettings(_Section):
+    """What the edge service reads and how it sends it."""
+
+    cameras: dict[CameraId, CameraSettings] = Field(default_factory=dict)
+    fps: float = Field(5.0, gt=0, description="frames sent per second and camera")
+    max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down before they are sent")
+    jpeg_quality: int = Field(85, ge=1, le=100)
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    open_timeout_s: float = Field(5.0, gt=0)
+    read_timeout_s: float = Field(5.0, gt=0)
+    backoff_initial_s: float = Field(0.5, gt=0)
+    backoff_max_s: float = Field(30.0, gt=0)
+    stable_after_s: float = Field(30.0, gt=0, description="a camera that ran so long starts again from the first delay")
+    unacknowledged_max: int = Field(256, ge=1, description="frames sent and not yet acknowledged, over all cameras")
+    status_interval_s: float = Field(10.0, gt=0)
+
+    @field_validator("cameras", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        """Let `till-1: rtsp://…` stand for `till-1: {source: rtsp://…}`."""
+        if not isinstance(value, dict):
+            return value
+        return {key: item if isinstance(item, dict) else {"source": str(item)} for key, item in value.items()}
+
+
+class ConsumerSettings(_Section):
+    """How frames are fetched, batched and answered."""
+
+    group_id: str = "framematch-consumers"
+    batch_size: int = Field(16, ge=1, description="frames a batch at most")
+    batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest frame of a batch waits for more")
+    batches_in_flight: int = Field(3, ge=1)
+    decode_threads: int = Field(2, ge=1)
+    max_age_s: float | None = Field(None, gt=0, description="older frames are counted and skipped; not set: kept")
+    max_pixels: int = Field(50_000_000, ge=1, description="a larger picture is a dead letter, before it is decoded")
+    commit_interval_s: float = Field(1.0, gt=0)
+    start_at: Literal["earliest", "latest"] = Field("earliest", description="for a group without committed offsets")
+
+
+class MatchingSettings(_Section):
+    """How similarities become decisions."""
+
+    top_k: int = Field(5, ge=1, le=100, description="candidates in each event")
+    threshold: float | None = Field(None, ge=-1, le=1, description="similarity for a match; not set: the snapshot's")
+    margin: float | None = Field(None, ge=0, le=2, description="lead over the second product; not set: the snapshot's")
+    metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is used before it is read again")
+    metadata_entries: int = Field(100_000, ge=1, description="products kept in memory")
+
+
+class HttpSettings(_Section):
+    """The endpoint of a service with /healthz, /readyz and /metrics."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535, description="0 takes a free one, which the log names")
+
+
+class LogSettings(_Section):
+    """How the log looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """All sections. Made by `framematch.core.settings_sources.load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FRAMEMATCH_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    mongodb: MongoSettings = MongoSettings()
+    triton: TritonSettings = TritonSettings()
+    edge: EdgeSettings = EdgeSettings()
+    consumer: ConsumerSettings = ConsumerSettings()
+    matching: MatchingSettings = MatchingSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    gpu_interval_s: float = Field(5.0, gt=0, description="between two readings of the GPU's figures")
+    shutdown_deadline_s: float = Field(20.0, gt=0, description="for what is in flight after SIGTERM")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the loader hands over: it reads the environment itself, to refuse names that nobody knows."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

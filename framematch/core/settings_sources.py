@@ -1,0 +1,162 @@
+"""Collects settings from their sources and says in one line what is wrong with them."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
+
+from framematch.core.errors import SettingsError
+from framematch.core.local_stack import LocalStack, read_local_stack
+from framematch.core.settings import CONVENTIONAL_NAMES, Settings
+
+Tree = dict[str, Any]
+
+_PREFIX = "FRAMEMATCH_"
+# Read before there are settings: where files live, and which file to read.
+OTHER_NAMES = ("FRAMEMATCH_CACHE_DIR", "FRAMEMATCH_STATE_DIR", "FRAMEMATCH_CONFIG")
+_REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
+
+
+def load_settings(config: Path | None = None, overrides: Tree | None = None) -> Settings:
+    """Settings from the command line (`overrides`), the environment, a YAML file and the running local stack.
+
+    Raises:
+        SettingsError: a source cannot be read, a key is unknown (the nearest known one is named) or a value is invalid.
+    """
+    if config is None and (named := os.environ.get("FRAMEMATCH_CONFIG")):
+        config = Path(named)
+    tree: Tree = {}
+    for source in (_from_stack(read_local_stack()), _from_yaml(config), _from_environment(), overrides or {}):
+        tree = _merge(tree, source)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def known_environment_names() -> set[str]:
+    """Every environment variable that sets something."""
+    nested = {_PREFIX + "__".join(path).upper() for path in _paths(Settings)}
+    return nested | set(CONVENTIONAL_NAMES) | set(OTHER_NAMES)
+
+
+def require(value: Any, setting: str) -> Any:
+    """`value`, or an error that names the setting which a command cannot do without.
+
+    Raises:
+        SettingsError: the value is None.
+    """
+    if value is not None:
+        return value
+    names = [name for name, path in CONVENTIONAL_NAMES.items() if ".".join(path) == setting]
+    variable = names[0] if names else _PREFIX + setting.replace(".", "__").upper()
+    raise SettingsError(
+        f"{setting} is not set",
+        hint=f"Set {variable}, or start servers on this machine with 'framematch stack up'",
+    )
+
+
+def _paths(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _paths(kind, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def _from_stack(stack: LocalStack | None) -> Tree:
+    if stack is None:
+        return {}
+    found = {
+        "kafka": {"bootstrap_servers": stack.kafka_bootstrap_servers},
+        "mongodb": {"uri": stack.mongodb_uri},
+        "triton": {"url": stack.triton_url},
+    }
+    return {section: values for section, values in found.items() if None not in values.values()}
+
+
+def _from_yaml(path: Path | None) -> Tree:
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}", hint="Check the path") from None
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise SettingsError(f"{path} is not valid YAML{line}", hint="Check indentation and colons there") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path} holds no sections", hint="Start with a section such as 'edge:'")
+    substituted: Tree = _substitute(tree, path)
+    return substituted
+
+
+def _substitute(value: Any, path: Path) -> Any:
+    """Replace `${NAME}` and `${NAME:-default}` in every string by the environment's value."""
+    if isinstance(value, dict):
+        return {key: _substitute(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_substitute(item, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def one(match: re.Match[str]) -> str:
+        found = os.environ.get(match["name"], match["default"])
+        if found is None:
+            raise SettingsError(
+                f"{path} names ${{{match['name']}}}, which is not set", hint="Set it, or give ${NAME:-…}"
+            )
+        return found
+
+    return _REFERENCE.sub(one, value)
+
+
+def _from_environment() -> Tree:
+    known = known_environment_names()
+    for name in os.environ:
+        if name.startswith(_PREFIX) and name not in known:
+            raise SettingsError(f"unknown environment variable {name}", hint=_nearest(name, known))
+    try:
+        tree: Tree = EnvSettingsSource(Settings)()
+    except PydanticSettingsError as error:
+        raise SettingsError(str(error), hint="A setting with several values is given as JSON") from None
+    for name, (section, key) in CONVENTIONAL_NAMES.items():
+        if name in os.environ and key not in tree.get(section, {}):
+            tree = _merge(tree, {section: {key: os.environ[name]}})
+    return tree
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(old, value) if both else value  # type: ignore[arg-type]  # `both` has checked it
+    return merged
+
+
+def _explain(error: ValidationError) -> SettingsError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = {".".join(p) for p in _paths(Settings)} | set(Settings.model_fields)
+        return SettingsError(f"unknown setting {path}", hint=_nearest(path, known))
+    return SettingsError(f"{path}: {first['msg'].lower()}", hint="See docs/settings.md for what it takes")
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"Did you mean {near[0]}?" if near else "See docs/settings.md for the ones there are"

@@ -1,0 +1,82 @@
+"""The topics: their names, their shape, and their creation when they are missing."""
+
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from framematch.core.kafka import client_options, started, unavailable
+from framematch.core.settings import KafkaSettings
+
+_MS_PER_MINUTE = 60_000
+_MS_PER_HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Names under one prefix."""
+
+    prefix: str
+
+    @property
+    def frames(self) -> str:
+        """JPEGs, keyed by camera."""
+        return f"{self.prefix}.frames"
+
+    @property
+    def matches(self) -> str:
+        """Match events (`match.v1`), keyed by camera."""
+        return f"{self.prefix}.matches"
+
+    @property
+    def status(self) -> str:
+        """The last status of each camera (`camera-status.v1`), compacted."""
+        return f"{self.prefix}.status"
+
+    @property
+    def deadletter(self) -> str:
+        """Records that could not be handled, byte for byte, with the reason in their headers."""
+        return f"{self.prefix}.deadletter"
+
+
+def topic_specs(settings: KafkaSettings) -> list[NewTopic]:
+    """Every topic with its partitions and retention.
+
+    Frames and matches have the same number of partitions and the same key, so a camera stays in one partition of each.
+    """
+    topics = Topics(settings.topic_prefix)
+    frames_ms = str(int(settings.frames_retention_minutes * _MS_PER_MINUTE))
+    matches_ms = str(int(settings.matches_retention_hours * _MS_PER_HOUR))
+    largest = str(settings.max_message_bytes)
+    shapes: list[tuple[str, int, dict[str, str]]] = [
+        (topics.frames, settings.partitions, {"retention.ms": frames_ms, "max.message.bytes": largest}),
+        (topics.matches, settings.partitions, {"retention.ms": matches_ms}),
+        (topics.status, 1, {"cleanup.policy": "compact"}),
+        (topics.deadletter, 1, {"retention.ms": matches_ms, "max.message.bytes": largest}),
+    ]
+    return [
+        NewTopic(name, partitions, settings.replication_factor, topic_configs=config)
+        for name, partitions, config in shapes
+    ]
+
+
+async def ensure_topics(settings: KafkaSettings) -> list[str]:
+    """Create the topics that are missing and return their names; those that exist stay as they are.
+
+    Raises:
+        KafkaUnavailableError: the broker is away or does not let us create a topic.
+    """
+    created = []
+    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+        existing = set(await admin.list_topics())
+        for spec in topic_specs(settings):
+            if spec.name in existing:
+                continue
+            response = await admin.create_topics([spec])
+            error = for_code(response.topic_errors[0][1])
+            if error is TopicAlreadyExistsError:
+                continue
+            if issubclass(error, KafkaError) and response.topic_errors[0][1] != 0:
+                raise unavailable(settings, error(f"creating {spec.name}"))
+            created.append(spec.name)
+    return created

@@ -1,0 +1,1 @@
+"""Embeddings to decisions: search, threshold and margin, metadata."""

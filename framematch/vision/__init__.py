@@ -1,0 +1,1 @@
+"""Pixels and words to embeddings: model bundles, preprocessing, Triton's client."""
