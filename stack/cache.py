@@ -1,0 +1,89 @@
+"""Fetched and built programs, kept under the cache folder: made once, whole or not at all, by one process at a time."""
+
+import contextlib
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from framematch.core.errors import FramematchError
+from framematch.core.paths import cache_dir
+
+Report = Callable[[str], None]
+_OUTPUT_LINES = 12
+
+
+def digest_of(*parts: str | bytes) -> str:
+    """Short hex digest of everything that a cached folder is made from."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
+    return whole.hexdigest()[:16]
+
+
+def cached_folder(name: str, key: str, build: Callable[[Path], None], *, report: Report, note: str) -> Path:
+    """The folder `NAME-KEY` of the cache, filled by `build` when it is not there yet.
+
+    `build` gets an empty temporary folder, which is renamed once it returns: what exists is whole. Its files must not
+    name the folder that they are made in. A second process waits for the first and takes its result. `note` is what
+    `report` gets before a build: what is fetched, and how long that usually takes.
+    """
+    folder = cache_dir() / f"{name}-{key}"
+    if folder.is_dir():
+        return folder
+    with locked(cache_dir() / f"{name}-{key}.lock", waiting=lambda: report(f"{name}: another process fetches it")):
+        if folder.is_dir():
+            return folder
+        report(f"{name}: {note}")
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir()))
+        try:
+            build(temporary)
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock on a file; `waiting` is called when someone else holds it. It ends with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run_tool(
+    command: Sequence[str | Path], *, what: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    """Run a program to its end and return its output.
+
+    Raises:
+        FramematchError: it failed; the message says while doing `what`, and ends with its last lines.
+    """
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-_OUTPUT_LINES:])
+        raise FramematchError(
+            f"{what} failed: {Path(command[0]).name} ended with code {done.returncode}\n{tail}",
+            hint="Check the network connection and free disk space, then run the same again",
+        )
+    return done.stdout

@@ -1,0 +1,162 @@
+"""Triton Inference Server from its PyPI wheel, with the python backend in an environment of its own."""
+
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from typing import ClassVar
+
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+from framematch.core.errors import PrerequisiteError, TritonUnavailableError
+from stack.cache import Report, cached_folder, digest_of, run_tool
+from stack.process import Command
+from stack.server import LOOPBACK, Server, free_port, listens
+
+REQUIREMENTS = Path(__file__).with_name("triton-requirements.txt")
+NEWEST_PYTHON = (3, 12)  # the newest that numpy below 2 has wheels for
+_PING_TIMEOUT_S = 2.0
+
+
+def ping(url: str) -> None:
+    """Ask Triton's gRPC endpoint whether the server and the models it has loaded are ready.
+
+    Raises:
+        TritonUnavailableError: it does not answer, or says no.
+    """
+    if not listens(url):
+        raise TritonUnavailableError(f"nothing listens at {url}", hint="Start Triton, or set TRITON_URL")
+    client = tritonclient.grpc.InferenceServerClient(url)
+    try:
+        ready = client.is_server_ready(client_timeout=_PING_TIMEOUT_S)
+    except InferenceServerException as error:
+        raise TritonUnavailableError(f"Triton does not answer at {url}: {error}", hint="See its log") from None
+    finally:
+        client.close()
+    if not ready:
+        raise TritonUnavailableError(f"Triton at {url} is not ready", hint="See its log")
+
+
+class TritonServer(Server):
+    """Triton over one model repository; `url` is its gRPC endpoint.
+
+    Every model that the repository holds is loaded at the start, and a client may load others or newer versions later
+    (`--model-control-mode=explicit`). An empty repository is fine.
+    """
+
+    name: ClassVar[str] = "triton"
+    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"[+|]|I\d{4} |\s*$")  # tables and what went well
+    ready_timeout_s: ClassVar[float] = 120.0  # it is ready only when every model has been loaded
+
+    def __init__(self, folder: Path, model_repository: Path) -> None:
+        super().__init__(folder)
+        self.model_repository = model_repository.resolve()
+        self.url = f"{LOOPBACK}:{free_port()}"
+        self.http_url = f"http://{LOOPBACK}:{free_port()}"
+        self.metrics_url = f"http://{LOOPBACK}:{free_port()}/metrics"
+        # Shared memory that a killed Triton leaves behind is found again by this name.
+        self._shared_memory = f"framematch-{digest_of(str(self.folder))}-"
+
+    @property
+    def address(self) -> str:
+        """The gRPC endpoint as `host:port`."""
+        return self.url
+
+    def prepare(self, report: Report = print) -> None:
+        """Install the server once; make sure that the repository exists."""
+        self.model_repository.mkdir(parents=True, exist_ok=True)
+        install_triton(report)
+        for left_over in Path("/dev/shm").glob(f"{self._shared_memory}*"):  # noqa: S108  # where the kernel has it
+            left_over.unlink(missing_ok=True)
+
+    def command(self) -> Command:
+        """Tritonserver on loopback, with its environment's Python first on PATH, where the backend looks for one."""
+        root = install_triton()
+        libraries = (_site_packages(root) / "nvidia_pytriton.libs", python_library_dir())
+        server = root / "tritonserver"
+        ports = {"grpc": self.url, "http": self.http_url, "metrics": self.metrics_url.removesuffix("/metrics")}
+        arguments = [
+            str(server / "bin" / "tritonserver"),
+            f"--model-repository={self.model_repository}",
+            "--model-control-mode=explicit",
+            "--load-model=*",
+            f"--backend-directory={server / 'backends'}",
+            f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
+        ]
+        for service, endpoint in ports.items():
+            arguments += [f"--{service}-address={LOOPBACK}", f"--{service}-port={endpoint.rsplit(':', 1)[1]}"]
+        environment = {
+            "PATH": os.pathsep.join((str(root / "venv" / "bin"), os.environ.get("PATH", os.defpath))),
+            "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
+        }
+        return Command(tuple(arguments), environment)
+
+    def ping(self) -> None:
+        """See `stack.triton.ping`."""
+        ping(self.url)
+
+
+def install_triton(report: Report = print) -> Path:
+    """The cache's folder with `tritonserver/` and `venv/`, made when it is missing.
+
+    Raises:
+        PrerequisiteError: Triton's backend does not support the running Python.
+    """
+    if sys.version_info[:2] > NEWEST_PYTHON:
+        raise PrerequisiteError(
+            f"the local Triton needs Python 3.11 or 3.12, and this is {sys.version.split()[0]}",
+            hint="Make the project's environment with 'python3.12 -m venv .venv', or set TRITON_URL to another Triton",
+        )
+    python_library_dir()
+    lock = REQUIREMENTS.read_bytes()
+    return cached_folder(
+        "triton",
+        digest_of(lock, sys.version, sys.base_prefix),
+        _build,
+        report=report,
+        note="fetching Triton Inference Server 2.51 and its Python environment (100 MB, usually under a minute)",
+    )
+
+
+def python_library_dir() -> Path:
+    """The folder of libpython's shared library, which Triton's python backend is linked to.
+
+    Raises:
+        PrerequisiteError: this Python came without it.
+    """
+    library = f"libpython{_minor_version()}.so.1.0"
+    folders = {sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LIBPL"), f"{sys.base_prefix}/lib"}
+    folders |= {str(folder) for folder in Path("/usr/lib").glob("*-linux-gnu")}
+    for folder in filter(None, folders):
+        if (Path(folder) / library).exists():
+            return Path(folder)
+    raise PrerequisiteError(
+        f"{library} is not installed, and Triton's python backend needs it",
+        hint=f"Run: apt-get install -y libpython{_minor_version()}",
+    )
+
+
+def _build(folder: Path) -> None:
+    venv = folder / "venv"
+    run_tool([sys.executable, "-m", "venv", venv], what="making Triton's Python environment")
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    run_tool([venv / "bin" / "python", *install, "-r", REQUIREMENTS], what="fetching Triton")
+    server = folder / "tritonserver"
+    shutil.move(_site_packages(folder) / "pytriton" / "tritonserver", server)
+    stub = shutil.copy2(
+        server / "python_backend_stubs" / _minor_version() / "triton_python_backend_stub",
+        server / "backends" / "python",
+    )
+    for program in (Path(stub), server / "bin" / "tritonserver"):
+        program.chmod(0o755)
+
+
+def _site_packages(root: Path) -> Path:
+    return root / "venv" / "lib" / f"python{_minor_version()}" / "site-packages"
+
+
+def _minor_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
