@@ -1,1 +1,1 @@
-"""Pixels and words to embeddings: model bundles, preprocessing, Triton's client."""
+"""Pixels and words become embeddings: model bundles, preprocessing, Triton's model repository and its clients."""

@@ -1,0 +1,134 @@
+"""Embeds pictures and texts through Triton."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from framematch.core.errors import ModelMismatchError
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.tokenizer import Tokenizer
+from framematch.vision.triton import Embeddings, TritonModel
+
+
+class _Encoder:
+    """What both encoders share: the lifetime of the connection, and batches no larger than the model takes."""
+
+    def __init__(self, model: TritonModel) -> None:
+        self._model = model
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What is served: compare it with the index before the first batch."""
+        return self._model.manifest
+
+    async def check(self) -> None:
+        """Ask Triton whether it still serves the same model.
+
+        Raises:
+            TritonUnavailableError: no answer, or the model is not ready.
+            ModelMismatchError: another model is served now.
+        """
+        await self._model.check()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._model.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _embed(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
+        rows = len(next(iter(inputs.values())))
+        step = self.manifest.max_batch_size
+        parts = [
+            await self._model.infer({name: array[first : first + step] for name, array in inputs.items()})
+            for first in range(0, rows, step)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate([np.empty((0, self.manifest.dimension), np.float32), *parts])
+
+
+class ImageEncoder(_Encoder):
+    """Embeds pictures that a `Preprocessor` of `manifest.preprocess` has cropped."""
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, timeout_s: float = 10.0, model: str = IMAGE_MODEL, request_timeout_s: float = 10.0
+    ) -> Self:
+        """Connect to Triton's gRPC endpoint `url` (host:port), waiting up to `timeout_s` until the model is ready.
+
+        Raises:
+            TritonUnavailableError: Triton does not answer, or the model is not ready, in that time.
+            ModelError: the model is not in Triton's repository, or was not built by framematch.
+        """
+        return cls(await TritonModel.connect(url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s))
+
+    async def embed(self, pixels: npt.NDArray[np.uint8]) -> Embeddings:
+        """RGB uint8 [N, crop_height, crop_width, 3] -> float32 [N, D], each row of unit length, in the same order.
+
+        Raises:
+            ValueError: `pixels` has another type or shape.
+            TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
+            ModelError: Triton refused the pictures, or returned anything but finite unit vectors.
+        """
+        spec = self.manifest.preprocess
+        expected = (spec.crop_height, spec.crop_width, 3)
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
+            raise ValueError(f"expected uint8 [N, {expected}], got {pixels.dtype} {list(pixels.shape)}")
+        return await self._embed({"pixels": pixels})
+
+
+class TextEncoder(_Encoder):
+    """Embeds texts, with the tokenizer of the bundle that the served model was built from."""
+
+    def __init__(self, model: TritonModel, tokenizer: Tokenizer) -> None:
+        super().__init__(model)
+        self._tokenizer = tokenizer
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        tokenizer: Tokenizer,
+        timeout_s: float = 10.0,
+        model: str = TEXT_MODEL,
+        request_timeout_s: float = 10.0,
+    ) -> Self:
+        """Connect to Triton's gRPC endpoint `url` (host:port), waiting up to `timeout_s` until the model is ready.
+
+        Raises:
+            TritonUnavailableError: Triton does not answer, or the model is not ready, in that time.
+            ModelError: the model is not in Triton's repository, or was not built by framematch.
+            ModelMismatchError: `tokenizer` is not the one that the served model was built with.
+        """
+        served = await TritonModel.connect(url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s)
+        if served.manifest.tokenizer_digest != tokenizer.digest:
+            await served.close()
+            raise ModelMismatchError(
+                f"the tokenizer is not the one of {served.manifest.name}, which {url} serves as {model}",
+                hint="Use the tokenizer.json of the bundle that the model repository was built from",
+            )
+        return cls(served, tokenizer)
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Texts -> float32 [N, D], each row of unit length, in the same order. Tokens past the context length are cut.
+
+        Raises:
+            TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
+            ModelError: Triton refused the texts, or returned anything but finite unit vectors.
+        """
+        if not texts:
+            return np.empty((0, self.manifest.dimension), np.float32)
+        input_ids, attention_mask = self._tokenizer(texts)
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return await self._embed({name: array for name, array in inputs.items() if name in self._model.input_names})

@@ -1,0 +1,70 @@
+"""What is served: which model, which preprocessing, which dimension. Triton carries it in the model's configuration."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from framematch.core.errors import ModelError
+from framematch.vision.processor_config import PreprocessSpec
+
+IMAGE_MODEL = "clip_image"
+TEXT_MODEL = "clip_text"
+MANIFEST_PARAMETER = "framematch_manifest"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelManifest:
+    """One embedding space. `clip_image` and `clip_text` of one build carry the same manifest.
+
+    `digest` is the sha256 (hex) of the served graphs, so equal digests give comparable embeddings. `context_length` and
+    `tokenizer_digest` (sha256 of tokenizer.json) are None when there is no text tower.
+    """
+
+    name: str
+    digest: str
+    dimension: int
+    preprocess: PreprocessSpec
+    context_length: int | None
+    tokenizer_digest: str | None
+    max_batch_size: int
+    precision: Literal["fp32"] = "fp32"
+    format_version: int = FORMAT_VERSION
+
+    def same_space(self, other: "ModelManifest") -> bool:
+        """Whether embeddings of both can be compared; the name and the batch size do not matter."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("digest", "dimension", "preprocess", "tokenizer_digest")
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "ModelManifest":
+        """The manifest in `text`.
+
+        Raises:
+            ModelError: it is no manifest, or one of a format that this version cannot read.
+        """
+        try:
+            version = msgspec.json.decode(text, type=_Versioned).format_version
+            if version != FORMAT_VERSION:
+                raise ModelError(
+                    f"the served model's manifest has format {version}, this version reads {FORMAT_VERSION}",
+                    hint="Build the model repository again with `framematch model build` of this version",
+                )
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise ModelError(
+                f"the served model's manifest is not readable: {error}",
+                hint="Build the model repository again with `framematch model build`",
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    format_version: int

@@ -1,0 +1,144 @@
+"""Builds Triton's model repository from a bundle: `clip_image/` and, with a text tower, `clip_text/`."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnx
+import structlog
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # publishes no types
+
+from framematch.core.errors import ModelError
+from framematch.vision.bundle import Bundle
+from framematch.vision.fold import fold_image_tower, fold_text_tower, input_names
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.triton_config import ServedInput, config_pbtxt
+
+_WRITE_HINT = "The folder and the one around it must be writable, on one file system and with space left"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Tower:
+    """One served graph, serialised, and what config.pbtxt says about its inputs."""
+
+    graph: bytes
+    inputs: Sequence[ServedInput]
+
+
+def build_model_repository(
+    bundle: Bundle, destination: Path, *, target: Literal["cpu"] = "cpu", max_batch_size: int = 32
+) -> ModelManifest:
+    """Write the models of `bundle` into the folder `destination`, and return the manifest that they carry.
+
+    The models are made in full beside the old ones and then take their places by renames: a failure leaves the old
+    models as they were. A `clip_text` of another bundle goes away when this one is image-only.
+
+    Raises:
+        ModelError: a graph is missing, broken or does not fit the rest of the bundle, or the folder is not writable.
+    """
+    if max_batch_size < 1:
+        raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
+    towers = _fold_towers(bundle)
+    manifest = ModelManifest(
+        name=bundle.name,
+        digest=_digest(towers),
+        dimension=bundle.dimension,
+        preprocess=bundle.preprocess,
+        context_length=bundle.context_length,
+        tokenizer_digest=hashlib.sha256(bundle.text.tokenizer.read_bytes()).hexdigest() if bundle.text else None,
+        max_batch_size=max_batch_size,
+    )
+    try:
+        _write_models(destination.resolve(), towers, manifest)
+    except OSError as error:
+        raise ModelError(f"cannot write the model repository {destination}: {error}", hint=_WRITE_HINT) from error
+    log.info(
+        "model_repository_built", model=manifest.name, digest=manifest.digest, target=target, path=str(destination)
+    )
+    return manifest
+
+
+def _fold_towers(bundle: Bundle) -> dict[str, _Tower]:
+    spec = bundle.preprocess
+    image = fold_image_tower(_read_graph(bundle.image_graph), spec, bundle.dimension)
+    pixels = ServedInput("pixels", "TYPE_UINT8", (spec.crop_height, spec.crop_width, 3))
+    towers = {IMAGE_MODEL: _Tower(_serialised(image), [pixels])}
+    if bundle.text is not None:
+        length = bundle.text.context_length
+        text = fold_text_tower(_read_graph(bundle.text.graph), length, bundle.dimension)
+        inputs = [ServedInput(name, "TYPE_INT64", (length,)) for name in input_names(text)]
+        towers[TEXT_MODEL] = _Tower(_serialised(text), inputs)
+    return towers
+
+
+def _read_graph(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
+        raise ModelError(
+            f"{path} is not a readable ONNX graph: {error}", hint="Copy the file again from the model's export"
+        ) from error
+
+
+def _serialised(model: onnx.ModelProto) -> bytes:
+    try:
+        graph: bytes = model.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise ModelError(
+            "a graph is larger than 2 GB, which one ONNX file cannot hold", hint="Use a smaller CLIP model"
+        ) from error
+    return graph
+
+
+def _digest(towers: Mapping[str, _Tower]) -> str:
+    """Sha256 (hex) over name and graph of each tower, sorted by name."""
+    digest = hashlib.sha256()
+    for name in sorted(towers):
+        digest.update(f"{name}\0{len(towers[name].graph)}\0".encode())
+        digest.update(towers[name].graph)
+    return digest.hexdigest()
+
+
+def _write_models(destination: Path, towers: Mapping[str, _Tower], manifest: ModelManifest) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    # Beside the repository, not in it: a Triton that starts meanwhile would take an unfinished folder for a model.
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as staging:
+        for name, tower in towers.items():
+            _write_model(Path(staging) / name, tower, manifest)
+        _swap_in(Path(staging), destination, list(towers))
+
+
+def _write_model(folder: Path, tower: _Tower, manifest: ModelManifest) -> None:
+    version = folder / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(tower.graph)
+    shutil.copyfile(Path(__file__).with_name("python_backend.py"), version / "model.py")
+    (folder / "config.pbtxt").write_text(config_pbtxt(folder.name, tower.inputs, manifest), encoding="utf-8")
+
+
+def _swap_in(staging: Path, destination: Path, built: Sequence[str]) -> None:
+    """Rename the old models away and the built ones into place; on any failure, everything goes back."""
+    old = staging / "old"
+    old.mkdir()
+    undo: list[tuple[Path, Path]] = []
+
+    def move(source: Path, target: Path) -> None:
+        source.rename(target)
+        undo.append((target, source))
+
+    try:
+        for name in (IMAGE_MODEL, TEXT_MODEL):
+            if (destination / name).exists():
+                move(destination / name, old / name)
+            if name in built:
+                move(staging / name, destination / name)
+    except OSError:
+        for source, target in reversed(undo):
+            source.rename(target)
+        raise

@@ -1,0 +1,198 @@
+"""Connects to one model that Triton serves: waits for it, reads its manifest, runs it, checks what comes back."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from framematch.core.errors import (
+    FramematchError,
+    ModelError,
+    ModelMismatchError,
+    SettingsError,
+    TritonUnavailableError,
+)
+from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
+
+Embeddings = npt.NDArray[np.float32]
+
+_BUILD_HINT = "Build it with `framematch model build --from DIR` into the model repository that Triton serves"
+_UNAVAILABLE_HINT = (
+    "Start it with `framematch stack up`, or set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
+)
+_CHANNEL_OPTIONS = (
+    # A batch of 32 pictures is 4.8 MB, above gRPC's own 4 MB: no limit here, Triton's max_batch_size is one.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # gRPC would wait up to two minutes before it tries again, long after a restarted Triton is back.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+_RETRY_INTERVAL_S = 0.2
+# Of one small call (index, configuration) that no model run stands behind.
+_CONTROL_TIMEOUT_S = 5.0
+# gRPC codes that say "not now": the same request can succeed later. A model that is being reloaded is NOT_FOUND.
+_RETRIABLE = frozenset(
+    f"StatusCode.{code}"
+    for code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED", "NOT_FOUND")
+)
+# How Triton words (code INTERNAL) that the python backend's process died. It says ready all the same and starts no new
+# one: only a restart helps.
+_DEAD_BACKEND = "Stub process"
+_DEAD_BACKEND_HINT = "Restart Triton, and see its log: a lack of memory is the usual cause"
+# |length^2 - 1| of what a model in half precision may return for a unit vector.
+_UNIT_LENGTH_TOLERANCE = 1e-2
+
+log = structlog.get_logger()
+
+
+class TritonModel:
+    """One model behind one gRPC channel. Many `infer` calls may be in flight at once."""
+
+    def __init__(
+        self, client: Any, url: str, name: str, config: tuple[ModelManifest, frozenset[str]], request_timeout_s: float
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._name = name
+        self.manifest, self.input_names = config
+        self._request_timeout_s = request_timeout_s
+        self._check_first = False
+
+    @classmethod
+    async def connect(cls, url: str, name: str, *, timeout_s: float, request_timeout_s: float) -> "TritonModel":
+        """Wait up to `timeout_s` until the model is ready.
+
+        Raises:
+            SettingsError: `url` is not host:port.
+            TritonUnavailableError: no answer, or the model is not ready, in that time.
+            ModelError: Triton's repository has no such model, or it was not built by framematch.
+        """
+        if "://" in url:
+            raise SettingsError("TRITON_URL has a scheme", hint="Give host:port of the gRPC endpoint alone")
+        client = InferenceServerClient(url, channel_args=list(_CHANNEL_OPTIONS))
+        try:
+            config = await _wait_for_config(client, url, name, timeout_s)
+        except BaseException:
+            await client.close()
+            raise
+        log.info("triton_connected", url=url, model=name, digest=config[0].digest)
+        return cls(client, url, name, config, request_timeout_s)
+
+    async def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
+        """Run one batch of at most `manifest.max_batch_size` rows; float32 [N, D], unit length, owned by the caller.
+
+        After a failure the next call checks first that the same model is still served.
+
+        Raises:
+            TritonUnavailableError: no answer in time, or not now; trying again can help.
+            ModelMismatchError: Triton came back with another model.
+            ModelError: the model refused the batch, or returned anything but N finite unit vectors.
+        """
+        if self._check_first:
+            await self.check()
+        tensors = [_tensor(name, array) for name, array in inputs.items()]
+        try:
+            result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
+        except InferenceServerException as error:
+            self._check_first = True
+            raise _translated(error, self._url, self._name) from error
+        rows = len(next(iter(inputs.values())))
+        return self._verified(result, rows)
+
+    async def check(self) -> None:
+        """Ask Triton whether it still serves the model that this process started with.
+
+        Raises:
+            TritonUnavailableError: no answer, or the model is not ready.
+            ModelMismatchError: another model or preprocessing is served under the same name.
+        """
+        manifest, self.input_names = await _read_config(self._client, self._url, self._name)
+        if not manifest.same_space(self.manifest):
+            raise ModelMismatchError(
+                f"Triton at {self._url} now serves {manifest.name} ({manifest.digest[:12]}) as {self._name}; "
+                f"this process started with {self.manifest.name} ({self.manifest.digest[:12]})",
+                hint="Restart the process with an index built for the model that is served now",
+            )
+        self.manifest = manifest
+        self._check_first = False
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight end with an error."""
+        await self._client.close()
+
+    def _verified(self, result: Any, rows: int) -> Embeddings:
+        expected = (rows, self.manifest.dimension)
+        try:
+            embeddings = result.as_numpy("embedding")
+        except ValueError:  # fewer bytes than the shape that came with them says
+            embeddings = np.empty((0, 0), np.float32)
+        if embeddings is None or embeddings.shape != expected or embeddings.dtype != np.float32:
+            found = "none" if embeddings is None else f"{embeddings.dtype} {list(embeddings.shape)}"
+            raise ModelError(
+                f"{self._name} returned a wrong embedding tensor: {found}, expected float32 {list(expected)}",
+                hint="An older Triton whose Python has numpy 2 returns empty tensors: install numpy<2 there",
+            )
+        squared = np.einsum("ij,ij->i", embeddings, embeddings)
+        # Written so that NaN fails too.
+        if not bool((np.abs(squared - 1.0) <= _UNIT_LENGTH_TOLERANCE).all()):
+            raise ModelError(
+                f"{self._name} returned an embedding that is not a finite unit vector (squared length {squared})",
+                hint="The model is broken or was not built by framematch. " + _BUILD_HINT,
+            )
+        return np.array(embeddings)
+
+
+def _tensor(name: str, array: npt.NDArray[Any]) -> InferInput:
+    tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    return tensor.set_data_from_numpy(np.ascontiguousarray(array))
+
+
+async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -> tuple[ModelManifest, frozenset[str]]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        try:
+            return await _read_config(client, url, name)
+        except TritonUnavailableError as error:
+            if loop.time() + _RETRY_INTERVAL_S >= deadline:
+                raise TritonUnavailableError(
+                    f"{error.message} (waited {timeout_s:g} s)", hint=_UNAVAILABLE_HINT
+                ) from error
+        await asyncio.sleep(_RETRY_INTERVAL_S)
+
+
+async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest, frozenset[str]]:
+    """The manifest and the input names of a model that is ready."""
+    try:
+        index = await client.get_model_repository_index(client_timeout=_CONTROL_TIMEOUT_S)
+        states = {entry.state: entry.reason for entry in index.models if entry.name == name}
+        if not states:
+            raise ModelError(f"Triton at {url} has no model {name} in its repository", hint=_BUILD_HINT)
+        if "READY" not in states:
+            state, reason = next(iter(states.items()))
+            found = " ".join(part for part in (state.lower() or "not loaded", reason) if part)
+            raise TritonUnavailableError(f"Triton at {url} has {name}, but it is not ready: {found}")
+        config = (await client.get_model_config(name, client_timeout=_CONTROL_TIMEOUT_S)).config
+    except InferenceServerException as error:
+        raise _translated(error, url, name) from error
+    if MANIFEST_PARAMETER not in config.parameters:
+        raise ModelError(f"{name} at {url} carries no {MANIFEST_PARAMETER}: not built by framematch", hint=_BUILD_HINT)
+    manifest = ModelManifest.from_json(config.parameters[MANIFEST_PARAMETER].string_value)
+    return manifest, frozenset(item.name for item in config.input)
+
+
+def _translated(error: InferenceServerException, url: str, name: str) -> FramematchError:
+    status, message = error.status(), error.message()
+    if _DEAD_BACKEND in message:
+        return TritonUnavailableError(f"the process that runs {name} at {url} has died", hint=_DEAD_BACKEND_HINT)
+    if status in _RETRIABLE:
+        return TritonUnavailableError(f"Triton at {url} does not answer for {name}: {message}", hint=_UNAVAILABLE_HINT)
+    return ModelError(f"Triton at {url} could not run {name}: {message}", hint="See Triton's log for the cause")
