@@ -15,6 +15,8 @@ from framematch.core.settings_sources import require
 # About nine frames of 100 KB a request. JPEGs do not compress again: LZ4 costs 27 times the CPU for nothing.
 _PRODUCER_BATCH_BYTES = 900_000
 _FETCH_BYTES_PER_PARTITION = 4_194_304
+HEADROOM_BYTES = 65_536
+"""What a record's key, headers and framing may add to `max_message_bytes`."""
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def new_producer(settings: KafkaSettings) -> AIOKafkaProducer:
         enable_idempotence=True,
         linger_ms=settings.linger_ms,
         max_batch_size=_PRODUCER_BATCH_BYTES,
-        max_request_size=settings.max_message_bytes,
+        max_request_size=settings.max_message_bytes + 2 * HEADROOM_BYTES,
     )
 
 
@@ -55,7 +57,7 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKa
         *topics,
         **client_options(settings),
         enable_auto_commit=False,
-        max_partition_fetch_bytes=max(_FETCH_BYTES_PER_PARTITION, settings.max_message_bytes),
+        max_partition_fetch_bytes=max(_FETCH_BYTES_PER_PARTITION, settings.max_message_bytes + HEADROOM_BYTES),
         **options,
     )
 

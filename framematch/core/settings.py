@@ -40,7 +40,9 @@ class KafkaSettings(_Section):
     ssl_key_file: str | None = Field(None, description="PEM key of the client certificate")
     topic_prefix: str = Field("framematch", pattern=r"^[A-Za-z0-9._-]{1,200}$")
     partitions: int = Field(12, ge=1, description="of a topic that we create; the most consumers that can share it")
-    replication_factor: int = Field(-1, ge=-1, description="of a topic that we create; -1 takes the broker's default")
+    replication_factor: int | None = Field(
+        None, ge=1, description="of a topic that we create; not set: 3, or the number of brokers if that is less"
+    )
     frames_retention_minutes: float = Field(60.0, gt=0)
     matches_retention_hours: float = Field(168.0, gt=0)
     linger_ms: int = Field(10, ge=0, description="how long a producer waits to fill a request")
@@ -70,6 +72,11 @@ class CameraSettings(_Section):
     max_side: int | None = Field(None, ge=32)
     jpeg_quality: int | None = Field(None, ge=1, le=100)
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _device_number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
 
 class EdgeSettings(_Section):
     """What the edge service reads and how it sends it."""
@@ -93,7 +100,7 @@ class EdgeSettings(_Section):
         """Let `till-1: rtsp://…` stand for `till-1: {source: rtsp://…}`."""
         if not isinstance(value, dict):
             return value
-        return {key: item if isinstance(item, dict) else {"source": str(item)} for key, item in value.items()}
+        return {key: {"source": item} if isinstance(item, str | int) else item for key, item in value.items()}
 
 
 class ConsumerSettings(_Section):

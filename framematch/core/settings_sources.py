@@ -154,7 +154,9 @@ def _explain(error: ValidationError) -> SettingsError:
     if first["type"] == "extra_forbidden":
         known = {".".join(p) for p in _paths(Settings)} | set(Settings.model_fields)
         return SettingsError(f"unknown setting {path}", hint=_nearest(path, known))
-    return SettingsError(f"{path}: {first['msg'].lower()}", hint="See docs/settings.md for what it takes")
+    return SettingsError(
+        f"{path}: {first['msg'].removeprefix('Value error, ').lower()}", hint="See docs/settings.md for what it takes"
+    )
 
 
 def _nearest(name: str, known: set[str]) -> str:

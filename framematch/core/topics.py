@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from framematch.core.kafka import client_options, started, unavailable
+from framematch.core.kafka import HEADROOM_BYTES, client_options, started, unavailable
 from framematch.core.settings import KafkaSettings
 
 _MS_PER_MINUTE = 60_000
 _MS_PER_HOUR = 3_600_000
+_REPLICAS = 3  # one broker may be down for maintenance and another one die
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,30 @@ class Topics:
         """Records that could not be handled, byte for byte, with the reason in their headers."""
         return f"{self.prefix}.deadletter"
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every topic."""
+        return (self.frames, self.matches, self.status, self.deadletter)
 
-def topic_specs(settings: KafkaSettings) -> list[NewTopic]:
-    """Every topic with its partitions and retention.
+
+def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
+    """Every topic with its partitions, replication and retention, for a cluster of `brokers`.
 
     Frames and matches have the same number of partitions and the same key, so a camera stays in one partition of each.
     """
     topics = Topics(settings.topic_prefix)
+    replicas = settings.replication_factor or min(brokers, _REPLICAS)
     frames_ms = str(int(settings.frames_retention_minutes * _MS_PER_MINUTE))
     matches_ms = str(int(settings.matches_retention_hours * _MS_PER_HOUR))
-    largest = str(settings.max_message_bytes)
+    largest = str(settings.max_message_bytes + HEADROOM_BYTES)
+    largest_dead = str(settings.max_message_bytes + 2 * HEADROOM_BYTES)  # it gains headers that say why
     shapes: list[tuple[str, int, dict[str, str]]] = [
         (topics.frames, settings.partitions, {"retention.ms": frames_ms, "max.message.bytes": largest}),
         (topics.matches, settings.partitions, {"retention.ms": matches_ms}),
         (topics.status, 1, {"cleanup.policy": "compact"}),
-        (topics.deadletter, 1, {"retention.ms": matches_ms, "max.message.bytes": largest}),
+        (topics.deadletter, 1, {"retention.ms": matches_ms, "max.message.bytes": largest_dead}),
     ]
-    return [
-        NewTopic(name, partitions, settings.replication_factor, topic_configs=config)
-        for name, partitions, config in shapes
-    ]
+    return [NewTopic(name, partitions, replicas, topic_configs=config) for name, partitions, config in shapes]
 
 
 async def ensure_topics(settings: KafkaSettings) -> list[str]:
@@ -69,7 +74,8 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
     created = []
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         existing = set(await admin.list_topics())
-        for spec in topic_specs(settings):
+        brokers = len((await admin.describe_cluster())["brokers"])
+        for spec in topic_specs(settings, brokers):
             if spec.name in existing:
                 continue
             response = await admin.create_topics([spec])

@@ -1,0 +1,34 @@
+"""What every command does first: read its settings and set up its log."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from framematch.core.errors import PrerequisiteError
+from framematch.core.logging import configure_logging
+from framematch.core.settings import Settings
+from framematch.core.settings_sources import load_settings
+
+CONFIG_OPTION = typer.Option(
+    None, "--config", "-c", help="Settings in YAML (docs/settings.md). FRAMEMATCH_CONFIG names it too.", dir_okay=False
+)
+
+
+def prepare(service: str, config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Settings from all sources, with the log configured by them; `service` stands on every log line.
+
+    Raises:
+        SettingsError: a setting is unknown or invalid.
+    """
+    settings = load_settings(config, overrides)
+    configure_logging(settings.log.level, settings.log.format, service=service)
+    return settings
+
+
+def missing_extra(error: ImportError, extra: str) -> PrerequisiteError:
+    """The error for a package which this command needs and this installation left out."""
+    return PrerequisiteError(
+        f"this command needs the Python package {error.name!r}",
+        hint=f"Install it with: pip install 'framematch[{extra}]'",
+    )

@@ -1,0 +1,31 @@
+"""`framematch consume`: frames in, match events out."""
+
+from pathlib import Path
+
+import typer
+
+from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare
+from framematch.core.lifecycle import run_service
+
+
+def consume(
+    config: Path | None = CONFIG_OPTION,
+    batch_size: int | None = typer.Option(None, help="Frames a batch at most.", show_default="16"),
+    threshold: float | None = typer.Option(None, help="Similarity for a match.", show_default="the snapshot's"),
+) -> None:
+    """Match frames against the product catalogue and publish the decisions.
+
+    Start as many processes as the frames topic has partitions: Kafka's consumer group shares the work among them.
+    Offsets are committed only after the match events are acknowledged; SIGTERM finishes what is in flight.
+
+    Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MONGODB_URI=mongodb://mongo TRITON_URL=triton:8001 framematch consume`
+    """
+    try:
+        from consumers.service import run_consumer
+    except ImportError as error:
+        raise missing_extra(error, "consumer,cpu") from None
+
+    given = {"consumer": {"batch_size": batch_size}, "matching": {"threshold": threshold}}
+    overrides = {section: {k: v for k, v in values.items() if v is not None} for section, values in given.items()}
+    settings = prepare("consumer", config, overrides)
+    run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=settings.shutdown_deadline_s)

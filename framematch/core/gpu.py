@@ -1,0 +1,117 @@
+"""GPU figures by NVML: utilisation, memory, power and temperature, logged and exported on an interval."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pynvml
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+log = structlog.get_logger()
+
+_MILLIWATTS_PER_WATT = 1_000
+
+
+@dataclass(frozen=True)
+class GpuSample:
+    """One reading of one GPU; None where this GPU does not report the figure."""
+
+    gpu: int
+    name: str
+    utilisation_percent: int | None
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    power_watts: float | None
+    temperature_celsius: int | None
+
+
+class GpuSampler:
+    """Reads every GPU each `interval_s`, logs `gpu_sampled` and keeps the gauges `framematch_gpu_…{gpu}`.
+
+    Without a GPU or its driver it says `gpu_absent` once and ends: a service runs on without it.
+    """
+
+    def __init__(self, interval_s: float, registry: CollectorRegistry) -> None:
+        self._interval_s = interval_s
+        self._gauges = {
+            name: Gauge(f"framematch_gpu_{name}", text, ["gpu"], registry=registry)
+            for name, text in {
+                "utilisation_percent": "Share of the last interval in which a kernel ran",
+                "memory_used_bytes": "Device memory in use",
+                "memory_total_bytes": "Device memory there is",
+                "power_watts": "Power drawn",
+                "temperature_celsius": "Temperature of the chip",
+            }.items()
+        }
+
+    async def run(self) -> None:
+        """Sample until cancelled, or return at once when there is no GPU."""
+        try:
+            await asyncio.to_thread(pynvml.nvmlInit)
+        except pynvml.NVMLError as error:
+            log.info("gpu_absent", reason=str(error))
+            return
+        try:
+            if await asyncio.to_thread(pynvml.nvmlDeviceGetCount) == 0:
+                log.info("gpu_absent", reason="the driver reports no GPU")
+                return
+            await self._sample_forever()
+        finally:
+            pynvml.nvmlShutdown()
+
+    async def _sample_forever(self) -> None:
+        failing = False
+        while True:
+            try:
+                samples = await asyncio.to_thread(read_gpus)
+            except pynvml.NVMLError as error:
+                if not failing:
+                    log.warning("gpu_read_failed", reason=str(error))
+                failing = True
+            else:
+                failing = False
+                for sample in samples:
+                    self._publish(sample)
+            await asyncio.sleep(self._interval_s)
+
+    def _publish(self, sample: GpuSample) -> None:
+        figures = asdict(sample)
+        log.info("gpu_sampled", **figures)
+        for name, gauge in self._gauges.items():
+            if figures[name] is not None:
+                gauge.labels(str(sample.gpu)).set(figures[name])
+
+
+def read_gpus() -> list[GpuSample]:
+    """One sample of each GPU; NVML must have been initialised.
+
+    Raises:
+        pynvml.NVMLError: the driver or a GPU is lost.
+    """
+    return [_read(index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+
+def _read(index: int) -> GpuSample:
+    device = pynvml.nvmlDeviceGetHandleByIndex(index)
+    name = pynvml.nvmlDeviceGetName(device)
+    utilisation = _supported(pynvml.nvmlDeviceGetUtilizationRates, device)
+    memory = _supported(pynvml.nvmlDeviceGetMemoryInfo, device)
+    power_milliwatts = _supported(pynvml.nvmlDeviceGetPowerUsage, device)
+    return GpuSample(
+        gpu=index,
+        name=name.decode() if isinstance(name, bytes) else name,
+        utilisation_percent=utilisation.gpu if utilisation else None,
+        memory_used_bytes=memory.used if memory else None,
+        memory_total_bytes=memory.total if memory else None,
+        power_watts=None if power_milliwatts is None else power_milliwatts / _MILLIWATTS_PER_WATT,
+        temperature_celsius=_supported(pynvml.nvmlDeviceGetTemperature, device, pynvml.NVML_TEMPERATURE_GPU),
+    )
+
+
+def _supported(read: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return read(*arguments)
+    except pynvml.NVMLError_NotSupported:
+        return None

@@ -1,0 +1,76 @@
+"""The HTTP endpoint of a service: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from framematch.core.errors import SettingsError
+from framematch.core.settings import HttpSettings
+
+log = structlog.get_logger()
+
+
+class Health:
+    """What a service waits for: it is ready when every part is."""
+
+    def __init__(self, *parts: str) -> None:
+        self._reasons: dict[str, str | None] = dict.fromkeys(parts, "starting")
+
+    def set_ready(self, part: str) -> None:
+        """`part` works."""
+        self._reasons[part] = None
+
+    def set_not_ready(self, part: str, reason: str) -> None:
+        """`part` does not work, and why: no secrets, it is shown."""
+        self._reasons[part] = reason
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part works."""
+        return all(reason is None for reason in self._reasons.values())
+
+    def report(self) -> dict[str, str]:
+        """Each part with `ok` or the reason."""
+        return {part: reason or "ok" for part, reason in self._reasons.items()}
+
+
+@asynccontextmanager
+async def serve_http(health: Health, registry: CollectorRegistry, settings: HttpSettings) -> AsyncIterator[str]:
+    """Serve the endpoint while the context lasts, and give its URL.
+
+    Raises:
+        SettingsError: the port is taken or the address is not this machine's.
+    """
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        return web.json_response(health.report(), status=200 if health.ready else 503)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise SettingsError(
+                f"cannot serve HTTP at {settings.host}:{settings.port}: {error.strerror or error}",
+                hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any",
+            ) from None
+        host, port = runner.addresses[0][:2]
+        url = f"http://{host}:{port}"
+        log.info("http_listening", url=url)
+        yield url
+    finally:
+        await runner.cleanup()

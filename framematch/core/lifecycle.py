@@ -1,0 +1,75 @@
+"""The life of a service: start, run until SIGTERM, finish what is in flight within a deadline."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+import uvloop
+
+from framematch.core.errors import FramematchError
+
+log = structlog.get_logger()
+
+Main = Callable[[asyncio.Event], Awaitable[None]]
+
+
+class DeadlineExceededError(FramematchError):
+    """What was in flight did not finish in time after a stop; what was not committed will be done again."""
+
+
+def run_service(main: Main, *, shutdown_deadline_s: float) -> None:
+    """Run `main(stop)` to its end.
+
+    SIGTERM and SIGINT set `stop`; `main` then stops its intake, finishes what is in flight and returns. A second
+    signal, or the deadline, cancels it.
+
+    Raises:
+        FramematchError: what `main` raised, alone even when a task group wrapped it.
+        DeadlineExceededError: `main` was still busy `shutdown_deadline_s` after the first signal.
+    """
+    try:
+        uvloop.run(_supervise(main, shutdown_deadline_s))
+    except* FramematchError as group:
+        raise first_error(group) from None
+
+
+def first_error(group: BaseExceptionGroup[FramematchError]) -> FramematchError:
+    """The first error inside nested groups: the others are mostly its consequences."""
+    for error in group.exceptions:
+        return first_error(error) if isinstance(error, BaseExceptionGroup) else error
+    raise group
+
+
+async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(main(stop))
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("service_cancelled", signal=number.name)
+            task.cancel()
+            return
+        log.info("service_stopping", signal=number.name, deadline_s=shutdown_deadline_s)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait({task}, timeout=shutdown_deadline_s)
+        if not task.done():
+            raise DeadlineExceededError(
+                f"the service was still busy {shutdown_deadline_s:g} s after it was told to stop",
+                hint="Raise shutdown_deadline_s, or see the last log lines for what it waited for",
+            )
+        if not task.cancelled():
+            task.result()
+    finally:
+        task.cancel()
+        stopped.cancel()
+        await asyncio.wait({task, stopped})
+    log.info("service_stopped")

@@ -1,0 +1,88 @@
+"""A service's life, with real processes and real signals."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+PROGRAM = """
+import asyncio, sys
+from framematch.core.errors import CatalogError, FramematchError
+from framematch.core.lifecycle import run_service
+from framematch.core.logging import configure_logging
+
+async def finishes(stop):
+    print("started", flush=True)
+    await stop.wait()
+    print("finished", flush=True)
+
+async def hangs(stop):
+    print("started", flush=True)
+    await asyncio.Event().wait()
+
+async def fails(stop):
+    async def part():
+        raise CatalogError("broken")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(part())
+
+async def ends(stop):
+    print("finished", flush=True)
+
+configure_logging("error", "json")
+try:
+    run_service(locals()[sys.argv[1]], shutdown_deadline_s=float(sys.argv[2]))
+except FramematchError as error:
+    print(type(error).__name__, error.message, flush=True)
+    sys.exit(error.exit_code)
+"""
+
+
+@contextmanager
+def service(name: str, deadline_s: float = 10.0) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, name, str(deadline_s)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_service_finish(number: signal.Signals) -> None:
+    with service("finishes") as process:
+        assert read_line(process) == "started"
+        process.send_signal(number)
+        assert read_line(process) == "finished"
+        assert process.wait(10) == 0
+
+
+def test_a_service_that_does_not_finish_in_time_is_ended_with_an_error() -> None:
+    with service("hangs", deadline_s=0.05) as process:
+        assert read_line(process) == "started"
+        process.send_signal(signal.SIGTERM)
+        assert read_line(process).startswith("DeadlineExceededError the service was still busy 0.05 s")
+        assert process.wait(10) == 1
+
+
+def test_an_error_inside_a_task_group_arrives_alone() -> None:
+    with service("fails") as process:
+        assert read_line(process) == "CatalogError broken"
+        assert process.wait(10) == 1
+
+
+def test_a_service_may_end_by_itself() -> None:
+    with service("ends") as process:
+        assert read_line(process) == "finished"
+        assert process.wait(10) == 0

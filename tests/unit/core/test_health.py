@@ -1,0 +1,50 @@
+"""The HTTP endpoint: alive, ready or why not, and the metrics."""
+
+import aiohttp
+import pytest
+from prometheus_client import Counter
+
+from framematch.core.errors import SettingsError
+from framematch.core.health import Health, serve_http
+from framematch.core.metrics import new_registry
+from framematch.core.settings import HttpSettings
+
+
+async def get(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+async def test_a_service_is_alive_before_it_is_ready() -> None:
+    async with serve_http(Health("kafka"), new_registry(), HttpSettings()) as url:
+        assert (await get(f"{url}/healthz"))[0] == 200
+        assert (await get(f"{url}/readyz")) == (503, '{"kafka": "starting"}')
+
+
+async def test_it_is_ready_when_every_part_is() -> None:
+    health = Health("kafka", "triton")
+    async with serve_http(health, new_registry(), HttpSettings()) as url:
+        health.set_ready("kafka")
+        assert (await get(f"{url}/readyz"))[0] == 503
+        health.set_ready("triton")
+        assert (await get(f"{url}/readyz"))[0] == 200
+        health.set_not_ready("triton", "no answer")
+        assert (await get(f"{url}/readyz")) == (503, '{"kafka": "ok", "triton": "no answer"}')
+
+
+async def test_metrics_are_in_the_prometheus_format() -> None:
+    registry = new_registry()
+    Counter("framematch_things", "Things", registry=registry).inc()
+    async with serve_http(Health(), registry, HttpSettings()) as url:
+        status, text = await get(f"{url}/metrics")
+    assert status == 200
+    assert "framematch_things_total 1.0" in text
+    assert "framematch_process_resident_memory_bytes" in text
+
+
+async def test_a_taken_port_is_one_clear_error() -> None:
+    async with serve_http(Health(), new_registry(), HttpSettings()) as url:
+        port = int(url.rsplit(":", 1)[1])
+        with pytest.raises(SettingsError, match="Set FRAMEMATCH_HTTP__PORT"):
+            async with serve_http(Health(), new_registry(), HttpSettings(port=port)):
+                pass

@@ -1,0 +1,60 @@
+"""No secret leaves through a log line or an error."""
+
+import io
+import json
+import sys
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framematch.core.logging import configure_logging
+from framematch.core.redact import redact, redact_url
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("rtsp://user:pass@10.0.0.5/stream1", "rtsp://***@10.0.0.5/stream1"),
+        ("open rtsp://user:p@ss/w:rd@host/1 failed", "open rtsp://***@host/1 failed"),
+        ("mongodb+srv://u:p@h/db?authSource=admin", "mongodb+srv://***@h/db?authSource=admin"),
+        ("http://cam/stream?user=a&password=pass&fps=5", "http://cam/stream?user=a&password=***&fps=5"),
+        ("http://cam/stream?access_token=pass", "http://cam/stream?access_token=***"),
+        ("rtsp://10.0.0.5/stream1", "rtsp://10.0.0.5/stream1"),
+        ("nothing to hide: a@b", "nothing to hide: a@b"),
+    ],
+)
+def test_credentials_in_a_url_are_hidden(text: str, clean: str) -> None:
+    assert redact_url(text) == clean
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\"'<>", exclude_categories=["Z", "C"]), min_size=1))
+def test_no_password_survives_whatever_its_characters(password: str) -> None:
+    canary = f"canary{password}"
+    assert canary not in redact_url(f"rtsp://user:{canary}@10.0.0.5/1")
+
+
+def test_values_under_telling_names_are_hidden_at_any_depth() -> None:
+    assert redact({"kafka": {"sasl_password": "x", "hosts": ["http://u:x@h"]}, "api_key": "x"}) == {
+        "kafka": {"sasl_password": "***", "hosts": ["http://***@h"]},
+        "api_key": "***",
+    }
+
+
+def test_a_log_line_is_json_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("info", "json", service="edge")
+    try:
+        structlog.get_logger().info("camera_opened", camera="till-1", source="rtsp://u:canary@h/1", token="canary")
+        error = OSError("cannot open rtsp://u:canary@h/1")
+        structlog.get_logger().error("camera_failed", exc_info=error)
+    finally:
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["camera_opened", "camera_failed"]
+    assert lines[0]["service"] == "edge"
+    assert lines[0]["source"] == "rtsp://***@h/1"
+    assert "canary" not in stream.getvalue()

@@ -1,0 +1,133 @@
+"""Settings: where they come from, which wins, and what a mistake gives."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from docs.settings_reference import settings_reference
+from framematch.core.errors import SettingsError
+from framematch.core.local_stack import LocalStack, write_local_stack
+from framematch.core.settings import CONVENTIONAL_NAMES
+from framematch.core.settings_sources import load_settings, require
+
+
+def yaml_file(folder: Path, text: str) -> Path:
+    path = folder / "framematch.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_without_any_source_no_address_is_assumed() -> None:
+    settings = load_settings()
+    assert (settings.kafka.bootstrap_servers, settings.mongodb.uri, settings.triton.url) == (None, None, None)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__FPS", "3")
+    assert load_settings(yaml_file(tmp_path, "edge: {fps: 2, max_side: 320}")).edge.fps == 3
+    assert load_settings(yaml_file(tmp_path, "edge: {fps: 2, max_side: 320}")).edge.max_side == 320
+
+
+def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__FPS", "3")
+    assert load_settings(overrides={"edge": {"fps": 1}}).edge.fps == 1
+
+
+@pytest.mark.parametrize("name", sorted(CONVENTIONAL_NAMES))
+def test_a_conventional_name_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    section, key = CONVENTIONAL_NAMES[name]
+    value = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp"}.get(name, "mongodb://somewhere")
+    monkeypatch.setenv(name, value)
+    found = getattr(getattr(load_settings(), section), key)
+    assert (found.get_secret_value() if hasattr(found, "get_secret_value") else found) == value
+
+
+def test_our_own_name_wins_over_the_conventional_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "conventional:9092")
+    monkeypatch.setenv("FRAMEMATCH_KAFKA__BOOTSTRAP_SERVERS", "own:9092")
+    assert load_settings().kafka.bootstrap_servers == "own:9092"
+
+
+def test_a_running_local_stack_gives_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = LocalStack(os.getpid(), "127.0.0.1:1", "mongodb://127.0.0.1:2", "127.0.0.1:3", "", "", "", "")
+    write_local_stack(stack)
+    assert load_settings().triton.url == "127.0.0.1:3"
+    monkeypatch.setenv("TRITON_URL", "triton:8001")
+    assert load_settings().triton.url == "triton:8001"
+
+
+def test_the_state_file_of_a_dead_stack_is_ignored() -> None:
+    above_any_pid = 2**22 + 1
+    write_local_stack(LocalStack(above_any_pid, "127.0.0.1:1", "", "127.0.0.1:3", "", "", "", ""))
+    assert load_settings().triton.url is None
+
+
+def test_a_camera_may_be_written_short(tmp_path: Path) -> None:
+    settings = load_settings(yaml_file(tmp_path, "edge: {cameras: {till-1: 'rtsp://u:p@host/1', till-2: {source: 0}}}"))
+    assert settings.edge.cameras["till-1"].source.get_secret_value() == "rtsp://u:p@host/1"
+
+
+def test_the_file_may_name_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMERA_PASSWORD", "canary")
+    text = "edge: {cameras: {a: 'rtsp://u:${CAMERA_PASSWORD}@host/1', b: '${OTHER:-video.mp4}'}}"
+    cameras = load_settings(yaml_file(tmp_path, text)).edge.cameras
+    assert cameras["a"].source.get_secret_value() == "rtsp://u:canary@host/1"
+    assert cameras["b"].source.get_secret_value() == "video.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("edge: {fsp: 2}", "unknown setting edge.fsp. Did you mean edge.fps?"),
+        ("egde: {fps: 2}", "unknown setting egde. Did you mean edge?"),
+        ("edge: {fps: 0}", "edge.fps: input should be greater than 0"),
+        ("edge: {cameras: {'a b': x}}", "camera id 'a b'"),
+        ("edge: {cameras: {a: {source: x, fsp: 1}}}", "unknown setting edge.cameras.a.fsp"),
+        ("edge: [1", "is not valid YAML at line 1"),
+        ("just text", "holds no sections"),
+        ("kafka: {bootstrap_servers: '${NOT_SET}'}", "names ${NOT_SET}, which is not set"),
+    ],
+)
+def test_a_mistake_in_the_file_gives_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(yaml_file(tmp_path, text))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot read the settings file .*nowhere\.yaml"):
+        load_settings(tmp_path / "nowhere.yaml")
+
+
+def test_an_unknown_environment_name_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_KAFKA__BOOTSTRAP_SERVRES", "x")
+    with pytest.raises(SettingsError, match="Did you mean FRAMEMATCH_KAFKA__BOOTSTRAP_SERVERS"):
+        load_settings()
+
+
+def test_a_wrong_secret_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__CAMERAS", '{"a": {"source": "rtsp://u:canary@h", "fps": "canary"}}')
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert "canary" not in str(raised.value)
+
+
+def test_printing_settings_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://u:canary@h")
+    monkeypatch.setenv("FRAMEMATCH_KAFKA__SASL_PASSWORD", "canary")
+    monkeypatch.setenv("FRAMEMATCH_EDGE__CAMERAS", '{"a": "rtsp://u:canary@h"}')
+    assert "canary" not in repr(load_settings())
+
+
+def test_what_a_command_needs_is_named_by_its_variable() -> None:
+    with pytest.raises(SettingsError, match=r"kafka\.bootstrap_servers is not set\. Set KAFKA_BOOTSTRAP_SERVERS"):
+        require(None, "kafka.bootstrap_servers")
+    with pytest.raises(SettingsError, match="Set FRAMEMATCH_KAFKA__SASL_USERNAME"):
+        require(None, "kafka.sasl_username")
+
+
+def test_the_settings_reference_is_up_to_date() -> None:
+    reference = Path(__file__).parents[3] / "docs" / "settings.md"
+    assert reference.read_text() == settings_reference(), "run: python -m docs.settings_reference"

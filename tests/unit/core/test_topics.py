@@ -1,0 +1,31 @@
+"""The shape of the topics."""
+
+from framematch.core.settings import KafkaSettings
+from framematch.core.topics import Topics, topic_specs
+
+
+def test_frames_and_matches_share_their_partition_count_so_a_camera_stays_together() -> None:
+    specs = {spec.name: spec for spec in topic_specs(KafkaSettings(partitions=7, topic_prefix="shop"), brokers=1)}
+    assert specs["shop.frames"].num_partitions == specs["shop.matches"].num_partitions == 7
+
+
+def test_status_is_compacted_and_frames_are_kept_for_a_bounded_time() -> None:
+    specs = {spec.name: spec for spec in topic_specs(KafkaSettings(frames_retention_minutes=30), brokers=1)}
+    assert specs["framematch.status"].topic_configs == {"cleanup.policy": "compact"}
+    assert specs["framematch.frames"].topic_configs["retention.ms"] == "1800000"
+
+
+def test_a_dead_letter_has_room_for_the_largest_frame_and_its_reasons() -> None:
+    configs = {spec.name: spec.topic_configs for spec in topic_specs(KafkaSettings(), brokers=1)}
+    largest_frame = int(configs["framematch.frames"]["max.message.bytes"])
+    assert largest_frame < int(configs["framematch.deadletter"]["max.message.bytes"])
+
+
+def test_every_topic_has_a_shape() -> None:
+    assert {spec.name for spec in topic_specs(KafkaSettings(), brokers=1)} == set(Topics("framematch").all)
+
+
+def test_topics_are_replicated_as_far_as_the_cluster_allows() -> None:
+    assert topic_specs(KafkaSettings(), brokers=1)[0].replication_factor == 1
+    assert topic_specs(KafkaSettings(), brokers=5)[0].replication_factor == 3
+    assert topic_specs(KafkaSettings(replication_factor=2), brokers=5)[0].replication_factor == 2
