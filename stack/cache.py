@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from framematch.core.paths import cache_dir
 
 Report = Callable[[str], None]
 _OUTPUT_LINES = 12
+_STACK_FRAME = re.compile(r"\s+at ")  # of a Java trace, whose first line says enough
 
 
 def digest_of(*parts: str | bytes) -> str:
@@ -62,7 +64,12 @@ def locked(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterato
 
 
 def run_tool(
-    command: Sequence[str | Path], *, what: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    *,
+    what: str,
+    hint: str = "Check the network connection and free disk space, then run the same again",
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program to its end and return its output.
 
@@ -81,9 +88,10 @@ def run_tool(
         check=False,
     )
     if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-_OUTPUT_LINES:])
+        lines = [line for line in done.stdout.splitlines() if not _STACK_FRAME.match(line)]
+        tail = "\n".join(lines[-_OUTPUT_LINES:])
         raise FramematchError(
             f"{what} failed: {Path(command[0]).name} ended with code {done.returncode}\n{tail}",
-            hint="Check the network connection and free disk space, then run the same again",
+            hint=hint,
         )
     return done.stdout

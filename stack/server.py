@@ -1,7 +1,6 @@
 """What every local server can do: prepare, start until it answers its own protocol, stop, be killed, start again."""
 
 import re
-import shutil
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -38,18 +37,20 @@ def listens(address: str, timeout_s: float = 1.0) -> bool:
 class Server(ABC):
     """One real server on 127.0.0.1. Port and data folder stay the same for the object's life, over every restart.
 
-    Its files are in `folder`, its log is `folder/NAME.log`. `prepare` fetches and builds (may take minutes the first
-    time), `spawn` starts the process, `ready` makes one real protocol call; `start` does all three and waits.
+    Its files are in `folder`, its log is `folder/NAME.log`. `install` fetches and builds, which may take minutes the
+    first time; `configure` writes its files; `spawn` starts the process; `ready` makes one real protocol call. `start`
+    does all of it and waits.
     """
 
     name: ClassVar[str]
     ready_timeout_s: ClassVar[float] = 60.0
     stop_deadline_s: ClassVar[float] = 10.0
-    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"\s*$")  # lines of its log that no error message needs
+    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"\s*$|\s+at ")  # lines of its log that say nothing
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.process: ServerProcess | None = None
+        self._log_offset = 0
 
     @property
     @abstractmethod
@@ -57,12 +58,21 @@ class Server(ABC):
         """What a client is given: `host:port`, or a URL."""
 
     @abstractmethod
-    def prepare(self, report: Report = print) -> None:
-        """Fetch or build what is missing, and write the configuration. Safe to call again, and from any thread."""
+    def install(self, report: Report = print) -> None:
+        """Fetch or build what the cache lacks. Safe to call again, and from any thread.
+
+        Raises:
+            PrerequisiteError: a program that this needs is missing.
+            FramematchError: a download or a build failed.
+        """
+
+    @abstractmethod
+    def configure(self) -> None:
+        """Write its configuration into `folder`, which exists, and what else one start needs; after `install`."""
 
     @abstractmethod
     def command(self) -> Command:
-        """The program to run, after `prepare`."""
+        """The program to run, after `configure`."""
 
     @abstractmethod
     def ping(self) -> None:
@@ -98,11 +108,17 @@ class Server(ABC):
         self.spawn()
         self.wait_ready()
 
+    def prepare(self, report: Report = print) -> None:
+        """Do everything that comes before `spawn`."""
+        self.install(report)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.configure()
+
     def spawn(self) -> None:
         """Start the process and return at once."""
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._log_offset = self.log_file.stat().st_size if self.log_file.exists() else 0
         self.process = ServerProcess(self.command(), self.log_file)
 
     def ready(self) -> bool:
@@ -111,14 +127,11 @@ class Server(ABC):
         Raises:
             FramematchError: its process has ended; with the end of its log.
         """
-        process = self._running_process()
+        answers = self._answers()
+        process = self._running_process()  # asked last: whoever else has its port may have answered
         if not process.running:
             raise self._start_error(f"ended during its start (exit code {process.exit_code})")
-        try:
-            self.ping()
-        except UnavailableError:
-            return False
-        return True
+        return answers
 
     def wait_ready(self) -> None:
         """Return when it answers; stop it and raise FramematchError when it does not in `ready_timeout_s`."""
@@ -132,6 +145,11 @@ class Server(ABC):
         """Stop it; the error that says it did not answer in time."""
         self.kill()
         return self._start_error(f"did not answer within {self.ready_timeout_s:.0f} s")
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting: the first half of `stop`, for several servers at once."""
+        if self.process is not None:
+            self.process.terminate()
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL after `stop_deadline_s`; nothing of it is left. Does nothing when it is not running."""
@@ -148,9 +166,12 @@ class Server(ABC):
         self.stop()
         self.start()
 
-    def remove_data(self) -> None:
-        """Delete its folder, log included."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _answers(self) -> bool:
+        try:
+            self.ping()
+        except UnavailableError:
+            return False
+        return True
 
     def _running_process(self) -> ServerProcess:
         if self.process is None:
@@ -158,7 +179,9 @@ class Server(ABC):
         return self.process
 
     def _start_error(self, what: str) -> FramematchError:
-        lines = self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        with self.log_file.open("rb") as log:
+            log.seek(self._log_offset)  # what earlier starts have written says nothing about this one
+            lines = log.read().decode(errors="replace").splitlines()
         tail = "\n".join([line for line in lines if not self.log_noise.match(line)][-_LOG_TAIL_LINES:])
         return FramematchError(
             f"{self.name} {what}. The end of its log:\n{tail}", hint=f"The whole log: {self.log_file}"

@@ -65,10 +65,13 @@ class TritonServer(Server):
         """The gRPC endpoint as `host:port`."""
         return self.url
 
-    def prepare(self, report: Report = print) -> None:
-        """Install the server once; make sure that the repository exists."""
-        self.model_repository.mkdir(parents=True, exist_ok=True)
+    def install(self, report: Report = print) -> None:
+        """See `install_triton`."""
         install_triton(report)
+
+    def configure(self) -> None:
+        """Make sure that the repository exists, and clear what a killed Triton left."""
+        self.model_repository.mkdir(parents=True, exist_ok=True)
         for left_over in Path("/dev/shm").glob(f"{self._shared_memory}*"):  # noqa: S108  # where the kernel has it
             left_over.unlink(missing_ok=True)
 

@@ -1,15 +1,29 @@
 """The real servers as fixtures: one of each a session, started when the first test asks, stopped at the end.
 
-A test that kills a server makes its own (`KafkaServer(tmp_path)`), because the others share these.
+A test that stops or kills a server makes its own (`KafkaServer(tmp_path)`), because the others share these.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from framematch.core.settings_sources import known_environment_names
+from stack.kafka import KafkaServer
+from stack.mediamtx import MediaMtxServer
+from stack.mongodb import MongoServer
 from stack.triton import TritonServer
+
+GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
+
+
+@dataclass(frozen=True)
+class GivenMongo:
+    """A MongoDB that the environment's MONGODB_URI names, for the same tests against the real one."""
+
+    uri: str
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +32,42 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_fact
     for name in known_environment_names() - {"FRAMEMATCH_CACHE_DIR"}:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka broker: `.bootstrap_servers`. It has no topics but those that tests create; use names of your own."""
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer | GivenMongo]:
+    """A MongoDB server: `.uri`. The one that MONGODB_URI names, else our own; use a database name of your own."""
+    if GIVEN_MONGODB_URI:
+        yield GivenMongo(GIVEN_MONGODB_URI)
+        return
+    server = MongoServer(tmp_path_factory.mktemp("mongodb"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rtsp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaMtxServer]:
+    """An RTSP server: `.url`; publish to and read from any name below it."""
+    server = MediaMtxServer(tmp_path_factory.mktemp("rtsp"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +82,10 @@ def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
             servers[key].start()
         return servers[key]
 
-    yield start
-    for server in servers.values():
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in servers.values():
+            server.terminate()
+        for server in servers.values():
+            server.stop()

@@ -1,0 +1,91 @@
+"""A server that speaks MongoDB's wire protocol over an on-disk H2 store: mongo-java-server."""
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from framematch.core.errors import MongoUnavailableError
+from framematch.core.redact import redact_url
+from stack.cache import Report, cached_folder, digest_of, run_tool
+from stack.maven import maven_jars
+from stack.prerequisites import java_kit
+from stack.process import Command
+from stack.server import LOOPBACK, Server, free_port
+
+POM = Path(__file__).with_name("mongodb-pom.xml")
+SOURCE = Path(__file__).with_name("MongoServerMain.java")
+_PING_TIMEOUT_MS = 2000
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+
+
+def ping(uri: str) -> None:
+    """Run MongoDB's `ping` command.
+
+    Raises:
+        MongoUnavailableError: no answer.
+    """
+    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=_PING_TIMEOUT_MS)
+    try:
+        client.admin.command("ping")
+    except PyMongoError:
+        raise MongoUnavailableError(
+            f"MongoDB does not answer at {redact_url(uri)}", hint="Start it, or set MONGODB_URI"
+        ) from None
+    finally:
+        client.close()
+
+
+class MongoServer(Server):
+    """The MongoDB-compatible server; it knows no change streams and no real transactions."""
+
+    name: ClassVar[str] = "mongodb"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._port = free_port()
+
+    @property
+    def uri(self) -> str:
+        """What MongoDB's clients take."""
+        return f"mongodb://{LOOPBACK}:{self._port}"
+
+    @property
+    def address(self) -> str:
+        """The same as `uri`."""
+        return self.uri
+
+    def install(self, report: Report = print) -> None:
+        """Fetch the jars and compile the main class."""
+        java_kit(report)
+        _class_path(report)
+
+    def configure(self) -> None:
+        """Make the data folder; the rest are arguments."""
+        (self.folder / "data").mkdir(exist_ok=True)
+
+    def command(self) -> Command:
+        """The main class over the data file."""
+        store = self.folder / "data" / "framematch.mv"
+        java = java_kit().java
+        main = ("-cp", _class_path(), SOURCE.stem, LOOPBACK, str(self._port), str(store))
+        return Command((java, *_JVM, *main))
+
+    def ping(self) -> None:
+        """See `stack.mongodb.ping`."""
+        ping(self.uri)
+
+
+def _class_path(report: Report = print) -> str:
+    note = "fetching mongo-java-server 1.47 with Maven (7 MB, usually 5 to 20 s)"
+    jars = maven_jars("mongodb", POM, report=report, note=note)
+
+    def compile_main(folder: Path) -> None:
+        javac = java_kit(report).javac
+        run_tool([javac, "--release", "17", "-cp", f"{jars}/*", "-d", folder, SOURCE], what=f"compiling {SOURCE.name}")
+
+    key = digest_of(POM.read_bytes(), SOURCE.read_bytes())
+    classes = cached_folder("mongodb-main", key, compile_main, report=report, note="compiling its main class (2 s)")
+    return os.pathsep.join((str(classes), f"{jars}/*"))

@@ -1,0 +1,112 @@
+"""Programs that the operating system provides: found, installed with apt-get where we may, explained elsewhere."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from framematch.core.errors import PrerequisiteError
+from framematch.core.paths import cache_dir
+from stack.cache import Report, locked, run_tool
+
+T = TypeVar("T")
+
+OLDEST_JAVA = 17  # Kafka 4 needs it
+JDK_PACKAGES = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless")  # the first that the distribution has
+_OS_RELEASE = Path("/etc/os-release")
+
+
+@dataclass(frozen=True)
+class Jdk:
+    """The two programs of a Java development kit that we run."""
+
+    java: str
+    javac: str
+
+
+def java_kit(report: Report = print) -> Jdk:
+    """A JDK of version 17 or newer.
+
+    Raises:
+        PrerequisiteError: there is none; the hint is the line that installs it.
+    """
+    return provide(f"a JDK of version {OLDEST_JAVA} or newer", _find_jdk, JDK_PACKAGES, report)
+
+
+def maven(report: Report = print) -> str:
+    """Path of `mvn`.
+
+    Raises:
+        PrerequisiteError: it is missing; the hint is the line that installs it.
+    """
+    return provide("Maven (mvn)", lambda: shutil.which("mvn"), ("maven",), report)
+
+
+def provide(what: str, find: Callable[[], T | None], packages: Sequence[str], report: Report) -> T:
+    """What `find` finds, after installing the first of `packages` that exists where this process may.
+
+    Raises:
+        PrerequisiteError: it is missing, and this is not root on Debian or Ubuntu.
+    """
+    if (found := find()) is not None:
+        return found
+    if not (_is_debian() and os.geteuid() == 0):
+        raise PrerequisiteError(f"{what} is not installed", hint=_advice(packages))
+    with locked(cache_dir() / "apt-get.lock"):
+        if (found := find()) is None:
+            report(f"{what} is missing: installing it with apt-get (usually under two minutes)")
+            run_tool(["apt-get", "update", "-q"], what="apt-get update")
+            run_tool(_install_line(packages), what=f"installing {what}", environment=_quiet_environment())
+            found = find()
+    if found is None:
+        raise PrerequisiteError(f"{what} is still not found after its installation", hint="Check PATH and JAVA_HOME")
+    return found
+
+
+def java_version(output: str) -> int | None:
+    """Major version in what `java -version` prints; 8 for "1.8.0"."""
+    match = re.search(r'version "(?:1\.)?(\d+)', output)
+    return int(match[1]) if match else None
+
+
+def _find_jdk() -> Jdk | None:
+    home = os.environ.get("JAVA_HOME")
+    path = os.pathsep.join(filter(None, (f"{home}/bin" if home else "", os.environ.get("PATH", os.defpath))))
+    java, javac = shutil.which("java", path=path), shutil.which("javac", path=path)
+    if java is None or javac is None:
+        return None
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    version = java_version(said.stdout + said.stderr)
+    return Jdk(java, javac) if version is not None and version >= OLDEST_JAVA else None
+
+
+def _is_debian() -> bool:
+    if shutil.which("apt-get") is None or not _OS_RELEASE.exists():
+        return False
+    release = _OS_RELEASE.read_text(encoding="utf-8")
+    return re.search(r"^ID(_LIKE)?=.*\b(debian|ubuntu)\b", release, re.MULTILINE) is not None
+
+
+def _advice(packages: Sequence[str]) -> str:
+    if _is_debian():
+        return f"Run: sudo {' '.join(_install_line(packages))}"
+    return f"Install it with this system's package manager (on Debian: {' '.join(_install_line(packages))})"
+
+
+def _install_line(packages: Sequence[str]) -> list[str]:
+    known = (name for name in packages if _apt_knows(name))
+    return ["apt-get", "install", "-y", "--no-install-recommends", next(known, packages[0])]
+
+
+def _apt_knows(package: str) -> bool:
+    if shutil.which("apt-cache") is None:
+        return False
+    return subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).returncode == 0
+
+
+def _quiet_environment() -> dict[str, str]:
+    return {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

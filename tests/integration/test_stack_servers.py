@@ -1,0 +1,141 @@
+"""Kafka, MongoDB and RTSP on this machine: they answer, keep their data over a kill, and leave nothing behind."""
+
+import itertools
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pymongo import MongoClient
+
+from framematch.core.errors import CameraUnavailableError, FramematchError, KafkaUnavailableError, MongoUnavailableError
+from stack import kafka as kafka_module
+from stack import mediamtx as mediamtx_module
+from stack import mongodb as mongodb_module
+from stack.kafka import KafkaServer
+from stack.mediamtx import MediaMtxServer
+from stack.mongodb import MongoServer
+from stack.process import group_members
+from stack.server import LOOPBACK, Server, free_port
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def admin_of(server: KafkaServer) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=server.bootstrap_servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def produce(server: KafkaServer, topic: str, value: bytes) -> None:
+    """Create the topic, and write one acknowledged record to it."""
+    async with admin_of(server) as admin:
+        await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+    async with AIOKafkaProducer(bootstrap_servers=server.bootstrap_servers, acks="all") as producer:
+        await producer.send_and_wait(topic, value)
+
+
+async def consume_first(server: KafkaServer, topic: str) -> bytes | None:
+    """The first record's value."""
+    async with AIOKafkaConsumer(bootstrap_servers=server.bootstrap_servers) as consumer:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        await consumer.seek_to_beginning(partition)
+        record = await consumer.getone()
+        value: bytes | None = record.value
+        return value
+
+
+async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(tmp_path: Path) -> None:
+    server = KafkaServer(tmp_path)
+    server.start()
+    try:
+        await produce(server, "kept", b"frame")
+        server.kill()
+        with pytest.raises(KafkaUnavailableError):
+            kafka_module.ping(server.bootstrap_servers)
+        server.start()
+        assert await consume_first(server, "kept") == b"frame"
+    finally:
+        server.stop()
+
+
+async def test_kafka_keeps_its_records_when_it_returns_on_another_port(tmp_path: Path) -> None:
+    first, second = KafkaServer(tmp_path), KafkaServer(tmp_path)
+    try:
+        first.start()
+        await produce(first, "kept", b"frame")
+        first.stop()
+        second.start()
+        assert await consume_first(second, "kept") == b"frame"
+    finally:
+        first.stop()
+        second.stop()
+
+
+async def test_kafka_makes_no_topic_that_nobody_created(kafka: KafkaServer) -> None:
+    async with admin_of(kafka) as admin:
+        await admin.describe_topics(["never-created"])
+        assert "never-created" not in await admin.list_topics()
+
+
+def test_mongodb_keeps_what_it_acknowledged_over_a_stop(tmp_path: Path) -> None:
+    server = MongoServer(tmp_path)
+    server.start()
+    try:
+        with MongoClient[dict[str, object]](server.uri) as client:
+            client.shop.products.insert_one({"_id": "apple"})
+        server.stop()
+        with pytest.raises(MongoUnavailableError):
+            mongodb_module.ping(server.uri)
+        server.start()
+        with MongoClient[dict[str, object]](server.uri) as client:
+            assert client.shop.products.find_one() == {"_id": "apple"}
+    finally:
+        server.stop()
+
+
+def test_rtsp_answers_only_while_it_runs(tmp_path: Path) -> None:
+    server = MediaMtxServer(tmp_path)
+    server.start()
+    try:
+        mediamtx_module.ping(server.url)
+    finally:
+        server.stop()
+    with pytest.raises(CameraUnavailableError):
+        mediamtx_module.ping(server.url)
+
+
+def test_what_speaks_another_protocol_is_not_taken_for_rtsp(mongodb: MongoServer) -> None:
+    with pytest.raises(CameraUnavailableError):
+        mediamtx_module.ping(mongodb.uri.replace("mongodb", "rtsp"))
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that something else, which says nothing, listens on."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("kind", [KafkaServer, MongoServer, MediaMtxServer])
+def test_a_port_that_is_taken_ends_the_start_with_the_end_of_the_log(
+    kind: Callable[[Path], Server], tmp_path: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = itertools.chain([taken_port], iter(free_port, None))
+    for module in ("kafka", "mongodb", "mediamtx"):
+        monkeypatch.setattr(f"stack.{module}.free_port", lambda: next(ports))
+    server = kind(tmp_path)
+    with pytest.raises(FramematchError, match="ended during its start") as caught:
+        server.start()
+    assert "in use" in caught.value.message
+    assert str(server.log_file) in caught.value.hint
+    assert group_members(server.pid) == []
