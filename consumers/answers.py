@@ -75,6 +75,7 @@ class Answerer:
         self._metrics = metrics
         self._max_pixels = max_pixels
         self._max_age_us = None if max_age_s is None else int(max_age_s * 1_000_000)
+        self._searching = asyncio.Lock()  # the index serves one search at a time
         self._model = ModelInfo(encoder.manifest.name, encoder.manifest.digest)
 
     async def answer(self, records: Sequence[ConsumerRecord]) -> list[Answer]:
@@ -96,7 +97,8 @@ class Answerer:
         with self._timed("infer", timings_ms):
             embeddings = await self._encoder.embed(np.stack(crops))
         with self._timed("search", timings_ms):
-            decisions = await loop.run_in_executor(self._threads, self._matcher.match, embeddings)
+            async with self._searching:
+                decisions = await loop.run_in_executor(self._threads, self._matcher.match, embeddings)
         with self._timed("enrich", timings_ms):
             matched = {d.candidates[0].product_id for d in decisions if d.kind == "match"}
             metadata = await self._metadata.lookup(matched)
@@ -154,7 +156,7 @@ class Answerer:
             threshold=self._matcher.thresholds.match,
             product=product,
             candidates=tuple(CandidateInfo(c.product_id, c.score) for c in decision.candidates),
-            snapshot=self._matcher.snapshot_id,
+            snapshot=self._matcher.manifest.id,
             model=self._model,
             metadata_state=state,
             timings_ms=timings_ms,

@@ -99,7 +99,7 @@ async def _connect(
     )
     check_compatible(snapshot.manifest, encoder.manifest)
     matching = settings.matching
-    matcher = Matcher(snapshot, k=matching.top_k, match=matching.threshold, margin=matching.margin)
+    matcher = Matcher(snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin)
     preprocessor = Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant)
     log.info("snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows)
     return encoder, matcher, preprocessor, ProductStore(database)

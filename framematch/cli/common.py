@@ -26,6 +26,11 @@ def prepare(service: str, config: Path | None = None, overrides: dict[str, Any] 
     return settings
 
 
+def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
+    """What the command line sets, by section; options that were not given (None) are left to the other sources."""
+    return {section: {k: v for k, v in values.items() if v is not None} for section, values in sections.items()}
+
+
 def missing_extra(error: ImportError, extra: str) -> PrerequisiteError:
     """The error for a package which this command needs and this installation left out."""
     return PrerequisiteError(

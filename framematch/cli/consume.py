@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare
+from framematch.cli.common import CONFIG_OPTION, missing_extra, overrides, prepare
 from framematch.core.lifecycle import run_service
 
 
@@ -25,7 +25,7 @@ def consume(
     except ImportError as error:
         raise missing_extra(error, "consumer,cpu") from None
 
-    given = {"consumer": {"batch_size": batch_size}, "matching": {"threshold": threshold}}
-    overrides = {section: {k: v for k, v in values.items() if v is not None} for section, values in given.items()}
-    settings = prepare("consumer", config, overrides)
+    settings = prepare(
+        "consumer", config, overrides(consumer={"batch_size": batch_size}, matching={"threshold": threshold})
+    )
     run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=settings.shutdown_deadline_s)
