@@ -1,0 +1,152 @@
+"""Makes `demo/data` from a copy of GroceryStoreDataset: `python -m demo.prepare_data GROCERY_DIR`.
+
+Gives the same files for the same data set. Only needed to make `demo/data` anew: the result is kept in the repository.
+"""
+
+import argparse
+import csv
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from demo.dataset import DATA_DIR
+
+PHOTO_SIDE_PX = 320
+IMAGE_QUALITY = 92  # catalogue images are small, clean cut-outs; artefacts would show
+PHOTO_QUALITY = 85
+
+# Invented: one price in euros for each category, of one piece or package. `_price` varies it by product.
+PRICES_EUR = {
+    "Apple": 0.55, "Avocado": 1.29, "Banana": 0.29, "Kiwi": 0.39, "Lemon": 0.49, "Lime": 0.39, "Mango": 1.79,
+    "Melon": 2.99, "Nectarine": 0.49, "Orange": 0.59, "Papaya": 2.79, "Passion Fruit": 0.79, "Peach": 0.55,
+    "Pear": 0.59, "Pineapple": 2.49, "Plum": 0.29, "Pomegranate": 1.49, "Red Grapefruit": 0.89, "Satsumas": 0.35,
+    "Juice": 2.29, "Milk": 1.29, "Oatghurt": 2.19, "Oat Milk": 1.89, "Sour Cream": 1.39, "Sour Milk": 1.59,
+    "Soyghurt": 2.29, "Soy Milk": 1.99, "Yoghurt": 2.09, "Asparagus": 2.99, "Aubergine": 1.19, "Cabbage": 1.59,
+    "Carrots": 0.99, "Cucumber": 0.89, "Garlic": 0.49, "Ginger": 0.79, "Leek": 0.79, "Mushroom": 1.79, "Onion": 0.25,
+    "Pepper": 0.99, "Potato": 0.29, "Red Beet": 0.39, "Tomato": 0.39, "Zucchini": 0.89,
+}  # fmt: skip
+
+# Slips in the data set's descriptions, translated from Swedish, that would puzzle a reader.
+CORRECTIONS = {
+    "Papayan has": "Papaya has",
+    "and and": "and",
+    "when the it": "when it",
+    "for example. with": "for example with",
+    "suitable for well for": "well suited for",
+    "remove the log": "remove the core",
+    "God Morning": "God Morgon",
+    "Golden Grape is": "Golden Grapefruit is",
+    "can guarantees": "can guarantees the product to be",
+}
+
+
+@dataclass(frozen=True)
+class CatalogRow:
+    """One line of `catalog.csv`; `image` is relative to the file's folder."""
+
+    id: str
+    name: str
+    category: str
+    price: str
+    description: str
+    image: str
+
+
+@dataclass(frozen=True)
+class PhotoRow:
+    """One line of `photos.csv`; `file` is relative to the file's folder."""
+
+    file: str
+    product: str
+
+
+def main() -> None:
+    """Write the catalogue, its images, the photos and the licence; earlier images and photos are replaced."""
+    parser = argparse.ArgumentParser(description="Make demo/data from a copy of GroceryStoreDataset.")
+    parser.add_argument("grocery", type=Path, metavar="GROCERY_DIR", help="holds classes.csv and val.txt")
+    grocery = parser.parse_args().grocery
+    missing = [name for name in ("LICENSE", "classes.csv", "val.txt") if not (grocery / name).is_file()]
+    if missing:
+        parser.error(f"no {', '.join(missing)} in {grocery}")
+    for folder in ("images", "photos"):
+        shutil.rmtree(DATA_DIR / folder, ignore_errors=True)
+        (DATA_DIR / folder).mkdir(parents=True)
+    with (grocery / "classes.csv").open(newline="", encoding="utf-8") as file:
+        classes = list(csv.reader(file))[1:]
+    catalog = [_catalog_row(grocery, line) for line in classes]
+    photos = list(_photo_rows(grocery, [row.id for row in catalog]))
+    _write_csv(DATA_DIR / "catalog.csv", catalog)
+    _write_csv(DATA_DIR / "photos.csv", photos)
+    shutil.copyfile(grocery / "LICENSE", DATA_DIR / "LICENSE")
+    size = sum(path.stat().st_size for path in DATA_DIR.rglob("*") if path.is_file())
+    print(f"{len(catalog)} products, {len(photos)} photos, {size / 1e6:.1f} MB in {DATA_DIR}")
+
+
+def _catalog_row(grocery: Path, line: list[str]) -> CatalogRow:
+    class_name, _, coarse_name, _, image, description = line
+    category = coarse_name.replace("-", " ")
+    row = CatalogRow(
+        id=class_name.lower(),
+        name=class_name.replace("-", " "),
+        category=category,
+        price=_price(class_name, category),
+        description=_clean((grocery / description.lstrip("/")).read_text(encoding="utf-8")),
+        image=f"images/{class_name.lower()}.jpg",
+    )
+    _write_jpeg(DATA_DIR / row.image, _read(grocery / image.lstrip("/")), IMAGE_QUALITY)
+    return row
+
+
+def _photo_rows(grocery: Path, ids: list[str]) -> Iterable[PhotoRow]:
+    """The first and the last `val` photo of each product that has any: neighbours show almost the same scene."""
+    lines = [line.split(", ") for line in (grocery / "val.txt").read_text(encoding="utf-8").splitlines()]
+    for number, product in enumerate(ids):
+        sources = sorted(path for path, fine, _ in lines if int(fine) == number)
+        for count, source in enumerate(dict.fromkeys([*sources[:1], *sources[-1:]]), start=1):
+            row = PhotoRow(file=f"photos/{product}-{count}.jpg", product=product)
+            side = (PHOTO_SIDE_PX, PHOTO_SIDE_PX)
+            resized = cv2.resize(_read(grocery / source), side, interpolation=cv2.INTER_AREA)
+            _write_jpeg(DATA_DIR / row.file, np.asarray(resized, np.uint8), PHOTO_QUALITY)
+            yield row
+
+
+def _price(class_name: str, category: str) -> str:
+    """The category's price, up to 20 % more or less by the product's name, ending in 5 or 9."""
+    share = int.from_bytes(hashlib.sha256(class_name.encode()).digest()[:2], "big") / 0xFFFF
+    cents = round(PRICES_EUR[category] * (80 + 40 * share))
+    return f"{(cents // 10 * 10 + (5 if cents % 10 < 6 else 9)) / 100:.2f}"  # noqa: PLR2004 - the nearer of the two
+
+
+def _clean(text: str) -> str:
+    text = re.sub(r"\s+", " ", text).strip()
+    for wrong, right in CORRECTIONS.items():
+        text = text.replace(wrong, right)
+    return text
+
+
+def _read(path: Path) -> np.ndarray:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise SystemExit(f"cannot read {path}")
+    return np.asarray(picture, np.uint8)
+
+
+def _write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
+    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+
+
+def _write_csv(path: Path, rows: list[CatalogRow] | list[PhotoRow]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(rows[0]))
+        writer.writerows(astuple(row) for row in rows)
+
+
+if __name__ == "__main__":
+    main()

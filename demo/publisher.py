@@ -1,0 +1,91 @@
+"""Publishes a rendered feed to an RTSP server in real time: `python -m demo.publisher FEED.mp4 URL [--loop]`."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+from av import Packet, VideoStream
+from av.container import InputContainer
+
+from framematch.core.errors import FramematchError, UnavailableError, UsageError
+from framematch.core.redact import redact_url
+
+# libavformat's own names: RTP inside the RTSP connection, and microseconds for a socket that says nothing.
+_RTSP = {"rtsp_transport": "tcp", "timeout": "5000000"}
+
+
+def main() -> int:
+    """Publish until the feed ends or SIGTERM; one line on stderr and exit code 1 when the server is away."""
+    parser = argparse.ArgumentParser(description="Publish a video file to an RTSP server in real time, as it is.")
+    parser.add_argument("feed", type=Path)
+    parser.add_argument("url")
+    parser.add_argument("--loop", action="store_true", help="start again at the end, until stopped")
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        publish(arguments.feed, arguments.url, loop=arguments.loop, stop=stop)
+    except FramematchError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def publish(feed: Path, url: str, *, loop: bool, stop: threading.Event) -> None:
+    """Send the packets of `feed`, not re-encoded, each when its time has come; `stop` ends it between two packets.
+
+    Raises:
+        UsageError: `feed` is not a video.
+        UnavailableError: the server does not answer, refuses the path or goes away. Nothing is tried again here.
+    """
+    try:
+        source = av.open(str(feed))
+    except av.FFmpegError as error:
+        raise UsageError(f"cannot read the feed {feed}: {error.strerror}") from error
+    with source:
+        try:
+            with av.open(url, "w", format="rtsp", options=_RTSP) as server:
+                stream = server.add_stream_from_template(source.streams.video[0])
+                for packet in _paced(_packets(source, loop=loop), stop):
+                    packet.stream = stream
+                    server.mux(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise UnavailableError(
+                f"cannot publish to {redact_url(url)}: {error.strerror}", hint="Is an RTSP server listening there?"
+            ) from error
+
+
+def _packets(source: InputContainer, *, loop: bool) -> "Iterator[Packet[VideoStream]]":
+    """The video's packets with times that go on growing from one round to the next."""
+    video = source.streams.video[0]
+    shift = 0
+    while True:
+        for packet in source.demux(video):
+            if packet.dts is not None and packet.pts is not None:  # the last one is empty
+                packet.dts += shift
+                packet.pts += shift
+                yield packet
+        if not loop:
+            return
+        shift += video.duration or 0
+        source.seek(0, stream=video)
+
+
+def _paced(packets: "Iterator[Packet[VideoStream]]", stop: threading.Event) -> "Iterator[Packet[VideoStream]]":
+    """Each packet when the time since the first one has passed; ends when `stop` is set."""
+    started = time.monotonic()
+    for packet in packets:
+        due_s = float((packet.dts or 0) * packet.time_base)
+        if stop.wait(started + due_s - time.monotonic()):
+            return
+        yield packet
+
+
+if __name__ == "__main__":
+    sys.exit(main())
