@@ -1,0 +1,140 @@
+"""Products and their images in MongoDB, the catalogue's source of truth."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pymongo import ReplaceOne, ReturnDocument
+from pymongo.errors import BulkWriteError
+
+from framematch.catalog.mongo import Database, Document, mongo_errors
+
+_DUPLICATE_KEY = 11000
+_VERSION = "catalog_version"
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of a product: the SHA-256 of its file in hexadecimal, and its size in pixels as displayed."""
+
+    image: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """A catalogue entry; `attributes` holds whatever further columns the catalogue has."""
+
+    id: str
+    name: str
+    category: str | None = None
+    price: float | None = None
+    description: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    views: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """The bytes of an image file, as they came, and what they were found to be."""
+
+    view: View
+    data: bytes
+
+
+class ProductStore:
+    """The collections `products`, `images` and `meta` of one database.
+
+    An image is one document under the SHA-256 of its bytes, not a GridFS file: files are below MongoDB's 16 MB per
+    document (`framematch.catalog.images.MAX_BYTES`), and one document is written whole or not at all.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def ensure_indexes(self) -> None:
+        """Create what queries need; harmless when it is there."""
+        with mongo_errors("creating indexes"):
+            await self.database.products.create_index("category")
+
+    async def upsert_many(self, products: Sequence[Product]) -> None:
+        """Write products, replacing those with the same id, and give the catalogue a new version if that changed it.
+
+        The version comes after the write: whoever reads a version and then the products never takes old ones for new.
+        """
+        if not products:
+            return
+        writes = [ReplaceOne({"_id": product.id}, _to_document(product), upsert=True) for product in products]
+        with mongo_errors("writing products"):
+            result = await self.database.products.bulk_write(writes, ordered=False)
+            if result.upserted_count or result.modified_count:
+                await self._raise_version()
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
+        """The products with these ids, in one query; ids that the catalogue lacks are absent."""
+        with mongo_errors("reading products"):
+            documents = await self.database.products.find({"_id": {"$in": list(ids)}}).to_list()
+        return {document["_id"]: _to_product(document) for document in documents}
+
+    async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
+        """Products in the order of their ids; all of them unless told otherwise."""
+        where = {} if category is None else {"category": category}
+        with mongo_errors("reading products"):
+            async for document in self.database.products.find(where).sort("_id").limit(limit or 0):
+                yield _to_product(document)
+
+    async def count(self, *, category: str | None = None) -> int:
+        """How many products there are."""
+        with mongo_errors("counting products"):
+            return await self.database.products.count_documents({} if category is None else {"category": category})
+
+    async def catalog_version(self) -> int:
+        """A number that rises whenever products changed; 0 before the first."""
+        with mongo_errors("reading the catalogue version"):
+            document = await self.database.meta.find_one({"_id": _VERSION})
+        return int(document["version"]) if document else 0
+
+    async def find_views(self, digests: Iterable[str]) -> dict[str, View]:
+        """Those of the images that are stored, without their bytes."""
+        with mongo_errors("looking for images"):
+            documents = await self.database.images.find({"_id": {"$in": list(digests)}}, {"data": 0}).to_list()
+        return {document["_id"]: View(document["_id"], document["width"], document["height"]) for document in documents}
+
+    async def put_images(self, images: Sequence[StoredImage]) -> None:
+        """Store images; one that is there already stays as it is."""
+        if not images:
+            return
+        documents = [
+            {"_id": image.view.image, "width": image.view.width, "height": image.view.height, "data": image.data}
+            for image in images
+        ]
+        with mongo_errors("writing images"):
+            try:
+                await self.database.images.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                if any(problem["code"] != _DUPLICATE_KEY for problem in error.details["writeErrors"]):
+                    raise
+
+    async def get_images(self, digests: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of these images, in one query; those that are not stored are absent."""
+        with mongo_errors("reading images"):
+            documents = await self.database.images.find({"_id": {"$in": list(digests)}}).to_list()
+        return {document["_id"]: bytes(document["data"]) for document in documents}
+
+    async def _raise_version(self) -> None:
+        await self.database.meta.find_one_and_update(
+            {"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+
+
+def _to_document(product: Product) -> Document:
+    document = asdict(product)
+    document["_id"] = document.pop("id")
+    return document
+
+
+def _to_product(document: Document) -> Product:
+    views = tuple(View(**view) for view in document["views"])
+    rest = {key: value for key, value in document.items() if key not in {"_id", "views"}}
+    return Product(id=document["_id"], views=views, **rest)

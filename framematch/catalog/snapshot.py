@@ -1,0 +1,149 @@
+"""One immutable build of the index: its manifest, its FAISS index, and which product each row shows."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import faiss
+import msgspec
+
+from framematch.catalog.thresholds import ThresholdEstimate
+from framematch.core.errors import CatalogError, ModelMismatchError
+from framematch.vision.manifest import ModelManifest
+from framematch.vision.preprocess import Preprocessor, Variant
+
+FORMAT_VERSION: Final = 1
+INDEX_FILE: Final = "index.faiss"
+ROWS_FILE: Final = "rows.json"
+_FILES = {INDEX_FILE, ROWS_FILE}
+# An id becomes the name of a folder.
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
+_REBUILD = "Run 'framematch catalog build'"
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file of the snapshot must be: SHA-256 in hexadecimal, and size."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SnapshotManifest:
+    """What a snapshot is made of and for; whoever serves it checks this first. `created_at` is RFC 3339."""
+
+    id: str
+    created_at: str
+    catalog_version: int
+    model_name: str
+    model_digest: str
+    preprocessing_variant: Variant
+    preprocessing_digest: str
+    dimension: int
+    metric: Literal["inner_product"]
+    rows: int
+    products: int
+    files: dict[str, FileInfo]
+    thresholds: ThresholdEstimate
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """For each row of the index its product, and which of the product's views it is (0 is the first)."""
+
+    product_ids: tuple[str, ...]
+    views: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A verified snapshot in memory."""
+
+    manifest: SnapshotManifest
+    index: faiss.Index
+    rows: RowTable
+
+
+def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
+    """Refuse a snapshot whose embeddings cannot be compared with those of the served model.
+
+    Raises:
+        ModelMismatchError: another model, preprocessing or dimension; the message names both sides.
+    """
+    preprocessing = Preprocessor(model.preprocess, manifest.preprocessing_variant).digest
+    pairs = [
+        ("dimension", str(manifest.dimension), str(model.dimension)),
+        ("model", f"{manifest.model_name} {manifest.model_digest[:12]}", f"{model.name} {model.digest[:12]}"),
+        ("preprocessing", manifest.preprocessing_digest[:12], preprocessing[:12]),
+    ]
+    same = [
+        manifest.dimension == model.dimension,
+        manifest.model_digest == model.digest,
+        manifest.preprocessing_digest == preprocessing,
+    ]
+    for (what, ours, theirs), equal in zip(pairs, same, strict=True):
+        if not equal:
+            raise ModelMismatchError(
+                f"snapshot {manifest.id} was built with {what} {ours}, Triton serves {theirs}", hint=_REBUILD
+            )
+
+
+def pack(index: faiss.Index, rows: RowTable) -> dict[str, bytes]:
+    """The snapshot's files by name; equal input gives equal bytes."""
+    return {INDEX_FILE: faiss.serialize_index(index).tobytes(), ROWS_FILE: msgspec.json.encode(rows)}
+
+
+def describe(files: dict[str, bytes]) -> dict[str, FileInfo]:
+    """What the manifest says of these files."""
+    return {name: FileInfo(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
+
+
+def check_manifest(manifest: SnapshotManifest) -> None:
+    """Refuse a manifest that this version cannot use.
+
+    Raises:
+        CatalogError: another format, other files than ours, or an id that is no name of a folder.
+    """
+    if manifest.format_version != FORMAT_VERSION:
+        raise CatalogError(
+            f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
+            hint=_REBUILD,
+        )
+    if not _ID.fullmatch(manifest.id) or set(manifest.files) != _FILES:
+        raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=_REBUILD)
+
+
+def is_intact(path: Path, info: FileInfo) -> bool:
+    """Whether the file is there and has the size and the SHA-256 of the manifest."""
+    try:
+        if path.stat().st_size != info.bytes:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == info.sha256
+    except FileNotFoundError:
+        return False
+
+
+def read_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
+    """Read the files in `folder`, which must be intact (`is_intact`): FAISS trusts what it reads.
+
+    Raises:
+        CatalogError: they do not agree with the manifest.
+    """
+    try:
+        index = faiss.read_index(str(folder / INDEX_FILE))
+        rows = msgspec.json.decode((folder / ROWS_FILE).read_bytes(), type=RowTable)
+    except (RuntimeError, msgspec.DecodeError) as error:
+        raise CatalogError(f"snapshot {manifest.id} cannot be read: {error}", hint=_REBUILD) from error
+    agreed = (
+        index.d == manifest.dimension
+        and index.metric_type == faiss.METRIC_INNER_PRODUCT
+        and index.ntotal == manifest.rows == len(rows.product_ids) == len(rows.views)
+    )
+    if not agreed:
+        raise CatalogError(f"the files of snapshot {manifest.id} do not agree with its manifest", hint=_REBUILD)
+    return Snapshot(manifest, index, rows)

@@ -1,0 +1,174 @@
+"""Keeps snapshots in MongoDB, names the active one, and fetches them to local disk, verified."""
+
+import asyncio
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import structlog
+from gridfs.asynchronous import AsyncGridFSBucket
+from gridfs.errors import CorruptGridFile, NoFile
+from pymongo import ReturnDocument
+
+from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.snapshot import (
+    FileInfo,
+    Snapshot,
+    SnapshotManifest,
+    check_manifest,
+    describe,
+    is_intact,
+    pack,
+    read_snapshot,
+)
+from framematch.core.errors import CatalogError
+
+log = structlog.get_logger()
+
+_BUCKET = "snapshots"
+_ACTIVE = "active_snapshot"
+# Larger than GridFS's default of 255 KB: an index is read from its start to its end.
+_CHUNK_BYTES = 1_048_576
+_REBUILD = "Run 'framematch catalog build'"
+
+
+@dataclass(frozen=True)
+class ActiveSnapshot:
+    """Which snapshot consumers should serve; `version` rises with every change, so polling it is enough."""
+
+    snapshot_id: str
+    version: int
+
+
+async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
+    """Store the snapshot; its manifest comes last, so one that can be found has all its files.
+
+    Raises:
+        MongoUnavailableError: MongoDB went away; what was written is not found by anyone.
+    """
+    manifest = snapshot.manifest
+    files = await asyncio.to_thread(pack, snapshot.index, snapshot.rows)
+    if describe(files) != manifest.files:
+        raise ValueError(f"snapshot {manifest.id} was changed after it was built")
+    bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
+    with mongo_errors("storing a snapshot"):
+        for name, data in files.items():
+            await bucket.upload_from_stream_with_id(_file_id(manifest, name), name, data)
+        await database.snapshots.insert_one({"_id": manifest.id, "manifest": msgspec.to_builtins(manifest)})
+    log.info("snapshot_stored", snapshot=manifest.id, rows=manifest.rows)
+
+
+async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnapshot:
+    """Make a stored snapshot the one that consumers serve.
+
+    Raises:
+        CatalogError: there is no such snapshot.
+    """
+    with mongo_errors("activating a snapshot"):
+        if await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1}) is None:
+            raise _unknown(snapshot_id)
+        document = await database.meta.find_one_and_update(
+            {"_id": _ACTIVE},
+            {"$set": {"snapshot": snapshot_id}, "$inc": {"version": 1}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+    active = _to_active(cast("Document", document))  # an upsert always gives one
+    log.info("snapshot_activated", snapshot=snapshot_id, version=active.version)
+    return active
+
+
+async def active_snapshot(database: Database) -> ActiveSnapshot | None:
+    """The active snapshot, or None before the first build. One small read: made for polling."""
+    with mongo_errors("reading the active snapshot"):
+        document = await database.meta.find_one({"_id": _ACTIVE})
+    return _to_active(document) if document else None
+
+
+async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifest:
+    """The manifest of a stored snapshot.
+
+    Raises:
+        CatalogError: there is no such snapshot, or this version cannot use it.
+    """
+    with mongo_errors("reading a snapshot's manifest"):
+        document = await database.snapshots.find_one({"_id": snapshot_id})
+    if document is None:
+        raise _unknown(snapshot_id)
+    try:
+        manifest = msgspec.convert(document.get("manifest"), type=SnapshotManifest)
+    except msgspec.ValidationError as error:
+        raise CatalogError(f"the manifest of snapshot {snapshot_id} is damaged: {error}", hint=_REBUILD) from error
+    check_manifest(manifest)
+    return manifest
+
+
+async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | None = None) -> Snapshot:
+    """The snapshot with this id, or the active one, by way of `cache_dir/<id>/`.
+
+    A file that is missing there or damaged is fetched: to a temporary file, synced, verified, renamed. Processes may
+    share the folder. Nothing is read by FAISS that has not the SHA-256 of the manifest.
+
+    Raises:
+        CatalogError: none is active, or the one asked for is unknown or damaged in MongoDB.
+        MongoUnavailableError: MongoDB went away.
+    """
+    if snapshot_id is None:
+        active = await active_snapshot(database)
+        if active is None:
+            raise CatalogError("the catalogue has no index yet", hint=_REBUILD)
+        snapshot_id = active.snapshot_id
+    manifest = await load_manifest(database, snapshot_id)
+    folder = cache_dir / manifest.id
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, info in manifest.files.items():
+        if not await asyncio.to_thread(is_intact, folder / name, info):
+            await _fetch(database, manifest, name, info, folder)
+    return await asyncio.to_thread(read_snapshot, manifest, folder)
+
+
+async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info: FileInfo, folder: Path) -> None:
+    temporary = folder / f".{name}-{uuid.uuid4().hex}"
+    try:
+        if not await _download(database, _file_id(manifest, name), info, temporary):
+            raise CatalogError(f"{name} of snapshot {manifest.id} is damaged in MongoDB", hint=_REBUILD)
+        temporary.replace(folder / name)
+    except OSError as error:
+        raise CatalogError(f"cannot write {folder / name}: {error.strerror}", hint="Check space and rights") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    log.info("snapshot_file_fetched", snapshot=manifest.id, file=name, bytes=info.bytes)
+
+
+async def _download(database: Database, file_id: str, info: FileInfo, path: Path) -> bool:
+    """Write the stored file to `path`, synced; False when it is not the one that `info` describes."""
+    digest = hashlib.sha256()
+    with mongo_errors("fetching a snapshot"), path.open("wb") as file:
+        try:
+            stream = await AsyncGridFSBucket(database, _BUCKET).open_download_stream(file_id)
+            if stream.length != info.bytes:
+                return False
+            while chunk := await stream.readchunk():
+                digest.update(chunk)
+                file.write(chunk)
+        except (NoFile, CorruptGridFile):
+            return False
+        file.flush()
+        await asyncio.to_thread(os.fsync, file.fileno())
+    return digest.hexdigest() == info.sha256
+
+
+def _to_active(document: Document) -> ActiveSnapshot:
+    return ActiveSnapshot(document["snapshot"], document["version"])
+
+
+def _file_id(manifest: SnapshotManifest, name: str) -> str:
+    return f"{manifest.id}/{name}"
+
+
+def _unknown(snapshot_id: str) -> CatalogError:
+    return CatalogError(f"there is no snapshot {snapshot_id!r}", hint=_REBUILD)

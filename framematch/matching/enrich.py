@@ -1,0 +1,104 @@
+"""Product metadata for decisions: from memory while it is young, else from MongoDB; never a reason to stop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+from cachetools import LRUCache
+
+from framematch.catalog.products import Product, ProductStore
+from framematch.core.errors import CatalogError, UnavailableError
+from framematch.core.events import MetadataState
+
+log = structlog.get_logger()
+
+# One query of a few ids takes milliseconds; a batch never waits longer than this for MongoDB.
+LOOKUP_TIMEOUT_S = 0.5
+PAUSE_INITIAL_S = 1.0
+PAUSE_MAX_S = 30.0
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A product as known: `fresh` within its time to live, `cached` beyond it, `missing` when it is not known."""
+
+    state: MetadataState
+    product: Product | None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    product: Product | None  # None: the catalogue has no such product
+    read_at_s: float
+
+
+class MetadataCache:
+    """Metadata of the products seen last, read again when it is older than `ttl_s`.
+
+    While MongoDB is away, what is in memory is given whatever its age, and only one lookup in a while tries again:
+    after a pause that doubles from `PAUSE_INITIAL_S` to `PAUSE_MAX_S`. The others don't wait.
+    """
+
+    def __init__(
+        self,
+        store: ProductStore,
+        max_entries: int = 100_000,
+        ttl_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        lookup_timeout_s: float = LOOKUP_TIMEOUT_S,
+    ) -> None:
+        self._store = store
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._lookup_timeout_s = lookup_timeout_s
+        self._entries: LRUCache[str, _Entry] = LRUCache(max_entries)
+        self._pause_s = 0.0  # 0 while MongoDB answers
+        self._retry_at_s = 0.0
+
+    async def lookup(self, product_ids: Iterable[str]) -> dict[str, Metadata]:
+        """Metadata of each id, by one query for those that are not in memory or too old. Never raises for MongoDB."""
+        ids = set(product_ids)
+        now_s = self._clock()
+        wanted = [key for key in ids if not self._is_young(self._entries.get(key), now_s)]
+        read = await self._read(wanted, now_s) if wanted else {}
+        return {key: self._metadata(read.get(key) or self._entries.get(key), now_s) for key in ids}
+
+    async def _read(self, ids: list[str], now_s: float) -> dict[str, _Entry]:
+        if self._pause_s and now_s < self._retry_at_s:
+            return {}
+        pause_s = self._pause_s
+        # Said before the attempt, so that lookups meanwhile don't wait too.
+        self._retry_at_s = now_s + max(pause_s, PAUSE_INITIAL_S)
+        try:
+            async with asyncio.timeout(self._lookup_timeout_s):
+                products = await self._store.get_many(ids)
+        except (UnavailableError, CatalogError, TimeoutError) as error:
+            # CatalogError: it answers and refuses, as when rights were withdrawn.
+            if self._pause_s == pause_s:  # else a lookup beside this one has noticed
+                self._went_away(error)
+            return {}
+        self._came_back()
+        entries = {key: _Entry(products.get(key), now_s) for key in ids}
+        self._entries.update(entries)
+        return entries
+
+    def _went_away(self, error: Exception) -> None:
+        if not self._pause_s:
+            log.warning("metadata_unavailable", error=str(error) or "no answer in time")
+        self._pause_s = min(max(2 * self._pause_s, PAUSE_INITIAL_S), PAUSE_MAX_S)
+        self._retry_at_s = self._clock() + self._pause_s
+
+    def _came_back(self) -> None:
+        if self._pause_s:
+            log.info("metadata_available")
+        self._pause_s = 0.0
+
+    def _is_young(self, entry: _Entry | None, now_s: float) -> bool:
+        return entry is not None and now_s - entry.read_at_s < self._ttl_s
+
+    def _metadata(self, entry: _Entry | None, now_s: float) -> Metadata:
+        if entry is None or entry.product is None:
+            return Metadata("missing", None)
+        return Metadata("fresh" if self._is_young(entry, now_s) else "cached", entry.product)
