@@ -14,6 +14,7 @@ from stack.process import Command, ServerProcess
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1
 _LOG_TAIL_LINES = 12
+_LOG_MAX_BYTES = 10_000_000  # at a start; one older file is kept
 
 
 def free_port() -> int:
@@ -118,6 +119,8 @@ class Server(ABC):
         """Start the process and return at once."""
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
+        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_MAX_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
         self._log_offset = self.log_file.stat().st_size if self.log_file.exists() else 0
         self.process = ServerProcess(self.command(), self.log_file)
 

@@ -1,6 +1,5 @@
 """The state file of the servers that `framematch stack up` runs on this machine, so that every command finds them."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +10,18 @@ from framematch.core.paths import state_dir
 
 @dataclass(frozen=True)
 class LocalStack:
-    """Addresses of a running local stack; all of them on loopback."""
+    """Addresses of a running local stack, all of them on loopback; None for a server that was left out.
+
+    Each server logs to `log_dir/NAME/NAME.log`.
+    """
 
     supervisor_pid: int
-    kafka_bootstrap_servers: str
-    mongodb_uri: str
-    triton_url: str
-    triton_metrics_url: str
-    rtsp_url: str
-    model_repository: str
+    kafka_bootstrap_servers: str | None
+    mongodb_uri: str | None
+    triton_url: str | None
+    triton_metrics_url: str | None
+    rtsp_url: str | None
+    model_repository: str | None
     log_dir: str
 
 
@@ -37,6 +39,11 @@ def write_local_stack(stack: LocalStack) -> None:
     temporary.replace(path)
 
 
+def remove_local_stack() -> None:
+    """Delete the state file, if there is one."""
+    state_file().unlink(missing_ok=True)
+
+
 def read_local_stack() -> LocalStack | None:
     """The running local stack, or None when there is none or its supervisor is gone."""
     try:
@@ -48,9 +55,6 @@ def read_local_stack() -> LocalStack | None:
 
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty: it ended, and nobody has asked how
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    except PermissionError:
-        return True
-    return True

@@ -1,0 +1,191 @@
+"""Start, stop and ask after the supervisor that runs the local servers in the background."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from framematch.core.errors import FramematchError, UnavailableError
+from framematch.core.local_stack import LocalStack, read_local_stack, remove_local_stack
+from framematch.core.paths import state_dir
+from stack import kafka, mediamtx, mongodb, supervisor, triton
+from stack.cache import Report, locked
+from stack.up import NAMES, make_servers
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL_REPOSITORY = ROOT / "model_repository"
+STOP_DEADLINE_S = 30.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Started:
+    """The stack that runs now, and whether it did before."""
+
+    local: LocalStack
+    already: bool
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server's address and, when it does not answer there, why not."""
+
+    name: str
+    address: str
+    error: str | None
+
+
+def up(
+    *,
+    names: Sequence[str] = NAMES,
+    model_repository: Path = MODEL_REPOSITORY,
+    data_dir: Path | None = None,
+    report: Report = print,
+) -> Started:
+    """Start the servers in the background and return when all of them answer; a running stack is left as it is.
+
+    Raises:
+        PrerequisiteError: a program that a server needs is missing.
+        FramematchError: a server did not start; nothing is left running.
+        UsageError: there is no server of a name, or the data folder is in use.
+    """
+    folder = (data_dir or default_data_dir()).resolve()
+    with locked(state_dir() / "up.lock", waiting=lambda: report("another 'stack up' is at work: waiting for it")):
+        if (running := running_stack()) is not None:
+            return Started(running, already=True)
+        # Fetched here, where someone is watching; the supervisor finds everything in place.
+        servers = make_servers(names, data_dir=folder, model_repository=model_repository)
+        with ThreadPoolExecutor(len(servers)) as pool:
+            for done in [pool.submit(server.install, report) for server in servers]:
+                done.result()
+        folder.mkdir(parents=True, exist_ok=True)
+        only = ",".join(server.name for server in servers)
+        arguments = ["--only", only, "--data-dir", folder, "--model-repository", model_repository.resolve()]
+        return Started(_launch([str(argument) for argument in arguments], folder, report), already=False)
+
+
+def down() -> bool:
+    """Stop the supervisor and wait until it and its servers are gone; False when none was running."""
+    running = running_stack()
+    if running is not None:
+        os.kill(running.supervisor_pid, signal.SIGTERM)
+        if not _gone_within(running.supervisor_pid, STOP_DEADLINE_S):
+            os.kill(running.supervisor_pid, signal.SIGKILL)  # the kernel ends its servers with it
+            _gone_within(running.supervisor_pid, STOP_DEADLINE_S)
+    remove_local_stack()
+    return running is not None
+
+
+def status() -> list[ServerStatus]:
+    """What each server of the running stack says to one real protocol call; empty when none runs."""
+    running = running_stack()
+    if running is None:
+        return []
+    calls: list[tuple[str, str | None, Callable[[str], None]]] = [
+        ("kafka", running.kafka_bootstrap_servers, kafka.ping),
+        ("triton", running.triton_url, triton.ping),
+        ("mongodb", running.mongodb_uri, mongodb.ping),
+        ("mediamtx", running.rtsp_url, mediamtx.ping),
+    ]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        asked = [pool.submit(_ask, name, address, ping) for name, address, ping in calls if address is not None]
+        return [answer.result() for answer in asked]
+
+
+def running_stack() -> LocalStack | None:
+    """The stack whose supervisor runs; None too when its process id has passed to another program."""
+    local = read_local_stack()
+    return local if local is not None and _is_supervisor(local.supervisor_pid) else None
+
+
+def default_data_dir() -> Path:
+    """Where the servers of `framematch stack up` keep their data and logs."""
+    return state_dir() / "stack"
+
+
+def _ask(name: str, address: str, ping: Callable[[str], None]) -> ServerStatus:
+    try:
+        ping(address)
+    except UnavailableError as error:
+        return ServerStatus(name, address, error.message)
+    return ServerStatus(name, address, None)
+
+
+def _launch(arguments: Sequence[str], folder: Path, report: Report) -> LocalStack:
+    failure = folder / supervisor.FAILURE_FILE
+    failure.unlink(missing_ok=True)
+    progress = folder / "start.log"
+    with progress.open("wb") as stdout, (folder / "supervisor.log").open("ab") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stack.supervisor", *arguments],
+            cwd=ROOT,  # where `stack` is found
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    # The supervisor outlives this process as a rule; where it doesn't, someone has to take its exit code.
+    threading.Thread(target=process.wait, name="supervisor-reaper", daemon=True).start()
+    try:
+        return _follow(process.pid, progress, failure, report)
+    except BaseException:
+        if _is_supervisor(process.pid):
+            os.kill(process.pid, signal.SIGTERM)
+            _gone_within(process.pid, STOP_DEADLINE_S)
+        raise
+
+
+def _follow(pid: int, progress: Path, failure: Path, report: Report) -> LocalStack:
+    """Pass its progress on until it has written the state file."""
+    with progress.open(encoding="utf-8") as lines:
+        while True:
+            ended = not _lives(pid)
+            local = read_local_stack()
+            for line in lines:
+                report(line.rstrip())
+            if local is not None and local.supervisor_pid == pid:
+                return local
+            if ended:
+                raise _why(failure)
+            time.sleep(_POLL_S)
+
+
+def _why(failure: Path) -> FramematchError:
+    log = failure.with_name("supervisor.log")
+    if not failure.exists():
+        return FramematchError("the supervisor of the local servers ended unexpectedly", hint=f"Its log: {log}")
+    why = msgspec.json.decode(failure.read_bytes(), type=supervisor.Failure)
+    return FramematchError(why.message, hint=why.hint)
+
+
+def _gone_within(pid: int, deadline_s: float) -> bool:
+    deadline = time.monotonic() + deadline_s
+    while _lives(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _lives(pid: int) -> bool:
+    return _command_line(pid) != b""
+
+
+def _is_supervisor(pid: int) -> bool:
+    return supervisor.__name__.encode() in _command_line(pid)
+
+
+def _command_line(pid: int) -> bytes:
+    """Empty when the process is gone, or ended and not waited for yet."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -1,0 +1,99 @@
+"""The process that `framematch stack up` leaves behind: owns the servers until SIGTERM, and logs the death of one.
+
+It writes what `up` shows to stdout, its own log to stderr, and why it failed to FAILURE_FILE in its data folder.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import msgspec
+import structlog
+
+from framematch.core.errors import FramematchError
+from framematch.core.local_stack import remove_local_stack, write_local_stack
+from framematch.core.logging import configure_logging
+from stack.server import Server
+from stack.up import NAMES, describe, make_servers, running_servers
+
+FAILURE_FILE = "failure.json"
+_WATCH_INTERVAL_S = 0.5
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the supervisor did not get the servers up."""
+
+    message: str
+    hint: str
+
+
+def main() -> int:
+    """Run the servers that the arguments choose; 0 after SIGTERM, 1 when they did not start."""
+    arguments = _parse(sys.argv[1:])
+    configure_logging("info", "json", service="stack-supervisor")
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        _supervise(arguments)
+    except FramematchError as error:
+        log.exception("stack_failed")
+        failure = msgspec.json.encode(Failure(error.message, error.hint))
+        (arguments.data_dir / FAILURE_FILE).write_bytes(failure)
+        return 1
+    return 0
+
+
+def _supervise(arguments: argparse.Namespace) -> NoReturn:
+    data_dir: Path = arguments.data_dir
+    servers = make_servers(arguments.only.split(","), data_dir=data_dir, model_repository=arguments.model_repository)
+    with running_servers(servers, data_dir=data_dir, report=_report):
+        local = describe(servers, log_dir=data_dir)
+        write_local_stack(local)
+        log.info("stack_started", servers=[server.name for server in servers])
+        try:
+            _watch(servers)
+        finally:
+            remove_local_stack()
+            log.info("stack_stopping")
+
+
+def _watch(servers: Sequence[Server]) -> NoReturn:
+    """Log each death once; only a signal ends this."""
+    alive = list(servers)
+    while True:
+        for server in [server for server in alive if not server.running]:
+            log.error("server_died", server=server.name, log_file=str(server.log_file))
+            alive.remove(server)
+        time.sleep(_WATCH_INTERVAL_S)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """End through every `finally`, undisturbed by a second signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(0)
+
+
+def _report(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stack.supervisor", description=__doc__)
+    parser.add_argument("--only", default=",".join(NAMES))
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--model-repository", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Starts chosen servers as children of this process and stops them all at the end, whatever happened in between."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from framematch.core.errors import UsageError
+from framematch.core.local_stack import LocalStack
+from stack.cache import Report, locked
+from stack.kafka import KafkaServer
+from stack.mediamtx import MediaMtxServer
+from stack.mongodb import MongoServer
+from stack.server import Server
+from stack.triton import TritonServer
+
+NAMES = ("kafka", "triton", "mongodb", "mediamtx")
+_POLL_S = 0.05
+
+
+def make_servers(names: Sequence[str], *, data_dir: Path, model_repository: Path) -> list[Server]:
+    """The servers of these names, each with its folder below `data_dir`; nothing is started.
+
+    Raises:
+        UsageError: there is no server of that name.
+    """
+    makers: Mapping[str, Callable[[Path], Server]] = {
+        "kafka": KafkaServer,
+        "triton": lambda folder: TritonServer(folder, model_repository),
+        "mongodb": MongoServer,
+        "mediamtx": MediaMtxServer,
+    }
+    if unknown := [name for name in names if name not in makers]:
+        raise UsageError(f"there is no server named {unknown[0]!r}", hint=f"Choose from {', '.join(makers)}")
+    if not names:
+        raise UsageError("no server was chosen", hint=f"Choose from {', '.join(makers)}")
+    return [make(data_dir / name) for name, make in makers.items() if name in names]
+
+
+@contextlib.contextmanager
+def running_stack(
+    *, data_dir: Path, model_repository: Path, names: Sequence[str] = NAMES, report: Report = print
+) -> Iterator[LocalStack]:
+    """The servers of these names while the block runs; all of them answer when it begins. Ports are free ones.
+
+    `report` gets a line for each step. Data in `data_dir` stay; `model_repository` is made when it is missing.
+
+    Raises:
+        PrerequisiteError: a program that a server needs is missing.
+        FramematchError: a server did not start; the message has the end of its log.
+        UsageError: another process runs servers over the same `data_dir`.
+    """
+    servers = make_servers(names, data_dir=data_dir, model_repository=model_repository)
+    with running_servers(servers, data_dir=data_dir, report=report):
+        yield describe(servers, log_dir=data_dir)
+
+
+@contextlib.contextmanager
+def running_servers(servers: Sequence[Server], *, data_dir: Path, report: Report) -> Iterator[None]:
+    """`servers` started together, and stopped together at the end."""
+    with locked(data_dir / "lock", waiting=lambda: _refuse(data_dir)):
+        try:
+            _start_together(servers, report)
+            yield
+        finally:
+            for server in servers:
+                server.terminate()
+            for server in servers:
+                server.stop()
+
+
+def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
+    """The addresses of `servers`, with this process as their supervisor."""
+    found = {server.name: server for server in servers}
+    triton = found.get("triton")
+    with_models = triton if isinstance(triton, TritonServer) else None
+
+    def address(name: str) -> str | None:
+        return found[name].address if name in found else None
+
+    return LocalStack(
+        supervisor_pid=os.getpid(),
+        kafka_bootstrap_servers=address("kafka"),
+        mongodb_uri=address("mongodb"),
+        triton_url=address("triton"),
+        triton_metrics_url=with_models.metrics_url if with_models else None,
+        rtsp_url=address("mediamtx"),
+        model_repository=str(with_models.model_repository) if with_models else None,
+        log_dir=str(log_dir.resolve()),
+    )
+
+
+def _start_together(servers: Sequence[Server], report: Report) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(servers)) as pool:
+        preparing = {pool.submit(server.prepare, report): server for server in servers}
+        for prepared in as_completed(preparing):
+            prepared.result()
+            preparing[prepared].spawn()
+    waiting = list(servers)
+    while waiting:
+        for server in list(waiting):
+            ready = server.ready()
+            elapsed_s = time.monotonic() - began
+            if ready:
+                report(f"{server.name}: ready after {elapsed_s:.1f} s at {server.address}")
+                waiting.remove(server)
+            elif elapsed_s > server.ready_timeout_s:
+                raise server.late()
+        time.sleep(_POLL_S)
+
+
+def _refuse(data_dir: Path) -> None:
+    raise UsageError(
+        f"another process runs servers over {data_dir}",
+        hint="Stop it ('framematch stack down'), or take another folder",
+    )
