@@ -1,0 +1,49 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+
+PYTHON ?= python3
+SECONDS ?= 30
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+CODE := benchmarks consumers demo docs edge framematch stack tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format lock clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY) ## set up, play two camera feeds through the real servers, give a verdict (SECONDS=30)
+	@$(RUN) -m demo.run --seconds $(SECONDS)
+
+test: $(READY) ## set up and run the whole suite: unit, integration, end to end
+	$(RUN) -m pytest --cov --cov-report=term
+
+test-fast: $(READY) ## unit tests alone, in seconds
+	$(RUN) -m pytest -q tests/unit
+
+lint: $(READY) ## ruff, mypy --strict and the floors
+	$(VENV)/bin/ruff check $(CODE)
+	$(VENV)/bin/ruff format --check $(CODE)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY) ## format and mend what can be mended
+	$(VENV)/bin/ruff check --fix $(CODE)
+	$(VENV)/bin/ruff format $(CODE)
+
+lock: $(READY) ## resolve the locked dependencies anew, with hashes and without addresses
+	requirements/lock $(VENV)/bin/uv
+
+clean: ## remove the virtual environment and what tools left behind
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
+
+# The environment is complete when this file is there; it is made anew when the locks or the package change.
+$(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "framematch needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --no-build-isolation -e .
+	@touch $@

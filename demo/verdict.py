@@ -1,0 +1,140 @@
+"""Holds what the pipeline did against the truth of the feeds: pure, from collected records to figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from demo.schedule import FeedSchedule, View
+from framematch.core.events import MatchEvent
+
+
+@dataclass
+class Observations:
+    """What the demo's own subscriber saw, by frame id.
+
+    `timecodes` has every frame of the frames topic with the camera and frame number read from its picture (None when
+    unreadable), `events` the first match event of each frame, and `latencies_ms` the time from capture to its arrival.
+    """
+
+    timecodes: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    events: dict[str, MatchEvent] = field(default_factory=dict)
+    latencies_ms: list[float] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    repeats: int = 0
+
+    @property
+    def unanswered(self) -> set[str]:
+        """Published frames with neither a match event nor a dead letter."""
+        return self.timecodes.keys() - self.events.keys() - self.dead
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The demo's figures; shares are of 1, None where nothing could be judged.
+
+    `frames_lost` counts what was accepted at a camera and is neither published nor a counted drop, and what was
+    published and neither answered nor a dead letter. Top-1 and top-5 are over frames with a product fully in view.
+    """
+
+    seconds: float
+    cameras: int
+    frames_captured: int
+    frames_dropped: int
+    frames_published: int
+    frames_matched: int
+    frames_lost: int
+    dead_letters: int
+    repeats: int
+    decisions: dict[str, int]
+    frames_judged: int
+    top1: float | None
+    top5: float | None
+    empty_taken_for_product: float | None
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    gpu_utilisation_percent: float | None
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the demo failed; empty when it did not."""
+        found = []
+        if self.frames_lost:
+            found.append(f"{self.frames_lost} frames were lost")
+        if not self.decisions.get("match"):
+            found.append("no match came")
+        return found
+
+
+def judge(
+    seen: Observations,
+    schedules: Sequence[FeedSchedule],
+    *,
+    captured: int,
+    dropped: int,
+    gpu_percent: Sequence[float],
+) -> Verdict:
+    """The verdict on `seen`, with the edge's own counts and the GPU readings taken meanwhile."""
+    by_camera = {schedule.camera: schedule for schedule in schedules}
+    shown, empty = _truth(seen, by_camera)
+    decisions: dict[str, int] = {}
+    for event in seen.events.values():
+        decisions[event.decision] = decisions.get(event.decision, 0) + 1
+    published = len(seen.timecodes)
+    return Verdict(
+        seconds=max(schedule.seconds for schedule in schedules),
+        cameras=len(schedules),
+        frames_captured=captured,
+        frames_dropped=dropped,
+        frames_published=published,
+        frames_matched=len(seen.events.keys() & seen.timecodes.keys()),
+        frames_lost=max(0, captured - dropped - published) + len(seen.unanswered),
+        dead_letters=len(seen.dead),
+        repeats=seen.repeats,
+        decisions=decisions,
+        frames_judged=len(shown),
+        top1=_share(product in _best(event, 1) for event, product in shown),
+        top5=_share(product in _best(event, 5) for event, product in shown),
+        empty_taken_for_product=_share(event.decision == "match" for event in empty),
+        latency_p50_ms=percentile(seen.latencies_ms, 50),
+        latency_p99_ms=percentile(seen.latencies_ms, 99),
+        gpu_utilisation_percent=_round(sum(gpu_percent) / len(gpu_percent)) if gpu_percent else None,
+    )
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """The value below which `percent` of 100 lie, or None without values."""
+    if len(values) < 2:  # noqa: PLR2004 - one value is every percentile
+        return _round(values[0]) if values else None
+    return _round(quantiles(values, n=100, method="inclusive")[percent - 1])
+
+
+def _truth(
+    seen: Observations, schedules: Mapping[int, FeedSchedule]
+) -> tuple[list[tuple[MatchEvent, str]], list[MatchEvent]]:
+    """Events of frames with a product fully in view (and which), and events of empty frames; moving ones are neither."""
+    shown: list[tuple[MatchEvent, str]] = []
+    empty: list[MatchEvent] = []
+    for frame_id, event in seen.events.items():
+        code = seen.timecodes.get(frame_id)
+        if code is None or code[0] not in schedules:
+            continue
+        schedule = schedules[code[0]]
+        product = schedule.truth(code[1])
+        if product is not None:
+            shown.append((event, product))
+        elif schedule.view(code[1]) is View.EMPTY:
+            empty.append(event)
+    return shown, empty
+
+
+def _best(event: MatchEvent, k: int) -> set[str]:
+    return {candidate.product_id for candidate in event.candidates[:k]}
+
+
+def _share(outcomes: Iterable[bool]) -> float | None:
+    found = list(outcomes)
+    return round(sum(found) / len(found), 4) if found else None
+
+
+def _round(value: float) -> float:
+    return round(value, 1)
