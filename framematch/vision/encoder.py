@@ -46,6 +46,7 @@ class _Encoder:
         await self.close()
 
     async def _embed(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
+        await self._model.check_after_failure()
         rows = len(next(iter(inputs.values())))
         step = self.manifest.max_batch_size
         parts = [
@@ -78,6 +79,7 @@ class ImageEncoder(_Encoder):
         Raises:
             ValueError: `pixels` has another type or shape.
             TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
+            ModelMismatchError: Triton came back from a failure with another model.
             ModelError: Triton refused the pictures, or returned anything but finite unit vectors.
         """
         spec = self.manifest.preprocess
@@ -125,6 +127,7 @@ class TextEncoder(_Encoder):
 
         Raises:
             TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
+            ModelMismatchError: Triton came back from a failure with another model.
             ModelError: Triton refused the texts, or returned anything but finite unit vectors.
         """
         if not texts:

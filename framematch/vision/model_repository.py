@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
-import structlog
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # publishes no types
 
 from framematch.core.errors import ModelError
 from framematch.vision.bundle import Bundle
 from framematch.vision.fold import fold_image_tower, fold_text_tower, input_names
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.processor_config import COPY_AGAIN_HINT
 from framematch.vision.triton_config import ServedInput, config_pbtxt
 
 _WRITE_HINT = "The folder and the one around it must be writable, on one file system and with space left"
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ def build_model_repository(
     Raises:
         ModelError: a graph is missing, broken or does not fit the rest of the bundle, or the folder is not writable.
     """
+    if target != "cpu":
+        raise ValueError(f"unknown target {target!r}")
     if max_batch_size < 1:
         raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
     towers = _fold_towers(bundle)
@@ -58,9 +58,6 @@ def build_model_repository(
         _write_models(destination.resolve(), towers, manifest)
     except OSError as error:
         raise ModelError(f"cannot write the model repository {destination}: {error}", hint=_WRITE_HINT) from error
-    log.info(
-        "model_repository_built", model=manifest.name, digest=manifest.digest, target=target, path=str(destination)
-    )
     return manifest
 
 
@@ -81,9 +78,7 @@ def _read_graph(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load(path)
     except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise ModelError(
-            f"{path} is not a readable ONNX graph: {error}", hint="Copy the file again from the model's export"
-        ) from error
+        raise ModelError(f"{path} is not a readable ONNX graph: {error}", hint=COPY_AGAIN_HINT) from error
 
 
 def _serialised(model: onnx.ModelProto) -> bytes:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
 from framematch.vision.bundle import Bundle
+from framematch.vision.processor_config import COPY_AGAIN_HINT
 
 
 class Tokenizer:
@@ -28,9 +29,7 @@ class Tokenizer:
             content = file.read_bytes()
             self._tokenizer = _Tokenizer.from_buffer(content)
         except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{file} is not a usable tokenizer: {error}", hint="Copy the file again from the model's export"
-            ) from error
+            raise ModelError(f"{file} is not a usable tokenizer: {error}", hint=COPY_AGAIN_HINT) from error
         self.digest = hashlib.sha256(content).hexdigest()
         self.pad_token_id = pad_token_id
         self._tokenizer.enable_truncation(context_length)

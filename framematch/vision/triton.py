@@ -89,15 +89,10 @@ class TritonModel:
     async def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
         """Run one batch of at most `manifest.max_batch_size` rows; float32 [N, D], unit length, owned by the caller.
 
-        After a failure the next call checks first that the same model is still served.
-
         Raises:
             TritonUnavailableError: no answer in time, or not now; trying again can help.
-            ModelMismatchError: Triton came back with another model.
             ModelError: the model refused the batch, or returned anything but N finite unit vectors.
         """
-        if self._check_first:
-            await self.check()
         tensors = [_tensor(name, array) for name, array in inputs.items()]
         try:
             result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
@@ -106,6 +101,11 @@ class TritonModel:
             raise _translated(error, self._url, self._name) from error
         rows = len(next(iter(inputs.values())))
         return self._verified(result, rows)
+
+    async def check_after_failure(self) -> None:
+        """Do `check` when the last call failed: a Triton that was restarted may serve another model."""
+        if self._check_first:
+            await self.check()
 
     async def check(self) -> None:
         """Ask Triton whether it still serves the model that this process started with.

@@ -1,0 +1,77 @@
+"""Asks a running Triton to take up a model repository that was just built."""
+
+from enum import Enum
+from typing import Any
+
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from framematch.core.errors import ModelError, TritonUnavailableError
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.triton import TritonModel
+
+# A large model is read, optimised and warmed up within the call.
+_LOAD_TIMEOUT_S = 300.0
+_CONNECT_TIMEOUT_S = 5.0
+_NOT_EXPLICIT = "explicit model load / unload is not allowed"
+
+
+class Reload(Enum):
+    """What became of the request; the value completes the sentence "Triton at URL …"."""
+
+    LOADED = "now serves it"
+    AWAY = "does not answer"
+    NOT_EXPLICIT = "does not load models on request (it runs without --model-control-mode=explicit)"
+    OTHER_REPOSITORY = "serves another model repository"
+
+
+async def reload_models(url: str, manifest: ModelManifest) -> Reload:
+    """Load the models of `manifest` at Triton's gRPC endpoint `url` (host:port) and see that they are what it serves.
+
+    `clip_text` is unloaded when the manifest has no text tower.
+
+    Raises:
+        ModelError: Triton tried to load a model and failed.
+    """
+    client = InferenceServerClient(url)
+    try:
+        index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
+        if IMAGE_MODEL not in {entry.name for entry in index.models}:
+            return Reload.OTHER_REPOSITORY
+        await _load(client, manifest)
+        return await _served(url, manifest)
+    except InferenceServerException as error:
+        return _outcome(error, url)
+    finally:
+        await client.close()
+
+
+async def _load(client: Any, manifest: ModelManifest) -> None:
+    await client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+    if manifest.context_length is None:
+        await client.unload_model(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+    else:
+        await client.load_model(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+
+
+async def _served(url: str, manifest: ModelManifest) -> Reload:
+    try:
+        model = await TritonModel.connect(
+            url, IMAGE_MODEL, timeout_s=_CONNECT_TIMEOUT_S, request_timeout_s=_CONNECT_TIMEOUT_S
+        )
+    except TritonUnavailableError:
+        return Reload.AWAY
+    except ModelError:  # a clip_image that carries no manifest of ours
+        return Reload.OTHER_REPOSITORY
+    await model.close()
+    return Reload.LOADED if model.manifest == manifest else Reload.OTHER_REPOSITORY
+
+
+def _outcome(error: InferenceServerException, url: str) -> Reload:
+    if _NOT_EXPLICIT in error.message():
+        return Reload.NOT_EXPLICIT
+    if error.status() in {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"}:
+        return Reload.AWAY
+    raise ModelError(
+        f"Triton at {url} could not load the model: {error.message()}", hint="See Triton's log for the cause"
+    ) from error

@@ -1,0 +1,225 @@
+"""The encoders and the served code with the real Triton: batches, failures, restarts and reloads."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+from typer.testing import CliRunner
+
+from framematch.cli.model import app
+from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
+from framematch.core.settings_sources import load_settings
+from framematch.vision.bundle import Bundle, load_bundle
+from framematch.vision.encoder import ImageEncoder, TextEncoder
+from framematch.vision.model_repository import build_model_repository
+from framematch.vision.tokenizer import Tokenizer
+from stack.server import free_port
+from stack.triton import TritonServer
+from tests.support import eventually
+from tests.unit.vision.bundles import (
+    CONTEXT_LENGTH,
+    DIMENSION,
+    SIDE,
+    WORDS,
+    BundleFiles,
+    image_tower,
+    tokenizer,
+    weights,
+)
+
+pytestmark = pytest.mark.integration
+
+PIXELS = np.random.default_rng(8).integers(0, 256, (11, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command would set up the whole process's log on a stream that CliRunner closes."""
+    monkeypatch.setattr("framematch.cli.model.prepare", lambda _service: load_settings())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(BundleFiles().write(tmp_path_factory.mktemp("bundles") / "small"))
+
+
+@pytest.fixture(scope="module")
+def url(bundle: Bundle, start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> str:
+    repository = tmp_path_factory.mktemp("small")
+    build_model_repository(bundle, repository, max_batch_size=4)
+    return start_triton(repository).url
+
+
+@pytest.fixture
+def own_triton(tmp_path: Path) -> Iterator[TritonServer]:
+    """A server over an empty repository, for tests that stop it or load other models."""
+    server = TritonServer(tmp_path / "server", tmp_path / "repository")
+    server.start()
+    yield server
+    server.stop()
+
+
+def build(bundle: Path, server: TritonServer) -> str:
+    arguments = ["build", "--from", str(bundle), "--out", str(server.model_repository)]
+    result = CliRunner().invoke(app, arguments, env={"TRITON_URL": server.url})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def other_model(folder: Path) -> Path:
+    return BundleFiles(image=image_tower(weights(3 * SIDE * SIDE, seed=9))).write(folder)
+
+
+def lookup_text_tower() -> onnx.ModelProto:
+    """`text_embeds` = mean of the ids' rows in a table of six."""
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        onnx.helper.make_node("ReduceMean", ["rows"], ["text_embeds"], axes=[1], keepdims=0),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "lookup",
+        [onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["B", "L"])],
+        [onnx.helper.make_tensor_value_info("text_embeds", onnx.TensorProto.FLOAT, ["B", DIMENSION])],
+        [onnx.numpy_helper.from_array(weights(len(WORDS)), "table")],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def text_inputs(token_id: int) -> list[InferInput]:
+    ids = np.full((1, CONTEXT_LENGTH), token_id, np.int64)
+    return [InferInput("input_ids", list(ids.shape), "INT64").set_data_from_numpy(ids)]
+
+
+async def embed_when_back(encoder: ImageEncoder) -> npt.NDArray[np.float32]:
+    """The embeddings of `PIXELS` as soon as Triton answers again."""
+    answers: list[npt.NDArray[np.float32]] = []
+
+    async def answered() -> bool:
+        try:
+            answers.append(await encoder.embed(PIXELS))
+        except TritonUnavailableError:
+            return False
+        return True
+
+    await eventually(answered)
+    return answers[0]
+
+
+async def test_a_batch_above_the_maximum_gives_the_same_rows_as_one_by_one(url: str) -> None:
+    async with await ImageEncoder.connect(url) as encoder:
+        assert encoder.manifest.max_batch_size == 4
+        together = await encoder.embed(PIXELS)
+        single = [await encoder.embed(PIXELS[row : row + 1]) for row in range(len(PIXELS))]
+    np.testing.assert_allclose(together, np.concatenate(single), atol=1e-6)
+
+
+async def test_many_batches_in_flight_each_get_their_own_rows(url: str) -> None:
+    async with await ImageEncoder.connect(url) as encoder:
+        alone = await encoder.embed(PIXELS)
+        slices = [slice(first, first + 1 + first % 3) for first in range(len(PIXELS) - 2)] * 4
+        answers = await asyncio.gather(*(encoder.embed(PIXELS[part]) for part in slices))
+    for part, answer in zip(slices, answers, strict=True):
+        np.testing.assert_allclose(answer, alone[part], atol=1e-6)
+
+
+async def test_a_request_that_fails_does_not_take_its_batch_along(tmp_path: Path, own_triton: TritonServer) -> None:
+    """An embedding lookup refuses ids outside its table, so one bad request breaks the run of the whole batch."""
+    await asyncio.to_thread(build, BundleFiles(text=lookup_text_tower()).write(tmp_path / "bundle"), own_triton)
+    client = InferenceServerClient(own_triton.url)
+    try:
+        answers = await asyncio.gather(
+            *(client.infer("clip_text", text_inputs(token_id)) for token_id in (3, 999, 4, 999)), return_exceptions=True
+        )
+    finally:
+        await client.close()
+    assert [isinstance(answer, InferenceServerException) for answer in answers] == [False, True, False, True]
+
+
+async def test_a_model_that_is_not_in_the_repository_is_named_with_the_command_that_builds_it(url: str) -> None:
+    with pytest.raises(ModelError, match="no model clip_huge") as caught:
+        await ImageEncoder.connect(url, model="clip_huge")
+    assert "framematch model build" in caught.value.hint
+
+
+async def test_a_tokenizer_of_another_bundle_is_refused(url: str, tmp_path: Path) -> None:
+    other = tokenizer()
+    other.add_tokens(["one-more"])
+    other.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelMismatchError, match="tokenizer"):
+        await TextEncoder.connect(
+            url, tokenizer=Tokenizer(tmp_path / "tokenizer.json", context_length=6, pad_token_id=2)
+        )
+
+
+async def test_texts_are_embedded_through_the_served_model(url: str, bundle: Bundle) -> None:
+    async with await TextEncoder.connect(url, tokenizer=Tokenizer.from_bundle(bundle)) as encoder:
+        embeddings = await encoder.embed(["milk", "fresh kiwi", "milk"] * 3)
+    assert embeddings.shape == (9, 4)
+    np.testing.assert_array_equal(embeddings[0], embeddings[2])
+    assert not np.allclose(embeddings[0], embeddings[1])
+
+
+async def test_nobody_at_the_address_is_a_retriable_error_after_the_timeout() -> None:
+    with pytest.raises(TritonUnavailableError) as caught:
+        await ImageEncoder.connect(f"127.0.0.1:{free_port()}", timeout_s=0.5)
+    assert caught.value.hint
+
+
+async def test_a_killed_triton_is_a_retriable_error_and_its_return_is_noticed(
+    bundle: Bundle, own_triton: TritonServer
+) -> None:
+    await asyncio.to_thread(build, bundle.path, own_triton)
+    async with await ImageEncoder.connect(own_triton.url) as encoder:
+        before = await encoder.embed(PIXELS)
+        own_triton.stop()
+        with pytest.raises(TritonUnavailableError):
+            await encoder.embed(PIXELS)
+        own_triton.start()
+        np.testing.assert_allclose(await embed_when_back(encoder), before, atol=1e-6)
+
+
+async def test_a_triton_that_returns_with_another_model_is_refused(
+    bundle: Bundle, own_triton: TritonServer, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(build, bundle.path, own_triton)
+    async with await ImageEncoder.connect(own_triton.url) as encoder:
+        own_triton.stop()
+        with pytest.raises(TritonUnavailableError):
+            await encoder.embed(PIXELS)
+        build_model_repository(load_bundle(other_model(tmp_path / "other")), own_triton.model_repository)
+        own_triton.start()
+        with pytest.raises(ModelMismatchError, match="now serves other"):
+            await embed_when_back(encoder)
+
+
+async def test_check_notices_a_model_that_was_replaced_without_a_failure(
+    bundle: Bundle, own_triton: TritonServer, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(build, bundle.path, own_triton)
+    async with await ImageEncoder.connect(own_triton.url) as encoder:
+        await encoder.check()
+        await asyncio.to_thread(build, other_model(tmp_path / "other"), own_triton)
+        with pytest.raises(ModelMismatchError):
+            await encoder.check()
+
+
+def test_build_has_a_running_triton_load_the_models_and_their_successors(
+    bundle: Bundle, own_triton: TritonServer, tmp_path: Path
+) -> None:
+    assert "now serves it" in build(bundle.path, own_triton)
+    assert "now serves it" in build(other_model(tmp_path / "other"), own_triton)
+
+
+def test_build_says_when_the_running_triton_serves_another_repository(bundle: Bundle, url: str, tmp_path: Path) -> None:
+    arguments = ["build", "--from", str(bundle.path), "--out", str(tmp_path / "elsewhere"), "--max-batch-size", "2"]
+    result = CliRunner().invoke(app, arguments, env={"TRITON_URL": url})
+    assert result.exit_code == 0
+    assert "serves another model repository" in result.output

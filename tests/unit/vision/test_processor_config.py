@@ -1,0 +1,55 @@
+"""preprocessor_config.json: every setting is carried out or refused, none is ignored."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framematch.core.errors import ModelError
+from framematch.vision.processor_config import PreprocessSpec, parse_processor_config
+from tests.unit.vision.bundles import PROCESSOR, SIDE
+
+
+def parse(folder: Path, **changes: Any) -> PreprocessSpec:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**PROCESSOR, **changes}))
+    return parse_processor_config(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"do_resize": False}, "do_resize"),
+        ({"do_center_crop": False}, "do_center_crop"),
+        ({"do_rescale": False}, "do_rescale"),
+        ({"do_normalize": False}, "do_normalize"),
+        ({"do_convert_rgb": False}, "do_convert_rgb"),
+        ({"image_processor_type": "SiglipImageProcessor"}, "SiglipImageProcessor"),
+        ({"do_pad": True}, "do_pad"),
+        ({"use_square_size": True}, "use_square_size"),
+        ({"resample": 0}, "resample"),
+        ({"size": {"height": SIDE, "width": SIDE}}, "shortest_edge"),
+        ({"crop_size": {"height": SIDE + 1, "width": SIDE}}, "crop_size"),
+        ({"crop_size": 0}, "crop_size"),
+        ({"image_std": [0.2, 0.0, 0.2]}, "image_std"),
+        ({"image_mean": [0.5]}, "image_mean"),
+        ({"rescale_factor": 0}, "rescale_factor"),
+    ],
+)
+def test_an_unsupported_setting_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ModelError, match=named):
+        parse(tmp_path, **changes)
+
+
+def test_unknown_settings_that_are_off_change_nothing(tmp_path: Path) -> None:
+    extra = {"do_pad": None, "default_to_square": False, "_valid_processor_keys": ["images"], "device": None}
+    assert parse(tmp_path, **extra) == parse(tmp_path)
+
+
+def test_old_files_with_plain_numbers_as_sizes_are_read(tmp_path: Path) -> None:
+    assert parse(tmp_path, size=SIDE, crop_size=SIDE) == parse(tmp_path)
+
+
+def test_bilinear_is_read(tmp_path: Path) -> None:
+    assert parse(tmp_path, resample=2).resample == "bilinear"
