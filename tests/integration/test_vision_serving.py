@@ -1,6 +1,8 @@
 """The encoders and the served code with the real Triton: batches, failures, restarts and reloads."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -179,11 +181,25 @@ async def test_a_killed_triton_is_a_retriable_error_and_its_return_is_noticed(
     await asyncio.to_thread(build, bundle.path, own_triton)
     async with await ImageEncoder.connect(own_triton.url) as encoder:
         before = await encoder.embed(PIXELS)
-        own_triton.stop()
+        own_triton.kill()
         with pytest.raises(TritonUnavailableError):
             await encoder.embed(PIXELS)
         own_triton.start()
         np.testing.assert_allclose(await embed_when_back(encoder), before, atol=1e-6)
+
+
+async def test_a_triton_that_hangs_is_a_retriable_error_after_the_request_s_timeout(
+    bundle: Bundle, own_triton: TritonServer
+) -> None:
+    await asyncio.to_thread(build, bundle.path, own_triton)
+    async with await ImageEncoder.connect(own_triton.url, request_timeout_s=0.5) as encoder:
+        os.kill(own_triton.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(TritonUnavailableError):
+                await encoder.embed(PIXELS)
+        finally:
+            os.kill(own_triton.pid, signal.SIGCONT)
+        assert (await embed_when_back(encoder)).shape == (len(PIXELS), DIMENSION)
 
 
 async def test_a_triton_that_returns_with_another_model_is_refused(
