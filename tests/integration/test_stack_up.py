@@ -1,0 +1,152 @@
+"""`framematch stack`: servers in the background, and nothing left of them when their owner is gone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from framematch.cli.stack import app
+from framematch.core.errors import CameraUnavailableError, FramematchError
+from framematch.core.local_stack import LocalStack, read_local_stack, state_file
+from stack import control, mediamtx
+from stack.process import group_members
+from stack.up import running_stack
+from tests.support import wait_until
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(control.__file__).parents[1]
+# Starts all four as a program of its own would, says their process ids, and waits to be killed.
+STARTER = """
+import sys, time
+from pathlib import Path
+from stack.up import NAMES, make_servers, running_servers
+folder = Path(sys.argv[1])
+servers = make_servers(NAMES, data_dir=folder, model_repository=folder / "models")
+with running_servers(servers, data_dir=folder, report=lambda line: None):
+    print(*(server.pid for server in servers), flush=True)
+    time.sleep(600)
+"""
+MODEL = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [pb_utils.InferenceResponse([pb_utils.get_input_tensor_by_name(r, "x")]) for r in requests]
+"""
+CONFIG = """
+backend: "python"
+input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
+output [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
+instance_group [{ kind: KIND_CPU }]
+"""
+
+
+def invoke(*arguments: str) -> Result:
+    """Run `framematch stack …` in this process; the supervisor is one of its own all the same."""
+    return CliRunner().invoke(app, arguments)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of the servers that a supervisor started."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+
+
+@pytest.fixture
+def up() -> Iterator[LocalStack]:
+    """MongoDB and RTSP in the background."""
+    try:
+        result = invoke("up", "--only", "mongodb,mediamtx")
+        assert result.exit_code == 0, result.output
+        local = read_local_stack()
+        assert local is not None
+        yield local
+    finally:
+        control.down()
+
+
+def test_a_starter_killed_by_kill_9_leaves_nothing_running(tmp_path: Path) -> None:
+    version = tmp_path / "models" / "echo" / "1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(MODEL)
+    (version.parent / "config.pbtxt").write_text(CONFIG)
+    with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        groups = [int(pid) for pid in starter.stdout.readline().split()]
+        starter.kill()
+    assert len(groups) == 4
+    wait_until(lambda: not any(map(group_members, groups)), message="the servers' processes are gone")
+
+
+def test_status_asks_every_server_of_the_running_stack(up: LocalStack) -> None:
+    result = invoke("status")
+    assert result.exit_code == 0
+    assert result.stdout.count("answers") == 2
+    assert up.rtsp_url is not None
+    assert up.rtsp_url in result.stdout
+
+
+def test_a_second_up_shows_the_addresses_of_the_first(up: LocalStack) -> None:
+    result = invoke("up")
+    assert result.exit_code == 0
+    assert "run already" in result.stdout
+    assert up.mongodb_uri is not None
+    assert up.mongodb_uri in result.stdout
+    assert read_local_stack() == up
+
+
+def test_down_leaves_neither_a_process_nor_the_state_file(up: LocalStack) -> None:
+    servers = children(up.supervisor_pid)
+    assert len(servers) == 2
+    assert invoke("down").exit_code == 0
+    assert [member for server in servers for member in group_members(server)] == []
+    assert not state_file().exists()
+
+
+def test_a_server_that_dies_is_logged_and_fails_the_status(up: LocalStack) -> None:
+    os.kill(children(up.supervisor_pid)[0], signal.SIGKILL)
+    log = Path(up.log_dir) / "supervisor.log"
+    wait_until(lambda: "server_died" in log.read_text(), message="the supervisor logs it")
+    died = [json.loads(line) for line in log.read_text().splitlines() if "server_died" in line]
+    assert len(died) == 1
+    result = invoke("status")
+    assert result.exit_code == 1
+    assert "answers" in result.stdout
+
+
+def test_a_killed_supervisor_takes_its_servers_along_and_up_works_again(up: LocalStack) -> None:
+    servers = children(up.supervisor_pid)
+    os.kill(up.supervisor_pid, signal.SIGKILL)
+    wait_until(lambda: not any(group_members(server) for server in servers), message="the servers are gone")
+    assert invoke("status").exit_code == 1
+    again = invoke("up", "--only", "mediamtx")
+    assert again.exit_code == 0
+    assert "run already" not in again.stdout
+
+
+def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_path: Path) -> None:
+    data = tmp_path / "data" / "mongodb" / "data" / "framematch.mv"
+    data.parent.mkdir(parents=True)
+    data.write_bytes(b"not an H2 file" * 1000)
+    with pytest.raises(FramematchError, match="mongodb ended during its start") as caught:
+        control.up(names=["mongodb", "mediamtx"], data_dir=tmp_path / "data")
+    assert "mongodb.log" in caught.value.hint
+    assert control.running_stack() is None
+
+
+def test_an_error_in_the_block_stops_the_servers(tmp_path: Path) -> None:
+    stack = running_stack(data_dir=tmp_path, model_repository=tmp_path / "models", names=["mediamtx"])
+    url = None
+    with pytest.raises(KeyboardInterrupt), stack as local:
+        url = local.rtsp_url
+        raise KeyboardInterrupt
+    assert url is not None
+    with pytest.raises(CameraUnavailableError):
+        mediamtx.ping(url)
