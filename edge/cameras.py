@@ -1,0 +1,71 @@
+"""Turns settings into cameras, and finds mistakes in them before anything starts."""
+
+from dataclasses import dataclass
+
+from edge.readers import open_reader
+from edge.sources import Source, parse_source
+from framematch.core.errors import CameraUnavailableError, UsageError
+from framematch.core.settings import CameraSettings, EdgeSettings
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera with nothing left to default: `fps` frames a second, `max_side` in pixels."""
+
+    id: str
+    source: Source
+    fps: float
+    max_side: int
+    jpeg_quality: int
+
+
+def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
+    """The cameras that `settings` describe.
+
+    Raises:
+        UsageError: there are none, or the source of one cannot be right.
+    """
+    if not settings.cameras:
+        raise UsageError(
+            "no cameras are set",
+            hint="Give --camera till-1=rtsp://host/path, or edge.cameras in the file of --config",
+        )
+    return tuple(_camera(name, camera, settings) for name, camera in settings.cameras.items())
+
+
+def check_files(cameras: tuple[Camera, ...], settings: EdgeSettings) -> None:
+    """Open each video file and read one frame: what is no video now will not become one.
+
+    Raises:
+        UsageError: a file cannot be decoded.
+    """
+    for camera in cameras:
+        if camera.source.kind != "file":
+            continue
+        try:
+            reader = open_reader(
+                camera.source,
+                fps=camera.fps,
+                open_timeout_s=settings.open_timeout_s,
+                read_timeout_s=settings.read_timeout_s,
+            )
+        except CameraUnavailableError as error:
+            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}") from None
+        empty = reader.grab() is None
+        reader.close()
+        if empty:
+            raise UsageError(f"camera {camera.id}: {camera.source} holds no frame")
+
+
+def _camera(name: str, camera: CameraSettings, settings: EdgeSettings) -> Camera:
+    try:
+        source = parse_source(camera.source.get_secret_value())
+    except UsageError as error:
+        raise UsageError(f"camera {name}: {error.message}", hint=error.hint) from None
+    return Camera(
+        id=name,
+        source=source,
+        fps=camera.fps or settings.fps,
+        max_side=camera.max_side or settings.max_side,
+        jpeg_quality=camera.jpeg_quality or settings.jpeg_quality,
+    )
