@@ -111,7 +111,7 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 def _truth(
     seen: Observations, schedules: Mapping[int, FeedSchedule]
 ) -> tuple[list[tuple[MatchEvent, str]], list[MatchEvent]]:
-    """Events of frames with a product fully in view (and which), and events of empty frames; moving ones are neither."""
+    """Events of frames with a product fully in view, with the product, and events of empty frames."""
     shown: list[tuple[MatchEvent, str]] = []
     empty: list[MatchEvent] = []
     for frame_id, event in seen.events.items():

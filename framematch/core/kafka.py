@@ -2,10 +2,11 @@
 
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 
 from framematch.core.errors import KafkaUnavailableError, SettingsError
@@ -64,7 +65,7 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKa
 
 @asynccontextmanager
 async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
-    """Start an aiokafka client, and stop it at the end.
+    """Start an aiokafka producer, consumer or admin client, and stop it at the end.
 
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses us.
@@ -72,12 +73,14 @@ async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
     try:
         await client.start()
     except KafkaError as error:
-        await _stop_quietly(client)
+        # A client that failed to start still holds sockets; a second error about them would hide the first.
+        with suppress(KafkaError):
+            await _stop(client)
         raise unavailable(settings, error) from None
     try:
         yield client
     finally:
-        await client.stop()
+        await _stop(client)
 
 
 def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
@@ -90,12 +93,8 @@ def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableE
     )
 
 
-async def _stop_quietly(client: Any) -> None:
-    """A client that failed to start still holds sockets; a second error about them would hide the first."""
-    try:
-        await client.stop()
-    except KafkaError:
-        return
+async def _stop(client: Any) -> None:
+    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

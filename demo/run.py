@@ -1,0 +1,202 @@
+"""`make demo`: the whole product on this machine, from two RTSP cameras to match events, and a verdict."""
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from demo.dataset import DATA_DIR, load_photos
+from demo.encoder import write_bundle
+from demo.feed import render_feed
+from demo.schedule import FeedSchedule, make_schedule
+from demo.services import Service, run_framematch, running_publisher, running_service, service_environment
+from demo.subscriber import Subscriber
+from demo.verdict import Verdict, judge
+from framematch.core.errors import FramematchError
+from framematch.core.local_stack import LocalStack
+from framematch.core.settings import KafkaSettings
+from stack.process import ServerProcess
+from stack.up import running_stack
+
+CAMERAS = (1, 2)
+_SETTLED_S = 1.5  # nothing new from the cameras for so long: their streams have ended
+_ANSWER_DEADLINE_S = 30.0
+_POLL_S = 0.25
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Run the demo; exit code 1 when a frame was lost or no match came."""
+    parser = argparse.ArgumentParser(prog="python -m demo.run", description="Run framematch on this machine.")
+    parser.add_argument("--seconds", type=_length_s, default=30.0, help="length of the camera feeds (default 30)")
+    arguments = parser.parse_args()
+    # Whoever stops the demo, the servers are stopped on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(tempfile.mkdtemp(prefix="framematch-demo-"))
+    try:
+        verdict = run(arguments.seconds, folder)
+    except KeyboardInterrupt:
+        console.print("\nStopped; everything that the demo started has ended.")
+        shutil.rmtree(folder)
+        return 130
+    except FramematchError as error:
+        console.print(f"\n[bold red]The demo failed:[/] {error}\nLogs: {folder}")
+        return error.exit_code
+    return report(verdict, folder)
+
+
+def run(seconds: float, folder: Path) -> Verdict:
+    """Set everything up in `folder`, play the feeds, and judge what came out.
+
+    Raises:
+        FramematchError: something did not start, or ended early; the message has the end of its log.
+    """
+    schedules = [make_schedule(load_photos(), camera=camera, seconds=seconds) for camera in CAMERAS]
+    with ExitStack() as running:
+        pool = running.enter_context(ThreadPoolExecutor(len(CAMERAS)))
+        rendering = [pool.submit(render_feed, schedule) for schedule in schedules]
+        stack = _start_servers(running, folder)
+        environment = service_environment(folder / "state", stack)
+        run_framematch(
+            "catalog", "import", str(DATA_DIR / "catalog.csv"), "--images", str(DATA_DIR), environment=environment
+        )
+        run_framematch("catalog", "build", environment=environment)
+        urls = [f"{stack.rtsp_url}/till-{camera}" for camera in CAMERAS]
+        cameras = [part for url in urls for part in ("--camera", f"{url.rsplit('/', 1)[1]}={url}")]
+        consumer = running.enter_context(running_service("consume", environment=environment, logs=folder))
+        feeds = _finished(rendering)
+        consumer.wait_ready()
+        publishers = [
+            running.enter_context(running_publisher(feed, url, folder)) for feed, url in zip(feeds, urls, strict=True)
+        ]
+        edge = running.enter_context(running_service("edge", *cameras, environment=environment, logs=folder))
+        edge.wait_ready()
+        kafka = KafkaSettings(bootstrap_servers=stack.kafka_bootstrap_servers)
+        subscriber = Subscriber(kafka, dict(zip(CAMERAS, schedules, strict=True)), console)
+        console.print(
+            f"\nPlaying {len(feeds)} feeds of {seconds:g} s; what was really in view stands at the end of a line:\n"
+        )
+        return asyncio.run(_observe(subscriber, publishers, edge, consumer, schedules))
+
+
+def _start_servers(running: ExitStack, folder: Path) -> LocalStack:
+    console.print("Kafka, Triton, a MongoDB-compatible server and an RTSP server start on this machine.")
+    models = folder / "model_repository"
+    bundle = write_bundle(folder / "bundle")
+    run_framematch(
+        "model", "build", "--from", str(bundle), "--out", str(models), environment=service_environment(folder / "state")
+    )
+    return running.enter_context(running_stack(data_dir=folder / "stack", model_repository=models))
+
+
+def _finished(rendering: Sequence[Future[Path]]) -> list[Path]:
+    if not all(feed.done() for feed in rendering):
+        console.print("\nThe camera feeds are still being rendered (once; they are kept in the cache) …")
+    return [feed.result() for feed in rendering]
+
+
+async def _observe(
+    subscriber: Subscriber,
+    publishers: Sequence[ServerProcess],
+    edge: Service,
+    consumer: Service,
+    schedules: Sequence[FeedSchedule],
+) -> Verdict:
+    """Watch until the feeds have ended and every published frame is answered, then stop both services."""
+    gpu_percent: list[float] = []
+    subscribed = asyncio.Event()
+    reading = asyncio.create_task(subscriber.run(subscribed))
+    try:
+        while any(publisher.running for publisher in publishers):
+            await asyncio.sleep(_POLL_S)
+            edge.check()
+            consumer.check()
+            gpu_percent += await asyncio.to_thread(consumer.metric, "framematch_gpu_utilisation_percent")
+        captured, dropped = await _settled(edge)
+        await asyncio.to_thread(edge.stop)
+        with contextlib.suppress(TimeoutError):  # the verdict counts what is missing
+            await asyncio.wait_for(subscriber.all_answered(captured - dropped), _ANSWER_DEADLINE_S)
+        await asyncio.to_thread(consumer.stop)
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+    if not reading.cancelled():
+        reading.result()
+    return judge(subscriber.seen, schedules, captured=captured, dropped=dropped, gpu_percent=gpu_percent)
+
+
+async def _settled(edge: Service) -> tuple[int, int]:
+    """The edge's counts of captured and dropped frames, once they stand still."""
+    loop = asyncio.get_running_loop()
+    captured, since = -1, loop.time()
+    while loop.time() - since < _SETTLED_S:
+        now = int(sum(await asyncio.to_thread(edge.metric, "framematch_edge_frames_captured_total")))
+        if now != captured:
+            captured, since = now, loop.time()
+        await asyncio.sleep(_POLL_S)
+    return captured, int(sum(await asyncio.to_thread(edge.metric, "framematch_edge_frames_dropped_total")))
+
+
+def report(verdict: Verdict, folder: Path) -> int:
+    """Print the verdict as a table, and as one line of JSON at the end."""
+    table = Table("Verdict", "", box=None, show_header=False, title_justify="left")
+    for name, value in _lines(verdict):
+        table.add_row(name, f"[bold]{value}[/]")
+    console.print()
+    console.print(table)
+    console.print(
+        "\nThe demo's model has random weights: it shows the way of a frame, not what CLIP finds.\n"
+        "With a model of your own: framematch model build --from DIR (docs/models.md)."
+    )
+    for problem in verdict.problems:
+        console.print(f"[bold red]Failed:[/] {problem}. Logs: {folder}")
+    if not verdict.problems:
+        shutil.rmtree(folder)
+    print(msgspec.json.encode(verdict).decode(), flush=True)
+    return 1 if verdict.problems else 0
+
+
+def _lines(verdict: Verdict) -> list[tuple[str, str]]:
+    decisions = ", ".join(f"{count} {kind}" for kind, count in sorted(verdict.decisions.items()))
+    gpu = verdict.gpu_utilisation_percent
+    return [
+        ("frames captured", f"{verdict.frames_captured} from {verdict.cameras} cameras in {verdict.seconds:g} s"),
+        ("frames published", f"{verdict.frames_published} ({verdict.frames_dropped} dropped at the edge)"),
+        ("frames matched", f"{verdict.frames_matched} ({decisions or 'no decision'})"),
+        ("frames lost", f"{verdict.frames_lost}, {verdict.dead_letters} dead letters, {verdict.repeats} repeats"),
+        ("top-1, top-5", f"{_percent(verdict.top1)}, {_percent(verdict.top5)} of {verdict.frames_judged} frames"),
+        ("empty belt taken for a product", _percent(verdict.empty_taken_for_product)),
+        ("capture to match event", f"p50 {_ms(verdict.latency_p50_ms)}, p99 {_ms(verdict.latency_p99_ms)}"),
+        ("GPU utilisation", "no GPU on this machine" if gpu is None else f"{gpu:.0f} %"),
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"
+
+
+def _length_s(text: str) -> float:
+    seconds = float(text)
+    if not 5 <= seconds <= 3600:  # noqa: PLR2004  # shorter shows no product, longer fills the disk
+        raise argparse.ArgumentTypeError("give 5 to 3600 seconds")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""The commands that a user would run, as processes of their own that cannot outlive the demo."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from framematch.core.errors import FramematchError
+from framematch.core.local_stack import LocalStack
+from framematch.core.settings_sources import known_environment_names
+from stack.process import Command, ServerProcess
+from stack.server import LOOPBACK, free_port
+
+_READY_TIMEOUT_S = 30.0
+_POLL_S = 0.1
+_LOG_TAIL_LINES = 12
+_MODULE = (sys.executable, "-m", "framematch")
+
+
+def service_environment(state: Path, stack: LocalStack | None = None) -> dict[str, str]:
+    """The environment for a command against `stack`, without what the caller's own environment would set."""
+    kept = {"FRAMEMATCH_CACHE_DIR"}
+    inherited = {k: v for k, v in os.environ.items() if k in kept or k not in known_environment_names()}
+    environment = {**inherited, "FRAMEMATCH_STATE_DIR": str(state)}
+    if stack is None:
+        return environment
+    addresses = {
+        "KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap_servers,
+        "MONGODB_URI": stack.mongodb_uri,
+        "TRITON_URL": stack.triton_url,
+    }
+    return environment | {name: address for name, address in addresses.items() if address}
+
+
+def run_framematch(*arguments: str, environment: Mapping[str, str]) -> None:
+    """Run `framematch …` to its end, showing the command and what it prints.
+
+    Raises:
+        FramematchError: it failed; it has said why.
+    """
+    print(f"\n$ framematch {' '.join(arguments)}", flush=True)
+    done = subprocess.run([*_MODULE, *arguments], env=dict(environment), check=False)
+    if done.returncode:
+        raise FramematchError(f"framematch {arguments[0]} ended with exit code {done.returncode}")
+
+
+class Service:
+    """A running `framematch edge` or `framematch consume` with its HTTP endpoint."""
+
+    def __init__(self, process: ServerProcess, name: str, url: str) -> None:
+        self._process = process
+        self._name = name
+        self._url = url
+
+    def wait_ready(self) -> None:
+        """Return when /readyz says so.
+
+        Raises:
+            FramematchError: it ended, or was not ready in time; with the end of its log.
+        """
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not self._answers("/readyz"):
+            self.check()
+            if time.monotonic() > deadline:
+                raise self._error(f"was not ready within {_READY_TIMEOUT_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def check(self) -> None:
+        """Raise FramematchError, with the end of its log, when the process has ended."""
+        if not self._process.running:
+            raise self._error(f"ended with exit code {self._process.exit_code}")
+
+    def metric(self, name: str) -> list[float]:
+        """The current values of a metric, one for each set of labels."""
+        with urllib.request.urlopen(f"{self._url}/metrics", timeout=5) as response:  # noqa: S310  # our own loopback URL
+            text = response.read().decode()
+        return [s.value for family in text_string_to_metric_families(text) for s in family.samples if s.name == name]
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until it has finished what is in flight.
+
+        Raises:
+            FramematchError: it did not end with exit code 0.
+        """
+        self._process.stop(deadline_s=30.0)
+        if self._process.exit_code != 0:
+            raise self._error(f"ended with exit code {self._process.exit_code}")
+
+    def _answers(self, path: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._url}{path}", timeout=1):  # noqa: S310  # our own loopback URL
+                return True
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def _error(self, what: str) -> FramematchError:
+        lines = self._process.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        tail = "\n".join(lines[-_LOG_TAIL_LINES:])
+        return FramematchError(f"framematch {self._name} {what}. The end of its log:\n{tail}")
+
+
+@contextmanager
+def running_service(*arguments: str, environment: Mapping[str, str], logs: Path) -> Iterator[Service]:
+    """`framematch …` in the background while the block runs, logging to `logs`."""
+    name, port = arguments[0], free_port()
+    print(f"\n$ framematch {' '.join(arguments)} &", flush=True)
+    command = Command((*_MODULE, *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port)})
+    process = ServerProcess(command, logs / f"{name}.log")
+    try:
+        yield Service(process, name, f"http://{LOOPBACK}:{port}")
+    finally:
+        process.stop()
+
+
+@contextmanager
+def running_publisher(feed: Path, url: str, logs: Path) -> Iterator[ServerProcess]:
+    """One camera: publishes `feed` to the RTSP server at `url` in real time, once."""
+    command = Command((sys.executable, "-m", "demo.publisher", str(feed), url))
+    process = ServerProcess(command, logs / f"camera-{url.rsplit('/', 1)[1]}.log")
+    try:
+        yield process
+    finally:
+        process.stop()

@@ -1,0 +1,85 @@
+"""The demo's subscriber: reads frames, matches and dead letters as anyone could, and shows each match as it comes."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+from aiokafka import ConsumerRecord
+from rich.console import Console
+from rich.text import Text
+
+from demo import timecode
+from demo.schedule import FeedSchedule, View
+from demo.verdict import Observations
+from framematch.cli.watch import event_line
+from framematch.core.events import MatchEvent, decode
+from framematch.core.kafka import new_consumer, started
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import from_rfc3339, now_us
+from framematch.core.topics import Topics
+
+
+class Subscriber:
+    """Collects what comes through Kafka into `seen`, until it is cancelled."""
+
+    def __init__(self, kafka: KafkaSettings, schedules: Mapping[int, FeedSchedule], console: Console) -> None:
+        self.seen = Observations()
+        self._kafka = kafka
+        self._schedules = schedules
+        self._console = console
+        self._news = asyncio.Event()
+        topics = Topics(kafka.topic_prefix)
+        self._handlers: dict[str, Callable[[ConsumerRecord], None]] = {
+            topics.frames: self._on_frame,
+            topics.matches: self._on_match,
+            topics.deadletter: lambda record: self.seen.dead.add(_frame_id(record)),
+        }
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Read until cancelled; `ready` is set once the topics are being read."""
+        consumer = new_consumer(self._kafka, *self._handlers, auto_offset_reset="earliest")
+        async with started(consumer, self._kafka):
+            ready.set()
+            while True:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    for record in records:
+                        self._handlers[record.topic](record)
+                self._news.set()
+
+    async def all_answered(self, frames: int) -> None:
+        """Return once so many frames came by, and each has a match event or a dead letter."""
+        while len(self.seen.timecodes) < frames or self.seen.unanswered:
+            self._news.clear()
+            await self._news.wait()
+
+    def _on_frame(self, record: ConsumerRecord) -> None:
+        picture = cv2.imdecode(np.frombuffer(record.value, np.uint8), cv2.IMREAD_GRAYSCALE)
+        self.seen.timecodes[_frame_id(record)] = None if picture is None else timecode.read(picture.astype(np.uint8))
+
+    def _on_match(self, record: ConsumerRecord) -> None:
+        event = decode(record.value, MatchEvent)
+        if event.frame.id in self.seen.events:
+            self.seen.repeats += 1
+            return
+        latency_ms = (now_us() - from_rfc3339(event.frame.captured_at)) / 1_000
+        self.seen.events[event.frame.id] = event
+        self.seen.latencies_ms.append(latency_ms)
+        self._console.print(event_line(event, latency_ms).append_text(self._mark(event)))
+
+    def _mark(self, event: MatchEvent) -> Text:
+        """What was really in view; the frame itself is read before its event, but for a race."""
+        code = self.seen.timecodes.get(event.frame.id)
+        if code is None or code[0] not in self._schedules:
+            return Text()
+        schedule = self._schedules[code[0]]
+        view, product = schedule.view(code[1]), schedule.truth(code[1])
+        if product is None:
+            return Text(f"  ({'nothing in view' if view is View.EMPTY else 'moving'})", style="dim")
+        right = bool(event.candidates) and event.candidates[0].product_id == product
+        return Text("  right", style="green") if right else Text(f"  is {product}", style="red")
+
+
+def _frame_id(record: ConsumerRecord) -> str:
+    value: bytes = dict(record.headers)["ce_id"]
+    return value.decode()
