@@ -1,5 +1,6 @@
 """Fills the slot of one camera from a thread of its own; one loop there owns opening, retrying and stopping."""
 
+import contextvars
 import random
 import threading
 import time
@@ -55,10 +56,11 @@ class Capture:
         self._repeat = repeat
         self._backoff = Backoff(settings.backoff_initial_s, settings.backoff_max_s)
         self._sequence = 0
-        self._ended = False
         self._stop = threading.Event()
         # A daemon, so that a read which hangs inside a driver cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"capture-{camera.id}", daemon=True)
+        # In the caller's context, so that its log lines carry the same fields.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"capture-{camera.id}", daemon=True)
 
     def start(self) -> None:
         """Begin to capture."""
@@ -69,8 +71,7 @@ class Capture:
         if self._stop.is_set():
             return
         self._stop.set()
-        if not self._ended:
-            self._meter.closed("stopped")
+        self._meter.closed("stopped", for_good=True)
         self._slot.close()
 
     def join(self, timeout_s: float) -> None:
@@ -83,7 +84,6 @@ class Capture:
                 self._play_with_retries()
             else:
                 self._play_to_the_end()
-            self._ended = True
             self._slot.close()
         except BaseException as error:  # noqa: BLE001  # handed on: the slot's reader raises it in the event loop
             self._slot.close(error)
@@ -106,10 +106,10 @@ class Capture:
             while self._play() and self._repeat and not self._stop.is_set():
                 log.debug("camera_repeated", camera=self._camera.id)
         except CameraUnavailableError as error:
-            self._report_failure(error.message)
+            self._report_failure(error.message, for_good=True)
             return
         if not self._stop.is_set():
-            self._meter.closed("ended")
+            self._meter.closed("ended", for_good=True)
             log.info("camera_ended", camera=self._camera.id, frames=self._sequence)
 
     def _play(self) -> int:
@@ -126,6 +126,7 @@ class Capture:
             reader.close()
 
     def _read(self, reader: Reader) -> int:
+        """A live source's frames are due when they come; a finite one is paced by the times of its frames."""
         sampler = Sampler(self._camera.fps)
         before = self._sequence
         started_s: float | None = None
@@ -136,8 +137,7 @@ class Capture:
             self._meter.delivered()
             if not sampler.accept(at_s):
                 continue
-            # A finite source is paced by its own times. A live frame has the time of its arrival, so it is due already.
-            if self._stop.wait(max(0.0, started_s + at_s - time.monotonic())):
+            if not self._camera.source.live and self._stop.wait(max(0.0, started_s + at_s - time.monotonic())):
                 break
             self._take(reader)
         return self._sequence - before
@@ -166,8 +166,8 @@ class Capture:
             self._meter.opened()
             log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
 
-    def _report_failure(self, reason: str, **fields: float) -> None:
-        self._meter.closed(reason)
+    def _report_failure(self, reason: str, *, for_good: bool = False, **fields: float) -> None:
+        self._meter.closed(reason, for_good=for_good)
         log.warning("camera_failed", camera=self._camera.id, source=str(self._camera.source), reason=reason, **fields)
 
 

@@ -47,6 +47,7 @@ class CameraMeter:
         self._last_frame_at_s: float | None = None
         self._closed_because: str | None = "starting"
         self._was_open = False
+        self._for_good = False
         self._source_frames_total = metrics.source_frames.labels(camera)
         self._captured_total = metrics.captured.labels(camera)
         self._published_total = metrics.published.labels(camera)
@@ -59,6 +60,8 @@ class CameraMeter:
     def opened(self) -> None:
         """The source is open. Counts a reconnect when it was before."""
         with self._lock:
+            if self._for_good:
+                return
             self._closed_because = None
             if self._was_open:
                 self._reconnects += 1
@@ -67,9 +70,15 @@ class CameraMeter:
         self._up.set(1)
         self._on_change()
 
-    def closed(self, reason: str) -> None:
-        """The source is not open, and why; `reason` is shown to operators and holds no secret."""
+    def closed(self, reason: str, *, for_good: bool = False) -> None:
+        """The source is not open, and why; `reason` is shown to operators and holds no secret.
+
+        After `for_good` nothing changes the state any more, whatever a thread that comes late says.
+        """
         with self._lock:
+            if self._for_good:
+                return
+            self._for_good = for_good
             self._closed_because = reason
         self._up.set(0)
         self._on_change()

@@ -16,22 +16,23 @@ log = structlog.get_logger()
 
 
 def status_of(camera: str, before: Reading, now: Reading, at_us: int) -> CameraStatus:
-    """The status at `at_us`, with rates over the time between two readings.
+    """The status at `at_us`, with rates over the time between two readings, or one second when that is longer.
 
     offline: the source is not open. degraded: it is, but frames were dropped since `before`. online: neither.
     """
     new_drops = {reason: count - before.drops.get(reason, 0) for reason, count in now.drops.items()}
     lossy = sorted(reason for reason, count in new_drops.items() if count)
     state: CameraState = "offline" if now.closed_because else "degraded" if lossy else "online"
-    elapsed_s = now.at_s - before.at_s
+    # Two statuses may follow each other within milliseconds: one frame then is no rate of hundreds.
+    elapsed_s = max(now.at_s - before.at_s, 1.0)
     return CameraStatus(
         schema="camera-status.v1",
         camera=camera,
         state=state,
         reason=now.closed_because or (f"dropped: {', '.join(lossy)}" if lossy else None),
         at=to_rfc3339(at_us),
-        source_fps=_rate(now.source_frames - before.source_frames, elapsed_s),
-        sent_fps=_rate(now.published - before.published, elapsed_s),
+        source_fps=round((now.source_frames - before.source_frames) / elapsed_s, 2),
+        sent_fps=round((now.published - before.published) / elapsed_s, 2),
         drops=now.drops,
         last_frame_age_s=None if now.last_frame_at_s is None else round(max(0.0, now.at_s - now.last_frame_at_s), 3),
         reconnects=now.reconnects,
@@ -96,7 +97,3 @@ class StatusReporter:
             await self._producer.send(self._topic, record)
         except (KafkaError, KafkaUnavailableError) as error:
             log.warning("status_not_sent", camera=meter.camera, error=f"{type(error).__name__}: {error}")
-
-
-def _rate(count: int, elapsed_s: float) -> float:
-    return round(count / elapsed_s, 2) if elapsed_s > 0 else 0.0

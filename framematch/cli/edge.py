@@ -74,9 +74,7 @@ def parse_cameras(given: list[str]) -> dict[str, str]:
         name, separator, source = text.partition("=")
         # A URL without an id may hold "=" and a password too.
         if not separator or not source or "://" in name:
-            raise UsageError(
-                f"--camera {redact_url(text)}: no ID=SOURCE", hint="For example: --camera till-1=video.mp4"
-            )
+            raise UsageError(f"--camera {redact_url(text)}: not of the form ID=SOURCE", hint=_HINT)
         try:
             valid_camera_id(name)
         except ValueError as error:

@@ -1,0 +1,44 @@
+"""Settings become cameras."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.cameras import cameras_from, check_files
+from framematch.core.errors import UsageError
+from framematch.core.settings import EdgeSettings
+
+
+def settings(**values: Any) -> EdgeSettings:
+    return EdgeSettings.model_validate(values)
+
+
+def test_a_camera_takes_what_it_does_not_set_from_the_section() -> None:
+    cameras = cameras_from(
+        settings(
+            fps=2,
+            max_side=320,
+            jpeg_quality=70,
+            cameras={"till-1": "rtsp://h/1", "till-2": {"source": "rtsp://h/2", "fps": 10, "max_side": 1280}},
+        )
+    )
+    found = [(camera.id, camera.fps, camera.max_side, camera.jpeg_quality) for camera in cameras]
+    assert found == [("till-1", 2, 320, 70), ("till-2", 10, 1280, 70)]
+
+
+def test_no_cameras_at_all_says_what_to_do() -> None:
+    with pytest.raises(UsageError, match=r"no cameras are set\. Give --camera"):
+        cameras_from(settings())
+
+
+def test_a_mistake_names_its_camera() -> None:
+    with pytest.raises(UsageError, match="camera till-9: no file or folder"):
+        cameras_from(settings(cameras={"till-9": "missing.mp4"}))
+
+
+def test_a_file_that_is_no_video_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video", encoding="utf-8")
+    section = settings(cameras={"till-1": str(tmp_path / "notes.mp4")})
+    with pytest.raises(UsageError, match=r"camera till-1: .*notes\.mp4 is not a video that can be decoded"):
+        check_files(cameras_from(section), section)

@@ -1,0 +1,52 @@
+"""`framematch edge`: cameras from the command line, and mistakes in one line without secrets."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from framematch.cli.app import app
+from framematch.cli.edge import parse_cameras
+from framematch.core.errors import FramematchError, UsageError
+
+CANARY = "hunter2"
+
+
+def test_cameras_are_given_as_id_and_source() -> None:
+    given = ["till-1=rtsp://h/1?a=b", "till-2=0"]
+    assert parse_cameras(given) == {"till-1": "rtsp://h/1?a=b", "till-2": "0"}
+
+
+@pytest.mark.parametrize("text", ["till-1", "till-1=", "rtsp://h/x?token=1"])
+def test_a_camera_without_id_or_source_is_a_mistake(text: str) -> None:
+    with pytest.raises(UsageError, match="not of the form ID=SOURCE"):
+        parse_cameras([text])
+
+
+def test_a_camera_id_that_cannot_travel_is_a_mistake() -> None:
+    with pytest.raises(UsageError, match="camera id 'till 1'"):
+        parse_cameras(["till 1=0"])
+
+
+def test_an_id_given_twice_is_a_mistake() -> None:
+    with pytest.raises(UsageError, match="till-1 is given twice"):
+        parse_cameras(["till-1=0", "till-1=1"])
+
+
+def test_a_mistake_does_not_show_the_password() -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_cameras([f"rtsp://user:{CANARY}@10.0.0.5/1?a=b"])
+    assert CANARY not in str(raised.value)
+
+
+def test_no_cameras_is_wrong_usage_that_says_what_to_do() -> None:
+    result = CliRunner().invoke(app, ["edge"])
+    assert isinstance(result.exception, FramematchError)
+    assert result.exception.exit_code == 2
+    assert "no cameras are set. Give --camera" in str(result.exception)
+
+
+def test_the_help_says_where_passwords_belong_and_gives_examples() -> None:
+    text = re.sub(r"\s+", " ", CliRunner().invoke(app, ["edge", "--help"]).stdout)
+    assert "put cameras with passwords into the file of --config" in text
+    assert "framematch edge --camera shelf=videos/shelf.mp4 --fps 2 --loop" in text
