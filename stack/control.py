@@ -133,21 +133,21 @@ def _launch(arguments: Sequence[str], folder: Path, report: Report) -> LocalStac
             start_new_session=True,
         )
     # The supervisor outlives this process as a rule; where it doesn't, someone has to take its exit code.
-    threading.Thread(target=process.wait, name="supervisor-reaper", daemon=True).start()
+    reaper = threading.Thread(target=process.wait, name="supervisor-reaper", daemon=True)
+    reaper.start()
     try:
-        return _follow(process.pid, progress, failure, report)
+        return _follow(process.pid, reaper, progress, failure, report)
     except BaseException:
-        if _is_supervisor(process.pid):
-            os.kill(process.pid, signal.SIGTERM)
-            _gone_within(process.pid, STOP_DEADLINE_S)
+        process.terminate()
+        reaper.join(STOP_DEADLINE_S)
         raise
 
 
-def _follow(pid: int, progress: Path, failure: Path, report: Report) -> LocalStack:
-    """Pass its progress on until it has written the state file."""
+def _follow(pid: int, reaper: threading.Thread, progress: Path, failure: Path, report: Report) -> LocalStack:
+    """Pass the supervisor's progress on until it has written the state file; `reaper` lives as long as it does."""
     with progress.open(encoding="utf-8") as lines:
         while True:
-            ended = not _lives(pid)
+            ended = not reaper.is_alive()
             local = read_local_stack()
             for line in lines:
                 report(line.rstrip())

