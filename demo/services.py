@@ -93,6 +93,10 @@ class Service:
         if self._process.exit_code != 0:
             raise self._error(f"ended with exit code {self._process.exit_code}")
 
+    def kill(self) -> None:
+        """SIGKILL: nothing is finished, nothing committed."""
+        self._process.kill()
+
     def _answers(self, path: str) -> bool:
         try:
             with urllib.request.urlopen(f"{self._url}{path}", timeout=1):  # noqa: S310  # our own loopback URL

@@ -50,7 +50,7 @@ def _root(
 def main() -> None:
     """Run the command line; an error of ours is one line on stderr."""
     try:
-        app()
+        app(prog_name="framematch")
     except FramematchError as error:
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         hint = f" [dim]{escape(redact_url(error.hint))}[/dim]" if error.hint else ""

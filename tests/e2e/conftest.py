@@ -1,0 +1,65 @@
+"""The whole product for end-to-end tests: servers, a model, a catalogue with its index; topics are each test's own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.dataset import DATA_DIR
+from demo.encoder import write_bundle
+from demo.services import run_framematch, service_environment
+from framematch.core.local_stack import LocalStack
+from framematch.vision.bundle import load_bundle
+from framematch.vision.model_repository import build_model_repository
+from stack.kafka import KafkaServer
+from stack.mongodb import MongoServer
+from stack.triton import TritonServer
+from tests.e2e.site import Site
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's encoder as Triton serves it."""
+    folder = tmp_path_factory.mktemp("models")
+    build_model_repository(load_bundle(write_bundle(folder / "bundle")), folder / "repository")
+    return folder / "repository"
+
+
+@pytest.fixture(scope="session")
+def servers(
+    kafka: KafkaServer,
+    mongodb: MongoServer,
+    start_triton: Callable[[Path], TritonServer],
+    model_repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> LocalStack:
+    """Running servers whose MongoDB holds the demo's catalogue and an index of it."""
+    stack = stack_of(kafka.bootstrap_servers, mongodb.uri, start_triton(model_repository).url)
+    environment = service_environment(tmp_path_factory.mktemp("state"), stack)
+    fill_catalogue(environment)
+    return stack
+
+
+def stack_of(kafka: str, mongodb: str, triton: str) -> LocalStack:
+    return LocalStack(0, kafka, mongodb, triton, None, None, None, "")
+
+
+def fill_catalogue(environment: dict[str, str]) -> None:
+    run_framematch(
+        "catalog", "import", str(DATA_DIR / "catalog.csv"), "--images", str(DATA_DIR), environment=environment
+    )
+    run_framematch("catalog", "build", environment=environment)
+
+
+@pytest.fixture
+def site(servers: LocalStack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Topics and a consumer group of this test's own on the shared servers."""
+    with Site(servers, tmp_path, prefix=f"e2e-{abs(hash(request.node.nodeid)):x}") as made:
+        yield made

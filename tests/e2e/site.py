@@ -1,0 +1,109 @@
+"""One test's own product: its topics and group, the frames that it publishes, the services that it starts."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from aiokafka import ConsumerRecord
+
+from demo.dataset import DATA_DIR, load_photos
+from demo.services import Service, running_service, service_environment
+from framematch.core.events import MatchEvent, decode
+from framematch.core.frames import Frame, frame_headers
+from framematch.core.kafka import new_consumer, new_producer, started
+from framematch.core.local_stack import LocalStack
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import now_us
+from framematch.core.topics import Topics, ensure_topics
+from tests.support import eventually
+
+DEADLINE_S = 60.0
+
+
+class Site:
+    """Everything here is bound to one prefix of topics; services end with the block."""
+
+    def __init__(self, servers: LocalStack, folder: Path, prefix: str) -> None:
+        self.folder = folder
+        self.topics = Topics(prefix)
+        self.kafka = KafkaSettings(bootstrap_servers=servers.kafka_bootstrap_servers, topic_prefix=prefix, partitions=4)
+        self.environment = {
+            **service_environment(folder / "state", servers),
+            "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix,
+            "FRAMEMATCH_KAFKA__PARTITIONS": "4",
+            "KAFKA_GROUP_ID": prefix,
+            "FRAMEMATCH_CONSUMER__BATCH_SIZE": "8",
+            "FRAMEMATCH_CONSUMER__COMMIT_INTERVAL_S": "0.2",
+        }
+        self._services = ExitStack()
+        self._started = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._services.close()
+
+    def start(self, *arguments: str, ready: bool = True, **environment: str) -> Service:
+        """`framematch …` as a process of its own."""
+        self._started += 1
+        logs = self.folder / str(self._started)
+        context = running_service(*arguments, environment={**self.environment, **environment}, logs=logs)
+        service = self._services.enter_context(context)
+        if ready:
+            service.wait_ready()
+        return service
+
+    def log(self) -> str:
+        """What all services of this site have logged so far."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("*/*.log")))
+
+    async def publish(self, count: int, cameras: int = 4, payloads: dict[int, bytes] | None = None) -> list[Frame]:
+        """Publish `count` frames of demo photos in turn over the cameras; `payloads` replaces some by their number."""
+        await ensure_topics(self.kafka)
+        pictures = [(DATA_DIR / photo.file).read_bytes() for photo in load_photos()]
+        captured_at_us = now_us()
+        frames = [Frame(f"till-{n % cameras}", captured_at_us + n, n // cameras) for n in range(count)]
+        async with started(new_producer(self.kafka), self.kafka) as producer:
+            for number, frame in enumerate(frames):
+                value = (payloads or {}).get(number, pictures[number % len(pictures)])
+                key, headers = frame.camera.encode(), frame_headers(frame)
+                await producer.send(self.topics.frames, value, key=key, headers=headers)
+            await producer.flush()
+        return frames
+
+    async def read(self, topic: str, count: int, *, timeout_s: float = DEADLINE_S) -> list[ConsumerRecord]:
+        """The first records of a topic, once there are at least `count`."""
+        await ensure_topics(self.kafka)
+        records: list[ConsumerRecord] = []
+        consumer = new_consumer(self.kafka, topic, auto_offset_reset="earliest")
+        async with started(consumer, self.kafka):
+
+            async def enough() -> bool:
+                found = await consumer.getmany(timeout_ms=100)
+                records.extend(record for part in found.values() for record in part)
+                return len(records) >= count
+
+            await eventually(enough, timeout_s=timeout_s, message=f"{count} records in {topic}")
+        return records
+
+    async def events(self, frames: list[Frame], *, timeout_s: float = DEADLINE_S) -> list[MatchEvent]:
+        """Every event in the topic, repeats too, once each of `frames` has one."""
+        missing = {frame.id for frame in frames}
+        events: list[MatchEvent] = []
+        consumer = new_consumer(self.kafka, self.topics.matches, auto_offset_reset="earliest")
+        async with started(consumer, self.kafka):
+
+            async def all_there() -> bool:
+                for part in (await consumer.getmany(timeout_ms=100)).values():
+                    events.extend(decode(record.value, MatchEvent) for record in part)
+                missing.difference_update(event.frame.id for event in events)
+                return not missing
+
+            await eventually(all_there, timeout_s=timeout_s, message="an event for every frame")
+        return events
+
+
+def sequences(events: list[MatchEvent], camera: str) -> list[int]:
+    """The sequence numbers of a camera's events in the order of the topic, without repeats."""
+    return list(dict.fromkeys(event.frame.sequence for event in events if event.frame.camera == camera))

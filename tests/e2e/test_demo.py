@@ -1,0 +1,65 @@
+"""The demo, as `make demo` runs it: a verdict in JSON, and nothing left running however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def descendants(pid: int) -> set[int]:
+    """Every living process below `pid`."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found |= {child} | descendants(child)
+    return found
+
+
+def demo(tmp_path: Path, seconds: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo.run", "--seconds", str(seconds)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.timeout(240)
+def test_a_frame_goes_from_an_rtsp_camera_to_a_match_event_and_none_is_lost(tmp_path: Path) -> None:
+    with demo(tmp_path, seconds=15) as process:
+        output = process.communicate()[0]
+    assert process.returncode == 0, output
+    figures = json.loads(output.splitlines()[-1])
+    assert figures["frames_lost"] == 0
+    assert figures["frames_captured"] == figures["frames_published"] + figures["frames_dropped"]
+    assert figures["frames_matched"] == figures["frames_published"] > 60
+    assert figures["frames_judged"] > 0
+    assert figures["latency_p50_ms"] > 0
+    assert list(tmp_path.glob("framematch-demo-*")) == []
+
+
+@pytest.mark.timeout(240)
+def test_ctrl_c_stops_everything_that_the_demo_started(tmp_path: Path) -> None:
+    with demo(tmp_path, seconds=60) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        for line in lines:
+            if "Playing" in line:
+                break
+        started = descendants(process.pid)
+        assert len(started) >= 8, "four servers, two cameras, edge and consumer"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[0]
+    assert process.returncode == 130, said
+    wait_until(lambda: not [pid for pid in started if Path(f"/proc/{pid}").exists()], message="all processes gone")
+    assert list(tmp_path.glob("framematch-demo-*")) == []

@@ -1,0 +1,35 @@
+"""`--help` of every command reads well and shows an example."""
+
+import pytest
+from typer.testing import CliRunner
+
+from framematch.cli.app import app
+
+GROUPS = ["", "catalog", "model", "stack"]
+COMMANDS = [
+    "edge", "consume", "watch", "doctor", "catalog import", "catalog list", "catalog build", "model build",
+    "stack up", "stack down", "stack status",
+]  # fmt: skip
+
+
+def help_of(command: str) -> str:
+    result = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_explains_itself_with_an_example(command: str) -> None:
+    usage, explanation = help_of(command).split("\n", 2)[1:]
+    assert f"framematch {command}" in explanation, f"no example after: {usage}"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_lists_its_commands(group: str) -> None:
+    own = [command for command in COMMANDS if group in command]
+    text = help_of(group)
+    assert [command for command in own if f" {command.split()[-1]} " not in text and group] == []
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    assert "Usage:" in CliRunner().invoke(app, []).output
