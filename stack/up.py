@@ -93,21 +93,22 @@ def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
 
 
 def _start_together(servers: Sequence[Server], report: Report) -> None:
-    began = time.monotonic()
+    waiting: dict[Server, float] = {}
     with ThreadPoolExecutor(len(servers)) as pool:
         preparing = {pool.submit(server.prepare, report): server for server in servers}
         for prepared in as_completed(preparing):
             prepared.result()
-            preparing[prepared].spawn()
-    waiting = list(servers)
+            server = preparing[prepared]
+            server.spawn()
+            waiting[server] = time.monotonic()  # the first time, others may be fetched and built for minutes after this
     while waiting:
-        for server in list(waiting):
-            ready = server.ready()
-            elapsed_s = time.monotonic() - began
-            if ready:
-                report(f"{server.name}: ready after {elapsed_s:.1f} s at {server.address}")
-                waiting.remove(server)
-            elif elapsed_s > server.ready_timeout_s:
+        for server, spawned_s in list(waiting.items()):
+            if server.ready():
+                report(
+                    f"{server.name}: ready {time.monotonic() - spawned_s:.1f} s after its start, at {server.address}"
+                )
+                del waiting[server]
+            elif time.monotonic() - spawned_s > server.ready_timeout_s:
                 raise server.late()
         time.sleep(_POLL_S)
 
