@@ -1,0 +1,164 @@
+"""compose.edge.yml, read by the real `docker compose config`, which needs no Docker engine."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framematch.core.errors import FramematchError
+from framematch.core.paths import cache_dir
+from stack.cache import cached_folder, digest_of, run_tool
+from stack.mediamtx import go_program
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "github.com/docker/compose/v2"
+VERSION = "v2.39.4"
+MODULE_SUM = "h1:lXIyl0axf8rZ5ThGm25g0y5nvtj1a9HKS08qfMvHiFM="  # of the module's zip, as `go mod download` prints it
+CACHE_KEY = digest_of(VERSION, MODULE_SUM)
+REQUIRED = {
+    "MONGO_ROOT_PASSWORD": "canaryroot",
+    "MONGO_PASSWORD": "canaryservices",
+    "FRAMEMATCH_EDGE__CAMERAS": '{"till-1": "rtsp://10.0.0.5/stream1"}',
+}
+INFRASTRUCTURE = {"kafka", "mongodb"}
+
+
+class Compose:
+    """A program that answers as `docker compose` does, over the project's own file."""
+
+    def __init__(self, command: tuple[str, ...], env_file: Path) -> None:
+        self._command = command
+        self._env_file = env_file
+
+    def config(self, *arguments: str, profile: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """`config …` with these variables and no others of compose's."""
+        files = ("--env-file", str(self._env_file), "-f", str(ROOT / "compose.edge.yml"))
+        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return subprocess.run(
+            [*self._command, *files, "--profile", profile, "config", *arguments],
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def services(self, profile: str, **variables: str) -> dict[str, Any]:
+        """The services of a profile, with every variable filled in."""
+        done = self.config("--format", "json", profile=profile, variables={**REQUIRED, **variables})
+        assert done.returncode == 0, done.stderr
+        services: dict[str, Any] = json.loads(done.stdout)["services"]
+        return services
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> Compose:
+    """The installed `docker compose`, else the one in the cache, which is built when that is asked for."""
+    empty = tmp_path_factory.mktemp("compose") / "empty.env"
+    empty.touch()
+    installed = ("docker", "compose")
+    if (
+        shutil.which("docker")
+        and subprocess.run([*installed, "version"], capture_output=True, check=False).returncode == 0
+    ):
+        return Compose(installed, empty)
+    if not (cache_dir() / f"compose-{CACHE_KEY}").is_dir() and os.environ.get("FRAMEMATCH_BUILD_COMPOSE") != "1":
+        pytest.skip("no docker compose here; FRAMEMATCH_BUILD_COMPOSE=1 builds one from its Go module, in minutes")
+    folder = cached_folder("compose", CACHE_KEY, _build, report=print, note=f"building Docker Compose {VERSION}")
+    return Compose((str(folder / "docker-compose"),), empty)
+
+
+def _build(folder: Path) -> None:
+    """Build in `folder`, and leave only the program there."""
+    go, work = go_program(), folder / "work"
+    environment = {
+        **os.environ,
+        "GOPATH": str(work / "path"),
+        "GOCACHE": str(work / "cache"),
+        "GOFLAGS": "-modcacherw",
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
+    work.mkdir()
+    answer = run_tool(
+        [go, "mod", "download", "-json", f"{MODULE}@{VERSION}"], what="fetching Compose", environment=environment
+    )
+    module = json.loads(answer)
+    if module["Sum"] != MODULE_SUM:
+        raise FramematchError(f"{MODULE}@{VERSION} is not what it was: {module['Sum']}")
+    flags = f"-s -w -X {MODULE}/internal.Version={VERSION}"
+    run_tool(
+        [go, "build", "-trimpath", "-ldflags", flags, "-o", folder / "docker-compose", "./cmd"],
+        what="building Compose",
+        cwd=Path(module["Dir"]),
+        environment=environment,
+    )
+    shutil.rmtree(work)
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu", "tools"])
+def test_compose_accepts_the_file_with_the_required_variables(compose: Compose, profile: str) -> None:
+    done = compose.config("-q", profile=profile, variables=REQUIRED)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("missing", sorted(REQUIRED))
+def test_compose_names_a_required_variable_that_is_not_set(compose: Compose, missing: str) -> None:
+    given = {name: value for name, value in REQUIRED.items() if name != missing}
+
+    done = compose.config("-q", profile="cpu", variables=given)
+
+    assert done.returncode != 0
+    assert missing in done.stderr
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_a_profile_runs_its_own_triton_and_consumer_and_no_other(compose: Compose, profile: str) -> None:
+    services = compose.services(profile)
+
+    assert services.keys() == INFRASTRUCTURE | {"edge", f"triton-{profile}", f"consumer-{profile}"}
+
+
+def test_triton_has_the_same_address_in_both_profiles(compose: Compose) -> None:
+    for profile in ("cpu", "gpu"):
+        services = compose.services(profile)
+        assert "triton" in services[f"triton-{profile}"]["networks"]["default"]["aliases"]
+        assert services[f"consumer-{profile}"]["environment"]["TRITON_URL"] == "triton:8001"
+
+
+def test_only_the_gpu_profile_reserves_a_gpu(compose: Compose) -> None:
+    gpu, cpu = compose.services("gpu", GPU_ID="2"), compose.services("cpu")
+
+    for name in ("triton-gpu", "consumer-gpu"):
+        devices = gpu[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert devices == [{"capabilities": ["gpu"], "driver": "nvidia", "device_ids": ["2"]}]
+    assert not any("reservations" in service["deploy"]["resources"] for service in cpu.values())
+
+
+def test_ports_are_published_on_loopback_alone_unless_told(compose: Compose) -> None:
+    for profile in ("cpu", "gpu"):
+        addresses = {
+            port["host_ip"] for service in compose.services(profile).values() for port in service.get("ports", [])
+        }
+        assert addresses == {"127.0.0.1"}
+
+
+def test_the_published_kafka_port_is_the_one_that_clients_are_told(compose: Compose) -> None:
+    kafka = compose.services("cpu", KAFKA_PORT="19094", KAFKA_ADVERTISED_HOST="shop.example")["kafka"]
+
+    assert kafka["ports"][0]["published"] == "19094"
+    assert "EXTERNAL://shop.example:19094" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+
+
+def test_no_service_but_mongodb_gets_the_administrators_password(compose: Compose) -> None:
+    services = compose.services("cpu")
+
+    holders = {name for name, service in services.items() if REQUIRED["MONGO_ROOT_PASSWORD"] in json.dumps(service)}
+
+    assert holders == {"mongodb"}

@@ -1,0 +1,142 @@
+"""compose.edge.yml and deploy/.env.example, held against the settings and against what a container should be."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from framematch.core.settings import Settings
+from framematch.core.settings_sources import known_environment_names
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = (ROOT / "compose.edge.yml").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / "deploy" / ".env.example").read_text(encoding="utf-8")
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+OWN = {name: service for name, service in SERVICES.items() if service.get("image", "").startswith("framematch/")}
+FRAMEMATCH = {name: service for name, service in OWN.items() if not name.startswith("triton")}
+LONG_RUNNING = {name: service for name, service in SERVICES.items() if name != "tools"}
+VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
+SECONDS = {"s": 1, "m": 60}
+
+each_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+def test_the_services_of_our_own_images_are_found() -> None:
+    assert FRAMEMATCH.keys() == {"consumer-cpu", "consumer-gpu", "edge", "tools"}
+
+
+def test_every_environment_name_of_our_services_is_a_known_setting() -> None:
+    names = {variable for service in FRAMEMATCH.values() for variable in service["environment"]}
+
+    assert names <= known_environment_names()
+
+
+def test_every_framematch_variable_that_is_mentioned_is_a_known_setting() -> None:
+    mentioned = set(re.findall(r"\bFRAMEMATCH_\w+", TEXT + EXAMPLE))
+
+    assert mentioned <= known_environment_names()
+
+
+def test_no_container_goes_to_localhost_for_a_server() -> None:
+    for service in FRAMEMATCH.values():
+        assert not [value for value in service["environment"].values() if "localhost" in value or "127.0.0.1" in value]
+
+
+def test_the_example_names_every_variable_of_the_compose_file_and_no_other() -> None:
+    used = {match["name"] for match in VARIABLE.finditer(TEXT)}
+    named = set(re.findall(r"^#?([A-Z]\w+)=", EXAMPLE, re.MULTILINE))
+
+    assert named - {"COMPOSE_FILE", "COMPOSE_PROFILES"} == used
+
+
+def test_the_example_shows_the_defaults_of_the_compose_file() -> None:
+    shown = dict(re.findall(r"^#([A-Z]\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+    defaults = {m["name"]: m["rest"].removeprefix(":-") for m in VARIABLE.finditer(TEXT) if m["rest"].startswith(":-")}
+
+    assert shown == defaults
+
+
+def test_every_variable_without_a_value_in_the_example_is_required_by_the_compose_file() -> None:
+    empty = set(re.findall(r"^([A-Z]\w+)=$", EXAMPLE, re.MULTILINE))
+    required = {match["name"] for match in VARIABLE.finditer(TEXT) if match["rest"].startswith(":?")}
+
+    assert empty == required
+
+
+def test_no_password_has_a_default() -> None:
+    passwords = [match for match in VARIABLE.finditer(TEXT) if "PASSWORD" in match["name"]]
+
+    assert passwords
+    assert all(match["rest"].startswith(":?") for match in passwords)
+
+
+@each_service
+def test_no_password_stands_in_the_file(name: str) -> None:
+    environment = SERVICES[name].get("environment", {})
+
+    assert all(value.startswith("${") for variable, value in environment.items() if "PASSWORD" in variable)
+
+
+@each_service
+def test_no_service_runs_as_root_or_can_become_it(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service["user"].partition(":")[0] not in {"", "0", "root"}
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+
+
+@each_service
+def test_every_image_has_a_version(name: str) -> None:
+    tag = SERVICES[name]["image"].partition(":")[2]
+
+    assert re.search(r"\d+\.\d+", tag)
+
+
+@pytest.mark.parametrize("name", sorted(LONG_RUNNING))
+def test_a_service_is_restarted_and_says_how_it_is(name: str) -> None:
+    service = LONG_RUNNING[name]
+
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+    assert all(isinstance(word, str) for word in service["healthcheck"]["test"])
+    assert {"interval", "timeout", "retries", "start_period"} <= service["healthcheck"].keys()
+
+
+@each_service
+def test_every_dependency_waits_until_the_other_is_healthy(name: str) -> None:
+    dependencies = SERVICES[name].get("depends_on", {})
+
+    assert all(dependency == {"condition": "service_healthy"} for dependency in dependencies.values())
+    assert dependencies.keys() <= LONG_RUNNING.keys()
+
+
+@pytest.mark.parametrize("name", sorted(FRAMEMATCH))
+def test_docker_waits_longer_than_the_service_itself_for_what_is_in_flight(name: str) -> None:
+    amount, unit = re.fullmatch(r"(\d+)([sm])", FRAMEMATCH[name]["stop_grace_period"]).groups()  # type: ignore[union-attr]  # or it fails
+
+    assert int(amount) * SECONDS[unit] > Settings().shutdown_deadline_s
+
+
+@each_service
+def test_every_service_has_a_bound_on_its_memory(name: str) -> None:
+    assert SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+
+
+@each_service
+def test_ports_are_published_on_loopback_unless_told(name: str) -> None:
+    ports = SERVICES[name].get("ports", [])
+
+    assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in ports)
+
+
+@each_service
+def test_every_path_that_a_service_is_built_from_or_mounts_exists(name: str) -> None:
+    service = SERVICES[name]
+    paths = [source for source in (volume.split(":")[0] for volume in service.get("volumes", [])) if "/" in source]
+    if build := service.get("build"):
+        paths.append(build["dockerfile"])
+
+    assert all((ROOT / path).is_file() for path in paths)
