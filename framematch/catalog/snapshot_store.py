@@ -124,7 +124,6 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
         snapshot_id = active.snapshot_id
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
-    folder.mkdir(parents=True, exist_ok=True)
     for name, info in manifest.files.items():
         if not await asyncio.to_thread(is_intact, folder / name, info):
             await _fetch(database, manifest, name, info, folder)
@@ -134,13 +133,15 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
 async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info: FileInfo, folder: Path) -> None:
     temporary = folder / f".{name}-{uuid.uuid4().hex}"
     try:
+        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         if not await _download(database, _file_id(manifest, name), info, temporary):
             raise CatalogError(f"{name} of snapshot {manifest.id} is damaged in MongoDB", hint=_REBUILD)
         temporary.replace(folder / name)
     except OSError as error:
         raise CatalogError(f"cannot write {folder / name}: {error.strerror}", hint="Check space and rights") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
     log.info("snapshot_file_fetched", snapshot=manifest.id, file=name, bytes=info.bytes)
 
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare
+from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -55,7 +55,7 @@ def import_file(
     A row that cannot be used is left out and listed with its line and the reason. Exit code 0 when any row was
     imported, 1 when none was, 2 when the file cannot be read.
     """
-    settings = _prepare(config)
+    settings = prepare_command("catalog", config)
     try:
         from framematch.catalog.importer import import_products
         from framematch.catalog.products import ProductStore
@@ -88,7 +88,7 @@ def list_products(
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """List products in the order of their ids."""
-    settings = _prepare(config)
+    settings = prepare_command("catalog", config)
     try:
         from framematch.catalog.products import ProductStore
     except ImportError as error:
@@ -126,7 +126,7 @@ def build(
 
     Every picture goes through the model that Triton serves. Consumers scale frames in the same way as the snapshot.
     """
-    settings = _prepare(config)
+    settings = prepare_command("catalog", config)
     started_s = time.monotonic()
     snapshot = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
@@ -161,11 +161,6 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
         snapshot = await load_snapshot(database, state_dir() / "snapshots", built.manifest.id)
         await activate_snapshot(database, snapshot.manifest.id)
     return snapshot
-
-
-def _prepare(config: Path | None) -> Settings:
-    # The results and the progress are what these commands say; their log would run through it.
-    return prepare("catalog", config, {"log": {"level": "warning"}})
 
 
 @asynccontextmanager

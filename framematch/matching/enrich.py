@@ -59,11 +59,11 @@ class MetadataCache:
 
     async def lookup(self, product_ids: Iterable[str]) -> dict[str, Metadata]:
         """Metadata of each id, by one query for those that are not in memory or too old. Never raises for MongoDB."""
-        ids = set(product_ids)
         now_s = self._clock()
-        wanted = [key for key in ids if not self._is_young(self._entries.get(key), now_s)]
+        known = {key: self._entries.get(key) for key in product_ids}
+        wanted = [key for key, entry in known.items() if not self._is_young(entry, now_s)]
         read = await self._read(wanted, now_s) if wanted else {}
-        return {key: self._metadata(read.get(key) or self._entries.get(key), now_s) for key in ids}
+        return {key: self._metadata(read.get(key, entry), now_s) for key, entry in known.items()}
 
     async def _read(self, ids: list[str], now_s: float) -> dict[str, _Entry]:
         if self._pause_s and now_s < self._retry_at_s:

@@ -1,0 +1,140 @@
+"""`framematch catalog` with the real MongoDB and Triton servers, and the demo's catalogue."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from demo.dataset import DATA_DIR
+from demo.encoder import write_bundle
+from framematch.catalog.images import decode_rgb
+from framematch.catalog.mongo import connect
+from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_store import load_snapshot
+from framematch.cli.catalog import SHOWN_PROBLEMS, app
+from framematch.core.errors import FramematchError, ModelMismatchError
+from framematch.matching.decision import Decision
+from framematch.matching.matcher import Matcher
+from framematch.vision.bundle import load_bundle
+from framematch.vision.encoder import ImageEncoder
+from framematch.vision.model_repository import build_model_repository
+from framematch.vision.preprocess import Preprocessor
+from stack.mongodb import MongoServer
+from stack.triton import TritonServer
+
+pytestmark = pytest.mark.integration
+
+PRODUCTS = 81
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test's commands find their servers."""
+
+    uri: str
+    database: str
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_log_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command would set up the whole process's log on a stream that CliRunner closes."""
+    monkeypatch.setattr("framematch.cli.common.configure_logging", lambda *_, **__: None)
+
+
+@pytest.fixture
+def place(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    name = f"command_{uuid.uuid4().hex}"
+    monkeypatch.setenv("MONGODB_URI", mongodb.uri)
+    monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", name)
+    yield Place(mongodb.uri, name)
+    asyncio.run(drop(mongodb.uri, name))
+
+
+@pytest.fixture(scope="module")
+def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    bundle = load_bundle(write_bundle(tmp_path_factory.mktemp("bundle")))
+    repository = tmp_path_factory.mktemp("repository")
+    build_model_repository(bundle, repository, target="cpu", max_batch_size=16)
+    return start_triton(repository)
+
+
+async def drop(uri: str, name: str) -> None:
+    async with await connect(uri) as client:
+        await client.drop_database(name)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.usefixtures("place")
+def test_importing_says_what_became_of_the_rows_and_listing_shows_them() -> None:
+    result = run("import", str(DATA_DIR / "catalog.csv"))
+    assert result.exit_code == 0
+    assert f"{PRODUCTS} added, 0 changed, 0 unchanged, 0 rows left out" in result.stdout
+    assert f"2 of {PRODUCTS} products" in run("list", "--limit", "2").stdout
+    lines = run("list", "--json", "--category", "Apple").stdout.splitlines()
+    assert {json.loads(line)["category"] for line in lines} == {"Apple"}
+
+
+@pytest.mark.usefixtures("place")
+def test_bad_rows_are_listed_with_line_and_reason_up_to_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes((DATA_DIR / "images" / "kiwi.jpg").read_bytes())
+    bad = "".join(f"{number},Bad,[none].jpg\n" for number in range(SHOWN_PROBLEMS + 5))
+    (tmp_path / "p.csv").write_text("id,name,image\ngood,Good,a.jpg\n" + bad)
+    result = run("import", str(tmp_path / "p.csv"))
+    assert result.exit_code == 0
+    assert "line 3: image '[none].jpg' not found" in result.stdout
+    assert result.stdout.count("not found") == SHOWN_PROBLEMS
+    assert "and 5 more rows" in result.stdout
+
+
+@pytest.mark.usefixtures("place")
+def test_a_file_without_a_good_row_fails(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,name,image\n1,Bad,none.jpg\n")
+    result = run("import", str(tmp_path / "p.csv"))
+    assert isinstance(result.exception, FramematchError)
+    assert result.exception.exit_code == 1
+    assert "line 2: image 'none.jpg' not found" in result.stdout
+
+
+def test_without_an_address_of_mongodb_the_error_names_the_setting() -> None:
+    result = run("list")
+    assert isinstance(result.exception, FramematchError)
+    assert "MONGODB_URI" in str(result.exception)
+    assert result.exception.exit_code == 2
+
+
+def test_a_build_is_active_and_finds_the_catalogues_own_pictures(
+    place: Place, triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_URL", triton.url)
+    run("import", str(DATA_DIR / "catalog.csv"))
+    result = run("build", "--preprocessing", "exact")
+    assert result.exit_code == 0, result.output
+    assert f"rows        {PRODUCTS} views of {PRODUCTS} products" in result.stdout
+
+    snapshot, decisions = asyncio.run(match_own_pictures(place, triton.url, tmp_path))
+    assert snapshot.manifest.id in result.stdout
+    assert snapshot.manifest.preprocessing_variant == "exact"
+    assert [decision.candidates[0].product_id for decision in decisions] == list(snapshot.rows.product_ids)
+    assert sum(decision.kind == "match" for decision in decisions) > 0.9 * PRODUCTS
+
+
+async def match_own_pictures(place: Place, url: str, cache_dir: Path) -> tuple[Snapshot, list[Decision]]:
+    """The active snapshot, and its decisions for the pictures that it was built from, by its own preprocessing."""
+    async with await connect(place.uri) as client, await ImageEncoder.connect(url) as encoder:
+        snapshot = await load_snapshot(client[place.database], cache_dir)
+        check_compatible(snapshot.manifest, encoder.manifest)
+        with pytest.raises(ModelMismatchError):
+            check_compatible(snapshot.manifest, replace(encoder.manifest, digest="ab" * 32))
+        preprocessor = Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant)
+        files = [DATA_DIR / "images" / f"{product_id}.jpg" for product_id in snapshot.rows.product_ids]
+        crops = np.stack([preprocessor(decode_rgb(file.read_bytes())) for file in files])
+        return snapshot, Matcher(snapshot).match(await encoder.embed(crops))

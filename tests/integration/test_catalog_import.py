@@ -1,0 +1,189 @@
+"""Catalogue files into a real MongoDB server."""
+
+import asyncio
+import gc
+import hashlib
+import uuid
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from framematch.catalog.importer import CHUNK_ROWS, ImportReport, import_products
+from framematch.catalog.mongo import Database, connect
+from framematch.catalog.products import Product, ProductStore, View
+from framematch.catalog.rows import RowProblem
+from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError
+from stack.mongodb import MongoServer
+from stack.server import free_port
+from tests.unit.catalog.snapshots import picture
+
+pytestmark = pytest.mark.integration
+
+HEADER = "id,name,category,price,description,image,brand\n"
+
+
+@pytest.fixture
+async def store(mongodb: MongoServer) -> AsyncIterator[ProductStore]:
+    name = f"catalog_{uuid.uuid4().hex}"
+    async with await connect(mongodb.uri) as client:
+        database: Database = client[name]
+        yield ProductStore(database)
+        await client.drop_database(name)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    return folder
+
+
+async def import_text(text: str, images: Path, store: ProductStore) -> ImportReport:
+    path = images.parent / "products.csv"
+    path.write_text(text, encoding="utf-8")
+    return await import_products(path, images, store)
+
+
+async def test_a_row_becomes_a_product_with_its_images(store: ProductStore, images: Path) -> None:
+    report = await import_text(HEADER + 'a,Apple,Fruit,0.5,"Red, sweet",0.png;1.png,Mill\n', images, store)
+    assert report == ImportReport(added=1, changed=0, unchanged=0, problems=())
+    digests = [hashlib.sha256(picture(number)).hexdigest() for number in (0, 1)]
+    views = tuple(View(digest, 24, 24) for digest in digests)
+    expected = Product("a", "Apple", "Fruit", 0.5, "Red, sweet", {"brand": "Mill"}, views)
+    assert await store.get_many(["a", "none"]) == {"a": expected}
+    assert await store.get_images(digests) == {digests[0]: picture(0), digests[1]: picture(1)}
+
+
+async def test_importing_twice_changes_nothing(store: ProductStore, images: Path) -> None:
+    text = HEADER + "a,Apple,,0.5,,0.png,\nb,Pear,,,,1.png,\n"
+    await import_text(text, images, store)
+    version, products = await store.catalog_version(), [product async for product in store.iterate()]
+    report = await import_text(text, images, store)
+    assert report == ImportReport(added=0, changed=0, unchanged=2, problems=())
+    assert await store.catalog_version() == version
+    assert [product async for product in store.iterate()] == products
+
+
+async def test_a_changed_row_replaces_its_product_and_raises_the_version(store: ProductStore, images: Path) -> None:
+    await import_text(HEADER + "a,Apple,,0.5,,0.png,Mill\nb,Pear,,,,1.png,\n", images, store)
+    version = await store.catalog_version()
+    report = await import_text(HEADER + "a,Apple,,0.6,,0.png,\nb,Pear,,,,1.png,\nc,Plum,,,,2.png,\n", images, store)
+    assert report == ImportReport(added=1, changed=1, unchanged=1, problems=())
+    apple = (await store.get_many(["a"]))["a"]
+    assert (apple.price, apple.attributes) == (0.6, {})
+    assert await store.catalog_version() > version
+
+
+async def test_products_that_a_file_lacks_stay(store: ProductStore, images: Path) -> None:
+    await import_text(HEADER + "a,Apple,,,,0.png,\n", images, store)
+    await import_text(HEADER + "b,Pear,,,,1.png,\n", images, store)
+    assert await store.count() == 2
+
+
+async def test_bad_rows_are_reported_and_the_rest_is_imported(store: ProductStore, images: Path) -> None:
+    (images / "text.png").write_bytes(b"hello")
+    (images / "short.png").write_bytes(picture(0)[:60])
+    rows = [
+        "a,Apple,,,,0.png,",
+        "b,Pear,,cheap,,0.png,",
+        "c,Plum,,,,none.png,",
+        "d,Kiwi,,,,0.png;text.png,",
+        "e,Lime,,,,short.png,",
+        "f,Mango,,,,../products.csv,",
+        "a,Again,,,,0.png,",
+        "g,Grape,,,,1.png,",
+    ]
+    report = await import_text(HEADER + "\n".join(rows) + "\n", images, store)
+    assert (report.added, report.good) == (2, 2)
+    assert [problem.line for problem in report.problems] == [3, 4, 5, 6, 7, 8]
+    reasons = [problem.reason for problem in report.problems]
+    assert reasons[0] == "price 'cheap' is not an amount such as 12.90"
+    assert reasons[1] == "image 'none.png' not found"
+    assert reasons[2].startswith("image 'text.png' is not an image")
+    assert reasons[3].startswith("image 'short.png' is damaged")
+    assert reasons[4] == "image '../products.csv' is outside the images folder"
+    assert reasons[5] == "duplicate id 'a', first on line 2"
+    assert [product.id async for product in store.iterate()] == ["a", "g"]
+
+
+async def test_the_same_image_under_two_products_is_stored_once(store: ProductStore, images: Path) -> None:
+    (images / "copy.png").write_bytes(picture(0))
+    await import_text(HEADER + "a,Apple,,,,0.png,\nb,Pear,,,,copy.png;0.png,\n", images, store)
+    assert await store.database.images.count_documents({}) == 1
+    assert len((await store.get_many(["b"]))["b"].views) == 1
+
+
+async def test_an_image_of_a_row_that_was_left_out_is_not_stored(store: ProductStore, images: Path) -> None:
+    await import_text(HEADER + "a,Apple,,,,0.png;none.png,\n", images, store)
+    assert await store.database.images.count_documents({}) == 0
+
+
+async def test_json_lines_keep_what_mongodb_can_hold_and_report_what_not(store: ProductStore, images: Path) -> None:
+    lines = [
+        '{"id":"a","name":"A","image":"0.png","a.b":{"$c":[1,2.5,null]}}',
+        '{"id":"b","name":"B","image":"0.png","n":99999999999999999999}',
+        '{"id":"c","name":"C","image":"0.png","t":"' + "x" * 300_000 + '"}',
+    ]
+    report = await import_text("\n".join(lines), images, store)
+    assert (await store.get_many(["a"]))["a"].attributes == {"a.b": {"$c": [1, 2.5, None]}}
+    assert [problem.line for problem in report.problems] == [2, 3]
+    assert report.problems[0].reason.startswith("cannot be stored in MongoDB")
+    assert report.problems[1] == RowProblem(3, "has more than 256 kB of text")
+
+
+async def test_progress_goes_by_lines_to_the_end(store: ProductStore, images: Path) -> None:
+    count = CHUNK_ROWS + 5
+    path = images.parent / "products.csv"
+    path.write_text(HEADER + "".join(f"{number},P,,,,0.png,\n" for number in range(count)), encoding="utf-8")
+    seen: list[tuple[int, int]] = []
+    await import_products(path, images, store, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (CHUNK_ROWS + 1, count + 1)
+    assert seen[-1] == (count + 1, count + 1)
+
+
+async def test_products_are_listed_by_category_in_the_order_of_their_ids(store: ProductStore, images: Path) -> None:
+    await import_text(HEADER + "b,B,x,,,0.png,\na,A,x,,,0.png,\nc,C,y,,,0.png,\n", images, store)
+    assert [product.id async for product in store.iterate(category="x")] == ["a", "b"]
+    assert [product.id async for product in store.iterate(limit=2)] == ["a", "b"]
+    assert await store.count(category="y") == 1
+
+
+async def test_a_file_or_folder_that_is_not_there_is_wrong_usage(store: ProductStore, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        await import_products(tmp_path / "none.csv", tmp_path, store)
+    with pytest.raises(UsageError, match="no folder"):
+        await import_products(tmp_path / "none.csv", tmp_path / "none", store)
+
+
+async def test_a_file_that_is_no_catalogue_is_one_error(store: ProductStore, images: Path) -> None:
+    with pytest.raises(CatalogError, match="no column 'id'"):
+        await import_text("sku,title\n1,2\n", images, store)
+
+
+def test_a_server_that_is_away_is_named_without_its_password() -> None:
+    with warnings.catch_warnings():
+        # PyMongo 4.20 forgets the socket of a monitor that it cancels while connecting; collected here it is harmless.
+        warnings.simplefilter("ignore", ResourceWarning)
+        with pytest.raises(MongoUnavailableError) as caught:
+            asyncio.run(connect(f"mongodb://user:canary@127.0.0.1:{free_port()}", timeout_s=0.2))
+        message, retriable = str(caught.value), caught.value.retriable
+        del caught
+        gc.collect()
+    assert "canary" not in message
+    assert "127.0.0.1" in message
+    assert retriable
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://user:canary@host", "mongodb://user:can/ary@host", "mongodb://user:canary@host:port"]
+)
+async def test_an_address_that_is_none_is_refused_without_quoting_it(uri: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        await connect(uri, timeout_s=0.2)
+    assert uri not in str(caught.value)
+    assert "ary" not in str(caught.value)
+    assert caught.value.exit_code == 2

@@ -1,0 +1,52 @@
+"""Product metadata while a real MongoDB server goes away and comes back."""
+
+import asyncio
+import gc
+import uuid
+import warnings
+from pathlib import Path
+
+import pytest
+
+from framematch.catalog.mongo import connect
+from framematch.catalog.products import Product, ProductStore
+from framematch.matching.enrich import PAUSE_MAX_S, Metadata, MetadataCache
+from stack.mongodb import MongoServer
+
+pytestmark = pytest.mark.integration
+
+APPLE = Product("a", "Apple")
+TTL_S = 60.0
+
+
+def test_events_keep_their_metadata_while_the_server_is_stopped_and_get_it_fresh_after(tmp_path: Path) -> None:
+    server = MongoServer(tmp_path)
+    server.start()
+    try:
+        with warnings.catch_warnings():
+            # PyMongo 4.20 forgets the socket of a monitor that it cancels while connecting.
+            warnings.simplefilter("ignore", ResourceWarning)
+            before, during, after = asyncio.run(stop_and_start(server))
+            gc.collect()
+    finally:
+        server.stop()
+    assert before == {"a": Metadata("fresh", APPLE)}
+    assert during == {"a": Metadata("cached", APPLE), "b": Metadata("missing", None)}
+    assert after == before
+
+
+async def stop_and_start(server: MongoServer) -> tuple[dict[str, Metadata], ...]:
+    """What lookups give before, during and after."""
+    now_s = 0.0
+    async with await connect(server.uri) as client:
+        store = ProductStore(client[f"metadata_{uuid.uuid4().hex}"])
+        await store.upsert_many([APPLE])
+        cache = MetadataCache(store, ttl_s=TTL_S, clock=lambda: now_s)
+        before = await cache.lookup(["a"])
+        await asyncio.to_thread(server.stop)
+        now_s += TTL_S
+        during = await cache.lookup(["a", "b"])
+        await asyncio.to_thread(server.start)
+        await client.admin.command("ping")
+        now_s += PAUSE_MAX_S
+        return before, during, await cache.lookup(["a"])

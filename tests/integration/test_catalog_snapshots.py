@@ -1,0 +1,228 @@
+"""Index snapshots through a real MongoDB server and local disk."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framematch.catalog.build import build_snapshot
+from framematch.catalog.importer import import_products
+from framematch.catalog.mongo import Database, connect
+from framematch.catalog.products import ProductStore
+from framematch.catalog.snapshot import INDEX_FILE, ROWS_FILE, Snapshot
+from framematch.catalog.snapshot_store import (
+    activate_snapshot,
+    active_snapshot,
+    load_manifest,
+    load_snapshot,
+    save_snapshot,
+)
+from framematch.core.errors import CatalogError, TritonUnavailableError
+from framematch.matching.matcher import Matcher
+from framematch.vision.preprocess import Pixels, Preprocessor
+from stack.mongodb import MongoServer
+from tests.unit.catalog.snapshots import SPEC, ColourEncoder, make_snapshot, picture, unit_rows
+
+pytestmark = pytest.mark.integration
+
+PREPROCESSOR = Preprocessor(SPEC, "fast")
+PRODUCTS = 20
+
+
+@pytest.fixture
+async def database(mongodb: MongoServer) -> AsyncIterator[Database]:
+    name = f"snapshots_{uuid.uuid4().hex}"
+    async with await connect(mongodb.uri) as client:
+        yield client[name]
+        await client.drop_database(name)
+
+
+@pytest.fixture
+async def catalogue(database: Database, tmp_path: Path) -> ProductStore:
+    """Products p00 to p19 with a picture each; p00 has a second."""
+    for number in range(PRODUCTS + 1):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    rows = [f"p{n:02},Product {n},{n}.png{f';{PRODUCTS}.png' if n == 0 else ''}\n" for n in range(PRODUCTS)]
+    (tmp_path / "products.csv").write_text("id,name,image\n" + "".join(rows), encoding="utf-8")
+    store = ProductStore(database)
+    await import_products(tmp_path / "products.csv", tmp_path, store)
+    return store
+
+
+@pytest.fixture
+async def stored(database: Database, catalogue: ProductStore) -> Snapshot:
+    """A snapshot of the catalogue, stored and active."""
+    snapshot = await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR)
+    await save_snapshot(database, snapshot)
+    await activate_snapshot(database, snapshot.manifest.id)
+    return snapshot
+
+
+async def test_every_view_gets_a_row_that_finds_its_product(catalogue: ProductStore) -> None:
+    encoder = ColourEncoder()
+    snapshot = await build_snapshot(catalogue, encoder, PREPROCESSOR)
+    assert snapshot.rows.product_ids == ("p00", *(f"p{n:02}" for n in range(PRODUCTS)))
+    assert snapshot.rows.views == (0, 1, *(0 for _ in range(PRODUCTS - 1)))
+    assert (snapshot.manifest.rows, snapshot.manifest.products) == (PRODUCTS + 1, PRODUCTS)
+    assert snapshot.manifest.catalog_version == await catalogue.catalog_version()
+    decisions = Matcher(snapshot).match(snapshot.index.reconstruct_n(0, PRODUCTS + 1))
+    assert tuple(decision.candidates[0].product_id for decision in decisions) == snapshot.rows.product_ids
+    assert encoder.largest_batch <= encoder.manifest.max_batch_size
+
+
+async def test_building_shows_progress_up_to_the_last_view(catalogue: ProductStore) -> None:
+    seen: list[tuple[int, int]] = []
+    await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
+    assert seen == sorted(seen)
+
+
+async def test_an_empty_catalogue_is_not_built(database: Database) -> None:
+    with pytest.raises(CatalogError, match="empty") as caught:
+        await build_snapshot(ProductStore(database), ColourEncoder(), PREPROCESSOR)
+    assert "catalog import" in caught.value.hint
+
+
+async def test_an_image_that_is_gone_ends_the_build_naming_the_product(catalogue: ProductStore) -> None:
+    view = (await catalogue.get_many(["p07"]))["p07"].views[0]
+    await catalogue.database.images.delete_one({"_id": view.image})
+    with pytest.raises(CatalogError, match="image of product 'p07' is gone"):
+        await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR)
+
+
+class BrokenEncoder(ColourEncoder):
+    """Answers once, then is away."""
+
+    async def embed(self, pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """As `ImageEncoder.embed`."""
+        if self.largest_batch:
+            raise TritonUnavailableError("Triton went away")
+        return await super().embed(pixels)
+
+
+async def test_an_error_of_the_model_ends_the_build_as_itself(catalogue: ProductStore) -> None:
+    with pytest.raises(TritonUnavailableError):
+        await build_snapshot(catalogue, BrokenEncoder(), PREPROCESSOR)
+
+
+async def test_a_loaded_snapshot_searches_like_the_one_that_was_built(
+    database: Database, stored: Snapshot, tmp_path: Path
+) -> None:
+    loaded = await load_snapshot(database, tmp_path / "cache")
+    assert loaded.manifest == stored.manifest
+    asked = unit_rows(10, stored.manifest.dimension, seed=5)
+    assert Matcher(loaded).match(asked) == Matcher(stored).match(asked)
+
+
+async def test_a_snapshot_on_disk_is_not_fetched_again(database: Database, stored: Snapshot, tmp_path: Path) -> None:
+    await load_snapshot(database, tmp_path / "cache")
+    await database["snapshots.chunks"].delete_many({})
+    assert (await load_snapshot(database, tmp_path / "cache")).manifest == stored.manifest
+
+
+@pytest.mark.parametrize("name", [INDEX_FILE, ROWS_FILE])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "deleted"])
+async def test_a_damaged_local_file_is_fetched_again(
+    database: Database, stored: Snapshot, tmp_path: Path, name: str, damage: str
+) -> None:
+    await load_snapshot(database, tmp_path / "cache")
+    path = tmp_path / "cache" / stored.manifest.id / name
+    intact = path.read_bytes()
+    damaged = {"flipped": intact[:-1] + bytes([intact[-1] ^ 1]), "truncated": intact[:-9], "deleted": b""}[damage]
+    path.write_bytes(damaged) if damaged else path.unlink()
+    await load_snapshot(database, tmp_path / "cache")
+    assert path.read_bytes() == intact
+
+
+async def test_a_damaged_file_in_mongodb_is_refused_and_leaves_nothing_on_disk(
+    database: Database, stored: Snapshot, tmp_path: Path
+) -> None:
+    chunk = await database["snapshots.chunks"].find_one({"files_id": f"{stored.manifest.id}/{INDEX_FILE}"})
+    assert chunk is not None
+    data = bytes(chunk["data"][:-1]) + bytes([chunk["data"][-1] ^ 1])
+    await database["snapshots.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": data}})
+    with pytest.raises(CatalogError, match=f"{INDEX_FILE} of snapshot .* is damaged in MongoDB") as caught:
+        await load_snapshot(database, tmp_path / "cache")
+    assert "catalog build" in caught.value.hint
+    assert list((tmp_path / "cache" / stored.manifest.id).iterdir()) == []
+
+
+@pytest.mark.parametrize("collection", ["snapshots.files", "snapshots.chunks"])
+async def test_a_file_that_is_missing_in_mongodb_is_refused(
+    database: Database, stored: Snapshot, tmp_path: Path, collection: str
+) -> None:
+    await database[collection].delete_many({})
+    with pytest.raises(CatalogError, match=f"snapshot {stored.manifest.id} is damaged in MongoDB"):
+        await load_snapshot(database, tmp_path / "cache")
+
+
+async def test_processes_that_start_together_may_share_the_folder(
+    database: Database, stored: Snapshot, tmp_path: Path
+) -> None:
+    loaded = await asyncio.gather(*(load_snapshot(database, tmp_path / "cache") for _ in range(4)))
+    assert all(snapshot.manifest == stored.manifest for snapshot in loaded)
+    files = {path.name for path in (tmp_path / "cache" / stored.manifest.id).iterdir()}
+    assert files == {INDEX_FILE, ROWS_FILE}
+
+
+async def test_each_activation_has_a_higher_version(database: Database, stored: Snapshot) -> None:
+    first = await active_snapshot(database)
+    assert first is not None
+    assert first.snapshot_id == stored.manifest.id
+    again = await activate_snapshot(database, stored.manifest.id)
+    assert again.version > first.version
+    assert await active_snapshot(database) == again
+
+
+async def test_a_stored_snapshot_is_not_active_until_told(database: Database) -> None:
+    snapshot = make_snapshot(unit_rows(2), ["a", "b"])
+    await save_snapshot(database, snapshot)
+    assert await active_snapshot(database) is None
+    assert await load_manifest(database, snapshot.manifest.id) == snapshot.manifest
+
+
+async def test_without_an_index_the_error_says_how_to_build_one(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="no index yet") as caught:
+        await load_snapshot(database, tmp_path)
+    assert "framematch catalog build" in caught.value.hint
+
+
+async def test_an_unknown_snapshot_is_neither_loaded_nor_activated(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="no snapshot 'x'"):
+        await load_snapshot(database, tmp_path, "x")
+    with pytest.raises(CatalogError, match="no snapshot 'x'"):
+        await activate_snapshot(database, "x")
+
+
+async def test_a_damaged_manifest_is_refused(database: Database, stored: Snapshot, tmp_path: Path) -> None:
+    await database.snapshots.update_one({"_id": stored.manifest.id}, {"$set": {"manifest.rows": "many"}})
+    with pytest.raises(CatalogError, match=r"manifest of snapshot .* is damaged"):
+        await load_snapshot(database, tmp_path)
+
+
+async def test_a_manifest_that_leads_out_of_the_folder_is_refused(
+    database: Database, stored: Snapshot, tmp_path: Path
+) -> None:
+    await database.snapshots.update_one({"_id": stored.manifest.id}, {"$set": {"manifest.id": "../outside"}})
+    with pytest.raises(CatalogError, match="not one of ours"):
+        await load_snapshot(database, tmp_path / "cache")
+    assert not (tmp_path / "outside").exists()
+
+
+async def test_a_folder_that_cannot_be_written_is_one_clear_error(
+    database: Database, stored: Snapshot, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file, no folder")
+    with pytest.raises(CatalogError, match="cannot write") as caught:
+        await load_snapshot(database, tmp_path / "cache", stored.manifest.id)
+    assert caught.value.hint
+
+
+async def test_a_snapshot_that_was_changed_after_its_build_is_not_stored(database: Database) -> None:
+    snapshot = make_snapshot(unit_rows(2), ["a", "b"])
+    with pytest.raises(ValueError, match="changed after it was built"):
+        await save_snapshot(database, replace(snapshot, index=make_snapshot(unit_rows(2, seed=9), ["a", "b"]).index))

@@ -1,0 +1,168 @@
+"""Product metadata from memory and from MongoDB, with a store that can be away."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from typing import cast
+
+import pytest
+
+from framematch.catalog.products import Product, ProductStore
+from framematch.core.errors import CatalogError, MongoUnavailableError
+from framematch.matching.enrich import PAUSE_INITIAL_S, PAUSE_MAX_S, Metadata, MetadataCache
+
+TTL_S = 60.0
+
+
+class FakeStore:
+    """Products in a dict; each query is noted, and fails or hangs when told."""
+
+    def __init__(self, *ids: str) -> None:
+        self.products = {key: Product(key, key.upper()) for key in ids}
+        self.queries: list[set[str]] = []
+        self.error: Exception | None = None
+        self.hangs = False
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
+        """As `ProductStore.get_many`."""
+        self.queries.append(set(ids))
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
+        return {key: self.products[key] for key in self.queries[-1] if key in self.products}
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore("a", "b", "c")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cache(store: FakeStore, clock: Clock) -> MetadataCache:
+    return MetadataCache(cast("ProductStore", store), ttl_s=TTL_S, clock=clock, lookup_timeout_s=0.01)
+
+
+async def test_all_that_a_batch_needs_is_read_in_one_query(cache: MetadataCache, store: FakeStore) -> None:
+    found = await cache.lookup(["a", "b", "a"])
+    assert found == {"a": Metadata("fresh", Product("a", "A")), "b": Metadata("fresh", Product("b", "B"))}
+    assert store.queries == [{"a", "b"}]
+
+
+async def test_what_is_in_memory_is_not_read_again(cache: MetadataCache, store: FakeStore) -> None:
+    await cache.lookup(["a"])
+    assert (await cache.lookup(["a", "b"]))["a"].state == "fresh"
+    assert store.queries == [{"a"}, {"b"}]
+
+
+async def test_what_is_older_than_its_time_to_live_is_read_again(
+    cache: MetadataCache, store: FakeStore, clock: Clock
+) -> None:
+    await cache.lookup(["a"])
+    store.products["a"] = Product("a", "new")
+    clock.now_s += TTL_S
+    assert (await cache.lookup(["a"]))["a"] == Metadata("fresh", Product("a", "new"))
+
+
+async def test_a_product_that_the_catalogue_lacks_is_missing_and_not_asked_for_each_time(
+    cache: MetadataCache, store: FakeStore
+) -> None:
+    assert await cache.lookup(["z"]) == {"z": Metadata("missing", None)}
+    await cache.lookup(["z"])
+    assert store.queries == [{"z"}]
+
+
+@pytest.mark.parametrize("error", [MongoUnavailableError("away"), CatalogError("not authorised")])
+async def test_while_mongodb_is_away_old_entries_are_given_and_marked(
+    cache: MetadataCache, store: FakeStore, clock: Clock, error: Exception
+) -> None:
+    await cache.lookup(["a"])
+    clock.now_s += TTL_S
+    store.error = error
+    found = await cache.lookup(["a", "b"])
+    assert found == {"a": Metadata("cached", Product("a", "A")), "b": Metadata("missing", None)}
+
+
+async def test_a_server_that_hangs_counts_as_away(cache: MetadataCache, store: FakeStore) -> None:
+    store.hangs = True
+    assert (await cache.lookup(["a"]))["a"].state == "missing"
+
+
+async def test_young_entries_stay_fresh_while_mongodb_is_away(cache: MetadataCache, store: FakeStore) -> None:
+    await cache.lookup(["a"])
+    store.error = MongoUnavailableError("away")
+    assert (await cache.lookup(["a", "b"]))["a"].state == "fresh"
+
+
+async def test_while_mongodb_is_away_it_is_asked_once_a_pause_that_doubles(
+    cache: MetadataCache, store: FakeStore, clock: Clock
+) -> None:
+    store.error = MongoUnavailableError("away")
+    asked_at_s: list[float] = []
+    for second in range(120):
+        clock.now_s = 1000.0 + second
+        before = len(store.queries)
+        await cache.lookup(["a"])
+        asked_at_s += [second] * (len(store.queries) - before)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(asked_at_s)]
+    assert pauses == [PAUSE_INITIAL_S, 2, 4, 8, 16, PAUSE_MAX_S, PAUSE_MAX_S]
+
+
+async def test_lookups_beside_the_one_that_tries_again_do_not_wait(
+    cache: MetadataCache, store: FakeStore, clock: Clock
+) -> None:
+    store.error = MongoUnavailableError("away")
+    await cache.lookup(["a"])
+    store.error, store.hangs = None, True
+    clock.now_s += PAUSE_INITIAL_S
+    await asyncio.gather(*(cache.lookup(["a"]) for _ in range(5)))
+    assert len(store.queries) == 2
+
+
+async def test_lookups_that_fail_together_count_as_one_failure(
+    cache: MetadataCache, store: FakeStore, clock: Clock
+) -> None:
+    store.hangs = True
+    await asyncio.gather(*(cache.lookup(["a"]) for _ in range(3)))
+    store.hangs = False
+    clock.now_s += PAUSE_INITIAL_S
+    assert (await cache.lookup(["a"]))["a"].state == "fresh"
+
+
+async def test_once_mongodb_is_back_every_lookup_reads_again(
+    cache: MetadataCache, store: FakeStore, clock: Clock
+) -> None:
+    store.error = MongoUnavailableError("away")
+    await cache.lookup(["a"])
+    store.error = None
+    clock.now_s += PAUSE_INITIAL_S
+    assert (await cache.lookup(["a"]))["a"].state == "fresh"
+    assert (await cache.lookup(["b"]))["b"].state == "fresh"
+
+
+async def test_a_batch_with_more_products_than_memory_holds_still_gets_all_of_them(store: FakeStore) -> None:
+    cache = MetadataCache(cast("ProductStore", store), max_entries=2)
+    await cache.lookup(["c"])
+    assert all(found.product for found in (await cache.lookup(["a", "b", "c"])).values())
+
+
+async def test_the_product_seen_longest_ago_leaves_memory_first(store: FakeStore) -> None:
+    cache = MetadataCache(cast("ProductStore", store), max_entries=2)
+    for key in ("a", "b", "a", "c", "a", "b"):
+        await cache.lookup([key])
+    assert store.queries == [{"a"}, {"b"}, {"c"}, {"b"}]
