@@ -1,0 +1,58 @@
+"""The reference: a loop around Triton's own gRPC client, with pictures that are in memory as the model takes them."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
+
+from benchmarks.steady import BatchDone
+from framematch.vision.manifest import IMAGE_MODEL
+
+
+@dataclass(frozen=True)
+class Executions:
+    """What Triton counted: pictures, and the runs of the model that they took."""
+
+    pictures: int
+    runs: int
+
+    def since(self, before: "Executions") -> "Executions":
+        """What was added after `before`."""
+        return Executions(self.pictures - before.pictures, self.runs - before.runs)
+
+
+async def read_executions(url: str) -> Executions:
+    """Triton's statistics of the image model since it was loaded."""
+    async with InferenceServerClient(url) as client:
+        found = (await client.get_inference_statistics(IMAGE_MODEL)).model_stats[0]
+    return Executions(found.inference_count, found.execution_count)
+
+
+async def run_bare(url: str, crops: Sequence[NDArray[np.uint8]], *, batches: int, in_flight: int) -> list[BatchDone]:
+    """Send `batches` requests, `in_flight` at a time, and read every answer; `crops` (uint8 [N, H, W, 3]) are repeated.
+
+    Nothing is decoded, searched, looked up or published. Each request is made anew, as a client must that gets new
+    pictures.
+    """
+    done: list[BatchDone] = []
+    numbers = iter(range(batches))
+    async with InferenceServerClient(url) as client:
+
+        async def send_in_turn() -> None:
+            for number in numbers:  # shared: each batch is sent once
+                pixels = crops[number % len(crops)]
+                tensor = InferInput("pixels", list(pixels.shape), "UINT8")
+                tensor.set_data_from_numpy(pixels)
+                result = await client.infer(IMAGE_MODEL, [tensor])
+                embeddings = result.as_numpy("embedding")
+                done.append(BatchDone(time.monotonic(), len(embeddings)))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(send_in_turn())
+    return done

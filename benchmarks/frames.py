@@ -1,0 +1,87 @@
+"""Fills the frames topic as edge producers would: the demo's pictures as JPEGs, each camera in its own partition."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import count, islice
+
+import numpy as np
+from aiokafka.partitioner import DefaultPartitioner
+from numpy.typing import NDArray
+
+from consumers.decode import decode_jpeg
+from demo.dataset import load_photos
+from demo.feed import draw_frames
+from demo.schedule import make_schedule
+from edge.encode import encode_jpeg
+from framematch.core.frames import Frame, frame_headers
+from framematch.core.kafka import new_producer, started
+from framematch.core.settings import EdgeSettings, KafkaSettings
+from framematch.core.timestamps import now_us
+from framematch.core.topics import Topics, ensure_topics
+from framematch.vision.preprocess import Preprocessor
+
+FPS = 5  # as the edge sends by default
+_US_PER_MS, _US_PER_S = 1_000, 1_000_000
+_UNACKNOWLEDGED = 256
+_MAX_PIXELS = 1_000_000
+
+
+def draw_jpegs(pictures: int) -> list[bytes]:
+    """Different pictures of 640 x 360 as the edge encodes them by default, about 30 KB each."""
+    edge = EdgeSettings()
+    schedule = make_schedule(load_photos(), camera=1, seconds=pictures / FPS, fps=FPS)
+    return [
+        encode_jpeg(picture, max_side=edge.max_side, quality=edge.jpeg_quality) for picture in draw_frames(schedule)
+    ]
+
+
+def camera_names(cameras: int, partitions: int) -> list[str]:
+    """Names whose records go to different partitions, by the producer's own partitioner.
+
+    Raises:
+        ValueError: there are more cameras than partitions.
+    """
+    if cameras > partitions:
+        raise ValueError(f"{cameras} cameras cannot have one of {partitions} partitions each")
+    everywhere = list(range(partitions))
+    taken: dict[int, str] = {}
+    for number in count(1):
+        name = f"till-{number}"
+        taken.setdefault(DefaultPartitioner()(name.encode(), everywhere, everywhere), name)
+        if len(taken) == cameras:
+            break
+    return sorted(taken.values())
+
+
+async def prefill(kafka: KafkaSettings, jpegs: Sequence[bytes], *, frames: int, cameras: int) -> None:
+    """Create the topics and publish `frames` frames, of all cameras in turn; all are acknowledged at the end."""
+    await ensure_topics(kafka)
+    topic = Topics(kafka.topic_prefix).frames
+    numbered = enumerate(frames_of(camera_names(cameras, kafka.partitions), frames, until_us=now_us()))
+    async with started(new_producer(kafka), kafka) as producer:
+        while chunk := list(islice(numbered, _UNACKNOWLEDGED)):
+            sent = [
+                await producer.send(
+                    topic,
+                    jpegs[number % len(jpegs)],
+                    key=frame.camera.encode(),
+                    headers=frame_headers(frame),
+                    timestamp_ms=frame.captured_at_us // _US_PER_MS,
+                )
+                for number, frame in chunk
+            ]
+            await asyncio.gather(*sent)
+
+
+def crop_batches(jpegs: Sequence[bytes], preprocessor: Preprocessor, *, batch_size: int) -> list[NDArray[np.uint8]]:
+    """The same pictures as the consumer would send them to the model: full batches, uint8 [batch_size, H, W, 3]."""
+    crops = [preprocessor(decode_jpeg(jpeg, max_pixels=_MAX_PIXELS)) for jpeg in jpegs]
+    return [np.stack(crops[first : first + batch_size]) for first in range(0, len(crops) - batch_size + 1, batch_size)]
+
+
+def frames_of(cameras: Sequence[str], frames: int, *, until_us: int) -> Iterator[Frame]:
+    """`frames` frames that all cameras took at the same times, the last of them before `until_us`."""
+    began_us = until_us - frames * _US_PER_S // (len(cameras) * FPS)
+    for number in range(frames):
+        sequence, camera = divmod(number, len(cameras))
+        yield Frame(cameras[camera], began_us + sequence * _US_PER_S // FPS, sequence)

@@ -1,0 +1,158 @@
+"""Writes a model bundle with the shape of CLIP ViT-B/32 and random weights, for where only speed counts.
+
+The image tower is that of CLIP (Radford et al. 2021, table 20): pre-norm transformer, class token, quick GELU. The text
+tower is the demo's, widened to the same dimension.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from demo.encoder import write_bundle
+from stack.cache import Report, cached_folder, digest_of
+
+_NAME = "vit-b32-random"
+_WEIGHT_STD = 0.02  # as CLIP initialises its embeddings; activations stay in a range that fp32 and int8 can hold
+_OPSET, _IR_VERSION = 17, 8  # 17 is the first with LayerNormalization
+
+
+@dataclass(frozen=True)
+class VitShape:
+    """Sizes of an image tower; the defaults are those of ViT-B/32: 88 million weights, 8.8 GFLOP a picture."""
+
+    side_px: int = 224
+    patch_px: int = 32
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    mlp: int = 3072
+    projection: int = 512
+
+
+def cached_bundle(report: Report = print) -> Path:
+    """The bundle's folder in the cache, 350 MB, written when it is not there yet."""
+    folder = cached_folder(
+        "benchmarks-vit-b32",
+        digest_of(Path(__file__).read_bytes()),
+        lambda temporary: write_vit_bundle(temporary / _NAME, VitShape()),
+        report=report,
+        note="writing a ViT-B/32-shaped model with random weights (350 MB, once)",
+    )
+    return folder / _NAME
+
+
+def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
+    """Write a bundle in the layout of a CLIP ONNX export into `destination`. Same seed, same weights."""
+    rng = np.random.default_rng(seed)
+    write_bundle(destination, seed)
+    onnx.save(vision_model(rng, shape), destination / "onnx" / "vision_model.onnx")
+    _widen_text_tower(destination / "onnx" / "text_model.onnx", rng, shape.projection)
+    side = {"height": shape.side_px, "width": shape.side_px}
+    _update_json(destination / "preprocessor_config.json", crop_size=side, size={"shortest_edge": shape.side_px})
+    _update_json(destination / "config.json", projection_dim=shape.projection)
+
+
+def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:
+    """`pixel_values` float32 [N, 3, side, side] to `image_embeds` [N, projection]."""
+    graph = _Graph(rng)
+    tokens = (shape.side_px // shape.patch_px) ** 2 + 1
+    filters = graph.weight(shape.width, 3, shape.patch_px, shape.patch_px)
+    planes = graph.node("Conv", "pixel_values", filters, strides=[shape.patch_px] * 2)
+    patches = graph.node("Transpose", graph.node("Reshape", planes, graph.integers(0, 0, -1)), perm=[0, 2, 1])
+    # The class token is a row of zeros here: its vector and its position's are one sum.
+    rows = graph.node("Pad", patches, graph.integers(0, 1, 0, 0, 0, 0))
+    x = graph.norm(graph.node("Add", rows, graph.weight(tokens, shape.width)), shape.width)
+    for _ in range(shape.layers):
+        x = graph.node("Add", x, _attention(graph, graph.norm(x, shape.width), shape))
+        x = graph.node("Add", x, _mlp(graph, graph.norm(x, shape.width), shape))
+    pooled = graph.norm(graph.node("Gather", x, graph.integer(0), axis=1), shape.width)
+    graph.node("MatMul", pooled, graph.weight(shape.width, shape.projection), output="image_embeds")
+    return graph.model(shape)
+
+
+def _attention(graph: "_Graph", x: str, shape: VitShape) -> str:
+    head = shape.width // shape.heads
+    split = graph.integers(0, 0, shape.heads, head)
+    q, k, v = (graph.node("Reshape", graph.linear(x, shape.width, shape.width), split) for _ in range(3))
+    transpose = partial(graph.node, "Transpose")
+    scores = graph.node("MatMul", transpose(q, perm=[0, 2, 1, 3]), transpose(k, perm=[0, 2, 3, 1]))
+    shares = graph.node("Softmax", graph.node("Mul", scores, graph.constant(head**-0.5)), axis=-1)
+    mixed = transpose(graph.node("MatMul", shares, transpose(v, perm=[0, 2, 1, 3])), perm=[0, 2, 1, 3])
+    return graph.linear(graph.node("Reshape", mixed, graph.integers(0, 0, shape.width)), shape.width, shape.width)
+
+
+def _mlp(graph: "_Graph", x: str, shape: VitShape) -> str:
+    hidden = graph.linear(x, shape.width, shape.mlp)
+    gate = graph.node("Sigmoid", graph.node("Mul", hidden, graph.constant(1.702)))  # quick GELU
+    return graph.linear(graph.node("Mul", hidden, gate), shape.mlp, shape.width)
+
+
+class _Graph:
+    """Collects nodes and weights; each method gives the name of what it made."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        name = output or f"n{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def weight(self, *shape: int) -> str:
+        return self._keep(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
+
+    def constant(self, value: float) -> str:
+        return self._keep(np.float32(value))
+
+    def integer(self, value: int) -> str:
+        return self._keep(np.array(value, np.int64))
+
+    def integers(self, *values: int) -> str:
+        return self._keep(np.array(values, np.int64))
+
+    def linear(self, x: str, width_in: int, width_out: int) -> str:
+        product = self.node("MatMul", x, self.weight(width_in, width_out))
+        return self.node("Add", product, self.weight(width_out))
+
+    def norm(self, x: str, width: int) -> str:
+        scale, bias = self._keep(np.ones(width, np.float32)), self._keep(np.zeros(width, np.float32))
+        return self.node("LayerNormalization", x, scale, bias, axis=-1)
+
+    def model(self, shape: VitShape) -> onnx.ModelProto:
+        side = shape.side_px
+        pixels = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch_size", 3, side, side])
+        embeds = helper.make_tensor_value_info("image_embeds", TensorProto.FLOAT, ["batch_size", shape.projection])
+        return helper.make_model(
+            helper.make_graph(self._nodes, "vision", [pixels], [embeds], self._weights),
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="framematch benchmarks",
+        )
+
+    def _keep(self, array: NDArray[Any] | np.float32) -> str:
+        name = f"w{len(self._weights)}"
+        self._weights.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+
+def _widen_text_tower(path: Path, rng: np.random.Generator, dimension: int) -> None:
+    """Give the demo's text tower, whose last step is a projection, another dimension."""
+    model = onnx.load(path)
+    (projection,) = (weight for weight in model.graph.initializer if weight.name == "projection")
+    wider = rng.standard_normal((projection.dims[0], dimension), np.float32)
+    projection.CopyFrom(numpy_helper.from_array(wider, "projection"))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = dimension
+    onnx.save(model, path)
+
+
+def _update_json(path: Path, **values: Any) -> None:
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | values))

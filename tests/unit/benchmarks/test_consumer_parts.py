@@ -1,0 +1,54 @@
+"""What the consumer's benchmark prepares, and how it reads what the consumer did."""
+
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+
+from benchmarks.bare_triton import Executions
+from benchmarks.consumer_side import PublishedBatch, PublishedEvent, batches_of
+from benchmarks.frames import camera_names, crop_batches, draw_jpegs, frames_of
+from benchmarks.steady import BatchDone
+from framematch.vision.preprocess import Preprocessor
+from framematch.vision.processor_config import PreprocessSpec
+
+
+def test_events_with_the_same_timings_are_one_batch_that_ends_with_its_last_event() -> None:
+    early, late = {"decode": 1.5, "infer": 20.0}, {"decode": 1.5, "infer": 21.0}
+    events = [PublishedEvent(1.0, early), PublishedEvent(2.0, late), PublishedEvent(1.1, early)]
+    assert batches_of(events) == [
+        PublishedBatch(BatchDone(1.1, 2), early),
+        PublishedBatch(BatchDone(2.0, 1), late),
+    ]
+
+
+@pytest.mark.parametrize(("cameras", "partitions"), [(1, 1), (8, 12), (12, 12)])
+def test_each_camera_has_a_partition_of_its_own(cameras: int, partitions: int) -> None:
+    names = camera_names(cameras, partitions)
+    numbers = list(range(partitions))
+    found = {DefaultPartitioner()(name.encode(), numbers, numbers) for name in names}
+    assert len(names) == len(found) == cameras
+
+
+def test_more_cameras_than_partitions_are_refused() -> None:
+    with pytest.raises(ValueError, match="9 cameras"):
+        camera_names(9, 8)
+
+
+def test_cameras_take_turns_and_no_frame_comes_twice() -> None:
+    frames = list(frames_of(["a", "b"], 6, until_us=10_000_000))
+    assert [frame.camera for frame in frames] == ["a", "b"] * 3
+    assert [frame.sequence for frame in frames] == [0, 0, 1, 1, 2, 2]
+    assert len({frame.id for frame in frames}) == 6
+    assert max(frame.captured_at_us for frame in frames) <= 10_000_000
+
+
+def test_pictures_become_full_batches_as_the_model_takes_them() -> None:
+    spec = PreprocessSpec(
+        resize_shortest_edge=32, crop_height=32, crop_width=24, resample="bicubic",
+        rescale_factor=1 / 255, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0),
+    )  # fmt: skip
+    batches = crop_batches(draw_jpegs(5), Preprocessor(spec), batch_size=2)
+    assert [(batch.shape, str(batch.dtype)) for batch in batches] == [((2, 32, 24, 3), "uint8")] * 2
+
+
+def test_executions_are_counted_from_an_earlier_reading() -> None:
+    assert Executions(48, 5).since(Executions(16, 3)) == Executions(32, 2)
