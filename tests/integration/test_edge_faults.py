@@ -192,3 +192,22 @@ def test_while_kafka_is_away_a_live_camera_goes_on_and_its_drops_are_counted(
         assert len(missing) <= last.drops["overrun"]
     finally:
         broker.kill()
+
+
+def test_sigterm_while_kafka_is_away_ends_at_the_deadline_and_says_what_was_left(tmp_path: Path) -> None:
+    broker = KafkaServer(tmp_path / "kafka")
+    broker.start()
+    try:
+        prefix, images = new_prefix(), write_images(tmp_path / "images", 10)
+        with edge_service(
+            tmp_path, broker.bootstrap_servers, "--camera", f"shelf={images}", "--fps", "50", "--loop",
+            FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix, FRAMEMATCH_SHUTDOWN_DEADLINE_S="1",
+        ) as service:  # fmt: skip
+            service.wait_for("camera_opened")
+            wait_until(lambda: frames_in(broker, prefix) > 2)
+            broker.kill()
+            assert service.terminate() == 1
+            assert service.wait_for("edge_finished")["unacknowledged"] > 0
+            assert "Traceback" not in service.log_text()
+    finally:
+        broker.kill()
