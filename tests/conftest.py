@@ -3,12 +3,14 @@
 A test that stops or kills a server makes its own (`KafkaServer(tmp_path)`), because the others share these.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from framematch.core.settings_sources import known_environment_names
 from stack.kafka import KafkaServer
@@ -32,6 +34,16 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_fact
     for name in known_environment_names() - {"FRAMEMATCH_CACHE_DIR"}:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command under test sets up the whole process's log, on a stream that is closed when it ends."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:], logging.root.level = handlers, level
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,17 @@ def prepare(service: str, config: Path | None = None, overrides: dict[str, Any] 
     return settings
 
 
+def prepare_command(name: str, config: Path | None = None) -> Settings:
+    """The same for a command whose result is what it prints: it logs warnings alone, unless LOG_LEVEL asks for more.
+
+    Raises:
+        SettingsError: a setting is unknown or invalid.
+    """
+    settings = load_settings(config, defaults={"log": {"level": "warning"}})
+    configure_logging(settings.log.level, settings.log.format, service=name)
+    return settings
+
+
 def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
     """What the command line sets, by section; options that were not given (None) are left to the other sources."""
     return {section: {k: v for k, v in values.items() if v is not None} for section, values in sections.items()}

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
-from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare
+from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
 from framematch.core.kafka import client_options, started
@@ -38,7 +38,7 @@ def doctor(config: Path | None = CONFIG_OPTION) -> None:
 
     Example: `TRITON_URL=triton:8001 framematch doctor`
     """
-    settings = prepare("doctor", config, {"log": {"level": "error"}})
+    settings = prepare_command("doctor", config)
     findings = asyncio.run(_examine(settings))
     table = Table("", "Part", "Found", "What to do", box=None, pad_edge=False)
     marks = {True: "[green]ok[/]", False: "[bold red]no[/]", None: "[dim]-[/]"}

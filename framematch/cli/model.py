@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from framematch.cli.common import missing_extra, prepare
+from framematch.cli.common import missing_extra, prepare_command
 
 if TYPE_CHECKING:
     from framematch.vision.manifest import ModelManifest
@@ -36,7 +36,7 @@ def build(
     vectors. A model that is there already is replaced as a whole; an index built with another model is refused from
     then on, so build the catalogue's index again.
     """
-    settings = prepare("model")
+    settings = prepare_command("model")
     try:
         from framematch.vision.bundle import load_bundle
         from framematch.vision.model_repository import build_model_repository

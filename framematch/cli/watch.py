@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from framematch.cli.common import CONFIG_OPTION, prepare
+from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.core.events import MatchEvent, decode
 from framematch.core.kafka import new_consumer, started
 from framematch.core.lifecycle import run_service
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339, now_us
-from framematch.core.topics import Topics
+from framematch.core.topics import Topics, ensure_topics
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ def watch(
 
     Examples: `framematch watch`, `framematch watch --camera till-1 --json | jq .product.name`
     """
-    kafka = prepare("watch", config).kafka
+    kafka = prepare_command("watch", config).kafka
     start = "earliest" if from_beginning else "latest"
 
     async def main(stop: asyncio.Event) -> None:
@@ -56,6 +56,7 @@ def event_line(event: MatchEvent, age_ms: float) -> Text:
 async def _show(kafka: KafkaSettings, stop: asyncio.Event, *, camera: str | None, as_json: bool, start: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     topic = Topics(kafka.topic_prefix).matches
+    await ensure_topics(kafka)  # a watcher may come first
     # Without a group every watcher sees every event.
     async with started(new_consumer(kafka, topic, auto_offset_reset=start), kafka) as consumer:
         log.info("watch_started", topic=topic)

@@ -24,15 +24,17 @@ OTHER_NAMES = ("FRAMEMATCH_CACHE_DIR", "FRAMEMATCH_STATE_DIR", "FRAMEMATCH_CONFI
 _REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
 
 
-def load_settings(config: Path | None = None, overrides: Tree | None = None) -> Settings:
+def load_settings(config: Path | None = None, overrides: Tree | None = None, defaults: Tree | None = None) -> Settings:
     """Settings from the command line (`overrides`), the environment, a YAML file and the running local stack.
+
+    `defaults` stand below all of them, in place of the fields' own.
 
     Raises:
         SettingsError: a source cannot be read, a key is unknown (the nearest known one is named) or a value is invalid.
     """
     if config is None and (named := os.environ.get("FRAMEMATCH_CONFIG")):
         config = Path(named)
-    tree: Tree = {}
+    tree: Tree = defaults or {}
     for source in (_from_stack(read_local_stack()), _from_yaml(config), _from_environment(), overrides or {}):
         tree = _merge(tree, source)
     try:

@@ -1,5 +1,6 @@
 """The topics: their names, their shape, and their creation when they are missing."""
 
+import asyncio
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -10,6 +11,8 @@ from framematch.core.settings import KafkaSettings
 
 _MS_PER_MINUTE = 60_000
 _MS_PER_HOUR = 3_600_000
+_LEADER_TIMEOUT_S = 10.0
+_LEADER_POLL_S = 0.1
 _REPLICAS = 3  # one broker may be down for maintenance and another one die
 
 
@@ -85,4 +88,19 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
             if issubclass(error, KafkaError) and response.topic_errors[0][1] != 0:
                 raise unavailable(settings, error(f"creating {spec.name}"))
             created.append(spec.name)
+        await _until_led(admin, created)
     return created
+
+
+async def _until_led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Wait until every partition of new topics has its leader: clients that come earlier log errors and try again."""
+    if not names:
+        return
+    async with asyncio.timeout(_LEADER_TIMEOUT_S):
+        while True:
+            topics = await admin.describe_topics(names)
+            partitions = [partition for topic in topics for partition in topic["partitions"]]
+            led = all(partition["leader"] >= 0 and not partition["error_code"] for partition in partitions)
+            if partitions and led and not any(topic["error_code"] for topic in topics):
+                return
+            await asyncio.sleep(_LEADER_POLL_S)

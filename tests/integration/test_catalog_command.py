@@ -41,12 +41,6 @@ class Place:
     database: str
 
 
-@pytest.fixture(autouse=True)
-def _leave_the_log_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command would set up the whole process's log on a stream that CliRunner closes."""
-    monkeypatch.setattr("framematch.cli.common.configure_logging", lambda *_, **__: None)
-
-
 @pytest.fixture
 def place(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     name = f"command_{uuid.uuid4().hex}"

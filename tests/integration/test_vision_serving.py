@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.core.settings_sources import load_settings
 from framematch.vision.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.model_repository import build_model_repository
@@ -39,12 +38,6 @@ from tests.unit.vision.bundles import (
 pytestmark = pytest.mark.integration
 
 PIXELS = np.random.default_rng(8).integers(0, 256, (11, SIDE, SIDE, 3), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command would set up the whole process's log on a stream that CliRunner closes."""
-    monkeypatch.setattr("framematch.cli.model.prepare", lambda _service: load_settings())
 
 
 @pytest.fixture(scope="module")

@@ -46,13 +46,9 @@ def test_a_log_line_is_json_without_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     configure_logging("info", "json", service="edge")
-    try:
-        structlog.get_logger().info("camera_opened", camera="till-1", source="rtsp://u:canary@h/1", token="canary")
-        error = OSError("cannot open rtsp://u:canary@h/1")
-        structlog.get_logger().error("camera_failed", exc_info=error)
-    finally:
-        structlog.reset_defaults()
-        structlog.contextvars.clear_contextvars()
+    structlog.get_logger().info("camera_opened", camera="till-1", source="rtsp://u:canary@h/1", token="canary")
+    error = OSError("cannot open rtsp://u:canary@h/1")
+    structlog.get_logger().error("camera_failed", exc_info=error)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["camera_opened", "camera_failed"]
     assert lines[0]["service"] == "edge"

@@ -7,14 +7,7 @@ from typer.testing import CliRunner
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError
-from framematch.core.settings_sources import load_settings
 from tests.unit.vision.bundles import BundleFiles
-
-
-@pytest.fixture(autouse=True)
-def _log_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command would set up the whole process's log on a stream that CliRunner closes."""
-    monkeypatch.setattr("framematch.cli.model.prepare", lambda _service: load_settings())
 
 
 def test_help_shows_an_example() -> None:
