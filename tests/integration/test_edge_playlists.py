@@ -1,5 +1,6 @@
 """What a server sends as a playlist cannot make the edge read files of its own machine."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -54,12 +55,11 @@ def opened(monkeypatch: pytest.MonkeyPatch, url: str, *, operators_options: str 
 
 
 def play(reader: Reader) -> int:
+    """The frames until the stream ends, which is a failure for a live source."""
     frames = 0
-    try:
+    with contextlib.suppress(CameraUnavailableError):
         while reader.grab() is not None:
             frames += 1
-    except CameraUnavailableError as error:
-        assert error.message == "stream ended"
     reader.close()
     return frames
 
