@@ -56,8 +56,8 @@ class Load:
 
 
 LOADS = {
-    "demo": Load("consumer_vs_bare_triton_demo", lambda folder: write_bundle(folder / "demo"), 80, 250),
-    "b32": Load("consumer_vs_bare_triton", lambda _folder: cached_bundle(), 8, 24, goal=0.95),
+    "demo": Load("consumer_vs_bare_triton_demo", lambda folder: write_bundle(folder / "demo"), 60, 250),
+    "b32": Load("consumer_vs_bare_triton", lambda _folder: cached_bundle(), 7, 24, goal=0.95),
 }
 
 
