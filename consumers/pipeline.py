@@ -14,13 +14,14 @@ from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaErro
 
 from consumers.answers import Answer, Answerer
 from consumers.batches import BatchFetcher
-from consumers.deadletter import deadletter_headers
+from consumers.deadletter import dead_letter
 from consumers.metrics import ConsumerMetrics
 from consumers.offsets import OffsetTracker
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.events import encode, match_headers
 from framematch.core.health import Health
-from framematch.core.kafka import unavailable
+from framematch.core.kafka import HEADROOM_BYTES, unavailable
+from framematch.core.lifecycle import first_error
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.topics import Topics
@@ -63,6 +64,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         self._metrics = metrics
         self._health = health
         self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
+        self._fetched: dict[TopicPartition, int] = {}
         self._fetcher = BatchFetcher(consumer, batch_size=settings.batch_size, window_ms=settings.batch_window_ms)
         self._slots = asyncio.Semaphore(settings.batches_in_flight)
         self._idle = asyncio.Event()
@@ -90,12 +92,14 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
                 await self._drained()
                 committing.cancel()
             await self._commit()
-        except KafkaError as error:
-            raise unavailable(self._kafka, error) from error
+        except* KafkaError as errors:
+            raise unavailable(self._kafka, first_error(errors)) from errors
 
     def _start(self, batch: list[ConsumerRecord]) -> None:
         for record in batch:
-            self._offsets.start(TopicPartition(record.topic, record.partition), record.offset)
+            partition = TopicPartition(record.topic, record.partition)
+            self._offsets.start(partition, record.offset)
+            self._fetched[partition] = record.offset + 1
         self._idle.clear()
         self._metrics.batch_frames.observe(len(batch))
         self._metrics.in_flight.set(self._offsets.in_flight())
@@ -132,8 +136,9 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
                 "frame_deadlettered", reason=answer.bad.reason, error=answer.bad.message,
                 partition=record.partition, offset=record.offset,
             )  # fmt: skip
-            headers = deadletter_headers(record, "decode", answer.bad)
-            return [await self._producer.send(self._topics.deadletter, record.value, key=record.key, headers=headers)]
+            letter = dead_letter(record, "decode", answer.bad, max_bytes=self._kafka.max_message_bytes + HEADROOM_BYTES)
+            topic = self._topics.deadletter
+            return [await self._producer.send(topic, letter.value, key=record.key, headers=letter.headers)]
         now = to_rfc3339(now_us())
         trace = answer.frame.traceparent if answer.frame else None
         return [
@@ -168,11 +173,13 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         while True:
             await asyncio.sleep(self._settings.commit_interval_s)
             await self._commit()
-            for partition in self._consumer.assignment():
-                newest = self._consumer.highwater(partition)
-                if newest is not None:
-                    lag = newest - await self._consumer.position(partition)
-                    self._metrics.lag.labels(str(partition.partition)).set(lag)
+            self._measure_lag()
+
+    def _measure_lag(self) -> None:
+        for partition in self._consumer.assignment():
+            newest, fetched = self._consumer.highwater(partition), self._fetched.get(partition)
+            if newest is not None and fetched is not None:
+                self._metrics.lag.labels(str(partition.partition)).set(newest - fetched)
 
     async def _commit(self) -> None:
         """Commit what is acknowledged. After a rebalance the broker refuses: the new owner does those records again."""
@@ -202,6 +209,8 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
             log.warning("drain_incomplete", in_flight=self._offsets.in_flight())
         await self._commit()
         self._offsets.forget(revoked)
+        self._fetched.clear()
+        self._metrics.lag.clear()  # the next owner reports it
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Start the partitions from their committed offsets."""

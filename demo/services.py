@@ -77,11 +77,12 @@ class Service:
         if not self._process.running:
             raise self._error(f"ended with exit code {self._process.exit_code}")
 
-    def metric(self, name: str) -> list[float]:
-        """The current values of a metric, one for each set of labels."""
+    def metric(self, name: str, **labels: str) -> list[float]:
+        """The current values of a metric, one for each set of labels that has these."""
         with urllib.request.urlopen(f"{self._url}/metrics", timeout=5) as response:  # noqa: S310  # our own loopback URL
             text = response.read().decode()
-        return [s.value for family in text_string_to_metric_families(text) for s in family.samples if s.name == name]
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
 
     def stop(self) -> None:
         """SIGTERM, and wait until it has finished what is in flight.
@@ -89,9 +90,13 @@ class Service:
         Raises:
             FramematchError: it did not end with exit code 0.
         """
-        self._process.stop(deadline_s=30.0)
-        if self._process.exit_code != 0:
+        if self.terminate() != 0:
             raise self._error(f"ended with exit code {self._process.exit_code}")
+
+    def terminate(self) -> int | None:
+        """SIGTERM, and SIGKILL after half a minute; the exit code."""
+        self._process.stop(deadline_s=30.0)
+        return self._process.exit_code
 
     def kill(self) -> None:
         """SIGKILL: nothing is finished, nothing committed."""

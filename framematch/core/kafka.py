@@ -1,10 +1,12 @@
 """Kafka clients set up the way this project needs them, and their errors in our tree."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
@@ -13,9 +15,12 @@ from framematch.core.errors import KafkaUnavailableError, SettingsError
 from framematch.core.settings import KafkaSettings
 from framematch.core.settings_sources import require
 
+log = structlog.get_logger()
+
 # About nine frames of 100 KB a request. JPEGs do not compress again: LZ4 costs 27 times the CPU for nothing.
 _PRODUCER_BATCH_BYTES = 900_000
 _FETCH_BYTES_PER_PARTITION = 4_194_304
+_STOP_TIMEOUT_S = 5.0
 HEADROOM_BYTES = 65_536
 """What a record's key, headers and framing may add to `max_message_bytes`."""
 
@@ -41,7 +46,11 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def new_producer(settings: KafkaSettings) -> AIOKafkaProducer:
-    """A producer that keeps order and repeats nothing: idempotent, acknowledged by all in-sync replicas."""
+    """A producer that keeps order and repeats nothing: idempotent, acknowledged by all in-sync replicas.
+
+    It tries again for as long as the broker is away. An error that a record does end with is final: after it, records
+    of the same partition fail too, and only a new producer can send them.
+    """
     return AIOKafkaProducer(
         **client_options(settings),
         acks="all",
@@ -94,7 +103,12 @@ def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableE
 
 
 async def _stop(client: Any) -> None:
-    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+    """Stop a client within `_STOP_TIMEOUT_S`: a producer with unsent records would wait for its broker for ever."""
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_S):
+            await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+    except TimeoutError:
+        log.warning("kafka_close_abandoned", client=type(client).__name__, timeout_s=_STOP_TIMEOUT_S)
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

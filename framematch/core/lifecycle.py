@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 import uvloop
@@ -11,6 +12,9 @@ from framematch.core.errors import FramematchError
 
 log = structlog.get_logger()
 
+_CANCEL_TIMEOUT_S = 15.0  # for clean-up after a cancellation
+
+AnyError = TypeVar("AnyError", bound=BaseException)
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -34,7 +38,7 @@ def run_service(main: Main, *, shutdown_deadline_s: float) -> None:
         raise first_error(group) from None
 
 
-def first_error(group: BaseExceptionGroup[FramematchError]) -> FramematchError:
+def first_error(group: BaseExceptionGroup[AnyError]) -> AnyError:
     """The first error inside nested groups: the others are mostly its consequences."""
     for error in group.exceptions:
         return first_error(error) if isinstance(error, BaseExceptionGroup) else error
@@ -71,5 +75,5 @@ async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
     finally:
         task.cancel()
         stopped.cancel()
-        await asyncio.wait({task, stopped})
+        await asyncio.wait({task, stopped}, timeout=_CANCEL_TIMEOUT_S)
     log.info("service_stopped")

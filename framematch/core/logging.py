@@ -1,13 +1,19 @@
 """Structured logs on stderr: coloured lines at a terminal, JSON lines elsewhere, never a secret."""
 
 import logging
+import math
 import sys
+import time
 from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from framematch.core.redact import redact, redact_url
+
+_REPEAT_S = 10.0
+
+_REPEAT_S = 10.0
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -35,12 +41,39 @@ def configure_logging(level: str, log_format: LogFormat = "auto", **context: str
     _route_standard_library(shared, renderer)
 
 
+class _RepeatFilter(logging.Filter):
+    """Lets a message of a library through once in `_REPEAT_S`, with the number of those held back since.
+
+    aiokafka writes 200 lines a second while its broker is away.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = (record.name, str(record.msg))
+        said_at_s, held = self._held.get(key, (-math.inf, 0))
+        now_s = time.monotonic()
+        if now_s - said_at_s < _REPEAT_S:
+            self._held[key] = (said_at_s, held + 1)
+            return False
+        self._held[key] = (now_s, 0)
+        record.repeated = held
+        return True
+
+
 def _route_standard_library(shared: list[Processor], renderer: Processor) -> None:
-    """Show the warnings of aiokafka and others in the same form."""
+    """Show the warnings of aiokafka and others in the same form, without their floods."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_RepeatFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(allow=["repeated"]),
+                *shared,
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         ),
     )

@@ -58,11 +58,13 @@ class Site:
         """What all services of this site have logged so far."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*/*.log")))
 
-    async def publish(self, count: int, cameras: int = 4, payloads: dict[int, bytes] | None = None) -> list[Frame]:
+    async def publish(
+        self, count: int, cameras: int = 4, payloads: dict[int, bytes] | None = None, age_s: int = 0
+    ) -> list[Frame]:
         """Publish `count` frames of demo photos in turn over the cameras; `payloads` replaces some by their number."""
         await ensure_topics(self.kafka)
         pictures = [(DATA_DIR / photo.file).read_bytes() for photo in load_photos()]
-        captured_at_us = now_us()
+        captured_at_us = now_us() - age_s * 1_000_000
         frames = [Frame(f"till-{n % cameras}", captured_at_us + n, n // cameras) for n in range(count)]
         async with started(new_producer(self.kafka), self.kafka) as producer:
             for number, frame in enumerate(frames):

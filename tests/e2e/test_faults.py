@@ -1,5 +1,6 @@
 """Servers that die under a working consumer: nothing is lost, and events say what they lack."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,6 +78,23 @@ async def test_kafka_killed_and_back_every_frame_is_answered(site_with: Factory,
     kafka.start()
     await site.events(frames, timeout_s=90)
     consumer.check()
+
+
+async def test_a_consumer_told_to_stop_while_kafka_is_away_ends_at_its_deadline_and_nothing_is_lost(
+    site_with: Factory, tmp_path: Path
+) -> None:
+    kafka = KafkaServer(tmp_path / "kafka")
+    site = site_with(own_kafka=kafka)
+    frames = await site.publish(300)
+    consumer = site.start("consume", FRAMEMATCH_SHUTDOWN_DEADLINE_S="2")
+    await site.read(site.topics.matches, 20)
+    kafka.kill()
+    assert await asyncio.to_thread(consumer.terminate) == 1
+    assert "framematch: the service was still busy 2 s after it was told to stop" in site.log()
+    assert len(site.log().splitlines()) < 100, "aiokafka's floods are held back"
+    kafka.start()
+    site.start("consume")
+    await site.events(frames)
 
 
 async def test_mongodb_killed_events_go_on_and_say_where_their_metadata_is_from(

@@ -81,6 +81,15 @@ async def test_sigterm_finishes_what_is_in_flight_and_the_next_consumer_repeats_
     assert len(events) == len(frames)
 
 
+async def test_frames_older_than_max_age_are_skipped_and_counted(site: Site) -> None:
+    old = await site.publish(6, age_s=3_600)
+    young = await site.publish(6)
+    consumer = site.start("consume", FRAMEMATCH_CONSUMER__MAX_AGE_S="600")
+    events = await site.events(young)
+    assert {event.frame.id for event in events} == {frame.id for frame in young}
+    assert consumer.metric("framematch_consumer_frames_total", outcome="skipped", reason="age") == [len(old)]
+
+
 async def test_the_consumer_reports_what_it_did(site: Site) -> None:
     frames = await site.publish(10, payloads={4: b"broken"})
     consumer = site.start("consume")
@@ -115,6 +124,7 @@ async def test_a_second_consumer_takes_over_partitions_and_nothing_is_lost(site:
     await site.read(site.topics.matches, 20)
     second = site.start("consume")
     late = await site.publish(100)
-    await site.events([*early, *late])
+    events = await site.events([*early, *late])
+    assert len(events) == len(early) + len(late), "the first finished and committed what it had before it gave it away"
     assert sum(first.metric("framematch_consumer_frames_total")) > 0
     assert sum(second.metric("framematch_consumer_frames_total")) > 0

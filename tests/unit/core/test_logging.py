@@ -1,7 +1,8 @@
-"""No secret leaves through a log line or an error."""
+"""No secret leaves through a log line or an error, and no library floods the log."""
 
 import io
 import json
+import logging
 import sys
 
 import pytest
@@ -54,3 +55,21 @@ def test_a_log_line_is_json_without_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     assert lines[0]["service"] == "edge"
     assert lines[0]["source"] == "rtsp://***@h/1"
     assert "canary" not in stream.getvalue()
+
+
+def test_a_library_that_floods_the_log_is_heard_once_with_a_count_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("framematch.core.logging.time.monotonic", lambda: clock[0])
+    configure_logging("info", "json", service="edge")
+    for node in range(50):
+        logging.getLogger("aiokafka").error("Unable to connect to node %s", node)
+    logging.getLogger("aiokafka").error("Something else")
+    clock[0] = 11.0
+    logging.getLogger("aiokafka").error("Unable to connect to node %s", 99)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["event"], line["repeated"]) for line in lines] == [
+        ("Unable to connect to node 0", 0),
+        ("Something else", 0),
+        ("Unable to connect to node 99", 49),
+    ]
