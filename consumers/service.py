@@ -2,7 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import structlog
 
@@ -13,6 +13,7 @@ from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
+from framematch.core.errors import TritonUnavailableError
 from framematch.core.gpu import GpuSampler
 from framematch.core.health import Health, serve_http
 from framematch.core.kafka import new_consumer, new_producer, started
@@ -25,6 +26,8 @@ from framematch.matching.enrich import MetadataCache
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
+
+_MODEL_CHECK_S = 2.0
 
 log = structlog.get_logger()
 
@@ -77,9 +80,21 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             health=health,
         )
         async with asyncio.TaskGroup() as group:
-            sampler = group.create_task(GpuSampler(settings.gpu_interval_s, registry).run())
+            beside = [
+                group.create_task(GpuSampler(settings.gpu_interval_s, registry).run()),
+                group.create_task(_watch_model(encoder)),
+            ]
             await pipeline.run(stop)
-            sampler.cancel()
+            for task in beside:
+                task.cancel()
+
+
+async def _watch_model(encoder: ImageEncoder) -> None:
+    """Raise ModelMismatchError soon after Triton serves another model than the one that the index was built with."""
+    while True:
+        await asyncio.sleep(_MODEL_CHECK_S)
+        with suppress(TritonUnavailableError):  # the batches wait for it, and say so
+            await encoder.check()
 
 
 async def _connect(

@@ -72,9 +72,14 @@ class Service:
                 raise self._error(f"was not ready within {_READY_TIMEOUT_S:.0f} s")
             time.sleep(_POLL_S)
 
+    @property
+    def running(self) -> bool:
+        """Whether its process has not ended yet."""
+        return self._process.running
+
     def check(self) -> None:
         """Raise FramematchError, with the end of its log, when the process has ended."""
-        if not self._process.running:
+        if not self.running:
             raise self._error(f"ended with exit code {self._process.exit_code}")
 
     def metric(self, name: str, **labels: str) -> list[float]:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.services import service_environment
+from demo.encoder import write_bundle
+from demo.services import run_framematch, service_environment
+from framematch.vision.bundle import load_bundle
+from framematch.vision.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
@@ -66,6 +69,22 @@ async def test_triton_killed_and_back_the_consumer_waits_and_loses_nothing(
     triton.start()
     await site.events([*early, *late], timeout_s=90)
     consumer.check()
+
+
+async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
+    site_with: Factory, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    build_model_repository(load_bundle(write_bundle(tmp_path / "bundle")), repository)
+    site = site_with(own_triton=TritonServer(tmp_path / "triton", repository))
+    consumer = site.start("consume")
+    await site.events(await site.publish(4))
+    other = write_bundle(tmp_path / "other", seed=7)
+    run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=site.environment)
+    await eventually(lambda: not consumer.running, message="the consumer ends")
+    last_line = site.log().rstrip().splitlines()[-1]
+    assert last_line.startswith("framematch: Triton at")
+    assert "this process started with bundle" in last_line
 
 
 async def test_kafka_killed_and_back_every_frame_is_answered(site_with: Factory, tmp_path: Path) -> None:
