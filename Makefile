@@ -44,6 +44,6 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 		|| { echo "framematch needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	$(VENV)/bin/uv pip install --quiet --python $(RUN) --require-hashes -r requirements/dev.txt
-	$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --no-build-isolation -e .
+	$(VENV)/bin/uv pip install --quiet --system-certs --python $(RUN) --require-hashes -r requirements/dev.txt
+	$(VENV)/bin/uv pip install --quiet --system-certs --python $(RUN) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -18,8 +18,9 @@ start of a Python process and the join of a consumer group do not count, publish
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
@@ -33,6 +34,7 @@ from demo.dataset import DATA_DIR
 from demo.encoder import write_bundle
 from demo.services import run_framematch, service_environment
 from framematch.core.errors import FramematchError
+from framematch.core.local_stack import LocalStack
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.settings_sources import require
 from framematch.vision.bundle import load_bundle
@@ -41,24 +43,33 @@ from stack.up import running_stack
 
 CAMERAS = 8
 PICTURES = 240  # different ones; they come again and again
-ROUNDS_QUICK, ROUNDS = 5, 9
+CALIBRATION_BATCHES = 6
 
 
 @dataclass(frozen=True)
 class Load:
-    """One model, and how many batches a run takes of it."""
+    """A model, the name of its figure, and the least ratio wanted."""
 
     figure: str
     make_bundle: Callable[[Path], Path]
-    batches_quick: int
-    batches: int
     goal: float | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure: each run takes the reference about `run_s`, but no more than `most_batches`."""
+
+    rounds: int
+    run_s: float
+    most_batches: int
+
+
 LOADS = {
-    "demo": Load("consumer_vs_bare_triton_demo", lambda folder: write_bundle(folder / "demo"), 60, 250),
-    "b32": Load("consumer_vs_bare_triton", lambda _folder: cached_bundle(), 7, 24, goal=0.95),
+    "demo": Load("consumer_vs_bare_triton_demo", lambda folder: write_bundle(folder / "demo")),
+    "b32": Load("consumer_vs_bare_triton", lambda _folder: cached_bundle(), goal=0.95),
 }
+QUICK = Plan(rounds=5, run_s=5, most_batches=60)
+FULL = Plan(rounds=9, run_s=15, most_batches=250)
 
 
 @dataclass(frozen=True)
@@ -77,10 +88,11 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped on the way out
     names = list(LOADS) if arguments.model == "both" else [arguments.model]
-    rounds = arguments.rounds or (ROUNDS_QUICK if arguments.quick else ROUNDS)
+    plan = QUICK if arguments.quick else FULL
+    plan = replace(plan, rounds=arguments.rounds or plan.rounds)
     machine = describe_machine()
     try:
-        results = {name: run(LOADS[name], rounds=rounds, quick=arguments.quick) for name in names}
+        results = {name: run(LOADS[name], plan) for name in names}
     except FramematchError as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return error.exit_code
@@ -97,26 +109,17 @@ def main() -> int:
     return 0
 
 
-def run(load: Load, *, rounds: int, quick: bool) -> Result:
-    """Start the servers, fill the topic and the catalogue, measure, and stop everything.
+def run(load: Load, plan: Plan) -> Result:
+    """Start the servers, fill the catalogue and the topic, measure, and stop everything.
 
     Raises:
         FramematchError: something did not start or ended early, or the sides did not do the same work.
     """
+    consumer = ConsumerSettings()
     with tempfile.TemporaryDirectory(prefix="framematch-benchmark-") as name:
         folder = Path(name)
-        consumer = ConsumerSettings()
         bundle = load_bundle(load.make_bundle(folder))
-        models, environment = folder / "model_repository", service_environment(folder / "state")
-        build = ("model", "build", "--from", str(bundle.path), "--out", str(models))
-        run_framematch(*build, "--max-batch-size", str(consumer.batch_size), environment=environment)
-        with running_stack(
-            data_dir=folder / "stack", model_repository=models, names=("kafka", "triton", "mongodb")
-        ) as stack:
-            environment = service_environment(folder / "state", stack)
-            catalog = ("catalog", "import", str(DATA_DIR / "catalog.csv"), "--images", str(DATA_DIR))
-            run_framematch(*catalog, environment=environment)
-            run_framematch("catalog", "build", environment=environment)
+        with serving(bundle.path, folder, max_batch_size=consumer.batch_size) as stack:
             jpegs = draw_jpegs(PICTURES)
             sides = Sides(
                 stack=stack,
@@ -124,11 +127,34 @@ def run(load: Load, *, rounds: int, quick: bool) -> Result:
                 kafka=KafkaSettings(bootstrap_servers=stack.kafka_bootstrap_servers),
                 consumer=consumer,
                 crops=crop_batches(jpegs, Preprocessor(bundle.preprocess), batch_size=consumer.batch_size),
-                batches=load.batches_quick if quick else load.batches,
+                batches=CALIBRATION_BATCHES,
                 folder=folder,
             )
+            batches = batches_for(plan, sides.run_reference() / consumer.batch_size)
+            sides = replace(sides, batches=batches)
             uvloop.run(prefill(sides.kafka, jpegs, frames=sides.frames, cameras=CAMERAS))
-            return measure(load, sides, rounds, jpegs)
+            return measure(load, sides, plan.rounds, jpegs)
+
+
+def batches_for(plan: Plan, batches_per_s: float) -> int:
+    """How many batches fill a run at the reference's rate; enough are left after the warm-up to give a rate at all."""
+    wanted = WARM_UP_BATCHES + round(plan.run_s * batches_per_s)
+    return max(CALIBRATION_BATCHES, min(wanted, plan.most_batches))
+
+
+@contextmanager
+def serving(bundle: Path, folder: Path, *, max_batch_size: int) -> Iterator[LocalStack]:
+    """Kafka, Triton with the bundle's model and MongoDB with the demo's catalogue, all below `folder`."""
+    state, models = folder / "state", folder / "model_repository"
+    build = ("model", "build", "--from", str(bundle), "--out", str(models), "--max-batch-size", str(max_batch_size))
+    run_framematch(*build, environment=service_environment(state))
+    names = ("kafka", "triton", "mongodb")
+    with running_stack(data_dir=folder / "stack", model_repository=models, names=names) as stack:
+        environment = service_environment(state, stack)
+        products = str(DATA_DIR / "catalog.csv")
+        run_framematch("catalog", "import", products, "--images", str(DATA_DIR), environment=environment)
+        run_framematch("catalog", "build", environment=environment)
+        yield stack
 
 
 def measure(load: Load, sides: Sides, rounds: int, jpegs: Sequence[bytes]) -> Result:

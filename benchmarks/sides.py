@@ -32,7 +32,7 @@ class Sides:
     crops: Sequence[NDArray[np.uint8]]
     batches: int
     folder: Path
-    _seen: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    _seen: dict[tuple[str, str], list[float]] = field(default_factory=dict, init=False)
 
     @property
     def frames(self) -> int:

@@ -4,6 +4,7 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks.bare_triton import Executions
+from benchmarks.consumer import CALIBRATION_BATCHES, Plan, batches_for
 from benchmarks.consumer_side import PublishedBatch, PublishedEvent, batches_of
 from benchmarks.frames import camera_names, crop_batches, draw_jpegs, frames_of
 from benchmarks.steady import BatchDone
@@ -52,3 +53,14 @@ def test_pictures_become_full_batches_as_the_model_takes_them() -> None:
 
 def test_executions_are_counted_from_an_earlier_reading() -> None:
     assert Executions(48, 5).since(Executions(16, 3)) == Executions(32, 2)
+
+
+def test_a_run_has_the_batches_that_fill_its_time_after_the_warm_up() -> None:
+    assert batches_for(Plan(rounds=5, run_s=5, most_batches=60), batches_per_s=2.0) == 12
+
+
+@pytest.mark.parametrize(("batches_per_s", "batches"), [(0.1, CALIBRATION_BATCHES), (500.0, 60)])
+def test_a_run_has_neither_too_few_batches_for_a_rate_nor_too_many_for_the_topic(
+    batches_per_s: float, batches: int
+) -> None:
+    assert batches_for(Plan(rounds=5, run_s=5, most_batches=60), batches_per_s) == batches
