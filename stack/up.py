@@ -17,7 +17,6 @@ from stack.server import Server
 from stack.triton import TritonServer
 
 NAMES = ("kafka", "triton", "mongodb", "mediamtx")
-_POLL_S = 0.05
 
 
 def make_servers(names: Sequence[str], *, data_dir: Path, model_repository: Path) -> list[Server]:
@@ -93,24 +92,17 @@ def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
 
 
 def _start_together(servers: Sequence[Server], report: Report) -> None:
-    waiting: dict[Server, float] = {}
     with ThreadPoolExecutor(len(servers)) as pool:
-        preparing = {pool.submit(server.prepare, report): server for server in servers}
-        for prepared in as_completed(preparing):
-            prepared.result()
-            server = preparing[prepared]
-            server.spawn()
-            waiting[server] = time.monotonic()  # the first time, others may be fetched and built for minutes after this
-    while waiting:
-        for server, spawned_s in list(waiting.items()):
-            if server.ready():
-                report(
-                    f"{server.name}: ready {time.monotonic() - spawned_s:.1f} s after its start, at {server.address}"
-                )
-                del waiting[server]
-            elif time.monotonic() - spawned_s > server.ready_timeout_s:
-                raise server.late()
-        time.sleep(_POLL_S)
+        for started in as_completed([pool.submit(_start, server, report) for server in servers]):
+            started.result()
+
+
+def _start(server: Server, report: Report) -> None:
+    server.prepare(report)
+    began = time.monotonic()
+    server.spawn()
+    server.wait_ready()
+    report(f"{server.name}: ready after {time.monotonic() - began:.1f} s at {server.address}")
 
 
 def _refuse(data_dir: Path) -> None:
