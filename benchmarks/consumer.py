@@ -68,7 +68,7 @@ LOADS = {
     "demo": Load("consumer_vs_bare_triton_demo", lambda folder: write_bundle(folder / "demo")),
     "b32": Load("consumer_vs_bare_triton", lambda _folder: cached_bundle(), goal=0.95),
 }
-QUICK = Plan(rounds=5, run_s=5, most_batches=60)
+QUICK = Plan(rounds=5, run_s=4, most_batches=60)
 FULL = Plan(rounds=9, run_s=15, most_batches=250)
 
 
