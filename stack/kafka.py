@@ -111,7 +111,8 @@ class KafkaServer(Server):
         )
         if not (logs / "meta.properties").exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_it = ("format", "-t", cluster, "-c", str(self._properties))
+            # One argument, because one id in 64 begins with a dash.
+            format_it = ("format", f"--cluster-id={cluster}", "-c", str(self._properties))
             run_tool(
                 [*_java("kafka.tools.StorageTool"), *format_it],
                 what="formatting Kafka's data folder",

@@ -1,9 +1,14 @@
 """The way of a frame through real processes and real servers."""
 
+import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 from demo.dataset import DATA_DIR, load_photos
 from framematch.core.events import MatchEvent, json_schema
@@ -97,6 +102,21 @@ async def test_the_consumer_reports_what_it_did(site: Site) -> None:
     await site.read(site.topics.deadletter, 1)
     assert sum(consumer.metric("framematch_consumer_frames_total")) == 10
     assert "gpu_absent" in site.log() or "gpu_sampled" in site.log()
+
+
+@pytest.mark.parametrize(("option", "shows"), [("--json", '"camera":"till-1"'), ("--from-beginning", "till-1")])
+async def test_a_watcher_shows_the_events_of_one_camera(site: Site, option: str, shows: str) -> None:
+    frames = await site.publish(8, cameras=2)
+    site.start("consume")
+    await site.events(frames)
+    command = [sys.executable, "-m", "framematch", "watch", "--from-beginning", "--camera", "till-1", option]
+    with subprocess.Popen(command, env=site.environment, stdout=subprocess.PIPE, text=True) as watcher:
+        assert watcher.stdout is not None
+        lines = [await asyncio.to_thread(watcher.stdout.readline) for _ in range(4)]
+        watcher.send_signal(signal.SIGINT)
+        rest = await asyncio.to_thread(watcher.communicate)
+    assert [line for line in lines if shows not in line] == []
+    assert (watcher.returncode, rest[0]) == (0, "")
 
 
 def by_id(events: list[MatchEvent]) -> dict[str, set[str]]:

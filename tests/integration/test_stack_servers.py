@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -86,6 +87,15 @@ async def test_kafka_makes_no_topic_that_nobody_created(kafka: KafkaServer) -> N
     async with admin_of(kafka) as admin:
         await admin.describe_topics(["never-created"])
         assert "never-created" not in await admin.list_topics()
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_an_id_and_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_module.uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    server = KafkaServer(tmp_path)
+    server.prepare()
+    assert "cluster.id=-" in (tmp_path / "data" / "meta.properties").read_text()
 
 
 def test_mongodb_keeps_what_it_acknowledged_over_a_stop(tmp_path: Path) -> None:
