@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -110,13 +109,13 @@ async def test_a_watcher_shows_the_events_of_one_camera(site: Site, option: str,
     site.start("consume")
     await site.events(frames)
     command = [sys.executable, "-m", "framematch", "watch", "--from-beginning", "--camera", "till-1", option]
-    with subprocess.Popen(command, env=site.environment, stdout=subprocess.PIPE, text=True) as watcher:
-        assert watcher.stdout is not None
-        lines = [await asyncio.to_thread(watcher.stdout.readline) for _ in range(4)]
-        watcher.send_signal(signal.SIGINT)
-        rest = await asyncio.to_thread(watcher.communicate)
+    watcher = await asyncio.create_subprocess_exec(*command, env=site.environment, stdout=asyncio.subprocess.PIPE)
+    assert watcher.stdout is not None
+    lines = [(await watcher.stdout.readline()).decode() for _ in range(4)]
+    watcher.send_signal(signal.SIGINT)
+    rest, _ = await watcher.communicate()
     assert [line for line in lines if shows not in line] == []
-    assert (watcher.returncode, rest[0]) == (0, "")
+    assert (watcher.returncode, rest) == (0, b"")
 
 
 def by_id(events: list[MatchEvent]) -> dict[str, set[str]]:

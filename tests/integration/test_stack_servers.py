@@ -92,7 +92,7 @@ async def test_kafka_makes_no_topic_that_nobody_created(kafka: KafkaServer) -> N
 def test_a_cluster_id_that_begins_with_a_dash_is_an_id_and_no_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_module.uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
     server = KafkaServer(tmp_path)
     server.prepare()
     assert "cluster.id=-" in (tmp_path / "data" / "meta.properties").read_text()
