@@ -20,8 +20,7 @@ from consumers.offsets import OffsetTracker
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.events import encode, match_headers
 from framematch.core.health import Health
-from framematch.core.kafka import HEADROOM_BYTES, unavailable
-from framematch.core.lifecycle import first_error
+from framematch.core.kafka import HEADROOM_BYTES, kafka_errors
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.topics import Topics
@@ -79,21 +78,19 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         answering: asyncio.Queue[asyncio.Task[list[Answer]] | None] = asyncio.Queue()
         sent: asyncio.Queue[_Sent | None] = asyncio.Queue(self._settings.batches_in_flight)
         self._consumer.subscribe([self._topics.frames], listener=self)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._publish(answering, sent))
-                group.create_task(self._acknowledge(sent))
-                committing = group.create_task(self._commit_forever())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._publish(answering, sent))
+            group.create_task(self._acknowledge(sent))
+            committing = group.create_task(self._commit_forever())
+            with kafka_errors(self._kafka):
                 async for batch in self._fetcher.batches(stop):
                     self._start(batch)
                     await self._slots.acquire()
                     answering.put_nowait(group.create_task(self._answer(batch)))
-                answering.put_nowait(None)
-                await self._drained()
-                committing.cancel()
-            await self._commit()
-        except* KafkaError as errors:
-            raise unavailable(self._kafka, first_error(errors)) from errors
+            answering.put_nowait(None)
+            await self._drained()
+            committing.cancel()
+        await self._commit()
 
     def _start(self, batch: list[ConsumerRecord]) -> None:
         for record in batch:
@@ -126,7 +123,9 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         while (task := await answering.get()) is not None:
             answers = await task
             self._slots.release()
-            await sent.put(_Sent(answers, [future for answer in answers for future in await self._send(answer)]))
+            with kafka_errors(self._kafka):
+                acknowledgements = [future for answer in answers for future in await self._send(answer)]
+            await sent.put(_Sent(answers, acknowledgements))
         await sent.put(None)
 
     async def _send(self, answer: Answer) -> list[asyncio.Future[object]]:
@@ -150,7 +149,8 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
 
     async def _acknowledge(self, sent: asyncio.Queue[_Sent | None]) -> None:
         while (batch := await sent.get()) is not None:
-            await asyncio.gather(*batch.acknowledgements)
+            with kafka_errors(self._kafka):
+                await asyncio.gather(*batch.acknowledgements)
             for answer in batch.answers:
                 record = answer.record
                 self._offsets.finish(TopicPartition(record.topic, record.partition), record.offset)

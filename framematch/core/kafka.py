@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -90,6 +90,15 @@ async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
         yield client
     finally:
         await _stop(client)
+
+
+@contextmanager
+def kafka_errors(settings: KafkaSettings) -> Iterator[None]:
+    """Raise KafkaUnavailableError for the client library's errors inside the block."""
+    try:
+        yield
+    except KafkaError as error:
+        raise unavailable(settings, error) from error
 
 
 def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import structlog
 import uvloop
@@ -14,7 +13,6 @@ log = structlog.get_logger()
 
 _CANCEL_TIMEOUT_S = 15.0  # for clean-up after a cancellation
 
-AnyError = TypeVar("AnyError", bound=BaseException)
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -34,14 +32,17 @@ def run_service(main: Main, *, shutdown_deadline_s: float) -> None:
     """
     try:
         uvloop.run(_supervise(main, shutdown_deadline_s))
-    except* FramematchError as group:
-        raise first_error(group) from None
+    except BaseExceptionGroup as group:
+        ours, others = group.split(FramematchError)
+        if ours is None or others is not None:
+            raise
+        raise _first(ours) from None
 
 
-def first_error(group: BaseExceptionGroup[AnyError]) -> AnyError:
+def _first(group: BaseExceptionGroup[FramematchError]) -> FramematchError:
     """The first error inside nested groups: the others are mostly its consequences."""
     for error in group.exceptions:
-        return first_error(error) if isinstance(error, BaseExceptionGroup) else error
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
     raise group
 
 

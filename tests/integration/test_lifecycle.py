@@ -31,6 +31,13 @@ async def fails(stop):
     async with asyncio.TaskGroup() as group:
         group.create_task(part())
 
+async def breaks(stop):
+    async def part(error):
+        raise error
+    async with asyncio.TaskGroup() as group:
+        group.create_task(part(CatalogError("broken")))
+        group.create_task(part(ZeroDivisionError()))
+
 async def ends(stop):
     print("finished", flush=True)
 
@@ -46,7 +53,10 @@ except FramematchError as error:
 @contextmanager
 def service(name: str, deadline_s: float = 10.0) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, name, str(deadline_s)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, name, str(deadline_s)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield process
@@ -86,3 +96,10 @@ def test_a_service_may_end_by_itself() -> None:
     with service("ends") as process:
         assert read_line(process) == "finished"
         assert process.wait(10) == 0
+
+
+def test_a_mistake_in_the_program_is_not_hidden_behind_an_error_of_ours() -> None:
+    with service("breaks") as process:
+        said = process.communicate(timeout=10)[1]
+    assert process.returncode == 1
+    assert "ZeroDivisionError" in said
