@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 
 import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from consumers.answers import Answerer
 from consumers.metrics import ConsumerMetrics
@@ -43,33 +44,12 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     registry = new_registry()
     health = Health("kafka", "triton")
     metrics = ConsumerMetrics(registry)
+    require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     async with AsyncExitStack() as resources:
-        encoder, matcher, preprocessor, store = await _connect(settings, resources)
+        encoder, answerer = await _answerer(settings, metrics, resources)
         health.set_ready("triton")
-        await ensure_topics(settings.kafka)
-        producer = await resources.enter_async_context(started(new_producer(settings.kafka), settings.kafka))
-        consumer = await resources.enter_async_context(
-            started(
-                new_consumer(
-                    settings.kafka, group_id=settings.consumer.group_id, auto_offset_reset=settings.consumer.start_at
-                ),
-                settings.kafka,
-            )
-        )
+        consumer, producer = await _kafka_clients(settings, resources)
         await resources.enter_async_context(serve_http(health, registry, settings.http))
-        threads = resources.enter_context(ThreadPoolExecutor(settings.consumer.decode_threads, "decode"))
-        answerer = Answerer(
-            encoder=encoder,
-            preprocessor=preprocessor,
-            matcher=matcher,
-            metadata=MetadataCache(
-                store, max_entries=settings.matching.metadata_entries, ttl_s=settings.matching.metadata_ttl_s
-            ),
-            threads=threads,
-            metrics=metrics,
-            max_pixels=settings.consumer.max_pixels,
-            max_age_s=settings.consumer.max_age_s,
-        )
         pipeline = Pipeline(
             consumer=consumer,
             producer=producer,
@@ -97,24 +77,42 @@ async def _watch_model(encoder: ImageEncoder) -> None:
             await encoder.check()
 
 
-async def _connect(
-    settings: Settings, resources: AsyncExitStack
-) -> tuple[ImageEncoder, Matcher, Preprocessor, ProductStore]:
-    """The served model, the active snapshot and the preprocessing that it was built with."""
+async def _answerer(
+    settings: Settings, metrics: ConsumerMetrics, resources: AsyncExitStack
+) -> tuple[ImageEncoder, Answerer]:
+    """The served model, and what answers batches with it and the active snapshot."""
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     url = require(settings.triton.url, "triton.url")
-    require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     mongo = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
     database = mongo[settings.mongodb.database]
     snapshot = await load_snapshot(database, state_dir() / "snapshots")
+    timeout_s = settings.triton.timeout_s
     encoder = await resources.enter_async_context(
-        await ImageEncoder.connect(
-            url, timeout_s=settings.triton.timeout_s, request_timeout_s=settings.triton.timeout_s
-        )
+        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
     )
     check_compatible(snapshot.manifest, encoder.manifest)
-    matching = settings.matching
-    matcher = Matcher(snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin)
-    preprocessor = Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant)
     log.info("snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows)
-    return encoder, matcher, preprocessor, ProductStore(database)
+    matching = settings.matching
+    return encoder, Answerer(
+        encoder=encoder,
+        preprocessor=Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
+        matcher=Matcher(
+            snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin
+        ),
+        metadata=MetadataCache(
+            ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
+        ),
+        threads=resources.enter_context(ThreadPoolExecutor(settings.consumer.decode_threads, "decode")),
+        metrics=metrics,
+        max_pixels=settings.consumer.max_pixels,
+        max_age_s=settings.consumer.max_age_s,
+    )
+
+
+async def _kafka_clients(settings: Settings, resources: AsyncExitStack) -> tuple[AIOKafkaConsumer, AIOKafkaProducer]:
+    """A member of the consumer group, and the producer of its output."""
+    kafka, own = settings.kafka, settings.consumer
+    await ensure_topics(kafka)
+    producer = await resources.enter_async_context(started(new_producer(kafka), kafka))
+    member = new_consumer(kafka, group_id=own.group_id, auto_offset_reset=own.start_at)
+    return await resources.enter_async_context(started(member, kafka)), producer

@@ -120,7 +120,7 @@ def _price(class_name: str, category: str) -> str:
     """The category's price, up to 20 % more or less by the product's name, ending in 5 or 9."""
     share = int.from_bytes(hashlib.sha256(class_name.encode()).digest()[:2], "big") / 0xFFFF
     cents = round(PRICES_EUR[category] * (80 + 40 * share))
-    return f"{(cents // 10 * 10 + (5 if cents % 10 < 6 else 9)) / 100:.2f}"  # noqa: PLR2004 - the nearer of the two
+    return f"{(cents // 10 * 10 + (5 if cents % 10 < 6 else 9)) / 100:.2f}"  # noqa: PLR2004  # the nearer of the two
 
 
 def _clean(text: str) -> str:

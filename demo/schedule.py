@@ -92,8 +92,8 @@ def make_schedule(
     for photo in photos:
         by_product.setdefault(photo.product, []).append(photo)
     products = sorted(by_product)
-    random.Random(f"products {seed}").shuffle(products)  # noqa: S311 - a plan, not a secret
-    rng = random.Random(f"camera {camera} of {seed}")  # noqa: S311
+    random.Random(f"products {seed}").shuffle(products)  # noqa: S311  # a plan, not a secret
+    rng = random.Random(f"camera {camera} of {seed}")  # noqa: S311  # likewise
 
     frames, slide = round(seconds * fps), max(1, round(SLIDE_S * fps))
     most_products = int(seconds / (GAP_S[0] + HOLD_S[0] + 2 * SLIDE_S)) + 1

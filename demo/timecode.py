@@ -49,7 +49,7 @@ def read(picture: Picture) -> tuple[int, int] | None:
     if contrast < _LEAST_CONTRAST:
         return None
     shares = (levels - black) / contrast
-    bits = shares > 0.5  # noqa: PLR2004 - half way between black and white
+    bits = shares > 0.5  # noqa: PLR2004  # half way between black and white
     if (np.abs(shares - bits) > _CLEAR).any() or (bits[:_COLUMNS] != _LEVELS).any():
         return None
     code = np.packbits(bits[_COLUMNS:]).tobytes()

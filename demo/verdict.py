@@ -103,7 +103,7 @@ def judge(
 
 def percentile(values: Sequence[float], percent: int) -> float | None:
     """The value below which `percent` of 100 lie, or None without values."""
-    if len(values) < 2:  # noqa: PLR2004 - one value is every percentile
+    if len(values) < 2:  # noqa: PLR2004  # one value is every percentile
         return _round(values[0]) if values else None
     return _round(quantiles(values, n=100, method="inclusive")[percent - 1])
 

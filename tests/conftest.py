@@ -6,8 +6,10 @@ A test that stops or kills a server makes its own (`KafkaServer(tmp_path)`), bec
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import structlog
@@ -16,7 +18,10 @@ from framematch.core.settings_sources import known_environment_names
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
+from stack.server import Server
 from stack.triton import TritonServer
+
+AnyServer = TypeVar("AnyServer", bound=Server)
 
 GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
 
@@ -46,15 +51,21 @@ def _log_as_before() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A Kafka broker: `.bootstrap_servers`. It has no topics but those that tests create; use names of your own."""
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+@contextmanager
+def running(server: AnyServer) -> Iterator[AnyServer]:
+    """`server` started for the block, and stopped after it."""
     try:
         server.start()
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka broker: `.bootstrap_servers`. It has no topics but those that tests create; use names of your own."""
+    with running(KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -63,23 +74,15 @@ def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer | 
     if GIVEN_MONGODB_URI:
         yield GivenMongo(GIVEN_MONGODB_URI)
         return
-    server = MongoServer(tmp_path_factory.mktemp("mongodb"))
-    try:
-        server.start()
+    with running(MongoServer(tmp_path_factory.mktemp("mongodb"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def rtsp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaMtxServer]:
     """An RTSP server: `.url`; publish to and read from any name below it."""
-    server = MediaMtxServer(tmp_path_factory.mktemp("rtsp"))
-    try:
-        server.start()
+    with running(MediaMtxServer(tmp_path_factory.mktemp("rtsp"))) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

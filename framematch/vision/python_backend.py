@@ -35,7 +35,7 @@ class TritonPythonModel:
         """One response for each request, in order. A request that fails gets an error; the others get their result."""
         try:
             return self._run(requests)
-        except Exception as error:  # noqa: BLE001 - whatever ONNX Runtime raises belongs to the requests, not to the server
+        except Exception as error:  # noqa: BLE001  # whatever ONNX Runtime raises belongs to the requests, not to the server
             if len(requests) == 1:
                 return [triton.InferenceResponse([], triton.TritonError(f"{type(error).__name__}: {error}"))]
         return [self.execute([request])[0] for request in requests]

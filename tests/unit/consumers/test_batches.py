@@ -52,7 +52,7 @@ async def test_records_that_come_within_the_window_join_the_batch() -> None:
     topic = Topic()
     topic.put(1)
     asyncio.get_running_loop().call_later(0.01, topic.put, 2, 3, 4)
-    assert await collect(topic, 1, window_ms=5_000) == [[1, 2, 3, 4]]
+    assert await collect(topic, 1, window_ms=100) == [[1, 2, 3, 4]]
 
 
 async def test_what_is_held_when_partitions_change_owner_is_dropped() -> None:
