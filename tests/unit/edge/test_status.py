@@ -92,7 +92,6 @@ async def test_every_change_of_a_source_is_told_at_once_and_for_that_camera_alon
     one.closed("stream ended")
     await eventually(lambda: len(producer.statuses) >= 4)
     running.cancel()
-    assert {status.camera for status in producer.statuses} == {"till-1"}
     assert [(status.camera, status.state, status.reason) for status in producer.statuses] == [
         ("till-1", "offline", "starting"),
         ("till-2", "offline", "starting"),
