@@ -53,7 +53,11 @@ class _Prepared:
 
 
 class Answerer:
-    """Answers batches of records; several batches may be under way at once."""
+    """Answers batches of records; several batches may be under way at once.
+
+    `search_thread` is one thread of its own: the index serves one search at a time, and a search of a millisecond would
+    wait long behind pictures to decode.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,8 @@ class Answerer:
         preprocessor: Preprocessor,
         matcher: Matcher,
         metadata: MetadataCache,
-        threads: Executor,
+        decode_threads: Executor,
+        search_thread: Executor,
         metrics: ConsumerMetrics,
         max_pixels: int,
         max_age_s: float | None,
@@ -71,11 +76,11 @@ class Answerer:
         self._preprocessor = preprocessor
         self._matcher = matcher
         self._metadata = metadata
-        self._threads = threads
+        self._decode_threads = decode_threads
+        self._search_thread = search_thread
         self._metrics = metrics
         self._max_pixels = max_pixels
         self._max_age_us = None if max_age_s is None else int(max_age_s * 1_000_000)
-        self._searching = asyncio.Lock()  # the index serves one search at a time
         self._model = ModelInfo(encoder.manifest.name, encoder.manifest.digest)
 
     async def answer(self, records: Sequence[ConsumerRecord]) -> list[Answer]:
@@ -89,7 +94,7 @@ class Answerer:
         loop = asyncio.get_running_loop()
         with self._timed("decode", timings_ms):
             prepared = await asyncio.gather(
-                *(loop.run_in_executor(self._threads, self._prepare, record) for record in records)
+                *(loop.run_in_executor(self._decode_threads, self._prepare, record) for record in records)
             )
         crops = [crop for frame in prepared for crop in frame.crops]
         if not crops:
@@ -97,8 +102,7 @@ class Answerer:
         with self._timed("infer", timings_ms):
             embeddings = await self._encoder.embed(np.stack(crops))
         with self._timed("search", timings_ms):
-            async with self._searching:
-                decisions = await loop.run_in_executor(self._threads, self._matcher.match, embeddings)
+            decisions = await loop.run_in_executor(self._search_thread, self._matcher.match, embeddings)
         with self._timed("enrich", timings_ms):
             matched = {d.candidates[0].product_id for d in decisions if d.kind == "match"}
             metadata = await self._metadata.lookup(matched)

@@ -102,7 +102,8 @@ async def _answerer(
         metadata=MetadataCache(
             ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
         ),
-        threads=resources.enter_context(ThreadPoolExecutor(settings.consumer.decode_threads, "decode")),
+        decode_threads=resources.enter_context(ThreadPoolExecutor(settings.consumer.decode_threads, "decode")),
+        search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
         metrics=metrics,
         max_pixels=settings.consumer.max_pixels,
         max_age_s=settings.consumer.max_age_s,
