@@ -30,9 +30,8 @@ from benchmarks.harness import Comparison, Figure, Round, alternate, argument_pa
 from benchmarks.report import publish
 from benchmarks.sides import WARM_UP_BATCHES, Sides
 from benchmarks.vit_b32 import cached_bundle
-from demo.dataset import DATA_DIR
 from demo.encoder import write_bundle
-from demo.services import run_framematch, service_environment
+from demo.services import fill_catalogue, run_framematch, service_environment
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import ConsumerSettings, KafkaSettings
@@ -150,10 +149,7 @@ def serving(bundle: Path, folder: Path, *, max_batch_size: int) -> Iterator[Loca
     run_framematch(*build, environment=service_environment(state))
     names = ("kafka", "triton", "mongodb")
     with running_stack(data_dir=folder / "stack", model_repository=models, names=names) as stack:
-        environment = service_environment(state, stack)
-        products = str(DATA_DIR / "catalog.csv")
-        run_framematch("catalog", "import", products, "--images", str(DATA_DIR), environment=environment)
-        run_framematch("catalog", "build", environment=environment)
+        fill_catalogue(service_environment(state, stack))
         yield stack
 
 

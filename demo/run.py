@@ -16,11 +16,18 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from demo.dataset import DATA_DIR, load_photos
+from demo.dataset import load_photos
 from demo.encoder import write_bundle
 from demo.feed import render_feed
 from demo.schedule import FeedSchedule, make_schedule
-from demo.services import Service, run_framematch, running_publisher, running_service, service_environment
+from demo.services import (
+    Service,
+    fill_catalogue,
+    run_framematch,
+    running_publisher,
+    running_service,
+    service_environment,
+)
 from demo.subscriber import Subscriber
 from demo.verdict import Verdict, judge
 from framematch.core.errors import FramematchError
@@ -69,10 +76,7 @@ def run(seconds: float, folder: Path) -> Verdict:
         rendering = [pool.submit(render_feed, schedule) for schedule in schedules]
         stack = _start_servers(running, folder)
         environment = service_environment(folder / "state", stack)
-        run_framematch(
-            "catalog", "import", str(DATA_DIR / "catalog.csv"), "--images", str(DATA_DIR), environment=environment
-        )
-        run_framematch("catalog", "build", environment=environment)
+        fill_catalogue(environment)
         urls = [f"{stack.rtsp_url}/till-{camera}" for camera in CAMERAS]
         cameras = [part for url in urls for part in ("--camera", f"{url.rsplit('/', 1)[1]}={url}")]
         consumer = running.enter_context(running_service("consume", environment=environment, logs=folder))

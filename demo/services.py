@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from demo.dataset import DATA_DIR
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings_sources import known_environment_names
@@ -49,6 +50,17 @@ def run_framematch(*arguments: str, environment: Mapping[str, str]) -> None:
     done = subprocess.run([*_MODULE, *arguments], env=dict(environment), check=False)
     if done.returncode:
         raise FramematchError(f"framematch {arguments[0]} ended with exit code {done.returncode}")
+
+
+def fill_catalogue(environment: Mapping[str, str]) -> None:
+    """Import the demo's products and build the index of them.
+
+    Raises:
+        FramematchError: a command failed; it has said why.
+    """
+    products = str(DATA_DIR / "catalog.csv")
+    run_framematch("catalog", "import", products, "--images", str(DATA_DIR), environment=environment)
+    run_framematch("catalog", "build", environment=environment)
 
 
 class Service:

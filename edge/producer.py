@@ -9,7 +9,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, ProducerClosed
 
-from framematch.core.kafka import new_producer, unavailable
+from framematch.core.kafka import new_producer, stop_client, unavailable
 from framematch.core.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ class RenewableProducer:
     ) -> None:
         """Send what is queued and disconnect, within two seconds; after that, give up what is left."""
         if self._producer is not None:
-            await _close(self._producer)
+            await stop_client(self._producer, timeout_s=_CLOSE_S)
 
     async def send(self, topic: str, record: Record) -> Acknowledgement:
         """Queue a record (`key`, `value`, `headers`, `timestamp_ms`), waiting while Kafka takes no more.
@@ -89,7 +89,7 @@ class RenewableProducer:
         try:
             await producer.start()
         except KafkaError as error:
-            await _close(producer)
+            await stop_client(producer, timeout_s=_CLOSE_S)
             raise unavailable(self._settings, error) from None
         self._producer, self._broken = producer, False
 
@@ -100,11 +100,3 @@ class RenewableProducer:
     def _mark_broken(self, producer: AIOKafkaProducer) -> None:
         if producer is self._producer:
             self._broken = True
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_CLOSE_S):
-            await producer.stop()
-    except (TimeoutError, KafkaError):
-        await producer.client.close()

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
+from framematch.cli.common import CONFIG_OPTION, needs, prepare_command
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -56,11 +56,9 @@ def import_file(
     imported, 1 when none was, 2 when the file cannot be read.
     """
     settings = prepare_command("catalog", config)
-    try:
+    with needs(_EXTRAS):
         from framematch.catalog.importer import import_products
         from framematch.catalog.products import ProductStore
-    except ImportError as error:
-        raise missing_extra(error, _EXTRAS) from error
 
     async def run() -> "ImportReport":
         async with _database(settings) as database:
@@ -89,10 +87,8 @@ def list_products(
 ) -> None:
     """List products in the order of their ids."""
     settings = prepare_command("catalog", config)
-    try:
+    with needs(_EXTRAS):
         from framematch.catalog.products import ProductStore
-    except ImportError as error:
-        raise missing_extra(error, _EXTRAS) from error
 
     async def run() -> "tuple[list[Product], int]":
         async with _database(settings) as database:
@@ -139,14 +135,12 @@ def build(
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "Snapshot":
-    try:
+    with needs(_EXTRAS):
         from framematch.catalog.build import build_snapshot
         from framematch.catalog.products import ProductStore
         from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
         from framematch.vision.encoder import ImageEncoder
         from framematch.vision.preprocess import Preprocessor
-    except ImportError as error:
-        raise missing_extra(error, _EXTRAS) from error
 
     url = require(settings.triton.url, "triton.url")
     async with (

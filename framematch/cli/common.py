@@ -1,5 +1,7 @@
 """What every command does first: read its settings and set up its log."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,19 @@ def prepare_command(name: str, config: Path | None = None) -> Settings:
 def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
     """What the command line sets, by section; options that were not given (None) are left to the other sources."""
     return {section: {k: v for k, v in values.items() if v is not None} for section, values in sections.items()}
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Import what this command needs inside the block.
+
+    Raises:
+        PrerequisiteError: this installation left a package out; the hint names `extra`, which has it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise missing_extra(error, extra) from error
 
 
 def missing_extra(error: ImportError, extra: str) -> PrerequisiteError:

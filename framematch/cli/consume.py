@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, missing_extra, overrides, prepare
+from framematch.cli.common import CONFIG_OPTION, needs, overrides, prepare
 from framematch.core.lifecycle import run_service
 
 
@@ -20,10 +20,8 @@ def consume(
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MONGODB_URI=mongodb://mongo TRITON_URL=triton:8001 framematch consume`
     """
-    try:
+    with needs("consumer,cpu"):
         from consumers.service import run_consumer
-    except ImportError as error:
-        raise missing_extra(error, "consumer,cpu") from None
 
     settings = prepare(
         "consumer", config, overrides(consumer={"batch_size": batch_size}, matching={"threshold": threshold})

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, missing_extra, overrides, prepare
+from framematch.cli.common import CONFIG_OPTION, needs, overrides, prepare
 from framematch.core.errors import UsageError
 from framematch.core.lifecycle import run_service
 from framematch.core.names import valid_camera_id
@@ -48,10 +48,8 @@ def edge(
 
         framematch edge --config edge.yaml
     """
-    try:
+    with needs("edge"):
         from edge.pipeline import run_edge
-    except ImportError as error:
-        raise missing_extra(error, "edge") from None
 
     section = {
         "fps": fps,

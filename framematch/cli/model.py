@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from framematch.cli.common import missing_extra, prepare_command
+from framematch.cli.common import needs, prepare_command
 
 if TYPE_CHECKING:
     from framematch.vision.manifest import ModelManifest
@@ -37,11 +37,9 @@ def build(
     then on, so build the catalogue's index again.
     """
     settings = prepare_command("model")
-    try:
+    with needs("model"):
         from framematch.vision.bundle import load_bundle
         from framematch.vision.model_repository import build_model_repository
-    except ImportError as error:
-        raise missing_extra(error, "model") from error
     manifest = build_model_repository(load_bundle(bundle), out, target=target, max_batch_size=max_batch_size)
     towers = "pictures" if manifest.context_length is None else "pictures and texts"
     typer.echo(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
@@ -55,10 +53,8 @@ def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     how = f"Serve it with `framematch stack up`, or `tritonserver --model-repository={repository}`."
     if url is None:
         return how
-    try:
+    with needs("consumer"):
         from framematch.vision.reload import Reload, reload_models
-    except ImportError as error:
-        raise missing_extra(error, "consumer") from error
     outcome = asyncio.run(reload_models(url, manifest))
     said = f"Triton at {url} {outcome.value}."
     return said if outcome is Reload.LOADED else f"{said} {how}"

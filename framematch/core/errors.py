@@ -8,6 +8,7 @@ FramematchError
 │   ├── TritonUnavailableError
 │   ├── MongoUnavailableError
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
+├── DeadlineExceededError        a service was still busy after it was told to stop
 ├── PrerequisiteError            a program or package that the job needs is not installed
 ├── ModelError                   a bundle or a served model that cannot be used
 │   └── ModelMismatchError       the index was built with another model or preprocessing
@@ -67,6 +68,10 @@ class MongoUnavailableError(UnavailableError):
 
 class CameraUnavailableError(UnavailableError):
     """A camera could not be opened, sent nothing in time, or its stream ended."""
+
+
+class DeadlineExceededError(FramematchError):
+    """What was in flight did not finish in time after a stop; what was not committed will be done again."""
 
 
 class PrerequisiteError(FramematchError):

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import structlog
@@ -82,14 +82,12 @@ async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
     try:
         await client.start()
     except KafkaError as error:
-        # A client that failed to start still holds sockets; a second error about them would hide the first.
-        with suppress(KafkaError):
-            await _stop(client)
+        await stop_client(client)  # it still holds sockets
         raise unavailable(settings, error) from None
     try:
         yield client
     finally:
-        await _stop(client)
+        await stop_client(client)
 
 
 @contextmanager
@@ -111,13 +109,19 @@ def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableE
     )
 
 
-async def _stop(client: Any) -> None:
-    """Stop a client within `_STOP_TIMEOUT_S`: a producer with unsent records would wait for its broker for ever."""
+async def stop_client(client: Any, *, timeout_s: float = _STOP_TIMEOUT_S) -> None:
+    """Stop an aiokafka client within `timeout_s`, and give up what it still holds.
+
+    A producer with unsent records would wait for its broker for ever. An error here would hide the one that led here.
+    """
     try:
-        async with asyncio.timeout(_STOP_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
-    except TimeoutError:
-        log.warning("kafka_close_abandoned", client=type(client).__name__, timeout_s=_STOP_TIMEOUT_S)
+    except (TimeoutError, KafkaError) as error:
+        why = str(error) or f"not within {timeout_s:g} s"
+        log.warning("kafka_close_abandoned", client=type(client).__name__, reason=why)
+        if isinstance(client, AIOKafkaProducer):
+            await client.client.close()
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

@@ -7,17 +7,13 @@ from collections.abc import Awaitable, Callable
 import structlog
 import uvloop
 
-from framematch.core.errors import FramematchError
+from framematch.core.errors import DeadlineExceededError, FramematchError
 
 log = structlog.get_logger()
 
 _CANCEL_TIMEOUT_S = 15.0  # for clean-up after a cancellation
 
 Main = Callable[[asyncio.Event], Awaitable[None]]
-
-
-class DeadlineExceededError(FramematchError):
-    """What was in flight did not finish in time after a stop; what was not committed will be done again."""
 
 
 def run_service(main: Main, *, shutdown_deadline_s: float) -> None:

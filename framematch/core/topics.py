@@ -1,12 +1,13 @@
 """The topics: their names, their shape, and their creation when they are missing."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from framematch.core.kafka import HEADROOM_BYTES, client_options, started, unavailable
+from framematch.core.kafka import HEADROOM_BYTES, client_options, kafka_errors, started
 from framematch.core.settings import KafkaSettings
 
 _MS_PER_MINUTE = 60_000
@@ -74,26 +75,34 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
     Raises:
         KafkaUnavailableError: the broker is away or does not let us create a topic.
     """
-    created = []
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
-        existing = set(await admin.list_topics())
-        brokers = len((await admin.describe_cluster())["brokers"])
-        for spec in topic_specs(settings, brokers):
-            if spec.name in existing:
-                continue
-            response = await admin.create_topics([spec])
-            error = for_code(response.topic_errors[0][1])
-            if error is TopicAlreadyExistsError:
-                continue
-            if issubclass(error, KafkaError) and response.topic_errors[0][1] != 0:
-                raise unavailable(settings, error(f"creating {spec.name}"))
-            created.append(spec.name)
-        await _until_led(admin, created)
+        with kafka_errors(settings):
+            existing = set(await admin.list_topics())
+            brokers = len((await admin.describe_cluster())["brokers"])
+            missing = [spec for spec in topic_specs(settings, brokers) if spec.name not in existing]
+            created = [spec.name for spec in missing if await _create(admin, spec)]
+            with suppress(TimeoutError):  # clients that come earlier try again by themselves
+                await _until_led(admin, created)
     return created
 
 
+async def _create(admin: AIOKafkaAdminClient, spec: NewTopic) -> bool:
+    """Whether we created it; False when someone else just did.
+
+    Raises:
+        KafkaError: the broker refused.
+    """
+    code = (await admin.create_topics([spec])).topic_errors[0][1]
+    error = for_code(code)
+    if error is TopicAlreadyExistsError:
+        return False
+    if code:
+        raise error(f"creating {spec.name}")
+    return True
+
+
 async def _until_led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
-    """Wait until every partition of new topics has its leader: clients that come earlier log errors and try again."""
+    """Wait until every partition of new topics has its leader, so that no client logs errors about it."""
     if not names:
         return
     async with asyncio.timeout(_LEADER_TIMEOUT_S):

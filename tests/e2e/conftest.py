@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.dataset import DATA_DIR
 from demo.encoder import write_bundle
-from demo.services import run_framematch, service_environment
+from demo.services import fill_catalogue, service_environment
 from framematch.core.local_stack import LocalStack
 from framematch.vision.bundle import load_bundle
 from framematch.vision.model_repository import build_model_repository
@@ -49,13 +48,6 @@ def servers(
 
 def stack_of(kafka: str, mongodb: str, triton: str) -> LocalStack:
     return LocalStack(0, kafka, mongodb, triton, None, None, None, "")
-
-
-def fill_catalogue(environment: dict[str, str]) -> None:
-    run_framematch(
-        "catalog", "import", str(DATA_DIR / "catalog.csv"), "--images", str(DATA_DIR), environment=environment
-    )
-    run_framematch("catalog", "build", environment=environment)
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from demo.encoder import write_bundle
-from demo.services import run_framematch, service_environment
+from demo.services import fill_catalogue, run_framematch, service_environment
 from framematch.vision.bundle import load_bundle
 from framematch.vision.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
-from tests.e2e.conftest import fill_catalogue, stack_of
+from tests.e2e.conftest import stack_of
 from tests.e2e.site import Site
 from tests.support import eventually, wait_until
 
