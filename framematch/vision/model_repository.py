@@ -4,29 +4,16 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # publishes no types
-
 from framematch.core.errors import ModelError
 from framematch.vision.bundle import Bundle
-from framematch.vision.fold import fold_image_tower, fold_text_tower, input_names
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
-from framematch.vision.processor_config import COPY_AGAIN_HINT
-from framematch.vision.triton_config import ServedInput, config_pbtxt
+from framematch.vision.towers import Tower, fold_towers
+from framematch.vision.triton_config import config_pbtxt
 
 _WRITE_HINT = "The folder and the one around it must be writable, on one file system and with space left"
-
-
-@dataclass(frozen=True)
-class _Tower:
-    """One served graph, serialised, and what config.pbtxt says about its inputs."""
-
-    graph: bytes
-    inputs: Sequence[ServedInput]
 
 
 def build_model_repository(
@@ -44,7 +31,7 @@ def build_model_repository(
         raise ValueError(f"unknown target {target!r}")
     if max_batch_size < 1:
         raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
-    towers = _fold_towers(bundle)
+    towers = fold_towers(bundle)
     manifest = ModelManifest(
         name=bundle.name,
         digest=_digest(towers),
@@ -61,37 +48,7 @@ def build_model_repository(
     return manifest
 
 
-def _fold_towers(bundle: Bundle) -> dict[str, _Tower]:
-    spec = bundle.preprocess
-    image = fold_image_tower(_read_graph(bundle.image_graph), spec, bundle.dimension)
-    pixels = ServedInput("pixels", "TYPE_UINT8", (spec.crop_height, spec.crop_width, 3))
-    towers = {IMAGE_MODEL: _Tower(_serialised(image), [pixels])}
-    if bundle.text is not None:
-        length = bundle.text.context_length
-        text = fold_text_tower(_read_graph(bundle.text.graph), length, bundle.dimension)
-        inputs = [ServedInput(name, "TYPE_INT64", (length,)) for name in input_names(text)]
-        towers[TEXT_MODEL] = _Tower(_serialised(text), inputs)
-    return towers
-
-
-def _read_graph(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{path} is not a readable ONNX graph: {error}", hint=COPY_AGAIN_HINT) from error
-
-
-def _serialised(model: onnx.ModelProto) -> bytes:
-    try:
-        graph: bytes = model.SerializeToString(deterministic=True)
-    except (EncodeError, ValueError) as error:
-        raise ModelError(
-            "a graph is larger than 2 GB, which one ONNX file cannot hold", hint="Use a smaller CLIP model"
-        ) from error
-    return graph
-
-
-def _digest(towers: Mapping[str, _Tower]) -> str:
+def _digest(towers: Mapping[str, Tower]) -> str:
     """Sha256 (hex) over name and graph of each tower, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(towers):
@@ -100,7 +57,7 @@ def _digest(towers: Mapping[str, _Tower]) -> str:
     return digest.hexdigest()
 
 
-def _write_models(destination: Path, towers: Mapping[str, _Tower], manifest: ModelManifest) -> None:
+def _write_models(destination: Path, towers: Mapping[str, Tower], manifest: ModelManifest) -> None:
     destination.mkdir(parents=True, exist_ok=True)
     # Beside the repository, not in it: a Triton that starts meanwhile would take an unfinished folder for a model.
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as staging:
@@ -109,7 +66,7 @@ def _write_models(destination: Path, towers: Mapping[str, _Tower], manifest: Mod
         _swap_in(Path(staging), destination, list(towers))
 
 
-def _write_model(folder: Path, tower: _Tower, manifest: ModelManifest) -> None:
+def _write_model(folder: Path, tower: Tower, manifest: ModelManifest) -> None:
     version = folder / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(tower.graph)
