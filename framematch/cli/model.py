@@ -38,9 +38,10 @@ def build(
     """
     settings = prepare_command("model")
     with needs("model"):
+        from framematch.vision.build_options import BuildOptions
         from framematch.vision.bundle import load_bundle
         from framematch.vision.model_repository import build_model_repository
-    manifest = build_model_repository(load_bundle(bundle), out, target=target, max_batch_size=max_batch_size)
+    manifest = build_model_repository(load_bundle(bundle), out, BuildOptions(target, max_batch_size=max_batch_size))
     towers = "pictures" if manifest.context_length is None else "pictures and texts"
     typer.echo(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
     typer.echo(f"  digest  {manifest.digest}")

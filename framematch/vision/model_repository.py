@@ -5,9 +5,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from framematch.core.errors import ModelError
+from framematch.vision.build_options import BuildOptions
 from framematch.vision.bundle import Bundle
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.towers import Tower, fold_towers
@@ -17,21 +17,24 @@ _WRITE_HINT = "The folder and the one around it must be writable, on one file sy
 
 
 def build_model_repository(
-    bundle: Bundle, destination: Path, *, target: Literal["cpu"] = "cpu", max_batch_size: int = 32
+    bundle: Bundle,
+    destination: Path,
+    options: BuildOptions = BuildOptions(),  # noqa: B008  # frozen
+    *,
+    towers: Mapping[str, Tower] | None = None,
 ) -> ModelManifest:
     """Write the models of `bundle` into the folder `destination`, and return the manifest that they carry.
 
     The models are made in full beside the old ones and then take their places by renames: a failure leaves the old
-    models as they were. A `clip_text` of another bundle goes away when this one is image-only.
+    models as they were. A `clip_text` of another bundle goes away when this one is image-only. `towers` replaces the
+    bundle's own fp32 graphs, for instance by quantised ones; `options.precision` says what they are.
 
     Raises:
         ModelError: a graph is missing, broken or does not fit the rest of the bundle, or the folder is not writable.
     """
-    if target != "cpu":
-        raise ValueError(f"unknown target {target!r}")
-    if max_batch_size < 1:
-        raise ValueError(f"max_batch_size must be at least 1, got {max_batch_size}")
-    towers = fold_towers(bundle)
+    if options.target != "cpu":
+        raise ModelError(f"the target {options.target} cannot be built yet", hint="Choose cpu")
+    towers = fold_towers(bundle) if towers is None else towers
     manifest = ModelManifest(
         name=bundle.name,
         digest=_digest(towers),
@@ -39,7 +42,7 @@ def build_model_repository(
         preprocess=bundle.preprocess,
         context_length=bundle.context_length,
         tokenizer_digest=hashlib.sha256(bundle.text.tokenizer.read_bytes()).hexdigest() if bundle.text else None,
-        max_batch_size=max_batch_size,
+        max_batch_size=options.max_batch_size,
     )
     try:
         _write_models(destination.resolve(), towers, manifest)

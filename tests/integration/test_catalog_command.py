@@ -21,6 +21,7 @@ from framematch.cli.catalog import SHOWN_PROBLEMS, app
 from framematch.core.errors import FramematchError, ModelMismatchError
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
+from framematch.vision.build_options import BuildOptions
 from framematch.vision.bundle import load_bundle
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.model_repository import build_model_repository
@@ -54,7 +55,7 @@ def place(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pla
 def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
     bundle = load_bundle(write_bundle(tmp_path_factory.mktemp("bundle")))
     repository = tmp_path_factory.mktemp("repository")
-    build_model_repository(bundle, repository, target="cpu", max_batch_size=16)
+    build_model_repository(bundle, repository, BuildOptions(max_batch_size=16))
     return start_triton(repository)
 
 

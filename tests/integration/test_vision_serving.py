@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
+from framematch.vision.build_options import BuildOptions
 from framematch.vision.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.model_repository import build_model_repository
@@ -48,7 +49,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def url(bundle: Bundle, start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> str:
     repository = tmp_path_factory.mktemp("small")
-    build_model_repository(bundle, repository, max_batch_size=4)
+    build_model_repository(bundle, repository, BuildOptions(max_batch_size=4))
     return start_triton(repository).url
 
 

@@ -8,6 +8,7 @@ from google.protobuf import text_format  # type: ignore[import-untyped]  # publi
 from tritonclient.grpc import model_config_pb2
 
 from framematch.core.errors import ModelError
+from framematch.vision.build_options import BuildOptions
 from framematch.vision.bundle import Bundle, load_bundle
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 from framematch.vision.model_repository import build_model_repository
@@ -50,7 +51,7 @@ def test_the_configuration_carries_the_manifest_that_build_returns(bundle: Bundl
 
 
 def test_the_configuration_names_inputs_batching_and_a_warm_up(bundle: Bundle, tmp_path: Path) -> None:
-    build_model_repository(bundle, tmp_path / "repository", max_batch_size=24)
+    build_model_repository(bundle, tmp_path / "repository", BuildOptions(max_batch_size=24))
     config = read_config(tmp_path / "repository" / "clip_text")
     assert [item.name for item in config.input] == ["input_ids", "attention_mask"]
     assert config.max_batch_size == 24
@@ -59,13 +60,13 @@ def test_the_configuration_names_inputs_batching_and_a_warm_up(bundle: Bundle, t
 
 
 def test_a_batch_size_of_one_needs_no_dynamic_batching(bundle: Bundle, tmp_path: Path) -> None:
-    build_model_repository(bundle, tmp_path / "repository", max_batch_size=1)
+    build_model_repository(bundle, tmp_path / "repository", BuildOptions(max_batch_size=1))
     assert not read_config(tmp_path / "repository" / "clip_image").HasField("dynamic_batching")
 
 
 def test_the_digest_depends_on_the_graphs_alone(bundle: Bundle, tmp_path: Path) -> None:
-    first = build_model_repository(bundle, tmp_path / "a", max_batch_size=8)
-    again = build_model_repository(bundle, tmp_path / "b", max_batch_size=16)
+    first = build_model_repository(bundle, tmp_path / "a", BuildOptions(max_batch_size=8))
+    again = build_model_repository(bundle, tmp_path / "b", BuildOptions(max_batch_size=16))
     other = build_model_repository(other_bundle(tmp_path / "other"), tmp_path / "c")
     assert first.digest == again.digest
     assert first.digest != other.digest
