@@ -1,0 +1,144 @@
+"""What was downloaded from a hub, on disk: whole bundles by commit, the pinned commit, and unfinished downloads.
+
+<cache>/hub/<owner>--<name>/pin.json                 the commit that counts when no revision is asked for
+<cache>/hub/<owner>--<name>/<commit>/<name>/         a whole bundle, and source.json: where it is from, its digests
+<cache>/hub/<owner>--<name>/<commit>.part/<name>/    an unfinished download; renamed when every file is checked
+"""
+
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from framematch.core.errors import ModelError, UnavailableError
+
+_CHUNK_BYTES = 1 << 20
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a bundle: its size and sha256 (hex)."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """source.json: where a bundle's files are from. Paths are relative to the bundle's folder."""
+
+    repo: str
+    commit: str
+    files: dict[str, StoredFile]
+
+
+@dataclass(frozen=True)
+class _Pin:
+    commit: str
+
+
+class HubStore:
+    """The downloads of one repository below the folder `cache`."""
+
+    def __init__(self, cache: Path, repo: str) -> None:
+        self.repo = repo
+        self.folder = cache / "hub" / repo.replace("/", "--")
+        self._name = repo.rsplit("/", 1)[-1]
+
+    @property
+    def pinned(self) -> str | None:
+        """The commit that was last used, or None before the first download."""
+        path = self.folder / "pin.json"
+        return _decode(path, _Pin).commit if path.exists() else None
+
+    def pin(self, commit: str) -> None:
+        """Let `commit` be the one that counts from now on."""
+        if self.pinned == commit:
+            return  # the cache may be one that can only be read
+        unfinished = self.folder / "pin.json.new"
+        unfinished.write_bytes(msgspec.json.encode(_Pin(commit)))
+        unfinished.replace(self.folder / "pin.json")
+
+    def bundle(self, commit: str) -> Path:
+        """Where the whole bundle of `commit` is, or will be."""
+        return self.folder / commit / self._name
+
+    def unfinished(self, commit: str) -> Path:
+        """Where a download of `commit` collects its files."""
+        return self.folder / f"{commit}.part" / self._name
+
+    def has(self, commit: str) -> bool:
+        """Whether the bundle of `commit` is whole on disk.
+
+        Raises:
+            ModelError: it is there, and is not what was downloaded.
+        """
+        path = self.bundle(commit)
+        if not path.exists():
+            return False
+        hint = f"Delete {path.parent} and run the command again: it is downloaded anew"
+        for name, stored in _decode(path / "source.json", Source).files.items():
+            try:
+                same = (path / name).stat().st_size == stored.size_bytes and sha256_of(path / name) == stored.sha256
+            except OSError as error:
+                raise ModelError(f"{path / name} cannot be read: {error.strerror}", hint=hint) from error
+            if not same:
+                raise ModelError(f"{path / name} is not what was downloaded", hint=hint)
+        return True
+
+    def finish(self, commit: str, names: list[str]) -> Path:
+        """Make the unfinished download of `commit`, which has all `names`, the whole bundle; its folder."""
+        folder = self.unfinished(commit)
+        files = {name: StoredFile((folder / name).stat().st_size, sha256_of(folder / name)) for name in names}
+        source = Source(self.repo, commit, files)
+        (folder / "source.json").write_bytes(msgspec.json.format(msgspec.json.encode(source), indent=2) + b"\n")
+        folder.parent.rename(self.bundle(commit).parent)
+        for abandoned in self.folder.glob("*.part"):
+            shutil.rmtree(abandoned)
+        return self.bundle(commit)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold this repository for one download at a time; the lock goes with the process.
+
+        Raises:
+            UnavailableError: another process is downloading it; retriable.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UnavailableError(
+                    f"another process is downloading {self.repo}", hint="Wait for it, then run the command again"
+                ) from error
+            yield
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 (hex) of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_sha1_of(path: Path) -> str:
+    """The file's id as a git blob: sha1 (hex) over a header with its length, and its bytes."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _decode(path: Path, shape: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=shape)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ModelError(f"{path} is not usable: {error}", hint=f"Delete {path.parent} and download anew") from error
