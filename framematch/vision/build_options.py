@@ -8,10 +8,13 @@ from framematch.core.errors import ModelError
 Target = Literal["cpu", "onnx", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
 
+# Makes the TensorRT engines; it lies in the model repository, beside the models.
+ENGINE_SCRIPT = "build-engines.sh"
+
 _PRECISIONS: dict[Target, tuple[Precision, ...]] = {
     "cpu": ("fp32", "int8"),
-    "onnx": ("fp32",),
-    "tensorrt": ("fp16", "fp32", "int8"),
+    "onnx": ("fp32", "fp16"),
+    "tensorrt": ("fp16", "fp32"),
 }
 
 

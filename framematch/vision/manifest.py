@@ -1,25 +1,28 @@
 """What is served: which model, which preprocessing, which dimension. Triton carries it in the model's configuration."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 
 from framematch.core.errors import ModelError
+from framematch.vision.build_options import Precision, Target
 from framematch.vision.processor_config import PreprocessSpec
 
 IMAGE_MODEL = "clip_image"
 TEXT_MODEL = "clip_text"
 MANIFEST_PARAMETER = "framematch_manifest"
-FORMAT_VERSION = 1
+# 2 added the target and precisions below fp32.
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class ModelManifest:
     """One embedding space. `clip_image` and `clip_text` of one build carry the same manifest.
 
-    `digest` is the sha256 (hex) of the served graphs, so equal digests give comparable embeddings. `context_length` and
-    `tokenizer_digest` (sha256 of tokenizer.json) are None when there is no text tower.
+    `digest` is the sha256 (hex) of the graphs, so equal digests give comparable embeddings. A model in fp16 has the
+    digest of the fp32 graphs that it was made of: half precision moves an embedding by less than the search can tell.
+    int8 moves it further, and has a digest of its own. `context_length` and `tokenizer_digest` (sha256 of
+    tokenizer.json) are None when there is no text tower.
     """
 
     name: str
@@ -29,11 +32,12 @@ class ModelManifest:
     context_length: int | None
     tokenizer_digest: str | None
     max_batch_size: int
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
+    target: Target = "cpu"
     format_version: int = FORMAT_VERSION
 
     def same_space(self, other: "ModelManifest") -> bool:
-        """Whether embeddings of both can be compared; the name and the batch size do not matter."""
+        """Whether embeddings of both can be compared; name, batch size, target and fp32 or fp16 do not matter."""
         return all(
             getattr(self, name) == getattr(other, name)
             for name in ("digest", "dimension", "preprocess", "tokenizer_digest")
@@ -54,7 +58,8 @@ class ModelManifest:
             version = msgspec.json.decode(text, type=_Versioned).format_version
             if version != FORMAT_VERSION:
                 raise ModelError(
-                    f"the served model's manifest has format {version}, this version reads {FORMAT_VERSION}",
+                    f"the served model was built by {_other(version)} of framematch: its manifest has format "
+                    f"{version}, this version reads {FORMAT_VERSION}",
                     hint="Build the model repository again with `framematch model build` of this version",
                 )
             return msgspec.json.decode(text, type=cls)
@@ -68,3 +73,7 @@ class ModelManifest:
 @dataclass(frozen=True)
 class _Versioned:
     format_version: int
+
+
+def _other(version: int) -> str:
+    return "an older version" if version < FORMAT_VERSION else "a newer version"

@@ -3,6 +3,7 @@
 It runs in Triton's own Python environment, which has numpy and onnxruntime only: nothing of framematch may be imported.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +17,13 @@ _OUTPUT = "embedding"
 
 
 class TritonPythonModel:
-    """One session that uses all cores, and one run for each batch that Triton forms."""
+    """One session for each instance, and one run for each batch that Triton forms."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph beside this file."""
         folder = Path(args["model_repository"]) / args["model_version"]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = _threads(json.loads(args["model_config"]), len(os.sched_getaffinity(0)))
         options.inter_op_num_threads = 1
         # Spinning threads would take the cores from Triton itself and from everyone else between two batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -49,6 +50,13 @@ class TritonPythonModel:
             responses.append(triton.InferenceResponse([triton.Tensor(_OUTPUT, embeddings[first : first + rows])]))
             first += rows
         return responses
+
+
+def _threads(config: dict[str, Any], cores: int) -> int:
+    """As the parameter `threads` says, within the cores there are; 0 is this instance's share of them."""
+    asked = int(config.get("parameters", {}).get("threads", {}).get("string_value", "0"))
+    instances = sum(group["count"] for group in config["instance_group"])
+    return min(asked, cores) if asked else max(cores // instances, 1)
 
 
 def _joined(name: str, requests: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import ModelError, TritonUnavailableError
+from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.triton import TritonModel
 
@@ -72,6 +73,7 @@ def _outcome(error: InferenceServerException, url: str) -> Reload:
         return Reload.NOT_EXPLICIT
     if error.status() in {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"}:
         return Reload.AWAY
+    said = " ".join(error.message().split()).rstrip(";. ")
     raise ModelError(
-        f"Triton at {url} could not load the model: {error.message()}", hint="See Triton's log for the cause"
+        f"Triton at {url} could not load the model: {said}", hint=load_hint(said) or "See Triton's log for the cause"
     ) from error

@@ -18,6 +18,7 @@ from framematch.core.errors import (
     SettingsError,
     TritonUnavailableError,
 )
+from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 
 Embeddings = npt.NDArray[np.float32]
@@ -164,7 +165,7 @@ async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -
         except TritonUnavailableError as error:
             if loop.time() + _RETRY_INTERVAL_S >= deadline:
                 raise TritonUnavailableError(
-                    f"{error.message} (waited {timeout_s:g} s)", hint=_UNAVAILABLE_HINT
+                    f"{error.message} (waited {timeout_s:g} s)", hint=error.hint or _UNAVAILABLE_HINT
                 ) from error
         await asyncio.sleep(_RETRY_INTERVAL_S)
 
@@ -179,7 +180,9 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
         if "READY" not in states:
             state, reason = next(iter(states.items()))
             found = " ".join(part for part in (state.lower() or "not loaded", reason) if part)
-            raise TritonUnavailableError(f"Triton at {url} has {name}, but it is not ready: {found}")
+            raise TritonUnavailableError(
+                f"Triton at {url} has {name}, but it is not ready: {found.rstrip(';. ')}", hint=load_hint(reason) or ""
+            )
         config = (await client.get_model_config(name, client_timeout=_CONTROL_TIMEOUT_S)).config
     except InferenceServerException as error:
         raise _translated(error, url, name) from error

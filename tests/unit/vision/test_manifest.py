@@ -31,7 +31,7 @@ def test_a_manifest_of_another_format_is_refused_with_what_to_do() -> None:
     assert "framematch model build" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 2}'])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="not readable"):
         ModelManifest.from_json(text)

@@ -1,0 +1,97 @@
+#!/bin/sh
+# Makes the TensorRT engines that this model repository's config.pbtxt files ask for: 1/model.onnx -> 1/model.plan.
+# Written by `framematch model build --target tensorrt`; run it where the engines will be served, in Triton's container.
+# From this folder:
+#
+#   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/models" \
+#       nvcr.io/nvidia/tritonserver:26.06-py3 sh /models/build-engines.sh
+#
+# An engine of the same graph, shapes, TensorRT and GPU that is there already is left as it is.
+#   --print   print the commands and run nothing
+#   TRTEXEC   the trtexec to use, when it is neither on PATH nor where Triton's container has it
+set -eu
+
+print_only=false
+case "${1-}" in
+"") ;;
+--print) print_only=true ;;
+*)
+    echo "usage: $0 [--print]" >&2
+    exit 2
+    ;;
+esac
+
+fail() {
+    echo "build-engines.sh: $1" >&2
+    exit 1
+}
+
+find_trtexec() {
+    for candidate in "${TRTEXEC-}" "$(command -v trtexec || true)" /usr/src/tensorrt/bin/trtexec; do
+        if [ -n "$candidate" ] && [ -x "$candidate" ]; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "there is no trtexec. Run this script in Triton's container (its first lines say how), or set TRTEXEC."
+}
+
+# What an engine depends on besides its graph and its shapes: trtexec, the version of TensorRT, the GPU.
+look_around() {
+    trtexec=$(find_trtexec)
+    help=$("$trtexec" --help 2>&1 || true)
+    # It says 8601 for 8.6.1, and 100300 for 10.3.0.
+    tensorrt=$(printf '%s\n' "$help" | sed -n 's/.*TensorRT v\([0-9][0-9]*\).*/\1/p' | head -n 1)
+    [ -n "$tensorrt" ] || fail "$trtexec does not say which TensorRT it is of, but: $(printf '%s\n' "$help" | head -n 1)"
+    [ "$tensorrt" -ge 100000 ] || fail "TensorRT 10 or newer is needed, for token ids of 64 bits, and this one is \
+v$tensorrt. Triton's container has it from release 24.05 on."
+    gpu=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader 2>/dev/null) || gpu=
+    [ -n "$gpu" ] || fail "no GPU is visible here (nvidia-smi shows none). Give the container one: docker run --gpus all."
+}
+
+# engine NAME SHAPES...
+engine() {
+    model=$1
+    shift
+    shapes=$*
+    graph=$model/1/model.onnx
+    plan=$model/1/model.plan
+    log=$model/trtexec.log
+    part=$plan.part$$
+    if $print_only; then
+        part=$plan
+    fi
+    # The graph says in which precision each step runs: --stronglyTyped keeps to it, and TensorRT 11 knows no other way.
+    set -- --onnx="$graph" --saveEngine="$part" "$@" \
+        --stronglyTyped --skipInference --timingCacheFile=trtexec.timing-cache
+    if $print_only; then
+        echo "trtexec $*"
+        return
+    fi
+    made_of="TensorRT v$tensorrt; $gpu; $(cksum <"$graph"); $shapes"
+    if [ -s "$plan" ] && [ "$(cat "$plan.made-of" 2>/dev/null)" = "$made_of" ]; then
+        echo "$model: its engine is there already"
+        return
+    fi
+    echo "$model: making its engine, which takes minutes; the log is $log"
+    echo "$trtexec $*" >"$log"
+    if ! "$trtexec" "$@" >>"$log" 2>&1 || ! [ -s "$part" ]; then
+        tail -n 5 "$log" >&2
+        fail "trtexec could not make the engine of $model. The whole log: $PWD/$log"
+    fi
+    # The old stamp goes first: whatever happens between these lines, no stamp vouches for another engine.
+    rm -f "$plan.made-of"
+    mv -f "$part" "$plan"
+    echo "$made_of" >"$plan.made-of"
+    echo "$model: $plan is ready"
+}
+
+cd "$(dirname "$0")"
+trap 'rm -f ./*/1/model.plan.part$$' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+$print_only || look_around
+
+# ENGINES: `framematch model build` puts one call of `engine` for each model here.
+
+$print_only || echo "Start Triton now, or have a running one load the models again. Then run: framematch model check"

@@ -1,0 +1,68 @@
+"""fp16: a tower's graph in half precision, for GPUs.
+
+The graph itself is converted, instead of asking TensorRT for it: TensorRT 11 takes precisions from nowhere else, ONNX
+Runtime runs the same graph, and what half precision costs can be measured without a GPU.
+"""
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto
+from onnxruntime.transformers import float16
+
+from framematch.vision.towers import Tower
+
+# How names of the export's own values begin in a folded graph. What the fold puts around the tower stays fp32: a
+# pixel's value and an embedding's squared length need more than half precision has.
+_EXPORT = "tower/"
+# Older exports spell a layer norm out, and the square in it can pass 65504, the largest number of fp16.
+_AFTER_A_SQUARE = frozenset({"ReduceMean", "Add", "Sqrt", "Div"})
+
+
+def half_precision(tower: Tower) -> Tower:
+    """`tower` with weights and activations in fp16; its inputs and its output keep their types."""
+    model = onnx.load_from_string(tower.graph)
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{index}:{node.name}"  # the converter goes by names, which ONNX does not ask for
+    kept = [*_around_the_tower(model), *_variances(model)]
+    converted: ModelProto = float16.convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    _stay_wide(converted)
+    graph: bytes = converted.SerializeToString(deterministic=True)
+    return Tower(graph, tower.inputs)
+
+
+def _around_the_tower(model: ModelProto) -> Iterator[str]:
+    for node in model.graph.node:
+        if not all(name.startswith(_EXPORT) for name in (*node.input, *node.output) if name):
+            yield node.name
+
+
+def _variances(model: ModelProto) -> Iterator[str]:
+    """Squares, and what follows them up to the division by the deviation. Nodes of an ONNX graph are in order."""
+    wide: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "Pow" or (node.op_type in _AFTER_A_SQUARE and wide.intersection(node.input)):
+            yield node.name
+            if node.op_type != "Div":
+                wide.update(node.output)
+
+
+def _stay_wide(model: ModelProto) -> None:
+    """Let values go from one fp32 node to the next as they are: the converter squeezes each through fp16 on its way."""
+    narrowed = {node.output[0]: node for node in model.graph.node if _casts_to(node, TensorProto.FLOAT16)}
+    for node in model.graph.node:
+        # By this ending the converter marks what an fp32 node gives; other casts to fp16 may come from integers.
+        cast = narrowed.get(node.input[0]) if _casts_to(node, TensorProto.FLOAT) else None
+        if cast is not None and cast.input[0].endswith("_cast_to_fp16"):
+            node.op_type = "Identity"
+            node.input[0] = cast.input[0]
+            del node.attribute[:]
+    needed = {name for node in model.graph.node for name in node.input}
+    for cast in narrowed.values():
+        if cast.output[0] not in needed:
+            model.graph.node.remove(cast)
+    del model.graph.value_info[:]
+
+
+def _casts_to(node: NodeProto, element_type: int) -> bool:
+    return node.op_type == "Cast" and any(item.name == "to" and item.i == element_type for item in node.attribute)

@@ -1,0 +1,26 @@
+"""What to do about a model that Triton could not load."""
+
+import pytest
+
+from framematch.vision.load_errors import load_hint
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Invalid argument: unable to find backend library for backend 'onnxruntime', try specifying", "onnxruntime"),
+        ("unable to find 'libtriton_tensorrt.so' for model 'clip_image', searched: /models", "tensorrt"),
+        ("instance group clip_image_0 of model clip_image has kind KIND_GPU but no GPUs are available", "--gpus all"),
+        ("unable to find '/models/clip_image/1/model.plan' for model instance 'clip_image_0'", "build-engines.sh"),
+        ("Internal: unable to load plan file to auto complete config: /m/clip_image/1/model.plan", "build-engines.sh"),
+        ("ModuleNotFoundError: No module named 'onnxruntime'", "triton.Dockerfile"),
+    ],
+)
+def test_a_known_cause_has_its_own_hint(message: str, said: str) -> None:
+    hint = load_hint(message)
+    assert hint is not None
+    assert said in hint
+
+
+def test_an_unknown_cause_has_none() -> None:
+    assert load_hint("the moon is full") is None
