@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 from onnxruntime.transformers import float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from framematch.vision.towers import Tower
 
@@ -27,6 +28,7 @@ def half_precision(tower: Tower) -> Tower:
     kept = [*_around_the_tower(model), *_variances(model)]
     converted: ModelProto = float16.convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
     _stay_wide(converted)
+    OnnxModel.graph_topological_sort(converted.graph, is_deterministic=True)
     graph: bytes = converted.SerializeToString(deterministic=True)
     return Tower(graph, tower.inputs)
 

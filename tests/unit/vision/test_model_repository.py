@@ -1,5 +1,7 @@
 """Building Triton's model repository: what it holds, and that a failure leaves the old one."""
 
+import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import onnx
@@ -133,6 +135,58 @@ def test_a_failure_at_any_move_leaves_the_old_models_and_nothing_beside(
     with pytest.raises(ModelError, match="No space left on device"):
         build_model_repository(other, repository)
     assert contents(repository) == before
+    assert [path.name for path in repository.parent.iterdir()] == ["repository"]
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_models(bundle: Bundle, tmp_path: Path) -> None:
+    """The kernel refuses to let a file grow past a limit as it does when the disk is full."""
+    repository = tmp_path / "served" / "repository"
+    build_model_repository(bundle, repository)
+    before = contents(repository)
+    other = other_bundle(tmp_path / "other")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        with pytest.raises(ModelError, match="cannot write the model repository") as caught:
+            build_model_repository(other, repository)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "Make room" in caught.value.hint
+    assert contents(repository) == before
+    assert [path.name for path in repository.parent.iterdir()] == ["repository"]
+
+
+def test_a_repository_of_another_version_is_replaced(bundle: Bundle, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    build_model_repository(bundle, repository)
+    config = repository / "clip_image" / "config.pbtxt"
+    config.write_text(config.read_text().replace("format_version", "format_of_old"))
+    (repository / "clip_image" / "1" / "model.graph").write_text("as an older version named it")
+    manifest = build_model_repository(bundle, repository)
+    carried = read_config(repository / "clip_image").parameters[MANIFEST_PARAMETER].string_value
+    assert ModelManifest.from_json(carried) == manifest
+    assert not (repository / "clip_image" / "1" / "model.graph").exists()
+
+
+def test_what_others_keep_in_the_repository_stays(bundle: Bundle, tmp_path: Path) -> None:
+    other_model = tmp_path / "repository" / "their_model" / "config.pbtxt"
+    other_model.parent.mkdir(parents=True)
+    other_model.write_text("theirs")
+    build_model_repository(bundle, tmp_path / "repository")
+    assert other_model.read_text() == "theirs"
+
+
+def test_builds_into_one_folder_at_the_same_time_leave_the_models_of_one(bundle: Bundle, tmp_path: Path) -> None:
+    repository = tmp_path / "served" / "repository"
+    bundles = [bundle, other_bundle(tmp_path / "other")]
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        built = list(threads.map(lambda made: build_model_repository(made, repository), bundles * 4))
+    carried = {
+        ModelManifest.from_json(read_config(repository / name).parameters[MANIFEST_PARAMETER].string_value).digest
+        for name in ("clip_image", "clip_text")
+    }
+    assert len(carried) == 1
+    assert carried < {manifest.digest for manifest in built}
     assert [path.name for path in repository.parent.iterdir()] == ["repository"]
 
 
