@@ -1,0 +1,179 @@
+"""`framematch model check`: does Triton give the embeddings that it should?"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from framematch.cli.common import CONFIG_OPTION, needs, prepare_command
+from framematch.core.errors import CatalogError, UsageError
+from framematch.core.settings_sources import require
+
+if TYPE_CHECKING:
+    from framematch.vision.conformance import Check
+    from framematch.vision.manifest import ModelManifest
+    from framematch.vision.preprocess import Pixels
+    from framematch.vision.reference import Reference
+    from framematch.vision.served_check import Given
+
+out = Console(highlight=False, soft_wrap=True)
+
+
+def check(
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder of the bundle: its own fp32 graphs, run here, are compared with."),
+    ] = None,
+    expected: Annotated[
+        Path | None, typer.Option(help="Reference embeddings in JSON; docs/models.md shows the format.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the pictures.", show_default="images/ beside the reference embeddings, else drawn ones"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object in place of the table.")] = False,
+    config: Path | None = CONFIG_OPTION,
+) -> None:
+    """Compare what Triton serves with reference embeddings, with the bundle it was built from, or with both.
+
+    Pictures are scaled in both ways, exact and fast, and each must reach its limit; so must texts, and their token ids
+    must be equal where the reference has them. Exit code 0 when all pass, 1 otherwise.
+
+    Example: `framematch model check --from ~/clip-vit-base-patch32`
+    """
+    settings = prepare_command("model check", config)
+    if bundle is None and expected is None:
+        raise UsageError(
+            "there is nothing to compare with", hint="Give --from BUNDLE, --expected FILE, or both: see --help"
+        )
+    url = require(settings.triton.url, "triton.url")
+    with needs("consumer,model"):
+        from framematch.vision.served_check import check_served
+    given = _given(bundle, expected, images)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Comparing pictures", total=len(given.pictures))
+        show = partial(progress.advance, task)
+        served, checks = asyncio.run(check_served(url, settings.triton.timeout_s, given, show))
+    failed = sum(not (item.passed or item.skipped) for item in checks)
+    if as_json:
+        out.out(_json(served, checks, passed=not failed))
+    else:
+        out.print(
+            f"Triton at {escape(url)} serves {escape(served.name)} ({served.digest[:12]}): "
+            f"{served.precision}, {served.dimension} dimensions"
+        )
+        out.print(table(checks))
+        out.print(f"[bold red]{failed} of {len(checks)} checks failed[/]" if failed else "All checks passed")
+    if failed:
+        raise typer.Exit(1)
+
+
+def table(checks: "list[Check]") -> Table:
+    """One row for each check."""
+    made = Table("", "What", "Against", "Number", "Lowest", "Mean", "Limit", "Verdict", box=None, pad_edge=False)
+    for column in made.columns[:-1]:
+        column.no_wrap = True
+    for column in made.columns[3:6]:
+        column.justify = "right"
+    for item in checks:
+        mark = "[dim]-[/]" if item.skipped else "[green]ok[/]" if item.passed else "[bold red]no[/]"
+        verdict = "" if item.passed else f"{'not checked: ' if item.skipped else ''}{item.problem}"
+        numbers = (str(item.number), _cosine(item.lowest), _cosine(item.mean), str(item.limit or ""))
+        made.add_row(mark, item.what, escape(item.against), *numbers, escape(verdict))
+    return made
+
+
+def _cosine(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"
+
+
+def _json(served: "ModelManifest", checks: "list[Check]", *, passed: bool) -> str:
+    model = {"name": served.name, "digest": served.digest, "precision": served.precision}
+    rows = [msgspec.to_builtins(item) | {"passed": item.passed} for item in checks]
+    return msgspec.json.encode({"model": model, "checks": rows, "passed": passed}).decode()
+
+
+def _given(folder: Path | None, expected: Path | None, images: Path | None) -> "Given":
+    """Read what the command line names.
+
+    Raises:
+        ModelError: the bundle or the reference embeddings cannot be used.
+        CatalogError: a picture is missing.
+    """
+    from framematch.vision.bundle import load_bundle
+    from framematch.vision.reference import Reference, read_reference
+    from framematch.vision.samples import PRODUCT_NAMES
+    from framematch.vision.served_check import Given
+    from framematch.vision.tokenizer import Tokenizer
+
+    bundle = load_bundle(folder) if folder else None
+    reference = read_reference(expected) if expected else Reference()
+    tokenized = bundle
+    if bundle is None and expected and (expected.parent / "tokenizer.json").is_file():
+        tokenized = load_bundle(expected.parent)
+    pictures, load = _pictures(reference, expected, images, drawn=bundle is not None)
+    return Given(
+        pictures=pictures,
+        load=load,
+        texts=list(reference.texts) or (PRODUCT_NAMES if bundle and bundle.text else ()),
+        reference=reference if expected else None,
+        reference_name=expected.name if expected else "",
+        bundle=bundle,
+        tokenizer=Tokenizer.from_bundle(tokenized) if tokenized and tokenized.text else None,
+    )
+
+
+def _pictures(
+    reference: "Reference", expected: Path | None, images: Path | None, *, drawn: bool
+) -> "tuple[Sequence[str], Callable[[str], Pixels]]":
+    """Names, and what loads one of them: the reference's own, else those of the folder, else `drawn` ones."""
+    from framematch.vision.samples import sample_pictures
+
+    if expected and reference.images:
+        folder = images or expected.parent / "images"
+        if missing := [name for name in reference.images if not (folder / name).is_file()]:
+            raise CatalogError(
+                f"{len(missing)} of {len(reference.images)} pictures of {expected.name} are not in {folder}, "
+                f"first {missing[0]}",
+                hint="Name their folder with --images DIR",
+            )
+        return list(reference.images), partial(_load, folder.resolve())
+    if images:
+        return _names_in(images), partial(_load, images.resolve())
+    samples = sample_pictures() if drawn else {}
+    return list(samples), samples.__getitem__
+
+
+def _names_in(folder: Path) -> list[str]:
+    from PIL import Image
+
+    from framematch.catalog.images import FORMATS
+
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+    names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in endings)
+    if not names:
+        raise CatalogError(f"there are no pictures in {folder}", hint=f"Known are {', '.join(FORMATS)}")
+    return names
+
+
+def _load(folder: Path, name: str) -> "Pixels":
+    """As the catalogue reads pictures: turned as their EXIF says, transparency on white."""
+    from framematch.catalog.images import decode_rgb, read_image
+
+    data = read_image(folder, name).data
+    try:
+        return decode_rgb(data)
+    except CatalogError as error:
+        raise CatalogError(
+            f"the picture {folder / name} {error.message}", hint="Copy it again, or leave it out"
+        ) from None
