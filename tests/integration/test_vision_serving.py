@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.build_options import BuildOptions
+from framematch.vision.build_options import BuildOptions, CpuPlan, Target
 from framematch.vision.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.model_repository import build_model_repository
+from framematch.vision.reload import Reload, reload_models
 from framematch.vision.tokenizer import Tokenizer
 from stack.server import free_port
 from stack.triton import TritonServer
@@ -124,6 +125,33 @@ async def test_many_batches_in_flight_each_get_their_own_rows(url: str) -> None:
         answers = await asyncio.gather(*(encoder.embed(PIXELS[part]) for part in slices))
     for part, answer in zip(slices, answers, strict=True):
         np.testing.assert_allclose(answer, alone[part], atol=1e-6)
+
+
+async def test_two_instances_of_one_thread_give_the_rows_of_one_instance(
+    url: str, bundle: Bundle, own_triton: TritonServer
+) -> None:
+    options = BuildOptions(max_batch_size=4, cpu_plan=CpuPlan(instances=2, threads=1))
+    manifest = build_model_repository(bundle, own_triton.model_repository, options)
+    assert await reload_models(own_triton.url, manifest) is Reload.LOADED
+    async with await ImageEncoder.connect(url) as one, await ImageEncoder.connect(own_triton.url) as two:
+        expected = await one.embed(PIXELS)
+        answers = await asyncio.gather(*(two.embed(PIXELS) for _ in range(8)))
+    for answer in answers:
+        np.testing.assert_allclose(answer, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("target", "backend"), [("onnx", "onnxruntime"), ("tensorrt", "tensorrt")])
+async def test_a_triton_that_has_no_backend_for_the_target_is_an_error_that_says_what_to_do(
+    bundle: Bundle, own_triton: TritonServer, target: Target, backend: str
+) -> None:
+    manifest = build_model_repository(bundle, own_triton.model_repository, BuildOptions(target))
+    with pytest.raises(ModelError, match=f"backend '{backend}'") as caught:
+        await reload_models(own_triton.url, manifest)
+    assert "\n" not in caught.value.message
+    assert "--target cpu" in caught.value.hint
+    with pytest.raises(TritonUnavailableError, match=f"backend '{backend}'") as connecting:
+        await ImageEncoder.connect(own_triton.url, timeout_s=0.5)
+    assert "--target cpu" in connecting.value.hint
 
 
 async def test_a_request_that_fails_does_not_take_its_batch_along(tmp_path: Path, own_triton: TritonServer) -> None:
