@@ -1,5 +1,6 @@
-# Triton Inference Server with ONNX Runtime for its python backend, which runs what `framematch model build` makes.
-# The same image serves with and without a GPU. Build context: the repository's root.
+# Triton Inference Server with ONNX Runtime for its python backend, which runs what `framematch model build` makes for a
+# CPU. What it makes for a GPU runs in backends of NVIDIA's image: onnxruntime and tensorrt, whose engines are made with
+# the image's trtexec. Build context: the repository's root.
 FROM nvcr.io/nvidia/tritonserver:26.06-py3
 
 COPY deploy/docker/triton-requirements.txt /tmp/triton-requirements.txt

@@ -9,6 +9,7 @@ import yaml
 
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import known_environment_names
+from framematch.vision.build_options import ENGINE_SCRIPT
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "compose.edge.yml").read_text(encoding="utf-8")
@@ -16,7 +17,7 @@ EXAMPLE = (ROOT / "deploy" / ".env.example").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OWN = {name: service for name, service in SERVICES.items() if service.get("image", "").startswith("framematch/")}
 FRAMEMATCH = {name: service for name, service in OWN.items() if not name.startswith("triton")}
-LONG_RUNNING = {name: service for name, service in SERVICES.items() if name != "tools"}
+LONG_RUNNING = {name: service for name, service in SERVICES.items() if service.get("restart") != "no"}
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
 SECONDS = {"s": 1, "m": 60}
 
@@ -25,6 +26,21 @@ each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 def test_the_services_of_our_own_images_are_found() -> None:
     assert FRAMEMATCH.keys() == {"consumer-cpu", "consumer-gpu", "edge", "tools"}
+
+
+def test_what_prepares_models_and_catalogue_runs_once_when_it_is_asked_for() -> None:
+    assert SERVICES.keys() - LONG_RUNNING.keys() == {"tools", "triton-engines"}
+    assert all(SERVICES[name]["profiles"] == ["tools"] for name in ("tools", "triton-engines"))
+
+
+def test_the_engines_are_made_in_the_image_and_on_the_gpu_that_serve_them() -> None:
+    engines, serving = SERVICES["triton-engines"], SERVICES["triton-gpu"]
+
+    assert engines["image"] == serving["image"]
+    assert engines["deploy"] == serving["deploy"]
+    assert engines["command"][-1].endswith(f"/{ENGINE_SCRIPT}")
+    # Only this one writes beside the models; the image's folders belong to this user.
+    assert (engines["volumes"], engines["user"]) == (["models:/models"], "10001:10001")
 
 
 def test_every_environment_name_of_our_services_is_a_known_setting() -> None:
