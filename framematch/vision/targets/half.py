@@ -7,7 +7,7 @@ Runtime runs the same graph, and what half precision costs can be measured witho
 from collections.abc import Iterator
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnxruntime.transformers import float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
@@ -19,18 +19,36 @@ _EXPORT = "tower/"
 # Older exports spell a layer norm out, and the square in it can pass 65504, the largest number of fp16.
 _AFTER_A_SQUARE = frozenset({"ReduceMean", "Add", "Sqrt", "Div"})
 
+# Constants of up to this size may be shapes, which the inference needs; weights are larger.
+_SMALL_BYTES = 1024
+
 
 def half_precision(tower: Tower) -> Tower:
     """`tower` with weights and activations in fp16; its inputs and its output keep their types."""
     model = onnx.load_from_string(tower.graph)
     for index, node in enumerate(model.graph.node):
         node.name = f"{index}:{node.name}"  # the converter goes by names, which ONNX does not ask for
+    _write_down_types(model)
     kept = [*_around_the_tower(model), *_variances(model)]
-    converted: ModelProto = float16.convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    converted: ModelProto = float16.convert_float_to_float16(
+        model, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
+    )
     _stay_wide(converted)
     OnnxModel.graph_topological_sort(converted.graph, is_deterministic=True)
     graph: bytes = converted.SerializeToString(deterministic=True)
     return Tower(graph, tower.inputs)
+
+
+def _write_down_types(model: ModelProto) -> None:
+    """What the converter must know of inner values. The weights stay out of the inference, which copies all it gets."""
+    graph = model.graph
+    large = [item for item in graph.initializer if len(item.raw_data) > _SMALL_BYTES]
+    small = [item for item in graph.initializer if len(item.raw_data) <= _SMALL_BYTES]
+    weights = [helper.make_tensor_value_info(item.name, item.data_type, item.dims) for item in large]
+    skeleton = helper.make_graph(graph.node, graph.name, [*graph.input, *weights], graph.output, small)
+    inferred = onnx.shape_inference.infer_shapes(helper.make_model(skeleton, opset_imports=model.opset_import))
+    del graph.value_info[:]
+    graph.value_info.extend(inferred.graph.value_info)
 
 
 def _around_the_tower(model: ModelProto) -> Iterator[str]:
