@@ -1,52 +1,136 @@
-"""`framematch model`: turn a model bundle into Triton's model repository."""
+"""`framematch model`: turn a model bundle into Triton's model repository, and check what Triton serves."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from framematch.cli.common import needs, prepare_command
+from framematch.cli.model_check import check
+from framematch.cli.model_hub import fetch_bundle
+from framematch.cli.model_towers import int8_tower, measured_plan
+from framematch.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from framematch.vision.build_options import BuildOptions
     from framematch.vision.manifest import ModelManifest
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Build the models that Triton serves.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The models that Triton serves.")
+app.command()(check)
 
 
 @app.callback()
 def _group() -> None:
-    """Build the models that Triton serves."""
+    """Build the models that Triton serves, and check what it serves."""
 
 
-@app.command(epilog="Example: `framematch model build --from ~/clip-vit-base-patch32 --target cpu`")
+@app.command(epilog="Example: `framematch model build --hub openai/clip-vit-base-patch32 --target cpu`")
 def build(
+    *,
     bundle: Annotated[
-        Path, typer.Option("--from", help="Folder of a CLIP ONNX export: config.json, tokenizer.json, onnx/ …")
-    ],
+        Path | None, typer.Option("--from", help="Folder of an ONNX export: config.json, tokenizer.json, onnx/ …")
+    ] = None,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Download the export of this model, for instance `openai/clip-vit-base-patch32`."
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(
+            help="Branch, tag or commit of --hub.",
+            show_default="the commit of the build before, or main if there is none",
+        ),
+    ] = None,
     target: Annotated[
-        Literal["cpu"], typer.Option(help="What runs the graph: `cpu` is ONNX Runtime in Triton's python backend.")
+        Literal["cpu", "onnx", "tensorrt"],
+        typer.Option(
+            help="What runs the graph: `cpu` is ONNX Runtime in Triton's python backend, `onnx` its onnxruntime "
+            "backend on a GPU, `tensorrt` an engine that is made in Triton's container."
+        ),
     ] = "cpu",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Of the image tower.", show_default="fp16 for tensorrt, else fp32"),
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Pictures like those to be matched; int8 needs them.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Measure ways to share out the cores, and take the fastest (`cpu`).")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build int8 even if it changes embeddings too much.")] = False,
     out: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts in one run of the model.")] = 32,
 ) -> None:
     """Build `clip_image` and `clip_text` from a bundle, and have a running Triton load them.
 
-    Rescaling, normalising and the unit length are folded into the graphs: Triton takes uint8 pixels and returns unit
-    vectors. A model that is there already is replaced as a whole; an index built with another model is refused from
-    then on, so build the catalogue's index again.
+    The bundle is a folder (--from), or is downloaded from the hub (--hub), pinned to a commit. Rescaling, normalising
+    and the unit length are folded into the graphs: Triton takes uint8 pixels and returns unit vectors. A model that is
+    there already is replaced as a whole; an index built with another model is refused from then on, so build the
+    catalogue's index again.
     """
     settings = prepare_command("model")
+    _check_source(bundle, hub, revision)
     with needs("model"):
         from framematch.vision.build_options import BuildOptions
         from framematch.vision.bundle import load_bundle
+        from framematch.vision.manifest import IMAGE_MODEL
         from framematch.vision.model_repository import build_model_repository
-    manifest = build_model_repository(load_bundle(bundle), out, BuildOptions(target, max_batch_size=max_batch_size))
+        from framematch.vision.targets import next_step
+        from framematch.vision.towers import fold_towers
+    try:
+        options = BuildOptions(target, precision, max_batch_size)
+    except ModelError as error:
+        raise UsageError(error.message, hint=error.hint) from error
+    _check_options(options, calibration, tune=tune, force=force)
+    with needs("model"):
+        read = load_bundle(bundle or fetch_bundle(str(hub), revision))
+        towers = dict(fold_towers(read))
+        if calibration is not None:
+            towers[IMAGE_MODEL] = int8_tower(read, towers[IMAGE_MODEL], calibration, force=force)
+        if tune:
+            options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
+    manifest = build_model_repository(read, out, options, towers=towers)
+    _print_built(manifest, target, out.resolve())
+    typer.echo(next_step(options, out.resolve()) or _serve(settings.triton.url, manifest, out.resolve()))
+
+
+def _print_built(manifest: "ModelManifest", target: str, repository: Path) -> None:
     towers = "pictures" if manifest.context_length is None else "pictures and texts"
     typer.echo(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
     typer.echo(f"  digest  {manifest.digest}")
-    typer.echo(f"  folder  {out.resolve()}")
-    typer.echo(_serve(settings.triton.url, manifest, out.resolve()))
+    typer.echo(f"  folder  {repository}")
+
+
+def _check_source(bundle: Path | None, hub: str | None, revision: str | None) -> None:
+    if (bundle is None) == (hub is None):
+        raise UsageError(
+            "a model comes from one place",
+            hint="Give either --from DIR or --hub NAME, for instance --hub openai/clip-vit-base-patch32",
+        )
+    if revision is not None and hub is None:
+        raise UsageError("--revision is of a hub's repository", hint="Give it with --hub, or leave it out")
+
+
+def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: bool, force: bool) -> None:
+    """Refuse options that would be ignored, or that lack another one."""
+    quantised = options.served_precision == "int8"
+    if quantised and calibration is None:
+        raise UsageError(
+            "int8 needs pictures to calibrate with", hint="Give --calibration DIR, a folder of some hundred pictures"
+        )
+    if calibration is not None and not quantised:
+        raise UsageError("--calibration is for int8", hint="Add --precision int8, or leave it out")
+    if calibration is not None and not calibration.is_dir():
+        raise UsageError(f"--calibration {calibration} is not a folder", hint="Name a folder of pictures")
+    if force and not quantised:
+        raise UsageError("--force is for int8", hint="Add --precision int8, or leave it out")
+    if tune and options.target != "cpu":
+        raise UsageError("--tune is for the target cpu", hint="Leave it out: a GPU shares itself out")
 
 
 def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:

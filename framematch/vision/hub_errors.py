@@ -16,15 +16,15 @@ from huggingface_hub.errors import (
 from framematch.core.errors import FramematchError, ModelError, UnavailableError
 
 _LOG_IN = "`hf auth login`, or set HF_TOKEN"
-_OFFLINE_HINT = "Copy an export to this machine and give --from DIR"
+_OFFLINE_HINT = "without a network, copy an export to this machine and give --from DIR"
 
 
 def hub_error(error: Exception, endpoint: str, repo: str, revision: str) -> FramematchError:
     """The error to raise for what `huggingface_hub` or its HTTP client raised while it asked `endpoint` for `repo`."""
     if isinstance(error, OfflineModeIsEnabled):
         return ModelError(
-            f"{repo} cannot be looked up: HF_HUB_OFFLINE is set",
-            hint=f"Unset it, or leave --revision out to use what was downloaded before. {_OFFLINE_HINT}",
+            f"{revision!r} of {repo} cannot be looked up: HF_HUB_OFFLINE is set",
+            hint=f"Unset it; if the model was downloaded before, leave --revision out; {_OFFLINE_HINT}",
         )
     if isinstance(error, GatedRepoError):
         return ModelError(
@@ -41,10 +41,9 @@ def hub_error(error: Exception, endpoint: str, repo: str, revision: str) -> Fram
         )
     if isinstance(error, HfHubHTTPError):
         return _status_error(error.response.status_code, endpoint, repo)
-    reason = str(error) or type(error).__name__
+    reason = str(error).rstrip(".") or type(error).__name__
     return UnavailableError(
-        f"{endpoint} cannot be reached: {reason}",
-        hint=f"Check the network and HF_ENDPOINT, or without one: {_OFFLINE_HINT}",
+        f"{endpoint} cannot be reached: {reason}", hint=f"Check the network and HF_ENDPOINT; {_OFFLINE_HINT}"
     )
 
 
