@@ -1,6 +1,10 @@
-"""Folds the arithmetic around a CLIP tower into its ONNX graph: uint8 pixels go in, unit vectors come out."""
+"""Folds the arithmetic around a tower into its ONNX graph: uint8 pixels or token ids go in, unit vectors come out.
 
-from collections.abc import Mapping, Sequence
+What is added are plain operators (Cast, Transpose, Mul, Add, ReduceSum, Sqrt, Div), which TensorRT and ONNX Runtime's
+quantiser know.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +12,20 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from framematch.core.errors import ModelError
+from framematch.vision.full_precision import widen_to_fp32
+from framematch.vision.graph_checks import check_graph, require_servable, require_shape
+from framematch.vision.graph_file import describe_graph, inputs_of
+from framematch.vision.layouts import CLIP, SUPPORTED_HINT, Layout
 from framematch.vision.processor_config import PreprocessSpec
 
-# Opset 13 made ReduceSum take its axes as an input; that form still holds in every later one.
-_MIN_OPSET = 13
+ATTENTION_MASK = "attention_mask"
+INPUT_IDS = "input_ids"
+PIXELS = "pixels"
+EMBEDDING = "embedding"
+
 # Keeps the tower's own names apart from those that we add.
 _PREFIX = "tower/"
-_EXPORT_HINT = "Use a CLIP ONNX export with separate vision_model.onnx and text_model.onnx (fp32, dynamic batch)"
+_ID_TYPES = {TensorProto.INT64, TensorProto.INT32}
 
 
 @dataclass(frozen=True)
@@ -26,77 +37,113 @@ class _Served:
     constants: Sequence[TensorProto] = ()
 
 
-def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int) -> ModelProto:
-    """`pixel_values` -> `image_embeds` becomes `pixels` uint8 [N, H, W, 3] -> `embedding` float32 [N, D], unit length.
+@dataclass(frozen=True)
+class _Parts:
+    """What a tower may call its input and its output, in order of preference."""
+
+    kind: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+    def of(self, tower: ModelProto) -> tuple[str, str]:
+        """The first input and the first output that `tower` has."""
+        have_inputs, have_outputs = inputs_of(tower), {value.name for value in tower.graph.output}
+        name = next((name for name in self.inputs if name in have_inputs), None)
+        output = next((name for name in self.outputs if name in have_outputs), None)
+        if name is None or output is None:
+            raise self.missing(tower)
+        return name, output
+
+    def missing(self, tower: ModelProto) -> ModelError:
+        expected = f"{' or '.join(self.inputs)} -> {' or '.join(self.outputs)}"
+        return ModelError(
+            f"the graph is no {self.kind}: expected {expected}, found {describe_graph(tower)}", hint=SUPPORTED_HINT
+        )
+
+
+def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int, layout: Layout = CLIP) -> ModelProto:
+    """`pixel_values` -> `image_embeds` becomes `pixels` uint8 [N, H, W, 3], RGB -> `embedding` float32 [N, D].
+
+    The embedding has unit length. Other layouts have other names. `tower` itself is changed, as a copy of a large one
+    would cost its size again: use what is returned.
 
     Raises:
-        ModelError: the graph's inputs or outputs are not those of a CLIP image tower, or do not fit the bundle.
+        ModelError: the graph is not an image tower of this layout, does not fit the bundle, or cannot be served.
     """
-    found = _inputs(tower)
-    _require_inputs(found, required={"pixel_values"}, optional=set())
-    _require_shape(found["pixel_values"], (None, 3, spec.crop_height, spec.crop_width))
+    require_servable(tower)
+    widen_to_fp32(tower)
+    parts = _Parts(f"{layout.name} image tower", layout.pixel_inputs, layout.image_outputs)
+    name, output = parts.of(tower)
+    found = inputs_of(tower)
+    if len(found) > 1 or found[name].type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise parts.missing(tower)
+    require_shape(found[name], (None, 3, spec.crop_height, spec.crop_width))
     # (x * rescale - mean) / std == x * (rescale / std) + (-mean / std), per channel of NCHW.
     std = np.array(spec.std, np.float64)
     scale = (spec.rescale_factor / std).astype(np.float32).reshape(1, 3, 1, 1)
     offset = (-np.array(spec.mean, np.float64) / std).astype(np.float32).reshape(1, 3, 1, 1)
     served = _Served(
-        value=helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", spec.crop_height, spec.crop_width, 3]),
+        value=helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", spec.crop_height, spec.crop_width, 3]),
         nodes=[
             # The cast comes first: TensorRT takes uint8 only as the input of a cast.
-            helper.make_node("Cast", ["pixels"], ["pixels_float"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", [PIXELS], ["pixels_float"], to=TensorProto.FLOAT),
             helper.make_node("Transpose", ["pixels_float"], ["pixels_nchw"], perm=[0, 3, 1, 2]),
             helper.make_node("Mul", ["pixels_nchw", "pixel_scale"], ["pixels_scaled"]),
-            helper.make_node("Add", ["pixels_scaled", "pixel_offset"], [f"{_PREFIX}pixel_values"]),
+            helper.make_node("Add", ["pixels_scaled", "pixel_offset"], [f"{_PREFIX}{name}"]),
         ],
         constants=[numpy_helper.from_array(scale, "pixel_scale"), numpy_helper.from_array(offset, "pixel_offset")],
     )
-    return _fold(tower, [served], "image_embeds", dimension)
+    return _fold(tower, [served], output, dimension)
 
 
-def fold_text_tower(tower: ModelProto, context_length: int, dimension: int) -> ModelProto:
-    """`input_ids` (and `attention_mask`) int64 [N, L] -> `embedding` float32 [N, D], unit length.
+def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layout: Layout = CLIP) -> ModelProto:
+    """`input_ids` (and `attention_mask`) -> `text_embeds` becomes the same int64 [N, L] -> `embedding` float32 [N, D].
+
+    The embedding has unit length. Other layouts have other names. `tower` itself is changed, as a copy of a large one
+    would cost its size again: use what is returned.
 
     Raises:
-        ModelError: the graph's inputs or outputs are not those of a CLIP text tower, or do not fit the bundle.
+        ModelError: the graph is not a text tower of this layout, does not fit the bundle, or cannot be served.
     """
-    found = _inputs(tower)
-    _require_inputs(found, required={"input_ids"}, optional={"attention_mask"})
+    require_servable(tower)
+    widen_to_fp32(tower)
+    parts = _Parts(f"{layout.name} text tower", layout.id_inputs, layout.text_outputs)
+    ids, output = parts.of(tower)
     served = []
-    for name, value in found.items():
-        _require_shape(value, (None, context_length))
+    for name, value in inputs_of(tower).items():
         element_type = value.type.tensor_type.elem_type
+        if name not in {ids, ATTENTION_MASK} or element_type not in _ID_TYPES:
+            raise parts.missing(tower)
+        require_shape(value, (None, context_length))
+        served_name = INPUT_IDS if name == ids else name
         served.append(
             _Served(
-                value=helper.make_tensor_value_info(name, TensorProto.INT64, ["N", context_length]),
-                nodes=[helper.make_node("Cast", [name], [f"{_PREFIX}{name}"], to=element_type)],
+                value=helper.make_tensor_value_info(served_name, TensorProto.INT64, ["N", context_length]),
+                nodes=[helper.make_node("Cast", [served_name], [f"{_PREFIX}{name}"], to=element_type)],
             )
         )
-    return _fold(tower, served, "text_embeds", dimension)
+    return _fold(tower, served, output, dimension)
 
 
 def input_names(model: ModelProto) -> list[str]:
     """Names of the graph's inputs, in order; initialisers that old exports list among them are not inputs."""
-    return list(_inputs(model))
+    return list(inputs_of(model))
 
 
 def _fold(tower: ModelProto, served: Sequence[_Served], output: str, dimension: int) -> ModelProto:
-    _require_opset(tower)
-    outputs = {value.name: value for value in tower.graph.output}
-    if output not in outputs:
-        raise ModelError(f"the graph has no output {output} (it has: {', '.join(outputs)})", hint=_EXPORT_HINT)
-    _require_shape(outputs[output], (None, dimension))
-
-    folded = onnx.compose.add_prefix(tower, _PREFIX)
+    (result,) = (value for value in tower.graph.output if value.name == output)
+    require_shape(result, (None, dimension))
+    folded = onnx.compose.add_prefix(tower, _PREFIX, inplace=True)
     graph: GraphProto = folded.graph
     tower_nodes = list(graph.node)
     _replace(graph.input, [item.value for item in served])
-    _replace(graph.output, [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", dimension])])
+    _replace(graph.output, [helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["N", dimension])])
     _replace(graph.node, [*(node for item in served for node in item.nodes), *tower_nodes, *_unit_length(output)])
     graph.initializer.extend(constant for item in served for constant in item.constants)
     graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "last_axis"))
     # Shapes that the exporter wrote down for the inside are hints only, and may name the old inputs.
     _replace(graph.value_info, [])
-    _check(folded)
+    check_graph(folded)
     return folded
 
 
@@ -107,48 +154,10 @@ def _unit_length(output: str) -> list[NodeProto]:
         helper.make_node("Mul", ["raw", "raw"], ["raw_squared"]),
         helper.make_node("ReduceSum", ["raw_squared", "last_axis"], ["squared_length"], keepdims=1),
         helper.make_node("Sqrt", ["squared_length"], ["length"]),
-        helper.make_node("Div", ["raw", "length"], ["embedding"]),
+        helper.make_node("Div", ["raw", "length"], [EMBEDDING]),
     ]
-
-
-def _inputs(model: ModelProto) -> dict[str, ValueInfoProto]:
-    constants = {constant.name for constant in model.graph.initializer}
-    return {value.name: value for value in model.graph.input if value.name not in constants}
 
 
 def _replace(field: "list[object]", values: Sequence[object]) -> None:
     del field[:]
     field.extend(values)
-
-
-def _require_inputs(found: Mapping[str, ValueInfoProto], *, required: set[str], optional: set[str]) -> None:
-    if not required <= found.keys() <= required | optional:
-        wanted = ", ".join([*required, *(f"{name} (optional)" for name in optional)])
-        raise ModelError(f"the graph's inputs are {', '.join(found)}; expected {wanted}", hint=_EXPORT_HINT)
-
-
-def _require_shape(value: ValueInfoProto, expected: Sequence[int | None]) -> None:
-    """Each size must be dynamic or the expected one; None stands for the batch, which must be dynamic."""
-    sizes = [size.dim_value if size.HasField("dim_value") else None for size in value.type.tensor_type.shape.dim]
-    fits = len(sizes) == len(expected) and all(
-        size is None or size == wanted for size, wanted in zip(sizes, expected, strict=True)
-    )
-    if not fits:
-        wanted = [size or "N" for size in expected]
-        raise ModelError(
-            f"the graph's {value.name} has shape {[size or 'N' for size in sizes]}, the bundle needs {wanted}",
-            hint=f"config.json, preprocessor_config.json and the graphs must be of one model. {_EXPORT_HINT}",
-        )
-
-
-def _require_opset(model: ModelProto) -> None:
-    version = next((opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}), 0)
-    if version < _MIN_OPSET:
-        raise ModelError(f"the graph has ONNX opset {version}, at least {_MIN_OPSET} is needed", hint=_EXPORT_HINT)
-
-
-def _check(model: ModelProto) -> None:
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the graph is not valid ONNX: {str(error).splitlines()[0]}", hint=_EXPORT_HINT) from error

@@ -1,7 +1,8 @@
 """Texts become the token ids that `clip_text` takes."""
 
 import hashlib
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +11,57 @@ from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
 from framematch.vision.bundle import Bundle
-from framematch.vision.processor_config import COPY_AGAIN_HINT
+from framematch.vision.model_files import COPY_AGAIN_HINT, require_no_lfs_pointer
+from framematch.vision.special_tokens import Side
+
+_FIT_HINT = "Copy tokenizer.json, tokenizer_config.json and config.json from one export"
+_NO_PUNCTUATION = str.maketrans({"_": " ", **dict.fromkeys(string.punctuation.replace("_", ""))})
 
 
 class Tokenizer:
     """The bundle's own tokenizer, cutting and padding to the model's context length.
 
-    A text that is too long loses its tail but keeps its end token, where CLIP reads the text's embedding.
+    A text that is too long loses its tail but keeps its end token, where most models read the text's embedding.
     """
 
-    def __init__(self, file: Path, *, context_length: int, pad_token_id: int) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        context_length: int,
+        pad_token_id: int,
+        eos_token_id: int | None = None,
+        padding_side: Side = "right",
+        masks_padding: bool = True,
+        cleaning: str = "none",
+    ) -> None:
         """Read tokenizer.json at `file`.
 
         Raises:
-            ModelError: the file is missing or not a tokenizer.
+            ModelError: the file is missing, not a tokenizer, or does not know the special tokens.
         """
         try:
             content = file.read_bytes()
+            require_no_lfs_pointer(file, content)
             self._tokenizer = _Tokenizer.from_buffer(content)
         except (OSError, ValueError) as error:
             raise ModelError(f"{file} is not a usable tokenizer: {error}", hint=COPY_AGAIN_HINT) from error
         self.digest = hashlib.sha256(content).hexdigest()
         self.pad_token_id = pad_token_id
+        self._context_length = context_length
+        self._masks_padding = masks_padding
+        self._clean = _CLEANINGS[cleaning]
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        frame: list[int] = self._tokenizer.encode("").ids
+        self._require_known(file, {"pad": pad_token_id, "end": eos_token_id})
+        _require_frame(file, frame, eos_token_id, context_length)
+        self._highest_id = max(pad_token_id, *frame, *_word_ids(self._tokenizer))
+        pad_token = self._tokenizer.id_to_token(pad_token_id)
         self._tokenizer.enable_truncation(context_length)
-        self._tokenizer.enable_padding(length=context_length, pad_id=pad_token_id)
+        self._tokenizer.enable_padding(
+            length=context_length, pad_id=pad_token_id, pad_token=pad_token, direction=padding_side
+        )
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> "Tokenizer":
@@ -47,11 +75,66 @@ class Tokenizer:
                 f"the model bundle {bundle.path} is image-only", hint="Texts need a bundle with a text tower"
             )
         text = bundle.text
-        return cls(text.tokenizer, context_length=text.context_length, pad_token_id=text.pad_token_id)
+        return cls(
+            text.tokenizer,
+            context_length=text.context_length,
+            pad_token_id=text.pad_token_id,
+            eos_token_id=text.eos_token_id,
+            padding_side=text.padding_side,
+            masks_padding=bundle.layout.masks_padding,
+            cleaning=text.cleaning,
+        )
+
+    @property
+    def highest_id(self) -> int:
+        """The highest id that a text can get; special tokens count only when every text gets them."""
+        return self._highest_id
+
+    def _require_known(self, file: Path, special: Mapping[str, int | None]) -> None:
+        for role, token_id in special.items():
+            if token_id is not None and self._tokenizer.id_to_token(token_id) is None:
+                raise ModelError(f"{file} has no token {token_id}, which is the {role} token", hint=_FIT_HINT)
 
     def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """`input_ids` and `attention_mask` (1 on tokens, 0 on padding), both int64 [N, context_length]."""
-        encodings = self._tokenizer.encode_batch(list(texts))
-        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
-        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+        """`input_ids` and `attention_mask`, both int64 [N, context_length].
+
+        The mask is 1 on tokens and 0 on padding; it is 1 throughout for a model that was trained to see the padding.
+        """
+        encodings = self._tokenizer.encode_batch([self._clean(text) for text in texts])
+        shape = (len(encodings), self._context_length)
+        ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64).reshape(shape)
+        if not self._masks_padding:
+            return ids, np.ones_like(ids)
+        mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64).reshape(shape)
         return ids, mask
+
+
+def _require_frame(file: Path, frame: Sequence[int], end: int | None, context_length: int) -> None:
+    """`frame` is what every text gets, as an empty one does."""
+    if end is not None and (not frame or frame[-1] != end):
+        found = f"ends texts with token {frame[-1]}" if frame else "marks no end of a text"
+        raise ModelError(f"{file} {found}; the model's end token is {end}", hint=_FIT_HINT)
+    if len(frame) >= context_length:
+        raise ModelError(
+            f"a context length of {context_length} leaves no room beside the {len(frame)} special tokens of {file}",
+            hint=_FIT_HINT,
+        )
+
+
+def _word_ids(tokenizer: _Tokenizer) -> list[int]:
+    """Ids of all tokens but the added ones: of those, T5's tokenizers have a hundred that no model knows."""
+    added = set(tokenizer.get_added_tokens_decoder())
+    return [token_id for token_id in tokenizer.get_vocab().values() if token_id not in added]
+
+
+def _one_spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+# What OpenCLIP does before its tokenizers, without mending broken Unicode and HTML.
+_CLEANINGS: Mapping[str, Callable[[str], str]] = {
+    "none": lambda text: text,
+    "whitespace": _one_spaced,
+    "lower": lambda text: _one_spaced(text).lower(),
+    "canonicalize": lambda text: _one_spaced(text.translate(_NO_PUNCTUATION).lower()),
+}

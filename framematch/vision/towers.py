@@ -1,17 +1,20 @@
 """Reads a bundle's graphs and folds them into what is served: uint8 pixels or token ids in, unit vectors out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # publishes no types
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # publishes no types
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundle import Bundle
-from framematch.vision.fold import fold_image_tower, fold_text_tower, input_names
+from framematch.vision.bundle import Bundle, TextTower
+from framematch.vision.fold import INPUT_IDS, PIXELS, fold_image_tower, fold_text_tower
+from framematch.vision.graph_file import TOO_LARGE_HINT, inputs_of, read_graph
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
-from framematch.vision.processor_config import COPY_AGAIN_HINT
+from framematch.vision.token_table import token_table_rows
+from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton_config import ServedInput
 
 
@@ -30,22 +33,39 @@ def fold_towers(bundle: Bundle) -> dict[str, Tower]:
         ModelError: a graph is missing, broken or does not fit the rest of the bundle.
     """
     spec = bundle.preprocess
-    image = fold_image_tower(_read_graph(bundle.image_graph), spec, bundle.dimension)
-    pixels = ServedInput("pixels", "TYPE_UINT8", (spec.crop_height, spec.crop_width, 3))
-    towers = {IMAGE_MODEL: Tower(_serialised(image), [pixels])}
+    with _naming(bundle.image_graph):
+        image = fold_image_tower(read_graph(bundle.image_graph), spec, bundle.dimension, bundle.layout)
+        pixels = ServedInput(PIXELS, "TYPE_UINT8", (spec.crop_height, spec.crop_width, 3))
+        towers = {IMAGE_MODEL: Tower(_serialised(image), [pixels])}
+    del image  # before the other one is read: each may have a gigabyte
     if bundle.text is not None:
-        length = bundle.text.context_length
-        text = fold_text_tower(_read_graph(bundle.text.graph), length, bundle.dimension)
-        inputs = [ServedInput(name, "TYPE_INT64", (length,)) for name in input_names(text)]
-        towers[TEXT_MODEL] = Tower(_serialised(text), inputs)
+        towers[TEXT_MODEL] = _text_tower(bundle, bundle.text)
     return towers
 
 
-def _read_graph(path: Path) -> onnx.ModelProto:
+def _text_tower(bundle: Bundle, text: TextTower) -> Tower:
+    tokenizer = Tokenizer.from_bundle(bundle)
+    with _naming(text.graph):
+        folded = fold_text_tower(read_graph(text.graph), text.context_length, bundle.dimension, bundle.layout)
+        rows = token_table_rows(folded, INPUT_IDS)
+        if rows is not None and tokenizer.highest_id >= rows:
+            raise ModelError(
+                f"the graph knows tokens 0 to {rows - 1}, but {text.tokenizer} gives ids up to {tokenizer.highest_id}",
+                hint="Copy the tokenizer and the graph from one export",
+            )
+        inputs = [ServedInput(name, "TYPE_INT64", (text.context_length,)) for name in inputs_of(folded)]
+        return Tower(_serialised(folded), inputs)
+
+
+@contextmanager
+def _naming(graph: Path) -> Iterator[None]:
+    """Errors about the graph say in which file it is."""
     try:
-        return onnx.load(path)
-    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{path} is not a readable ONNX graph: {error}", hint=COPY_AGAIN_HINT) from error
+        yield
+    except ModelError as error:
+        if str(graph) in error.message:
+            raise
+        raise ModelError(f"{graph} cannot be used: {error.message}", hint=error.hint) from error
 
 
 def _serialised(model: onnx.ModelProto) -> bytes:
@@ -53,6 +73,6 @@ def _serialised(model: onnx.ModelProto) -> bytes:
         graph: bytes = model.SerializeToString(deterministic=True)
     except (EncodeError, ValueError) as error:
         raise ModelError(
-            "a graph is larger than 2 GB, which one ONNX file cannot hold", hint="Use a smaller CLIP model"
+            "the graph takes more than the 2 GB that one ONNX file can hold", hint=TOO_LARGE_HINT
         ) from error
     return graph

@@ -21,6 +21,7 @@ SPEC = PreprocessSpec(
     mean=(0.5, 0.5, 0.5),
     std=(0.25, 0.25, 0.25),
 )
+SQUEEZE = replace(SPEC, resize_shortest_edge=None)
 VARIANTS: tuple[Variant, ...] = ("exact", "fast")
 SIZES = [(64, 64), (640, 360), (360, 640), (301, 97), (97, 301), (1080, 1440), (30, 50), (50, 30), (64, 129), (700, 65)]
 
@@ -37,7 +38,9 @@ def reference(rgb: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[n
     """What the reference processor does: resize the whole picture with Pillow, then crop the centre."""
     height, width = rgb.shape[:2]
     edge = spec.resize_shortest_edge
-    if height <= width:
+    if edge is None:
+        new_height, new_width = spec.crop_height, spec.crop_width
+    elif height <= width:
         new_height, new_width = edge, int(edge * width / height)
     else:
         new_height, new_width = int(edge * height / width), edge
@@ -72,17 +75,35 @@ def test_exact_follows_the_spec(spec: PreprocessSpec) -> None:
     assert difference(made, reference(rgb, spec)).max() <= 1
 
 
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (1, 500), (40, 2000)])
+@pytest.mark.parametrize(
+    "spec", [SQUEEZE, replace(SQUEEZE, resample="bilinear"), replace(SQUEEZE, crop_height=48, crop_width=80)]
+)
+def test_exact_squeezes_the_whole_picture_as_pillow_does(height: int, width: int, spec: PreprocessSpec) -> None:
+    rgb = picture(height, width)
+    assert np.array_equal(Preprocessor(spec, "exact")(rgb), reference(rgb, spec))
+
+
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (80, 2000), (2000, 80), (40, 2000)])
+def test_fast_squeezes_to_within_three_levels_of_exact_on_average(height: int, width: int) -> None:
+    rgb = picture(height, width)
+    assert difference(Preprocessor(SQUEEZE, "fast")(rgb), reference(rgb, SQUEEZE)).mean() <= 3.0
+
+
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_fast_stays_within_three_levels_of_exact_on_average(height: int, width: int) -> None:
     rgb = picture(height, width)
     assert difference(Preprocessor(SPEC, "fast")(rgb), reference(rgb, SPEC)).mean() <= 3.0
 
 
+@pytest.mark.parametrize("spec", [SPEC, SQUEEZE])
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(height=st.integers(1, 400), width=st.integers(1, 400))
-def test_any_size_gives_the_crop_and_keeps_a_plain_colour(variant: Variant, height: int, width: int) -> None:
+def test_any_size_gives_the_crop_and_keeps_a_plain_colour(
+    variant: Variant, spec: PreprocessSpec, height: int, width: int
+) -> None:
     plain = np.full((height, width, 3), (10, 128, 250), np.uint8)
-    made = Preprocessor(SPEC, variant)(plain)
+    made = Preprocessor(spec, variant)(plain)
     assert made.shape == (64, 64, 3)
     assert made.dtype == np.uint8
     assert np.array_equal(np.unique(made.reshape(-1, 3), axis=0), [[10, 128, 250]])
@@ -125,8 +146,9 @@ def test_the_digest_tells_specs_and_variants_apart() -> None:
         Preprocessor(SPEC, "fast").digest,
         Preprocessor(replace(SPEC, resample="bilinear"), "exact").digest,
         Preprocessor(replace(SPEC, mean=(0.5, 0.5, 0.4)), "exact").digest,
+        Preprocessor(SQUEEZE, "exact").digest,
     }
-    assert len(digests) == 4
+    assert len(digests) == 5
 
 
 def test_the_digest_stays_what_it_was_when_indexes_were_built() -> None:
