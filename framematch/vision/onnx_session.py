@@ -29,9 +29,9 @@ class OnnxSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except _ORT_ERRORS as error:
+        except ORT_ERRORS as error:
             raise ModelError(
-                f"ONNX Runtime cannot run the graph: {_first_line(error)}",
+                f"ONNX Runtime cannot run the graph: {first_line(error)}",
                 hint="Use an export that ONNX Runtime runs by itself, without custom operators",
             ) from error
 
@@ -43,12 +43,22 @@ class OnnxSession:
         """
         try:
             embedding: Embeddings = self._session.run(["embedding"], dict(inputs))[0]
-        except _ORT_ERRORS as error:
+        except ORT_ERRORS as error:
             raise ModelError(
-                f"the graph does not run: {_first_line(error)}",
+                f"the graph does not run: {first_line(error)}",
                 hint="Check that the graphs, the tokenizer and the preprocessor are of one model",
             ) from error
         return embedding
+
+
+def embed_pictures(session: OnnxSession, pictures: npt.NDArray[np.uint8], batch_size: int = 8) -> Embeddings:
+    """Pictures uint8 [N, H, W, 3], N at least 1, through an image tower in batches -> float32 [N, D].
+
+    Raises:
+        ModelError: the graph refuses the pictures.
+    """
+    starts = range(0, len(pictures), batch_size)
+    return np.concatenate([session.embed({"pixels": pictures[start : start + batch_size]}) for start in starts])
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:
@@ -58,8 +68,10 @@ def _ort_errors() -> tuple[type[Exception], ...]:
     return (*found, RuntimeError, ValueError)
 
 
-_ORT_ERRORS = _ort_errors()
+ORT_ERRORS = _ort_errors()
+"""What ONNX Runtime raises when it cannot do what it was asked."""
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def first_line(error: Exception) -> str:
+    """What `error` says, without what follows on further lines; its type when it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
