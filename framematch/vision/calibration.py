@@ -85,7 +85,7 @@ def read_calibration(
     on_progress(total, total)
     readable = sum(len(group) for group in pictures)
     if readable < MIN_PICTURES:
-        skipped = f", {total - readable} others are damaged" if total > readable else ""
+        skipped = f" and {total - readable} that cannot" if total > readable else ""
         raise ModelError(f"{folder} has {readable} pictures that can be read{skipped}", hint=_HINT)
     return _split([group for group in pictures if group], total - readable)
 

@@ -92,7 +92,7 @@ def test_too_few_readable_pictures_are_an_error_that_says_what_to_give(tmp_path:
     for number in range(7):
         write(tmp_path / f"{number}.webp", number)
     (tmp_path / "broken.png").write_bytes(b"")
-    with pytest.raises(ModelError, match="has 7 pictures that can be read, 1 others are damaged") as caught:
+    with pytest.raises(ModelError, match="has 7 pictures that can be read and 1 that cannot") as caught:
         read(tmp_path)
     assert "8 or more" in caught.value.hint
 
