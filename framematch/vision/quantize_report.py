@@ -19,10 +19,10 @@ class QuantizationLimits:
     """The worst that is accepted unless forced.
 
     Cosines: 0.99 is an angle of 8 degrees, 0.95 one of 18. A small CNN trained on products had 0.9998 on average and
-    0.9994 at the lowest, and retrieval of 87.9 % became 88.1 %; calibrated on black pictures 0.985 and 0.89; sound towers of random
-    weights, which are harder, 0.992 and more (see `quantize_nodes`). `retrieval_drop` is a share of the pictures,
-    beyond what chance explains. `same_neighbour` counts where pictures have no labels; it is wide, because pictures
-    that look alike change places easily.
+    0.9994 at the lowest, and retrieval of 87.9 % became 88.1 %; calibrated on black pictures 0.985 and 0.89. Sound
+    towers of random weights, which are harder, had 0.992 and more on average (see `quantize_nodes`). `retrieval_drop`
+    is a share of the pictures, beyond what chance explains. `same_neighbour` counts where pictures have no labels; it
+    is wide, because pictures that look alike change places easily.
     """
 
     mean_cosine: float = 0.99
