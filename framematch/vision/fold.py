@@ -125,11 +125,6 @@ def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layo
     return _fold(tower, served, output, dimension)
 
 
-def input_names(model: ModelProto) -> list[str]:
-    """Names of the graph's inputs, in order; initialisers that old exports list among them are not inputs."""
-    return list(inputs_of(model))
-
-
 def _fold(tower: ModelProto, served: Sequence[_Served], output: str, dimension: int) -> ModelProto:
     (result,) = (value for value in tower.graph.output if value.name == output)
     require_shape(result, (None, dimension))

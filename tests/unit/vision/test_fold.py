@@ -10,8 +10,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from framematch.core.errors import ModelError
-from framematch.vision.fold import fold_image_tower, fold_text_tower, input_names
+from framematch.vision.fold import fold_image_tower, fold_text_tower
+from framematch.vision.graph_file import inputs_of
 from framematch.vision.layouts import OPENCLIP, SIGLIP, Layout
+from framematch.vision.onnx_session import OnnxSession
 from framematch.vision.processor_config import PreprocessSpec
 from tests.unit.vision.bundles import (
     CONTEXT_LENGTH,
@@ -63,13 +65,13 @@ def test_the_image_graph_takes_uint8_and_a_dynamic_batch() -> None:
 def test_token_ids_and_mask_reach_the_text_tower(element_type: int) -> None:
     folded = fold_text_tower(text_tower(element_type=element_type), CONTEXT_LENGTH, DIMENSION)
     expected = unit((IDS * MASK) @ weights(CONTEXT_LENGTH, seed=1))
-    assert input_names(folded) == ["input_ids", "attention_mask"]
+    assert list(inputs_of(folded)) == ["input_ids", "attention_mask"]
     np.testing.assert_allclose(run(folded, input_ids=IDS, attention_mask=MASK), expected, atol=1e-5)
 
 
 def test_a_text_tower_without_mask_is_folded_too() -> None:
     folded = fold_text_tower(text_tower(with_mask=False), CONTEXT_LENGTH, DIMENSION)
-    assert input_names(folded) == ["input_ids"]
+    assert list(inputs_of(folded)) == ["input_ids"]
     np.testing.assert_allclose(run(folded, input_ids=IDS), unit(IDS @ weights(CONTEXT_LENGTH, seed=1)), atol=1e-5)
 
 
@@ -111,7 +113,7 @@ def test_a_folded_text_tower_gives_what_the_tower_gives(
     expected = run_raw(token_tower(names=names), ids)
     tower = token_tower(names=names, element_type=element_type)
     folded = fold_text_tower(tower, CONTEXT_LENGTH, DIMENSION, layout)
-    assert input_names(folded) == ["input_ids"]
+    assert list(inputs_of(folded)) == ["input_ids"]
     np.testing.assert_allclose(run(folded, input_ids=ids), unit(expected), atol=1e-5)
 
 
@@ -164,7 +166,7 @@ def test_initialisers_that_old_exports_list_as_inputs_are_no_inputs() -> None:
     tower.graph.input.append(
         onnx.helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [3 * SIDE * SIDE, DIMENSION])
     )
-    assert input_names(fold_image_tower(tower, SPEC, DIMENSION)) == ["pixels"]
+    assert list(inputs_of(fold_image_tower(tower, SPEC, DIMENSION))) == ["pixels"]
 
 
 def renamed(tower: ModelProto, old: str, new: str) -> ModelProto:
@@ -238,6 +240,13 @@ def fixed_inside() -> ModelProto:
 def test_a_graph_that_does_not_fit_the_bundle_is_refused(tower: ModelProto, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         fold_image_tower(tower, SPEC, DIMENSION)
+
+
+def test_onnx_runtime_runs_the_newest_version_that_is_let_through() -> None:
+    tower = with_opset(onnx.defs.onnx_opset_version())
+    tower.ir_version = onnx.IR_VERSION
+    graph = fold_image_tower(tower, SPEC, DIMENSION).SerializeToString()
+    assert OnnxSession(graph, threads=1).embed({"pixels": PIXELS}).shape == (3, DIMENSION)
 
 
 def test_ids_that_are_no_whole_numbers_are_refused() -> None:
