@@ -4,7 +4,7 @@ import argparse
 import os
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,15 +96,17 @@ def alternate(
     `on_round` gets the number of the round, from 1, and its result.
     """
     found: list[Round] = []
-    for number in range(1, rounds + 1):
-        if number % 2:
-            first = subject()
-            found.append(Round(first, reference()))
-        else:
-            first = reference()
-            found.append(Round(subject(), first))
+    for number, rates in enumerate(take_turns({"subject": subject, "reference": reference}, rounds=rounds), 1):
+        found.append(Round(**rates))
         on_round(number, found[-1])
     return tuple(found)
+
+
+def take_turns(sides: Mapping[str, Side], *, rounds: int) -> Iterator[dict[str, float]]:
+    """What each side gave, round by round; every other round goes through the sides backwards."""
+    for number in range(rounds):
+        names = list(sides)[:: 1 if number % 2 == 0 else -1]
+        yield {name: sides[name]() for name in names}
 
 
 def describe_machine() -> Machine:

@@ -1,0 +1,139 @@
+"""The sides of the model's benchmark: the served model and ONNX Runtime alone, each in fp32 and in int8."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from benchmarks.bare_triton import Executions, read_executions, run_bare
+from benchmarks.harness import Side
+from benchmarks.steady import BatchDone, steady_rate
+from framematch.core.errors import FramematchError
+from framematch.core.settings_sources import require
+from framematch.vision.build_options import BuildOptions, Precision
+from framematch.vision.bundle import Bundle
+from framematch.vision.manifest import IMAGE_MODEL
+from framematch.vision.model_repository import build_model_repository
+from framematch.vision.onnx_session import OnnxSession
+from framematch.vision.reload import Reload, reload_models
+from framematch.vision.towers import Tower
+from framematch.vision.tune import available_cores, default_cpu_plan
+from stack.up import running_stack
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+# One batch is computed and one is on its way in, with two more so that it never runs dry.
+IN_FLIGHT = 4
+WARM_UP_BATCHES = 1
+_LEAST_BATCHES = 3
+_MOST_BATCHES = 4_000
+_COUNT_TIMEOUT_S, _COUNT_POLL_S = 5.0, 0.01
+
+Crops = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """One running Triton and its model repository."""
+
+    url: str
+    repository: Path
+
+    def load(self, bundle: Bundle, tower: Tower, precision: Precision, *, max_batch_size: int) -> float:
+        """Build the image model and have Triton load it; the seconds that the loading took.
+
+        Raises:
+            FramematchError: Triton does not serve it.
+        """
+        options = BuildOptions(
+            precision=precision, max_batch_size=max_batch_size, cpu_plan=default_cpu_plan(available_cores())
+        )
+        manifest = build_model_repository(
+            replace(bundle, text=None), self.repository, options, towers={IMAGE_MODEL: tower}
+        )
+        began = time.monotonic()
+        outcome = asyncio.run(reload_models(self.url, manifest))
+        if outcome is not Reload.LOADED:
+            raise FramematchError(f"Triton {outcome.value}")
+        return time.monotonic() - began
+
+
+@contextmanager
+def running_servers(folder: Path) -> Iterator[dict[Precision, Server]]:
+    """One Triton for each precision, so that both can take turns; none has a model yet. The idle one takes no CPU."""
+    with ExitStack() as exits:
+        servers = {}
+        for precision in PRECISIONS:
+            repository = folder / f"models-{precision}"
+            stack = running_stack(data_dir=folder / precision, model_repository=repository, names=("triton",))
+            url = require(exits.enter_context(stack).triton_url, "triton.url")
+            servers[precision] = Server(url, repository)
+        yield servers
+
+
+def sides(
+    servers: Mapping[Precision, Server], sessions: Mapping[Precision, OnnxSession], crops: Crops, *, run_s: float
+) -> dict[str, Side]:
+    """By name, `served_fp32` and so on. A run takes about `run_s`, three batches at least, on either side.
+
+    All crops are of one batch's size, which is also the most that the served models take: each request is one run.
+    """
+    found: dict[str, Side] = {}
+    for precision in PRECISIONS:
+        rate = _alone(sessions[precision], crops, batches=WARM_UP_BATCHES + _LEAST_BATCHES)
+        batches = _batches(rate / len(crops[0]), run_s)
+        found[f"served_{precision}"] = _served_side(servers[precision].url, crops, batches)
+        found[f"onnxruntime_{precision}"] = _alone_side(sessions[precision], crops, batches)
+    return found
+
+
+def _batches(batches_per_s: float, run_s: float) -> int:
+    return WARM_UP_BATCHES + min(max(round(run_s * batches_per_s), _LEAST_BATCHES), _MOST_BATCHES)
+
+
+def _served_side(url: str, crops: Crops, batches: int) -> Callable[[], float]:
+    return lambda: uvloop.run(_served(url, crops, batches))
+
+
+def _alone_side(session: OnnxSession, crops: Crops, batches: int) -> Callable[[], float]:
+    return lambda: _alone(session, crops, batches=batches)
+
+
+async def _served(url: str, crops: Crops, batches: int) -> float:
+    """Images/s through Triton's gRPC; its own statistics must count every picture, and one run for each request."""
+    before = await read_executions(url)
+    done = await run_bare(url, crops, batches=batches, in_flight=IN_FLIGHT)
+    did = await _counted(url, before, pictures=batches * len(crops[0]))
+    if did.runs != batches:
+        raise FramematchError(f"Triton ran the model {did.runs} times for {batches} requests")
+    return steady_rate(done, warm_up=WARM_UP_BATCHES)
+
+
+async def _counted(url: str, before: Executions, *, pictures: int) -> Executions:
+    """What was added after `before`, once it is all of `pictures`: Triton counts a run after it has answered.
+
+    Raises:
+        FramematchError: it counts fewer, or more.
+    """
+    deadline = time.monotonic() + _COUNT_TIMEOUT_S
+    while True:
+        did = (await read_executions(url)).since(before)
+        if did.pictures == pictures:
+            return did
+        if did.pictures > pictures or time.monotonic() > deadline:
+            raise FramematchError(f"Triton computed {did.pictures} pictures, not {pictures}")
+        await asyncio.sleep(_COUNT_POLL_S)
+
+
+def _alone(session: OnnxSession, crops: Crops, *, batches: int) -> float:
+    """Images/s of the session in this process."""
+    done = []
+    for number in range(batches):
+        rows = session.embed({"pixels": crops[number % len(crops)]})
+        done.append(BatchDone(time.monotonic(), len(rows)))
+    return steady_rate(done, warm_up=WARM_UP_BATCHES)
