@@ -30,13 +30,13 @@ from benchmarks.harness import Comparison, Figure, Round, alternate, argument_pa
 from benchmarks.report import publish
 from benchmarks.sides import WARM_UP_BATCHES, Sides
 from benchmarks.vit_b32 import cached_bundle
-from demo.encoder import write_bundle
+from demo.dataset import BUNDLE_DIR
 from demo.services import fill_catalogue, run_framematch, service_environment
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.settings_sources import require
-from framematch.vision.bundle import load_bundle
+from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.preprocess import Preprocessor
 from stack.up import running_stack
 
@@ -50,7 +50,7 @@ class Load:
     """A model, the name of its figure, and the least ratio wanted."""
 
     figure: str
-    make_bundle: Callable[[Path], Path]
+    bundle: Callable[[], Path]
     goal: float | None = None
 
 
@@ -64,8 +64,8 @@ class Plan:
 
 
 LOADS = {
-    "demo": Load("consumer_vs_bare_triton_demo", lambda folder: write_bundle(folder / "demo")),
-    "b32": Load("consumer_vs_bare_triton", lambda _folder: cached_bundle(), goal=0.95),
+    "demo": Load("consumer_vs_bare_triton_demo", lambda: BUNDLE_DIR),
+    "b32": Load("consumer_vs_bare_triton", cached_bundle, goal=0.95),
 }
 QUICK = Plan(rounds=5, run_s=4, most_batches=60)
 FULL = Plan(rounds=9, run_s=15, most_batches=250)
@@ -117,7 +117,7 @@ def run(load: Load, plan: Plan) -> Result:
     consumer = ConsumerSettings()
     with tempfile.TemporaryDirectory(prefix="framematch-benchmark-") as name:
         folder = Path(name)
-        bundle = load_bundle(load.make_bundle(folder))
+        bundle = load_bundle(load.bundle())
         with serving(bundle.path, folder, max_batch_size=consumer.batch_size) as stack:
             jpegs = draw_jpegs(PICTURES)
             sides = Sides(

@@ -4,6 +4,7 @@ The image tower is that of CLIP (Radford et al. 2021, table 20): pre-norm transf
 tower is the demo's, widened to the same dimension.
 """
 
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from demo.encoder import write_bundle
+from demo.dataset import BUNDLE_DIR
 from stack.cache import Report, cached_folder, digest_of
 
 _NAME = "vit-b32-random"
@@ -40,7 +41,7 @@ def cached_bundle(report: Report = print) -> Path:
     """The bundle's folder in the cache, 350 MB, written when it is not there yet."""
     folder = cached_folder(
         "benchmarks-vit-b32",
-        digest_of(Path(__file__).read_bytes()),
+        digest_of(Path(__file__).read_bytes(), *(path.read_bytes() for path in sorted(BUNDLE_DIR.glob("**/*.json")))),
         lambda temporary: write_vit_bundle(temporary / _NAME, VitShape()),
         report=report,
         note="writing a ViT-B/32-shaped model with random weights (350 MB, once)",
@@ -51,12 +52,13 @@ def cached_bundle(report: Report = print) -> Path:
 def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
     """Write a bundle in the layout of a CLIP ONNX export into `destination`. Same seed, same weights."""
     rng = np.random.default_rng(seed)
-    write_bundle(destination, seed)
+    shutil.copytree(BUNDLE_DIR, destination)
     onnx.save(vision_model(rng, shape), destination / "onnx" / "vision_model.onnx")
     _widen_text_tower(destination / "onnx" / "text_model.onnx", rng, shape.projection)
     side = {"height": shape.side_px, "width": shape.side_px}
     _update_json(destination / "preprocessor_config.json", crop_size=side, size={"shortest_edge": shape.side_px})
-    _update_json(destination / "config.json", projection_dim=shape.projection)
+    vision = {"image_size": shape.side_px, "patch_size": shape.patch_px}
+    _update_json(destination / "config.json", projection_dim=shape.projection, vision_config=vision)
 
 
 def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:

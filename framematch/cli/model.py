@@ -14,8 +14,8 @@ from framematch.cli.model_towers import int8_tower, measured_plan
 from framematch.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from framematch.vision.build_options import BuildOptions
     from framematch.vision.manifest import ModelManifest
+    from framematch.vision.repository.build_options import BuildOptions
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The models that Triton serves.")
 app.command()(check)
@@ -76,12 +76,12 @@ def build(
     settings = prepare_command("model")
     _check_source(bundle, hub, revision)
     with needs("model"):
-        from framematch.vision.build_options import BuildOptions
-        from framematch.vision.bundle import load_bundle
+        from framematch.vision.bundles.bundle import load_bundle
+        from framematch.vision.graphs.towers import fold_towers
         from framematch.vision.manifest import IMAGE_MODEL
-        from framematch.vision.model_repository import build_model_repository
-        from framematch.vision.targets import next_step
-        from framematch.vision.towers import fold_towers
+        from framematch.vision.repository.build_options import BuildOptions
+        from framematch.vision.repository.model_repository import build_model_repository
+        from framematch.vision.repository.targets import next_step
     try:
         options = BuildOptions(target, precision, max_batch_size)
     except ModelError as error:
@@ -95,14 +95,15 @@ def build(
         if tune:
             options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
-    _print_built(manifest, target, out.resolve())
+    _print_built(manifest, target, read.path, out.resolve())
     typer.echo(next_step(options, out.resolve()) or _serve(settings.triton.url, manifest, out.resolve()))
 
 
-def _print_built(manifest: "ModelManifest", target: str, repository: Path) -> None:
+def _print_built(manifest: "ModelManifest", target: str, source: Path, repository: Path) -> None:
     towers = "pictures" if manifest.context_length is None else "pictures and texts"
     typer.echo(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
     typer.echo(f"  digest  {manifest.digest}")
+    typer.echo(f"  bundle  {source}")
     typer.echo(f"  folder  {repository}")
 
 

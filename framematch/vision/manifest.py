@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import msgspec
 
 from framematch.core.errors import ModelError
-from framematch.vision.build_options import Precision, Target
-from framematch.vision.processor_config import PreprocessSpec
+from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.repository.build_options import Precision, Target
 
 IMAGE_MODEL = "clip_image"
 TEXT_MODEL = "clip_text"

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from framematch.vision.processor_config import PreprocessSpec
+from framematch.vision.bundles.processor_config import PreprocessSpec
 
 Variant: TypeAlias = Literal["exact", "fast"]
 Pixels: TypeAlias = npt.NDArray[np.uint8]

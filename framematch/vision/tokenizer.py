@@ -10,9 +10,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundle import Bundle
-from framematch.vision.model_files import COPY_AGAIN_HINT, require_no_lfs_pointer
-from framematch.vision.special_tokens import Side
+from framematch.vision.bundles.bundle import Bundle
+from framematch.vision.bundles.model_files import COPY_AGAIN_HINT, require_no_lfs_pointer
+from framematch.vision.bundles.special_tokens import Side
 
 _FIT_HINT = "Copy tokenizer.json, tokenizer_config.json and config.json from one export"
 _NO_PUNCTUATION = str.maketrans({"_": " ", **dict.fromkeys(string.punctuation.replace("_", ""))})

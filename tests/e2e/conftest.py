@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from demo.encoder import write_bundle
+from demo.dataset import BUNDLE_DIR
 from demo.services import fill_catalogue, service_environment
 from framematch.core.local_stack import LocalStack
-from framematch.vision.bundle import load_bundle
-from framematch.vision.model_repository import build_model_repository
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.repository.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's encoder as Triton serves it."""
     folder = tmp_path_factory.mktemp("models")
-    build_model_repository(load_bundle(write_bundle(folder / "bundle")), folder / "repository")
+    build_model_repository(load_bundle(BUNDLE_DIR), folder / "repository")
     return folder / "repository"
 
 

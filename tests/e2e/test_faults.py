@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from demo.encoder import write_bundle
+from demo.dataset import BUNDLE_DIR
 from demo.services import fill_catalogue, run_framematch, service_environment
-from framematch.vision.bundle import load_bundle
-from framematch.vision.model_repository import build_model_repository
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.repository.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
 from tests.e2e.conftest import stack_of
+from tests.e2e.models import retrained
 from tests.e2e.site import Site
 from tests.support import eventually, wait_until
 
@@ -75,11 +76,11 @@ async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
     site_with: Factory, tmp_path: Path
 ) -> None:
     repository = tmp_path / "repository"
-    build_model_repository(load_bundle(write_bundle(tmp_path / "bundle")), repository)
+    build_model_repository(load_bundle(BUNDLE_DIR), repository)
     site = site_with(own_triton=TritonServer(tmp_path / "triton", repository))
     consumer = site.start("consume")
     await site.events(await site.publish(4))
-    other = write_bundle(tmp_path / "other", seed=7)
+    other = retrained(BUNDLE_DIR, tmp_path / "other")
     run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=site.environment)
     await eventually(lambda: not consumer.running, message="the consumer ends")
     last_line = site.log().rstrip().splitlines()[-1]

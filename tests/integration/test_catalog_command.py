@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from demo.dataset import DATA_DIR
-from demo.encoder import write_bundle
+from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot, check_compatible
@@ -21,11 +20,11 @@ from framematch.cli.catalog import SHOWN_PROBLEMS, app
 from framematch.core.errors import FramematchError, ModelMismatchError
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
-from framematch.vision.build_options import BuildOptions
-from framematch.vision.bundle import load_bundle
+from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.model_repository import build_model_repository
 from framematch.vision.preprocess import Preprocessor
+from framematch.vision.repository.build_options import BuildOptions
+from framematch.vision.repository.model_repository import build_model_repository
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
 
@@ -53,7 +52,7 @@ def place(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pla
 
 @pytest.fixture(scope="module")
 def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
-    bundle = load_bundle(write_bundle(tmp_path_factory.mktemp("bundle")))
+    bundle = load_bundle(BUNDLE_DIR)
     repository = tmp_path_factory.mktemp("repository")
     build_model_repository(bundle, repository, BuildOptions(max_batch_size=16))
     return start_triton(repository)

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from framematch.cli.model import app
 from framematch.core.errors import CatalogError, ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.bundle import load_bundle
-from framematch.vision.model_repository import build_model_repository
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.repository.model_repository import build_model_repository
 from stack.server import free_port
 from stack.triton import TritonServer
 from tests.support import SHARED

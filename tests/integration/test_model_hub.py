@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from framematch.core.errors import FramematchError, ModelError, UnavailableError
-from framematch.vision.bundle import load_bundle
-from framematch.vision.hub import HubBundle, Progress, download_bundle
-from framematch.vision.hub_client import HubClient
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.hub.client import HubClient
+from framematch.vision.hub.download import HubBundle, Progress, download_bundle
 from tests.integration.hub_server import TOKEN, Fault, HubServer, Repository, running_hub
 from tests.support import wait_until
 from tests.unit.vision.bundles import BundleFiles

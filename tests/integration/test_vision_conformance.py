@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from framematch.vision.bundle import Bundle, load_bundle
+from framematch.vision.bundles.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
-from framematch.vision.model_repository import build_model_repository
 from framematch.vision.preprocess import Preprocessor, Variant
+from framematch.vision.repository.model_repository import build_model_repository
 from framematch.vision.tokenizer import Tokenizer
 from stack.triton import TritonServer
 from tests.support import SHARED

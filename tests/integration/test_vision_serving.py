@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.build_options import BuildOptions, CpuPlan, Target
-from framematch.vision.bundle import Bundle, load_bundle
+from framematch.vision.bundles.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
-from framematch.vision.model_repository import build_model_repository
 from framematch.vision.reload import Reload, reload_models
+from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Target
+from framematch.vision.repository.model_repository import build_model_repository
 from framematch.vision.tokenizer import Tokenizer
 from stack.server import free_port
 from stack.triton import TritonServer

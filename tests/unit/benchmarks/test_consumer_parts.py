@@ -8,8 +8,8 @@ from benchmarks.consumer import CALIBRATION_BATCHES, Plan, batches_for
 from benchmarks.consumer_side import PublishedBatch, PublishedEvent, batches_of
 from benchmarks.frames import camera_names, crop_batches, draw_jpegs, frames_of
 from benchmarks.steady import BatchDone
+from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.processor_config import PreprocessSpec
 
 
 def test_events_with_the_same_timings_are_one_batch_that_ends_with_its_last_event() -> None:

@@ -8,7 +8,7 @@ from framematch.cli.app import app
 GROUPS = ["", "catalog", "model", "stack"]
 COMMANDS = [
     "edge", "consume", "watch", "doctor", "catalog import", "catalog list", "catalog build", "model build",
-    "stack up", "stack down", "stack status",
+    "model check",     "stack up", "stack down", "stack status",
 ]  # fmt: skip
 
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from framematch.vision.fold import fold_image_tower
-from framematch.vision.processor_config import PreprocessSpec
+from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.graphs.fold import fold_image_tower
 
 SIDE = 16
 DIMENSION = 16

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundle import load_bundle
-from framematch.vision.layouts import CLIP, OPENCLIP, SIGLIP
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.bundles.layouts import CLIP, OPENCLIP, SIGLIP
 from framematch.vision.prompts import PHOTO_TEMPLATES
 from tests.unit.vision.bundles import (
     CONFIG,

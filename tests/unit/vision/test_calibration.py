@@ -8,7 +8,7 @@ import structlog
 from PIL import Image
 
 from framematch.core.errors import ModelError
-from framematch.vision.calibration import CalibrationSet, read_calibration
+from framematch.vision.int8.calibration import CalibrationSet, read_calibration
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.vision.convnets import SIDE, SPEC
 

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from framematch.core.errors import ModelMismatchError
-from framematch.vision.conformance import (
+from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.checks.conformance import (
     Check,
     Limit,
     compare_embeddings,
@@ -19,7 +20,6 @@ from framematch.vision.conformance import (
     skipped,
 )
 from framematch.vision.manifest import ModelManifest
-from framematch.vision.processor_config import PreprocessSpec
 
 SPEC = PreprocessSpec(8, 8, 8, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 MANIFEST = ModelManifest("small", "ab" * 32, 4, SPEC, 6, "cd" * 32, max_batch_size=32)

@@ -10,10 +10,10 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import FramematchError, ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.bundle import load_bundle
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
-from framematch.vision.processor_config import PreprocessSpec
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel
 from tests.unit.vision.bundles import BundleFiles

@@ -10,11 +10,11 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from framematch.core.errors import ModelError
-from framematch.vision.fold import fold_image_tower, fold_text_tower
-from framematch.vision.graph_file import inputs_of
-from framematch.vision.layouts import OPENCLIP, SIGLIP, Layout
+from framematch.vision.bundles.layouts import OPENCLIP, SIGLIP, Layout
+from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.graphs.fold import fold_image_tower, fold_text_tower
+from framematch.vision.graphs.graph_file import inputs_of
 from framematch.vision.onnx_session import OnnxSession
-from framematch.vision.processor_config import PreprocessSpec
 from tests.unit.vision.bundles import (
     CONTEXT_LENGTH,
     DIMENSION,

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from framematch.core.errors import ModelError, UnavailableError, UsageError
-from framematch.vision.hub import HubBundle, download_bundle
-from framematch.vision.hub_client import HubClient, RemoteFile, RemoteRepository, checked_name
-from framematch.vision.hub_files import ONNX_EXPORTS, bundle_files
-from framematch.vision.hub_store import HubStore, git_sha1_of, sha256_of
+from framematch.vision.hub.client import HubClient, RemoteFile, RemoteRepository, checked_name
+from framematch.vision.hub.download import HubBundle, download_bundle
+from framematch.vision.hub.files import ONNX_EXPORTS, bundle_files
+from framematch.vision.hub.store import HubStore, git_sha1_of, sha256_of
 
 COMMIT = "c" * 40
 CONTENT = b"the same in every file"
@@ -129,7 +129,7 @@ def test_a_bundle_that_lost_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_disk_without_room_is_said_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr("framematch.vision.hub.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("framematch.vision.hub.download.shutil.disk_usage", lambda _: usage)
     with pytest.raises(ModelError, match="not enough disk space") as caught:
         fetch(tmp_path)
     assert "FRAMEMATCH_CACHE_DIR" in caught.value.hint

@@ -9,9 +9,9 @@ from typer.testing import CliRunner, Result
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError, UsageError
-from framematch.vision.build_options import CpuPlan
-from framematch.vision.quantize_report import QuantizationReport
-from framematch.vision.tune import MeasuredPlan
+from framematch.vision.int8.report import QuantizationReport
+from framematch.vision.repository.build_options import CpuPlan
+from framematch.vision.repository.tune import MeasuredPlan
 from tests.unit.vision.bundles import SIDE, BundleFiles
 
 
@@ -64,7 +64,7 @@ def test_options_that_do_not_go_together_are_wrong_usage_that_says_what_to_do(
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two folders of pictures, each a product; the small tower, of one layer, stays as it is when it is quantised."""
-    monkeypatch.setattr("framematch.vision.quantize.quantize_image_tower", lambda graph, *_, **__: graph)
+    monkeypatch.setattr("framematch.vision.int8.quantize.quantize_image_tower", lambda graph, *_, **__: graph)
     random = np.random.default_rng(4)
     for number in range(12):
         folder = tmp_path / "pictures" / ("milk" if number % 2 else "kiwi")
@@ -91,7 +91,7 @@ def test_int8_that_changes_embeddings_too_much_is_refused_unless_forced(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = QuantizationReport(pictures=6, mean_cosine=0.7, lowest_cosine=0.2, same_neighbour=1.0, retrieval=None)
-    monkeypatch.setattr("framematch.vision.quantize.compare_towers", lambda *_: bad)
+    monkeypatch.setattr("framematch.vision.int8.quantize.compare_towers", lambda *_: bad)
     refused = build_int8(tmp_path / "refused", pictures)
     assert isinstance(refused.exception, ModelError)
     assert "--force" in refused.exception.hint
@@ -103,7 +103,7 @@ def test_int8_that_changes_embeddings_too_much_is_refused_unless_forced(
 
 def test_tuning_shows_the_plans_and_takes_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = [MeasuredPlan(CpuPlan(instances=3, threads=1), 40.0), MeasuredPlan(CpuPlan(instances=1, threads=3), 30.0)]
-    monkeypatch.setattr("framematch.vision.tune.measure_cpu_plans", lambda *_, **__: plans)
+    monkeypatch.setattr("framematch.vision.repository.tune.measure_cpu_plans", lambda *_, **__: plans)
     bundle = BundleFiles().write(tmp_path / "small-clip")
     result = CliRunner().invoke(app, ["build", "--from", str(bundle), "--out", str(tmp_path / "repository"), "--tune"])
     assert result.exit_code == 0, result.output

@@ -10,10 +10,10 @@ from google.protobuf import text_format  # type: ignore[import-untyped]  # publi
 from tritonclient.grpc import model_config_pb2
 
 from framematch.core.errors import ModelError
-from framematch.vision.build_options import BuildOptions
-from framematch.vision.bundle import Bundle, load_bundle
+from framematch.vision.bundles.bundle import Bundle, load_bundle
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
-from framematch.vision.model_repository import build_model_repository
+from framematch.vision.repository.build_options import BuildOptions
+from framematch.vision.repository.model_repository import build_model_repository
 from tests.unit.vision.bundles import BundleFiles, image_only, image_tower, text_tower, weights
 
 

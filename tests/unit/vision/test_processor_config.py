@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision.processor_config import PreprocessSpec, parse_processor_config
+from framematch.vision.bundles.processor_config import PreprocessSpec, parse_processor_config
 from tests.unit.vision.bundles import PROCESSOR, SIDE, SIGLIP_PROCESSOR
 
 

@@ -12,13 +12,13 @@ import onnx
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision.fold import fold_image_tower
+from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.graphs.fold import fold_image_tower
+from framematch.vision.int8.nodes import name_nodes, nodes_for_int8
+from framematch.vision.int8.quantize import QuantizationLimits, compare_towers, quantize_image_tower
+from framematch.vision.int8.report import QuantizationReport, Retrieval, compare_embeddings
+from framematch.vision.int8.smooth import smooth, smooth_points
 from framematch.vision.onnx_session import OnnxSession, embed_pictures
-from framematch.vision.processor_config import PreprocessSpec
-from framematch.vision.quantize import QuantizationLimits, compare_towers, quantize_image_tower
-from framematch.vision.quantize_nodes import name_nodes, nodes_for_int8
-from framematch.vision.quantize_report import QuantizationReport, Retrieval, compare_embeddings
-from framematch.vision.smooth import smooth, smooth_points
 from tests.unit.vision.bundles import DIMENSION as BUNDLE_DIMENSION
 from tests.unit.vision.bundles import SIDE as BUNDLE_SIDE
 from tests.unit.vision.bundles import image_tower

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision.reference import read_reference, rows_of
+from framematch.vision.checks.reference import read_reference, rows_of
 
 GOOD = {
     "images": {"a.jpg": {"embedding": [0.6, 0.8], "size": [4, 3]}},

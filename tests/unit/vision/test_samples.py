@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from framematch.vision.samples import sample_pictures
+from framematch.vision.checks.samples import sample_pictures
 
 
 def test_samples_are_the_same_every_time() -> None:

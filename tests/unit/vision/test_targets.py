@@ -13,20 +13,19 @@ from google.protobuf import text_format  # type: ignore[import-untyped]  # publi
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2
 
-import framematch.vision
 from framematch.core.errors import ModelError
-from framematch.vision.build_options import BuildOptions, CpuPlan, Precision, Target
-from framematch.vision.bundle import Bundle, load_bundle
-from framematch.vision.fold import fold_image_tower
+from framematch.vision.bundles.bundle import Bundle, load_bundle
+from framematch.vision.graphs.fold import fold_image_tower
+from framematch.vision.graphs.towers import ServedInput, Tower, fold_towers
 from framematch.vision.manifest import ModelManifest
-from framematch.vision.model_repository import build_model_repository
 from framematch.vision.onnx_session import OnnxSession
-from framematch.vision.targets.half import half_precision
-from framematch.vision.towers import Tower, fold_towers
-from framematch.vision.triton_config import ServedInput
+from framematch.vision.repository import targets
+from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Precision, Target
+from framematch.vision.repository.model_repository import build_model_repository
+from framematch.vision.repository.targets.half import half_precision
 from tests.unit.vision.bundles import DIMENSION, SIDE, BundleFiles, weights
 
-SERVED_CODE = Path(framematch.vision.__file__).with_name("python_backend.py")
+SERVED_CODE = Path(targets.__file__).with_name("python_backend.py")
 PIXELS = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from framematch.vision.build_options import BuildOptions
-from framematch.vision.bundle import load_bundle
-from framematch.vision.model_repository import build_model_repository
-from framematch.vision.targets import next_step
-from framematch.vision.targets.tensorrt import CONTAINER
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.repository.build_options import BuildOptions
+from framematch.vision.repository.model_repository import build_model_repository
+from framematch.vision.repository.targets import next_step
+from framematch.vision.repository.targets.tensorrt import CONTAINER
 from tests.unit.vision.bundles import BundleFiles, image_only, image_tower, weights
 
 ROOT = Path(__file__).resolve().parents[3]

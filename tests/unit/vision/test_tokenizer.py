@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundle import load_bundle
+from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.tokenizer import Tokenizer
 from tests.unit.vision.bundles import END_ID, PAD_ID, START_ID, WORDS, BundleFiles, image_only, open_clip, siglip
 

@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundle import load_bundle
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.graphs.token_table import token_table_rows
+from framematch.vision.graphs.towers import fold_towers
 from framematch.vision.onnx_session import OnnxSession
-from framematch.vision.token_table import token_table_rows
 from framematch.vision.tokenizer import Tokenizer
-from framematch.vision.towers import fold_towers
 from tests.unit.vision.bundles import (
     CONTEXT_LENGTH,
     DIMENSION,

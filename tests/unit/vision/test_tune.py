@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision import tune
-from framematch.vision.build_options import CpuPlan
-from framematch.vision.tune import available_cores, candidate_plans, default_cpu_plan, measure_cpu_plans
+from framematch.vision.repository import tune
+from framematch.vision.repository.build_options import CpuPlan
+from framematch.vision.repository.tune import available_cores, candidate_plans, default_cpu_plan, measure_cpu_plans
 from tests.unit.vision.convnets import SIDE, colourful_pictures, convnet
 
 

@@ -1,0 +1,1 @@
+"""The demo's own encoder: how it is trained, exported and measured."""

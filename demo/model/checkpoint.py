@@ -1,0 +1,32 @@
+"""Saves and restores the state of a training run, so that one that was stopped goes on where it was."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from demo.model.network import Tree
+
+
+def save(path: Path, state: Tree, recipe: dict[str, Any]) -> None:
+    """Write `state` and the recipe that it belongs to; an earlier file stays whole until this one is."""
+    leaves = {f"{number:05d}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, recipe=np.array(json.dumps(recipe, sort_keys=True)), **leaves)
+    temporary.replace(path)
+
+
+def restore(path: Path, like: Tree, recipe: dict[str, Any]) -> Tree:
+    """The saved state, in the shape of `like`.
+
+    Raises:
+        ValueError: the file is of another recipe.
+    """
+    with np.load(path) as saved:
+        if json.loads(str(saved["recipe"])) != recipe:
+            raise ValueError(f"{path} is of another recipe: give another folder, or remove it to start anew")
+        leaves = [saved[name] for name in sorted(saved.files) if name != "recipe"]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -1,0 +1,92 @@
+"""Reads what the encoder learns from: GroceryStoreDataset's photos, and the demo's catalogue of its 81 products."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from demo.dataset import DATA_DIR
+
+Pixels = npt.NDArray[np.uint8]
+
+# Photos have 348 x 348 pixels; the largest crop that training looks at is no sharper than this.
+PHOTO_SIDE_PX = 256
+ICONIC_SIDE_PX = 198
+# Iconic pictures are cut-outs on white, with some JPEG noise in it.
+_WHITE_TOLERANCE = 10
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of the catalogue with its iconic picture, RGB [198, 198, 3]."""
+
+    id: str
+    name: str
+    category: str
+    description: str
+    iconic: Pixels
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of one split: RGB [N, 256, 256, 3], and the product's row in the catalogue for each [N]."""
+
+    pictures: Pixels
+    products: npt.NDArray[np.int64]
+
+    def only(self, products: Sequence[int]) -> "Photos":
+        """The photos of `products`, whose rows are then counted in the order given."""
+        rows = {product: row for row, product in enumerate(products)}
+        kept = [index for index, product in enumerate(self.products.tolist()) if product in rows]
+        renamed = np.array([rows[self.products[index]] for index in kept], np.int64)
+        return Photos(self.pictures[kept], renamed)
+
+
+def load_products(data_dir: Path = DATA_DIR) -> list[Product]:
+    """The catalogue, in the data set's order of classes."""
+    with (data_dir / "catalog.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            Product(row["id"], row["name"], row["category"], row["description"], read_rgb(data_dir / row["image"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def load_photos(grocery: Path, split: str) -> Photos:
+    """The photos that `split`.txt lists, scaled to 256 x 256.
+
+    Raises:
+        FileNotFoundError: `grocery` is no copy of the data set with that split.
+    """
+    lines = [line.split(", ") for line in (grocery / f"{split}.txt").read_text(encoding="utf-8").splitlines()]
+    side = (PHOTO_SIDE_PX, PHOTO_SIDE_PX)
+    pictures = [cv2.resize(read_rgb(grocery / line[0]), side, interpolation=cv2.INTER_AREA) for line in lines]
+    return Photos(np.stack(pictures).astype(np.uint8), np.array([int(line[1]) for line in lines], np.int64))
+
+
+def read_rgb(path: Path) -> Pixels:
+    """The picture as RGB [h, w, 3].
+
+    Raises:
+        FileNotFoundError: it is missing or no picture.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise FileNotFoundError(f"cannot read {path}")
+    return np.ascontiguousarray(bgr[:, :, ::-1], np.uint8)
+
+
+def cut_out(iconic: Pixels) -> npt.NDArray[np.float32]:
+    """How much of each pixel belongs to the product, 0 to 1 [h, w]: all but the white that reaches the border."""
+    height, width = iconic.shape[:2]
+    # A frame of white joins whatever white touches the border, so one flood from the corner finds all of it.
+    framed = np.pad(iconic, ((1, 1), (1, 1), (0, 0)), constant_values=255)
+    mask = np.zeros((height + 4, width + 4), np.uint8)
+    tolerance = (_WHITE_TOLERANCE,) * 3
+    flags = 4 | (255 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+    cv2.floodFill(framed, mask, (0, 0), (0, 0, 0), tolerance, tolerance, flags)
+    product = (mask[2:-2, 2:-2] == 0).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(product, (3, 3), 0), np.float32)

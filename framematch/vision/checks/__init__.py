@@ -1,0 +1,1 @@
+"""Compares what Triton serves with embeddings that it should give."""

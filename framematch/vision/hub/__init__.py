@@ -1,0 +1,1 @@
+"""Downloads a model bundle from a hub: pinned to a commit, resumed, checked."""
