@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from framematch.core.errors import CatalogError
+from framematch.vision.rgb import upright_rgb
 
 # An image is one MongoDB document, which may have 16 MB with everything in it.
 MAX_BYTES = 15_000_000
@@ -66,19 +67,10 @@ def decode_rgb(data: bytes) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise CatalogError(f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-            return _to_rgb(image)
+            return upright_rgb(image)
     except _BOMB_ERRORS:
         raise CatalogError(f"has more than {MAX_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
         raise CatalogError(f"is not an image ({', '.join(FORMATS)} are known)") from None
     except _DECODE_ERRORS as error:
         raise CatalogError(f"is damaged: {error}") from None
-
-
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        upright = Image.new("RGBA", layer.size, "white")
-        upright.alpha_composite(layer)
-    return np.asarray(upright.convert("RGB"))

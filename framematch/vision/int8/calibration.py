@@ -10,10 +10,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import structlog
-from PIL import Image, ImageOps
+from PIL import Image
 
 from framematch.core.errors import ModelError
 from framematch.vision.preprocess import Preprocessor
+from framematch.vision.rgb import upright_rgb
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -160,20 +161,11 @@ def _read(path: Path, folder: Path, preprocessor: Preprocessor) -> _Picture | No
     try:
         with warnings.catch_warnings(), Image.open(path, formats=sorted(set(_FORMATS.values()))) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            rgb = _rgb(ImageOps.exif_transpose(image))
+            rgb = upright_rgb(image)
     except _DECODE_ERRORS as error:
         log.warning("calibration_picture_skipped", file=str(path), reason=str(error))
         return None
     return _Picture(_label(path, folder), preprocessor(rgb))
-
-
-def _rgb(image: Image.Image) -> Pixels:
-    """Uint8 [h, w, 3], transparency on white, as the catalogue has it."""
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGBA", layer.size, "white")
-        image.alpha_composite(layer)
-    return np.asarray(image.convert("RGB"))
 
 
 def _label(path: Path, folder: Path) -> str:
