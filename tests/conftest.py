@@ -5,6 +5,7 @@ A test that stops or kills a server makes its own (`KafkaServer(tmp_path)`), bec
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from stack.server import Server
 from stack.triton import TritonServer
 
 AnyServer = TypeVar("AnyServer", bound=Server)
+
+# A shell that starts the tests in the background has SIGINT ignored, and so would every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
 

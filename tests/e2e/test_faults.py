@@ -85,7 +85,7 @@ async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
     await eventually(lambda: not consumer.running, message="the consumer ends")
     last_line = site.log().rstrip().splitlines()[-1]
     assert last_line.startswith("framematch: Triton at")
-    assert "this process started with bundle" in last_line
+    assert f"this process started with {BUNDLE_DIR.name}" in last_line
 
 
 async def test_kafka_killed_and_back_every_frame_is_answered(site_with: Factory, tmp_path: Path) -> None:
