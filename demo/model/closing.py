@@ -21,6 +21,7 @@ import optax
 from demo.model import network, objective
 from demo.model.grocery import Photos, Pixels, Product
 from demo.model.network import Tree
+from demo.model.retrieval import unit
 
 Features = npt.NDArray[np.float32]
 
@@ -67,9 +68,9 @@ def close(
     image |= {"projection": projection, "bias": bias}
 
     looks = jax.jit(lambda x: network.pooled_looks(image, measured, x))
-    shown = _unit(_features(looks, photos.pictures) @ projection + bias)
-    centres = _unit(np.stack([shown[photos.products == row].mean(axis=0) for row in range(len(products))]))
-    centres = _unit(centres + _unit(_features(looks, iconic) @ projection + bias))
+    shown = unit(_features(looks, photos.pictures) @ projection + bias)
+    centres = unit(np.stack([shown[photos.products == row].mean(axis=0) for row in range(len(products))]))
+    centres = unit(centres + unit(_features(looks, iconic) @ projection + bias))
     return image, measured, _aligned_text(text, centres, texts)
 
 
@@ -138,7 +139,3 @@ def _scaled(picture: Pixels) -> Pixels:
     smaller = picture.shape[0] > SIDE_PX
     flag = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=flag), np.uint8)
-
-
-def _unit(rows: Features) -> Features:
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)

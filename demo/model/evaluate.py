@@ -28,13 +28,12 @@ from demo.model.retrieval import (
 from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.graphs.towers import fold_towers
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
-from framematch.vision.onnx_session import OnnxSession
+from framematch.vision.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.preprocess import Preprocessor
 from framematch.vision.tokenizer import Tokenizer
 
 _DRAWS = 20  # of the photos that are enrolled, and of the products that are left out
 _LEFT_OUT = 10
-_BATCH = 32
 
 
 def main() -> None:
@@ -77,9 +76,7 @@ def encode(bundle_path: Path, catalogue: Sequence[Product], grocery: Path, split
     names = [item.name for item in towers[TEXT_MODEL].inputs]
 
     def pictures(items: Sequence[Pixels] | Pixels) -> Embeddings:
-        ready = [preprocess(item) for item in items]
-        batches = [np.stack(ready[first : first + _BATCH]) for first in range(0, len(ready), _BATCH)]
-        return np.concatenate([image.embed({"pixels": batch}) for batch in batches])
+        return embed_pictures(image, np.stack([preprocess(item) for item in items]))
 
     def texts(items: Sequence[str]) -> Embeddings:
         ids, mask = tokenizer(items)

@@ -1,6 +1,5 @@
 """Embeds through Triton, and compares with reference embeddings and with what a bundle's own graphs give here."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +21,12 @@ from framematch.vision.checks.conformance import (
 )
 from framematch.vision.checks.reference import Reference, ReferencePicture, ReferenceText, rows_of
 from framematch.vision.encoder import ImageEncoder, TextEncoder
-from framematch.vision.graphs.towers import Tower, digest_of, fold_towers
+from framematch.vision.graphs.towers import fold_towers
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.onnx_session import Embeddings, OnnxSession
 from framematch.vision.preprocess import Pixels, Preprocessor
+from framematch.vision.repository.build_options import BuildOptions
+from framematch.vision.repository.model_repository import manifest_of
 from framematch.vision.tokenizer import Tokenizer
 
 # Crops held at a time; decoded pictures are held one at a time.
@@ -88,27 +89,13 @@ class _OwnGraphs:
     def __init__(self, bundle: Bundle) -> None:
         towers = fold_towers(bundle)
         self.label = f"ONNX of {bundle.name}"
-        self.manifest = fp32_manifest(bundle, towers)
+        self.manifest = manifest_of(bundle, towers, BuildOptions(precision="fp32"))
         self._sessions = {model: OnnxSession(tower.graph) for model, tower in towers.items()}
         self._inputs = {model: [item.name for item in tower.inputs] for model, tower in towers.items()}
 
     def embed(self, model: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
         """What the graph of `model` makes of those of the inputs that it has."""
         return self._sessions[model].embed({name: inputs[name] for name in self._inputs[model]})
-
-
-def fp32_manifest(bundle: Bundle, towers: Mapping[str, Tower]) -> ModelManifest:
-    """What an fp32 build of the bundle carries."""
-    tokenizer = bundle.text.tokenizer.read_bytes() if bundle.text else None
-    return ModelManifest(
-        name=bundle.name,
-        digest=digest_of(towers),
-        dimension=bundle.dimension,
-        preprocess=bundle.preprocess,
-        context_length=bundle.context_length,
-        tokenizer_digest=None if tokenizer is None else hashlib.sha256(tokenizer).hexdigest(),
-        max_batch_size=_BATCH,
-    )
 
 
 async def _pictures(

@@ -40,7 +40,18 @@ def build_model_repository(
         ModelError: a graph is missing, broken or does not fit the rest of the bundle, or the folder is not writable.
     """
     towers = fold_towers(bundle) if towers is None else towers
-    manifest = ModelManifest(
+    manifest = manifest_of(bundle, towers, options)
+    files = repository_files(served_towers(towers, options), manifest, options)
+    try:
+        _replace_models(destination.resolve(), files)
+    except OSError as error:
+        raise _not_written(destination, error) from error
+    return manifest
+
+
+def manifest_of(bundle: Bundle, towers: Mapping[str, Tower], options: BuildOptions) -> ModelManifest:
+    """What a build of `towers`, the graphs of `bundle`, carries."""
+    return ModelManifest(
         name=bundle.name,
         digest=digest_of(towers),
         dimension=bundle.dimension,
@@ -51,12 +62,6 @@ def build_model_repository(
         precision=options.served_precision,
         target=options.target,
     )
-    files = repository_files(served_towers(towers, options), manifest, options)
-    try:
-        _replace_models(destination.resolve(), files)
-    except OSError as error:
-        raise _not_written(destination, error) from error
-    return manifest
 
 
 def _replace_models(destination: Path, files: Mapping[str, bytes]) -> None:
