@@ -12,7 +12,7 @@ from consumers.decode import decode_jpeg
 from demo.dataset import load_photos
 from demo.feed import draw_frames
 from demo.schedule import make_schedule
-from edge.encode import encode_jpeg
+from edge.worker.encode import encode_jpeg
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka import new_producer, started
 from framematch.core.settings import EdgeSettings, KafkaSettings

@@ -1,11 +1,12 @@
 """Writes docs/settings.md from the settings themselves: `python -m docs.settings_reference`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from framematch.core.settings import CONVENTIONAL_NAMES, CameraSettings, Settings
+from framematch.core.settings import CONVENTIONAL_NAMES, CameraSettings, MaskSettings, Settings
 
 _INTRODUCTION = """\
 # Settings
@@ -43,15 +44,23 @@ _PLACES = """
 def settings_reference() -> str:
     """The whole page."""
     top = {name: field for name, field in Settings.model_fields.items() if not _section(field)}
-    parts = [_INTRODUCTION]
-    for name, field in Settings.model_fields.items():
-        if section := _section(field):
-            parts.append(_table(name, section.__doc__ or "", section.model_fields))
-    parts.append(_table("", "Of every service.", top))
+    parts = [_INTRODUCTION, *_tables(Settings), _table("", "Of every service.", top)]
     parts.append(
         _table("edge.cameras.<id>", CameraSettings.__doc__ or "", CameraSettings.model_fields, variables=False)
     )
+    parts.append(
+        _table("edge.cameras.<id>.masks", MaskSettings.__doc__ or "", MaskSettings.model_fields, variables=False)
+    )
     return "".join([*parts, _PLACES])
+
+
+def _tables(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[str]:
+    """A table for each section, and after it one for each section inside."""
+    for name, field in model.model_fields.items():
+        if section := _section(field):
+            own = {key: value for key, value in section.model_fields.items() if not _section(value)}
+            yield _table(".".join((*above, name)), section.__doc__ or "", own)
+            yield from _tables(section, (*above, name))
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
@@ -79,8 +88,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _variables(section: str, name: str) -> list[str]:
-    own = "FRAMEMATCH_" + (f"{section}__{name}" if section else name).upper()
-    return [own, *(variable for variable, path in CONVENTIONAL_NAMES.items() if path == (section, name))]
+    path = (*section.split("."), name) if section else (name,)
+    own = "FRAMEMATCH_" + "__".join(path).upper()
+    return [own, *(variable for variable, named in CONVENTIONAL_NAMES.items() if named == path)]
 
 
 if __name__ == "__main__":

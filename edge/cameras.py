@@ -1,11 +1,12 @@
 """Turns settings into cameras, and finds mistakes in them before anything starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-from edge.readers import open_reader
 from edge.sources import Source, parse_source
+from edge.worker.readers import open_reader
 from framematch.core.errors import CameraUnavailableError, UsageError
-from framematch.core.settings import CameraSettings, EdgeSettings
+from framematch.core.settings import CameraSettings, EdgeSettings, MaskSettings, MotionSettings, RegionSettings
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Camera:
     fps: float
     max_side: int
     jpeg_quality: int
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    key_frames_only: bool = False
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    regions: RegionSettings = field(default_factory=RegionSettings)
+    masks: tuple[MaskSettings, ...] = ()
 
 
 def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
@@ -68,4 +74,9 @@ def _camera(name: str, camera: CameraSettings, settings: EdgeSettings) -> Camera
         fps=camera.fps or settings.fps,
         max_side=camera.max_side or settings.max_side,
         jpeg_quality=camera.jpeg_quality or settings.jpeg_quality,
+        rtsp_transport=camera.rtsp_transport or settings.rtsp_transport,
+        key_frames_only=camera.key_frames_only,
+        motion=camera.motion or settings.motion,
+        regions=camera.regions or settings.regions,
+        masks=camera.masks,
     )

@@ -12,15 +12,15 @@ from functools import partial
 import structlog
 
 from edge.cameras import Camera, cameras_from, check_files
-from edge.capture import Capture, CapturedFrame
-from edge.encode import encode_jpeg
-from edge.ffmpeg import configure_opencv
 from edge.meter import CameraMeter
 from edge.metrics import EdgeMetrics
-from edge.producer import RenewableProducer
-from edge.publish import Publisher
-from edge.slot import NewestFrameSlot
+from edge.outbox.producer import RenewableProducer
+from edge.outbox.publish import Publisher
 from edge.status import StatusReporter
+from edge.worker.capture import Capture, CapturedFrame
+from edge.worker.encode import encode_jpeg
+from edge.worker.ffmpeg import configure_opencv
+from edge.worker.slot import NewestFrameSlot
 from framematch.core.health import Health, serve_http
 from framematch.core.metrics import new_registry
 from framematch.core.settings import EdgeSettings, Settings

@@ -7,7 +7,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from edge.meter import CameraMeter, Reading
-from edge.publish import Producer
+from edge.outbox.publish import Producer
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, encode, event_headers
 from framematch.core.timestamps import now_us, to_rfc3339

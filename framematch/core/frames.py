@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import msgspec
 
@@ -14,6 +15,10 @@ from framematch.core.timestamps import from_rfc3339, to_rfc3339
 FRAME_TYPE = "framematch.frame.v1"
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
+Clock = Literal["rtcp", "rtp", "wall"]
+"""Where a capture time comes from: the camera's own clock, the stream's pace from its first frame, or our clock."""
+_CLOCKS: dict[str, Clock] = {name: name for name in get_args(Clock)}
+
 Headers = Sequence[tuple[str, bytes]]
 Region = tuple[int, int, int, int]
 """A box `(x, y, width, height)` in pixels of the encoded picture."""
@@ -24,6 +29,8 @@ class Frame:
     """One sampled picture of a camera, without its pixels.
 
     `regions` may be empty: then the whole picture is one region. `sequence` counts the frames of one run of the camera.
+    `captured_at_us` is by `clock`, `grabbed_at_us` by the edge's own, when the frame came. `replayed`: it has waited on
+    the edge's disk, because Kafka was away.
     """
 
     camera: str
@@ -31,6 +38,9 @@ class Frame:
     sequence: int
     regions: tuple[Region, ...] = ()
     traceparent: str | None = None
+    grabbed_at_us: int | None = None
+    clock: Clock = "wall"
+    replayed: bool = False
 
     @property
     def id(self) -> str:
@@ -48,8 +58,13 @@ def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
         "ce_time": to_rfc3339(frame.captured_at_us),
         "ce_sequence": str(frame.sequence),
         "ce_regions": msgspec.json.encode(frame.regions).decode(),
+        "ce_clock": frame.clock,
         "content-type": "image/jpeg",
     }
+    if frame.grabbed_at_us is not None:
+        headers["ce_grabtime"] = to_rfc3339(frame.grabbed_at_us)
+    if frame.replayed:
+        headers["ce_replayed"] = "true"
     if frame.traceparent:
         headers["traceparent"] = frame.traceparent
     return [(name, value.encode()) for name, value in headers.items()]
@@ -66,12 +81,16 @@ def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Fram
         if found["ce_type"] != FRAME_TYPE:
             raise BadFrameError("headers", f"ce_type is {found['ce_type'][:80]!r}, not {FRAME_TYPE!r}")
         traceparent = found.get("traceparent")
+        grabbed_at = found.get("ce_grabtime")
         frame = Frame(
             camera=valid_camera_id((key or b"").decode()),
             captured_at_us=from_rfc3339(found["ce_time"]),
             sequence=int(found["ce_sequence"]),
             regions=tuple(msgspec.json.decode(found.get("ce_regions", "[]"), type=list[Region])),
             traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+            grabbed_at_us=None if grabbed_at is None else from_rfc3339(grabbed_at),
+            clock=_CLOCKS.get(found.get("ce_clock", ""), "wall"),
+            replayed=found.get("ce_replayed") == "true",
         )
     except KeyError as error:
         raise BadFrameError("headers", f"the header {error.args[0]} is missing") from None

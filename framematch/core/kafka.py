@@ -56,6 +56,7 @@ def new_producer(settings: KafkaSettings) -> AIOKafkaProducer:
         acks="all",
         enable_idempotence=True,
         linger_ms=settings.linger_ms,
+        request_timeout_ms=settings.request_timeout_ms,
         max_batch_size=_PRODUCER_BATCH_BYTES,
         max_request_size=settings.max_message_bytes + 2 * HEADROOM_BYTES,
     )

@@ -4,9 +4,18 @@ The order, strongest first: command line, environment, YAML file, the local stac
 Environment names are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional ones in `CONVENTIONAL_NAMES`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from framematch.core.names import valid_camera_id
@@ -45,6 +54,9 @@ class KafkaSettings(_Section):
     )
     frames_retention_minutes: float = Field(60.0, gt=0)
     matches_retention_hours: float = Field(168.0, gt=0)
+    request_timeout_ms: int = Field(
+        10_000, ge=1_000, description="a producer's request that has no answer by then is sent again"
+    )
     linger_ms: int = Field(10, ge=0, description="how long a producer waits to fill a request")
     max_message_bytes: int = Field(4_194_304, ge=65_536, description="largest frame; the frames topic is created so")
 
@@ -64,13 +76,80 @@ class TritonSettings(_Section):
     timeout_s: float = Field(10.0, gt=0, description="of one inference request")
 
 
+def _short(name: str) -> BeforeValidator:
+    """Let a plain value stand for a section that holds it under `name`: `motion: true`, `regions: motion`."""
+    return BeforeValidator(lambda value: {name: value} if isinstance(value, str | bool) else value)
+
+
+class MotionSettings(_Section):
+    """Whether frames of a scene in which nothing moves are left out; off unless `gate` is true."""
+
+    gate: bool = Field(False, description="send frames with motion, and a keep-alive frame of a static scene")
+    min_area: float = Field(0.005, gt=0, le=1, description="share of the picture that must change")
+    keep_alive_s: float = Field(10.0, gt=0, description="the longest pause between two frames of a static scene")
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Box = tuple[Fraction, Fraction, Fraction, Fraction]
+"""`[x, y, width, height]` as shares of the picture, so that it holds at any resolution."""
+Point = tuple[Fraction, Fraction]
+
+
+class RegionSettings(_Section):
+    """Which boxes of a frame are looked at; each gives a match event of its own."""
+
+    mode: Literal["whole", "boxes", "grid", "motion"] = Field(
+        "whole", description="the whole frame, the boxes below, a grid, or boxes around what moved"
+    )
+    boxes: tuple[Box, ...] = Field((), description="for mode boxes: [x, y, width, height] as shares of the picture")
+    columns: int = Field(2, ge=1, le=16, description="for mode grid")
+    rows: int = Field(2, ge=1, le=16, description="for mode grid")
+    pad: float = Field(0.1, ge=0, le=1, description="for mode motion: margin around a box, as a share of its size")
+    min_side: float = Field(0.05, gt=0, le=1, description="for mode motion: smaller boxes grow to this share")
+    most: int = Field(8, ge=1, le=64, description="for mode motion: boxes a frame at most, the largest")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.mode == "boxes") != bool(self.boxes):
+            raise ValueError("mode boxes needs boxes, and boxes need mode boxes")
+        if any(x + width > 1 or y + height > 1 or not width or not height for x, y, width, height in self.boxes):
+            raise ValueError("a box is [x, y, width, height], all shares of the picture, and lies inside of it")
+        return self
+
+
+Motion = Annotated[MotionSettings, _short("gate")]
+Regions = Annotated[RegionSettings, _short("mode")]
+
+
+class MaskSettings(_Section):
+    """An area that never counts as motion and, unless `hide` is false, is painted black before anything is sent."""
+
+    polygon: tuple[Point, ...] = Field(min_length=3, description="[x, y] of each corner, as shares of the picture")
+    hide: bool = True
+
+
+class SpoolSettings(_Section):
+    """Where frames wait on disk while Kafka does not take them; for each camera."""
+
+    enabled: bool = True
+    folder: str | None = Field(None, description="not set: `edge-spool` in the state folder")
+    max_mb: float = Field(512.0, gt=0, description="a camera's frames on disk, in 1e6 bytes; then the oldest go first")
+    max_age_s: float = Field(3600.0, gt=0, description="older frames are given up, and counted")
+    after_s: float = Field(1.0, gt=0, description="without an acknowledgement for so long, frames go to disk")
+
+
 class CameraSettings(_Section):
     """One camera; what is not set here is taken from the edge section."""
 
-    source: SecretStr = Field(description="rtsp:// URL, file, device number or folder of images")
+    source: SecretStr = Field(description="rtsp:// URL, file, device number, folder of images, or @FILE that holds it")
     fps: float | None = Field(None, gt=0)
     max_side: int | None = Field(None, ge=32)
     jpeg_quality: int | None = Field(None, ge=1, le=100)
+    rtsp_transport: Literal["tcp", "udp"] | None = None
+    key_frames_only: bool = Field(False, description="decode key frames alone: cheapest, for slow scenes")
+    motion: Motion | None = None
+    regions: Regions | None = None
+    masks: tuple[MaskSettings, ...] = ()
 
     @field_validator("source", mode="before")
     @classmethod
@@ -85,13 +164,22 @@ class EdgeSettings(_Section):
     fps: float = Field(5.0, gt=0, description="frames sent per second and camera")
     max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down before they are sent")
     jpeg_quality: int = Field(85, ge=1, le=100)
+    motion: Motion = MotionSettings()
+    regions: Regions = RegionSettings()
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="hosts, besides a source's own, that its redirects and playlists may lead to"
+    )
     open_timeout_s: float = Field(5.0, gt=0)
     read_timeout_s: float = Field(5.0, gt=0)
+    watchdog_s: float = Field(20.0, gt=0, description="a camera's process without a new frame is killed after this")
+    max_lag_s: float = Field(5.0, gt=0, description="a stream that falls so far behind its own clock is opened again")
     backoff_initial_s: float = Field(0.5, gt=0)
     backoff_max_s: float = Field(30.0, gt=0)
     stable_after_s: float = Field(30.0, gt=0, description="a camera that ran so long starts again from the first delay")
     unacknowledged_max: int = Field(256, ge=1, description="frames sent and not yet acknowledged, over all cameras")
+    unacknowledged_max_mb: float = Field(64.0, gt=0, description="and their size, in 1e6 bytes")
+    spool: SpoolSettings = SpoolSettings()
     status_interval_s: float = Field(10.0, gt=0)
 
     @field_validator("cameras", mode="before")

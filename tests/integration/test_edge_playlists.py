@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 import pytest
 
-from edge.ffmpeg import configure_opencv
-from edge.readers import Reader, open_reader
 from edge.sources import parse_source
+from edge.worker.ffmpeg import configure_opencv
+from edge.worker.readers import Reader, open_reader
 from framematch.core.errors import CameraUnavailableError
 from tests.integration.edge_service import write_video
 

@@ -32,6 +32,9 @@ FRAME = Frame(
     sequence=42,
     regions=((10, 20, 300, 200),),
     traceparent="00-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
+    grabbed_at_us=1_767_225_600_200_000,
+    clock="rtcp",
+    replayed=True,
 )
 STATUS = CameraStatus(
     schema="camera-status.v1",

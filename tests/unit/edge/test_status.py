@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from edge.meter import CameraMeter, Reading
 from edge.metrics import EdgeMetrics
-from edge.producer import Acknowledgement, Record
+from edge.outbox.producer import Acknowledgement, Record
 from edge.status import StatusReporter, status_of
 from framematch.core.events import CameraStatus, decode
 from tests.support import eventually

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.sampler import Sampler
+from edge.worker.sampler import Sampler
 
 
 def taken(times_s: list[float], fps: float) -> list[int]:

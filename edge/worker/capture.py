@@ -10,11 +10,11 @@ import structlog
 
 from edge.backoff import Backoff
 from edge.cameras import Camera
-from edge.encode import Picture
 from edge.meter import CameraMeter
-from edge.readers import Reader, open_reader
-from edge.sampler import Sampler
-from edge.slot import NewestFrameSlot, SlotClosedError
+from edge.worker.encode import Picture
+from edge.worker.readers import Reader, open_reader
+from edge.worker.sampler import Sampler
+from edge.worker.slot import NewestFrameSlot, SlotClosedError
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings

@@ -9,13 +9,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from edge.cameras import Camera
-from edge.capture import Capture, CapturedFrame
-from edge.encode import Picture
 from edge.meter import CameraMeter
 from edge.metrics import EdgeMetrics
-from edge.readers import Reader
-from edge.slot import NewestFrameSlot
 from edge.sources import Source
+from edge.worker.capture import Capture, CapturedFrame
+from edge.worker.encode import Picture
+from edge.worker.readers import Reader
+from edge.worker.slot import NewestFrameSlot
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.settings import EdgeSettings
 from framematch.core.timestamps import now_us
@@ -86,7 +86,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> Readers:
                 raise reader
             return reader
 
-        monkeypatch.setattr("edge.capture.open_reader", open_next)
+        monkeypatch.setattr("edge.worker.capture.open_reader", open_next)
 
     return use
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from edge.encode import Picture
 from edge.sources import Source, image_files
+from edge.worker.encode import Picture
 from framematch.core.errors import CameraUnavailableError
 
 _DEFAULT_FPS = 25.0  # of a video that gives neither frame times nor a rate
@@ -93,7 +93,7 @@ class FileReader:
         self._last_s: float | None = None
         with ExitStack() as opened:
             try:
-                # An open stream, not a name: FFmpeg itself may not open files, see `edge.ffmpeg`.
+                # An open stream, not a name: FFmpeg itself may not open files, see `edge.worker.ffmpeg`.
                 stream = opened.enter_context(path.open("rb"))
             except OSError as error:
                 raise CameraUnavailableError(f"cannot be read: {error.strerror}") from None

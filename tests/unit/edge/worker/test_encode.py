@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.encode import Picture, encode_jpeg
+from edge.worker.encode import Picture, encode_jpeg
 
 
 def picture(width: int, height: int) -> Picture:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from edge.drop_log import DropLog
 from edge.meter import CameraMeter
-from edge.producer import Acknowledgement, Record
+from edge.outbox.drop_log import DropLog
+from edge.outbox.producer import Acknowledgement, Record
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, frame_headers
 
@@ -17,7 +17,7 @@ _US_PER_MS = 1_000
 
 
 class Producer(Protocol):
-    """What is needed of `edge.producer.RenewableProducer`; tests have one in memory."""
+    """What is needed of `edge.outbox.producer.RenewableProducer`; tests have one in memory."""
 
     async def send(self, topic: str, record: Record) -> Acknowledgement:
         """Queue a record; the future ends with its acknowledgement or its final error."""

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.readers import FileReader, FolderReader, Reader, open_reader
 from edge.sources import image_files, parse_source
+from edge.worker.readers import FileReader, FolderReader, Reader, open_reader
 from framematch.core.errors import CameraUnavailableError
 
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from edge.meter import CameraMeter
 from edge.metrics import EdgeMetrics
-from edge.producer import Acknowledgement, Record
-from edge.publish import Publisher, drop_reason
+from edge.outbox.producer import Acknowledgement, Record
+from edge.outbox.publish import Publisher, drop_reason
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
 

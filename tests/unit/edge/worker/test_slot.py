@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from edge.slot import NewestFrameSlot, SlotClosedError
+from edge.worker.slot import NewestFrameSlot, SlotClosedError
 
 
 @pytest.fixture
