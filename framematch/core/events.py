@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from framematch.core.frames import Frame, Region
+from framematch.core.frames import Clock, Frame, Region
 from framematch.core.ids import match_event_id
 from framematch.core.timestamps import to_rfc3339
 
@@ -90,7 +90,11 @@ class MatchEvent:
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """How a camera is doing (`camera-status.v1`); rates are over the time since the last status."""
+    """How a camera is doing (`camera-status.v1`); rates are over the time since the last status.
+
+    What has a default came later: in the status of an older edge it is missing. `degraded`: the source is open, but
+    frames were dropped since the last status, or wait on disk, or the stream lags behind; `reason` says which.
+    """
 
     schema: Literal["camera-status.v1"]
     camera: str
@@ -102,6 +106,16 @@ class CameraStatus:
     drops: dict[str, int]
     last_frame_age_s: float | None
     reconnects: int
+    since: str | None = None
+    interval_s: float | None = None
+    captured_fps: float | None = None
+    still_fps: float = 0.0
+    spooled_frames: int = 0
+    spooled_bytes: int = 0
+    lag_s: float | None = None
+    clock: Clock | None = None
+    resolution: tuple[int, int] | None = None
+    settings_error: str | None = None
 
 
 def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> FrameReference:

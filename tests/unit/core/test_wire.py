@@ -47,6 +47,28 @@ STATUS = CameraStatus(
     drops={"slot_full": 3},
     last_frame_age_s=6.25,
     reconnects=1,
+    since="2026-01-01T00:00:00.000000Z",
+    interval_s=10.0,
+    captured_fps=5.0,
+    still_fps=20.0,
+    spooled_frames=12,
+    spooled_bytes=480_000,
+    lag_s=0.25,
+    clock="rtcp",
+    resolution=(1920, 1080),
+    settings_error="edge.fps: input should be greater than 0",
+)
+FIRST_STATUS = CameraStatus(
+    schema="camera-status.v1",
+    camera="till-1",
+    state="degraded",
+    reason="no frame for 6 s",
+    at="2026-01-01T00:00:00.123456Z",
+    source_fps=25.0,
+    sent_fps=4.5,
+    drops={"slot_full": 3},
+    last_frame_age_s=6.25,
+    reconnects=1,
 )
 
 
@@ -99,6 +121,11 @@ def test_the_camera_status_is_as_the_golden_file() -> None:
 def test_golden_messages_decode_to_what_made_them() -> None:
     assert decode((GOLDEN / "match.v1.json").read_bytes(), MatchEvent) == match_event()
     assert decode((GOLDEN / "camera-status.v1.json").read_bytes(), CameraStatus) == STATUS
+
+
+def test_a_status_of_the_first_edges_still_decodes_and_keeps_the_schema() -> None:
+    assert decode((GOLDEN / "camera-status.v1-first.json").read_bytes(), CameraStatus) == FIRST_STATUS
+    jsonschema.validate(golden("camera-status.v1-first.json"), json_schema("camera-status.v1"))
 
 
 @pytest.mark.parametrize("name", ["match.v1", "camera-status.v1"])
