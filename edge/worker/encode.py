@@ -2,20 +2,33 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+from edge.worker.raw import Picture
+
+
+def scale_down(picture: Picture, max_side: int) -> Picture:
+    """`picture`, [height, width, 3] BGR, with its longer side at most `max_side` pixels; a small one as it is.
+
+    Pixels are averaged (INTER_AREA), so that a strong reduction shows no aliasing.
+    """
+    height, width = picture.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode_jpeg(picture: Picture, *, max_side: int, quality: int) -> bytes:
     """`picture`, [height, width, 3] BGR, as a JPEG whose longer side is at most `max_side` pixels.
 
-    Pixels are averaged (INTER_AREA), so that a strong reduction shows no aliasing; a small picture keeps its size.
+    Raises:
+        ValueError: it has no pixels, or more on a side than a JPEG can have.
     """
-    height, width = picture.shape[:2]
-    scale = max_side / max(height, width)
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    try:
+        encoded, jpeg = cv2.imencode(".jpg", scale_down(picture, max_side), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except (cv2.error, ZeroDivisionError) as error:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be encoded") from error
+    if not encoded:
+        raise ValueError(f"a picture of shape {picture.shape} cannot be encoded")
     return jpeg.tobytes()
