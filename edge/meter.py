@@ -1,17 +1,31 @@
 """Keeps the account of one camera: what became of its frames, and how its source is doing."""
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.metrics import EdgeMetrics
+from edge.link.area import Count, Counts
+from edge.metrics import CameraMetrics
+from framematch.core.frames import Clock
+
+_NS_PER_S = 1e9
+_US_PER_S = 1e6
+# Where in a camera's process frames are given up, by the count that says how many.
+_DROPS = {
+    Count.CORRUPT: ("capture", "corrupt"),
+    Count.OVERRUN: ("slot", "overrun"),
+    Count.UNREADABLE: ("encode", "unreadable"),
+    Count.TOO_LARGE: ("encode", "too_large"),
+}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The account at one moment. Counts are since the service started; `closed_because` is None while it is open."""
+    """The account at one moment. Counts are since the service started; `closed_because` is None while it is open.
+
+    `last_frame_at_s` is the monotonic clock's. captured = published + dropped + spooled + those on their way.
+    """
 
     at_s: float
     source_frames: int
@@ -20,103 +34,109 @@ class Reading:
     reconnects: int
     last_frame_at_s: float | None
     closed_because: str | None
+    captured: int = 0
+    still: int = 0
+    spooled_frames: int = 0
+    spooled_bytes: int = 0
+    lag_s: float = 0.0
+    clock: Clock | None = None
+    resolution: tuple[int, int] | None = None
 
 
 class CameraMeter:
-    """Counts in Prometheus and, for the status, exactly here. Any thread may call; each call is short.
+    """Counts in Prometheus and, for the status, exactly here. For the event loop alone.
 
-    `on_change` is called, in the calling thread, when the source opens or closes.
+    `on_change` is called when the source opens or closes.
     """
 
     def __init__(
         self,
         camera: str,
-        metrics: EdgeMetrics,
+        metrics: CameraMetrics,
         on_change: Callable[[], object],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.camera = camera
+        self._metrics = metrics
         self._on_change = on_change
         self._clock = clock
-        self._lock = threading.Lock()
-        self._source_frames = 0
+        self._counts = Counts()
         self._published = 0
         self._drops: Counter[str] = Counter()
         self._reconnects = 0
-        self._last_frame_at_s: float | None = None
         self._closed_because: str | None = "starting"
         self._was_open = False
-        self._for_good = False
-        self._source_frames_total = metrics.source_frames.labels(camera)
-        self._captured_total = metrics.captured.labels(camera)
-        self._published_total = metrics.published.labels(camera)
-        self._published_bytes_total = metrics.published_bytes.labels(camera)
-        self._dropped_total = metrics.dropped
-        self._reconnects_total = metrics.reconnects.labels(camera)
-        self._up = metrics.camera_up.labels(camera)
-        self._publish_seconds = metrics.publish_seconds
+        self._spooled = 0, 0
+        self._frame_clock: Clock | None = None
+        self._resolution: tuple[int, int] | None = None
 
-    def opened(self) -> None:
-        """The source is open. Counts a reconnect when it was before."""
-        with self._lock:
-            if self._for_good:
-                return
-            self._closed_because = None
-            if self._was_open:
-                self._reconnects += 1
-                self._reconnects_total.inc()
-            self._was_open = True
-        self._up.set(1)
+    def opened(self, resolution: tuple[int, int]) -> None:
+        """The source is open, its pictures are `resolution` (width, height). Counts a reconnect when it was before."""
+        self._closed_because = None
+        self._resolution = resolution
+        if self._was_open:
+            self._reconnects += 1
+            self._metrics.reconnects.inc()
+        self._was_open = True
+        self._metrics.up.set(1)
         self._on_change()
 
-    def closed(self, reason: str, *, for_good: bool = False) -> None:
-        """The source is not open, and why; `reason` is shown to operators and holds no secret.
-
-        After `for_good` nothing changes the state any more, whatever a thread that comes late says.
-        """
-        with self._lock:
-            if self._for_good:
-                return
-            self._for_good = for_good
-            self._closed_because = reason
-        self._up.set(0)
+    def closed(self, reason: str) -> None:
+        """The source is not open, and why; `reason` is shown to operators and holds no secret."""
+        self._closed_because = reason
+        self._metrics.up.set(0)
         self._on_change()
 
-    def delivered(self) -> None:
-        """The source delivered a frame, sampled or not."""
-        with self._lock:
-            self._source_frames += 1
-            self._last_frame_at_s = self._clock()
-        self._source_frames_total.inc()
+    def absorb(self, counts: Counts) -> None:
+        """Take over what the camera's process has counted by now."""
+        before, self._counts = self._counts, counts
+        self._metrics.source_frames.inc(counts.source_frames - before.source_frames)
+        self._metrics.captured.inc(counts.captured - before.captured)
+        self._metrics.still.inc(counts.still - before.still)
+        self._metrics.lag_seconds.set(counts.lag_us / _US_PER_S)
+        for count, (stage, reason) in _DROPS.items():
+            if new := counts.of(count) - before.of(count):
+                self.dropped(stage, reason, new)
 
-    def captured(self) -> None:
-        """The sampler took a frame: from now on it is in flight."""
-        self._captured_total.inc()
+    def timed_by(self, clock: Clock) -> None:
+        """Which clock the last frame's capture time is by."""
+        self._frame_clock = clock
 
     def published(self, size_bytes: int, seconds: float) -> None:
-        """Kafka acknowledged a frame, `seconds` after its capture."""
-        with self._lock:
-            self._published += 1
-        self._published_total.inc()
-        self._published_bytes_total.inc(size_bytes)
-        self._publish_seconds.observe(seconds)
+        """Kafka acknowledged a frame, `seconds` after it was grabbed."""
+        self._published += 1
+        self._metrics.published.inc()
+        self._metrics.published_bytes.inc(size_bytes)
+        self._metrics.publish_seconds.observe(seconds)
 
-    def dropped(self, stage: str, reason: str) -> None:
-        """A frame was given up at `stage`."""
-        with self._lock:
-            self._drops[reason] += 1
-        self._dropped_total.labels(self.camera, stage, reason).inc()
+    def dropped(self, stage: str, reason: str, count: int = 1) -> None:
+        """Frames were given up at `stage`."""
+        self._drops[reason] += count
+        self._metrics.dropped(stage, reason).inc(count)
+
+    def spooled(self, frames: int, size_bytes: int) -> None:
+        """So much waits on disk now."""
+        self._spooled = frames, size_bytes
+        self._metrics.spooled_frames.set(frames)
+        self._metrics.spooled_bytes.set(size_bytes)
 
     def read(self) -> Reading:
         """All figures of one moment."""
-        with self._lock:
-            return Reading(
-                at_s=self._clock(),
-                source_frames=self._source_frames,
-                published=self._published,
-                drops=dict(self._drops),
-                reconnects=self._reconnects,
-                last_frame_at_s=self._last_frame_at_s,
-                closed_because=self._closed_because,
-            )
+        counts = self._counts
+        return Reading(
+            at_s=self._clock(),
+            source_frames=counts.source_frames,
+            captured=counts.captured,
+            still=counts.still,
+            published=self._published,
+            drops=dict(self._drops),
+            reconnects=self._reconnects,
+            last_frame_at_s=counts.last_frame_ns / _NS_PER_S if counts.last_frame_ns else None,
+            closed_because=self._closed_because,
+            spooled_frames=self._spooled[0],
+            spooled_bytes=self._spooled[1],
+            lag_s=counts.lag_us / _US_PER_S,
+            clock=self._frame_clock,
+            resolution=self._resolution,
+        )

@@ -12,7 +12,7 @@ class Count(IntEnum):
     """Counts since the service started, over all processes of a camera. Each has one thread that writes it.
 
     sampled = still + corrupt + captured, and captured = delivered + overrun + unreadable + too_large + those that the
-    process holds at the moment, which are lost when it dies.
+    process holds at the moment, which go down with it.
     """
 
     SOURCE_FRAMES = 0
@@ -55,10 +55,15 @@ class Counts:
     last_frame_ns: int = 0
     lag_us: int = 0
 
+    def of(self, count: Count) -> int:
+        """One of them."""
+        value: int = getattr(self, count.name.lower())
+        return value
+
     @property
-    def inside(self) -> int:
-        """Frames that have a number and whose fate is open: the camera's process holds them."""
-        return self.captured - self.delivered - self.overrun - self.unreadable - self.too_large
+    def handed_on(self) -> int:
+        """Frames with a number that the camera's process did not give up: the service has them, or is to get them."""
+        return self.captured - self.overrun - self.unreadable - self.too_large
 
 
 class SharedArea:

@@ -1,0 +1,65 @@
+"""Starts and ends the processes of cameras: forked from one that has all libraries loaded, in about 6 ms each."""
+
+import asyncio
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import DupFd
+from typing import Self
+
+from edge.link.area import SharedArea
+from edge.worker.run import Assignment, run_worker
+
+# multiprocessing runs the script `framematch` again in each process, up to its main guard. Loaded beforehand, what that
+# imports costs nothing.
+_PRELOADED = ["edge.worker.run", "framematch.cli.app"]
+
+
+class CameraProcesses:
+    """A context: in it processes can be started. Those that still run at its end are for their starters to end.
+
+    A process holds its end of the line alone, and nothing of the service's memory or files. When the service dies, even
+    by SIGKILL, its processes see the line close and end.
+    """
+
+    def __init__(self) -> None:
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOADED)
+        # One thread, because multiprocessing's own bookkeeping is not made for several, and a start may take a moment.
+        self._thread = ThreadPoolExecutor(1, "camera-processes")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._thread.shutdown()
+
+    async def start(self, line: socket.socket, area: SharedArea, assignment: Assignment) -> ForkServerProcess:
+        """Start a process that does `assignment`, with its end of the line and the memory that it counts in."""
+
+        def start() -> ForkServerProcess:
+            process = self._context.Process(
+                target=run_worker,
+                args=(line, DupFd(area.descriptor), assignment),
+                name=f"camera-{assignment.camera.id}",
+                daemon=True,
+            )
+            process.start()
+            return process
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, start)
+
+    async def end(self, process: ForkServerProcess) -> str | None:
+        """SIGKILL the process if it still runs; the name of the signal that had ended it before, if one had."""
+
+        def end() -> str | None:
+            process.join(0)
+            died = process.exitcode
+            process.kill()
+            process.join()
+            process.close()
+            return signal.Signals(-died).name if died is not None and died < 0 else None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, end)
