@@ -1,14 +1,19 @@
-"""A camera's state and rates, from two readings of its account."""
+"""A camera's state and rates, from two readings of its account, and when they are told."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
+import pytest
+from aiokafka.errors import KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 
 from edge.meter import CameraMeter, Reading
 from edge.metrics import EdgeMetrics
-from edge.outbox.producer import Acknowledgement, Record
 from edge.status import StatusReporter, status_of
+from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import CameraStatus, decode
 from tests.support import eventually
 
@@ -24,17 +29,70 @@ START = Reading(
 
 
 class MemoryProducer:
-    """Keeps what is sent."""
+    """Keeps what is sent, and acknowledges it at once, or when told to while Kafka is `away`."""
 
     def __init__(self) -> None:
-        self.statuses: list[CameraStatus] = []
+        self.records: list[tuple[str, CameraStatus | None]] = []
+        self.away = False
+        self.refuses = False
+        self.waiting: list[asyncio.Future[Any]] = []
 
-    async def send(self, topic: str, record: Record) -> Acknowledgement:
+    @property
+    def statuses(self) -> list[CameraStatus]:
+        return [status for _, status in self.records if status is not None]
+
+    async def send(self, topic: str, record: dict[str, Any]) -> asyncio.Future[Any]:
         assert topic == "p.status"
-        status = decode(record["value"], CameraStatus)
-        assert record["key"] == status.camera.encode()
-        self.statuses.append(status)
-        return asyncio.get_running_loop().create_future()
+        if self.refuses:
+            raise KafkaUnavailableError("no producer")
+        status = None if record["value"] is None else decode(record["value"], CameraStatus)
+        camera = record["key"].decode()
+        assert status is None or status.camera == camera
+        self.records.append((camera, status))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.away:
+            self.waiting.append(future)
+        else:
+            future.set_result(None)
+        return future
+
+    def back(self) -> None:
+        self.away = False
+        for future in self.waiting:
+            future.set_result(None)
+
+
+class Bench:
+    """A reporter that runs, its producer and its cameras."""
+
+    def __init__(self, *cameras: str, interval_s: float) -> None:
+        self.producer, self.changed = MemoryProducer(), asyncio.Event()
+        self._metrics = EdgeMetrics(CollectorRegistry())
+        self.meters = {name: self.meter(name) for name in cameras}
+        self.reporter = StatusReporter(
+            self.producer, "p.status", self.meters.values(), self.changed, interval_s=interval_s
+        )
+
+    def meter(self, name: str) -> CameraMeter:
+        return CameraMeter(name, self._metrics.of(name), self.changed.set)
+
+    async def told(self, count: int) -> list[tuple[str, CameraStatus | None]]:
+        """The first `count` records, once they are there."""
+        await eventually(lambda: len(self.producer.records) >= count, message=f"{count} records")
+        return self.producer.records
+
+
+@asynccontextmanager
+async def reporting(*cameras: str, interval_s: float = 1_000) -> AsyncIterator[Bench]:
+    """A reporter over `cameras` that has told their first status unless it is told every moment."""
+    bench = Bench(*cameras, interval_s=interval_s)
+    running = asyncio.create_task(bench.reporter.run())
+    await bench.told(len(cameras))
+    try:
+        yield bench
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 def after_ten_seconds(**changes: object) -> CameraStatus:
@@ -59,7 +117,7 @@ def test_a_closed_source_is_offline_with_the_reason() -> None:
 
 def test_new_drops_make_it_degraded_and_name_themselves() -> None:
     status = after_ten_seconds(drops={"overrun": 3, "too_large": 1})
-    assert (status.state, status.reason) == ("degraded", "dropped: overrun, too_large")
+    assert (status.state, status.reason) == ("degraded", "frames dropped: 3 overrun, 1 too_large")
     assert status.drops == {"overrun": 3, "too_large": 1}
 
 
@@ -79,20 +137,48 @@ def test_a_camera_that_never_gave_a_frame_has_no_age() -> None:
     assert status_of("till-1", START, replace(START, at_s=110.0), 0).last_frame_age_s is None
 
 
-async def test_every_change_of_a_source_is_told_at_once_and_for_that_camera_alone() -> None:
-    producer, changed = MemoryProducer(), asyncio.Event()
-    metrics = EdgeMetrics(CollectorRegistry())
-    one, other = (CameraMeter(name, metrics, changed.set) for name in ("till-1", "till-2"))
-    reporter = StatusReporter(producer, "p.status", [one, other], changed, interval_s=1_000)
-    running = asyncio.create_task(reporter.run())
+def test_frames_that_wait_on_disk_make_it_degraded() -> None:
+    status = after_ten_seconds(spooled_frames=120, spooled_bytes=4_800_000)
+    assert (status.state, status.reason) == ("degraded", "120 frames wait on disk for Kafka")
+    assert (status.spooled_frames, status.spooled_bytes) == (120, 4_800_000)
 
-    await eventually(lambda: len(producer.statuses) >= 2)
-    one.opened()
-    await eventually(lambda: len(producer.statuses) >= 3)
-    one.closed("stream ended")
-    await eventually(lambda: len(producer.statuses) >= 4)
-    running.cancel()
-    assert [(status.camera, status.state, status.reason) for status in producer.statuses] == [
+
+def test_a_stream_that_lags_behind_is_degraded_and_a_little_lag_is_not() -> None:
+    late = after_ten_seconds(lag_s=3.25)
+    assert (late.state, late.reason, late.lag_s) == ("degraded", "the stream is 3.2 s behind its own clock", 3.25)
+    assert after_ten_seconds(lag_s=0.25).state == "online"
+
+
+def test_several_troubles_are_all_named() -> None:
+    reason = after_ten_seconds(drops={"overrun": 2}, spooled_frames=1, lag_s=9.0).reason
+    assert reason is not None
+    assert [part.split()[0] for part in reason.split("; ")] == ["frames", "1", "the"]
+
+
+def test_frames_left_out_because_nothing_moved_are_a_rate_and_no_trouble() -> None:
+    status = after_ten_seconds(captured=10, still=40)
+    assert (status.state, status.captured_fps, status.still_fps) == ("online", 1.0, 4.0)
+
+
+def test_it_says_how_pictures_come_and_what_lag_is_not_known() -> None:
+    status = after_ten_seconds(clock="rtcp", resolution=(1920, 1080), closed_because="no frame for 5 s")
+    assert (status.clock, status.resolution, status.lag_s) == ("rtcp", (1920, 1080), None)
+
+
+def test_a_state_keeps_the_time_when_it_began_until_it_changes() -> None:
+    first = status_of("till-1", START, START, 1_000_000)
+    second = status_of("till-1", START, START, 2_000_000, previous=first)
+    lost = status_of("till-1", START, replace(START, closed_because="ended"), 3_000_000, previous=second)
+    assert (first.since, second.since, lost.since) == (first.at, first.at, lost.at)
+
+
+async def test_every_change_of_a_source_is_told_at_once_and_for_that_camera_alone() -> None:
+    async with reporting("till-1", "till-2") as bench:
+        bench.meters["till-1"].opened((640, 480))
+        await bench.told(3)
+        bench.meters["till-1"].closed("stream ended")
+        await bench.told(4)
+    assert [(status.camera, status.state, status.reason) for status in bench.producer.statuses] == [
         ("till-1", "offline", "starting"),
         ("till-2", "offline", "starting"),
         ("till-1", "online", None),
@@ -100,11 +186,103 @@ async def test_every_change_of_a_source_is_told_at_once_and_for_that_camera_alon
     ]
 
 
-async def test_the_status_is_sent_again_after_each_interval() -> None:
-    producer, changed = MemoryProducer(), asyncio.Event()
-    meter = CameraMeter("till-1", EdgeMetrics(CollectorRegistry()), changed.set)
-    running = asyncio.create_task(StatusReporter(producer, "p.status", [meter], changed, interval_s=0.001).run())
+async def test_the_status_is_sent_again_after_each_interval_which_it_names() -> None:
+    async with reporting("till-1", interval_s=0.001) as bench:
+        await bench.told(4)
+    assert {(status.camera, status.interval_s) for status in bench.producer.statuses} == {("till-1", 0.001)}
 
-    await eventually(lambda: len(producer.statuses) >= 4)
+
+async def test_while_kafka_is_away_nothing_piles_up_and_then_the_newest_is_told() -> None:
+    async with reporting("till-1", "till-2") as bench:
+        bench.producer.away = True
+        bench.meters["till-1"].opened((640, 480))
+        await bench.told(3)
+        for number in range(50):
+            bench.meters["till-1"].closed(f"failure {number}")
+            await asyncio.sleep(0)  # the reporter looks each time
+        assert len(bench.producer.records) == 3
+        bench.producer.back()
+        await bench.told(4)
+    assert [status.reason for status in bench.producer.statuses[2:]] == [None, "failure 49"]
+
+
+async def test_a_camera_that_comes_later_is_told_at_once() -> None:
+    async with reporting("till-1") as bench:
+        bench.reporter.add(bench.meter("till-2"))
+        [_, (camera, status)] = await bench.told(2)
+    assert camera == "till-2"
+    assert status is not None
+
+
+async def test_a_camera_that_goes_leaves_a_tombstone_and_is_told_no_more() -> None:
+    async with reporting("till-1", "till-2") as bench:
+        bench.reporter.remove("till-1")
+        await bench.told(3)
+        bench.reporter.settings_refused("a reason to tell all")
+        await bench.told(4)
+        await bench.reporter.report_all()
+    assert bench.producer.records[2] == ("till-1", None)
+    assert {camera for camera, _ in bench.producer.records[3:]} == {"till-2"}
+
+
+async def test_a_tombstone_that_kafka_refused_is_sent_again() -> None:
+    async with reporting("till-1", interval_s=0.001) as bench:
+        bench.producer.refuses = True
+        bench.reporter.remove("till-1")
+        await asyncio.sleep(0)
+        bench.producer.refuses = False
+        await eventually(lambda: ("till-1", None) in bench.producer.records)
+
+
+async def test_a_camera_that_comes_back_while_its_tombstone_is_on_its_way_stays() -> None:
+    async with reporting("till-1") as bench:
+        bench.producer.away = True
+        bench.reporter.remove("till-1")
+        await bench.told(2)
+        bench.reporter.add(bench.meter("till-1"))
+        bench.producer.back()
+        await bench.told(3)
+        await bench.reporter.report_all()
+    assert [status is None for _, status in bench.producer.records] == [False, True, False, False]
+
+
+async def test_refused_settings_stand_in_every_status_until_they_are_mended() -> None:
+    async with reporting("till-1", "till-2") as bench:
+        bench.reporter.settings_refused("edge.fps: input should be greater than 0")
+        await bench.told(4)
+        bench.reporter.settings_refused(None)
+        await bench.told(6)
+    told = [status.settings_error for status in bench.producer.statuses]
+    assert told == [None] * 2 + ["edge.fps: input should be greater than 0"] * 2 + [None] * 2
+
+
+async def test_the_last_status_follows_the_one_that_was_on_its_way() -> None:
+    bench = Bench("till-1", interval_s=1_000)
+    bench.producer.away = True
+    running = asyncio.create_task(bench.reporter.run())
+    await bench.told(1)
     running.cancel()
-    assert {status.camera for status in producer.statuses} == {"till-1"}
+    bench.meters["till-1"].closed("stopped")
+    asyncio.get_running_loop().call_soon(bench.producer.back)
+    await bench.reporter.report_all(deadline_s=30)
+    assert [status.reason for status in bench.producer.statuses] == ["starting", "stopped"]
+
+
+async def test_the_last_status_does_not_wait_for_ever() -> None:
+    bench = Bench("till-1", interval_s=1_000)
+    bench.producer.away = True
+    await bench.reporter.report_all(deadline_s=0.01)
+    assert len(bench.producer.records) == 1
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError("late"), KafkaUnavailableError("gone")])
+async def test_a_status_that_failed_does_not_end_the_reports(error: Exception) -> None:
+    async with reporting("till-1") as bench:
+        bench.producer.away = True
+        bench.meters["till-1"].opened((640, 480))
+        await bench.told(2)
+        bench.producer.waiting.pop().set_exception(error)
+        bench.producer.away = False
+        bench.meters["till-1"].closed("stream ended")
+        await bench.told(3)
+    assert bench.producer.statuses[-1].reason == "stream ended"
