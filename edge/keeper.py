@@ -65,6 +65,7 @@ class Keeper:
             allowed_hosts=settings.allowed_hosts,
             repeat=repeat,
         )
+        self._counts = Counts()
         self._accepted = 0
         self._lost = 0
 
@@ -93,7 +94,7 @@ class Keeper:
                 if not self._camera.source.live:
                     self._report_failure(error.message)
                     return
-                if time.monotonic() - began_s >= self._settings.stable_after_s:
+                if self._counts.last_frame_ns / _NS_PER_S - began_s >= self._settings.stable_after_s:
                     backoff.reset()
                 delay_s = backoff.next_delay_s()
                 self._report_failure(error.message, retry_in_s=round(delay_s, 3))
@@ -120,7 +121,7 @@ class Keeper:
                 watch.cancel()
                 await _leave(line)
                 died_of = await self._processes.end(process)
-                self._settle(area.counts(), "process_died" if died_of else "stopped")
+                self._settle(self._count(area), "process_died" if died_of else "stopped")
             self._judge(last_words, hung=not watch.cancelled() and watch.result(), died_of=died_of)
 
     async def _listen(self, line: ServiceEnd) -> Message | None:
@@ -140,12 +141,11 @@ class Keeper:
                     return message
 
     async def _watch(self, area: SharedArea, process: ForkServerProcess) -> bool:
-        """Keep the account fresh; kill the process and return True when a live source shows nothing new for too long."""
+        """Keep the account fresh; kill the process and return True when a live source has nothing new for too long."""
         began_s = time.monotonic()
         while True:
             await asyncio.sleep(_LOOK_S)
-            counts = area.counts()
-            self._meter.absorb(counts)
+            counts = self._count(area)
             idle_s = time.monotonic() - max(began_s, counts.last_frame_ns / _NS_PER_S)
             if self._camera.source.live and idle_s > self._settings.watchdog_s:
                 process.kill()
@@ -167,11 +167,14 @@ class Keeper:
             case _:
                 raise CameraUnavailableError(f"its process died ({died_of or 'without a word'})")
 
+    def _count(self, area: SharedArea) -> Counts:
+        before, self._counts = self._counts, area.counts()
+        self._meter.absorb(before, self._counts)
+        return self._counts
+
     def _settle(self, counts: Counts, reason: str) -> None:
         """Count what went down with the process."""
-        self._meter.absorb(counts)
-        lost = counts.handed_on - self._accepted - self._lost
-        if lost:
+        if lost := counts.handed_on - self._accepted - self._lost:
             self._lost += lost
             self._meter.dropped("capture", reason, lost)
 

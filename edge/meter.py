@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prometheus_client import Counter as PrometheusCounter
+
 from edge.link.area import Count, Counts
 from edge.metrics import CameraMetrics
 from framematch.core.frames import Clock
@@ -61,7 +63,11 @@ class CameraMeter:
         self._metrics = metrics
         self._on_change = on_change
         self._clock = clock
-        self._counts = Counts()
+        self._source_frames = 0
+        self._captured = 0
+        self._still = 0
+        self._last_frame_ns = 0
+        self._lag_s = 0.0
         self._published = 0
         self._drops: Counter[str] = Counter()
         self._reconnects = 0
@@ -88,16 +94,17 @@ class CameraMeter:
         self._metrics.up.set(0)
         self._on_change()
 
-    def absorb(self, counts: Counts) -> None:
-        """Take over what the camera's process has counted by now."""
-        before, self._counts = self._counts, counts
-        self._metrics.source_frames.inc(counts.source_frames - before.source_frames)
-        self._metrics.captured.inc(counts.captured - before.captured)
-        self._metrics.still.inc(counts.still - before.still)
-        self._metrics.lag_seconds.set(counts.lag_us / _US_PER_S)
+    def absorb(self, before: Counts, now: Counts) -> None:
+        """Take over what the camera's process has counted between these two moments."""
+        self._source_frames += self._more(self._metrics.source_frames, now.source_frames - before.source_frames)
+        self._captured += self._more(self._metrics.captured, now.captured - before.captured)
+        self._still += self._more(self._metrics.still, now.still - before.still)
         for count, (stage, reason) in _DROPS.items():
-            if new := counts.of(count) - before.of(count):
+            if new := now.of(count) - before.of(count):
                 self.dropped(stage, reason, new)
+        self._last_frame_ns = now.last_frame_ns or self._last_frame_ns
+        self._lag_s = now.lag_us / _US_PER_S
+        self._metrics.lag_seconds.set(self._lag_s)
 
     def timed_by(self, clock: Clock) -> None:
         """Which clock the last frame's capture time is by."""
@@ -123,20 +130,24 @@ class CameraMeter:
 
     def read(self) -> Reading:
         """All figures of one moment."""
-        counts = self._counts
         return Reading(
             at_s=self._clock(),
-            source_frames=counts.source_frames,
-            captured=counts.captured,
-            still=counts.still,
+            source_frames=self._source_frames,
+            captured=self._captured,
+            still=self._still,
             published=self._published,
             drops=dict(self._drops),
             reconnects=self._reconnects,
-            last_frame_at_s=counts.last_frame_ns / _NS_PER_S if counts.last_frame_ns else None,
+            last_frame_at_s=self._last_frame_ns / _NS_PER_S if self._last_frame_ns else None,
             closed_because=self._closed_because,
             spooled_frames=self._spooled[0],
             spooled_bytes=self._spooled[1],
-            lag_s=counts.lag_us / _US_PER_S,
+            lag_s=self._lag_s,
             clock=self._frame_clock,
             resolution=self._resolution,
         )
+
+    @staticmethod
+    def _more(counter: PrometheusCounter, number: int) -> int:
+        counter.inc(number)
+        return number

@@ -3,11 +3,12 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.reduction import DupFd
-from typing import Self
+from typing import Any, Self
 
 from edge.link.area import SharedArea
 from edge.worker.run import Assignment, run_worker
@@ -17,6 +18,9 @@ from edge.worker.run import Assignment, run_worker
 _PRELOADED = ["edge.worker.run", "framematch.cli.app"]
 
 
+Work = Callable[[socket.socket, Any, Assignment], None]  # Any: multiprocessing names no type for a sent descriptor
+
+
 class CameraProcesses:
     """A context: in it processes can be started. Those that still run at its end are for their starters to end.
 
@@ -24,7 +28,8 @@ class CameraProcesses:
     by SIGKILL, its processes see the line close and end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work = run_worker) -> None:
+        self._work = work
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
         # One thread, because multiprocessing's own bookkeeping is not made for several, and a start may take a moment.
@@ -41,7 +46,7 @@ class CameraProcesses:
 
         def start() -> ForkServerProcess:
             process = self._context.Process(
-                target=run_worker,
+                target=self._work,
                 args=(line, DupFd(area.descriptor), assignment),
                 name=f"camera-{assignment.camera.id}",
                 daemon=True,

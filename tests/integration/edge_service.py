@@ -5,9 +5,10 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import av
 import cv2
 import numpy as np
 from aiokafka import ConsumerRecord
+from prometheus_client.parser import text_string_to_metric_families
 
 from framematch.core.events import CameraStatus, decode
 from framematch.core.kafka import new_consumer, started
@@ -40,6 +42,35 @@ class EdgeService:
         """The `count`th log line of this event."""
         wait_until(lambda: len(self.events(event)) >= count, timeout_s=60, message=f"{event} in {self.log_text()}")
         return self.events(event)[count - 1]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric's samples that have these labels; `name` without `framematch_edge_`."""
+        url = self.wait_for("http_listening")["url"]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # our own service's
+            families = text_string_to_metric_families(answer.read().decode())
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == f"framematch_edge_{name}" and labels.items() <= sample.labels.items()
+        )
+
+    def camera_process(self, camera: str) -> int | None:
+        """Id of the camera's process now."""
+        title = f"framematch camera {camera}"
+        children = [pid for pid in process_tree(self.process.pid) if command_line(pid).startswith(title)]
+        return children[0] if children else None
+
+    def wait_for_camera_process(self, camera: str, *, other_than: int | None = None) -> int:
+        wait_until(lambda: self.camera_process(camera) not in (None, other_than), message=f"a process of {camera}")
+        pid = self.camera_process(camera)
+        assert pid is not None
+        return pid
+
+    def kill(self) -> None:
+        """SIGKILL, as `kill -9` does."""
+        self.process.kill()
+        self.process.wait(60)
 
     def exit_code(self) -> int:
         return self.process.wait(60)
@@ -67,6 +98,33 @@ def edge_service(folder: Path, bootstrap_servers: str, *arguments: str, **enviro
             yield EdgeService(process, log_file)
         finally:
             process.kill()
+
+
+def process_tree(root: int) -> list[int]:
+    """`root` and all living processes below it."""
+    parents = dict(_living_processes())
+    tree = [root]
+    for pid in tree:
+        tree += [child for child, parent in parents.items() if parent == pid]
+    return tree
+
+
+def command_line(pid: int) -> str:
+    """As `ps` shows it; empty when the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _living_processes() -> Iterator[tuple[int, int]]:
+    """Each living process and its parent."""
+    for entry in Path("/proc").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if entry.name.isdigit():
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if state not in "ZX":
+                    yield int(entry.name), int(parent)
 
 
 def new_prefix() -> str:
