@@ -4,16 +4,20 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from framematch.core.errors import UsageError
-from framematch.core.redact import redact_url
+from framematch.core.redact import redact_argument
 
 Kind = Literal["stream", "device", "file", "folder"]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "rtp", "udp", "tcp")
 _DEVICE = re.compile(r"(?:/dev/video)?(\d{1,4})")
-_HINT = "A source is a URL such as rtsp://host/path, a video file, a device number such as 0, or a folder of images"
+_HINT = (
+    "A source is a URL such as rtsp://host/path, a video file, a device number such as 0, a folder of images, "
+    "or @FILE whose one line is any of these"
+)
 
 
 @dataclass(frozen=True)
@@ -29,27 +33,29 @@ class Source:
         return self.kind in ("stream", "device")
 
     def __str__(self) -> str:
-        return redact_url(self.address)
+        return redact_argument(self.address)
 
 
 def parse_source(text: str) -> Source:
     """The source that `text` names. Files and folders must exist; a stream or a device may be away.
 
+    `@FILE` stands for the one line of that file, so that a secret of Docker or Kubernetes can be a source.
+
     Raises:
-        UsageError: an unknown kind of URL, no such file, or a folder without images.
+        UsageError: an unknown kind of URL, no such file, or a folder without images; without what `@FILE` holds.
     """
-    if "://" in text:
-        return _stream(text)
-    if device := _DEVICE.fullmatch(text):
-        return Source("device", device[1])
-    path = Path(text)
-    if path.is_file():
-        return Source("file", text)
-    if not path.is_dir():
-        raise UsageError(f"no file or folder {text!r}", hint=_HINT)
-    if not image_files(path):
-        raise UsageError(f"no images in the folder {text!r}", hint=f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return Source("folder", text)
+    if not text.startswith("@"):
+        return _parse(text)
+    line = _only_line(Path(text[1:]))
+    try:
+        return _parse(line)
+    except UsageError as error:
+        raise UsageError(f"what {text[1:]} holds is no source that can be read", hint=error.hint) from None
+
+
+def source_file(text: str) -> Path | None:
+    """The file behind `@FILE`, or None when the source is not given so."""
+    return Path(text[1:]) if text.startswith("@") else None
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -57,8 +63,52 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
+def _only_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="After @ comes a file with one line") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text", hint="After @ comes a file with one line") from None
+    written = [line.strip() for line in lines if line.strip()]
+    if not written:
+        raise UsageError(f"{path} is empty", hint="Its one line is the source")
+    if len(written) > 1:
+        raise UsageError(f"{path} has {len(written)} lines", hint="Its one line is the source; a file for each camera")
+    return written[0]
+
+
+def _parse(text: str) -> Source:
+    if "://" in text:
+        return _stream(text)
+    if device := _DEVICE.fullmatch(text):
+        return Source("device", device[1])
+    path, shown = Path(text), redact_argument(text)
+    try:
+        if path.is_file():
+            return Source("file", text)
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise UsageError(f"cannot look for {shown!r}: {error.strerror}", hint=_HINT) from None
+    if not is_folder:
+        raise UsageError(f"no file or folder {shown!r}", hint=_HINT)
+    if not image_files(path):
+        raise UsageError(f"no images in the folder {shown!r}", hint=f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return Source("folder", text)
+
+
 def _stream(url: str) -> Source:
     scheme = url.partition("://")[0].lower()
+    shown = redact_argument(url)
     if scheme not in _SCHEMES:
-        raise UsageError(f"cannot read {redact_url(url)!r}: URLs start with {', '.join(_SCHEMES)}", hint=_HINT)
+        raise UsageError(f"cannot read {shown!r}: URLs start with {', '.join(_SCHEMES)}", hint=_HINT)
+    if not url.isprintable() or " " in url:
+        raise UsageError(f"{shown!r} has white space or other invisible characters", hint="Write a space as %20")
+    try:
+        urlsplit(url).port  # noqa: B018  # a property that raises
+    except ValueError:
+        raise UsageError(
+            f"{shown!r} has a port that is none, or brackets that do not match",
+            hint="In a password write / as %2F, ? as %3F, # as %23, [ as %5B and % as %25",
+        ) from None
     return Source("stream", url)

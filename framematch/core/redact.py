@@ -1,35 +1,77 @@
-"""Takes secrets out of anything that leaves the process: credentials in URLs, and values under telling names."""
+"""Takes secrets out of anything that leaves the process: credentials in URLs, and values under telling names.
+
+What is unclear is hidden: a host that stands before an "@" in a path goes with the credentials.
+"""
 
 import re
+import sys
+import threading
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "***"
 
-# Greedy up to the last "@" before white space: a password may itself hold "@", ":" or "/".
-_URL_CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^\s\"'<>]*@")
-_QUERY_SECRET = re.compile(r"(?P<name>[?&](?:\w*(?:password|passwd|pwd|token|secret|key))=)[^&\s\"'<>]+", re.IGNORECASE)
-_SECRET_NAME = re.compile(r"password|passwd|secret|token|credential|api_?key", re.IGNORECASE)
+# Starts where a word does, so that long words cost no more than their length; a digit before it hides nothing.
+_SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]*"
+# Greedy up to the last "@": a password may itself hold "@", ":", "/" or a quote. White space ends a URL
+# (`edge.sources` refuses it inside of one), and so does the next one of a list.
+_NEXT_URL = r"[,;|]\"?'?(?:https?|kafka|mongodb(?:\+srv)?|rtmps?|rtsps?|tcp|udp)://"
+_URL_CREDENTIALS = re.compile(
+    rf"(?P<scheme>{_SCHEME}(?:://|%3A%2F%2F))(?:(?!{_NEXT_URL})\S)*(?P<at>@|%40)", re.IGNORECASE
+)
+# The same where somebody forgot the scheme; "@FILE" has nothing before it.
+_BARE_CREDENTIALS = re.compile(r"(?<![^\s=:/\"'(])[^\s=:/\"'(]+:(?!//)\S*@")
+# Names as cameras have them: pwd, pass, loginpas, usr_password, access_token … Some take them in the path:
+# /user=admin_password=secret_channel=1.
+_SECRET_PARAMETER = re.compile(
+    r"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:pas|pwd|token|secret|key|signature|credential|session)[\w.-]*|auth|pw|sid|sig)=)"
+    r"[^&\s]+",
+    re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(
+    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
+)
+# A whole command-line argument is one URL at most, so that white space ends nothing.
+_ARGUMENT_CREDENTIALS = re.compile(rf"(?P<scheme>{_SCHEME}://).*@", re.DOTALL)
 
 
 def redact_url(text: str) -> str:
     """`text` without the credentials of any URL in it: `rtsp://user:pass@host/1` becomes `rtsp://***@host/1`."""
-    if "://" not in text:
-        return text
-    text = _URL_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text)
-    return _QUERY_SECRET.sub(rf"\g<name>{HIDDEN}", text)
+    if "@" in text or "%40" in text:
+        text = _URL_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}\g<at>", text)
+        text = _BARE_CREDENTIALS.sub(f"{HIDDEN}@", text)
+    return _SECRET_PARAMETER.sub(rf"\g<name>{HIDDEN}", text) if "=" in text else text
+
+
+def redact_argument(text: str) -> str:
+    """The same for one argument of a command line or one value: it may hold white space, and no more than one URL."""
+    text = _ARGUMENT_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text)
+    return redact_url(text)
 
 
 def redact(value: Any, name: str = "") -> Any:
-    """A copy of `value` that is safe to log: URLs without credentials, `***` for what has a secret's name."""
-    if _SECRET_NAME.search(name) and isinstance(value, str) and value:
-        return HIDDEN
-    if isinstance(value, str):
-        return redact_url(value)
+    """A copy of `value` that is safe to log: URLs without credentials, `***` for what has a secret's name.
+
+    What is neither plain nor a container becomes its text.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, Mapping):
-        return {key: redact(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
+        return {redact_url(key) if isinstance(key, str) else key: redact(v, str(key)) for key, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [redact(item, name) for item in value]
-    if isinstance(value, BaseException):
-        return redact_url(str(value))
-    return value
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return HIDDEN if text and _SECRET_NAME.search(name) else redact_url(text)
+
+
+def redact_uncaught() -> None:
+    """From now on, tracebacks of errors that nobody caught hold no credentials either, in any thread."""
+
+    def show(error: BaseException | None) -> None:
+        if error is not None:
+            sys.stderr.write(redact_url("".join(traceback.format_exception(error))))
+
+    sys.excepthook = lambda _kind, error, _trace: show(error)
+    threading.excepthook = lambda arguments: show(arguments.exc_value)
+    sys.unraisablehook = lambda unraisable: show(unraisable.exc_value)

@@ -14,6 +14,7 @@ from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
 from framematch.core.errors import SettingsError
 from framematch.core.local_stack import LocalStack, read_local_stack
+from framematch.core.redact import redact_argument, redact_url
 from framematch.core.settings import CONVENTIONAL_NAMES, Settings
 
 Tree = dict[str, Any]
@@ -93,17 +94,19 @@ def _from_yaml(path: Path | None) -> Tree:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read the settings file {path}: {error}", hint="Check the path") from None
     try:
-        tree = yaml.safe_load(text)
+        tree = _substitute(yaml.safe_load(text), path)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         raise SettingsError(f"{path} is not valid YAML{line}", hint="Check indentation and colons there") from None
+    except (ValueError, RecursionError):
+        # A date such as 2026-13-45, or brackets in brackets in brackets …: PyYAML lets these errors of Python through.
+        raise SettingsError(f"{path} holds a value that YAML cannot read", hint="Put dates into quotes") from None
     if tree is None:
         return {}
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise SettingsError(f"{path} holds no sections", hint="Start with a section such as 'edge:'")
-    substituted: Tree = _substitute(tree, path)
-    return substituted
+    return tree
 
 
 def _substitute(value: Any, path: Path) -> Any:
@@ -134,7 +137,7 @@ def _from_environment() -> Tree:
     try:
         tree: Tree = EnvSettingsSource(Settings)()
     except PydanticSettingsError as error:
-        raise SettingsError(str(error), hint="A setting with several values is given as JSON") from None
+        raise SettingsError(redact_url(str(error)), hint="A setting with several values is given as JSON") from None
     for name, (section, key) in CONVENTIONAL_NAMES.items():
         if name in os.environ and key not in tree.get(section, {}):
             tree = _merge(tree, {section: {key: os.environ[name]}})
@@ -152,13 +155,13 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
 
 def _explain(error: ValidationError) -> SettingsError:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
+    # A key in the wrong place may be anything, also a URL with a password; so may a message that quotes a key.
+    path = ".".join(redact_argument(str(part)) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = {".".join(p) for p in _paths(Settings)} | set(Settings.model_fields)
         return SettingsError(f"unknown setting {path}", hint=_nearest(path, known))
-    return SettingsError(
-        f"{path}: {first['msg'].removeprefix('Value error, ').lower()}", hint="See docs/settings.md for what it takes"
-    )
+    message = redact_argument(first["msg"].removeprefix("Value error, ").lower())
+    return SettingsError(f"{path}: {message}", hint="See docs/settings.md for what it takes")
 
 
 def _nearest(name: str, known: set[str]) -> str:

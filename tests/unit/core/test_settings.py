@@ -86,6 +86,10 @@ def test_the_file_may_name_environment_variables(tmp_path: Path, monkeypatch: py
         ("edge: {cameras: {a: {source: x, fsp: 1}}}", "unknown setting edge.cameras.a.fsp"),
         ("edge: [1", "is not valid YAML at line 1"),
         ("just text", "holds no sections"),
+        ("1: {fps: 2}", "holds no sections"),
+        ("edge: {cameras: {a: 2024-13-45}}", "holds a value that YAML cannot read"),
+        ("[" * 3_000, "holds a value that YAML cannot read"),
+        ("edge: &edge {fps: *edge}", "holds a value that YAML cannot read"),
         ("kafka: {bootstrap_servers: '${NOT_SET}'}", "names ${NOT_SET}, which is not set"),
     ],
 )
@@ -111,6 +115,24 @@ def test_a_wrong_secret_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEMATCH_EDGE__CAMERAS", '{"a": {"source": "rtsp://u:canary@h", "fps": "canary"}}')
     with pytest.raises(SettingsError) as raised:
         load_settings()
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "edge: {cameras: {'rtsp://u:canary@h/1': 0}}",
+        "edge: {'rtsp://u:canary white@h/1': 0}",
+        "edge: {cameras: {a: {source: x, 'rtsp://u:canary@h/1': 1}}}",
+        "edge: {cameras: {a: rtsp://u:canary@h, b: [}}",
+        "edge: {cameras: ['rtsp://u:canary@h']}",
+        "kafka: {sasl_password: [canary]}",
+        "canary",
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_quoted(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(yaml_file(tmp_path, text))
     assert "canary" not in str(raised.value)
 
 

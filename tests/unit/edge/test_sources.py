@@ -66,3 +66,60 @@ def test_a_refused_url_does_not_show_credentials() -> None:
     with pytest.raises(UsageError) as raised:
         parse_source(f"ftp://user:{CANARY}@10.0.0.5/1")
     assert CANARY not in str(raised.value)
+
+
+def source_at(folder: Path, text: str) -> str:
+    (folder / "source").write_text(text)
+    return f"@{folder / 'source'}"
+
+
+def test_the_one_line_of_a_file_can_be_the_source(tmp_path: Path) -> None:
+    source = parse_source(source_at(tmp_path, f"rtsp://user:{CANARY}@10.0.0.5/1\n"))
+    assert (source.kind, source.address) == ("stream", f"rtsp://user:{CANARY}@10.0.0.5/1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        (f"rtsp://u:{CANARY}@h\nrtsp://u:{CANARY}@i", "has 2 lines"),
+        (CANARY, "is no source that can be read"),
+        (f"ftp://u:{CANARY}@h", "is no source that can be read"),
+        (CANARY * 1_000, "is no source that can be read"),
+        (f"@{CANARY}", "is no source that can be read"),
+    ],
+)
+def test_a_file_without_a_source_is_named_and_never_quoted(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as raised:
+        parse_source(source_at(tmp_path, text))
+    assert str(tmp_path / "source") in str(raised.value)
+    assert CANARY not in str(raised.value)
+
+
+def test_a_file_of_a_source_that_is_missing_or_no_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read .*nowhere: No such file"):
+        parse_source(f"@{tmp_path / 'nowhere'}")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="is not text"):
+        parse_source(f"@{tmp_path / 'bytes'}")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (f"rtsp://user:{CANARY} x@10.0.0.5/1", "white space.* Write a space as %20"),
+        (f"rtsp://user:{CANARY}/x@10.0.0.5/1", "a port that is none.* write / as %2F"),
+        (f"rtsp://user:{CANARY}[x@10.0.0.5/1", "brackets that do not match"),
+    ],
+)
+def test_a_password_that_breaks_the_url_is_said_at_once_and_how_to_write_it(url: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as raised:
+        parse_source(url)
+    assert CANARY not in str(raised.value)
+
+
+def test_credentials_without_a_scheme_are_not_shown() -> None:
+    with pytest.raises(UsageError, match=r"'\*\*\*@10\.0\.0\.5/1'") as raised:
+        parse_source(f"admin:{CANARY}@10.0.0.5/1")
+    assert CANARY not in str(raised.value)
