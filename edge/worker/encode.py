@@ -12,9 +12,9 @@ def scale_down(picture: Picture, max_side: int) -> Picture:
     Pixels are averaged (INTER_AREA), so that a strong reduction shows no aliasing.
     """
     height, width = picture.shape[:2]
-    scale = max_side / max(height, width)
-    if scale >= 1:
+    if max(height, width) <= max_side:
         return picture
+    scale = max_side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -27,7 +27,7 @@ def encode_jpeg(picture: Picture, *, max_side: int, quality: int) -> bytes:
     """
     try:
         encoded, jpeg = cv2.imencode(".jpg", scale_down(picture, max_side), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    except (cv2.error, ZeroDivisionError) as error:
+    except cv2.error as error:
         raise ValueError(f"a picture of shape {picture.shape} cannot be encoded") from error
     if not encoded:
         raise ValueError(f"a picture of shape {picture.shape} cannot be encoded")

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.worker.encode import Picture, encode_jpeg
+from edge.worker.encode import encode_jpeg, scale_down
+from edge.worker.raw import Picture
 
 
 def picture(width: int, height: int) -> Picture:
@@ -50,3 +51,14 @@ def test_fine_stripes_are_averaged_not_aliased() -> None:
     small = decoded(encode_jpeg(stripes, max_side=50, quality=95))
     assert abs(float(small.mean()) - 127.5) < 3
     assert float(small.std()) < 5
+
+
+def test_a_small_picture_is_not_copied() -> None:
+    small = picture(320, 200)
+    assert scale_down(small, 320) is small
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 40), (70_000, 1)])
+def test_what_no_jpeg_can_hold_is_a_value_error(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="cannot be encoded"):
+        encode_jpeg(picture(*size), max_side=100_000, quality=85)

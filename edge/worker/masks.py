@@ -1,0 +1,53 @@
+"""Masks: areas that never count as motion, and that are painted black before anything is sent."""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.worker.raw import Grey, Picture
+from framematch.core.settings import MaskSettings
+
+_BLACK = (0.0, 0.0, 0.0)
+_FILL = 255.0
+_SHIFT = 4  # bits behind the point of a corner: OpenCV draws to 1/16 pixel
+
+
+def hide(picture: Picture, masks: Iterable[MaskSettings]) -> Picture:
+    """`picture`, [height, width, 3], with the masks that hide painted black: a copy, or itself when there are none.
+
+    Every pixel that a mask touches is black.
+    """
+    hiding = [mask for mask in masks if mask.hide]
+    if not hiding:
+        return picture
+    painted = picture.copy()
+    for mask in hiding:
+        _paint(painted, mask, _BLACK)
+    return painted
+
+
+def ignored(masks: Iterable[MaskSettings], size: tuple[int, int]) -> Grey:
+    """Where a picture of `size` (width, height) is masked: 255 there and 0 elsewhere, [height, width]."""
+    width, height = size
+    area = np.zeros((height, width), np.uint8)
+    for mask in masks:  # one by one: in one call, areas that two polygons share would be left out
+        _paint(area, mask, (_FILL,))
+    return area
+
+
+def corners(mask: MaskSettings, size: tuple[int, int], *, shift: int = 0) -> NDArray[np.int32]:
+    """The polygon's corners on a picture of `size` (width, height), [corners, 2], in 1 / 2**shift pixels.
+
+    The middle of a pixel has whole numbers there, and its border is half a pixel from them.
+    """
+    return np.asarray(np.round((np.array(mask.polygon) * size - 0.5) * 2**shift), np.int32)
+
+
+def _paint(area: Grey | Picture, mask: MaskSettings, colour: tuple[float, ...]) -> None:
+    height, width = area.shape[:2]
+    points = [corners(mask, (width, height), shift=_SHIFT)]
+    cv2.fillPoly(area, points, colour, shift=_SHIFT)
+    # The filling leaves out pixels of which the polygon covers a part only; the outline takes those.
+    cv2.polylines(area, points, isClosed=True, color=colour, thickness=2, shift=_SHIFT)

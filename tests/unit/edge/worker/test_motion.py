@@ -1,0 +1,166 @@
+"""What moves in a synthetic scene is found; noise, compression and slow light are not taken for motion."""
+
+import io
+from collections.abc import Iterable, Iterator
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from edge.worker.motion import Change, MotionDetector
+from edge.worker.raw import Grey
+from framematch.core.settings import Box, MaskSettings
+
+WIDTH, HEIGHT, FPS = 160, 90, 5
+MIN_AREA = 0.005  # the default of the settings
+
+
+def room(width: int = WIDTH, height: int = HEIGHT) -> Grey:
+    """Something to look at: soft light and dark, as of shelves and floor."""
+    coarse = np.random.default_rng(0).normal(110, 25, (12, 20))
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(smooth, 10, 245), np.uint8)
+
+
+def can_at(x: int, *, y: int = 40, contrast: int = 60) -> Grey:
+    picture = room()
+    picture[y : y + 14, x : x + 10] += np.uint8(contrast)
+    return picture
+
+
+def seen(pictures: Iterable[Grey], *, noise: float = 2.0, masks: tuple[MaskSettings, ...] = ()) -> list[Change]:
+    """What is seen of `pictures`, 0.2 s apart, after two seconds of the empty room; with a sensor's noise."""
+    rng = np.random.default_rng(1)
+    detector = MotionDetector(masks)
+    found = []
+    for number, picture in enumerate([*[room()] * (2 * FPS), *pictures]):
+        noisy = np.asarray(np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255), np.uint8)
+        found.append(detector.see(noisy, number / FPS))
+    return found[2 * FPS :]
+
+
+def fires(changes: Iterable[Change]) -> list[bool]:
+    return [change.share >= MIN_AREA for change in changes]
+
+
+def holds(box: Box, x: int, y: int) -> bool:
+    """Whether a pixel of the small picture is inside of `box`."""
+    return box[0] * WIDTH <= x < (box[0] + box[2]) * WIDTH and box[1] * HEIGHT <= y < (box[1] + box[3]) * HEIGHT
+
+
+def test_all_of_the_first_picture_is_new() -> None:
+    assert MotionDetector().see(room(), 0.0) == Change(1.0, ((0.0, 0.0, 1.0, 1.0),))
+
+
+def test_a_picture_of_another_size_is_new() -> None:
+    detector = MotionDetector()
+    detector.see(room(), 0.0)
+    assert detector.see(room(120, 90), 0.2).share == 1.0
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0, 5.0])
+def test_a_sensors_noise_is_no_motion(noise: float) -> None:
+    assert not any(change.blobs for change in seen([room()] * 150, noise=noise))
+
+
+def test_the_strong_noise_of_a_dark_room_is_learned() -> None:
+    assert not any(change.blobs for change in seen([room()] * 150, noise=15.0)[2 * FPS :])
+
+
+def test_compression_is_no_motion() -> None:
+    detector = MotionDetector()
+    changes = [detector.see(picture, number / FPS) for number, picture in enumerate(compressed(80))]
+    assert not any(fires(changes[FPS:]))
+
+
+def test_a_can_that_is_put_down_is_seen_at_once_and_where_it_is() -> None:
+    first = seen([can_at(70)])[0]
+    assert first.share >= MIN_AREA
+    assert holds(first.blobs[0], 70, 40)
+    assert holds(first.blobs[0], 79, 53)
+    assert first.blobs[0][2] * first.blobs[0][3] < 3 * 10 * 14 / WIDTH / HEIGHT
+
+
+def test_what_stands_still_becomes_background() -> None:
+    found = fires(seen([can_at(70)] * 10 * FPS))
+    assert all(found[: 3 * FPS])
+    assert not any(found[5 * FPS :])
+
+
+def test_a_can_that_is_taken_away_is_seen() -> None:
+    assert fires(seen([*[can_at(70)] * 8 * FPS, room()]))[-1]
+
+
+def test_a_can_that_is_put_back_to_where_it_was_is_seen_again() -> None:
+    there, gone = [can_at(70)] * 8 * FPS, [room()] * 8 * FPS
+    found = fires(seen([*there, *gone, *there, *gone, *there]))
+    assert [found[turn * 8 * FPS] for turn in range(5)] == [True] * 5
+
+
+def test_a_can_that_is_moved_on_its_shelf_is_seen_at_both_places() -> None:
+    boxes = seen([*[can_at(40)] * 8 * FPS, can_at(100)])[-1].blobs
+    assert any(holds(box, 45, 45) for box in boxes)
+    assert any(holds(box, 105, 45) for box in boxes)
+
+
+@pytest.mark.parametrize(("speed_px_s", "contrast"), [(1, 60), (10, 60), (10, 20)])
+def test_a_small_thing_is_seen_all_the_way(speed_px_s: int, contrast: int) -> None:
+    way = [can_at(20 + number * speed_px_s // FPS, contrast=contrast) for number in range(12 * FPS)]
+    assert all(fires(seen(way)))
+
+
+def test_light_that_goes_on_is_motion_once() -> None:
+    bright = np.asarray(np.clip(room() * 1.6, 0, 255), np.uint8)
+    changes = seen([bright] * 10 * FPS)
+    assert changes[0] == Change(1.0, ((0.0, 0.0, 1.0, 1.0),))
+    assert not any(fires(changes[1:]))
+
+
+def test_light_that_changes_slowly_is_no_motion() -> None:
+    brightness = 15 * np.sin(2 * np.pi * np.arange(60 * FPS) / FPS / 40)
+    assert not any(fires(seen(np.asarray(room() + offset, np.uint8) for offset in brightness)))
+
+
+def test_what_moves_after_the_light_has_changed_is_seen() -> None:
+    bright = np.asarray(np.clip(room() * 1.6, 0, 255), np.uint8)
+    moved = bright.copy()
+    moved[40:54, 70:80] -= 60
+    assert fires(seen([*[bright] * FPS, moved]))[-1]
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_what_moves_behind_a_mask_is_not_seen(hidden: bool) -> None:
+    mask = MaskSettings(polygon=((0.4, 0.4), (0.55, 0.4), (0.55, 0.65), (0.4, 0.65)), hide=hidden)
+    assert not any(change.blobs for change in seen([can_at(68), can_at(74)] * FPS, masks=(mask,)))
+
+
+def test_a_scene_that_is_masked_as_a_whole_stands_still() -> None:
+    everything = MaskSettings(polygon=((0, 0), (1, 0), (1, 1), (0, 1)))
+    assert not any(fires(seen([can_at(20), can_at(80)], masks=(everything,))))
+
+
+def test_frames_that_are_far_apart_show_a_change_once() -> None:
+    detector = MotionDetector()
+    changes = [detector.see(picture, number * 10.0) for number, picture in enumerate([room(), can_at(70), can_at(70)])]
+    assert fires(changes) == [True, True, False]
+
+
+def compressed(frames: int) -> Iterator[Grey]:
+    """The still room with a sensor's noise, through H.264 at a low bit rate with a key frame each second."""
+    rng = np.random.default_rng(2)
+    stored = io.BytesIO()
+    with av.open(stored, "w", format="mp4") as container:
+        options = {"preset": "veryfast", "b": "100k", "maxrate": "100k", "bufsize": "50k", "threads": "1"}
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = 2 * WIDTH, 2 * HEIGHT, "yuv420p"
+        stream.codec_context.gop_size = FPS
+        still = room(2 * WIDTH, 2 * HEIGHT)
+        for _ in range(frames):
+            noisy = np.asarray(np.clip(still + rng.normal(0, 4, still.shape), 0, 255), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, format="gray").reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    stored.seek(0)
+    with av.open(stored, "r") as container:
+        for decoded in container.decode(video=0):
+            yield np.asarray(decoded.reformat(width=WIDTH, height=HEIGHT, format="gray").to_ndarray(), np.uint8)
