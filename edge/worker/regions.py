@@ -11,10 +11,10 @@ _NEAR = 0.02  # share of the picture: parts of one thing, as a patterned shirt g
 def regions_of(settings: RegionSettings, moved: Sequence[Box], size: tuple[int, int]) -> tuple[Region, ...]:
     """Different boxes in pixels, all inside a picture of `size` (width, height); none is the whole picture."""
     if settings.mode == "boxes":
-        return _in_pixels(settings.boxes, size)
+        return boxes_in_pixels(settings.boxes, size)
     if settings.mode == "grid":
         return _grid(settings.columns, settings.rows, size)
-    return _in_pixels(moved, size) if settings.mode == "motion" else ()
+    return boxes_in_pixels(moved, size) if settings.mode == "motion" else ()
 
 
 def around(blobs: Sequence[Box], settings: RegionSettings) -> tuple[Box, ...]:
@@ -24,6 +24,14 @@ def around(blobs: Sequence[Box], settings: RegionSettings) -> tuple[Box, ...]:
     """
     grown = [_grow(box, settings.pad, settings.min_side) for box in _merge(blobs, _NEAR)]
     return tuple(sorted(_merge(grown, 0.0), key=lambda box: -box[2] * box[3])[: settings.most])
+
+
+def boxes_in_pixels(boxes: Iterable[Box], size: tuple[int, int]) -> tuple[Region, ...]:
+    """Shares of the picture as pixels of one of `size` (width, height), each box once, of one pixel at least.
+
+    An event's id is made of the frame's and the region's, so equal regions would give equal ids.
+    """
+    return tuple(dict.fromkeys(_box_in_pixels(box, size) for box in boxes))
 
 
 def _grow(box: Box, pad: float, min_side: float) -> Box:
@@ -63,11 +71,6 @@ def _union(one: Box, other: Box) -> Box:
     left, top = min(one[0], other[0]), min(one[1], other[1])
     right, bottom = max(one[0] + one[2], other[0] + other[2]), max(one[1] + one[3], other[1] + other[3])
     return left, top, right - left, bottom - top
-
-
-def _in_pixels(boxes: Iterable[Box], size: tuple[int, int]) -> tuple[Region, ...]:
-    """Each once: an event's id is made of the frame's and the region's, so equal regions would give equal ids."""
-    return tuple(dict.fromkeys(_box_in_pixels(box, size) for box in boxes))
 
 
 def _box_in_pixels(box: Box, size: tuple[int, int]) -> Region:
