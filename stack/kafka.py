@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from framematch.core.errors import KafkaUnavailableError
 from stack.cache import Report, run_tool
+from stack.kafka_security import LISTENERS, KafkaSecurity, write_private
 from stack.maven import maven_jars
 from stack.prerequisites import java_kit
 from stack.process import Command
@@ -27,9 +28,9 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
+listeners={listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map={protocols}
 log.dirs={logs}
 # A misspelt topic is an error, not a new topic.
 auto.create.topics.enable=false
@@ -83,12 +84,17 @@ async def _brokers(bootstrap_servers: str) -> int:
 
 
 class KafkaServer(Server):
-    """One Kafka node. Topics are not made by themselves: a client creates them."""
+    """One Kafka node. Topics are not made by themselves: a client creates them.
+
+    It speaks without TLS or password at `bootstrap_servers`, on loopback alone; with `security` also at the addresses
+    of that.
+    """
 
     name: ClassVar[str] = "kafka"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, security: KafkaSecurity | None = None) -> None:
         super().__init__(folder)
+        self.security = security
         self.bootstrap_servers = f"{LOOPBACK}:{free_port()}"
         self._controller = f"{LOOPBACK}:{free_port()}"
 
@@ -106,18 +112,11 @@ class KafkaServer(Server):
         """Write server.properties, and format the data folder the first time."""
         logs = self.folder / "data"
         logs.mkdir(exist_ok=True)
-        self._properties.write_text(
-            PROPERTIES.format(broker=self.bootstrap_servers, controller=self._controller, logs=logs), encoding="utf-8"
-        )
+        write_private(self._properties, self._settings(logs))
+        if self.security:
+            self.security.write_stores(self.folder)
         if not (logs / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            # One argument, because one id in 64 begins with a dash.
-            format_it = ("format", f"--cluster-id={cluster}", "-c", str(self._properties))
-            run_tool(
-                [*_java("kafka.tools.StorageTool"), *format_it],
-                what="formatting Kafka's data folder",
-                hint=f"See {logs}",
-            )
+            self._format(logs)
 
     def command(self) -> Command:
         """Kafka's own main class."""
@@ -130,6 +129,37 @@ class KafkaServer(Server):
     @property
     def _properties(self) -> Path:
         return self.folder / "server.properties"
+
+    def _settings(self, logs: Path) -> str:
+        addresses = {"PLAINTEXT": self.bootstrap_servers, "CONTROLLER": self._controller}
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+        if self.security:
+            addresses |= self.security.addresses
+            protocols |= LISTENERS
+        settings = PROPERTIES.format(
+            controller=self._controller,
+            listeners=",".join(f"{name}://{address}" for name, address in addresses.items()),
+            protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+            logs=logs,
+        )
+        return settings + (self.security.properties(self.folder) if self.security else "")
+
+    def _format(self, logs: Path) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # One argument, because one id in 64 begins with a dash.
+        arguments = [f"--cluster-id={cluster}", "-c", str(self._properties)]
+        arguments += self.security.format_arguments() if self.security else []
+        # In a file, because everyone on the machine can read a process's arguments, and these may hold passwords.
+        file = self.folder / "format-arguments"
+        write_private(file, "\n".join(arguments))
+        try:
+            run_tool(
+                [*_java("kafka.tools.StorageTool"), "format", f"@{file}"],
+                what="formatting Kafka's data folder",
+                hint=f"See {logs}",
+            )
+        finally:
+            file.unlink()
 
 
 def _java(main_class: str) -> tuple[str, ...]:

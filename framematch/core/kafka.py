@@ -9,9 +9,18 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    TopicAuthorizationFailedError,
+)
 
 from framematch.core.errors import KafkaUnavailableError, SettingsError
+from framematch.core.kafka_diagnosis import diagnose
 from framematch.core.settings import KafkaSettings
 from framematch.core.settings_sources import require
 
@@ -21,6 +30,7 @@ log = structlog.get_logger()
 _PRODUCER_BATCH_BYTES = 900_000
 _FETCH_BYTES_PER_PARTITION = 4_194_304
 _STOP_TIMEOUT_S = 5.0
+_FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 HEADROOM_BYTES = 65_536
 """What a record's key, headers and framing may add to `max_message_bytes`."""
 
@@ -73,6 +83,25 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKa
     )
 
 
+async def start_client(client: Any, settings: KafkaSettings) -> None:
+    """Start an aiokafka producer, consumer or admin client; nothing of it is left when that fails.
+
+    Raises:
+        KafkaUnavailableError: no broker answers, or it refuses us; it says why as far as that can be found out.
+    """
+    try:
+        await client.start()
+    except KafkaError as error:
+        await stop_client(client)  # it still holds sockets
+        cause = await diagnose(client_options(settings)) if isinstance(error, KafkaConnectionError) else None
+        if cause is None:
+            raise unavailable(settings, error) from None
+        raise KafkaUnavailableError(
+            f"no connection to Kafka at {settings.bootstrap_servers} by {settings.security_protocol}: {cause.what}",
+            hint=cause.hint,
+        ) from None
+
+
 @asynccontextmanager
 async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
     """Start an aiokafka producer, consumer or admin client, and stop it at the end.
@@ -80,11 +109,7 @@ async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses us.
     """
-    try:
-        await client.start()
-    except KafkaError as error:
-        await stop_client(client)  # it still holds sockets
-        raise unavailable(settings, error) from None
+    await start_client(client, settings)
     try:
         yield client
     finally:
@@ -102,11 +127,21 @@ def kafka_errors(settings: KafkaSettings) -> Iterator[None]:
 
 def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
     """`error` in our tree, with the address and what to check."""
-    known = isinstance(error, KafkaConnectionError | KafkaTimeoutError | NodeNotReadyError)
-    why = "" if known else f" ({type(error).__name__}: {error})"
+    where = f"at {settings.bootstrap_servers} by {settings.security_protocol}"
+    if isinstance(error, KafkaConnectionError | KafkaTimeoutError | NodeNotReadyError):
+        return KafkaUnavailableError(
+            f"Kafka does not answer {where}",
+            hint="Check KAFKA_BOOTSTRAP_SERVERS and the broker, or start one with 'framematch stack up'",
+        )
+    if isinstance(
+        error, TopicAuthorizationFailedError | GroupAuthorizationFailedError | ClusterAuthorizationFailedError
+    ):
+        return KafkaUnavailableError(
+            f"Kafka {where} does not allow this to {settings.sasl_username or 'us'} ({error})",
+            hint="docs/operations.md says which rights each service needs",
+        )
     return KafkaUnavailableError(
-        f"Kafka does not answer at {settings.bootstrap_servers} by {settings.security_protocol}{why}",
-        hint="Check KAFKA_BOOTSTRAP_SERVERS and the broker, or start one with 'framematch stack up'",
+        f"Kafka {where} answers with an error ({type(error).__name__}: {error})", hint="See the broker's log"
     )
 
 
@@ -126,13 +161,31 @@ async def stop_client(client: Any, *, timeout_s: float = _STOP_TIMEOUT_S) -> Non
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    """What is trusted, and the client's certificate.
+
+    Raises:
+        SettingsError: a file is missing or is not what it should be.
+    """
+    if settings.ssl_key_file and not settings.ssl_certificate_file:
+        raise SettingsError(
+            "kafka.ssl_key_file is set without kafka.ssl_certificate_file", hint="Set both, for mutual TLS"
+        )
     try:
         context = ssl.create_default_context(cafile=settings.ssl_ca_file)
-        if settings.ssl_certificate_file:
-            context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"cannot load the TLS files of Kafka: {error}",
-            hint="kafka.ssl_ca_file, ssl_certificate_file and ssl_key_file are paths of PEM files",
-        ) from None
+    except OSError as error:
+        raise _bad_file("kafka.ssl_ca_file", settings.ssl_ca_file, error) from None
+    if settings.ssl_certificate_file:
+        try:
+            # Without a pass phrase OpenSSL would ask for that of an encrypted key at the terminal.
+            context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file, password="")
+        except OSError as error:
+            files = " and ".join(filter(None, (settings.ssl_certificate_file, settings.ssl_key_file)))
+            raise _bad_file("kafka.ssl_certificate_file or ssl_key_file", files, error) from None
     return context
+
+
+def _bad_file(setting: str, path: str | None, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"cannot load {setting} ({path}): {error.strerror or error}",
+        hint="It takes the path of a PEM file; a key has no pass phrase and belongs to its certificate",
+    )
