@@ -24,6 +24,8 @@ _NOISE_TIMES = 5.0  # a pixel has changed when it differs by so many standard de
 _LEAST_CHANGE, _MOST_CHANGE = 8.0, 32.0  # and by grey levels in this range, however quiet or noisy the picture is
 _MEDIAN_TO_SIGMA = 1.4826  # of the absolute values of a normal distribution
 _WHOLE_SCENE = 0.7  # a change of more than this share is a change of light, or of the view
+_LIGHT = 1.25  # a camera's exposure control changes the brightness by less from one look to the next
+_WHITE = 255.0
 _SPECK_PX = 6  # smaller blobs are noise
 _BLOBS = 64
 _JOIN = np.ones((3, 3), np.uint8)
@@ -74,6 +76,9 @@ class _Scene:
     def see(self, values: _Values, at_s: float) -> Change:
         passed_s, self._at_s = at_s - self._at_s, at_s
         least_change = min(max(_NOISE_TIMES * self._noise, _LEAST_CHANGE), _MOST_CHANGE)
+        if self._sample.any():
+            self._relight(values)
+            self._measure_noise(values, passed_s)
         self._follow(values, passed_s, least_change)
         changed = (cv2.absdiff(values, self.background) > least_change) & self._counted
         if np.count_nonzero(changed) > _WHOLE_SCENE * np.count_nonzero(self._counted):
@@ -81,18 +86,39 @@ class _Scene:
             return Change(1.0, _WHOLE)
         return _change(changed)
 
+    def _relight(self, values: _Values) -> None:
+        """Change the light of what is remembered as that of the whole picture has changed: exposure is no motion."""
+        light = float(np.median((self._sampled(values) + 1) / (self._sampled(self._recent) + 1)))
+        if 1 / _LIGHT < light < _LIGHT:
+            for remembered in (self.background, self._recent):
+                np.minimum(remembered * light, _WHITE, out=remembered)
+
+    def _measure_noise(self, values: _Values, passed_s: float) -> None:
+        """Correct the estimate of the noise; the median does not see what moves in less than half of the picture.
+
+        A change of the whole scene, which it does see, is no noise: more than the limits can use is not believed.
+        """
+        noise = _MEDIAN_TO_SIGMA * float(np.median(np.abs(self._sampled(values) - self._sampled(self._recent))))
+        # noise = min(noise, _MOST_CHANGE / _NOISE_TIMES)
+        self._noise += (noise - self._noise) * _share(passed_s, _NOISE_S)
+
+    def _sampled(self, values: _Values) -> _Values:
+        """A quarter of the pixels that count, [pixels]: a median is the most expensive step here."""
+        return values[::2, ::2][self._sample]
+
     def _follow(self, values: _Values, passed_s: float, least_change: float) -> None:
         """Take `values` in: slowly where they are what they were, at once where not, and there not as background."""
-        step = cv2.absdiff(values, self._recent)
-        moved = step > least_change
-        if self._sample.any():
-            noise = _MEDIAN_TO_SIGMA * float(np.median(step[::2, ::2][self._sample]))
-            self._noise += (noise - self._noise) * -math.expm1(-passed_s / _NOISE_S)
+        moved = cv2.absdiff(values, self._recent) > least_change
         self._still_s += passed_s
         self._still_s[moved] = 0.0
-        cv2.accumulateWeighted(values, self._recent, -math.expm1(-passed_s / _DRIFT_S))
+        cv2.accumulateWeighted(values, self._recent, _share(passed_s, _DRIFT_S))
         np.copyto(self._recent, values, where=moved)
         np.copyto(self.background, self._recent, where=self._still_s >= _SETTLE_S)
+
+
+def _share(passed_s: float, constant_s: float) -> float:
+    """How much of a step an average with this time constant has followed after `passed_s`."""
+    return -math.expm1(-passed_s / constant_s)
 
 
 def _change(changed: NDArray[np.bool_]) -> Change:

@@ -101,7 +101,7 @@ def test_at_most_so_many_boxes_are_given() -> None:
     assert len(found[15].moved) == 3
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(keep_alive_s=st.floats(0.05, 5), moving=st.lists(st.booleans(), max_size=60), fps=st.floats(1, 30))
 def test_no_pause_is_longer_than_the_keep_alive_or_a_frames_interval(
     keep_alive_s: float, moving: list[bool], fps: float

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.worker.masks import hide, ignored
@@ -51,6 +51,7 @@ def test_what_two_masks_share_is_masked() -> None:
     assert (ignored(masks, (64, 36))[9:27, :48] == 255).all()
 
 
+@settings(deadline=None)
 @given(triangle=triangles, size=sizes, inside=st.tuples(shares, shares))
 def test_each_pixel_that_a_polygon_touches_is_hidden(
     triangle: tuple[tuple[float, float], ...], size: tuple[int, int], inside: tuple[float, float]

@@ -122,10 +122,22 @@ def test_light_that_changes_slowly_is_no_motion() -> None:
     assert not any(fires(seen(np.asarray(room() + offset, np.uint8) for offset in brightness)))
 
 
+@pytest.mark.parametrize("light", [0.85, 1.15])
+def test_a_cameras_exposure_control_is_no_motion(light: float) -> None:
+    exposed = np.asarray(np.clip(room() * light, 0, 255), np.uint8)
+    assert not any(fires(seen([*[exposed] * FPS, *[room()] * FPS] * 4)))
+
+
+def test_a_can_that_changes_the_exposure_is_seen_where_it_is() -> None:
+    exposed = np.asarray(np.clip(can_at(70) * 0.85, 0, 255), np.uint8)
+    (blob,) = seen([exposed])[0].blobs
+    assert holds(blob, 75, 47)
+
+
 def test_what_moves_after_the_light_has_changed_is_seen() -> None:
     bright = np.asarray(np.clip(room() * 1.6, 0, 255), np.uint8)
     moved = bright.copy()
-    moved[40:54, 70:80] -= 60
+    moved[40:54, 70:80] -= 25
     assert fires(seen([*[bright] * FPS, moved]))[-1]
 
 

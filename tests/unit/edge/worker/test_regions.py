@@ -4,7 +4,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.worker.regions import around, regions_of
@@ -36,8 +36,8 @@ def test_a_still_scene_has_no_region_of_motion() -> None:
 
 
 def test_boxes_are_shares_of_the_picture() -> None:
-    settings = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0, 0, 1, 1)))
-    assert regions_of(settings, (), SIZE) == ((160, 180, 320, 90), (0, 0, 640, 360))
+    asked = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0, 0, 1, 1)))
+    assert regions_of(asked, (), SIZE) == ((160, 180, 320, 90), (0, 0, 640, 360))
 
 
 def test_regions_of_motion_keep_the_order_of_their_boxes() -> None:
@@ -46,10 +46,11 @@ def test_regions_of_motion_keep_the_order_of_their_boxes() -> None:
 
 
 def test_boxes_that_are_the_same_pixels_are_one_region() -> None:
-    settings = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0.2501, 0.5, 0.5, 0.25)))
-    assert len(regions_of(settings, (), SIZE)) == 1
+    asked = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0.2501, 0.5, 0.5, 0.25)))
+    assert len(regions_of(asked, (), SIZE)) == 1
 
 
+@settings(deadline=None)
 @given(found=st.lists(boxes, min_size=1, max_size=10), size=sizes)
 def test_each_region_has_pixels_and_all_of_them_are_in_the_picture(found: list[Box], size: tuple[int, int]) -> None:
     regions = regions_of(RegionSettings(mode="motion"), found, size)
@@ -61,6 +62,7 @@ def test_each_region_has_pixels_and_all_of_them_are_in_the_picture(found: list[B
         assert y + height <= size[1]
 
 
+@settings(deadline=None)
 @given(columns=st.integers(1, 16), rows=st.integers(1, 16), size=st.tuples(st.integers(1, 300), st.integers(1, 300)))
 def test_a_grid_has_each_pixel_in_one_cell(columns: int, rows: int, size: tuple[int, int]) -> None:
     covered = np.zeros((size[1], size[0]), int)
@@ -73,26 +75,27 @@ def test_a_grid_has_as_many_cells_as_it_was_asked_for() -> None:
     assert len(regions_of(RegionSettings(mode="grid", columns=3, rows=5), (), SIZE)) == 15
 
 
-@given(blobs=st.lists(boxes, max_size=20), settings=motion)
-def test_boxes_around_motion_are_inside_the_picture_and_do_not_overlap(
-    blobs: list[Box], settings: RegionSettings
-) -> None:
-    found = around(blobs, settings)
+@settings(deadline=None)
+@given(blobs=st.lists(boxes, max_size=20), asked=motion)
+def test_boxes_around_motion_are_inside_the_picture_and_do_not_overlap(blobs: list[Box], asked: RegionSettings) -> None:
+    found = around(blobs, asked)
     for x, y, width, height in found:
         assert min(x, y) >= 0
         assert max(x + width, y + height) <= 1 + ROUNDING
-        assert min(width, height) >= settings.min_side - ROUNDING
+        assert min(width, height) >= asked.min_side - ROUNDING
     for one, other in combinations(found, 2):
         assert _shared(one, other) <= ROUNDING
 
 
-@given(blobs=st.lists(boxes, max_size=20), settings=motion)
-def test_boxes_around_motion_come_largest_first_and_at_most_so_many(blobs: list[Box], settings: RegionSettings) -> None:
-    areas = [box[2] * box[3] for box in around(blobs, settings)]
-    assert len(areas) <= settings.most
+@settings(deadline=None)
+@given(blobs=st.lists(boxes, max_size=20), asked=motion)
+def test_boxes_around_motion_come_largest_first_and_at_most_so_many(blobs: list[Box], asked: RegionSettings) -> None:
+    areas = [box[2] * box[3] for box in around(blobs, asked)]
+    assert len(areas) <= asked.most
     assert all(one >= other for one, other in pairwise(areas))
 
 
+@settings(deadline=None)
 @given(blobs=st.lists(boxes, max_size=20))
 def test_each_blob_is_inside_one_of_the_boxes(blobs: list[Box]) -> None:
     found = around(blobs, RegionSettings(mode="motion", most=64))
@@ -111,8 +114,8 @@ def test_a_box_is_padded_by_a_share_of_its_own_size() -> None:
 
 
 def test_a_small_box_at_the_border_grows_into_the_picture() -> None:
-    settings = RegionSettings(mode="motion", pad=0, min_side=0.25)
-    (found,) = around([(0.99, 0.0, 0.01, 0.01)], settings)
+    asked = RegionSettings(mode="motion", pad=0, min_side=0.25)
+    (found,) = around([(0.99, 0.0, 0.01, 0.01)], asked)
     assert found == pytest.approx((0.75, 0.0, 0.25, 0.25))
 
 
