@@ -99,7 +99,7 @@ class _Scene:
         A change of the whole scene, which it does see, is no noise: more than the limits can use is not believed.
         """
         noise = _MEDIAN_TO_SIGMA * float(np.median(np.abs(self._sampled(values) - self._sampled(self._recent))))
-        # noise = min(noise, _MOST_CHANGE / _NOISE_TIMES)
+        noise = min(noise, _MOST_CHANGE / _NOISE_TIMES)
         self._noise += (noise - self._noise) * _share(passed_s, _NOISE_S)
 
     def _sampled(self, values: _Values) -> _Values:
