@@ -1,0 +1,122 @@
+"""The edge's publish rate beside a bare confluent-kafka producer, both in processes of their own, in turns.
+
+All send the same records with the same guarantees to a fresh topic of the same shape: see
+`benchmarks.edge_publish_side`. The bare producer is there twice: tuned for pictures, and with librdkafka's defaults.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from benchmarks.edge_publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES
+from benchmarks.edge_results import Results
+from benchmarks.edge_site import Site
+from benchmarks.edge_videos import JPEGS, write_jpegs
+from benchmarks.harness import Comparison, Round, take_turns
+from framematch.core.errors import FramematchError
+from framematch.core.kafka import client_options, started
+from framematch.core.settings import EdgeSettings, KafkaSettings
+from framematch.core.topics import Topics, ensure_topics
+
+GOAL = 0.9
+CAMERAS = 8
+_RUN_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`rounds` runs of each side, of `frames` frames each."""
+
+    rounds: int
+    frames: int
+
+
+def measure_publish(site: Site, plan: Plan) -> Results:
+    """Frames a second of all sides, and the edge's ratio to both bare producers.
+
+    Raises:
+        FramematchError: a side failed; it has said why.
+    """
+    folder = site.folder / "jpegs"
+    jpeg_bytes = write_jpegs(folder)
+    sides = {name: partial(_run, site, name, folder, plan.frames) for name in SIDES}
+    for side in sides.values():
+        side()  # the broker's own warm-up
+    rounds = []
+    for number, rates in enumerate(take_turns(sides, rounds=plan.rounds), 1):
+        rounds.append(rates)
+        said = ", ".join(f"{name} {rate:.0f}" for name, rate in sorted(rates.items()))
+        print(f"publish, round {number} of {plan.rounds}: {said} frames/s", flush=True)
+    found = Results(settings=_settings(plan, jpeg_bytes))
+    for bare in CONFLUENT:
+        pairs = tuple(Round(rates["edge"], rates[bare]) for rates in rounds)
+        goal = GOAL if bare == "confluent" else None
+        found.add(Comparison(f"edge_vs_{bare}", "edge", bare, "frames/s", pairs), at_least=goal)
+    return found
+
+
+def _settings(plan: Plan, jpeg_bytes: int) -> dict[str, Any]:
+    kafka = KafkaSettings()
+    return {
+        "rounds": plan.rounds,
+        "frames": plan.frames,
+        "warm_up_frames": WARM_UP_FRAMES,
+        "jpegs": JPEGS,
+        "jpeg_bytes": jpeg_bytes,
+        "cameras": CAMERAS,
+        "partitions": kafka.partitions,
+        "linger_ms": kafka.linger_ms,
+        "unacknowledged_max": EdgeSettings().unacknowledged_max,
+        **{name: dict(options) for name, options in CONFLUENT.items()},
+    }
+
+
+def _run(site: Site, side: str, jpegs: Path, frames: int) -> float:
+    """Frames a second of one run into a fresh topic, which is deleted afterwards."""
+    kafka = site.new_topics()
+    asyncio.run(ensure_topics(kafka))
+    try:
+        return frames / _elapsed_s(kafka, side, jpegs, frames)
+    finally:
+        asyncio.run(_delete_topics(kafka))
+
+
+def _elapsed_s(kafka: KafkaSettings, side: str, jpegs: Path, frames: int) -> float:
+    """Start the side, wait until it is warm, and give it the word; the seconds that it prints."""
+    options: Mapping[str, object] = {
+        "bootstrap-servers": kafka.bootstrap_servers,
+        "topic-prefix": kafka.topic_prefix,
+        "jpegs": jpegs,
+        "frames": frames,
+        "cameras": CAMERAS,
+    }
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.edge_publish_side", side, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise FramematchError(f"the side {side} did not get ready")
+            output, _ = process.communicate("go\n", timeout=_RUN_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise FramematchError(f"the side {side} did not end within {_RUN_TIMEOUT_S:g} s") from None
+        finally:
+            process.kill()
+    if process.returncode:
+        raise FramematchError(f"the side {side} ended with exit code {process.returncode}")
+    return float(output)
+
+
+async def _delete_topics(kafka: KafkaSettings) -> None:
+    async with started(AIOKafkaAdminClient(**client_options(kafka)), kafka) as admin:
+        await admin.delete_topics(list(Topics(kafka.topic_prefix).all))

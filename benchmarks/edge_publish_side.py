@@ -1,0 +1,150 @@
+"""One side of the publish comparison, in a process of its own: `python -m benchmarks.edge_publish_side SIDE …`.
+
+It connects, sends frames until its paths are warm, says `ready`, waits for a line on stdin, publishes, and prints the
+seconds until the last acknowledgement. Everything that a side sends is in memory before: the same records, keys, JPEGs
+and header bytes. The edge still writes its own headers while the clock runs, the others have theirs ready.
+"""
+
+import argparse
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from confluent_kafka import KafkaError, Message, Producer
+
+from benchmarks.edge_outbox import open_outbox
+from benchmarks.frames import camera_names, frames_of
+from edge.outgoing import Outgoing
+from framematch.core.errors import FramematchError
+from framematch.core.frames import frame_headers
+from framematch.core.settings import KafkaSettings, Settings
+from framematch.core.timestamps import now_us
+from framematch.core.topics import Topics
+
+WARM_UP_FRAMES = 240
+_US_PER_MS = 1_000
+_FLUSH_S = 60.0
+_QUEUE_FULL_S = 1.0
+
+_SAME_PROMISE = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
+CONFLUENT: dict[str, dict[str, Any]] = {
+    "confluent": {
+        **_SAME_PROMISE,
+        "linger.ms": 5,
+        "batch.size": 1_000_000,
+        "message.max.bytes": 4_194_304,
+        "queue.buffering.max.kbytes": 65_536,
+        "queue.buffering.max.messages": 100_000,
+        "socket.nagle.disable": True,
+    },
+    "confluent_defaults": _SAME_PROMISE,
+}
+"""librdkafka's settings by side; `docs/` of librdkafka's CONFIGURATION.md has the defaults of all others."""
+
+SIDES = ("edge", *CONFLUENT)
+
+
+def main() -> int:
+    """Run the side that the command line names."""
+    parser = argparse.ArgumentParser(description="One side of the edge's publish comparison.")
+    parser.add_argument("side", choices=SIDES)
+    parser.add_argument("--bootstrap-servers", required=True)
+    parser.add_argument("--topic-prefix", required=True)
+    parser.add_argument("--jpegs", type=Path, required=True, help="folder of the pictures to send")
+    parser.add_argument("--frames", type=int, required=True)
+    parser.add_argument("--cameras", type=int, required=True)
+    arguments = parser.parse_args()
+    kafka = KafkaSettings(bootstrap_servers=arguments.bootstrap_servers, topic_prefix=arguments.topic_prefix)
+    frames = make_frames(kafka, arguments.jpegs, frames=WARM_UP_FRAMES + arguments.frames, cameras=arguments.cameras)
+    if arguments.side == "edge":
+        elapsed_s = uvloop.run(run_edge(kafka, frames))
+    else:
+        elapsed_s = run_confluent(kafka, frames, CONFLUENT[arguments.side])
+    print(elapsed_s, flush=True)
+    return 0
+
+
+def make_frames(kafka: KafkaSettings, folder: Path, *, frames: int, cameras: int) -> list[Outgoing]:
+    """`frames` frames of all cameras in turn, with the pictures of `folder` again and again."""
+    jpegs = [path.read_bytes() for path in sorted(folder.iterdir())]
+    named = frames_of(camera_names(cameras, kafka.partitions), frames, until_us=now_us())
+    return [Outgoing(frame, jpegs[number % len(jpegs)], time.monotonic()) for number, frame in enumerate(named)]
+
+
+def wait_for_start() -> None:
+    """Say that this side is ready, and wait for the word."""
+    gc.collect()
+    gc.freeze()  # frames and headers stay: no side pays for looking through them
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+async def run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> float:
+    """Seconds of the edge's own outbox, one for each camera, from the first frame to the last acknowledgement."""
+    cameras = sorted({outgoing.frame.camera for outgoing in frames})
+    async with open_outbox(Settings(kafka=kafka), cameras) as outbox:
+        coming = iter(frames)
+        for outgoing in islice(coming, WARM_UP_FRAMES):
+            await outbox.put(outgoing)
+        await outbox.acknowledged(WARM_UP_FRAMES)
+        await asyncio.to_thread(wait_for_start)
+        began_s = time.perf_counter()
+        for outgoing in coming:
+            await outbox.put(outgoing)
+        await outbox.acknowledged(len(frames))
+        return time.perf_counter() - began_s
+
+
+def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dict[str, Any]) -> float:
+    """Seconds of a bare loop around librdkafka's producer, from the first frame to the last acknowledgement."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **options})
+    topic = Topics(kafka.topic_prefix).frames
+    refused: list[KafkaError] = []
+
+    def settle(error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    records = [
+        {
+            "key": outgoing.frame.camera.encode(),
+            "value": outgoing.jpeg,
+            "headers": frame_headers(outgoing.frame),
+            "timestamp": outgoing.frame.captured_at_us // _US_PER_MS,
+            "on_delivery": settle,
+        }
+        for outgoing in frames
+    ]
+    _send(producer, topic, records[:WARM_UP_FRAMES])
+    wait_for_start()
+    began_s = time.perf_counter()
+    _send(producer, topic, records[WARM_UP_FRAMES:])
+    elapsed_s = time.perf_counter() - began_s
+    if refused:
+        raise FramematchError(f"Kafka refused {len(refused)} frames: {refused[0]}")
+    return elapsed_s
+
+
+def _send(producer: Producer, topic: str, records: Sequence[dict[str, Any]]) -> None:
+    """Produce all; where the queue is full, sleep in librdkafka until something was acknowledged, and go on."""
+    produce: Callable[..., None] = producer.produce
+    for record in records:
+        while True:
+            try:
+                produce(topic, **record)
+                break
+            except BufferError:
+                producer.poll(_QUEUE_FULL_S)
+        producer.poll(0)
+    if left := producer.flush(_FLUSH_S):
+        raise FramematchError(f"{left} frames were not acknowledged within {_FLUSH_S:g} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
