@@ -18,10 +18,14 @@ class DropLog:
         self._counts: Counter[tuple[str, str, str]] = Counter()
         self._next_s = clock()
 
-    def add(self, camera: str, reason: str, error: str) -> None:
-        """Count one drop; write what has added up when it is time."""
-        self._counts[camera, reason, error] += 1
-        if self._clock() >= self._next_s:
+    def add(self, camera: str, reason: str, error: str, count: int = 1) -> None:
+        """Count drops; write what has added up when it is time."""
+        self._counts[camera, reason, error] += count
+        self.flush_due()
+
+    def flush_due(self) -> None:
+        """Write what has added up, if it is time."""
+        if self._counts and self._clock() >= self._next_s:
             self.flush()
 
     def flush(self) -> None:

@@ -1,0 +1,224 @@
+"""An outbox accounts for each frame once, keeps the order, and comes back from the disk."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, NotLeaderForPartitionError, UnknownError
+
+from framematch.core.frames import parse_frame
+from tests.unit.edge.outbox.scripted import Bench
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    started = Bench(tmp_path).start()
+    yield started
+    await started.end()
+
+
+async def test_a_frame_is_sent_at_once_and_published_when_acknowledged(bench: Bench) -> None:
+    await bench.put()
+    assert (len(bench.sender.queue), bench.book.published_frames, bench.outbox.unacknowledged) == (1, 0, 1)
+    bench.sender.acknowledge()
+    await bench.turn()
+    assert (bench.book.published_frames, bench.outbox.unacknowledged) == (1, 0)
+    assert not bench.path.exists()
+
+
+async def test_a_frame_above_the_limit_is_never_sent(bench: Bench) -> None:
+    await bench.put(size=1_001)
+    assert (bench.sender.sent, dict(bench.book.drops)) == ([], {("publish", "too_large"): 1})
+
+
+async def test_without_an_answer_frames_go_to_disk_those_in_flight_too(bench: Bench) -> None:
+    await bench.put(3)
+    await bench.stall()
+    await bench.put(2)
+    assert bench.outbox.spooling
+    assert (bench.outbox.unacknowledged, bench.outbox.spooled_frames, bench.outbox.spooled_bytes) == (3, 2, 500)
+    assert len(bench.sender.sent) == 3
+
+
+async def test_when_kafka_answers_the_disk_is_replayed_in_order_and_the_file_goes(bench: Bench) -> None:
+    await bench.put(3)
+    await bench.stall()
+    await bench.put(4)
+    bench.sender.acknowledge()
+    await bench.turn()
+    await bench.put()  # behind the others
+    bench.sender.acknowledge()
+    await bench.turn()
+    bench.sender.acknowledge()
+    await bench.turn()
+    await bench.turn()
+    assert bench.written == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [frame.replayed for frame in bench.sender.written] == [False] * 3 + [True] * 5
+    assert bench.book.published_frames == 8
+    assert not bench.outbox.spooling
+    assert not bench.path.exists()
+
+
+async def test_without_a_connection_frames_go_to_disk_until_there_is_one(bench: Bench) -> None:
+    bench.sender.connected_event.clear()
+    await bench.put(5)
+    assert (bench.outbox.spooled_frames, bench.sender.sent) == (5, [])
+    bench.sender.renew()
+    for _ in range(4):
+        await bench.turn()
+        bench.sender.acknowledge()
+    await bench.turn()
+    assert bench.written == [1, 2, 3, 4, 5]
+    assert not bench.outbox.spooling
+
+
+async def test_a_full_window_sends_frames_to_disk_and_bounds_what_is_in_memory(bench: Bench) -> None:
+    await bench.put(20)
+    assert (bench.outbox.unacknowledged, bench.outbox.spooled_frames) == (8, 12)
+    assert bench.way.window.frames == 8
+
+
+async def test_after_a_retriable_error_all_frames_are_sent_again_in_order(bench: Bench) -> None:
+    await bench.put(3)
+    bench.sender.fail(NotLeaderForPartitionError())
+    await bench.turn()
+    await bench.put()
+    bench.sender.renew()
+    for _ in range(5):
+        await bench.turn()
+        bench.sender.acknowledge()
+    await bench.turn()
+    assert bench.written == [1, 2, 3, 4]
+    assert (bench.book.published_frames, bench.book.drops) == (4, {})
+
+
+async def test_a_refused_batch_costs_only_the_frame_that_is_refused_alone(bench: Bench) -> None:
+    await bench.put(3)
+    bench.sender.fail(MessageSizeTooLargeError(), count=3)
+    for _ in range(8):
+        await bench.turn()
+        bench.sender.renew()
+        if bench.sender.queue and bench.sender.queue[0][0].sequence == 2:
+            assert bench.sender.queue[0][2], "it is alone"
+            bench.sender.fail(MessageSizeTooLargeError())
+        else:
+            bench.sender.acknowledge()
+    await bench.turn()
+    assert bench.written == [1, 3]
+    assert dict(bench.book.drops) == {("publish", "too_large"): 1}
+
+
+@pytest.mark.parametrize(("error", "times"), [(InvalidTimestampError(), 2), (UnknownError(), 4)])
+async def test_a_frame_that_is_refused_again_is_dropped_and_the_others_go_on(
+    bench: Bench, error: Exception, times: int
+) -> None:
+    await bench.put()
+    for _ in range(times):
+        await bench.turn()
+        bench.sender.fail(error)
+        bench.sender.renew()
+    await bench.turn()
+    assert dict(bench.book.drops) == {("publish", "refused"): 1}
+    await bench.turn()
+    await bench.put()
+    bench.sender.acknowledge()
+    await bench.turn()
+    assert bench.book.published_frames == 1
+
+
+async def test_more_than_max_mb_costs_the_oldest_that_wait_never_those_in_flight(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_frames=5).start()
+    await bench.put(2)
+    await bench.stall()
+    await bench.put(6)
+    assert (bench.outbox.unacknowledged, bench.outbox.spooled_frames) == (2, 3)
+    assert dict(bench.book.drops) == {("spool", "full"): 3}
+    for _ in range(4):
+        bench.sender.acknowledge()
+        await bench.turn()
+    assert bench.written == [1, 2, 6, 7, 8]
+    await bench.end()
+
+
+async def test_frames_that_are_too_old_are_given_up_and_counted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_age_s=60).start()
+    bench.sender.connected_event.clear()
+    await bench.put(2)
+    bench.clock.now_s += 61
+    await bench.put(1)
+    await bench.outbox.upkeep()
+    assert (bench.outbox.spooled_frames, dict(bench.book.drops)) == (1, {("spool", "age"): 2})
+    await bench.end()
+
+
+async def test_what_is_not_acknowledged_at_the_end_is_on_disk_and_comes_first_in_the_next_life(tmp_path: Path) -> None:
+    first = Bench(tmp_path).start()
+    await first.put(3)
+    first.sender.acknowledge(1)
+    await first.turn()
+    assert await first.end() == 2
+    second = Bench(tmp_path, sequence=10).start()
+    await second.put(2)
+    for _ in range(4):
+        await second.turn()
+        second.sender.acknowledge()
+    await second.turn()
+    assert second.written == [2, 3, 11, 12]
+    assert await second.end() == 0
+    assert not second.path.exists()
+
+
+async def test_a_source_that_is_not_live_waits_in_place_of_spooling(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, live=False, window=2).start()
+    putting = asyncio.create_task(bench.put(4))
+    await bench.turn()
+    await bench.stall()
+    assert (len(bench.sender.sent), putting.done(), bench.path.exists()) == (2, False, False)
+    for _ in range(3):
+        bench.sender.acknowledge()
+        await bench.turn()
+    await putting
+    await asyncio.wait_for(bench.outbox.drained(), 10)
+    assert bench.written == [1, 2, 3, 4]
+    await bench.end()
+
+
+async def test_without_a_spool_a_live_camera_drops_when_the_window_is_full(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, spool=False, window=2).start()
+    await bench.put(5)
+    assert (len(bench.sender.sent), dict(bench.book.drops)) == (2, {("put", "kafka_away"): 3})
+    bench.sender.acknowledge()
+    await bench.turn()
+    await bench.put()
+    assert len(bench.sender.sent) == 3
+    await bench.end()
+    assert bench.book.drops["publish", "kafka_away"] == 1, "what was not acknowledged is not lost silently"
+
+
+async def test_while_nothing_waits_nothing_is_stalled(bench: Bench) -> None:
+    bench.clock.now_s += 100
+    assert bench.outbox.stalled_s == 0
+    await bench.put()
+    bench.clock.now_s += 3
+    assert bench.outbox.stalled_s == 3
+    bench.sender.acknowledge()
+    await bench.turn()
+    assert bench.outbox.stalled_s == 0
+
+
+async def test_a_record_is_the_jpeg_with_key_headers_and_capture_time(bench: Bench) -> None:
+    outgoing = bench.next_frame()
+    records = []
+    send = bench.sender.send
+
+    async def note(topic: str, record: dict[str, object]) -> asyncio.Future[object]:
+        records.append((topic, record))
+        return await send(topic, record)
+
+    bench.sender.send = note  # type: ignore[method-assign]  # the script of this test
+    await bench.outbox.put(outgoing)
+    topic, record = records[0]
+    assert (topic, record["key"], record["value"]) == ("p.frames", b"till-1", outgoing.jpeg)
+    assert record["timestamp_ms"] == outgoing.frame.captured_at_us // 1_000
+    assert parse_frame(b"till-1", record["headers"]) == outgoing.frame  # type: ignore[arg-type]  # headers, in truth
