@@ -1,174 +1,184 @@
-"""Fills the slot of one camera from a thread of its own; one loop there owns opening, retrying and stopping."""
+"""Fills the slot from a thread of its own: reads the source, samples, looks for motion, numbers what is sent."""
 
-import contextvars
 import random
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-import structlog
-
-from edge.backoff import Backoff
 from edge.cameras import Camera
-from edge.meter import CameraMeter
-from edge.worker.encode import Picture
-from edge.worker.readers import Reader, open_reader
+from edge.link.area import Count, SharedArea
+from edge.link.messages import Crashed, Ended, Failed, Message, Opened
+from edge.worker.clock import CaptureClock, LagWatch, Stamp
+from edge.worker.gate import Look
+from edge.worker.grabbed import Grabbed, Reader
+from edge.worker.raw import RawFrame
 from edge.worker.sampler import Sampler
 from edge.worker.slot import NewestFrameSlot, SlotClosedError
 from framematch.core.errors import CameraUnavailableError
-from framematch.core.frames import Frame
-from framematch.core.settings import EdgeSettings
-from framematch.core.timestamps import now_us
+from framematch.core.redact import redact_url
 
-log = structlog.get_logger()
+_US = 1_000_000
+_TRACEBACK_MAX = 16_000  # characters, its end: a message is one packet
 
 
 @dataclass(frozen=True)
-class CapturedFrame:
-    """A sampled frame with its pixels, [height, width, 3] BGR; `captured_s` is the monotonic clock's time."""
+class Captured:
+    """A numbered frame, as its decoder left it."""
 
-    frame: Frame
-    picture: Picture
-    captured_s: float
+    raw: RawFrame
+    look: Look
+    stamp: Stamp
+    sequence: int
+    traceparent: str
+
+
+class Looking(Protocol):
+    """What is needed of `edge.worker.gate.Gate`."""
+
+    def look(self, raw: RawFrame, at_s: float) -> Look:
+        """Look at the frame of time `at_s`."""
 
 
 class Capture:
-    """One camera's capture thread: `start` it once, `stop` it from any thread, and read its slot until that ends.
+    """One run of one camera's source, for a thread of its own: `run` it once, `stop` it from any thread.
 
-    A live source is tried again for ever, with backoff, and never waits for the slot. A finite one (file, folder) is
-    played once, or again and again with `repeat`, in its own time, and waits for the slot. The slot is closed when
-    nothing more comes: a finite source has ended, or `stop` was called.
+    A live source never waits for the slot: a frame that a newer one displaces is counted. A finite one (file, folder)
+    is played in its own time, again and again with `repeat`, and waits for the slot, so that nothing is lost.
     """
 
     def __init__(
         self,
         camera: Camera,
-        slot: NewestFrameSlot[CapturedFrame],
-        meter: CameraMeter,
-        settings: EdgeSettings,
+        open_source: Callable[[], Reader],
         *,
+        gate: Looking,
+        area: SharedArea,
+        slot: NewestFrameSlot[Captured],
+        say: Callable[[Message], None],
+        max_lag_s: float,
         repeat: bool = False,
+        clock: CaptureClock | None = None,
     ) -> None:
         self._camera = camera
+        self._open_source = open_source
+        self._gate = gate
+        self._area = area
         self._slot = slot
-        self._meter = meter
-        self._settings = settings
+        self._say = say
         self._repeat = repeat
-        self._backoff = Backoff(settings.backoff_initial_s, settings.backoff_max_s)
-        self._sequence = 0
+        self._clock = clock or CaptureClock()
+        self._max_lag_s = max_lag_s
+        self._lag = LagWatch(max_lag_s)
+        self._sampler = Sampler(camera.fps)
+        self._opened = False
         self._stop = threading.Event()
-        # A daemon, so that a read which hangs inside a driver cannot keep the process from ending.
-        # In the caller's context, so that its log lines carry the same fields.
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name=f"capture-{camera.id}", daemon=True)
-
-    def start(self) -> None:
-        """Begin to capture."""
-        self._thread.start()
+        self.last_words: Message = Ended()
 
     def stop(self) -> None:
-        """Close the slot now; the thread ends when the read it is in returns."""
-        if self._stop.is_set():
-            return
+        """Let `run` end, at the latest when the read that it is in returns."""
         self._stop.set()
-        self._meter.closed("stopped", for_good=True)
         self._slot.close()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait until the thread has ended, `timeout_s` at most."""
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        try:
-            if self._camera.source.live:
-                self._play_with_retries()
-            else:
-                self._play_to_the_end()
-            self._slot.close()
-        except BaseException as error:  # noqa: BLE001  # handed on: the slot's reader raises it in the event loop
-            self._slot.close(error)
-
-    def _play_with_retries(self) -> None:
-        while not self._stop.is_set():
-            began_s = time.monotonic()
-            try:
-                self._play()
-            except CameraUnavailableError as error:
-                if time.monotonic() - began_s >= self._settings.stable_after_s:
-                    self._backoff.reset()
-                if not self._stop.is_set():
-                    delay_s = self._backoff.next_delay_s()
-                    self._report_failure(error.message, retry_in_s=round(delay_s, 3))
-                    self._stop.wait(delay_s)
-
-    def _play_to_the_end(self) -> None:
+    def run(self) -> None:
+        """Play the source, then close the slot; `last_words` says how it ended."""
         try:
             while self._play() and self._repeat and not self._stop.is_set():
-                log.debug("camera_repeated", camera=self._camera.id)
+                pass
         except CameraUnavailableError as error:
-            self._report_failure(error.message, for_good=True)
-            return
-        if not self._stop.is_set():
-            self._meter.closed("ended", for_good=True)
-            log.info("camera_ended", camera=self._camera.id, frames=self._sequence)
+            self.last_words = Failed(error.message)
+        except SlotClosedError:
+            pass  # stopped
+        except Exception as error:  # noqa: BLE001  # handed on: the service logs it
+            self.last_words = crash_of(error)
+        finally:
+            self._slot.close()
 
     def _play(self) -> int:
-        """Read the source until its end or `stop`, and return how many frames were taken."""
-        reader = open_reader(
-            self._camera.source,
-            fps=self._camera.fps,
-            open_timeout_s=self._settings.open_timeout_s,
-            read_timeout_s=self._settings.read_timeout_s,
-        )
+        """Read the source to its end or until `stop`, and return how many frames it gave."""
+        reader = self._open_source()
         try:
-            return self._read(reader)
+            return self._play_live(reader) if self._camera.source.live else self._play_finite(reader)
         finally:
             reader.close()
 
-    def _read(self, reader: Reader) -> int:
-        """A live source's frames are due when they come; a finite one is paced by the times of its frames."""
-        sampler = Sampler(self._camera.fps)
-        before = self._sequence
-        started_s: float | None = None
-        while (at_s := reader.grab()) is not None and not self._stop.is_set():
-            if started_s is None:
-                started_s = time.monotonic() - at_s
-                self._report_open()
-            self._meter.delivered()
-            if not sampler.accept(at_s):
+    def _play_live(self, reader: Reader) -> int:
+        frames = 0
+        while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
+            frames += 1
+            stamp = self._clock.stamp(grabbed.media_s, grabbed.camera_s)
+            self._area.set(Count.LAG_US, round(stamp.lag_s * _US))
+            if self._lag.behind(stamp):
+                raise CameraUnavailableError(f"fell more than {self._max_lag_s:g} s behind; opened again")
+            raw = self._sampled(reader, grabbed, stamp.due_s)
+            if raw is not None:
+                self._take(raw, stamp, stamp.due_s)
+        return frames
+
+    def _play_finite(self, reader: Reader) -> int:
+        """Frames come when their time has come; so they are stamped after waiting for it."""
+        frames = 0
+        self._sampler = Sampler(self._camera.fps)
+        start_s: float | None = None
+        while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
+            frames += 1
+            at_s = grabbed.media_s or 0.0
+            if start_s is None:
+                start_s = time.monotonic() - at_s
+            raw = self._sampled(reader, grabbed, at_s)
+            if raw is None:
                 continue
-            if not self._camera.source.live and self._stop.wait(max(0.0, started_s + at_s - time.monotonic())):
+            if self._stop.wait(max(0.0, start_s + at_s - time.monotonic())):
                 break
-            self._take(reader)
-        return self._sequence - before
+            self._take(raw, self._clock.stamp(), start_s + at_s)
+        return frames
 
-    def _take(self, reader: Reader) -> None:
-        """Number the grabbed frame and put it into the slot; from here on it is counted whatever happens."""
-        captured_at_us, captured_s = now_us(), time.monotonic()
-        frame = Frame(self._camera.id, captured_at_us, self._sequence, traceparent=new_traceparent())
-        self._sequence += 1
-        self._meter.captured()
-        picture = reader.retrieve()
-        if picture is None:
-            self._meter.dropped("capture", "unreadable")
-            return
-        captured = CapturedFrame(frame, picture, captured_s)
+    def _sampled(self, reader: Reader, grabbed: Grabbed, at_s: float) -> RawFrame | None:
+        """The picture, when it is due and fit; the next one takes the place of one that is not."""
+        self._area.add(Count.SOURCE_FRAMES)
+        raw = None if grabbed.damaged else self._picture(reader)
+        if not grabbed.damaged:
+            self._area.set(Count.LAST_FRAME_NS, time.monotonic_ns())
+        if not self._sampler.due(at_s):
+            return None
+        self._area.add(Count.SAMPLED)
+        if raw is None:
+            self._area.add(Count.CORRUPT)
+            return None
+        self._sampler.accept(at_s)
+        return raw
+
+    def _picture(self, reader: Reader) -> RawFrame | None:
+        raw = reader.retrieve()
+        if raw is not None and not self._opened:
+            self._opened = True
+            width, height = raw.size
+            self._say(Opened(width, height))
+        return raw
+
+    def _take(self, raw: RawFrame, stamp: Stamp, at_s: float) -> None:
+        """Number the frame, if it is worth sending; from here on it is counted whatever happens."""
         try:
-            if not self._camera.source.live:
-                self._slot.put(captured)
-            elif self._slot.offer(captured) is not None:
-                self._meter.dropped("slot", "overrun")
-        except SlotClosedError:
-            self._meter.dropped("slot", "stopped")
+            look = self._gate.look(raw, at_s)
+        except ValueError:  # its brightness cannot be had
+            self._area.add(Count.CORRUPT)
+            return
+        if not look.send:
+            self._area.add(Count.STILL)
+            return
+        captured = Captured(raw, look, stamp, self._area.add(Count.CAPTURED), new_traceparent())
+        if not self._camera.source.live:
+            self._slot.put(captured)
+        elif self._slot.offer(captured) is not None:
+            self._area.add(Count.OVERRUN)
 
-    def _report_open(self) -> None:
-        if self._meter.read().closed_because is not None:
-            self._meter.opened()
-            log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
 
-    def _report_failure(self, reason: str, *, for_good: bool = False, **fields: float) -> None:
-        self._meter.closed(reason, for_good=for_good)
-        log.warning("camera_failed", camera=self._camera.id, source=str(self._camera.source), reason=reason, **fields)
+def crash_of(error: Exception) -> Crashed:
+    """What the service is told of an error that nobody expected."""
+    trace = redact_url("".join(traceback.format_exception(error)))
+    return Crashed(f"{type(error).__name__}: {redact_url(str(error))}"[:1_000], trace[-_TRACEBACK_MAX:])
 
 
 def new_traceparent() -> str:

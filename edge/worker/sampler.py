@@ -19,13 +19,19 @@ class Sampler:
         self._first_s: float | None = None
         self._last_interval = 0
 
+    def due(self, at_s: float) -> bool:
+        """Whether `accept` would take it; for a frame that cannot be used, so that the next one takes its place."""
+        return self._first_s is None or self._interval(at_s) > self._last_interval
+
     def accept(self, at_s: float) -> bool:
-        """Whether to take the frame of time `at_s`, in seconds of any clock that never goes back."""
+        """Whether to take the frame of time `at_s`, in seconds of any clock; what goes back is not taken."""
+        if not self.due(at_s):
+            return False
         if self._first_s is None:
             self._first_s = at_s
-            return True
-        interval = math.floor((at_s - self._first_s) * self._fps + _ROUNDING)
-        if interval <= self._last_interval:
-            return False
-        self._last_interval = interval
+        self._last_interval = self._interval(at_s)
         return True
+
+    def _interval(self, at_s: float) -> int:
+        first_s = at_s if self._first_s is None else self._first_s
+        return math.floor((at_s - first_s) * self._fps + _ROUNDING)

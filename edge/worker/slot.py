@@ -1,6 +1,6 @@
-"""The newest-frame slot: hands frames from a capture thread to the event loop, one at a time."""
+"""The newest-frame slot: hands frames from the capture thread to the thread that encodes them, one at a time."""
 
-import asyncio
+import os
 import threading
 from typing import Generic, TypeVar
 
@@ -8,23 +8,26 @@ Item = TypeVar("Item")
 
 
 class SlotClosedError(Exception):
-    """Nothing more can be put in: the service is stopping."""
+    """Nothing more can be put in: the worker is stopping."""
 
 
 class NewestFrameSlot(Generic[Item]):
-    """Room for one item between one thread that fills it and one task that takes from it.
+    """Room for one item between one thread that fills it and one that takes from it.
 
     Guarantees: items come out in the order in which they went in; an item goes out once, or is handed back by the
-    `offer` that displaced it, or is still inside when `close` is called and goes out then. `offer` never waits.
+    `offer` that displaced it, or is still inside when `close` is called and goes out then. `offer` never waits, and
+    neither does `take`: `fileno` can be polled and is readable while an item is inside, and once the slot is closed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._wake = asyncio.Event()
+        self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._item: Item | None = None
         self._closed = False
-        self._error: BaseException | None = None
+
+    def fileno(self) -> int:
+        """The descriptor to poll; it lasts as long as the slot."""
+        return self._signal
 
     def offer(self, item: Item) -> Item | None:
         """Put `item` in and return the older one that it displaced, if there was one. For the filling thread.
@@ -45,33 +48,35 @@ class NewestFrameSlot(Generic[Item]):
             self._changed.wait_for(lambda: self._closed or self._item is None)
             self._fill(item)
 
-    def close(self, error: BaseException | None = None) -> None:
-        """Nothing goes in any more; `take` raises `error` at the end, if one is given. From any thread, also twice."""
+    def take(self) -> Item | None:
+        """The item, or None when there is none at the moment. For the taking thread."""
         with self._changed:
-            if self._closed:
-                return
-            self._closed = True
-            self._error = error
-            self._changed.notify_all()
-            self._loop.call_soon_threadsafe(self._wake.set)
-
-    async def take(self) -> Item | None:
-        """The next item, or None when the slot is closed and empty."""
-        while True:
-            await self._wake.wait()
-            with self._changed:
-                item, self._item = self._item, None
+            item, self._item = self._item, None
+            if item is not None:
                 if not self._closed:
-                    self._wake.clear()
+                    os.eventfd_read(self._signal)
                 self._changed.notify_all()
-                if item is None and self._error is not None:
-                    raise self._error
-                if item is not None or self._closed:
-                    return item
+            return item
+
+    def close(self) -> None:
+        """Nothing goes in any more. From any thread, also twice."""
+        with self._changed:
+            self._closed = True
+            os.eventfd_write(self._signal, 1)
+            self._changed.notify_all()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is closed and empty: nothing will ever come."""
+        with self._changed:
+            return self._closed and self._item is None
+
+    def __del__(self) -> None:
+        os.close(self._signal)
 
     def _fill(self, item: Item) -> Item | None:
         if self._closed:
             raise SlotClosedError
         displaced, self._item = self._item, item
-        self._loop.call_soon_threadsafe(self._wake.set)
+        os.eventfd_write(self._signal, 1)
         return displaced

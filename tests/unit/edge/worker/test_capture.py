@@ -1,208 +1,237 @@
-"""The capture loop: a live source is opened again for ever and never waits; a finite one is played once, in full."""
+"""The capture loop: a live source never waits, a finite one is played in full and in time, and all is counted."""
 
-import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from edge.cameras import Camera
-from edge.meter import CameraMeter
-from edge.metrics import EdgeMetrics
+from edge.link.area import Count, SharedArea
+from edge.link.messages import Crashed, Ended, Failed, Message, Opened
 from edge.sources import Source
-from edge.worker.capture import Capture, CapturedFrame
-from edge.worker.encode import Picture
-from edge.worker.readers import Reader
+from edge.worker.capture import Capture, Captured
+from edge.worker.clock import CaptureClock
+from edge.worker.decoded import PixelFrame
+from edge.worker.gate import Look
+from edge.worker.grabbed import Grabbed, Reader
+from edge.worker.raw import RawFrame
 from edge.worker.slot import NewestFrameSlot
 from framematch.core.errors import CameraUnavailableError
-from framematch.core.settings import EdgeSettings
 from framematch.core.timestamps import now_us
-from tests.support import eventually
+from tests.support import wait_until
 
-SETTINGS = EdgeSettings(backoff_initial_s=0.001, backoff_max_s=0.002)
 LIVE = Source("stream", "rtsp://user:hunter2@camera/1")
 FINITE = Source("folder", "pictures")
+Step = float | Grabbed | Exception | None
 
 
 class ScriptedReader:
-    """Gives frames at the times of `script`, None for its end, or raises the error in it."""
+    """Gives frames at the stream times of `script`, None for its end, or raises the error in it."""
 
-    def __init__(
-        self, *script: float | CameraUnavailableError | None, unreadable: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, *script: Step) -> None:
         self._script = iter(script)
-        self._unreadable = unreadable
-        self._frames = 0
+        self.closed = False
 
-    def grab(self) -> float | None:
+    def grab(self) -> Grabbed | None:
         step = next(self._script)
-        if isinstance(step, CameraUnavailableError):
+        if isinstance(step, Exception):
             raise step
-        self._frames += 1
-        return step
+        return Grabbed(media_s=step) if isinstance(step, float) else step
 
-    def retrieve(self) -> Picture | None:
-        return None if self._frames - 1 in self._unreadable else np.full((4, 4, 3), self._frames, np.uint8)
+    def retrieve(self) -> RawFrame | None:
+        return PixelFrame(np.zeros((4, 6, 3), np.uint8))
 
     def close(self) -> None:
-        pass
+        self.closed = True
+
+
+class OpenGate:
+    def look(self, raw: RawFrame, at_s: float) -> Look:
+        del raw, at_s
+        return Look(send=True)
+
+
+class StillScene:
+    def look(self, raw: RawFrame, at_s: float) -> Look:
+        del raw, at_s
+        return Look(send=False)
 
 
 class Rig:
-    """One capture over scripted readers, its slot and its meter."""
+    """One capture over scripted readers, its area, its slot and what it says."""
 
-    def __init__(self, source: Source, *, repeat: bool = False) -> None:
-        self.slot: NewestFrameSlot[CapturedFrame] = NewestFrameSlot(asyncio.get_running_loop())
-        self.registry = CollectorRegistry()
-        self.meter = CameraMeter("till-1", EdgeMetrics(self.registry), lambda: None)
-        camera = Camera("till-1", source, fps=1_000.0, max_side=640, jpeg_quality=85)
-        self.capture = Capture(camera, self.slot, self.meter, SETTINGS, repeat=repeat)
+    def __init__(
+        self,
+        area: SharedArea,
+        source: Source,
+        *readers: Reader | Exception,
+        repeat: bool = False,
+        gate: OpenGate | StillScene | None = None,
+        clock: CaptureClock | None = None,
+        fps: float = 1_000.0,
+    ) -> None:
+        self.area = area
+        self.slot = NewestFrameSlot[Captured]()
+        self.said: list[Message] = []
+        following = iter(readers)
 
-    async def take_all(self) -> list[CapturedFrame]:
-        frames = []
-        while (frame := await asyncio.wait_for(self.slot.take(), 30)) is not None:
-            frames.append(frame)
-        return frames
-
-    def captured(self) -> float | None:
-        return self.registry.get_sample_value("framematch_edge_frames_captured_total", {"camera": "till-1"})
-
-
-Readers = Callable[..., None]
-
-
-@pytest.fixture
-def readers(monkeypatch: pytest.MonkeyPatch) -> Readers:
-    """Give the readers that the source opens to, one after the other; an error stands for one that does not open."""
-
-    def use(*opened: Reader | CameraUnavailableError) -> None:
-        following = iter(opened)
-
-        def open_next(*_: object, **__: object) -> Reader:
+        def open_source() -> Reader:
             reader = next(following)
-            if isinstance(reader, CameraUnavailableError):
+            if isinstance(reader, Exception):
                 raise reader
             return reader
 
-        monkeypatch.setattr("edge.worker.capture.open_reader", open_next)
+        self.capture = Capture(
+            Camera("till-1", source, fps=fps, max_side=640, jpeg_quality=85),
+            open_source,
+            gate=gate or OpenGate(),
+            area=area,
+            slot=self.slot,
+            say=self.said.append,
+            max_lag_s=5.0,
+            repeat=repeat,
+            clock=clock,
+        )
+        self.thread = threading.Thread(target=self.capture.run)
 
-    return use
+    def take_all(self) -> list[Captured]:
+        frames: list[Captured] = []
+        while not self.slot.finished:
+            if (frame := self.slot.take()) is not None:
+                frames.append(frame)
+        return frames
 
 
-async def test_every_frame_of_a_finite_source_comes_in_order_and_the_slot_closes(readers: Readers) -> None:
-    readers(ScriptedReader(*(index / 1_000 for index in range(50)), None))
-    rig = Rig(FINITE)
-    rig.capture.start()
-    frames = await rig.take_all()
-    assert [frame.frame.sequence for frame in frames] == list(range(50))
-    assert (rig.captured(), rig.meter.read().drops, rig.meter.read().closed_because) == (50, {}, "ended")
+MakeRig = Callable[..., Rig]
 
 
-async def test_a_finite_source_is_paced_by_its_own_times(readers: Readers) -> None:
-    readers(ScriptedReader(0.0, 0.1, 0.2, None))
-    rig = Rig(FINITE)
+@pytest.fixture
+def rig() -> Iterator[MakeRig]:
+    with ExitStack() as left:
+
+        def make(source: Source, *readers: Reader | Exception, **options: object) -> Rig:
+            area = SharedArea.create(1_000)
+            left.callback(area.close)
+            rig = Rig(area, source, *readers, **options)  # type: ignore[arg-type]  # as Rig declares them
+            left.callback(rig.thread.join, 30)
+            rig.thread.start()
+            left.callback(rig.capture.stop)
+            return rig
+
+        yield make
+
+
+def test_every_frame_of_a_finite_source_comes_in_order(rig: MakeRig) -> None:
+    reader = ScriptedReader(*(index / 1_000 for index in range(50)), None)
+    found = rig(FINITE, reader)
+    assert [frame.sequence for frame in found.take_all()] == list(range(50))
+    counts = found.area.counts()
+    assert (counts.source_frames, counts.sampled, counts.captured, counts.overrun) == (50, 50, 50, 0)
+    assert found.capture.last_words == Ended()
+    assert found.said == [Opened(6, 4)]
+    assert reader.closed
+
+
+def test_a_finite_source_is_paced_by_its_own_times(rig: MakeRig) -> None:
     started_us, started_s = now_us(), time.monotonic()
-    rig.capture.start()
-    *_, last = await rig.take_all()
-    assert last.frame.captured_at_us - started_us >= 199_000
-    assert last.captured_s - started_s >= 0.199
+    *_, last = rig(FINITE, ScriptedReader(5.0, 5.1, 5.2, None)).take_all()
+    assert last.stamp.captured_at_us - started_us >= 199_000
+    assert last.stamp.grabbed_s - started_s >= 0.199
+    assert last.stamp.clock == "wall"
 
 
-async def test_a_picture_that_cannot_be_decoded_is_dropped_and_the_rest_comes(readers: Readers) -> None:
-    readers(ScriptedReader(0.0, 0.001, 0.002, None, unreadable=frozenset({1})))
-    rig = Rig(FINITE)
-    rig.capture.start()
-    assert [frame.frame.sequence for frame in await rig.take_all()] == [0, 2]
-    assert (rig.captured(), rig.meter.read().drops) == (3, {"unreadable": 1})
+def test_repeat_plays_a_finite_source_again_with_sequences_that_go_on(rig: MakeRig) -> None:
+    readers = [ScriptedReader(0.0, 0.001, None) for _ in range(3)]
+    found = rig(FINITE, *readers, ScriptedReader(None), repeat=True)
+    assert [frame.sequence for frame in found.take_all()] == list(range(6))
+    assert found.said == [Opened(6, 4)]
 
 
-async def test_a_finite_source_that_fails_is_not_tried_again(readers: Readers) -> None:
-    readers(CameraUnavailableError("cannot be read"))
-    rig = Rig(FINITE)
-    rig.capture.start()
-    assert await rig.take_all() == []
-    assert rig.meter.read().closed_because == "cannot be read"
+def test_a_source_that_does_not_open_has_failed(rig: MakeRig) -> None:
+    found = rig(LIVE, CameraUnavailableError("connection refused"))
+    assert found.take_all() == []
+    assert found.capture.last_words == Failed("connection refused")
+    assert found.said == []
 
 
-async def test_repeat_plays_a_finite_source_again_with_sequences_that_go_on(readers: Readers) -> None:
-    readers(*(ScriptedReader(0.0, 0.001, None) for _ in range(3)), ScriptedReader(None))
-    rig = Rig(FINITE, repeat=True)
-    rig.capture.start()
-    assert [frame.frame.sequence for frame in await rig.take_all()] == list(range(6))
-    assert rig.meter.read().reconnects == 0
-
-
-async def test_a_live_source_that_fails_is_opened_again(readers: Readers) -> None:
-    ended = CameraUnavailableError("stream ended")
-    now_s = time.monotonic()
-    readers(
-        CameraUnavailableError("cannot be opened"),
-        ScriptedReader(now_s, ended),
-        ended,
-        ScriptedReader(now_s + 1, ended),
-        *[ended] * 10_000,
-    )
-    rig = Rig(LIVE)
-    rig.capture.start()
-    await eventually(lambda: rig.meter.read().drops == {"overrun": 1}, message="the second run displaced the first")
-    frame = await rig.slot.take()
-    rig.capture.stop()
-    assert frame is not None
-    assert frame.frame.sequence == 1
-    assert rig.meter.read().reconnects == 1
-
-
-async def test_a_live_source_never_waits_and_what_it_overruns_is_counted(readers: Readers) -> None:
-    now_s = time.monotonic()
+def test_a_live_source_never_waits_and_what_it_overruns_is_counted(rig: MakeRig) -> None:
     # Nobody takes from the slot until all ten have been offered.
-    readers(ScriptedReader(*(now_s + index for index in range(10)), CameraUnavailableError("x")), *_away())
-    rig = Rig(LIVE)
-    rig.capture.start()
-    await eventually(lambda: rig.meter.read().drops == {"overrun": 9})
-    frame = await rig.slot.take()
-    assert frame is not None
-    rig.capture.stop()
-    assert frame.frame.sequence == 9
+    reader = ScriptedReader(*map(float, range(10)), CameraUnavailableError("stream ended"))
+    clocks = iter(range(100, 110))
+    found = rig(LIVE, reader, clock=CaptureClock(monotonic_s=lambda: next(clocks)))
+    found.thread.join(30)
+    assert [frame.sequence for frame in found.take_all()] == [9]
+    assert (found.area.counts().captured, found.area.counts().overrun) == (10, 9)
+    assert found.capture.last_words == Failed("stream ended")
 
 
-async def test_stop_ends_a_camera_that_is_away_and_says_stopped(readers: Readers) -> None:
-    readers(*_away())
-    rig = Rig(LIVE)
-    rig.capture.start()
-    rig.capture.stop()
-    assert await rig.take_all() == []
-    rig.capture.join(30)
-    assert rig.meter.read().closed_because == "stopped"
+def test_a_live_source_is_sampled_by_its_own_times(rig: MakeRig) -> None:
+    reader = ScriptedReader(*(index / 30 for index in range(31)), CameraUnavailableError("stream ended"))
+    clocks = iter(100 + index / 30 for index in range(31))
+    found = rig(LIVE, reader, fps=5.0, clock=CaptureClock(monotonic_s=lambda: next(clocks)))
+    found.thread.join(30)
+    assert (found.area.counts().source_frames, found.area.counts().sampled) == (31, 6)
 
 
-async def test_stop_releases_a_finite_source_that_waits_and_accounts_for_its_frame(readers: Readers) -> None:
-    readers(ScriptedReader(*(index / 1_000 for index in range(50)), None))
-    rig = Rig(FINITE)
-    rig.capture.start()
-    await eventually(lambda: rig.captured() == 2, message="one is in the slot, one waits before it")
-    rig.capture.stop()
-    rig.capture.join(30)
-    assert [frame.frame.sequence for frame in await rig.take_all()] == [0]
-    assert rig.meter.read().drops == {"stopped": 1}
+def test_a_damaged_frame_is_counted_and_the_next_takes_its_place(rig: MakeRig) -> None:
+    found = rig(FINITE, ScriptedReader(0.0, Grabbed(0.1, damaged=True), 0.11, 0.2, None), fps=10.0)
+    assert [frame.sequence for frame in found.take_all()] == [0, 1, 2]
+    counts = found.area.counts()
+    assert (counts.source_frames, counts.sampled, counts.corrupt, counts.captured) == (4, 4, 1, 3)
 
 
-async def test_a_fault_in_the_thread_reaches_the_event_loop(readers: Readers) -> None:
-    readers()
-    rig = Rig(LIVE)
-    rig.capture.start()
-    with pytest.raises(RuntimeError):
-        await asyncio.wait_for(rig.slot.take(), 30)
+def test_damaged_frames_do_not_count_as_a_sign_of_life(rig: MakeRig) -> None:
+    found = rig(LIVE, ScriptedReader(Grabbed(0.0, damaged=True), CameraUnavailableError("no decodable frame")))
+    found.thread.join(30)
+    assert found.area.counts().last_frame_ns == 0
 
 
-async def test_each_frame_has_a_trace_of_its_own(readers: Readers) -> None:
-    readers(ScriptedReader(0.0, 0.001, None))
-    rig = Rig(FINITE)
-    rig.capture.start()
-    traces = {frame.frame.traceparent for frame in await rig.take_all()}
-    assert len(traces) == 2
+def test_a_still_scene_gives_no_numbers(rig: MakeRig) -> None:
+    found = rig(FINITE, ScriptedReader(0.0, 0.001, None), gate=StillScene())
+    assert found.take_all() == []
+    counts = found.area.counts()
+    assert (counts.sampled, counts.still, counts.captured) == (2, 2, 0)
 
 
-def _away() -> list[CameraUnavailableError]:
-    return [CameraUnavailableError("cannot be opened")] * 10_000
+def test_a_stream_that_stays_behind_is_given_up(rig: MakeRig) -> None:
+    clocks = iter([100.0, 107.0, 111.0])
+    found = rig(LIVE, ScriptedReader(0.0, 0.1, 0.2), clock=CaptureClock(monotonic_s=lambda: next(clocks)))
+    found.thread.join(30)
+    assert found.capture.last_words == Failed("fell more than 5 s behind; opened again")
+    assert found.area.counts().lag_us > 10e6
+
+
+def test_stop_releases_a_finite_source_that_waits(rig: MakeRig) -> None:
+    reader = ScriptedReader(*(index / 1_000 for index in range(50)), None)
+    found = rig(FINITE, reader)
+    wait_until(lambda: found.area.counts().captured == 2, message="one is in the slot, one waits before it")
+    found.capture.stop()
+    found.thread.join(30)
+    assert [frame.sequence for frame in found.take_all()] == [0]
+    assert reader.closed
+
+
+def test_a_defect_is_told_without_the_password(rig: MakeRig) -> None:
+    found = rig(LIVE, RuntimeError("no such thing as rtsp://user:hunter2@camera/1"))
+    found.thread.join(30)
+    assert isinstance(found.capture.last_words, Crashed)
+    assert "no such thing as rtsp://***@camera/1" in found.capture.last_words.error
+    assert "open_source" in found.capture.last_words.traceback
+    assert "hunter2" not in repr(found.capture.last_words)
+
+
+def test_each_frame_has_a_trace_of_its_own(rig: MakeRig) -> None:
+    frames = rig(FINITE, ScriptedReader(0.0, 0.001, None)).take_all()
+    assert len({frame.traceparent for frame in frames}) == 2
+
+
+def test_sequences_go_on_where_the_last_process_ended() -> None:
+    area = SharedArea.create(1_000)
+    area.add(Count.CAPTURED, 41)
+    rig = Rig(area, FINITE, ScriptedReader(0.0, None))
+    rig.capture.run()
+    assert [frame.sequence for frame in rig.take_all()] == [41]
+    area.close()

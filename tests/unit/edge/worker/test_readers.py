@@ -1,4 +1,4 @@
-"""Readers of files and folders: frame times, ends and pictures."""
+"""Readers of files, folders and devices: frame times, ends, pictures, and what is damaged."""
 
 from pathlib import Path
 
@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 from edge.sources import image_files, parse_source
-from edge.worker.readers import FileReader, FolderReader, Reader, open_reader
+from edge.worker.folder import FolderReader
+from edge.worker.grabbed import Reader
+from edge.worker.readers import open_reader
+from edge.worker.video import open_file
 from framematch.core.errors import CameraUnavailableError
 
 
-def video(path: Path, *, container: str, codec: str, frames: int = 10, fps: int = 25) -> Path:
+def video(path: Path, *, container: str, codec: str, frames: int = 10, fps: int = 25, gop: int = 5) -> Path:
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(codec, rate=fps)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height = 64, 48
+        stream.width, stream.height, stream.gop_size = 64, 48, gop
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for number in range(frames):
             picture = np.full((48, 64, 3), 20 * number, np.uint8)
@@ -27,8 +30,9 @@ def video(path: Path, *, container: str, codec: str, frames: int = 10, fps: int 
 
 def times(reader: Reader) -> list[float]:
     found = []
-    while (at_s := reader.grab()) is not None:
-        found.append(round(at_s, 3))
+    while (grabbed := reader.grab()) is not None:
+        assert grabbed.media_s is not None
+        found.append(round(grabbed.media_s, 3))
     reader.close()
     return found
 
@@ -39,30 +43,85 @@ def times(reader: Reader) -> list[float]:
 )
 def test_a_video_gives_the_times_of_its_frames(tmp_path: Path, container: str, codec: str) -> None:
     path = video(tmp_path / f"video.{container}", container=container, codec=codec)
-    assert times(FileReader(path)) == [round(number / 25, 3) for number in range(10)]
+    found = times(open_file(path))
+    assert [round(at_s - found[0], 3) for at_s in found] == [round(number / 25, 3) for number in range(10)]
 
 
 def test_a_video_gives_the_pixels_of_the_grabbed_frame(tmp_path: Path) -> None:
-    reader = FileReader(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
-    levels = []
+    reader = open_file(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
+    levels, greys = [], []
     while reader.grab() is not None:
-        picture = reader.retrieve()
-        assert picture is not None
+        raw = reader.retrieve()
+        assert raw is not None
+        assert raw.size == (64, 48)
+        picture = raw.colour(640)
         assert picture.shape == (48, 64, 3)
         levels.append(round(float(picture.mean()) / 20))
+        greys.append(round(float(raw.grey(640).mean()) / 20))
     reader.close()
-    assert levels == list(range(10))
+    assert levels == greys == list(range(10))
+
+
+def test_a_picture_is_scaled_to_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    reader = open_file(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
+    reader.grab()
+    raw = reader.retrieve()
+    assert raw is not None
+    assert raw.colour(32).shape == (24, 32, 3)
+    assert raw.grey(16).shape == (12, 16)
+    reader.close()
+
+
+def test_a_picture_stays_valid_after_the_next_one_was_grabbed(tmp_path: Path) -> None:
+    reader = open_file(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
+    reader.grab()
+    first = reader.retrieve()
+    while reader.grab() is not None:
+        pass
+    reader.close()
+    assert first is not None
+    assert float(first.colour(640).mean()) < 10
+
+
+def test_key_frames_alone_are_given_when_that_is_asked_for(tmp_path: Path) -> None:
+    path = video(tmp_path / "video.mp4", container="mp4", codec="libx264")
+    reader = open_file(path, key_frames_only=True)
+    assert times(reader) == [0.0, 0.2]
+
+
+def test_damaged_packets_are_told_and_the_rest_is_played(tmp_path: Path) -> None:
+    path = video(tmp_path / "video.avi", container="avi", codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    starts = [at for at in range(len(content)) if content[at : at + 3] == b"\xff\xd8\xff"]
+    for number in (3, 6):
+        content[starts[number] : starts[number + 1] - 8] = bytes(starts[number + 1] - 8 - starts[number])
+    path.write_bytes(content)
+    reader = open_file(path)
+    damaged = []
+    while (grabbed := reader.grab()) is not None:
+        damaged.append(grabbed.damaged)
+    reader.close()
+    assert damaged.count(False) == 8
+    assert damaged.count(True) == 2
 
 
 def test_what_is_no_video_does_not_open(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video", encoding="utf-8")
     with pytest.raises(CameraUnavailableError, match="not a video that can be decoded"):
-        FileReader(tmp_path / "notes.mp4")
+        open_file(tmp_path / "notes.mp4")
 
 
 def test_a_file_that_is_gone_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be read: No such file"):
-        FileReader(tmp_path / "gone.mp4")
+        open_file(tmp_path / "gone.mp4")
+
+
+def test_a_playlist_in_a_file_cannot_read_other_files(tmp_path: Path) -> None:
+    other = video(tmp_path / "other.ts", container="mpegts", codec="libx264")
+    playlist = tmp_path / "playlist.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nfile://{other}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(CameraUnavailableError, match="not a video"):
+        open_file(playlist)
 
 
 def test_a_folder_gives_its_images_by_name_at_the_sampling_rate(tmp_path: Path) -> None:
@@ -71,17 +130,19 @@ def test_a_folder_gives_its_images_by_name_at_the_sampling_rate(tmp_path: Path) 
     (tmp_path / "notes.txt").touch()
     reader = FolderReader(image_files(tmp_path), fps=4)
     found = []
-    while (at_s := reader.grab()) is not None:
-        picture = reader.retrieve()
-        assert picture is not None
-        found.append((at_s, int(picture[0, 0, 0])))
-    assert found == [(0.0, 0), (0.25, 50), (0.5, 100)]
+    while (grabbed := reader.grab()) is not None:
+        raw = reader.retrieve()
+        assert raw is not None
+        found.append((grabbed.media_s, int(raw.colour(640)[0, 0, 0]), int(raw.grey(4)[0, 0])))
+    assert found == [(0.0, 0, 0), (0.25, 50, 50), (0.5, 100, 100)]
 
 
-def test_an_image_that_cannot_be_decoded_gives_no_pixels(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_a_damaged_frame(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     reader = FolderReader(image_files(tmp_path), fps=4)
-    assert reader.grab() == 0.0
+    grabbed = reader.grab()
+    assert grabbed is not None
+    assert (grabbed.media_s, grabbed.damaged) == (0.0, True)
     assert reader.retrieve() is None
 
 

@@ -1,0 +1,43 @@
+"""Says in an operator's words why a source failed, without anything that libav says: it names URLs with passwords."""
+
+import av
+
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionError, "connection lost"),
+    (TimeoutError, "no answer in time"),
+    (av.error.ExitError, "no answer in time"),
+    (av.error.HTTPUnauthorizedError, "401: check user and password"),
+    (av.error.HTTPForbiddenError, "403: this user may not see the stream"),
+    (av.error.HTTPNotFoundError, "404: no such stream"),
+    (av.error.HTTPError, "the server answers with an error"),
+    (av.error.HTTPClientError, "the server refuses the request"),
+    (av.error.ProtocolNotFoundError, "leads to a protocol that is not allowed"),
+    (av.error.DecoderNotFoundError, "its codec is not known"),
+    (av.error.InvalidDataError, "not a video that can be decoded"),
+)
+_STATUS = {
+    401: "401: check user and password",
+    403: "403: this user may not see the stream",
+    404: "404: no such stream",
+}
+# Names that cannot be resolved, and networks that cannot be reached, all come as this.
+_EIO = 5
+
+
+def reason_of(error: BaseException, passed_s: float, timeout_s: float | None, late: str) -> str:
+    """Why an operation that took `passed_s` failed; `late` and the timeout, when that is the reason."""
+    if timeout_s is not None and passed_s >= 0.9 * timeout_s:
+        return f"{late} {timeout_s:g} s"
+    for kind, words in _WORDS:
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, OSError) and error.errno == _EIO:
+        return "cannot be reached: check host name and network"
+    strerror = getattr(error, "strerror", None)
+    return str(strerror).lower() if strerror else type(error).__name__
+
+
+def status_reason(status: int) -> str:
+    """What an HTTP status means for a camera."""
+    return _STATUS.get(status, f"the server answers {status}")

@@ -1,0 +1,188 @@
+"""Capture times: the stream's pace without jitter, the camera's clock when it is right, and never back."""
+
+import random
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.worker.clock import CaptureClock, LagWatch, Stamp
+
+NOON_S = 1_800_000_000.0
+HOUR_S = 3600.0
+
+
+class Clocks:
+    """A wall clock that can be set, and a monotonic one; both stand still until told otherwise."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.wall_offset_s = NOON_S
+
+    def wall_us(self) -> int:
+        return round((self.now_s + self.wall_offset_s) * 1e6)
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def at(self, now_s: float) -> "Clocks":
+        self.now_s = now_s
+        return self
+
+
+def clock_of(clocks: Clocks) -> CaptureClock:
+    return CaptureClock(wall_us=clocks.wall_us, monotonic_s=clocks.monotonic_s)
+
+
+def stamps(
+    arrivals_s: list[float], media_s: list[float] | None, camera_off_s: float | None = None
+) -> tuple[Clocks, list[Stamp]]:
+    """Frames that come at `arrivals_s`; the camera's own clock says `camera_off_s` more than ours."""
+    clocks = Clocks()
+    clock = clock_of(clocks)
+    found = []
+    for index, arrival_s in enumerate(arrivals_s):
+        clocks.at(arrival_s)
+        media = None if media_s is None else media_s[index]
+        camera = None if media is None or camera_off_s is None else media + 100.0 + NOON_S + camera_off_s
+        found.append(clock.stamp(media, camera))
+    return clocks, found
+
+
+def captured_s(stamp: Stamp) -> float:
+    """On the scale of the monotonic clock of these tests."""
+    return stamp.captured_at_us / 1e6 - NOON_S
+
+
+def test_without_stream_times_a_frame_is_as_old_as_its_arrival() -> None:
+    _, found = stamps([100.0, 100.3], None)
+    assert [captured_s(stamp) for stamp in found] == pytest.approx([100.0, 100.3])
+    assert {stamp.clock for stamp in found} == {"wall"}
+
+
+def test_jitter_of_the_network_vanishes() -> None:
+    noise = random.Random(1)  # noqa: S311  # repeatable noise
+    media = [index / 25 for index in range(500)]
+    late = [0.0 if index % 10 == 0 else noise.uniform(0, 0.15) for index in range(500)]
+    arrivals = accumulate((100 + at_s + late_s for at_s, late_s in zip(media, late, strict=True)), max)
+    _, found = stamps(list(arrivals), media)
+    gaps = [after.captured_at_us - before.captured_at_us for before, after in pairwise(found)]
+    assert max(abs(gap - 40_000) for gap in gaps) < 500
+    assert {stamp.clock for stamp in found} == {"rtp"}
+
+
+def test_lag_is_how_late_a_frame_comes() -> None:
+    _, found = stamps([100.0, 100.1, 102.0, 102.05], [0.0, 0.1, 0.2, 2.05])
+    assert [stamp.lag_s for stamp in found] == pytest.approx([0, 0, 1.8, 0], abs=0.001)
+
+
+@pytest.mark.parametrize("drift", [50e-6, -50e-6])
+def test_a_day_of_drift_does_not_add_up(drift: float) -> None:
+    media = [float(second) for second in range(0, 86_400, 10)]
+    _, found = stamps([100 + at_s * (1 + drift) for at_s in media], media)
+    assert max(stamp.lag_s for stamp in found) < 0.01
+    assert all(abs(stamp.captured_at_us - stamp.grabbed_at_us) < 10_000 for stamp in found)
+
+
+@pytest.mark.parametrize("off_s", [-0.3, -20.0, 20.0])
+def test_the_camera_s_own_clock_is_followed_when_it_is_about_right(off_s: float) -> None:
+    media = [index / 5 for index in range(1_000)]
+    _, found = stamps([100 + at_s for at_s in media], media, off_s)
+    assert {stamp.clock for stamp in found} == {"rtcp"}
+    assert captured_s(found[-1]) == pytest.approx(100 + media[-1] + off_s, abs=0.001)
+
+
+@pytest.mark.parametrize("off_s", [HOUR_S, -HOUR_S, -NOON_S])
+def test_a_camera_whose_clock_is_an_hour_off_or_in_1970_is_timed_by_us(off_s: float) -> None:
+    _, found = stamps([100.0, 100.2], [0.0, 0.2], off_s)
+    assert [captured_s(stamp) for stamp in found] == pytest.approx([100.0, 100.2])
+    assert {stamp.clock for stamp in found} == {"rtp"}
+
+
+def test_when_the_camera_says_its_time_later_the_change_is_smooth() -> None:
+    clocks = Clocks()
+    clock = clock_of(clocks)
+    found = []
+    for index in range(50):
+        at_s = index / 5
+        clocks.at(100 + at_s)
+        found.append(clock.stamp(at_s, 100 + NOON_S + at_s - 1.0 if index >= 10 else None))
+    gaps_s = [captured_s(after) - captured_s(before) for before, after in pairwise(found)]
+    assert min(gaps_s) == pytest.approx(0.1, abs=0.001)
+    assert captured_s(found[-1]) == pytest.approx(100 + 9.8 - 1.0, abs=0.001)
+
+
+def test_stream_times_that_start_again_are_laid_upon_ours_anew() -> None:
+    _, found = stamps([100.0, 100.2, 100.4, 100.6], [50.0, 50.2, 0.0, 0.2])
+    assert [captured_s(stamp) for stamp in found] == pytest.approx([100.0, 100.2, 100.4, 100.6], abs=0.001)
+    assert all(stamp.lag_s < 0.001 for stamp in found)
+
+
+def test_stream_times_that_jump_ahead_do_not_move_capture_times() -> None:
+    _, found = stamps([100.0, 100.2, 100.4], [0.0, 0.2, 5_000.0])
+    assert captured_s(found[-1]) == pytest.approx(100.4)
+
+
+def test_a_wall_clock_set_ahead_is_followed_at_once() -> None:
+    clocks = Clocks()
+    clock = clock_of(clocks)
+    clock.stamp(0.0)
+    clocks.at(100.2).wall_offset_s += HOUR_S
+    assert captured_s(clock.stamp(0.2)) == pytest.approx(100.2 + HOUR_S)
+
+
+def test_a_wall_clock_set_back_is_worked_off_at_half_speed() -> None:
+    clocks = Clocks()
+    clock = clock_of(clocks)
+    before = clock.stamp(0.0)
+    clocks.wall_offset_s -= HOUR_S
+    clocks.at(101.0)
+    after = clock.stamp(1.0)
+    assert after.captured_at_us - before.captured_at_us == 500_000
+    last = after
+    for second in range(2, 7_300, 10):
+        clocks.at(100.0 + second)
+        last = clock.stamp(float(second))
+    assert last.captured_at_us == pytest.approx(last.grabbed_at_us, abs=1_000)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.floats(0, 2),  # until the next frame
+            st.one_of(st.none(), st.floats(-5, 5)),  # how far the stream's time goes meanwhile
+            st.floats(-7200, 7200),  # how far the wall clock is set
+            st.one_of(st.none(), st.floats(-90, 90)),  # the camera's clock against ours
+        ),
+        max_size=60,
+    )
+)
+def test_capture_times_never_go_back_whatever_the_clocks_do(
+    steps: list[tuple[float, float | None, float, float | None]],
+) -> None:
+    clocks = Clocks()
+    clock = clock_of(clocks)
+    media_s = 0.0
+    found = []
+    for passed_s, media_step_s, wall_step_s, camera_off_s in steps:
+        clocks.at(clocks.now_s + passed_s).wall_offset_s += wall_step_s
+        media_s += media_step_s or 0.0
+        camera = None if camera_off_s is None else clocks.wall_us() / 1e6 + camera_off_s
+        found.append(clock.stamp(None if media_step_s is None else media_s, camera))
+    times = [stamp.captured_at_us for stamp in found]
+    assert times == sorted(set(times))
+    assert all(stamp.lag_s >= 0 for stamp in found)
+
+
+def behind(lags: list[tuple[float, float]]) -> list[bool]:
+    watch = LagWatch(5.0)
+    return [watch.behind(Stamp(0, 0, at_s, "rtp", lag_s)) for at_s, lag_s in lags]
+
+
+def test_a_burst_after_a_pause_is_not_behind() -> None:
+    assert not any(behind([(100.0, 0.0), (107.0, 7.0), (107.01, 6.0), (107.02, 4.0), (107.03, 0.0)]))
+
+
+def test_a_stream_that_stays_late_is_behind_after_three_seconds() -> None:
+    assert behind([(float(second), 6.0) for second in range(5)]) == [False, False, False, True, True]
