@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from framematch.cli import catalog, model, stack
+from framematch.cli.cameras import cameras
 from framematch.cli.consume import consume
 from framematch.cli.doctor import doctor
-from framematch.cli.edge import edge
+from framematch.cli.edge import EdgeCommand, edge
 from framematch.cli.watch import watch
 from framematch.core.errors import FramematchError
 from framematch.core.redact import redact_url
@@ -23,9 +24,10 @@ app = typer.Typer(
     help="Cameras in, product matches out.",
     epilog="Start with `framematch doctor`: it says what is reachable, what is wrong and what to do.",
 )
-app.command()(edge)
+app.command(cls=EdgeCommand)(edge)
 app.command()(consume)
 app.command()(watch)
+app.command()(cameras)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(model.app, name="model")
 app.add_typer(stack.app, name="stack")

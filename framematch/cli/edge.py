@@ -1,17 +1,37 @@
-"""`framematch edge`: cameras in, frames on Kafka out."""
+"""`framematch edge`: cameras in, frames on Kafka out; or, with --dry-run, what they would send."""
 
+import asyncio
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
+from typer.exceptions import TyperException
 
-from framematch.cli.common import CONFIG_OPTION, needs, overrides, prepare
+from framematch.cli.common import CONFIG_OPTION, needs, overrides
 from framematch.core.errors import UsageError
 from framematch.core.lifecycle import run_service
+from framematch.core.logging import configure_logging
 from framematch.core.names import valid_camera_id
-from framematch.core.redact import redact_url
+from framematch.core.redact import redact_argument, redact_uncaught
+from framematch.core.settings import Settings
+from framematch.core.settings_sources import load_settings
 
 _HINT = "For example: --camera till-1=video.mp4"
+
+
+class EdgeCommand(TyperCommand):
+    """Quotes no credentials when it says what is wrong with its arguments."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: Typer names no public type for it
+        """See `TyperCommand`."""
+        try:
+            return super().parse_args(ctx, args)
+        except TyperException as error:
+            error.message = redact_argument(error.message)
+            raise
 
 
 def edge(
@@ -25,7 +45,21 @@ def edge(
         None, help="Pixels; larger pictures are scaled down before they are sent.", show_default="640"
     ),
     jpeg_quality: int | None = typer.Option(None, help="1 to 100.", show_default="85"),
+    transport: Literal["tcp", "udp"] | None = typer.Option(None, help="Of RTSP streams.", show_default="tcp"),
+    motion: bool | None = typer.Option(
+        None, "--motion/--no-motion", help="Leave out frames in which nothing moves.", show_default="--no-motion"
+    ),
+    regions: Literal["whole", "motion", "grid"] | None = typer.Option(
+        None, help="What is matched: the whole frame, what moved, or the fields of a grid.", show_default="whole"
+    ),
     loop: bool = typer.Option(False, "--loop", help="Play files and folders again and again."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Try the cameras without Kafka and show what they give."),
+    seconds: float = typer.Option(10.0, min=1.0, help="Of a dry run."),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Of a dry run: keep the last frame of each camera there."),
+    ] = None,
+    as_json: bool = typer.Option(False, "--json", help="Of a dry run: print JSON in place of a table."),
 ) -> None:
     """Sample camera feeds and publish the frames as JPEGs to Kafka.
 
@@ -33,8 +67,12 @@ def edge(
     A stream or device that goes away is opened again for ever, with growing pauses; files and folders are played once,
     in their own time, and when nothing else is left the command ends. SIGTERM sends what is in flight first.
 
-    Everyone on this machine can read arguments (`ps`), so better put cameras with passwords into the file of --config,
-    where `${NAME}` stands for an environment variable:
+    Cameras in the file of --config may be added, changed and removed while the service runs: it sees a changed file
+    within seconds, and SIGHUP makes it look at once.
+
+    A camera with a password belongs into a file: `@FILE` is a source whose text is the one line of that file, as
+    Docker and Kubernetes hand out secrets, and in the file of --config `${NAME}` stands for an environment variable.
+    Passwords given here are taken out of the process list at once, but your shell remembers them:
 
         edge:
           cameras:
@@ -44,21 +82,79 @@ def edge(
 
         framematch edge --camera till-1=rtsp://10.0.0.5/stream1 --camera till-2=0
 
+        framematch edge --camera till-1=@/run/secrets/till-1 --transport udp --motion --regions motion
+
         framematch edge --camera shelf=videos/shelf.mp4 --fps 2 --loop
 
         framematch edge --config edge.yaml
+
+        framematch edge --config edge.yaml --dry-run --out pictures
     """
     with needs("edge"):
+        _show_no_secrets()
         from edge.pipeline import run_edge
+        from edge.reload import SettingsWatch
 
     section = {
         "fps": fps,
         "max_side": max_side,
         "jpeg_quality": jpeg_quality,
+        "rtsp_transport": transport,
+        "motion": None if motion is None else {"gate": motion},
+        "regions": regions,
         "cameras": parse_cameras(camera or []) or None,
     }
-    settings = prepare("edge", config, overrides(edge=section))
-    run_service(lambda stop: run_edge(settings, stop, repeat=loop), shutdown_deadline_s=settings.shutdown_deadline_s)
+    given = overrides(edge=section)
+    # What a dry run has to say stands in its table, also why a camera cannot be opened.
+    defaults: dict[str, Any] = {"log": {"level": "error"}} if dry_run else {}
+
+    def load() -> Settings:
+        return load_settings(config, given, defaults)
+
+    settings = load()
+    configure_logging(settings.log.level, settings.log.format, service="edge")
+    if dry_run:
+        _try(settings, seconds=seconds, repeat=loop, folder=out, as_json=as_json)
+        return
+    watch = SettingsWatch(load, _settings_file(config), settings)
+    run_service(
+        lambda stop: run_edge(settings, stop, repeat=loop, watch=watch),
+        shutdown_deadline_s=settings.shutdown_deadline_s,
+    )
+
+
+def _try(settings: Settings, *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
+    """Run the cameras for a while without Kafka, show what they gave, and exit with 1 when one gave nothing."""
+    from edge.dry_run import Trial, try_cameras
+    from framematch.cli.edge_trials import print_trials
+
+    trials: list[Trial] = []
+
+    async def run(stop: asyncio.Event) -> None:
+        trials.extend(await try_cameras(settings, stop, seconds=seconds, repeat=repeat, folder=folder))
+
+    run_service(run, shutdown_deadline_s=settings.shutdown_deadline_s)
+    print_trials(trials, as_json=as_json)
+    if not all(trial.gave_frames for trial in trials):
+        raise typer.Exit(1)
+
+
+def _show_no_secrets() -> None:
+    """Take credentials out of this process's arguments, which everyone on the machine can read, and out of tracebacks.
+
+    Raises:
+        ImportError: the package for it is not installed.
+    """
+    from setproctitle import setproctitle
+
+    setproctitle(" ".join(["framematch", *(redact_argument(argument) for argument in sys.argv[1:])]))
+    redact_uncaught()
+
+
+def _settings_file(config: Path | None) -> Path | None:
+    if config is None and (named := os.environ.get("FRAMEMATCH_CONFIG")):
+        return Path(named)
+    return config
 
 
 def parse_cameras(given: list[str]) -> dict[str, str]:
@@ -72,7 +168,7 @@ def parse_cameras(given: list[str]) -> dict[str, str]:
         name, separator, source = text.partition("=")
         # A URL without an id may hold "=" and a password too.
         if not separator or not source or "://" in name:
-            raise UsageError(f"--camera {redact_url(text)}: not of the form ID=SOURCE", hint=_HINT)
+            raise UsageError(f"--camera {redact_argument(text)}: not of the form ID=SOURCE", hint=_HINT)
         try:
             valid_camera_id(name)
         except ValueError as error:

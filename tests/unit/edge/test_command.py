@@ -1,6 +1,7 @@
 """`framematch edge`: cameras from the command line, and mistakes in one line without secrets."""
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -48,5 +49,23 @@ def test_no_cameras_is_wrong_usage_that_says_what_to_do() -> None:
 
 def test_the_help_says_where_passwords_belong_and_gives_examples() -> None:
     text = re.sub(r"\s+", " ", CliRunner().invoke(app, ["edge", "--help"]).stdout)
-    assert "put cameras with passwords into the file of --config" in text
+    assert "A camera with a password belongs into a file" in text
+    assert "--camera till-1=@/run/secrets/till-1 --transport udp --motion --regions motion" in text
+    assert "framematch edge --config edge.yaml --dry-run --out pictures" in text
     assert "framematch edge --camera shelf=videos/shelf.mp4 --fps 2 --loop" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[f"rtsp://u:{CANARY} x@h"], ["--camera"], [f"--camera=rtsp://u:{CANARY}@h"], ["--fps", f"u:{CANARY}@h"]],
+)
+def test_no_mistake_on_the_command_line_shows_a_password(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["edge", *arguments])
+    assert result.exit_code != 0
+    assert CANARY not in result.output + str(result.exception)
+
+
+def test_a_folder_for_pictures_that_is_a_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, ["edge", "--dry-run", "--out", str(tmp_path / "file")])
+    assert result.exit_code == 2

@@ -60,6 +60,10 @@ def overwrite(file: Path, text: str) -> None:
     file.write_text(text)
 
 
+def remove(file: Path) -> None:
+    file.unlink()
+
+
 async def next_accepted(watch: SettingsWatch) -> Accepted:
     found = await watch.next()
     assert isinstance(found, Accepted), found
@@ -166,7 +170,7 @@ async def test_going_back_to_what_is_in_force_ends_the_refusal(file: Path) -> No
 
 async def test_a_file_that_disappears_is_refused_and_its_return_accepted(file: Path) -> None:
     watch = watch_of(file)
-    file.unlink()
+    remove(file)
     assert "cannot read the settings file" in (await next_refused(watch)).reason
     overwrite(file, ONE)
     assert (await next_accepted(watch)).change == Change()

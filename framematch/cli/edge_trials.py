@@ -1,0 +1,58 @@
+"""Shows what a dry run of `framematch edge` found."""
+
+from collections.abc import Sequence
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edge.dry_run import Trial
+
+_SECONDS_A_DAY = 86_400
+_FILE_COLUMNS = 200  # of text that goes into a file or a pipe, where nothing has to be folded
+
+
+def print_trials(trials: Sequence[Trial], *, as_json: bool) -> None:
+    """Show what a dry run found, as a table with its sum, or as one line of JSON."""
+    if as_json:
+        typer.echo(msgspec.json.encode(trials).decode())
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _FILE_COLUMNS)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Camera", no_wrap=True)
+    for heading in ("Source", "State"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("Picture", "Source fps", "Frames/s", "kB/s", "kB a JPEG", "Still", "Regions", "Clock"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for trial in trials:
+        table.add_row(trial.camera, escape(trial.source), *_cells(trial))
+    console.print(table)
+    bytes_per_s = sum(trial.bytes_per_s or 0.0 for trial in trials)
+    console.print(
+        f"\nAll cameras: {bytes_per_s / 1e6:.2f} MB a second, {bytes_per_s * _SECONDS_A_DAY / 1e9:.1f} GB a day."
+    )
+    if silent := [trial.camera for trial in trials if not trial.gave_frames]:
+        console.print(f"[bold red]No frame came from {', '.join(silent)}.[/]")
+
+
+def _cells(trial: Trial) -> tuple[str, ...]:
+    def number(value: float | None, unit: float = 1.0) -> str:
+        return "-" if value is None else f"{value / unit:.1f}"
+
+    drops = ", ".join(f"{reason} {count}" for reason, count in trial.drops.items() if count)
+    state = escape(f"{trial.state}; dropped: {drops}" if drops else trial.state)
+    return (
+        state if trial.gave_frames else f"[bold red]{state}[/]",
+        f"{trial.width}x{trial.height}" if trial.width else "-",
+        number(trial.source_fps),
+        number(trial.frames_per_s),
+        number(trial.bytes_per_s, 1e3),
+        number(trial.jpeg_bytes, 1e3),
+        str(trial.still_frames),
+        number(trial.regions_per_frame),
+        trial.clock or "-",
+    )
