@@ -11,6 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
+from framematch.cli.camera_board import CameraBoard, summary
+from framematch.cli.cameras import read_known
 from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
@@ -18,6 +20,7 @@ from framematch.core.kafka import client_options, started
 from framematch.core.redact import redact_url
 from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import require
+from framematch.core.timestamps import now_us
 from framematch.core.topics import Topics
 
 
@@ -32,7 +35,7 @@ class Finding:
 
 
 def doctor(config: Path | None = CONFIG_OPTION) -> None:
-    """Check settings, Kafka, MongoDB, Triton, the model, the index and the GPU, and say what to do.
+    """Check settings, Kafka, cameras, MongoDB, Triton, the model, the index and the GPU, and say what to do.
 
     Exit code 0 when everything that `framematch consume` needs is there, 1 otherwise.
 
@@ -83,7 +86,19 @@ async def _kafka(settings: Settings) -> list[Finding]:
     return [
         Finding("Kafka", True, f"{kafka.bootstrap_servers} by {kafka.security_protocol}"),
         Finding("Topics", None if missing else True, topics, hint),
+        await _cameras(settings),
     ]
+
+
+async def _cameras(settings: Settings) -> Finding:
+    """How many cameras are in which state; one that is away does not keep consumers from running."""
+    board = CameraBoard(settings.edge.status_interval_s)
+    await read_known(settings.kafka, board)
+    if not (counts := board.counts(now_us())):
+        return Finding("Cameras", None, "none has told its status", "Run framematch edge --camera ID=SOURCE")
+    troubled = any(state != "online" for state in counts)
+    hint = "Run framematch cameras: it says why" if troubled else ""
+    return Finding("Cameras", None if troubled else True, summary(counts), hint)
 
 
 async def _catalogue(settings: Settings) -> list[Finding]:

@@ -7,7 +7,7 @@ from framematch.cli.app import app
 
 GROUPS = ["", "catalog", "model", "stack"]
 COMMANDS = [
-    "edge", "consume", "watch", "doctor", "catalog import", "catalog list", "catalog build", "model build",
+    "edge", "consume", "watch", "cameras", "doctor", "catalog import", "catalog list", "catalog build", "model build",
     "model check",     "stack up", "stack down", "stack status",
 ]  # fmt: skip
 

@@ -1,0 +1,218 @@
+"""`framematch cameras` and the doctor's line about them, over a real Kafka."""
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from framematch.core.events import CameraState, CameraStatus, encode
+from framematch.core.kafka import new_producer, started
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.core.topics import Topics, ensure_topics
+from stack.kafka import KafkaServer
+from stack.server import free_port
+from tests.integration.edge_service import new_prefix
+from tests.support import wait_until
+
+pytestmark = pytest.mark.integration
+
+HOUR_US = 3_600_000_000
+
+
+def status(camera: str, state: CameraState = "online", reason: str | None = None, *, at_us: int = 0) -> CameraStatus:
+    return CameraStatus(
+        schema="camera-status.v1",
+        camera=camera,
+        state=state,
+        reason=reason,
+        at=to_rfc3339(at_us or now_us()),
+        source_fps=25.0,
+        sent_fps=5.0,
+        drops={"overrun": 3},
+        last_frame_age_s=0.1,
+        reconnects=1,
+        interval_s=60.0,
+    )
+
+
+class Cluster:
+    """A prefix of the test's own, and what it tells there."""
+
+    def __init__(self, kafka: KafkaServer) -> None:
+        self.settings = KafkaSettings(
+            bootstrap_servers=kafka.bootstrap_servers, topic_prefix=new_prefix(), partitions=1
+        )
+        self.environment = {
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "FRAMEMATCH_KAFKA__TOPIC_PREFIX": self.settings.topic_prefix,
+        }
+
+    def tell(self, *statuses: CameraStatus, gone: tuple[str, ...] = (), raw: bytes | None = None) -> None:
+        async def send() -> None:
+            await ensure_topics(self.settings)
+            topic = Topics(self.settings.topic_prefix).status
+            async with started(new_producer(self.settings), self.settings) as producer:
+                for one in statuses:
+                    await producer.send_and_wait(topic, encode(one), key=one.camera.encode())
+                for camera in gone:
+                    await producer.send_and_wait(topic, None, key=camera.encode())
+                if raw is not None:
+                    await producer.send_and_wait(topic, raw, key=b"odd")
+
+        asyncio.run(send())
+
+
+@pytest.fixture
+def cluster(kafka: KafkaServer) -> Cluster:
+    return Cluster(kafka)
+
+
+def framematch(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "framematch", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+@contextmanager
+def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    """`framematch cameras` until the end of the block; it must then end by Ctrl-C, with code 0."""
+    command = [sys.executable, "-m", "framematch", "cameras", *arguments]
+    with subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+def test_without_a_terminal_it_prints_the_last_status_of_each_camera_and_ends(cluster: Cluster) -> None:
+    cluster.tell(
+        status("till-1", "offline", "no frame for 5 s"),
+        status("till-2"),
+        status("till-1"),
+        status("till-3", "offline", "connection refused"),
+        status("till-4", at_us=now_us() - HOUR_US),
+        status("till-5"),
+        gone=("till-5",),
+    )
+    done = framematch(cluster.environment, "cameras")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("till-")]
+    assert rows == [["till-3", "offline"], ["till-4", "stale"], ["till-1", "online"], ["till-2", "online"]]
+    assert "connection refused" in done.stdout
+    assert "1 offline, 1 stale, 2 online" in done.stdout
+
+
+def test_json_once_is_one_status_a_line_as_it_is_in_the_topic(cluster: Cluster) -> None:
+    told = [status("till-1"), status("till-2", "offline", "ended")]
+    cluster.tell(status("till-2"), *told)
+    done = framematch(cluster.environment, "cameras", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [line.encode() for line in done.stdout.splitlines()] == [encode(told[1]), encode(told[0])]
+
+
+def test_one_camera_can_be_asked_for(cluster: Cluster) -> None:
+    cluster.tell(status("till-1"), status("till-2"))
+    done = framematch(cluster.environment, "cameras", "--camera", "till-2", "--once", "--json")
+    assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["till-2"]
+
+
+def test_before_any_edge_it_says_that_there_is_no_status_and_makes_no_topic(cluster: Cluster) -> None:
+    for _ in range(2):
+        done = framematch(cluster.environment, "cameras", "--once")
+        assert (done.returncode, done.stdout.strip()) == (
+            0, "There is no status of any camera yet: an edge tells it when it runs",
+        )  # fmt: skip
+
+
+def test_what_is_no_status_is_said_and_passed_over(cluster: Cluster) -> None:
+    cluster.tell(status("till-1"), raw=b"no json")
+    done = framematch(cluster.environment, "cameras", "--once", "--json")
+    assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["till-1"]
+    assert "status_unreadable" in done.stderr
+
+
+def test_without_kafka_it_ends_with_one_line() -> None:
+    done = framematch({"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}, "cameras", "--once")
+    assert done.returncode == 1
+    assert "Kafka does not answer at 127.0.0.1:" in done.stderr
+
+
+def test_json_goes_on_with_each_new_status_even_when_the_topic_comes_later(cluster: Cluster, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+
+    def seen() -> list[tuple[str, str]]:
+        found = [json.loads(line) for line in output.read_text().splitlines()]
+        return [(one["camera"], one["state"]) for one in found]
+
+    with output.open("wb") as file, running(cluster.environment, "--json", stdout=file.fileno()):
+        cluster.tell(status("till-1"))
+        wait_until(lambda: seen() == [("till-1", "online")], timeout_s=60)
+        cluster.tell(status("till-1", "offline", "ended"), status("till-2"))
+        wait_until(lambda: seen()[1:] == [("till-1", "offline"), ("till-2", "online")], timeout_s=60)
+
+
+class Screen:
+    """A terminal for one program, and everything that was written to it."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self._shown = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def shows(self, *texts: str) -> bool:
+        """Whether all of these stand in the last table that is whole."""
+        tables = self._shown.decode(errors="replace").split("Camera")
+        return any(all(text in table for text in texts) for table in tables[-2:])
+
+    def close(self) -> None:
+        os.close(self.theirs)  # the last one: reading ends then
+        self._reader.join()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while piece := os.read(self._ours, 65_536):
+                self._shown += piece
+
+
+def test_at_a_terminal_the_table_is_alive(cluster: Cluster) -> None:
+    screen = Screen()
+    terminal = {**cluster.environment, "COLUMNS": "200", "TERM": "xterm"}
+    try:
+        with running(terminal, stdout=screen.theirs):
+            wait_until(lambda: screen.shows("waiting for the topic"), timeout_s=60)
+            cluster.tell(status("till-1"))
+            wait_until(lambda: screen.shows("till-1", "1 online"), timeout_s=60)
+            cluster.tell(status("till-1", "offline", "camera unplugged"), status("till-2"))
+            wait_until(lambda: screen.shows("camera unplugged", "till-2", "1 offline, 1 online"), timeout_s=60)
+            cluster.tell(gone=("till-1",))
+            wait_until(lambda: screen.shows("till-2", "1 online") and not screen.shows("till-1"), timeout_s=60)
+    finally:
+        screen.close()
+
+
+def test_the_doctor_counts_cameras(cluster: Cluster) -> None:
+    wide = {**cluster.environment, "COLUMNS": "200"}
+    assert "none has told its status" in framematch(wide, "doctor").stdout
+    cluster.tell(status("till-1"), status("till-2", "offline", "ended"), status("till-3", at_us=now_us() - HOUR_US))
+    said = framematch(wide, "doctor").stdout
+    assert "1 offline, 1 stale, 1 online" in said
+    assert "Run framematch cameras" in said
