@@ -54,7 +54,12 @@ class CameraProcesses:
             process.start()
             return process
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, start)
+        starting = asyncio.get_running_loop().run_in_executor(self._thread, start)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await self.end(await starting)  # nobody else knows of it
+            raise
 
     async def end(self, process: ForkServerProcess) -> str | None:
         """SIGKILL the process if it still runs; the name of the signal that had ended it before, if one had."""

@@ -100,6 +100,16 @@ def edge_service(folder: Path, bootstrap_servers: str, *arguments: str, **enviro
             process.kill()
 
 
+@contextmanager
+def publishing(video: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Play `video` to the RTSP server at `url` again and again."""
+    with subprocess.Popen([sys.executable, "-m", "demo.publisher", str(video), url, "--loop"]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def process_tree(root: int) -> list[int]:
     """`root` and all living processes below it."""
     parents = dict(_living_processes())

@@ -60,18 +60,23 @@ def camera(name: str, fps: float = 5.0) -> Camera:
     return Camera(name, Source("stream", f"rtsp://127.0.0.1/{name}"), fps, 640, 85)
 
 
+async def apply(crew: Crew, *cameras: Camera) -> None:
+    await crew.apply(cameras)
+    await asyncio.sleep(0)  # a task that never began has nothing to cancel
+
+
 async def test_a_camera_that_is_the_same_runs_on(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"), camera("b")))
-        await crew.apply((camera("b"), camera("a")))
+        await apply(crew, camera("a"), camera("b"))
+        await apply(crew, camera("b"), camera("a"))
         assert office.hired() == ["a", "b"]
         assert not any(keeper.cancelled for keeper in office.keepers)
 
 
 async def test_a_camera_that_changed_starts_anew_alone(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"), camera("b")))
-        await crew.apply((camera("a"), replace(camera("b"), fps=1.0)))
+        await apply(crew, camera("a"), camera("b"))
+        await apply(crew, camera("a"), replace(camera("b"), fps=1.0))
         assert office.hired() == ["a", "b", "b"]
         assert [keeper.cancelled for keeper in office.keepers] == [False, True, False]
         assert office.dismissed == []
@@ -79,22 +84,22 @@ async def test_a_camera_that_changed_starts_anew_alone(office: Office) -> None:
 
 async def test_a_camera_that_is_gone_is_stopped_and_dismissed(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"), camera("b")))
-        await crew.apply((camera("a"),))
+        await apply(crew, camera("a"), camera("b"))
+        await apply(crew, camera("a"))
         assert office.dismissed == ["b"]
         assert [keeper.cancelled for keeper in office.keepers] == [False, True]
 
 
 async def test_a_camera_that_comes_later_is_started(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"),))
-        await crew.apply((camera("a"), camera("b")))
+        await apply(crew, camera("a"))
+        await apply(crew, camera("a"), camera("b"))
         assert office.hired() == ["a", "b"]
 
 
 async def test_it_is_quiet_when_all_have_ended_by_themselves(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"), camera("b")))
+        await apply(crew, camera("a"), camera("b"))
         quiet = asyncio.ensure_future(crew.quiet())
         office.keepers[0].end.set()
         await asyncio.wait({quiet}, timeout=0)
@@ -105,13 +110,12 @@ async def test_it_is_quiet_when_all_have_ended_by_themselves(office: Office) -> 
 
 async def test_stopping_ends_all(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"), camera("b")))
+        await apply(crew, camera("a"), camera("b"))
         await crew.stop()
         assert all(keeper.cancelled for keeper in office.keepers)
 
 
 async def test_nothing_runs_after_the_context(office: Office) -> None:
     async with office.crew() as crew:
-        await crew.apply((camera("a"),))
-        await asyncio.sleep(0)  # a task that never began has nothing to cancel
+        await apply(crew, camera("a"))
     assert office.keepers[0].cancelled
