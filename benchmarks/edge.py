@@ -1,9 +1,9 @@
 """What the edge costs, how fast it is and how soon it comes back: `python -m benchmarks.edge`.
 
 `publish` compares its way to Kafka with a bare confluent-kafka producer, `capture` its CPU time with a bare cv2 loop's
-and counts cameras per core and memory, `latency` follows frames from their source to a Kafka consumer, and `back` kills
-the RTSP server. The module of each part says what it measures, and from when to when. Ratios are of one round, in which
-both sides were measured in turns or side by side.
+and counts cameras per core and memory, `latency` follows frames from their source to a Kafka consumer, `back` kills the
+RTSP server, and `spool` lets frames wait on disk. The module of each part says what it measures, from when to when.
+Ratios are of one round, in which both sides were measured in turns or side by side.
 """
 
 import signal
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import edge_back, edge_capture, edge_latency, edge_publish
+from benchmarks import edge_back, edge_capture, edge_latency, edge_publish, edge_spool
 from benchmarks.edge_report import publish
 from benchmarks.edge_results import Results
 from benchmarks.edge_site import Site, running_site
@@ -48,11 +48,17 @@ def back_part(site: Site, quick: bool, rounds: int) -> Results:
     return edge_back.measure_back(site, edge_back.Plan(1 if quick else rounds, outage_s=5.0))
 
 
+def spool_part(site: Site, quick: bool, rounds: int) -> Results:
+    """See `benchmarks.edge_spool`."""
+    return edge_spool.measure_spool(site, edge_spool.Plan(rounds, frames=1_500 if quick else 8_000))
+
+
 PARTS: Mapping[str, Part] = {
     "publish": publish_part,
     "capture": capture_part,
     "latency": latency_part,
     "back": back_part,
+    "spool": spool_part,
 }
 QUICK_ROUNDS, FULL_ROUNDS = 5, 9
 
@@ -65,7 +71,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # all that was started is stopped on the way out
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else FULL_ROUNDS)
     machine = describe_machine()
-    configure_logging("warning", "console", service="benchmark")
+    # Brokers and cameras are away on purpose; what fails is the error of its part.
+    configure_logging("critical", "console", service="benchmark")
     results = Results()
     try:
         with tempfile.TemporaryDirectory(prefix="framematch-benchmark-") as folder, running_site(Path(folder)) as site:

@@ -1,65 +1,75 @@
 """The edge's way from an encoded frame to Kafka, as the service sets it up, without cameras."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from edge.meter import CameraMeter
 from edge.metrics import EdgeMetrics
-from edge.outbox.producer import RenewableProducer
-from edge.outbox.publish import Publisher
+from edge.outbox.dispatcher import Dispatcher
+from edge.outbox.outbox import Outbox
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
-from framematch.core.settings import Settings
-from framematch.core.topics import Topics
+from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 
 _ACKNOWLEDGED_S = 60.0
 _POLL_S = 0.001
+_FINISH_S = 10.0
 
 
-class OpenOutbox:
+class OpenOutboxes:
     """Takes frames of all cameras, and knows how many Kafka has acknowledged."""
 
-    def __init__(self, publisher: Publisher, meters: dict[str, CameraMeter]) -> None:
-        self._publisher = publisher
-        self._meters = meters
+    def __init__(self, dispatcher: Dispatcher, cameras: Sequence[str], *, live: bool) -> None:
+        metrics = EdgeMetrics(CollectorRegistry())
+        self._meters = {camera: CameraMeter(camera, metrics.of(camera), lambda: None) for camera in cameras}
+        self._boxes: dict[str, Outbox] = {
+            camera: dispatcher.outbox(camera, meter, live=live) for camera, meter in self._meters.items()
+        }
 
     async def put(self, outgoing: Outgoing) -> None:
-        """Send a frame as the service does; waits while too many are on their way."""
-        meter = self._meters[outgoing.frame.camera]
-        await self._publisher.publish(outgoing.frame, outgoing.jpeg, outgoing.grabbed_s, meter)
+        """Send a frame as the service does."""
+        await self._boxes[outgoing.frame.camera].put(outgoing)
 
-    async def acknowledged(self, frames: int) -> None:
-        """Return when `frames` frames have been acknowledged since the start.
+    @property
+    def spooled(self) -> int:
+        """Frames that are on disk alone."""
+        return sum(box.spooled_frames for box in self._boxes.values())
+
+    async def acknowledged(self, frames: int) -> float:
+        """When `frames` frames had been acknowledged since the start, by the performance counter.
 
         Raises:
             FramematchError: some were given up, or it took longer than a minute.
         """
-        deadline_s = asyncio.get_running_loop().time() + _ACKNOWLEDGED_S
+        deadline_s = time.perf_counter() + _ACKNOWLEDGED_S
         while (published := sum(meter.read().published for meter in self._meters.values())) < frames:
-            if any(meter.read().drops for meter in self._meters.values()):
-                raise FramematchError("the edge gave frames up")
-            if asyncio.get_running_loop().time() > deadline_s:
+            if drops := {reason for meter in self._meters.values() for reason in meter.read().drops}:
+                raise FramematchError(f"the edge gave frames up: {', '.join(sorted(drops))}")
+            if time.perf_counter() > deadline_s:
                 raise FramematchError(f"{published} of {frames} frames were acknowledged in {_ACKNOWLEDGED_S:g} s")
             await asyncio.sleep(_POLL_S)
+        return time.perf_counter()
 
 
 @asynccontextmanager
-async def open_outbox(settings: Settings, cameras: Sequence[str]) -> AsyncIterator[OpenOutbox]:
-    """Connected, with the settings' limits.
+async def open_outboxes(
+    kafka: KafkaSettings, cameras: Sequence[str], *, spool: Path, live: bool
+) -> AsyncIterator[OpenOutboxes]:
+    """Outboxes with default settings; what is left at the end goes to disk, below `spool`.
 
-    Raises:
-        KafkaUnavailableError: no broker answers.
+    Without `live` they make whoever puts wait for Kafka, and with it nobody waits: frames go to disk when there is no
+    room in memory.
     """
-    metrics = EdgeMetrics(CollectorRegistry())
-    meters = {camera: CameraMeter(camera, metrics, lambda: None) for camera in cameras}
-    async with RenewableProducer(settings.kafka) as producer:
-        publisher = Publisher(
-            producer,
-            Topics(settings.kafka.topic_prefix).frames,
-            unacknowledged_max=settings.edge.unacknowledged_max,
-            max_message_bytes=settings.kafka.max_message_bytes,
-        )
-        yield OpenOutbox(publisher, meters)
+    dispatcher = Dispatcher(kafka, EdgeSettings(spool=SpoolSettings(folder=str(spool))))
+    boxes = OpenOutboxes(dispatcher, cameras, live=live)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(dispatcher.run())
+        try:
+            yield boxes
+        finally:
+            await dispatcher.finish(_FINISH_S)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from framematch.core.errors import FramematchError
+
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PPID, _FIRST_TIME = 1, 11  # in /proc/PID/stat after the name: proc(5) counts them from 1, and the name is the second
 _KB_PER_MB = 1e6 / 1024
@@ -52,17 +54,26 @@ def tree_cpu_s(root: int) -> float:
     """CPU seconds that the process `root` and all that it started have used so far; what has ended counts too.
 
     A child counts by itself until its parent has waited for it, and from then on in its parent's figure.
+
+    Raises:
+        FramematchError: it has ended.
     """
     times = _all_times()
     return sum(times[pid].cpu_s for pid in _tree(root, times))
 
 
 def tree_pss_mb(root: int) -> float:
-    """Memory of the process `root` and all that it started, in 1e6 bytes; shared pages count once."""
+    """Memory of the process `root` and all that it started, in 1e6 bytes; shared pages count once.
+
+    Raises:
+        FramematchError: it has ended.
+    """
     return sum(_pss_mb(pid) for pid in _tree(root, _all_times()))
 
 
 def _tree(root: int, times: Mapping[int, ProcessTimes]) -> list[int]:
+    if root not in times:
+        raise FramematchError(f"process {root} has ended")
     return family(root, {pid: process.parent for pid, process in times.items()})
 
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -18,12 +19,13 @@ from typing import Any
 import uvloop
 from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.edge_outbox import open_outbox
+from benchmarks.edge_outbox import open_outboxes
 from benchmarks.frames import camera_names, frames_of
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.frames import frame_headers
-from framematch.core.settings import KafkaSettings, Settings
+from framematch.core.logging import configure_logging
+from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.topics import Topics
 
@@ -45,7 +47,7 @@ CONFLUENT: dict[str, dict[str, Any]] = {
     },
     "confluent_defaults": _SAME_PROMISE,
 }
-"""librdkafka's settings by side; `docs/` of librdkafka's CONFIGURATION.md has the defaults of all others."""
+"""librdkafka's settings by side; its CONFIGURATION.md has the defaults of all others."""
 
 SIDES = ("edge", *CONFLUENT)
 
@@ -60,6 +62,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, required=True)
     parser.add_argument("--cameras", type=int, required=True)
     arguments = parser.parse_args()
+    configure_logging("warning", "json", service="benchmark")
     kafka = KafkaSettings(bootstrap_servers=arguments.bootstrap_servers, topic_prefix=arguments.topic_prefix)
     frames = make_frames(kafka, arguments.jpegs, frames=WARM_UP_FRAMES + arguments.frames, cameras=arguments.cameras)
     if arguments.side == "edge":
@@ -86,19 +89,19 @@ def wait_for_start() -> None:
 
 
 async def run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> float:
-    """Seconds of the edge's own outbox, one for each camera, from the first frame to the last acknowledgement."""
+    """Seconds from the first frame to the last acknowledgement; the outboxes wait for Kafka, as those of files do."""
     cameras = sorted({outgoing.frame.camera for outgoing in frames})
-    async with open_outbox(Settings(kafka=kafka), cameras) as outbox:
-        coming = iter(frames)
-        for outgoing in islice(coming, WARM_UP_FRAMES):
-            await outbox.put(outgoing)
-        await outbox.acknowledged(WARM_UP_FRAMES)
-        await asyncio.to_thread(wait_for_start)
-        began_s = time.perf_counter()
-        for outgoing in coming:
-            await outbox.put(outgoing)
-        await outbox.acknowledged(len(frames))
-        return time.perf_counter() - began_s
+    with tempfile.TemporaryDirectory() as spool:
+        async with open_outboxes(kafka, cameras, spool=Path(spool), live=False) as boxes:
+            coming = iter(frames)
+            for outgoing in islice(coming, WARM_UP_FRAMES):
+                await boxes.put(outgoing)
+            await boxes.acknowledged(WARM_UP_FRAMES)
+            await asyncio.to_thread(wait_for_start)
+            began_s = time.perf_counter()
+            for outgoing in coming:
+                await boxes.put(outgoing)
+            return await boxes.acknowledged(len(frames)) - began_s
 
 
 def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dict[str, Any]) -> float:

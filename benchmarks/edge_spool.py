@@ -1,0 +1,128 @@
+"""How fast frames go to the edge's disk while there is no Kafka, and how fast they come back from it.
+
+In each round the same frames of several cameras are put while no broker listens, and then replayed by an edge that
+starts with them on disk; and they are sent directly, by outboxes that wait for Kafka, once before the replay and the
+next time after it. Both rates are those of the last four fifths of the frames, so that connecting does not count.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.edge_outbox import open_outboxes
+from benchmarks.edge_publish_side import make_frames
+from benchmarks.edge_results import Results
+from benchmarks.edge_site import Site
+from benchmarks.edge_videos import write_jpegs
+from benchmarks.harness import Comparison, Figure, Round, take_turns
+from edge.outgoing import Outgoing
+from framematch.core.errors import FramematchError
+from framematch.core.settings import KafkaSettings
+from framematch.core.topics import ensure_topics
+from stack.server import LOOPBACK, free_port
+
+CAMERAS = 8
+_UNCOUNTED = 0.2  # share of the frames: connecting, and what was read ahead meanwhile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`rounds` of `frames` frames each."""
+
+    rounds: int
+    frames: int
+
+
+def measure_spool(site: Site, plan: Plan) -> Results:
+    """Frames a second onto the disk, and the rate of a replay beside the direct one.
+
+    Raises:
+        FramematchError: frames were given up, or did not come in time.
+    """
+    jpegs = site.folder / "spool-jpegs"
+    jpeg_bytes = write_jpegs(jpegs)
+    frames = make_frames(site.new_topics(), jpegs, frames=plan.frames, cameras=CAMERAS)
+    writes: list[float] = []
+
+    def replay() -> float:
+        wrote, replayed = uvloop.run(_replay(site, frames))
+        writes.append(wrote)
+        return replayed
+
+    def direct() -> float:
+        return uvloop.run(_direct(site, frames))
+
+    rounds = []
+    for number, rates in enumerate(take_turns({"replay": replay, "direct": direct}, rounds=plan.rounds), 1):
+        rounds.append(Round(rates["replay"], rates["direct"]))
+        said = ", ".join(f"{name} {rate:.0f}" for name, rate in (*sorted(rates.items()), ("onto disk", writes[-1])))
+        print(f"spool, round {number} of {plan.rounds}: {said} frames/s", flush=True)
+    found = Results(
+        figures={"spool_write_fps": Figure.of(writes, "frames/s")},
+        settings={
+            "rounds": plan.rounds,
+            "frames": plan.frames,
+            "jpeg_bytes": jpeg_bytes,
+            "cameras": CAMERAS,
+            "uncounted_share": _UNCOUNTED,
+        },
+    )
+    found.add(Comparison("replay_vs_live", "replay", "direct", "frames/s", tuple(rounds)))
+    return found
+
+
+async def _replay(site: Site, frames: Sequence[Outgoing]) -> tuple[float, float]:
+    """Rates onto the disk and from there to Kafka."""
+    kafka = site.new_topics()
+    await ensure_topics(kafka)
+    spool = site.folder / kafka.topic_prefix
+    nobody = kafka.model_copy(update={"bootstrap_servers": f"{LOOPBACK}:{free_port()}"})
+    wrote = await _write(nobody, spool, frames)
+    async with open_outboxes(kafka, _cameras(frames), spool=spool, live=True) as boxes:
+        first = round(_UNCOUNTED * len(frames))
+        began_s = await boxes.acknowledged(first)
+        return wrote, (len(frames) - first) / (await boxes.acknowledged(len(frames)) - began_s)
+
+
+async def _write(kafka: KafkaSettings, spool: Path, frames: Sequence[Outgoing]) -> float:
+    """Put all frames, of each camera in turn with the others, while nobody takes them."""
+    cameras = _cameras(frames)
+    async with open_outboxes(kafka, cameras, spool=spool, live=True) as boxes:
+
+        async def put(camera: str) -> None:
+            for outgoing in frames:
+                if outgoing.frame.camera == camera:
+                    await boxes.put(outgoing)
+
+        began_s = time.perf_counter()
+        await asyncio.gather(*map(put, cameras))
+        elapsed_s = time.perf_counter() - began_s
+        if boxes.spooled != len(frames):
+            raise FramematchError(f"{boxes.spooled} of {len(frames)} frames are on disk")
+        return len(frames) / elapsed_s
+
+
+async def _direct(site: Site, frames: Sequence[Outgoing]) -> float:
+    """The rate past the disk."""
+    kafka = site.new_topics()
+    await ensure_topics(kafka)
+    spool = site.folder / kafka.topic_prefix
+    async with open_outboxes(kafka, _cameras(frames), spool=spool, live=False) as boxes:
+        first = round(_UNCOUNTED * len(frames))
+
+        async def began() -> float:
+            return await boxes.acknowledged(first)
+
+        watching = asyncio.create_task(began())
+        for outgoing in frames:
+            await boxes.put(outgoing)
+        end_s = await boxes.acknowledged(len(frames))
+        return (len(frames) - first) / (end_s - await watching)
+
+
+def _cameras(frames: Sequence[Outgoing]) -> list[str]:
+    return sorted({outgoing.frame.camera for outgoing in frames})
