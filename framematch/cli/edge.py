@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,8 +93,6 @@ def edge(
     """
     with needs("edge"):
         _show_no_secrets()
-        from edge.pipeline import run_edge
-        from edge.reload import SettingsWatch
 
     section = {
         "fps": fps,
@@ -116,17 +115,27 @@ def edge(
     if dry_run:
         _try(settings, seconds=seconds, repeat=loop, folder=out, as_json=as_json)
         return
-    watch = SettingsWatch(load, _settings_file(config), settings)
+    _serve(settings, load, _settings_file(config), repeat=loop)
+
+
+def _serve(settings: Settings, load: Callable[[], Settings], file: Path | None, *, repeat: bool) -> None:
+    """Run the service; `load` and `file` are where it looks for changed settings."""
+    with needs("edge"):
+        from edge.pipeline import run_edge
+        from edge.reload import SettingsWatch
+
+    watch = SettingsWatch(load, file, settings)
     run_service(
-        lambda stop: run_edge(settings, stop, repeat=loop, watch=watch),
+        lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
         shutdown_deadline_s=settings.shutdown_deadline_s,
     )
 
 
 def _try(settings: Settings, *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
     """Run the cameras for a while without Kafka, show what they gave, and exit with 1 when one gave nothing."""
-    from edge.dry_run import Trial, try_cameras
-    from framematch.cli.edge_trials import print_trials
+    with needs("edge"):
+        from edge.dry_run import Trial, try_cameras
+        from framematch.cli.edge_trials import print_trials
 
     trials: list[Trial] = []
 

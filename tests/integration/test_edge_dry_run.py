@@ -1,0 +1,104 @@
+"""`framematch edge --dry-run` as a real process: cameras are tried without any broker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stack.server import free_port
+from tests.integration.edge_service import write_images, write_video
+from tests.integration.rtsp_camera import h264, rtsp_camera
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "hunter2-canary"
+
+
+def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "framematch", "edge", "--dry-run", *arguments],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+
+
+def test_a_camera_with_a_password_is_measured_and_its_pictures_are_kept(tmp_path: Path) -> None:
+    frames = h264(500)
+    with rtsp_camera(lambda session: session.play(frames), password=PASSWORD) as camera:
+        source = camera.url.replace("rtsp://", f"rtsp://user:{PASSWORD}@")
+        (tmp_path / "source").write_text(source + "\n")
+        done = dry_run(
+            "--camera", f"till-1=@{tmp_path / 'source'}", "--seconds", "3", "--regions", "grid", "--json",
+            "--out", str(tmp_path / "pictures"),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (trial,) = json.loads(done.stdout)
+    assert (trial["state"], trial["width"], trial["height"]) == ("online", 320, 240)
+    assert trial["regions_per_frame"] == 4
+    assert trial["source_fps"] > 0
+    assert trial["bytes_per_s"] > 0
+    assert trial["source"] == camera.url.replace("rtsp://", "rtsp://***@")
+    pictures = [tmp_path / "pictures" / name for name in ("till-1.jpg", "till-1-regions.jpg")]
+    sent, drawn = (cv2.imread(str(picture)) for picture in pictures)
+    assert sent is not None
+    assert drawn is not None
+    assert sent.shape == drawn.shape == (240, 320, 3)
+    assert np.abs(sent.astype(int) - drawn).max() > 50
+    assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_a_table_shows_who_is_away_and_why_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", 10)
+    with rtsp_camera(lambda session: session.wait(), password=PASSWORD) as camera:
+        done = dry_run(
+            "--camera", f"shelf={images}", "--camera", f"away=rtsp://127.0.0.1:{free_port()}/x",
+            "--camera", f"locked={camera.url.replace('rtsp://', 'rtsp://user:wrong-canary@')}", "--seconds", "1",
+        )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    table = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    assert "64x64" in table["shelf"]
+    assert "rtsp://127.0.0.1" in table["away"]
+    assert "rtsp://***@127.0.0.1" in table["locked"]
+    assert "No frame came from away, locked." in done.stdout
+    assert "a day" in done.stdout
+    assert "canary" not in done.stdout + done.stderr
+
+
+def test_it_ends_when_every_file_has_been_played(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "shelf.mp4", seconds=1)
+    done = dry_run("--camera", f"shelf={video}", "--seconds", "90", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (trial,) = json.loads(done.stdout)
+    assert (trial["state"], trial["frames"]) == ("ended", 5)
+
+
+def test_ctrl_c_ends_it_early_with_what_is_known() -> None:
+    frames = h264(2_000)
+    command = [sys.executable, "-m", "framematch", "edge", "--dry-run", "--json", "--seconds", "1000"]
+    with (
+        rtsp_camera(lambda session: session.play(frames)) as camera,
+        subprocess.Popen(
+            [*command, "--camera", f"till-1={camera.url}"],
+            env={**os.environ, "LOG_LEVEL": "info"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            assert process.stderr is not None
+            assert any("camera_opened" in line for line in iter(process.stderr.readline, ""))
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert [trial["camera"] for trial in json.loads(said)] == ["till-1"], errors
+    assert "Traceback" not in errors
+
+
+def test_a_source_that_cannot_be_right_is_one_line_and_exit_2() -> None:
+    done = dry_run("--camera", "till-1=nowhere.mp4")
+    assert done.returncode == 2
+    assert "camera till-1: no file or folder 'nowhere.mp4'" in done.stderr
