@@ -15,6 +15,7 @@ from rich.live import Live
 
 from framematch.cli.camera_board import CameraBoard, Entry
 from framematch.cli.common import CONFIG_OPTION, prepare_command
+from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka import client_options, kafka_errors, new_consumer, started
 from framematch.core.lifecycle import run_service
 from framematch.core.settings import KafkaSettings
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 _POLL_MS = 500
 _TOPIC_POLL_S = 1.0
+_CATCH_UP_S = 30.0  # the topic is compacted: this is for a broker that does not answer
 _WIDTH_WITHOUT_TERMINAL = 200
 
 
@@ -148,10 +150,22 @@ async def _topic_appears(kafka: KafkaSettings, stop: asyncio.Event) -> bool:
 
 
 async def _catch_up(kafka: KafkaSettings, consumer: AIOKafkaConsumer, board: CameraBoard) -> None:
-    with kafka_errors(kafka):
-        for partition, end in (await consumer.end_offsets(list(consumer.assignment()))).items():
-            while await consumer.position(partition) < end:
-                _take(board, (await consumer.getmany(partition, timeout_ms=_POLL_MS)).get(partition, []))
+    """Read to where the topic ends now.
+
+    Raises:
+        KafkaUnavailableError: the broker does not give us all of it in time.
+    """
+    try:
+        async with asyncio.timeout(_CATCH_UP_S):
+            with kafka_errors(kafka):
+                for partition, end in (await consumer.end_offsets(list(consumer.assignment()))).items():
+                    while await consumer.position(partition) < end:
+                        _take(board, (await consumer.getmany(partition, timeout_ms=_POLL_MS)).get(partition, []))
+    except TimeoutError:
+        raise KafkaUnavailableError(
+            f"{_topic(kafka)} could not be read within {_CATCH_UP_S:g} s",
+            hint="Check the broker, and that we may read this topic",
+        ) from None
 
 
 async def _next(kafka: KafkaSettings, consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:

@@ -93,7 +93,10 @@ async def _kafka(settings: Settings) -> list[Finding]:
 async def _cameras(settings: Settings) -> Finding:
     """How many cameras are in which state; one that is away does not keep consumers from running."""
     board = CameraBoard(settings.edge.status_interval_s)
-    await read_known(settings.kafka, board)
+    try:
+        await read_known(settings.kafka, board)
+    except FramematchError as error:
+        return Finding("Cameras", None, error.message, error.hint)
     if not (counts := board.counts(now_us())):
         return Finding("Cameras", None, "none has told its status", "Run framematch edge --camera ID=SOURCE")
     troubled = any(state != "online" for state in counts)

@@ -1,6 +1,7 @@
 """A camera's state and rates, from two readings of its account, and when they are told."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from edge.meter import CameraMeter, Reading
@@ -35,7 +38,7 @@ class MemoryProducer:
         self.records: list[tuple[str, CameraStatus | None]] = []
         self.away = False
         self.refuses = False
-        self.waiting: list[asyncio.Future[Any]] = []
+        self.waiting: list[tuple[str, asyncio.Future[Any]]] = []
 
     @property
     def statuses(self) -> list[CameraStatus]:
@@ -51,15 +54,16 @@ class MemoryProducer:
         self.records.append((camera, status))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self.away:
-            self.waiting.append(future)
+            self.waiting.append((camera, future))
         else:
             future.set_result(None)
         return future
 
     def back(self) -> None:
         self.away = False
-        for future in self.waiting:
+        for _, future in self.waiting:
             future.set_result(None)
+        self.waiting.clear()
 
 
 class Bench:
@@ -275,13 +279,58 @@ async def test_the_last_status_does_not_wait_for_ever() -> None:
     assert len(bench.producer.records) == 1
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["open", "close", "add", "remove", "away", "back", "look"]), st.sampled_from("ab")),
+        max_size=30,
+    )
+)
+def test_whatever_happens_the_topic_ends_with_the_truth_of_each_camera(steps: list[tuple[str, str]]) -> None:
+    asyncio.run(_live_through(steps))
+
+
+async def _live_through(steps: list[tuple[str, str]]) -> None:
+    bench = Bench("a", interval_s=1_000)
+    here, producer = dict(bench.meters), bench.producer
+    running = asyncio.create_task(bench.reporter.run())
+    for number, (step, camera) in enumerate(steps):
+        if step == "open" and camera in here:
+            here[camera].opened((640, 480))
+        elif step == "close" and camera in here:
+            here[camera].closed(f"reason {number}")
+        elif step == "add" and camera not in here:
+            here[camera] = bench.meter(camera)
+            bench.reporter.add(here[camera])
+        elif step == "remove" and camera in here:
+            del here[camera]
+            bench.reporter.remove(camera)
+        elif step in {"away", "back"}:
+            producer.back()
+            producer.away = step == "away"
+        for _ in range(5 if step == "look" else 0):
+            await asyncio.sleep(0)  # lets the reporter run
+        unanswered = Counter(name for name, future in producer.waiting if not future.done())
+        assert max(unanswered.values(), default=0) <= 1
+    running.cancel()
+    await asyncio.wait([running])
+    producer.back()
+    await bench.reporter.report_all(deadline_s=30)
+    last = dict(producer.records)  # of each key the last, as compaction leaves it
+    assert {name for name, status in last.items() if status is not None} == set(here)
+    for name, meter in here.items():
+        status = last[name]
+        assert status is not None
+        assert status.reason == meter.read().closed_because
+
+
 @pytest.mark.parametrize("error", [KafkaTimeoutError("late"), KafkaUnavailableError("gone")])
 async def test_a_status_that_failed_does_not_end_the_reports(error: Exception) -> None:
     async with reporting("till-1") as bench:
         bench.producer.away = True
         bench.meters["till-1"].opened((640, 480))
         await bench.told(2)
-        bench.producer.waiting.pop().set_exception(error)
+        bench.producer.waiting.pop()[1].set_exception(error)
         bench.producer.away = False
         bench.meters["till-1"].closed("stream ended")
         await bench.told(3)
