@@ -119,8 +119,8 @@ class Keeper:
                 last_words = await self._listen(line)
             finally:
                 watch.cancel()
-                await _leave(line)
-                died_of = await self._processes.end(process)
+                closed = await _leave(line)
+                died_of = await self._processes.end(process, wait_s=_CLOSE_S if closed else 0.0)
                 self._settle(self._count(area), "process_died" if died_of else "stopped")
             self._judge(last_words, hung=not watch.cancelled() and watch.result(), died_of=died_of)
 
@@ -195,10 +195,12 @@ class Keeper:
         log.warning("camera_failed", camera=self._camera.id, source=str(self._camera.source), reason=reason, **fields)
 
 
-async def _leave(line: ServiceEnd) -> None:
-    """Let the process take leave of its camera; a frame that it still hands over is not taken."""
+async def _leave(line: ServiceEnd) -> bool:
+    """Let the process take leave of its camera, and say whether it did. A frame that still comes is not taken."""
     line.dismiss()
     with suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_S):
             while await line.receive() is not None:
                 pass
+            return True
+    return False

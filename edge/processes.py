@@ -61,11 +61,11 @@ class CameraProcesses:
             await self.end(await starting)  # nobody else knows of it
             raise
 
-    async def end(self, process: ForkServerProcess) -> str | None:
-        """SIGKILL the process if it still runs; the name of the signal that had ended it before, if one had."""
+    async def end(self, process: ForkServerProcess, *, wait_s: float = 0.0) -> str | None:
+        """SIGKILL the process if it still runs after `wait_s`; the name of the signal that had ended it, if one had."""
 
         def end() -> str | None:
-            process.join(0)
+            process.join(wait_s)
             died = process.exitcode
             process.kill()
             process.join()
