@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -115,6 +116,7 @@ class Outbox:
         self._number = 0
         self._in_flight: dict[int, _Entry] = {}
         self._held: list[_Entry] = []
+        self._unsent: deque[_Entry] = deque()  # of those that are sent again
         self._acknowledged: list[int] = []  # of what is on disk, and can be deleted there
         self._appending = 0
         self._progress_s = way.clock()
@@ -132,7 +134,7 @@ class Outbox:
     @property
     def unacknowledged(self) -> int:
         """Frames in memory: in flight, or held to be sent again."""
-        return len(self._in_flight) + len(self._held)
+        return len(self._in_flight) + len(self._held) + len(self._unsent)
 
     @property
     def spooled_frames(self) -> int:
@@ -157,7 +159,7 @@ class Outbox:
     @property
     def stalled_s(self) -> float:
         """For how long Kafka has acknowledged nothing while frames were waiting for it; 0 when none waits."""
-        waiting = self._in_flight or self._held or self.spooled_frames
+        waiting = self.unacknowledged or self.spooled_frames
         return self._way.clock() - self._progress_s if waiting else 0.0
 
     async def put(self, outgoing: Outgoing) -> None:
@@ -472,30 +474,21 @@ class Outbox:
         return _Entry(kept.number, frame, kept.jpeg, self._way.clock() - age_s, kept_in=generation, replay=True)
 
     async def _send_all(self, entries: Sequence[_Entry]) -> None:
-        """Send in order, until one fails: it and all behind it are held then."""
-        unsent = list(reversed(entries))
+        """Send in order, until one fails: it and all behind it are held then. One that was refused goes alone."""
+        self._unsent.extend(entries)
         try:
-            while unsent and not self._held:
-                entry = unsent.pop()
-                alone = bool(entry.refusals)
+            while self._unsent and not self._held:
+                alone = bool(self._unsent[0].refusals)
                 if alone:
-                    await self._alone(entry)
-                else:
-                    await self._send(entry)
+                    await self._settled.wait()
+                    if self._held:
+                        break
+                await self._send(self._unsent.popleft(), alone=alone)
+                if alone:
+                    await self._settled.wait()
         finally:
-            self._held.extend(unsent)
-
-    async def _alone(self, entry: _Entry) -> None:
-        try:
-            await self._settled.wait()
-        except BaseException:
-            self._held.append(entry)
-            raise
-        if self._held:
-            self._held.append(entry)
-            return
-        await self._send(entry, alone=True)
-        await self._settled.wait()
+            self._held.extend(self._unsent)
+            self._unsent.clear()
 
     async def _disk(self, work: Callable[[], Any]) -> Any:
         try:

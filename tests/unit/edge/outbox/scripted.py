@@ -1,9 +1,11 @@
 """A producer that follows a script, and all that an outbox needs, without a server or a second thread."""
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +23,7 @@ from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
 
 Result = TypeVar("Result")
-TURNS = 60
+TURNS = 25
 """Of the event loop, after which nothing moves any more that does not wait for the script."""
 
 
@@ -66,9 +68,11 @@ class ScriptedSender:
         await self.connected_event.wait()
 
     async def send(self, topic: str, record: Record) -> Acknowledgement:
+        assert topic == "p.frames"
         return self._queue(record, alone=False)
 
     async def send_alone(self, topic: str, record: Record) -> Acknowledgement:
+        assert topic == "p.frames"
         return self._queue(record, alone=True)
 
     def _queue(self, record: Record, *, alone: bool) -> Acknowledgement:
@@ -110,6 +114,7 @@ class Book:
         self.drops: Counter[tuple[str, str]] = Counter()
 
     def published(self, size_bytes: int, seconds: float) -> None:
+        assert size_bytes > 0
         assert seconds >= 0
         self.published_frames += 1
 
@@ -182,6 +187,14 @@ class Bench:
         """Stop as SIGKILL does, but for the file, which the system would close."""
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
+
+    def rows(self) -> int:
+        """Frames in the file, which nobody has open."""
+        if not self.path.exists():
+            return 0
+        with closing(sqlite3.connect(self.path)) as file:
+            count: int = file.execute("SELECT count(*) FROM frames").fetchone()[0]
+        return count
 
     @property
     def written(self) -> list[int]:

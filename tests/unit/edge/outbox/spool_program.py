@@ -1,0 +1,67 @@
+"""Programs that use a spool and die, or run out of disk: `python -m tests.unit.edge.outbox.spool_program NAME FILE`."""
+
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.outbox.spool import Kept, Spool, SpoolError
+from framematch.core.frames import Frame
+
+JPEG_BYTES = 20_000
+
+
+def new_spool(path: Path, *, max_bytes: int = 1_000_000_000) -> Spool:
+    return Spool(path, max_bytes=max_bytes, max_age_s=3_600)
+
+
+def kept(number: int, size: int = JPEG_BYTES) -> Kept:
+    frame = Frame("till-1", 1_700_000_000_000_000 + number, number, ((1, 2, 3, 4),), None, 5, "rtcp")
+    return Kept(number, frame, number.to_bytes(4, "big") * (size // 4))
+
+
+def append_until_killed(path: Path) -> None:
+    """Print the number of each append that returned."""
+    spool = new_spool(path)
+    for number in range(1, 1_000_000):
+        spool.append([kept(number)])
+        print(number, flush=True)  # noqa: T201  # how the test knows
+
+
+def run_into_a_file_limit(path: Path) -> None:
+    """Fill what RLIMIT_FSIZE allows, replay half, and go on: print appended, failed, taken, appended again."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+    spool = new_spool(path)
+    fill_replay_and_fill(spool)
+
+
+def fill_replay_and_fill(spool: Spool) -> None:
+    """What a full disk must not stop; prints `appended failed taken appended-again`."""
+    appended = failed = again = 0
+    for number in range(1, 201):
+        try:
+            spool.append([kept(number)])
+            appended += 1
+        except SpoolError as error:
+            failed += error.reason == "spool_failed"
+    taken: list[int] = []
+    while rows := spool.take(8, 1_000_000):
+        taken += [row.number for row in rows]
+        spool.done([row.number for row in rows])
+    assert taken == sorted(set(taken))
+    assert not spool.path.exists()
+    for number in range(201, 211):
+        spool.append([kept(number)])
+        again += 1
+    print(appended, failed, len(taken), again, flush=True)  # noqa: T201  # how the test knows
+
+
+PROGRAMS: dict[str, Callable[[Path], None]] = {
+    "append_until_killed": append_until_killed,
+    "run_into_a_file_limit": run_into_a_file_limit,
+}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](Path(sys.argv[2]))

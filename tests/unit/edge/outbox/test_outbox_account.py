@@ -1,0 +1,161 @@
+"""Whatever Kafka does, every frame that an outbox took is published, dropped, in memory or on disk, and in order."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from aiokafka.errors import MessageSizeTooLargeError, NotLeaderForPartitionError
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.unit.edge.outbox.scripted import Bench, Book
+
+
+class OutboxLives(RuleBasedStateMachine):
+    """One camera over several lives of the edge, with a small window and a small spool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = tempfile.TemporaryDirectory()
+        self.accepted = 0
+        self.sequence = 0
+        self.before: set[int] = set()  # written by earlier lives
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    @initialize(max_frames=st.integers(1, 12), window=st.integers(1, 6), live=st.booleans(), spool=st.booleans())
+    def begin(self, max_frames: int, window: int, live: bool, spool: bool) -> None:
+        self.window = window
+        self.shape = partial(Bench, max_frames=max_frames, window=window, live=live, spool=spool, max_age_s=30.0)
+        self.start(rows=0)
+
+    def start(self, *, rows: int) -> None:
+        self.accepted = rows
+        self.book = Book()
+        self.putting: list[asyncio.Task[None]] = []
+
+        async def start() -> None:
+            folder = Path(self.folder.name)
+            self.bench = self.shape(folder, book=self.book, sequence=self.sequence)
+            self.bench.clock.now_s += self.sequence
+            self.bench.start()
+            await self.bench.turn()
+
+        self.run(start())
+
+    @precondition(lambda self: not any(not task.done() for task in self.putting))
+    @rule(count=st.integers(1, 5))
+    def put(self, count: int) -> None:
+        async def put() -> None:
+            for _ in range(count):
+                frame = self.bench.next_frame()
+                task = asyncio.create_task(self.bench.outbox.put(frame))
+                await self.bench.turn()
+                self.putting = [task]
+                if not task.done():
+                    break  # a source that is not live waits
+
+        self.run(put())
+
+    @rule(count=st.integers(1, 6))
+    def acknowledge(self, count: int) -> None:
+        self.bench.sender.acknowledge(count)
+        self.run(self.bench.turn())
+
+    @rule(count=st.integers(1, 3), too_large=st.booleans())
+    def fail(self, count: int, too_large: bool) -> None:
+        self.bench.sender.fail(MessageSizeTooLargeError() if too_large else NotLeaderForPartitionError(), count)
+        self.run(self.bench.turn())
+
+    @rule()
+    def renew(self) -> None:
+        self.bench.sender.renew()
+        self.run(self.bench.turn())
+
+    @rule()
+    def stall(self) -> None:
+        self.run(self.bench.stall())
+
+    @rule(seconds=st.integers(1, 40))
+    def keep_up(self, seconds: int) -> None:
+        self.bench.clock.now_s += seconds
+        self.run(self.bench.outbox.upkeep())
+        self.run(self.bench.turn())
+
+    @rule()
+    def end_and_start(self) -> None:
+        self.settle_putting()
+        left = self.run(self.bench.end())
+        assert self.book.published_frames + sum(self.book.drops.values()) + left == self.accepted + self.taken()
+        assert self.bench.rows() == left
+        self.next_life(left)
+
+    @rule()
+    def kill_and_start(self) -> None:
+        self.settle_putting()
+        self.run(self.bench.kill())
+        self.bench.disk._close()  # noqa: SLF001  # as the system does; `close` would tidy up first
+        self.next_life(self.bench.rows())
+
+    def settle_putting(self) -> None:
+        for task in self.putting:
+            if not task.done():
+                task.cancel()
+                self.run(asyncio.wait([task]))
+
+    def taken(self) -> int:
+        """Frames that `put` took in this life; one that it waits with is not."""
+        return self.bench.sequence - self.sequence - sum(not task.done() or task.cancelled() for task in self.putting)
+
+    def next_life(self, rows: int) -> None:
+        self.sequence = self.bench.sequence
+        self.start(rows=rows)
+
+    @invariant()
+    def every_frame_is_accounted_for(self) -> None:
+        assert self.bench.accounted == self.accepted + self.taken()
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert self.bench.way.window.frames <= self.window + 1
+        assert self.bench.outbox.unacknowledged <= self.window + 1
+
+    @invariant()
+    def the_order_is_kept_and_nothing_is_written_twice(self) -> None:
+        written = self.bench.written
+        assert written == sorted(set(written))
+
+    def teardown(self) -> None:
+        if hasattr(self, "bench"):
+            for _ in range(60):
+                self.bench.sender.renew()
+                self.run(self.bench.turn())
+                self.bench.sender.acknowledge()
+            self.run(self.bench.turn())
+            self.settle_putting()
+            assert self.book.published_frames + sum(self.book.drops.values()) == self.accepted + self.taken()
+            assert not self.bench.path.exists()
+            self.run(self.bench.end())
+        self.loop.close()
+        self.folder.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(processors=[_leave_out])
+
+
+def _leave_out(*_: Any) -> Any:
+    raise structlog.DropEvent
+
+
+OutboxLives.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestOutboxLives = pytest.mark.usefixtures("_quiet")(OutboxLives.TestCase)
