@@ -13,7 +13,8 @@ import pytest
 
 from stack.server import free_port
 from tests.integration.edge_service import write_images, write_video
-from tests.integration.rtsp_camera import h264, rtsp_camera
+from tests.integration.endless_camera import endless_camera
+from tests.integration.rtsp_camera import rtsp_camera
 
 pytestmark = pytest.mark.integration
 
@@ -28,8 +29,7 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_camera_with_a_password_is_measured_and_its_pictures_are_kept(tmp_path: Path) -> None:
-    frames = h264(500)
-    with rtsp_camera(lambda session: session.play(frames), password=PASSWORD) as camera:
+    with endless_camera(PASSWORD) as camera:
         source = camera.url.replace("rtsp://", f"rtsp://user:{PASSWORD}@")
         (tmp_path / "source").write_text(source + "\n")
         done = dry_run(
@@ -78,10 +78,9 @@ def test_it_ends_when_every_file_has_been_played(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_it_early_with_what_is_known() -> None:
-    frames = h264(2_000)
     command = [sys.executable, "-m", "framematch", "edge", "--dry-run", "--json", "--seconds", "1000"]
     with (
-        rtsp_camera(lambda session: session.play(frames)) as camera,
+        endless_camera() as camera,
         subprocess.Popen(
             [*command, "--camera", f"till-1={camera.url}"],
             env={**os.environ, "LOG_LEVEL": "info"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

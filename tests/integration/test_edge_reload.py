@@ -1,0 +1,103 @@
+"""A running edge whose settings change: cameras come, change and go while the others do not notice."""
+
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from framematch.core.frames import parse_frame
+from stack.kafka import KafkaServer
+from tests.integration.edge_service import edge_service, new_prefix, read_topic
+from tests.integration.endless_camera import endless_camera
+from tests.support import wait_until
+
+pytestmark = pytest.mark.integration
+
+CANARY = "hunter2-canary"
+
+
+def write_cameras(file: Path, **sources: str) -> None:
+    """Replace the settings as editors and Kubernetes do: the file is never seen half-written."""
+    lines = [f"    {name}: {source}" for name, source in sources.items()]
+    new = file.with_suffix(".new")
+    new.write_text("\n".join(["edge:", "  cameras:", *lines, ""]))
+    new.rename(file)
+
+
+def sequences(kafka: KafkaServer, prefix: str, camera: str) -> list[int]:
+    records = read_topic(kafka.bootstrap_servers, f"{prefix}.frames")
+    return [parse_frame(record.key, record.headers).sequence for record in records if record.key == camera.encode()]
+
+
+def settings_valid(url: str) -> bool:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # http://127.0.0.1, from the log
+        return b"framematch_edge_settings_valid 1.0" in answer.read()
+
+
+def test_cameras_come_and_go_and_the_others_run_on(kafka: KafkaServer, tmp_path: Path) -> None:
+    prefix, file = new_prefix(), tmp_path / "edge.yaml"
+    with (
+        endless_camera() as first,
+        endless_camera() as second,
+    ):
+        write_cameras(file, stays=first.url)
+        with edge_service(
+            tmp_path, kafka.bootstrap_servers, "--config", str(file), FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix
+        ) as service:
+            service.wait_for("camera_opened")
+            write_cameras(file, stays=first.url, comes=second.url)
+            accepted = service.wait_for("settings_accepted")
+            assert (accepted["added"], accepted["removed"], accepted["changed"]) == (1, 0, 0)
+            wait_until(lambda: len(sequences(kafka, prefix, "comes")) > 2, timeout_s=60)
+
+            write_cameras(file, stays=first.url)
+            assert service.wait_for("settings_accepted", count=2)["removed"] == 1
+            had = len(sequences(kafka, prefix, "stays"))
+            wait_until(lambda: len(sequences(kafka, prefix, "stays")) > had + 2, timeout_s=60)
+            assert service.terminate() == 0
+            opened = [line["camera"] for line in service.events("camera_opened")]
+    assert opened == ["stays", "comes"]
+    found = sequences(kafka, prefix, "stays")
+    assert found == sorted(set(found))
+
+
+def test_a_file_with_a_mistake_changes_nothing_until_it_is_mended(kafka: KafkaServer, tmp_path: Path) -> None:
+    prefix, file = new_prefix(), tmp_path / "edge.yaml"
+    with endless_camera(CANARY) as camera:
+        source = camera.url.replace("rtsp://", f"rtsp://user:{CANARY}@")
+        write_cameras(file, stays=source)
+        with edge_service(
+            tmp_path, kafka.bootstrap_servers, "--config", str(file), FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix
+        ) as service:
+            url = service.wait_for("http_listening")["url"]
+            service.wait_for("camera_opened")
+            write_cameras(file, stays=source, comes=source.replace("rtsp", "ftp"))
+            assert "camera comes: cannot read 'ftp://***@" in service.wait_for("settings_refused")["reason"]
+            wait_until(lambda: not settings_valid(url))
+            had = len(sequences(kafka, prefix, "stays"))
+            wait_until(lambda: len(sequences(kafka, prefix, "stays")) > had + 2, timeout_s=60)
+
+            write_cameras(file, stays=source)
+            service.wait_for("settings_accepted")
+            wait_until(lambda: settings_valid(url))
+            assert service.terminate() == 0
+            assert len(service.events("settings_refused")) == 1
+            assert len(service.events("camera_opened")) == 1
+            assert CANARY not in service.log_text()
+
+
+def test_sighup_reads_the_settings_again_and_ends_nothing(kafka: KafkaServer, tmp_path: Path) -> None:
+    with (
+        endless_camera() as camera,
+        edge_service(
+            tmp_path, kafka.bootstrap_servers, "--camera", f"till-1={camera.url}",
+            FRAMEMATCH_KAFKA__TOPIC_PREFIX=new_prefix(),
+        ) as service,
+    ):  # fmt: skip
+        service.wait_for("camera_opened")
+        service.process.send_signal(signal.SIGHUP)
+        accepted = service.wait_for("settings_accepted")
+        assert (accepted["cause"], accepted["added"], accepted["changed"]) == ("signal", 0, 0)
+        assert service.terminate() == 0
+        assert len(service.events("camera_opened")) == 1
