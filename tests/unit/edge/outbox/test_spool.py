@@ -170,10 +170,13 @@ def test_frames_in_a_file_that_is_damaged_meanwhile_are_counted_as_lost(path: Pa
     content[page : page + 4] = b"\xff" * 4  # where SQLite finds the rest of a frame
     path.write_bytes(content)
     spool = new_spool(path)
+    came_out = 0
     with pytest.raises(SpoolError, match="malformed"):
-        take_all(spool)
+        while rows := spool.take(3, 1_000_000):
+            came_out += len(rows)
     assert path.with_suffix(".damaged").exists()
-    assert list(spool.losses) == [("spool_damaged", 22)], "frames 1 to 18 came out before"
+    assert list(spool.losses) == [("spool_damaged", 40 - came_out)]
+    assert 0 < came_out < 20
     spool.append([kept(50)])
     assert take_all(spool) == [50]
 
