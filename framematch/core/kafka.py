@@ -93,13 +93,18 @@ async def start_client(client: Any, settings: KafkaSettings) -> None:
         await client.start()
     except KafkaError as error:
         await stop_client(client)  # it still holds sockets
-        cause = await diagnose(client_options(settings)) if isinstance(error, KafkaConnectionError) else None
-        if cause is None:
-            raise unavailable(settings, error) from None
-        raise KafkaUnavailableError(
-            f"no connection to Kafka at {settings.bootstrap_servers} by {settings.security_protocol}: {cause.what}",
-            hint=cause.hint,
-        ) from None
+        raise await no_connection(settings, error) from None
+
+
+async def no_connection(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
+    """The error for a client that could not start; asks the broker, for a few seconds, why."""
+    cause = await diagnose(client_options(settings)) if isinstance(error, KafkaConnectionError) else None
+    if cause is None:
+        return unavailable(settings, error)
+    return KafkaUnavailableError(
+        f"no connection to Kafka at {settings.bootstrap_servers} by {settings.security_protocol}: {cause.what}",
+        hint=cause.hint,
+    )
 
 
 @asynccontextmanager
