@@ -1,0 +1,191 @@
+"""No password of a camera or of Kafka leaves the edge: not by log, metric, record, spool, error or process list."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stack.server import free_port
+from tests.conftest import running
+from tests.integration.edge_service import EdgeService, edge_service, new_prefix, read_topic
+from tests.integration.endless_camera import endless_camera
+from tests.integration.rtsp_camera import rtsp_camera
+from tests.integration.test_kafka_security import CANARY, USER, Site
+from tests.support import wait_until
+
+pytestmark = pytest.mark.integration
+
+AS_SENT = base64.b64encode(f"user:{CANARY}".encode()).decode()
+FAILING = ("away", "locked", "led-on")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Cameras of every kind, each with the canary in its source, and how the edge is told of them."""
+
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def with_password(url: str, password: str = CANARY) -> str:
+    return url.replace("rtsp://", f"rtsp://user:{password}@")
+
+
+@contextmanager
+def shop(folder: Path) -> Iterator[Shop]:
+    """One camera that works, one that is away, one with another password, and one that leads on to another host."""
+    away = f"rtsp://127.0.0.1:{free_port()}/x"
+    with ExitStack() as stack:
+        up = stack.enter_context(endless_camera(CANARY))
+        locked = stack.enter_context(rtsp_camera(lambda session: session.wait(), password="another"))
+        led_on = stack.enter_context(rtsp_camera(lambda session: session.wait(), redirect=with_password(away)))
+        (folder / "led-on").write_text(with_password(led_on.url) + f"?token={CANARY}\n")
+        config = folder / "edge.yaml"
+        config.write_text(
+            f"edge: {{cameras: {{away: '{with_password(away, '${AWAY_PASSWORD}')}', led-on: '@{folder / 'led-on'}'}}}}"
+        )
+        yield Shop(
+            ("--config", str(config), "--camera", f"up={with_password(up.url)}"),
+            {
+                "AWAY_PASSWORD": CANARY,
+                "FRAMEMATCH_EDGE__CAMERAS": json.dumps({"locked": with_password(locked.url)}),
+                "FRAMEMATCH_EDGE__BACKOFF_INITIAL_S": "0.1",
+                "FRAMEMATCH_EDGE__BACKOFF_MAX_S": "0.2",
+                "LOG_LEVEL": "debug",
+            },
+        )
+
+
+@pytest.fixture(name="site", scope="module")
+def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("kafka"))
+    with running(site.server):
+        yield site
+
+
+def login(site: Site) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": site.security.addresses["SASL_SSL"],
+        "FRAMEMATCH_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "FRAMEMATCH_KAFKA__SSL_CA_FILE": site.ca,
+        "FRAMEMATCH_KAFKA__SASL_USERNAME": USER,
+        "FRAMEMATCH_KAFKA__SASL_PASSWORD": CANARY,
+    }
+
+
+def command_lines(pid: int) -> dict[int, str]:
+    """What `ps` shows of a process and of all that it has started, by process id."""
+    parents, lines = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:  # it has ended meanwhile
+                continue
+    family = {pid}
+    while grown := {child for child, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return {member: lines[member] for member in family if member in lines}
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # http://127.0.0.1, from the service's log
+        text: str = answer.read().decode()
+        return text
+
+
+def all_tried(service: EdgeService) -> bool:
+    failed = {line["camera"] for line in service.events("camera_failed")}
+    return failed.issuperset(FAILING) and any(line["camera"] == "up" for line in service.events("camera_opened"))
+
+
+def test_a_running_edge_shows_no_password_anywhere(site: Site, tmp_path: Path) -> None:
+    prefix, spool = new_prefix(), tmp_path / "spool"
+    with (
+        shop(tmp_path) as cameras,
+        edge_service(
+            tmp_path, site.security.addresses["SASL_SSL"], *cameras.arguments,
+            **cameras.environment, **login(site),
+            FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix, FRAMEMATCH_EDGE__SPOOL__FOLDER=str(spool),
+        ) as service,
+    ):  # fmt: skip
+        url = service.wait_for("http_listening")["url"]
+        wait_until(lambda: all_tried(service), timeout_s=60, message="each camera was tried")
+        wait_until(lambda: 'frames_published_total{camera="up"} 0.0' not in get(f"{url}/metrics"))
+        shown = command_lines(service.process.pid)
+        os.kill(site.server.pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: any(path.stat().st_size for path in spool.rglob("*") if path.is_file()), timeout_s=60)
+            on_disk = [path.read_bytes() for path in spool.rglob("*") if path.is_file()]
+            metrics = get(f"{url}/metrics")
+        finally:
+            os.kill(site.server.pid, signal.SIGCONT)
+        ready = get(f"{url}/readyz")
+        assert service.terminate() == 0
+        log = service.log_text()
+    records = [
+        (record.key, record.value if topic == "status" else b"", record.headers)
+        for topic in ("frames", "status")
+        for record in read_topic(site.server.bootstrap_servers, f"{prefix}.{topic}")
+    ]
+    assert len(records) > 4
+    assert on_disk
+    for text in (log, metrics, ready, str(records), str(shown), str(on_disk)):
+        assert CANARY not in text
+        assert AS_SENT not in text
+    assert any("--camera up=rtsp://***@127.0.0.1" in line for line in shown.values())
+    assert any(line.startswith("framematch camera up") for line in shown.values())
+
+
+MISTAKES: dict[str, tuple[list[str], dict[str, str]]] = {
+    "no id": (["--camera", f"rtsp://u:{CANARY}@h/1"], {}),
+    "no option": ([f"rtsp://u:{CANARY}@h/1"], {}),
+    "an unknown scheme": (["--camera", f"till-1=ftp://u:{CANARY}@h/1"], {}),
+    "no scheme": (["--camera", f"till-1=u:{CANARY}@h/1"], {}),
+    "white space": (["--camera", f"till-1=rtsp://u:{CANARY} x@h/1"], {}),
+    "a slash in the password": (["--camera", f"till-1=rtsp://u:{CANARY}/x@h/1"], {}),
+    "a file with two lines": (["--camera", "till-1=@{folder}/two-lines"], {}),
+    "a file with garbage": (["--camera", "till-1=@{folder}/garbage"], {}),
+    "a YAML file that is none": (["--config", "{folder}/broken.yaml"], {}),
+    "a source in the place of a key": (["--config", "{folder}/key.yaml"], {}),
+    "JSON that is none": ([], {"FRAMEMATCH_EDGE__CAMERAS": f'{{"till-1": "rtsp://u:{CANARY}@h"'}),
+    "JSON of another shape": ([], {"FRAMEMATCH_EDGE__CAMERAS": f'["rtsp://u:{CANARY}@h"]'}),
+    "a wrong value beside it": (
+        [], {"FRAMEMATCH_EDGE__CAMERAS": f'{{"till-1": {{"source": "rtsp://u:{CANARY}@h", "fps": "{CANARY}"}}}}'},
+    ),
+    "a broker that is away": (
+        ["--camera", f"till-1=rtsp://u:{CANARY}@127.0.0.1:1/x"],
+        {
+            "FRAMEMATCH_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT", "FRAMEMATCH_KAFKA__SASL_USERNAME": "edge",
+            "FRAMEMATCH_KAFKA__SASL_PASSWORD": CANARY,
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_is_said_of_a_mistake_holds_no_password(name: str, tmp_path: Path) -> None:
+    arguments, environment = MISTAKES[name]
+    (tmp_path / "two-lines").write_text(f"rtsp://u:{CANARY}@h/1\nrtsp://u:{CANARY}@h/2\n")
+    (tmp_path / "garbage").write_text(CANARY)
+    (tmp_path / "broken.yaml").write_text(f"edge:\n  cameras:\n till-1: rtsp://u:{CANARY}@h: [\n")
+    (tmp_path / "key.yaml").write_text(f"edge:\n  cameras:\n    rtsp://u:{CANARY}@h/1: till-1\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "framematch", "edge", *(text.format(folder=tmp_path) for text in arguments)],
+        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", "LOG_LEVEL": "debug", **environment},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode in (1, 2), said
+    assert CANARY not in said
+    assert "Traceback" not in said
