@@ -28,7 +28,7 @@ MIN_PUBLISH_ROUNDS = 7  # a producer's rate spreads more than CPU time
 
 def publish_part(site: Site, quick: bool, rounds: int) -> Results:
     """See `benchmarks.edge_publish`."""
-    plan = edge_publish.Plan(max(rounds, MIN_PUBLISH_ROUNDS), frames=2_500 if quick else 15_000)
+    plan = edge_publish.Plan(max(rounds, MIN_PUBLISH_ROUNDS), frames=2_000 if quick else 15_000)
     return edge_publish.measure_publish(site, plan)
 
 

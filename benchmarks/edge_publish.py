@@ -15,11 +15,11 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from benchmarks.edge_publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES
+from benchmarks.edge_publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES, Spent
 from benchmarks.edge_results import Results
 from benchmarks.edge_site import Site
 from benchmarks.edge_videos import JPEGS, write_jpegs
-from benchmarks.harness import Comparison, Round, take_turns
+from benchmarks.harness import Comparison, Figure, Round, take_turns
 from framematch.core.errors import FramematchError
 from framematch.core.kafka import client_options, started
 from framematch.core.settings import EdgeSettings, KafkaSettings
@@ -28,6 +28,7 @@ from framematch.core.topics import Topics, ensure_topics
 GOAL = 0.9
 CAMERAS = 8
 _RUN_TIMEOUT_S = 180.0
+_MS_PER_S = 1_000
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,25 @@ def measure_publish(site: Site, plan: Plan) -> Results:
     """
     folder = site.folder / "jpegs"
     jpeg_bytes = write_jpegs(folder)
-    sides = {name: partial(_run, site, name, folder, plan.frames) for name in SIDES}
+    cpu_ms: dict[str, list[float]] = {name: [] for name in SIDES}
+
+    def run(side: str) -> float:
+        spent = _run(site, side, folder, plan.frames)
+        cpu_ms[side].append(_MS_PER_S * spent.cpu_s / plan.frames)
+        return plan.frames / spent.elapsed_s
+
+    sides = {name: partial(run, name) for name in SIDES}
     for side in sides.values():
         side()  # the broker's own warm-up
+    for values in cpu_ms.values():
+        values.clear()
     rounds = []
     for number, rates in enumerate(take_turns(sides, rounds=plan.rounds), 1):
         rounds.append(rates)
         said = ", ".join(f"{name} {rate:.0f}" for name, rate in sorted(rates.items()))
         print(f"publish, round {number} of {plan.rounds}: {said} frames/s", flush=True)
     found = Results(settings=_settings(plan, jpeg_bytes))
+    found.figures = {f"publish_cpu.{name}": Figure.of(values, "ms/frame") for name, values in cpu_ms.items()}
     for bare in CONFLUENT:
         pairs = tuple(Round(rates["edge"], rates[bare]) for rates in rounds)
         goal = GOAL if bare == "confluent" else None
@@ -78,18 +89,18 @@ def _settings(plan: Plan, jpeg_bytes: int) -> dict[str, Any]:
     }
 
 
-def _run(site: Site, side: str, jpegs: Path, frames: int) -> float:
-    """Frames a second of one run into a fresh topic, which is deleted afterwards."""
+def _run(site: Site, side: str, jpegs: Path, frames: int) -> Spent:
+    """One run into a fresh topic, which is deleted afterwards."""
     kafka = site.new_topics()
     asyncio.run(ensure_topics(kafka))
     try:
-        return frames / _elapsed_s(kafka, side, jpegs, frames)
+        return _spent(kafka, side, jpegs, frames)
     finally:
         asyncio.run(_delete_topics(kafka))
 
 
-def _elapsed_s(kafka: KafkaSettings, side: str, jpegs: Path, frames: int) -> float:
-    """Start the side, wait until it is warm, and give it the word; the seconds that it prints."""
+def _spent(kafka: KafkaSettings, side: str, jpegs: Path, frames: int) -> Spent:
+    """Start the side, wait until it is warm, and give it the word; what it says that it spent."""
     options: Mapping[str, object] = {
         "bootstrap-servers": kafka.bootstrap_servers,
         "topic-prefix": kafka.topic_prefix,
@@ -114,7 +125,8 @@ def _elapsed_s(kafka: KafkaSettings, side: str, jpegs: Path, frames: int) -> flo
             process.kill()
     if process.returncode:
         raise FramematchError(f"the side {side} ended with exit code {process.returncode}")
-    return float(output)
+    elapsed_s, cpu_s = map(float, output.split())
+    return Spent(elapsed_s, cpu_s)
 
 
 async def _delete_topics(kafka: KafkaSettings) -> None:

@@ -1,8 +1,9 @@
 """One side of the publish comparison, in a process of its own: `python -m benchmarks.edge_publish_side SIDE …`.
 
 It connects, sends frames until its paths are warm, says `ready`, waits for a line on stdin, publishes, and prints the
-seconds until the last acknowledgement. Everything that a side sends is in memory before: the same records, keys, JPEGs
-and header bytes. The edge still writes its own headers while the clock runs, the others have theirs ready.
+seconds until the last acknowledgement, and the CPU seconds of its process meanwhile. Everything that a side sends is in
+memory before: the same records, keys, JPEGs and header bytes. The edge still writes its own headers while the clock
+runs, the others have theirs ready.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,11 +68,30 @@ def main() -> int:
     kafka = KafkaSettings(bootstrap_servers=arguments.bootstrap_servers, topic_prefix=arguments.topic_prefix)
     frames = make_frames(kafka, arguments.jpegs, frames=WARM_UP_FRAMES + arguments.frames, cameras=arguments.cameras)
     if arguments.side == "edge":
-        elapsed_s = uvloop.run(run_edge(kafka, frames))
+        spent = uvloop.run(run_edge(kafka, frames))
     else:
-        elapsed_s = run_confluent(kafka, frames, CONFLUENT[arguments.side])
-    print(elapsed_s, flush=True)
+        spent = run_confluent(kafka, frames, CONFLUENT[arguments.side])
+    print(spent.elapsed_s, spent.cpu_s, flush=True)
     return 0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Time by the clock, and of all threads of this process."""
+
+    elapsed_s: float
+    cpu_s: float
+
+
+class Stopwatch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def stop(self) -> Spent:
+        """What was spent by now."""
+        return Spent(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
 
 
 def make_frames(kafka: KafkaSettings, folder: Path, *, frames: int, cameras: int) -> list[Outgoing]:
@@ -88,8 +109,8 @@ def wait_for_start() -> None:
     sys.stdin.readline()
 
 
-async def run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> float:
-    """Seconds from the first frame to the last acknowledgement; the outboxes wait for Kafka, as those of files do."""
+async def run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> Spent:
+    """From the first frame to the last acknowledgement, with outboxes that wait for Kafka as those of files do."""
     cameras = sorted({outgoing.frame.camera for outgoing in frames})
     with tempfile.TemporaryDirectory() as spool:
         async with open_outboxes(kafka, cameras, spool=Path(spool), live=False) as boxes:
@@ -98,14 +119,15 @@ async def run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> float:
                 await boxes.put(outgoing)
             await boxes.acknowledged(WARM_UP_FRAMES)
             await asyncio.to_thread(wait_for_start)
-            began_s = time.perf_counter()
+            watch = Stopwatch()
             for outgoing in coming:
                 await boxes.put(outgoing)
-            return await boxes.acknowledged(len(frames)) - began_s
+            await boxes.acknowledged(len(frames))
+            return watch.stop()
 
 
-def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dict[str, Any]) -> float:
-    """Seconds of a bare loop around librdkafka's producer, from the first frame to the last acknowledgement."""
+def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dict[str, Any]) -> Spent:
+    """From the first frame to the last acknowledgement, with a bare loop around librdkafka's producer."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **options})
     topic = Topics(kafka.topic_prefix).frames
     refused: list[KafkaError] = []
@@ -126,12 +148,12 @@ def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dic
     ]
     _send(producer, topic, records[:WARM_UP_FRAMES])
     wait_for_start()
-    began_s = time.perf_counter()
+    watch = Stopwatch()
     _send(producer, topic, records[WARM_UP_FRAMES:])
-    elapsed_s = time.perf_counter() - began_s
+    spent = watch.stop()
     if refused:
         raise FramematchError(f"Kafka refused {len(refused)} frames: {refused[0]}")
-    return elapsed_s
+    return spent
 
 
 def _send(producer: Producer, topic: str, records: Sequence[dict[str, Any]]) -> None:

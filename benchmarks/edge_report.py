@@ -1,9 +1,11 @@
 """Shows what the edge's benchmark found: the table, which goals were reached, what is missing, JSON and a plot."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from benchmarks.edge_results import Results
 from benchmarks.harness import Machine
@@ -24,7 +26,8 @@ def publish(results: Results, *, machine: Machine, json_file: Path, plot_file: P
         file.parent.mkdir(parents=True, exist_ok=True)
     json_file.write_bytes(report_json(figures, machine, results.settings | {"not_measured": results.missing}))
     if results.comparisons:
-        plot(results.comparisons, plot_file)
+        goals = results.at_least | results.at_most
+        plot([replace(item, goal=goals.get(item.name)) for item in results.comparisons], plot_file)
     written = f"{json_file} and {plot_file}" if results.comparisons else json_file
     print(f"{machine.cores} cores, {machine.cpu}, load {machine.load_average_1m:g}\nWritten: {written}")
 
@@ -36,4 +39,4 @@ def remarks(results: Results) -> Iterator[str]:
         reached = ratios[name] <= goal
         yield f"{name} <= {goal:g}: " + ("[green]reached[/]" if reached else "[red]missed[/]")
     for name, why in results.missing.items():
-        yield f"[yellow]not measured[/] {name}: {why}"
+        yield f"[yellow]not measured[/] {escape(f'{name}: {why}')}"
