@@ -9,8 +9,9 @@ import structlog
 
 from edge.outbox.connection import Connection
 from edge.outbox.drop_log import DropLog
-from edge.outbox.outbox import Account, Outbox, Way
+from edge.outbox.outbox import Outbox
 from edge.outbox.spool import Spool
+from edge.outbox.way import Account, Way
 from edge.outbox.window import Window
 from framematch.core.paths import state_dir
 from framematch.core.settings import EdgeSettings, KafkaSettings

@@ -15,8 +15,9 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 from edge.backoff import Backoff
 from edge.outbox.connection import Acknowledgement, Record
 from edge.outbox.drop_log import DropLog
-from edge.outbox.outbox import Outbox, Way
+from edge.outbox.outbox import Outbox
 from edge.outbox.spool import Spool
+from edge.outbox.way import Way
 from edge.outbox.window import Window
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError

@@ -9,6 +9,7 @@ from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, Not
 
 from framematch.core.frames import parse_frame
 from tests.unit.edge.outbox.scripted import Bench
+from tests.unit.edge.outbox.spool_program import kept, new_spool
 
 
 @pytest.fixture
@@ -222,3 +223,37 @@ async def test_a_record_is_the_jpeg_with_key_headers_and_capture_time(bench: Ben
     assert (topic, record["key"], record["value"]) == ("p.frames", b"till-1", outgoing.jpeg)
     assert record["timestamp_ms"] == outgoing.frame.captured_at_us // 1_000
     assert parse_frame(b"till-1", record["headers"]) == outgoing.frame  # type: ignore[arg-type]  # headers, in truth
+
+
+async def test_a_disk_that_cannot_be_written_costs_counted_frames_until_it_can(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.write_text("a file is in the way")
+    bench = Bench(folder).start()
+    await bench.put(2)
+    bench.sender.connected_event.clear()
+    await bench.put(3)
+    assert dict(bench.book.drops) == {("spool", "spool_failed"): 3}
+    folder.unlink()
+    await bench.put(2)
+    assert bench.outbox.spooled_frames == 2
+    for _ in range(3):
+        bench.sender.acknowledge()
+        bench.sender.renew()
+        await bench.turn()
+    assert bench.written == [1, 2, 6, 7]
+    assert not bench.outbox.spooling
+    await bench.end()
+
+
+async def test_a_spool_that_another_process_holds_does_not_keep_frames_from_kafka(tmp_path: Path) -> None:
+    other = new_spool(tmp_path / "till-1.sqlite")
+    other.append([kept(1)])
+    bench = Bench(tmp_path).start()
+    await bench.put()
+    await bench.turn()
+    await bench.put()
+    assert dict(bench.book.drops) == {("spool", "spool_locked"): 1}
+    assert len(bench.sender.sent) == 1
+    await bench.end()
+    assert other.waiting == 1
+    other.close()

@@ -170,13 +170,11 @@ def test_frames_in_a_file_that_is_damaged_meanwhile_are_counted_as_lost(path: Pa
     content[page : page + 4] = b"\xff" * 4  # where SQLite finds the rest of a frame
     path.write_bytes(content)
     spool = new_spool(path)
-    came_out = 0
+    came_out = len(spool.take(3, 1_000_000))
     with pytest.raises(SpoolError, match="malformed"):
-        while rows := spool.take(3, 1_000_000):
-            came_out += len(rows)
+        spool.take(30, 1_000_000)
     assert path.with_suffix(".damaged").exists()
     assert list(spool.losses) == [("spool_damaged", 40 - came_out)]
-    assert 0 < came_out < 20
     spool.append([kept(50)])
     assert take_all(spool) == [50]
 
