@@ -24,30 +24,37 @@ _URL_CREDENTIALS = re.compile(
 _BARE_CREDENTIALS = re.compile(r"(?<![^\s=:/\"'(])[^\s=:/\"'(]+:(?!//)\S*@")
 # Names as cameras have them: pwd, pass, loginpas, usr_password, access_token … Some take them in the path:
 # /user=admin_password=secret_channel=1.
-_SECRET_PARAMETER = re.compile(
-    r"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:pas|pwd|token|secret|key|signature|credential|session)[\w.-]*|auth|pw|sid|sig)=)"
-    r"[^&\s]+",
-    re.IGNORECASE,
-)
+_TELLING = "pas|pwd|token|secret|key|signature|credential|session"
+_PARAMETER = rf"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:{_TELLING})[\w.-]*|auth|pw|sid|sig)=)"
+_SECRET_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&\s]+)", re.IGNORECASE)
 _SECRET_NAME = re.compile(
     r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
 )
 # A whole command-line argument is one URL at most, so that white space ends nothing.
 _ARGUMENT_CREDENTIALS = re.compile(rf"(?P<scheme>{_SCHEME}://).*@", re.DOTALL)
+_ARGUMENT_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&]+)", re.IGNORECASE)
 
 
 def redact_url(text: str) -> str:
     """`text` without the credentials of any URL in it: `rtsp://user:pass@host/1` becomes `rtsp://***@host/1`."""
+    if "=" in text:
+        text = _SECRET_PARAMETER.sub(_without_value, text)
     if "@" in text or "%40" in text:
         text = _URL_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}\g<at>", text)
         text = _BARE_CREDENTIALS.sub(f"{HIDDEN}@", text)
-    return _SECRET_PARAMETER.sub(rf"\g<name>{HIDDEN}", text) if "=" in text else text
+    return text
 
 
 def redact_argument(text: str) -> str:
     """The same for one argument of a command line or one value: it may hold white space, and no more than one URL."""
+    text = _ARGUMENT_PARAMETER.sub(_without_value, text)
     text = _ARGUMENT_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text)
     return redact_url(text)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    # An "@" in it may as well end a password that looks like a parameter: what is before has to go with it.
+    return f"{found['name']}{HIDDEN}{'@' if '@' in found['value'] else ''}"
 
 
 def redact(value: Any, name: str = "") -> Any:
