@@ -72,6 +72,13 @@ class Disk:
         """See `Spool.done`."""
         await self._call(partial(self.spool.done, numbers))
 
+    async def look(self) -> bool:
+        """Whether frames wait on disk after all, in a file that could not be read before."""
+        try:
+            return await self._call(self.spool.look)
+        except SpoolError:
+            return False
+
     async def expire(self) -> None:
         """See `Spool.expire`."""
         await self._call(self.spool.expire)

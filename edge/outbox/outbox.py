@@ -139,7 +139,7 @@ class Outbox:
             return
         if self.spooled_frames:
             await self._disk.expire()
-        elif self._direct.is_set() and self._disk.spool.path.exists():
+        elif self._direct.is_set() and await self._disk.look():
             self._leave_direct("found")
 
     async def close(self) -> int:
@@ -317,9 +317,11 @@ class Outbox:
         if self._disk is None or not entries:
             return
         try:
-            self._acknowledged += await self._disk.keep(entries)
+            settled = await self._disk.keep(entries)
         except SpoolError as error:
             log.warning("frames_not_spooled", camera=self.camera, reason=error.reason, error=str(error))
+        else:
+            self._acknowledged.extend(settled)
 
     def _is_kept(self, entry: Entry) -> bool:
         return self._disk is not None and self._disk.holds(entry)

@@ -140,6 +140,17 @@ class Spool:
                 self._remove()
             return found
 
+    def look(self) -> bool:
+        """Whether there is a file with frames that wait.
+
+        Raises:
+            SpoolError: the file cannot be read.
+        """
+        if self._db is None and self.path.exists():
+            with self._guarded():
+                self._opened()
+        return self._waiting > 0
+
     def untake(self, number: int) -> None:
         """Frames from `number` on wait again.
 

@@ -11,9 +11,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import ConsumerRecord
 
-from edge.outbox.connection import keep_batches
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.outbox import Outbox
 from edge.outgoing import Outgoing
@@ -284,11 +283,3 @@ def test_after_kill_9_of_the_edge_every_frame_on_disk_arrives_in_order(kafka: Ka
         sequences = [frame.sequence for frame in frames[camera]]
         assert sequences == list(range(len(sequences)))
         assert len(sequences) >= put
-
-
-async def test_aiokafka_still_keeps_the_age_of_batches_where_we_turn_it_off() -> None:
-    producer = AIOKafkaProducer(bootstrap_servers="127.0.0.1:9", request_timeout_ms=2_000)
-    assert producer._message_accumulator._batch_ttl == 2.0  # noqa: SLF001  # what keep_batches relies on
-    keep_batches(producer)
-    assert producer._message_accumulator._batch_ttl == float("inf")  # noqa: SLF001  # see above
-    await producer.stop()
