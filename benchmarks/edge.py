@@ -34,12 +34,12 @@ def publish_part(site: Site, quick: bool, rounds: int) -> Results:
 
 def capture_part(site: Site, quick: bool, rounds: int) -> Results:
     """See `benchmarks.edge_capture`."""
-    return edge_capture.measure_capture(site, edge_capture.Plan(rounds, window_s=3.0 if quick else 15.0))
+    return edge_capture.measure_capture(site, edge_capture.Plan(rounds, window_s=2.5 if quick else 15.0))
 
 
 def latency_part(site: Site, quick: bool, rounds: int) -> Results:
     """See `benchmarks.edge_latency`."""
-    plan = edge_latency.Plan(rounds, 2.0, cameras=(1, 8)) if quick else edge_latency.Plan(rounds, 20.0)
+    plan = edge_latency.Plan(rounds, 1.5, cameras=(1, 8)) if quick else edge_latency.Plan(rounds, 20.0)
     return edge_latency.measure_latency(site, plan)
 
 
