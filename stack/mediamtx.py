@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +21,10 @@ CONFIGURATION = """\
 logLevel: info
 logDestinations: [stdout]
 rtsp: yes
-rtspTransports: [tcp]
+rtspTransports: [tcp, udp]
 rtspAddress: {address}
+rtpAddress: {rtp}
+rtcpAddress: {rtcp}
 rtmp: no
 hls: no
 webrtc: no
@@ -29,6 +32,21 @@ srt: no
 paths:
   all_others:
 """
+
+
+def free_rtp_port() -> int:
+    """An even UDP port of this machine that is free now, as the next one is: RTP takes both (RFC 3550, 11)."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp,
+        ):
+            rtp.bind((LOOPBACK, 0))
+            port: int = rtp.getsockname()[1]
+            with suppress(OSError):  # the next one is taken
+                rtcp.bind((LOOPBACK, port + 1))
+                if port % 2 == 0:
+                    return port
 
 
 def ping(url: str) -> None:
@@ -57,6 +75,7 @@ class MediaMtxServer(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._endpoint = f"{LOOPBACK}:{free_port()}"
+        self._rtp_port = free_rtp_port()
 
     @property
     def url(self) -> str:
@@ -74,7 +93,9 @@ class MediaMtxServer(Server):
 
     def configure(self) -> None:
         """Write mediamtx.yml."""
-        self._configuration.write_text(CONFIGURATION.format(address=self._endpoint), encoding="utf-8")
+        rtp, rtcp = (f"{LOOPBACK}:{port}" for port in (self._rtp_port, self._rtp_port + 1))
+        text = CONFIGURATION.format(address=self._endpoint, rtp=rtp, rtcp=rtcp)
+        self._configuration.write_text(text, encoding="utf-8")
 
     def command(self) -> Command:
         """MediaMTX with our configuration."""

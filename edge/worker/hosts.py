@@ -3,8 +3,7 @@
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
-from email.message import Message
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, cast
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
@@ -25,6 +24,11 @@ class Body:
         """At most `size` bytes; none at the end."""
         return self._response.read1(size)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+        return self._response.closed
+
     def close(self) -> None:
         """Close the connection."""
         self._response.close()
@@ -43,14 +47,15 @@ class WebSource:
         self._timeout_s = timeout_s
         self.refused: str | None = None
         self.status: int | None = None
+        self._bodies: list[Body] = []
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if parts.username is not None:
             root = _without_credentials(urljoin(url, "/"))
             passwords.add_password(None, root, unquote(parts.username), unquote(parts.password or ""))
         self._opener = urllib.request.build_opener(
             _Redirects(self),
-            urllib.request.HTTPBasicAuthHandler(passwords),
-            urllib.request.HTTPDigestAuthHandler(passwords),
+            _Basic(passwords),
+            _Digest(passwords),
         )
 
     def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> Body:
@@ -64,13 +69,20 @@ class WebSource:
         self.status = None
         request = urllib.request.Request(_without_credentials(url), headers={"User-Agent": "framematch"})  # noqa: S310  # checked above
         try:
-            return Body(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
+            body = Body(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
         except urllib.error.HTTPError as error:
             self.status = error.code
             error.close()
             raise OSError(f"HTTP {error.code}") from None
         except HTTPException as error:
             raise OSError(type(error).__name__) from None
+        self._bodies = [*(other for other in self._bodies if not other.closed), body]
+        return body
+
+    def close(self) -> None:
+        """Close what libav has left open."""
+        for body in self._bodies:
+            body.close()
 
     def check(self, url: str) -> None:
         """Whether `url` may be asked for.
@@ -91,7 +103,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self._source = source
 
     def redirect_request(  # noqa: PLR0917  # as urllib has it
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         """See `HTTPRedirectHandler`."""
         try:
@@ -99,7 +111,29 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         except HostRefusedError:
             fp.close()
             raise
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]  # the stubs want HTTPMessage
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Basic(urllib.request.HTTPBasicAuthHandler):
+    """Leaves no connection of a refused try open."""
+
+    def http_error_401(  # as urllib has it
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> HTTPResponse | None:
+        """See `HTTPBasicAuthHandler`."""
+        fp.close()
+        return super().http_error_401(req, fp, code, msg, headers)
+
+
+class _Digest(urllib.request.HTTPDigestAuthHandler):
+    """Leaves no connection of a refused try open."""
+
+    def http_error_401(  # as urllib has it
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
+    ) -> HTTPResponse | None:
+        """See `HTTPDigestAuthHandler`."""
+        fp.close()
+        return super().http_error_401(req, fp, code, msg, headers)
 
 
 def _without_credentials(url: str) -> str:

@@ -96,7 +96,7 @@ class VideoReader:
             except av.FFmpegError:
                 frames = []
                 self._frame = None
-                yield Grabbed(self._last_media_s, damaged=True)
+                yield Grabbed(self._due_s(packet), damaged=True)
             for frame in frames:
                 self._frame = frame
                 if not frame.is_corrupt:
@@ -120,6 +120,12 @@ class VideoReader:
                     self._web_reason() or reason_of(error, time.monotonic() - began_s, timeout_s, "no frame for")
                 ) from None
             yield packet
+
+    def _due_s(self, packet: Any) -> float | None:
+        """The time of a frame that was to be in `packet`."""
+        if self._timeless or packet.pts is None:
+            return self._last_media_s
+        return float(packet.pts * packet.time_base)
 
     def _media_s(self, frame: av.VideoFrame) -> float | None:
         """A finite video always has times: a frame without one follows its predecessor by the frame rate."""
@@ -184,19 +190,21 @@ def open_stream(
     scheme = urlsplit(url).scheme.lower()
     web = WebSource(url, allowed_hosts, read_timeout_s) if scheme in ("http", "https") else None
     began_s = time.monotonic()
-    try:
-        container = av.open(
-            url,
-            options=_options(scheme, rtsp_transport, read_timeout_s),
-            timeout=(open_timeout_s, read_timeout_s),
-            io_open=None if web is None else web.open,
-        )
-    except (av.FFmpegError, OSError) as error:
-        reason = (web and _web_reason(web)) or reason_of(
-            error, time.monotonic() - began_s, min(open_timeout_s, read_timeout_s), "no answer for"
-        )
-        raise CameraUnavailableError(reason, hint="Check address, credentials and network") from None
     with ExitStack() as opened:
+        if web is not None:
+            opened.callback(web.close)
+        try:
+            container = av.open(
+                url,
+                options=_options(scheme, rtsp_transport, read_timeout_s),
+                timeout=(open_timeout_s, read_timeout_s),
+                io_open=None if web is None else web.open,
+            )
+        except (av.FFmpegError, OSError) as error:
+            reason = (web and _web_reason(web)) or reason_of(
+                error, time.monotonic() - began_s, min(open_timeout_s, read_timeout_s), "no answer for"
+            )
+            raise CameraUnavailableError(reason, hint="Check address, credentials and network") from None
         opened.enter_context(container)
         return VideoReader(container, _Live(read_timeout_s, web), opened.pop_all(), key_frames_only=key_frames_only)
 

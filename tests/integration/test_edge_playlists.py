@@ -1,8 +1,10 @@
-"""What a server sends as a playlist cannot make the edge read files of its own machine."""
+"""What a web server sends as a playlist or a redirect makes the edge read no files, and no hosts but its own."""
 
+import base64
 import contextlib
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,20 +12,66 @@ from pathlib import Path
 import av
 import pytest
 
-from edge.sources import parse_source
-from edge.worker.ffmpeg import configure_opencv
-from edge.worker.readers import Reader, open_reader
+from edge.worker.video import VideoReader, open_stream
 from framematch.core.errors import CameraUnavailableError
 from tests.integration.edge_service import write_video
 
 pytestmark = pytest.mark.integration
 
 PLAYLIST = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\n{segment}\n#EXT-X-ENDLIST\n"
+HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
+
+
+class Web(ThreadingHTTPServer):
+    """Serves a folder; `redirects` lead from a path elsewhere, `password` is asked for when there is one."""
+
+    redirects: dict[str, str]
+    requests: list[str]
+    password: str | None = None
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    server: Web
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.path)
+        if target := self.server.redirects.get(self.path):
+            self.send_response(302)
+            self.send_header("Location", target)
+            self.end_headers()
+        elif self.server.password and self.headers["Authorization"] != _basic(self.server.password):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"user:{password}".encode()).decode()
+
+
+@contextmanager
+def serving(folder: Path, host: str) -> Iterator[Web]:
+    with Web((host, 0), partial(_Handler, directory=str(folder))) as server:
+        server.redirects, server.requests = {}, []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def url_of(web: Web, path: str = "") -> str:
+    return f"http://{web.server_address[0]!s}:{web.server_port}/{path}"
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the URL at which it is served, with one second of video in `segment.ts`."""
+def folder(tmp_path: Path) -> Path:
+    """With one second of video in `segment.ts`."""
     with av.open(str(write_video(tmp_path / "video.mp4", seconds=1))) as source:
         video = source.streams.video[0]
         with av.open(str(tmp_path / "segment.ts"), "w", format="mpegts") as segment:
@@ -32,29 +80,22 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
                 if packet.dts is not None:
                     packet.stream = stream
                     segment.mux(packet)
-    handler = partial(_Quiet, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return tmp_path
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture
+def webs(folder: Path) -> Iterator[tuple[Web, Web]]:
+    """The camera's host and another one."""
+    with ExitStack() as servers:
+        here, elsewhere = (servers.enter_context(serving(folder, host)) for host in (HERE, ELSEWHERE))
+        yield here, elsewhere
 
 
-def opened(monkeypatch: pytest.MonkeyPatch, url: str, *, operators_options: str = "") -> Reader:
-    for name in ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"):
-        monkeypatch.setenv(name, "8")
-    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", operators_options)  # undone after the test, with our changes
-    configure_opencv(rtsp_transport="tcp", read_timeout_s=5)
-    return open_reader(parse_source(url), fps=5, open_timeout_s=5, read_timeout_s=5)
+def opened(url: str, *allowed_hosts: str) -> VideoReader:
+    return open_stream(url, open_timeout_s=20, read_timeout_s=20, allowed_hosts=allowed_hosts)
 
 
-def play(reader: Reader) -> int:
+def play(reader: VideoReader) -> int:
     """The frames until the stream ends, which is a failure for a live source."""
     frames = 0
     with contextlib.suppress(CameraUnavailableError):
@@ -64,17 +105,52 @@ def play(reader: Reader) -> int:
     return frames
 
 
-def test_a_playlist_of_the_server_is_played(monkeypatch: pytest.MonkeyPatch, web: tuple[Path, str]) -> None:
-    folder, url = web
+def test_a_playlist_of_the_server_is_played(folder: Path, webs: tuple[Web, Web]) -> None:
     (folder / "good.m3u8").write_text(PLAYLIST.format(segment="segment.ts"), encoding="utf-8")
-    assert play(opened(monkeypatch, f"{url}/good.m3u8")) == 30
+    assert play(opened(url_of(webs[0], "good.m3u8"))) == 30
 
 
-def test_a_playlist_that_names_a_local_file_is_refused(monkeypatch: pytest.MonkeyPatch, web: tuple[Path, str]) -> None:
-    folder, url = web
-    (folder / "bad.m3u8").write_text(PLAYLIST.format(segment=f"file://{folder}/segment.ts"), encoding="utf-8")
-    with pytest.raises(CameraUnavailableError, match="cannot be opened"):
-        opened(monkeypatch, f"{url}/bad.m3u8")
-    # The same playlist plays where an operator allows it: it is the list of protocols that refuses it.
-    allowed = opened(monkeypatch, f"{url}/bad.m3u8", operators_options="protocol_whitelist;file,http,tcp,hls")
-    assert play(allowed) == 30
+@pytest.mark.parametrize("scheme", ["file://", "", "concat:", "subfile,,start,0,end,9,,:"])
+def test_a_playlist_that_names_a_local_file_is_refused(folder: Path, webs: tuple[Web, Web], scheme: str) -> None:
+    (folder / "bad.m3u8").write_text(PLAYLIST.format(segment=f"{scheme}/etc/hostname"), encoding="utf-8")
+    with pytest.raises(CameraUnavailableError):
+        opened(url_of(webs[0], "bad.m3u8"))
+    assert not any("hostname" in path for path in webs[1].requests)
+
+
+def test_a_playlist_whose_segment_is_on_another_host_is_refused(folder: Path, webs: tuple[Web, Web]) -> None:
+    here, elsewhere = webs
+    (folder / "bad.m3u8").write_text(PLAYLIST.format(segment=url_of(elsewhere, "segment.ts")), encoding="utf-8")
+    with pytest.raises(CameraUnavailableError, match=r"leads to 127\.0\.0\.2, which is not among edge.allowed_hosts"):
+        opened(url_of(here, "bad.m3u8"))
+    assert elsewhere.requests == []
+    assert play(opened(url_of(here, "bad.m3u8"), ELSEWHERE)) == 30
+
+
+def test_a_redirect_to_another_host_is_refused(webs: tuple[Web, Web]) -> None:
+    here, elsewhere = webs
+    here.redirects["/stream"] = url_of(elsewhere, "segment.ts")
+    with pytest.raises(CameraUnavailableError, match=r"leads to 127\.0\.0\.2"):
+        opened(url_of(here, "stream"))
+    assert elsewhere.requests == []
+    assert play(opened(url_of(here, "stream"), ELSEWHERE)) == 30
+
+
+def test_a_redirect_on_the_same_host_is_followed(webs: tuple[Web, Web]) -> None:
+    webs[0].redirects["/stream"] = "/segment.ts"
+    assert play(opened(url_of(webs[0], "stream"))) == 30
+
+
+def test_user_and_password_of_the_url_are_used_and_shown_nowhere(webs: tuple[Web, Web]) -> None:
+    here, _ = webs
+    here.password = "hunter2"
+    url = url_of(here, "segment.ts")
+    assert play(opened(url.replace("://", "://user:hunter2@"))) == 30
+    with pytest.raises(CameraUnavailableError, match="401: check user and password") as refused:
+        opened(url.replace("://", "://user:hunter3@"))
+    assert "hunter" not in str(refused.value)
+
+
+def test_a_path_that_is_not_there_is_told_as_that(webs: tuple[Web, Web]) -> None:
+    with pytest.raises(CameraUnavailableError, match="404: no such stream"):
+        opened(url_of(webs[0], "gone.ts"))
