@@ -26,6 +26,7 @@ _READS_WITHOUT_PICTURE = 3
 # is missing there comes with the first key frame. By default libav reads seconds of the stream before it begins.
 _RTSP_FAST = {"probesize": "32", "analyzeduration": "1", "fpsprobesize": "0", "allowed_media_types": "video"}
 _OTHER_FAST = {"analyzeduration": "1000000", "fpsprobesize": "0"}
+# What a source may use. Without its own name libav follows no redirect of an RTSP server, to whatever host.
 _PROTOCOLS = {
     "rtsp": "tcp,udp,rtp",
     "rtsps": "tcp,tls,udp,rtp,srtp",

@@ -94,6 +94,7 @@ class RtspCamera:
     password: str | None = None
     redirect: str | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
+    connections: int = 0
     sessions: int = 0
     teardowns: int = 0
     url: str = ""
@@ -106,6 +107,7 @@ class RtspCamera:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            self.connections += 1
             thread = threading.Thread(target=self._answer, args=(connection,))
             thread.start()
             self._threads.append(thread)
@@ -132,7 +134,7 @@ class RtspCamera:
 
     def _reply(self, connection: socket.socket, method: str, headers: dict[str, str]) -> str:
         status, extra, body = "200 OK", "", ""
-        if self.redirect is not None:
+        if self.redirect is not None and method == "DESCRIBE":
             status, extra = "302 Found", f"Location: {self.redirect}\r\n"
         elif self.password is not None and not self._knows(headers):
             status, extra = "401 Unauthorized", 'WWW-Authenticate: Basic realm="camera"\r\n'

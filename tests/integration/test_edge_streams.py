@@ -153,6 +153,13 @@ async def test_a_wrong_password_is_told_as_that() -> None:
             assert await worker.opened() == Opened(320, 240)
 
 
+async def test_a_camera_that_redirects_elsewhere_is_refused_and_nobody_else_is_asked() -> None:
+    with rtsp_camera(steady) as elsewhere, rtsp_camera(steady, redirect=elsewhere.url) as camera:
+        async with camera_worker(camera.url) as worker:
+            assert isinstance(await worker.last_words(), Failed)
+    assert (elsewhere.connections, elsewhere.sessions) == (0, 0)
+
+
 async def test_a_port_where_nobody_listens_is_told_as_that() -> None:
     async with camera_worker(f"rtsp://127.0.0.1:{free_port()}/1") as worker:
         assert await worker.last_words() == Failed("connection refused")
