@@ -1,144 +1,189 @@
 """The edge service: the way of a frame from its camera to Kafka, in the order of the steps.
 
-source -> sampler -> newest-frame slot -> scale and JPEG -> topic .frames      and beside it, topic .status
-`--------- capture thread --------'       worker thread     event loop
+source -> sampler -> motion gate -> newest-frame slot -> regions, scale, JPEG -> outbox -> topic .frames
+`------------------------ the camera's own process -----------------------'      event loop
+                                                                          (edge/keeper.py)
+
+Beside it the topic .status, and the settings file that may change which cameras there are.
 """
 
 import asyncio
-import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import structlog
 
 from edge.cameras import Camera, cameras_from, check_files
+from edge.crew import Crew
+from edge.keeper import Keeper
 from edge.meter import CameraMeter
 from edge.metrics import EdgeMetrics
-from edge.outbox.producer import RenewableProducer
-from edge.outbox.publish import Publisher
+from edge.outbox.dispatcher import Dispatcher
+from edge.outbox.outbox import Outbox
+from edge.processes import CameraProcesses
+from edge.reload import Accepted, Refused, SettingsWatch
 from edge.status import StatusReporter
-from edge.worker.capture import Capture, CapturedFrame
-from edge.worker.encode import encode_jpeg
-from edge.worker.ffmpeg import configure_opencv
-from edge.worker.slot import NewestFrameSlot
 from framematch.core.health import Health, serve_http
 from framematch.core.metrics import new_registry
-from framematch.core.settings import EdgeSettings, Settings
+from framematch.core.settings import Settings
 from framematch.core.topics import Topics, ensure_topics
 
 log = structlog.get_logger()
 
-_WATCH_S = 1.0
+_LOOK_S = 1.0
 _KAFKA_SILENT_S = 10.0
-_JOIN_S = 1.0
+
+
+async def run_edge(
+    settings: Settings, stop: asyncio.Event, *, repeat: bool = False, watch: SettingsWatch | None = None
+) -> None:
+    """Publish the frames of all cameras until `stop` is set, or every source has ended (files and folders do).
+
+    Then what Kafka does not take in time is left on disk for the next start, and a last status is sent. `repeat` plays
+    files and folders again and again. `watch` tells of settings that changed meanwhile.
+
+    Raises:
+        UsageError: no cameras, or a source that cannot be right.
+        KafkaUnavailableError: no broker answers and there are files and folders alone, which can be played later.
+    """
+    cameras = cameras_from(settings.edge)
+    await asyncio.to_thread(check_files, cameras, settings.edge)
+    if not any(camera.source.live for camera in cameras):
+        await ensure_topics(settings.kafka)
+    registry = new_registry()
+    health = Health("kafka")
+    async with AsyncExitStack() as stack:
+        if watch is not None:
+            stack.enter_context(watch)
+        await stack.enter_async_context(serve_http(health, registry, settings.http))
+        processes = stack.enter_context(CameraProcesses())
+        dispatcher = Dispatcher(settings.kafka, settings.edge)
+        stack.push_async_callback(dispatcher.close)
+        service = _Service(settings, EdgeMetrics(registry), health, dispatcher, processes, repeat=repeat)
+        await service.run(cameras, stop, watch)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """All that belongs to one camera."""
+    """What belongs to one camera beside its keeper."""
 
-    camera: Camera
-    capture: Capture
-    slot: NewestFrameSlot[CapturedFrame]
     meter: CameraMeter
+    outbox: Outbox
 
 
-async def run_edge(settings: Settings, stop: asyncio.Event, *, repeat: bool = False) -> None:
-    """Publish the frames of all cameras until `stop` is set, or every source has ended (files and folders do).
+class _Service:
+    """The cameras, and beside them what connects, reports and watches."""
 
-    Then what is in flight is encoded, sent and acknowledged, and a last status is sent. `repeat` plays files and
-    folders again and again.
-
-    Raises:
-        UsageError: no cameras, or a source that cannot be right.
-        KafkaUnavailableError: no broker answers at the start. Later outages are waited for.
-    """
-    configure_opencv(rtsp_transport=settings.edge.rtsp_transport, read_timeout_s=settings.edge.read_timeout_s)
-    cameras = cameras_from(settings.edge)
-    await asyncio.to_thread(check_files, cameras, settings.edge)
-    await ensure_topics(settings.kafka)
-
-    topics = Topics(settings.kafka.topic_prefix)
-    registry = new_registry()
-    health = Health("kafka")
-    async with serve_http(health, registry, settings.http), RenewableProducer(settings.kafka) as producer:
-        health.set_ready("kafka")
-        changed = asyncio.Event()
-        lines = _lines(cameras, settings.edge, EdgeMetrics(registry), changed, repeat=repeat)
-        publisher = Publisher(
-            producer,
-            topics.frames,
-            unacknowledged_max=settings.edge.unacknowledged_max,
-            max_message_bytes=settings.kafka.max_message_bytes,
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: EdgeMetrics,
+        health: Health,
+        dispatcher: Dispatcher,
+        processes: CameraProcesses,
+        *,
+        repeat: bool,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._health = health
+        self._dispatcher = dispatcher
+        self._processes = processes
+        self._repeat = repeat
+        self._changed = asyncio.Event()
+        self._lines: dict[str, _Line] = {}
+        topic = Topics(settings.kafka.topic_prefix).status
+        self._reporter = StatusReporter(
+            dispatcher.connection, topic, [], self._changed, settings.edge.status_interval_s
         )
-        reporter = StatusReporter(
-            producer, topics.status, [line.meter for line in lines], changed, settings.edge.status_interval_s
-        )
-        async with asyncio.TaskGroup() as group:
+
+    async def run(self, cameras: tuple[Camera, ...], stop: asyncio.Event, watch: SettingsWatch | None) -> None:
+        """Until `stop` is set or all cameras have ended; nothing runs any more then."""
+        async with asyncio.TaskGroup() as group, Crew(self._hire, self._dismiss) as crew:
+            await crew.apply(cameras)
             beside = [
                 group.create_task(work)
-                for work in (reporter.run(), _watch_kafka(publisher, health), _stop_captures(stop, lines))
+                for work in (self._dispatcher.run(), self._reporter.run(), self._show(), self._reload(crew, watch))
             ]
-            await _run_lines(lines, publisher)
+            await _first_of(stop.wait(), self._played(crew))
+            await crew.stop()
+            await self._dispatcher.finish(self._settings.shutdown_deadline_s)
             for task in beside:
                 task.cancel()
-        await reporter.report_all()
+        self._show_spools()
+        await self._reporter.report_all()
+        log.info("edge_finished", cameras=len(self._lines))
 
-
-def _lines(
-    cameras: tuple[Camera, ...], settings: EdgeSettings, metrics: EdgeMetrics, changed: asyncio.Event, *, repeat: bool
-) -> list[_Line]:
-    loop = asyncio.get_running_loop()
-    lines = []
-    for camera in cameras:
-        slot: NewestFrameSlot[CapturedFrame] = NewestFrameSlot(loop)
-        meter = CameraMeter(camera.id, metrics, partial(loop.call_soon_threadsafe, changed.set))
-        lines.append(_Line(camera, Capture(camera, slot, meter, settings, repeat=repeat), slot, meter))
-    return lines
-
-
-async def _run_lines(lines: list[_Line], publisher: Publisher) -> None:
-    """Capture and publish until all slots are closed and empty, and the fate of every frame is known."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for line in lines:
-                group.create_task(_forward(line, publisher))
-                line.capture.start()
-        await publisher.drained()
-    finally:
-        for line in lines:
-            line.capture.stop()
-        await asyncio.to_thread(_join, lines)
-        log.info("edge_finished", cameras=len(lines), unacknowledged=publisher.unacknowledged)
-
-
-async def _forward(line: _Line, publisher: Publisher) -> None:
-    """Take one camera's frames from its slot, encode each off the event loop, and publish them in order."""
-    camera = line.camera
-    while (captured := await line.slot.take()) is not None:
-        jpeg = await asyncio.to_thread(
-            encode_jpeg, captured.picture, max_side=camera.max_side, quality=camera.jpeg_quality
+    def _hire(self, camera: Camera) -> tuple[Keeper, CameraMeter]:
+        """What a camera needs to begin. One that changed keeps its account."""
+        line = self._lines.get(camera.id)
+        meter = line.meter if line else CameraMeter(camera.id, self._metrics.of(camera.id), self._changed.set)
+        if line is None:
+            self._reporter.add(meter)
+        line = _Line(meter, self._dispatcher.outbox(camera.id, meter, live=camera.source.live))
+        self._lines[camera.id] = line
+        keeper = Keeper(
+            camera,
+            self._settings.edge,
+            meter,
+            self._processes,
+            line.outbox.put,
+            jpeg_bytes_max=self._settings.kafka.max_message_bytes,
+            repeat=self._repeat,
         )
-        await publisher.publish(captured.frame, jpeg, captured.captured_s, line.meter)
+        return keeper, meter
+
+    def _dismiss(self, meter: CameraMeter) -> None:
+        """A camera was removed. Its outbox still sends what it holds."""
+        del self._lines[meter.camera]
+        self._metrics.forget(meter.camera)
+        self._reporter.remove(meter.camera)
+
+    async def _played(self, crew: Crew) -> None:
+        """Return when every source has ended and Kafka has every frame."""
+        await crew.quiet()
+        await self._dispatcher.drained()
+
+    async def _reload(self, crew: Crew, watch: SettingsWatch | None) -> None:
+        """Bring accepted changes of the settings into force; endless."""
+        while watch is not None:
+            match found := await watch.next():
+                case Refused():
+                    self._metrics.settings_valid.set(0)
+                    self._reporter.settings_refused(found.reason)
+                case Accepted():
+                    self._metrics.settings_valid.set(1)
+                    self._reporter.settings_refused(None)
+                    await crew.apply(found.cameras)
+
+    async def _show(self) -> None:
+        """Keep up to date what is shown of Kafka and of the spools; endless."""
+        while True:
+            if self._dispatcher.stalled_s > _KAFKA_SILENT_S:
+                self._health.set_not_ready("kafka", f"no acknowledgement for {self._dispatcher.stalled_s:.0f} s")
+            elif self._dispatcher.connected:
+                self._health.set_ready("kafka")
+            else:
+                self._health.set_not_ready("kafka", "not connected")
+            self._show_spools()
+            await asyncio.sleep(_LOOK_S)
+
+    def _show_spools(self) -> None:
+        for line in self._lines.values():
+            line.meter.spooled(line.outbox.spooled_frames, line.outbox.spooled_bytes)
 
 
-async def _stop_captures(stop: asyncio.Event, lines: list[_Line]) -> None:
-    await stop.wait()
-    for line in lines:
-        line.capture.stop()
-
-
-async def _watch_kafka(publisher: Publisher, health: Health) -> None:
-    while True:
-        await asyncio.sleep(_WATCH_S)
-        if publisher.stalled_s > _KAFKA_SILENT_S:
-            health.set_not_ready("kafka", f"no acknowledgement for {publisher.stalled_s:.0f} s")
-        else:
-            health.set_ready("kafka")
-
-
-def _join(lines: list[_Line]) -> None:
-    """Let capture threads leave OpenCV before the process ends; one that hangs is left behind."""
-    deadline_s = time.monotonic() + _JOIN_S
-    for line in lines:
-        line.capture.join(max(0.0, deadline_s - time.monotonic()))
+async def _first_of(*work: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them does, and cancel the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

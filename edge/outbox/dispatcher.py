@@ -46,7 +46,7 @@ class Left:
 
 
 class Dispatcher:
-    """Owns what the outboxes share. Make all outboxes, then `run`, then `finish`; for one event loop."""
+    """Owns what the outboxes share. `run` it, and `finish` at the end; for one event loop."""
 
     def __init__(self, kafka: KafkaSettings, edge: EdgeSettings) -> None:
         topics = Topics(kafka.topic_prefix)
@@ -66,6 +66,7 @@ class Dispatcher:
         )
         self._outboxes: dict[str, Outbox] = {}
         self._running: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None  # while `run` runs
 
     @property
     def connection(self) -> Connection:
@@ -93,37 +94,46 @@ class Dispatcher:
         return tuple(self._outboxes.values())
 
     def outbox(self, camera: str, account: Account, *, live: bool) -> Outbox:
-        """The outbox of a camera; one for each, made before `run`. A source that is not `live` can be made to wait."""
-        if camera in self._outboxes:
-            raise ValueError(f"{camera} has an outbox")
+        """The outbox of a camera, from now on with this account. A source that is not `live` can be made to wait.
+
+        A camera that changed, or that left frames on disk in an earlier life, goes on with the outbox that there is.
+        """
+        outbox = self._outboxes.get(camera)
+        if outbox is not None:
+            outbox.serve(account, live=live)
+            return outbox
         settings = self._spool_settings
         spool = None
         if settings.enabled:
             path = self._folder / f"{camera}.sqlite"
             spool = Spool(path, max_bytes=int(settings.max_mb * _BYTES_PER_MB), max_age_s=settings.max_age_s)
-        self._outboxes[camera] = Outbox(camera, account, spool, self._way, live=live)
-        return self._outboxes[camera]
+        outbox = Outbox(camera, account, spool, self._way, live=live)
+        self._outboxes[camera] = outbox
+        if self._group is not None:
+            self._running.append(self._group.create_task(outbox.run()))
+        return outbox
 
     async def run(self) -> None:
         """Connect, and again; watch for stalls; replay what is on disk. Endless; also ends by `finish`."""
         self._adopt()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as self._group:
                 work = (self._connection.run(), self._watch(), self._keep_up())
-                self._running = [group.create_task(each) for each in work]
-                self._running += [group.create_task(outbox.run()) for outbox in self._outboxes.values()]
+                self._running = [self._group.create_task(each) for each in work]
+                self._running += [self._group.create_task(outbox.run()) for outbox in self._outboxes.values()]
         finally:
+            self._group = None
             self._running = []
 
     async def drained(self) -> None:
         """Return when all frames are acknowledged or dropped, and none is on disk. For finite sources."""
-        for outbox in self._outboxes.values():
+        for outbox in self.outboxes:
             await outbox.drained()
 
     async def finish(self, deadline_s: float) -> None:
         """At the end, when nobody puts any more: wait for acknowledgements, for half of the deadline at most.
 
-        Then what is left in memory goes to disk, and Kafka is not waited for. A call of `run` ends.
+        Then what is left in memory goes to disk. A call of `run` ends; the connection still takes other records.
         """
         tasks = list(self._running)
         for task in tasks:
@@ -131,25 +141,26 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)  # `run` tells their errors
         try:
             async with asyncio.timeout(deadline_s * _ACKNOWLEDGE_SHARE):
-                for outbox in self._outboxes.values():
+                for outbox in self.outboxes:
                     await outbox.settled()
         except TimeoutError:
             log.warning("kafka_silent_at_end", unacknowledged=self.unacknowledged)
-        try:
-            unacknowledged = self.unacknowledged
-            spooled = {camera: await outbox.close() for camera, outbox in self._outboxes.items()}
-            if any(spooled.values()):
-                log.warning(
-                    "frames_spooled",
-                    frames=sum(spooled.values()),
-                    cameras=sum(map(bool, spooled.values())),
-                    unacknowledged=unacknowledged,
-                    folder=str(self._folder),
-                )
-        finally:
-            self._drops.flush()
-            await self._connection.close()
-            self._executor.shutdown(wait=True)
+        unacknowledged = self.unacknowledged
+        spooled = {outbox.camera: await outbox.close() for outbox in self.outboxes}
+        if any(spooled.values()):
+            log.warning(
+                "frames_spooled",
+                frames=sum(spooled.values()),
+                cameras=sum(map(bool, spooled.values())),
+                unacknowledged=unacknowledged,
+                folder=str(self._folder),
+            )
+
+    async def close(self) -> None:
+        """Leave disk and Kafka, which is not waited for; after `finish`."""
+        self._drops.flush()
+        await self._connection.close()
+        self._executor.shutdown(wait=True)
 
     def _adopt(self) -> None:
         """Take over what an earlier life left of cameras that are not set any more."""
@@ -174,7 +185,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
             next_s = time.monotonic() + _UPKEEP_S
-            for outbox in self._outboxes.values():
+            for outbox in self.outboxes:
                 await outbox.upkeep()
             if self.connected and self.stalled_s > _SILENT_S:
                 await self._connection.check()

@@ -60,6 +60,11 @@ class Outbox:
         if spool is not None and spool.path.exists():
             self._leave_direct("found")
 
+    def serve(self, account: Account, *, live: bool) -> None:
+        """Go on for a camera that changed: with this account, and with a source that is `live` or not."""
+        self._account = account
+        self._live = live
+
     @property
     def unacknowledged(self) -> int:
         """Frames in memory: in flight, or held to be sent again."""
@@ -340,8 +345,9 @@ class Outbox:
 
     async def _delete_acknowledged(self) -> None:
         if self._acknowledged and self._disk is not None:
-            numbers, self._acknowledged = self._acknowledged, []
+            numbers = tuple(self._acknowledged)
             await self._disk.done(numbers)
+            del self._acknowledged[: len(numbers)]  # not before: cancelled meanwhile, it is done again
 
     async def _resend(self) -> bool:
         """Send what is held, in order; one that was refused alone."""

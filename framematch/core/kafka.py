@@ -67,7 +67,7 @@ def new_producer(settings: KafkaSettings) -> AIOKafkaProducer:
         enable_idempotence=True,
         linger_ms=settings.linger_ms,
         request_timeout_ms=settings.request_timeout_ms,
-        max_batch_size=_PRODUCER_BATCH_BYTES,
+        max_batch_size=min(_PRODUCER_BATCH_BYTES, settings.max_message_bytes),
         max_request_size=settings.max_message_bytes + 2 * HEADROOM_BYTES,
     )
 

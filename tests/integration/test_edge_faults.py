@@ -89,6 +89,10 @@ def wait_for_frames(service: EdgeService, camera: str, *, more: int = 5) -> None
     wait_until(lambda: published(service, camera) >= before + more, message=f"{more} more frames of {camera}")
 
 
+def failures(service: EdgeService) -> list[str]:
+    return [event["reason"] for event in service.events("camera_failed")]
+
+
 def sequences(kafka: KafkaServer, prefix: str, camera: str) -> list[int]:
     records = read_topic(kafka.bootstrap_servers, f"{prefix}.frames")
     return [parse_frame(record.key, record.headers).sequence for record in records if record.key == camera.encode()]
@@ -171,8 +175,7 @@ def test_a_process_that_hangs_is_killed_by_the_watchdog_though_its_timeouts_neve
         process = service.wait_for_camera_process("till-1")
         wait_for_frames(service, "till-1")
         os.kill(process, signal.SIGSTOP)
-        reasons = lambda: [event["reason"] for event in service.events("camera_failed")]  # noqa: E731  # read twice
-        wait_until(lambda: "no new frame for 2 s: its process was killed" in reasons())
+        wait_until(lambda: "no new frame for 2 s: its process was killed" in failures(service))
         wait_for_frames(service, "till-1")
         assert not Path(f"/proc/{process}").exists()
         assert service.terminate() == 0
