@@ -16,7 +16,7 @@ import pytest
 
 from stack.server import free_port
 from tests.conftest import running
-from tests.integration.edge_service import EdgeService, edge_service, new_prefix, read_topic
+from tests.integration.edge_service import EdgeService, edge_service, new_prefix, read_topic, write_images
 from tests.integration.endless_camera import endless_camera
 from tests.integration.rtsp_camera import rtsp_camera
 from tests.integration.test_kafka_security import CANARY, USER, Site
@@ -164,7 +164,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str]]] = {
         [], {"FRAMEMATCH_EDGE__CAMERAS": f'{{"till-1": {{"source": "rtsp://u:{CANARY}@h", "fps": "{CANARY}"}}}}'},
     ),
     "a broker that is away": (
-        ["--camera", f"till-1=rtsp://u:{CANARY}@127.0.0.1:1/x"],
+        ["--camera", "shelf={folder}/images"],  # a live camera would be kept waiting for the broker
         {
             "FRAMEMATCH_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT", "FRAMEMATCH_KAFKA__SASL_USERNAME": "edge",
             "FRAMEMATCH_KAFKA__SASL_PASSWORD": CANARY,
@@ -180,6 +180,7 @@ def test_what_is_said_of_a_mistake_holds_no_password(name: str, tmp_path: Path) 
     (tmp_path / "garbage").write_text(CANARY)
     (tmp_path / "broken.yaml").write_text(f"edge:\n  cameras:\n till-1: rtsp://u:{CANARY}@h: [\n")
     (tmp_path / "key.yaml").write_text(f"edge:\n  cameras:\n    rtsp://u:{CANARY}@h/1: till-1\n")
+    write_images(tmp_path / "images", 1)
     done = subprocess.run(
         [sys.executable, "-m", "framematch", "edge", *(text.format(folder=tmp_path) for text in arguments)],
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", "LOG_LEVEL": "debug", **environment},
