@@ -112,7 +112,7 @@ class Answerer:
     def _prepare(self, record: ConsumerRecord) -> _Prepared:
         try:
             frame = parse_frame(record.key, record.headers)
-            if self._max_age_us is not None and now_us() - frame.captured_at_us > self._max_age_us:
+            if self._max_age_us is not None and now_us() - frame.came_at_us > self._max_age_us:
                 return _Prepared(Answer(record, frame, skipped="age"))
             picture = decode_jpeg(record.value or b"", max_pixels=self._max_pixels)
             found = cut_regions(picture, frame.regions)
@@ -132,7 +132,7 @@ class Answerer:
         if frame is None or not prepared.crops:
             return prepared.answer
         reference = frame_reference(frame, record.topic, record.partition, record.offset)
-        age_ms = (now_us() - frame.captured_at_us) / 1_000
+        age_ms = (now_us() - frame.came_at_us) / 1_000
         timings = {**timings_ms, "age": round(age_ms, 3)}
         events = tuple(
             self._event(reference, region, next(decisions), metadata, timings) for region in prepared.regions

@@ -167,7 +167,7 @@ class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka pub
         else:
             self._metrics.frames.labels("answered", "").inc()
         if answer.events and answer.frame:
-            self._metrics.age_seconds.observe((now_us() - answer.frame.captured_at_us) / 1_000_000)
+            self._metrics.age_seconds.observe((now_us() - answer.frame.came_at_us) / 1_000_000)
 
     async def _commit_forever(self) -> None:
         while True:

@@ -179,7 +179,7 @@ def _lines(verdict: Verdict) -> list[tuple[str, str]]:
         ("frames lost", f"{verdict.frames_lost}, {verdict.dead_letters} dead letters, {verdict.repeats} repeats"),
         ("top-1, top-5", f"{_percent(verdict.top1)}, {_percent(verdict.top5)} of {verdict.frames_judged} frames"),
         ("empty belt taken for a product", _percent(verdict.empty_taken_for_product)),
-        ("capture to match event", f"p50 {_ms(verdict.latency_p50_ms)}, p99 {_ms(verdict.latency_p99_ms)}"),
+        ("camera to match event", f"p50 {_ms(verdict.latency_p50_ms)}, p99 {_ms(verdict.latency_p99_ms)}"),
         ("GPU utilisation", "no GPU on this machine" if gpu is None else f"{gpu:.0f} %"),
     ]
 

@@ -62,7 +62,7 @@ class Subscriber:
         if event.frame.id in self.seen.events:
             self.seen.repeats += 1
             return
-        latency_ms = (now_us() - from_rfc3339(event.frame.captured_at)) / 1_000
+        latency_ms = (now_us() - from_rfc3339(event.frame.came_at)) / 1_000
         self.seen.events[event.frame.id] = event
         self.seen.latencies_ms.append(latency_ms)
         self._console.print(event_line(event, latency_ms).append_text(self._mark(event)))

@@ -76,4 +76,4 @@ def _print(console: Console, value: bytes, *, as_json: bool) -> None:
     except msgspec.DecodeError as error:
         log.warning("event_unreadable", error=str(error))
         return
-    console.print(event_line(event, (now_us() - from_rfc3339(event.frame.captured_at)) / 1_000))
+    console.print(event_line(event, (now_us() - from_rfc3339(event.frame.came_at)) / 1_000))

@@ -25,7 +25,11 @@ Message = TypeVar("Message")
 
 @dataclass(frozen=True)
 class FrameReference:
-    """Which frame an event is about, and where its record lies."""
+    """Which frame an event is about, and where its record lies.
+
+    `captured_at` is by the camera's clock where it has one; `grabbed_at` is by the edge's, when the frame came.
+    `replayed`: it has waited on the edge's disk.
+    """
 
     id: str
     camera: str
@@ -34,6 +38,13 @@ class FrameReference:
     topic: str
     partition: int
     offset: int
+    grabbed_at: str | None = None
+    replayed: bool = False
+
+    @property
+    def came_at(self) -> str:
+        """When the frame came, by the edge's clock."""
+        return self.grabbed_at or self.captured_at
 
 
 @dataclass(frozen=True)
@@ -120,8 +131,17 @@ class CameraStatus:
 
 def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> FrameReference:
     """What an event says of `frame`, read from the record at these coordinates."""
-    captured_at = to_rfc3339(frame.captured_at_us)
-    return FrameReference(frame.id, frame.camera, captured_at, frame.sequence, topic, partition, offset)
+    return FrameReference(
+        id=frame.id,
+        camera=frame.camera,
+        captured_at=to_rfc3339(frame.captured_at_us),
+        sequence=frame.sequence,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        grabbed_at=None if frame.grabbed_at_us is None else to_rfc3339(frame.grabbed_at_us),
+        replayed=frame.replayed,
+    )
 
 
 def event_headers(event_id: str, kind: str, camera: str, at: str) -> list[tuple[str, bytes]]:

@@ -43,6 +43,11 @@ class Frame:
     replayed: bool = False
 
     @property
+    def came_at_us(self) -> int:
+        """When it came into our hands, by the edge's clock; the camera's own clock may be seconds off."""
+        return self.captured_at_us if self.grabbed_at_us is None else self.grabbed_at_us
+
+    @property
     def id(self) -> str:
         """Deterministic: the same camera, time and sequence give the same id."""
         return frame_id(self.camera, self.captured_at_us, self.sequence)

@@ -105,6 +105,12 @@ def test_frame_headers_are_as_the_golden_file() -> None:
     assert as_text(frame_headers(FRAME)) == golden("frame-headers.v1.json")
 
 
+def test_a_match_event_of_an_older_consumer_can_be_read() -> None:
+    event = decode((GOLDEN / "match.v1-first.json").read_bytes(), MatchEvent)
+    assert (event.frame.grabbed_at, event.frame.came_at) == (None, event.frame.captured_at)
+    jsonschema.validate(golden("match.v1-first.json"), json_schema("match.v1"))
+
+
 def test_the_match_event_is_as_the_golden_file() -> None:
     assert json.loads(encode(match_event())) == golden("match.v1.json")
 
