@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,22 @@ def edge(folder: Path, broker: KafkaServer, prefix: str, camera: str, **settings
         **{**QUICK, "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix, **settings},
     ) as service:
         yield service
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 300 KB."""
+    folder = tmp_path / "small-disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def frames_of(records: list[ConsumerRecord]) -> list[Frame]:
@@ -165,6 +182,46 @@ def test_what_a_killed_edge_had_on_disk_is_sent_by_the_next_one(
     assert sorted(set(found)) == list(range(max(found) + 1))
     assert max(found) + 1 >= len(before) + on_disk
     assert found[len(before) :] == sorted(found[len(before) :])
+
+
+@pytest.mark.timeout(180)
+def test_a_full_spool_survives_the_death_of_the_edge(broker: KafkaServer, camera: str, tmp_path: Path) -> None:
+    """The next start sends what the bounds had left: the newest, without a gap."""
+    prefix = new_prefix()
+    with edge(tmp_path, broker, prefix, f"till-1={camera}", FRAMEMATCH_EDGE__SPOOL__MAX_MB="0.05") as first:
+        wait_until(lambda: first.metric("frames_published_total") > 5)
+        broker.kill()
+        wait_until(lambda: first.metric("frames_dropped_total", stage="spool", reason="full") > 20, timeout_s=60)
+        on_disk = int(spooled(first))
+        first.kill()
+    broker.start()
+    before = len(set(sequences(frames_in(broker, prefix))))
+    with edge(tmp_path, broker, prefix, f"shelf={write_images(tmp_path / 'images', 3)}") as second:
+        assert second.exit_code() == 0
+    replayed = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1" and frame.replayed]
+    newest = [number for number in replayed if number >= before + 20]
+    assert newest == list(range(newest[0], newest[-1] + 1))
+    assert len(newest) >= on_disk - 2  # what was evicted between the metric and the kill
+
+
+@pytest.mark.timeout(180)
+def test_a_full_disk_costs_frames_that_are_counted_and_nothing_else(
+    broker: KafkaServer, camera: str, small_disk: Path, tmp_path: Path
+) -> None:
+    prefix = new_prefix()
+    with edge(tmp_path, broker, prefix, f"till-1={camera}", FRAMEMATCH_EDGE__SPOOL__FOLDER=str(small_disk)) as service:
+        wait_until(lambda: service.metric("frames_published_total") > 5)
+        broker.kill()
+        wait_until(lambda: service.metric("frames_dropped_total", reason="spool_failed") > 20, timeout_s=60)
+        broker.start()
+        wait_for_replay(service)
+        published = service.metric("frames_published_total")
+        wait_until(lambda: service.metric("frames_published_total") > published + 5, message="new frames flow")
+        lost = int(service.metric("frames_dropped_total"))
+        assert service.terminate() == 0
+    found = sequences(frames_in(broker, prefix))
+    assert found == sorted(set(found))
+    assert len(set(range(found[-1] + 1)) - set(found)) == lost
 
 
 @pytest.mark.timeout(180)
