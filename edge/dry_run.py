@@ -1,7 +1,6 @@
 """Tries cameras without Kafka: the real way of their frames up to the JPEG, and what it would cost to send them."""
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from edge.metrics import EdgeMetrics
 from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
 from framematch.core.errors import UsageError
+from framematch.core.lifecycle import first_of
 from framematch.core.metrics import new_registry
 from framematch.core.settings import Settings
 
@@ -125,7 +125,7 @@ async def try_cameras(
 
         async with Crew(hire, lambda _meter: None) as crew:
             await crew.apply(cameras)
-            await _first_of(crew.quiet(), stop.wait(), _tried(meters, changed, seconds))
+            await first_of(crew.quiet(), stop.wait(), _tried(meters, changed, seconds))
             # Before they are stopped: a camera that runs is online, not stopped.
             readings = {name: meter.read() for name, meter in meters.items()}
     if folder is not None:
@@ -139,16 +139,6 @@ async def _tried(meters: dict[str, CameraMeter], changed: asyncio.Event, seconds
         changed.clear()
         await changed.wait()
     await asyncio.sleep(seconds)
-
-
-async def _first_of(*waits: Coroutine[object, object, object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 def _make(folder: Path) -> None:

@@ -8,10 +8,8 @@ Beside it the topic .status, and the settings file that may change which cameras
 """
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -26,6 +24,7 @@ from edge.processes import CameraProcesses
 from edge.reload import Accepted, Refused, SettingsWatch
 from edge.status import StatusReporter
 from framematch.core.health import Health, serve_http
+from framematch.core.lifecycle import first_of
 from framematch.core.metrics import new_registry
 from framematch.core.settings import Settings
 from framematch.core.topics import Topics, ensure_topics
@@ -107,7 +106,7 @@ class _Service:
                 group.create_task(work)
                 for work in (self._dispatcher.run(), self._reporter.run(), self._show(), self._reload(crew, watch))
             ]
-            await _first_of(stop.wait(), self._played(crew))
+            await first_of(stop.wait(), self._played(crew))
             await crew.stop()
             await self._dispatcher.finish(self._settings.shutdown_deadline_s)
             for task in beside:
@@ -173,17 +172,3 @@ class _Service:
     def _show_spools(self) -> None:
         for line in self._lines.values():
             line.meter.spooled(line.outbox.spooled_frames, line.outbox.spooled_bytes)
-
-
-async def _first_of(*work: Coroutine[Any, Any, object]) -> None:
-    """Return when one of them does, and cancel the others."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
