@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from edge.sources import Source, parse_source
 from edge.worker.readers import open_reader
@@ -23,6 +24,7 @@ class Camera:
     motion: MotionSettings = field(default_factory=MotionSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     masks: tuple[MaskSettings, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()  # of a web source alone: no other kind leads anywhere
 
 
 def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
@@ -79,4 +81,5 @@ def _camera(name: str, camera: CameraSettings, settings: EdgeSettings) -> Camera
         motion=camera.motion or settings.motion,
         regions=camera.regions or settings.regions,
         masks=camera.masks,
+        allowed_hosts=settings.allowed_hosts if urlsplit(source.address).scheme in ("http", "https") else (),
     )

@@ -62,7 +62,6 @@ class Keeper:
             open_timeout_s=settings.open_timeout_s,
             read_timeout_s=settings.read_timeout_s,
             max_lag_s=settings.max_lag_s,
-            allowed_hosts=settings.allowed_hosts,
             repeat=repeat,
         )
         self._counts = Counts()

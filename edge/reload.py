@@ -20,7 +20,9 @@ from framematch.core.settings import Settings
 log = structlog.get_logger()
 
 # What a `Camera` is made of. All else was handed to parts of the service when they started.
-_LIVE = frozenset({"cameras", "fps", "max_side", "jpeg_quality", "motion", "regions", "rtsp_transport"})
+_LIVE = frozenset(
+    {"allowed_hosts", "cameras", "fps", "max_side", "jpeg_quality", "motion", "regions", "rtsp_transport"}
+)
 _SECTIONS = ("edge", "http", "kafka", "log")
 _RETRY_POLLS = 10  # a refused file is read again: what it names, a video for example, may be there now
 

@@ -37,6 +37,8 @@ class Count(IntEnum):
     """no count: when the source's last frame came, by the monotonic clock; 0 before the first"""
     LAG_US = 10
     """no count: how far the stream lags behind its own clock"""
+    LAST_CAPTURED_US = 11
+    """no count: the last capture time given, so that those of the next process follow it; 0 before the first"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Counts:
     too_large: int = 0
     last_frame_ns: int = 0
     lag_us: int = 0
+    last_captured_us: int = 0
 
     def of(self, count: Count) -> int:
         """One of them."""

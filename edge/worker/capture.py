@@ -21,7 +21,7 @@ from framematch.core.errors import CameraUnavailableError
 from framematch.core.redact import redact_url
 
 _US = 1_000_000
-_TRACEBACK_MAX = 16_000  # characters, its end: a message is one packet
+_TRACEBACK_MAX = 8_000  # characters, its end: a message is one packet
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Capture:
         self._slot = slot
         self._say = say
         self._repeat = repeat
-        self._clock = clock or CaptureClock()
+        self._clock = clock or CaptureClock(area.counts().last_captured_us)
         self._max_lag_s = max_lag_s
         self._lag = LagWatch(max_lag_s)
         self._sampler = Sampler(camera.fps)
@@ -108,7 +108,7 @@ class Capture:
         frames = 0
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
             frames += 1
-            stamp = self._clock.stamp(grabbed.media_s, grabbed.camera_s)
+            stamp = self._stamp(grabbed.media_s, grabbed.camera_s)
             self._area.set(Count.LAG_US, round(stamp.lag_s * _US))
             if self._lag.behind(stamp):
                 raise CameraUnavailableError(f"fell more than {self._max_lag_s:g} s behind; opened again")
@@ -132,8 +132,13 @@ class Capture:
                 continue
             if self._stop.wait(max(0.0, start_s + at_s - time.monotonic())):
                 break
-            self._take(raw, self._clock.stamp(), start_s + at_s)
+            self._take(raw, self._stamp(), start_s + at_s)
         return frames
+
+    def _stamp(self, media_s: float | None = None, camera_s: float | None = None) -> Stamp:
+        stamp = self._clock.stamp(media_s, camera_s)
+        self._area.set(Count.LAST_CAPTURED_US, stamp.captured_at_us)
+        return stamp
 
     def _sampled(self, reader: Reader, grabbed: Grabbed, at_s: float) -> RawFrame | None:
         """The picture, when it is due and fit; the next one takes the place of one that is not."""
@@ -143,9 +148,8 @@ class Capture:
             self._area.set(Count.LAST_FRAME_NS, time.monotonic_ns())
         if not self._sampler.due(at_s):
             return None
-        self._area.add(Count.SAMPLED)
         if raw is None:
-            self._area.add(Count.CORRUPT)
+            self._leave_out(Count.CORRUPT)
             return None
         self._sampler.accept(at_s)
         return raw
@@ -163,16 +167,21 @@ class Capture:
         try:
             look = self._gate.look(raw, at_s)
         except ValueError:  # its brightness cannot be had
-            self._area.add(Count.CORRUPT)
+            self._leave_out(Count.CORRUPT)
             return
         if not look.send:
-            self._area.add(Count.STILL)
+            self._leave_out(Count.STILL)
             return
+        self._area.add(Count.SAMPLED)
         captured = Captured(raw, look, stamp, self._area.add(Count.CAPTURED), new_traceparent())
         if not self._camera.source.live:
             self._slot.put(captured)
         elif self._slot.offer(captured) is not None:
             self._area.add(Count.OVERRUN)
+
+    def _leave_out(self, reason: Count) -> None:
+        self._area.add(Count.SAMPLED)
+        self._area.add(reason)
 
 
 def crash_of(error: Exception) -> Crashed:

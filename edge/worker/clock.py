@@ -12,6 +12,8 @@ _US = 1_000_000
 _FORGET_PER_S = 100e-6
 # A camera's clock that is further from ours is wrong: 1970, another time zone, no time server.
 _CAMERA_CLOCK_OFF_MAX_S = 60.0
+# No capture time lies further ahead of our clock: Kafka refuses records from the future (by default, of more than 1 h).
+_AHEAD_MAX_US = round(_CAMERA_CLOCK_OFF_MAX_S * _US)
 _SLOWEST_PACE = 0.5
 _LAG_PATIENCE_S = 3.0
 
@@ -33,19 +35,24 @@ class Stamp:
 
 
 class CaptureClock:
-    """Gives the frames of one run their times, which never go back.
+    """Gives the frames of one run their times, which never go back: not behind `last_captured_us` of a run before.
 
     The stream's own times are laid upon ours where frames come fastest: the smallest difference of arrival and stream
     time, slowly forgotten (100 ppm), so that jitter vanishes and drift does not add up. A stream time that goes back
     starts this anew. What the camera says about its own clock moves all this by one constant, measured once.
 
     Each frame's time is taken from the wall clock as it is then. When that, or the camera's, is set forward, frame
-    times follow at once. When it is set back, they go on at half speed until they are right: no frame is out of order
-    and none is lost, and an hour is worked off in two.
+    times follow at once. When it is set back, they go on at half speed until they are right: no frame is out of order,
+    and ten seconds are worked off in twenty. When it is set back so far that they would lie more than a minute ahead of
+    it, those before were wrong, and they go back this once: a time in the future helps nobody, and Kafka refuses it.
     """
 
     def __init__(
-        self, *, wall_us: Callable[[], int] = now_us, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        last_captured_us: int = 0,
+        *,
+        wall_us: Callable[[], int] = now_us,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wall_us = wall_us
         self._monotonic_s = monotonic_s
@@ -54,8 +61,8 @@ class CaptureClock:
         self._camera_delay_s: float | None = None
         self._camera_asked = False
         self._grabbed_s = 0.0
-        self._due_s = 0.0
-        self._captured_at_us: int | None = None
+        self._due_s: float | None = None
+        self._captured_at_us = last_captured_us
 
     def stamp(self, media_s: float | None = None, camera_s: float | None = None) -> Stamp:
         """The times of the frame that came just now.
@@ -72,7 +79,7 @@ class CaptureClock:
             self._learn_delay(right_us / _US - camera_s)
             if self._camera_delay_s is not None:
                 clock, right_us = "rtcp", right_us - round(self._camera_delay_s * _US)
-        captured_at_us = self._never_back(right_us, grabbed_s - lag_s)
+        captured_at_us = self._in_order(right_us, grabbed_s - lag_s, grabbed_at_us + _AHEAD_MAX_US)
         self._grabbed_s = grabbed_s
         return Stamp(captured_at_us, grabbed_at_us, grabbed_s, clock, lag_s)
 
@@ -94,13 +101,13 @@ class CaptureClock:
             self._camera_asked = True
             self._camera_delay_s = delay_s if abs(delay_s) <= _CAMERA_CLOCK_OFF_MAX_S else None
 
-    def _never_back(self, right_us: int, due_s: float) -> int:
-        """Measured without lag, so that jitter does not come back by this way."""
-        if self._captured_at_us is not None:
-            passed_us = (due_s - self._due_s) * _US
-            right_us = max(right_us, self._captured_at_us + max(1, round(passed_us * _SLOWEST_PACE)))
-        self._captured_at_us, self._due_s = right_us, due_s
-        return right_us
+    def _in_order(self, right_us: int, due_s: float, latest_us: int) -> int:
+        """What passed is measured without lag, so that jitter does not come back by this way."""
+        passed_us = 0.0 if self._due_s is None else (due_s - self._due_s) * _US
+        earliest_us = self._captured_at_us + max(1, round(passed_us * _SLOWEST_PACE))
+        self._captured_at_us = max(right_us, earliest_us) if earliest_us <= latest_us else right_us
+        self._due_s = due_s
+        return self._captured_at_us
 
 
 class LagWatch:

@@ -40,7 +40,6 @@ class Assignment:
     open_timeout_s: float
     read_timeout_s: float
     max_lag_s: float
-    allowed_hosts: tuple[str, ...] = ()
     repeat: bool = False
 
 
@@ -50,7 +49,7 @@ def run_worker(line: socket.socket, area: SentDescriptor, assignment: Assignment
     The last message says how the source ended; there is none when the service dismissed us or is gone. For a process
     of its own: a capture thread that hangs in a library ends with it, here and now.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # whoever stops the service means the service; it dismisses us
     setproctitle(f"framematch camera {assignment.camera.id}")
     # Cameras share the cores; a pool of threads inside one resize or conversion only costs hand-overs.
@@ -82,7 +81,7 @@ class Worker:
             read_timeout_s=assignment.read_timeout_s,
             rtsp_transport=camera.rtsp_transport,
             key_frames_only=camera.key_frames_only,
-            allowed_hosts=assignment.allowed_hosts,
+            allowed_hosts=camera.allowed_hosts,
         )
         self._capture = Capture(
             camera,

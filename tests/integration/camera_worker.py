@@ -97,8 +97,9 @@ async def camera_worker(
         jpeg_quality=85,
         rtsp_transport=rtsp_transport,
         key_frames_only=key_frames_only,
+        allowed_hosts=allowed_hosts,
     )
-    assignment = Assignment(camera, open_timeout_s, read_timeout_s, 5.0, allowed_hosts)
+    assignment = Assignment(camera, open_timeout_s, read_timeout_s, 5.0)
     area = SharedArea.create(1_000_000)
     try:
         with CameraProcesses() as processes, ServiceEnd(area) as line:

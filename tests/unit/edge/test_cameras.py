@@ -27,6 +27,14 @@ def test_a_camera_takes_what_it_does_not_set_from_the_section() -> None:
     assert found == [("till-1", 2, 320, 70), ("till-2", 10, 1280, 70)]
 
 
+def test_a_change_of_the_hosts_that_web_sources_may_lead_to_concerns_those_alone() -> None:
+    sources = {"web": "https://h/live.m3u8", "till-1": "rtsp://h/1"}
+    before = cameras_from(settings(cameras=sources))
+    after = cameras_from(settings(cameras=sources, allowed_hosts=["cdn.h"]))
+    assert after[0].allowed_hosts == ("cdn.h",)
+    assert after[1] == before[1]
+
+
 def test_no_cameras_at_all_says_what_to_do() -> None:
     with pytest.raises(UsageError, match=r"no cameras are set\. Give --camera"):
         cameras_from(settings())

@@ -95,8 +95,9 @@ def test_settings_that_need_a_restart_are_those_that_no_camera_holds() -> None:
     old = load_settings()
     new = load_settings(
         overrides={
-            "kafka": {"sasl_password": CANARY}, "edge": {"fps": 1, "motion": True, "spool": {"max_mb": 1}},
-            "http": {"port": 8080}, "matching": {"top_k": 1}, "shutdown_deadline_s": 3,
+            "kafka": {"sasl_password": CANARY}, "http": {"port": 8080},
+            "edge": {"fps": 1, "motion": True, "allowed_hosts": ["cdn"], "spool": {"max_mb": 1}},
+            "matching": {"top_k": 1}, "shutdown_deadline_s": 3,
         }
     )  # fmt: skip
     names = ("edge.spool", "http.port", "kafka.sasl_password", "shutdown_deadline_s")

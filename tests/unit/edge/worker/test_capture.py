@@ -235,3 +235,14 @@ def test_sequences_go_on_where_the_last_process_ended() -> None:
     rig.capture.run()
     assert [frame.sequence for frame in rig.take_all()] == [41]
     area.close()
+
+
+def test_capture_times_go_on_where_those_of_the_last_process_ended() -> None:
+    area = SharedArea.create(1_000)
+    ahead_us = now_us() + 30_000_000
+    area.set(Count.LAST_CAPTURED_US, ahead_us)
+    rig = Rig(area, FINITE, ScriptedReader(0.0, None))
+    rig.capture.run()
+    assert [frame.stamp.captured_at_us for frame in rig.take_all()] == [ahead_us + 1]
+    assert area.counts().last_captured_us == ahead_us + 1
+    area.close()

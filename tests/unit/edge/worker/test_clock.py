@@ -4,13 +4,14 @@ import random
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.worker.clock import CaptureClock, LagWatch, Stamp
 
 NOON_S = 1_800_000_000.0
 HOUR_S = 3600.0
+MINUTE_US = 60_000_000
 
 
 class Clocks:
@@ -31,8 +32,8 @@ class Clocks:
         return self
 
 
-def clock_of(clocks: Clocks) -> CaptureClock:
-    return CaptureClock(wall_us=clocks.wall_us, monotonic_s=clocks.monotonic_s)
+def clock_of(clocks: Clocks, last_captured_us: int = 0) -> CaptureClock:
+    return CaptureClock(last_captured_us, wall_us=clocks.wall_us, monotonic_s=clocks.monotonic_s)
 
 
 def stamps(
@@ -136,43 +137,77 @@ def test_a_wall_clock_set_back_is_worked_off_at_half_speed() -> None:
     clocks = Clocks()
     clock = clock_of(clocks)
     before = clock.stamp(0.0)
-    clocks.wall_offset_s -= HOUR_S
+    clocks.wall_offset_s -= 10.0
     clocks.at(101.0)
     after = clock.stamp(1.0)
     assert after.captured_at_us - before.captured_at_us == 500_000
     last = after
-    for second in range(2, 7_300, 10):
+    for second in range(2, 30):
         clocks.at(100.0 + second)
         last = clock.stamp(float(second))
     assert last.captured_at_us == pytest.approx(last.grabbed_at_us, abs=1_000)
 
 
-@given(
-    steps=st.lists(
-        st.tuples(
-            st.floats(0, 2),  # until the next frame
-            st.one_of(st.none(), st.floats(-5, 5)),  # how far the stream's time goes meanwhile
-            st.floats(-7200, 7200),  # how far the wall clock is set
-            st.one_of(st.none(), st.floats(-90, 90)),  # the camera's clock against ours
-        ),
-        max_size=60,
-    )
+def test_a_wall_clock_set_back_by_hours_takes_capture_times_along() -> None:
+    clocks = Clocks()
+    clock = clock_of(clocks)
+    clock.stamp(0.0)
+    clocks.at(101.0).wall_offset_s -= 2 * HOUR_S
+    assert captured_s(clock.stamp(1.0)) == pytest.approx(101.0 - 2 * HOUR_S)
+
+
+@pytest.mark.parametrize("last_off_s", [0.0, 20.0])
+def test_the_times_of_a_run_follow_those_of_the_run_before(last_off_s: float) -> None:
+    """Whose camera had told its clock, which was ahead; the next one has not yet."""
+    clocks = Clocks()
+    last_us = clocks.wall_us() + round(last_off_s * 1e6)
+    clock = clock_of(clocks, last_us)
+    assert [clock.stamp(0.0).captured_at_us for _ in range(3)] == [last_us + 1, last_us + 2, last_us + 3]
+    clocks.at(100 + 2 * last_off_s + 1)
+    assert captured_s(clock.stamp(2 * last_off_s + 1)) == pytest.approx(clocks.now_s, abs=0.001)
+
+
+def test_a_time_that_cannot_be_right_is_not_followed_by_the_next_run() -> None:
+    clocks = Clocks()
+    assert captured_s(clock_of(clocks, clocks.wall_us() + 2 * MINUTE_US).stamp(0.0)) == pytest.approx(100.0)
+
+
+# Until the next frame; how far the stream's time goes meanwhile; how far the wall clock is set; the camera's clock
+# against ours; whether the frame is the first of a new run.
+Step = tuple[float, float | None, float, float | None, bool]
+steps_of_clocks = st.lists(
+    st.tuples(
+        st.floats(0, 2),
+        st.one_of(st.none(), st.floats(-5, 5)),
+        st.one_of(st.just(0.0), st.floats(-70, 70), st.floats(-1e9, 1e9)),
+        st.one_of(st.none(), st.floats(-90, 90)),
+        st.booleans(),
+    ),
+    max_size=60,
 )
-def test_capture_times_never_go_back_whatever_the_clocks_do(
-    steps: list[tuple[float, float | None, float, float | None]],
-) -> None:
+
+
+@given(steps_of_clocks)
+@example([(1.0, 1.0, 0.0, 59.9, False), (0.1, 0.1, -1.0, None, True), (0.1, 0.1, -7200.0, None, False)])
+def test_capture_times_never_go_back_nor_further_ahead_than_a_minute_whatever_the_clocks_do(steps: list[Step]) -> None:
     clocks = Clocks()
     clock = clock_of(clocks)
     media_s = 0.0
-    found = []
-    for passed_s, media_step_s, wall_step_s, camera_off_s in steps:
+    found: list[Stamp] = []
+    for passed_s, media_step_s, wall_step_s, camera_off_s, again in steps:
         clocks.at(clocks.now_s + passed_s).wall_offset_s += wall_step_s
+        if again and found:
+            clock = clock_of(clocks, found[-1].captured_at_us)
         media_s += media_step_s or 0.0
         camera = None if camera_off_s is None else clocks.wall_us() / 1e6 + camera_off_s
-        found.append(clock.stamp(None if media_step_s is None else media_s, camera))
-    times = [stamp.captured_at_us for stamp in found]
-    assert times == sorted(set(times))
-    assert all(stamp.lag_s >= 0 for stamp in found)
+        stamp = clock.stamp(None if media_step_s is None else media_s, camera)
+        assert stamp.lag_s >= 0
+        assert stamp.captured_at_us <= stamp.grabbed_at_us + MINUTE_US
+        if found and stamp.captured_at_us <= found[-1].captured_at_us:
+            passed_us = 0.0 if again else (stamp.due_s - found[-1].due_s) * 1e6
+            at_half_speed_us = found[-1].captured_at_us + max(1, round(passed_us / 2))
+            assert at_half_speed_us > stamp.grabbed_at_us + MINUTE_US
+        found.append(stamp)
 
 
 def behind(lags: list[tuple[float, float]]) -> list[bool]:
