@@ -25,8 +25,7 @@ class FolderReader:
         self._index += 1
         if self._index >= len(self._images):
             return None
-        pixels = cv2.imread(str(self._images[self._index]), cv2.IMREAD_COLOR)
-        self._raw = None if pixels is None else PixelFrame(np.asarray(pixels, np.uint8))
+        self._raw = _decoded(self._images[self._index])
         return Grabbed(media_s=self._index / self._fps, damaged=self._raw is None)
 
     def retrieve(self) -> RawFrame | None:
@@ -35,3 +34,11 @@ class FolderReader:
 
     def close(self) -> None:
         """Nothing stays open."""
+
+
+def _decoded(image: Path) -> PixelFrame | None:
+    try:
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV takes
+        return None
+    return None if pixels is None else PixelFrame(np.asarray(pixels, np.uint8))

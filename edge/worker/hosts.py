@@ -1,5 +1,6 @@
 """Opens what a web source asks for, and refuses other hosts: a redirect or a playlist may not send us anywhere."""
 
+import errno
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -21,8 +22,15 @@ class Body:
         self._response = response
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end."""
-        return self._response.read1(size)
+        """At most `size` bytes; none at the end.
+
+        Raises:
+            OSError: the connection broke, or what comes is not as it was announced.
+        """
+        try:
+            return self._response.read1(size)
+        except HTTPException:
+            raise _not_understood() from None
 
     @property
     def closed(self) -> bool:
@@ -65,17 +73,19 @@ class WebSource:
             HostRefusedError: it leads elsewhere; nothing was connected.
             OSError: the server does not answer, or with an error.
         """
-        self.check(url)
         self.status = None
-        request = urllib.request.Request(_without_credentials(url), headers={"User-Agent": "framematch"})  # noqa: S310  # checked above
         try:
+            self.check(url)
+            request = urllib.request.Request(_without_credentials(url), headers={"User-Agent": "framematch"})  # noqa: S310  # checked above
             body = Body(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
         except urllib.error.HTTPError as error:
             self.status = error.code
             error.close()
             raise OSError(f"HTTP {error.code}") from None
-        except HTTPException as error:
-            raise OSError(type(error).__name__) from None
+        except urllib.error.URLError as error:
+            raise error.reason if isinstance(error.reason, OSError) else _not_understood() from None
+        except (HTTPException, ValueError):  # urllib's for an address that is none, or a login that it does not know
+            raise _not_understood() from None
         self._bodies = [*(other for other in self._bodies if not other.closed), body]
         return body
 
@@ -134,6 +144,10 @@ class _Digest(urllib.request.HTTPDigestAuthHandler):
         """See `HTTPDigestAuthHandler`."""
         fp.close()
         return super().http_error_401(req, fp, code, msg, headers)
+
+
+def _not_understood() -> OSError:
+    return OSError(errno.EPROTO, "has an address, a login or an answer that is not understood")
 
 
 def _without_credentials(url: str) -> str:

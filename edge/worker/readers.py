@@ -8,6 +8,7 @@ from edge.worker.device import DeviceReader
 from edge.worker.folder import FolderReader
 from edge.worker.grabbed import Reader
 from edge.worker.video import open_file, open_stream
+from framematch.core.errors import CameraUnavailableError
 
 
 def open_reader(
@@ -26,7 +27,7 @@ def open_reader(
         CameraUnavailableError: it does not open.
     """
     if source.kind == "folder":
-        return FolderReader(image_files(Path(source.address)), fps)
+        return FolderReader(_images(Path(source.address)), fps)
     if source.kind == "device":
         return DeviceReader(int(source.address), read_timeout_s)
     if source.kind == "file":
@@ -39,3 +40,10 @@ def open_reader(
         key_frames_only=key_frames_only,
         allowed_hosts=allowed_hosts,
     )
+
+
+def _images(folder: Path) -> list[Path]:
+    try:
+        return image_files(folder)
+    except OSError as error:
+        raise CameraUnavailableError(f"cannot be read: {error.strerror}") from None

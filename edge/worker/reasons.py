@@ -21,6 +21,8 @@ _STATUS = {
     403: "403: this user may not see the stream",
     404: "404: no such stream",
 }
+# Of a session that is opened: libav refuses the protocol of the new address, or has an address that is none.
+REDIRECTED = "redirects elsewhere, which is not followed (or its address is wrong)"
 # Names that cannot be resolved, and networks that cannot be reached, all come as this.
 _EIO = 5
 

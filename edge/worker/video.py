@@ -15,13 +15,14 @@ from edge.worker.decoded import DecodedFrame, Scalers
 from edge.worker.grabbed import Grabbed
 from edge.worker.hosts import WebSource
 from edge.worker.raw import RawFrame
-from edge.worker.reasons import reason_of, status_reason
+from edge.worker.reasons import REDIRECTED, reason_of, status_reason
 from framematch.core.errors import CameraUnavailableError
 
 _US = 1_000_000
 _DEFAULT_FPS = 25.0  # of a video that gives neither frame times nor a rate
 # A stream whose packets give no picture: until its next key frame that is so for seconds even when nothing is wrong.
 _READS_WITHOUT_PICTURE = 3
+_RTSP = ("rtsp", "rtsps")
 # A decoder that is asked to be quick: what it needs to know about RTSP stands in the session's description, and what
 # is missing there comes with the first key frame. By default libav reads seconds of the stream before it begins.
 _RTSP_FAST = {"probesize": "32", "analyzeduration": "1", "fpsprobesize": "0", "allowed_media_types": "video"}
@@ -202,9 +203,12 @@ def open_stream(
                 io_open=None if web is None else web.open,
             )
         except (av.FFmpegError, OSError) as error:
+            passed_s = time.monotonic() - began_s
             reason = (web and _web_reason(web)) or reason_of(
-                error, time.monotonic() - began_s, min(open_timeout_s, read_timeout_s), "no answer for"
+                error, passed_s, min(open_timeout_s, read_timeout_s), "no answer for"
             )
+            if scheme in _RTSP and isinstance(error, av.error.ArgumentError):
+                reason = REDIRECTED
             raise CameraUnavailableError(reason, hint="Check address, credentials and network") from None
         opened.enter_context(container)
         return VideoReader(container, _Live(read_timeout_s, web), opened.pop_all(), key_frames_only=key_frames_only)
@@ -212,7 +216,7 @@ def open_stream(
 
 def _options(scheme: str, rtsp_transport: str, read_timeout_s: float) -> dict[str, str]:
     options = {"protocol_whitelist": _PROTOCOLS[scheme], "timeout": str(round(read_timeout_s * _US))}
-    if scheme in ("rtsp", "rtsps"):
+    if scheme in _RTSP:
         return {**options, **_RTSP_FAST, "rtsp_transport": rtsp_transport}
     if scheme in ("http", "https"):
         # libav may not keep a connection for the next segment: it is not its own.

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from edge.worker.video import VideoReader, open_stream
 from framematch.core.errors import CameraUnavailableError
+from stack.server import free_port
 from tests.integration.edge_service import write_video
 
 pytestmark = pytest.mark.integration
@@ -154,3 +156,41 @@ def test_user_and_password_of_the_url_are_used_and_shown_nowhere(webs: tuple[Web
 def test_a_path_that_is_not_there_is_told_as_that(webs: tuple[Web, Web]) -> None:
     with pytest.raises(CameraUnavailableError, match="404: no such stream"):
         opened(url_of(webs[0], "gone.ts"))
+
+
+def test_a_port_where_nobody_listens_is_told_as_that() -> None:
+    with pytest.raises(CameraUnavailableError, match="connection refused"):
+        opened(f"http://127.0.0.1:{free_port()}/1")
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A server that says `answer` whatever it is asked."""
+    with socket.create_server((HERE, 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):  # closed at the end
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.recv(65_536)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://{HERE}:{listener.getsockname()[1]}/1"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"\0 no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n",
+        b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_a_server_that_makes_no_sense_is_a_failed_camera_and_no_defect(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(CameraUnavailableError, match="not understood"):
+        opened(url.replace("://", "://user:hunter2@"))

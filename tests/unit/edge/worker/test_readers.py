@@ -1,5 +1,7 @@
 """Readers of files, folders and devices: frame times, ends, pictures, and what is damaged."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import av
@@ -7,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.sources import image_files, parse_source
+from edge.sources import Source, image_files, parse_source
 from edge.worker.folder import FolderReader
 from edge.worker.grabbed import Reader
 from edge.worker.readers import open_reader
@@ -144,6 +146,22 @@ def test_an_image_that_cannot_be_decoded_is_a_damaged_frame(tmp_path: Path) -> N
     assert grabbed is not None
     assert (grabbed.media_s, grabbed.damaged) == (0.0, True)
     assert reader.retrieve() is None
+
+
+def test_an_image_with_more_pixels_than_can_be_decoded_is_a_damaged_frame(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "vast.png"), np.zeros((8, 8, 3), np.uint8))
+    content = bytearray((tmp_path / "vast.png").read_bytes())
+    content[16:24] = struct.pack(">II", 200_000, 200_000)  # its header's width and height
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "vast.png").write_bytes(content)
+    grabbed = FolderReader(image_files(tmp_path), fps=4).grab()
+    assert grabbed is not None
+    assert grabbed.damaged
+
+
+def test_a_folder_that_is_gone_does_not_open(tmp_path: Path) -> None:
+    with pytest.raises(CameraUnavailableError, match="cannot be read: No such file"):
+        open_reader(Source("folder", str(tmp_path / "gone")), fps=5, open_timeout_s=1, read_timeout_s=1)
 
 
 def test_a_device_that_is_not_there_does_not_open() -> None:
