@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from framematch.core.settings import EdgeSettings
 
 log = structlog.get_logger()
 
+_Result = TypeVar("_Result")
 Sink = Callable[[Outgoing], Awaitable[None]]
 
 _CLOSE_S = 1.0  # for a process to take leave of its camera, before it is killed
@@ -110,18 +112,30 @@ class Keeper:
             CameraUnavailableError: the source failed, or the process hung or died.
         """
         with ServiceEnd(area) as line:
-            process = await self._processes.start(line.far_end, area, self._assignment)
-            line.far_end.close()
+            process = await self._start(line, area)
             last_words: Message | None = None
             watch = asyncio.ensure_future(self._watch(area, process))
             try:
                 last_words = await self._listen(line)
             finally:
                 watch.cancel()
-                closed = await _leave(line)
-                died_of = await self._processes.end(process, wait_s=_CLOSE_S if closed else 0.0)
-                self._settle(self._count(area), "process_died" if died_of else "stopped")
+                died_of = await _to_its_end(self._end(line, area, process))
             self._judge(last_words, hung=not watch.cancelled() and watch.result(), died_of=died_of)
+
+    async def _start(self, line: ServiceEnd, area: SharedArea) -> ForkServerProcess:
+        try:
+            process = await self._processes.start(line.far_end, area, self._assignment)
+        except (OSError, EOFError) as error:  # no process, memory or descriptor is left, or what forks them was killed
+            raise CameraUnavailableError(f"its process cannot be started: {error.__class__.__name__}") from error
+        line.far_end.close()
+        return process
+
+    async def _end(self, line: ServiceEnd, area: SharedArea, process: ForkServerProcess) -> str | None:
+        """Let the process end or kill it, account for what it held, and return the signal that had ended it, if any."""
+        closed = await _leave(line)
+        died_of = await self._processes.end(process, wait_s=_CLOSE_S if closed else 0.0)
+        self._settle(self._count(area), "process_died" if died_of else "stopped")
+        return died_of
 
     async def _listen(self, line: ServiceEnd) -> Message | None:
         """Take frames, one after the other, until the process says its last words or is gone (None)."""
@@ -192,6 +206,20 @@ class Keeper:
     def _report_failure(self, reason: str, **fields: float) -> None:
         self._meter.closed(reason)
         log.warning("camera_failed", camera=self._camera.id, source=str(self._camera.source), reason=reason, **fields)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await `work` however often we are cancelled meanwhile (a change of settings, then the end), and only then be."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
 
 
 async def _leave(line: ServiceEnd) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -128,8 +129,32 @@ async def test_a_process_that_hangs_does_not_outlive_its_keeper() -> None:
     assert not camera_processes()
 
 
+async def test_a_camera_that_is_told_twice_to_stop_leaves_no_process_and_accounts_for_every_frame() -> None:
+    async with kept(camera_work.one_frame_and_silence) as camera:
+        await eventually(lambda: len(camera.frames) == 1)
+        for _ in range(3):
+            camera.task.cancel()
+            await asyncio.sleep(0)  # to the next step of its leave-taking
+        with suppress(asyncio.CancelledError):
+            await camera.task
+        assert not camera_processes()
+    assert camera.reading().captured == 1
+
+
+async def test_cameras_go_on_when_what_forks_their_processes_was_killed() -> None:
+    async with kept(camera_work.one_frame_and_failure) as camera:
+        await eventually(lambda: len(camera.frames) >= 1)
+        for server in fork_servers():
+            os.kill(server, signal.SIGKILL)
+        seen = len(camera.frames)
+        await eventually(lambda: len(camera.frames) >= seen + 3)
+
+
+def fork_servers() -> list[int]:
+    return [pid for pid in process_tree(os.getpid()) if "forkserver" in command_line(pid)]
+
+
 def camera_processes() -> list[int]:
     """Living processes that this one's forkserver has forked."""
-    tree = process_tree(os.getpid())
-    servers = [pid for pid in tree if "forkserver" in command_line(pid)]
+    servers = fork_servers()
     return [pid for server in servers for pid in process_tree(server) if pid != server]
