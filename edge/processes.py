@@ -13,10 +13,9 @@ from typing import Any, Self
 from edge.link.area import SharedArea
 from edge.worker.run import Assignment, run_worker
 
-# multiprocessing runs the script `framematch` again in each process, up to its main guard. Loaded beforehand, what that
-# imports costs nothing.
-_PRELOADED = ["edge.worker.run", "framematch.cli.app"]
-
+# multiprocessing runs the script `framematch` again in each process, up to its main guard: `framematch/__main__.py`
+# therefore imports next to nothing at its top.
+_PRELOADED = ["edge.worker.run"]
 
 Work = Callable[[socket.socket, Any, Assignment], None]  # Any: multiprocessing names no type for a sent descriptor
 
