@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from framematch.core.settings import Settings
+from framematch.core.settings import MotionSettings, Settings
 from framematch.core.settings_sources import known_environment_names
 from framematch.vision.repository.build_options import ENGINE_SCRIPT
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "compose.edge.yml").read_text(encoding="utf-8")
 EXAMPLE = (ROOT / "deploy" / ".env.example").read_text(encoding="utf-8")
+EDGE_DOCKERFILE = (ROOT / "deploy" / "docker" / "edge.Dockerfile").read_text(encoding="utf-8")
+README = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 OWN = {name: service for name, service in SERVICES.items() if service.get("image", "").startswith("framematch/")}
 FRAMEMATCH = {name: service for name, service in OWN.items() if not name.startswith("triton")}
@@ -155,4 +157,22 @@ def test_every_path_that_a_service_is_built_from_or_mounts_exists(name: str) -> 
     if build := service.get("build"):
         paths.append(build["dockerfile"])
 
-    assert all((ROOT / path).is_file() for path in paths)
+    assert all((ROOT / path).exists() for path in paths)
+
+
+def test_what_the_edge_keeps_on_disk_outlives_its_container() -> None:
+    edge = SERVICES["edge"]
+    volumes = dict(volume.split(":", 1) for volume in edge["volumes"])
+
+    assert edge["read_only"]
+    assert volumes["edge"] == re.findall(r"FRAMEMATCH_STATE_DIR=(\S+)", EDGE_DOCKERFILE)[0]
+    assert "edge" in yaml.safe_load(TEXT)["volumes"]
+    assert [name for name in SERVICES if "edge:" in str(SERVICES[name].get("volumes"))] == ["edge"]
+
+
+def test_the_example_of_a_settings_file_has_valid_settings_and_is_where_the_edge_looks_for_it() -> None:
+    settings = Settings.model_validate(yaml.safe_load((ROOT / "deploy" / "edge" / "example.yaml").read_text("utf-8")))
+
+    assert settings.edge.cameras["shelf-1"].motion == MotionSettings(gate=True)
+    assert "./deploy/edge:/etc/framematch:ro" in SERVICES["edge"]["volumes"]
+    assert "FRAMEMATCH_CONFIG=/etc/framematch/edge.yaml" in README
