@@ -126,7 +126,8 @@ class Keeper:
         try:
             process = await self._processes.start(line.far_end, area, self._assignment)
         except (OSError, EOFError) as error:  # no process, memory or descriptor is left, or what forks them was killed
-            raise CameraUnavailableError(f"its process cannot be started: {error.__class__.__name__}") from error
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise CameraUnavailableError(f"its process cannot be started: {reason}") from error
         line.far_end.close()
         return process
 

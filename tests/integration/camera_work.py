@@ -54,6 +54,7 @@ def one_frame_and_failure(line: socket.socket, area: Any, _assignment: Assignmen
 def one_frame_and_silence(line: socket.socket, area: Any, _assignment: Assignment) -> None:
     """A read that hangs: neither a signal that can be caught nor the line's end ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.alarm(300)  # and when nobody is left to kill it
     end = _begin(line, area)
     _hand_over(end)
     while True:

@@ -1,21 +1,27 @@
 """The keeper of a camera with real processes: frames arrive, and a process that hangs, dies or fails is replaced."""
 
 import asyncio
+import errno
 import os
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from multiprocessing.context import ForkServerProcess
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from edge.cameras import Camera
 from edge.keeper import Keeper
+from edge.link.area import SharedArea
 from edge.meter import CameraMeter, Reading
 from edge.metrics import EdgeMetrics
 from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses, Work
 from edge.sources import Source
+from edge.worker.run import Assignment
 from framematch.core.settings import EdgeSettings
 from tests.integration import camera_work
 from tests.integration.edge_service import command_line, process_tree
@@ -43,7 +49,13 @@ class Kept:
 
 
 @asynccontextmanager
-async def kept(work: Work, source: Source = LIVE, *, watchdog_s: float = 20.0) -> AsyncIterator[Kept]:
+async def kept(
+    work: Work,
+    source: Source = LIVE,
+    *,
+    watchdog_s: float = 20.0,
+    make: Callable[[Work], CameraProcesses] = CameraProcesses,
+) -> AsyncIterator[Kept]:
     frames: list[Outgoing] = []
 
     async def sink(outgoing: Outgoing) -> None:
@@ -52,7 +64,7 @@ async def kept(work: Work, source: Source = LIVE, *, watchdog_s: float = 20.0) -
     settings = EdgeSettings(watchdog_s=watchdog_s, backoff_initial_s=0.01, backoff_max_s=0.01)
     meter = CameraMeter("till-1", EdgeMetrics(CollectorRegistry()).of("till-1"), lambda: None)
     camera = Camera("till-1", source, 5.0, 640, 85)
-    with CameraProcesses(work) as processes:
+    with make(work) as processes:
         keeper = Keeper(camera, settings, meter, processes, sink, jpeg_bytes_max=10_000)
         task = asyncio.create_task(keeper.run())
         try:
@@ -148,6 +160,26 @@ async def test_cameras_go_on_when_what_forks_their_processes_was_killed() -> Non
             os.kill(server, signal.SIGKILL)
         seen = len(camera.frames)
         await eventually(lambda: len(camera.frames) >= seen + 3)
+
+
+class FullMachine(CameraProcesses):
+    """On which there is room for another process only at the third try."""
+
+    tries = 0
+
+    async def start(self, line: socket.socket, area: SharedArea, assignment: Assignment) -> ForkServerProcess:
+        self.tries += 1
+        if self.tries < 3:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return await super().start(line, area, assignment)
+
+
+async def test_a_camera_whose_process_cannot_be_started_is_tried_again() -> None:
+    with capture_logs() as log:
+        async with kept(camera_work.endless, make=FullMachine) as camera:
+            await eventually(lambda: len(camera.frames) >= 2)
+    reasons = [line["reason"] for line in log if line["event"] == "camera_failed"]
+    assert reasons == ["its process cannot be started: Resource temporarily unavailable"] * 2
 
 
 def fork_servers() -> list[int]:
