@@ -67,9 +67,12 @@ async def open_outboxes(
     """
     dispatcher = Dispatcher(kafka, EdgeSettings(spool=SpoolSettings(folder=str(spool))))
     boxes = OpenOutboxes(dispatcher, cameras, live=live)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(dispatcher.run())
-        try:
-            yield boxes
-        finally:
-            await dispatcher.finish(_FINISH_S)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(dispatcher.run())
+            try:
+                yield boxes
+            finally:
+                await dispatcher.finish(_FINISH_S)
+    finally:
+        await dispatcher.close()

@@ -109,7 +109,7 @@ class Outbox:
         elif not self._has_room(size):
             await self._keep(self._entry(outgoing))
             return
-        await self._send(self._entry(outgoing), within_s=self._way.after_s)
+        await self._send(self._entry(outgoing))
 
     def check(self) -> None:
         """Spool when Kafka has not answered for too long, or there is no connection."""
@@ -189,16 +189,15 @@ class Outbox:
         self._number += 1
         return Entry(self._number, outgoing.frame, outgoing.jpeg, outgoing.grabbed_s)
 
-    async def _send(self, entry: Entry, *, within_s: float | None = None, alone: bool = False) -> bool:
+    async def _send(self, entry: Entry, *, alone: bool = False) -> bool:
         """Send a frame that has its room; False when it is held, to be sent again."""
         self._in_flight[entry.number] = entry
         self._settled.clear()
         entry.sent_s = self._way.clock()
         sender = self._way.sender
         try:
-            async with asyncio.timeout(within_s):
-                future = await (sender.send_alone if alone else sender.send)(self._way.topic, entry.record())
-        except (KafkaError, KafkaUnavailableError, TimeoutError) as error:
+            future = await (sender.send_alone if alone else sender.send)(self._way.topic, entry.record())
+        except (KafkaError, KafkaUnavailableError) as error:
             # Refused by the client itself, before it shared a batch with others.
             self._fail(entry, error, alone=alone or isinstance(error, MessageSizeTooLargeError))
             return entry.settled

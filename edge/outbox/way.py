@@ -40,7 +40,7 @@ class Sender(Protocol):
         """Return as soon as it does."""
 
     async def send(self, topic: str, record: Record) -> Acknowledgement:
-        """Queue a record; the future ends with its acknowledgement, or an error when it was not written."""
+        """Queue a record at once; the future ends with its acknowledgement, or an error when it was not written."""
 
     async def send_alone(self, topic: str, record: Record) -> Acknowledgement:
         """The same, in a batch of its own."""

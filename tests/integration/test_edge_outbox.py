@@ -116,6 +116,7 @@ async def running(broker: str, folder: Path, prefix: str, **spool: float) -> Asy
     finally:
         await edge.dispatcher.finish(2.0)
         await task
+        await edge.dispatcher.close()
 
 
 async def arrived(broker: KafkaServer, prefix: str) -> dict[str, list[Frame]]:
@@ -253,6 +254,7 @@ async def test_frames_of_a_camera_that_is_not_set_any_more_are_published_too(
     finally:
         await later.finish(5.0)
         await task
+        await later.close()
     frames = await arrived(kafka, prefix)
     assert {camera: len(found) for camera, found in frames.items()} == dict.fromkeys(CAMERAS, 5)
 

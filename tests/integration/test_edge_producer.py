@@ -1,0 +1,190 @@
+"""The edge's producer against a real broker: partitions, refusals, the end, TLS and passwords."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
+
+from edge.outbox.connection import Acknowledgement, Connection, Record
+from edge.outbox.dispatcher import Dispatcher
+from edge.outgoing import Outgoing
+from framematch.core.errors import KafkaUnavailableError
+from framematch.core.frames import Frame, parse_frame
+from framematch.core.kafka import client_options, started
+from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
+from framematch.core.timestamps import now_us
+from framematch.core.topics import Topics
+from stack.kafka import KafkaServer
+from tests.conftest import running
+from tests.integration.edge_service import new_prefix, read_topic
+from tests.integration.test_kafka_security import WAYS_IN, Site
+from tests.support import eventually
+from tests.unit.edge.outbox.scripted import Book
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+LONG_S = 90.0
+SMALL, LARGE, LARGEST = 20_000, 40_000, 30_000
+
+
+@pytest.fixture(name="settings")
+def _settings(kafka: KafkaServer) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=new_prefix(), partitions=3)
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: KafkaSettings) -> AsyncIterator[Connection]:
+    connection = Connection(settings)
+    running = asyncio.create_task(connection.run())
+    try:
+        async with asyncio.timeout(LONG_S):
+            await connection.wait_connected()
+        yield connection
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await connection.close()
+
+
+def record(key: str, size: int = SMALL) -> Record:
+    return {"key": key.encode(), "value": bytes(size), "headers": [], "timestamp_ms": 1}
+
+
+def topic_of(settings: KafkaSettings) -> str:
+    return Topics(settings.topic_prefix).frames
+
+
+async def read(settings: KafkaSettings) -> list[ConsumerRecord]:
+    return await asyncio.to_thread(read_topic, str(settings.bootstrap_servers), topic_of(settings))
+
+
+async def settle(futures: list[Acknowledgement]) -> list[BaseException | None]:
+    async with asyncio.timeout(LONG_S):
+        await asyncio.wait(futures)
+    return [future.exception() for future in futures]
+
+
+async def limit_batches(settings: KafkaSettings) -> None:
+    """Make the frames topic of one partition, for batches that hold one small record, and not a large one."""
+    limit = {"max.message.bytes": str(LARGEST)}
+    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+        await admin.create_topics([NewTopic(topic_of(settings), 1, 1, topic_configs=limit)])
+
+
+async def test_a_camera_has_the_partition_that_other_clients_give_it(settings: KafkaSettings) -> None:
+    keys = [f"camera-{number}" for number in range(60)]
+    async with connected(settings) as connection:
+        assert not any(await settle([await connection.send(topic_of(settings), record(key, 10)) for key in keys]))
+    partitions = list(range(settings.partitions))
+    found = {record.key: record.partition for record in await read(settings)}
+    assert found == {key.encode(): DefaultPartitioner()(key.encode(), partitions, partitions) for key in keys}
+    assert set(found.values()) == set(partitions)
+
+
+async def test_nothing_overtakes_a_record_that_the_broker_refuses(settings: KafkaSettings) -> None:
+    await limit_batches(settings)
+    sizes = [10] * 20 + [LARGE] + [10] * 300
+    futures = []
+    # Without lingering they share as few batches as possible: some of those behind are on their way already.
+    async with connected(settings.model_copy(update={"linger_ms": 0})) as connection:
+        for size in sizes:
+            with contextlib.suppress(KafkaUnavailableError):  # it takes no more
+                futures.append(await connection.send(topic_of(settings), record("till-1", size)))
+            await asyncio.sleep(0.0005)
+        errors = await settle(futures)
+        await eventually(lambda: connection.connected, timeout_s=LONG_S, message="a new producer")
+        assert not any(await settle([await connection.send(topic_of(settings), record("till-1", 11))]))
+    assert any(isinstance(error, MessageSizeTooLargeError) for error in errors)
+    failed = [error is not None for error in errors]
+    assert failed == sorted(failed), "all behind the first that failed"
+    written = [len(record.value) for record in await read(settings)]
+    assert written == [10] * failed.count(False) + [11]
+
+
+async def test_a_record_that_is_refused_alone_costs_nothing_else(settings: KafkaSettings) -> None:
+    await limit_batches(settings)
+    async with connected(settings) as connection:
+        sends = [await connection.send_alone(topic_of(settings), record("till-1", size)) for size in (10, LARGE, 11)]
+        errors = await settle(sends)
+        assert connection.connected
+    assert [type(error) for error in errors] == [type(None), MessageSizeTooLargeError, type(None)]
+    assert [len(record.value) for record in await read(settings)] == [10, 11]
+
+
+async def test_a_broker_that_refuses_shared_batches_gets_each_frame_once_and_in_order(
+    settings: KafkaSettings, tmp_path: Path
+) -> None:
+    await limit_batches(settings)
+    cameras, sizes = ("till-1", "till-2"), [SMALL] * 10 + [LARGE] + [SMALL] * 10
+    dispatcher = Dispatcher(settings, EdgeSettings(spool=SpoolSettings(folder=str(tmp_path))))
+    books = {camera: Book(camera) for camera in cameras}
+    boxes = {camera: dispatcher.outbox(camera, book, live=True) for camera, book in books.items()}
+    running = asyncio.create_task(dispatcher.run())
+    await eventually(lambda: dispatcher.connected, timeout_s=LONG_S)
+    for sequence, size in enumerate(sizes):
+        for camera, box in boxes.items():
+            frame = Frame(camera, now_us(), sequence, grabbed_at_us=now_us())
+            await box.put(Outgoing(frame, bytes(size), asyncio.get_running_loop().time()))
+    await eventually(
+        lambda: all(book.published_frames + sum(book.drops.values()) == len(sizes) for book in books.values()),
+        timeout_s=LONG_S,
+    )
+    await dispatcher.finish(5.0)
+    await running
+    await dispatcher.close()
+    frames = [parse_frame(record.key, record.headers) for record in await read(settings)]
+    for camera, book in books.items():
+        assert dict(book.drops) == {("publish", "too_large"): 1}
+        sequences = [frame.sequence for frame in frames if frame.camera == camera]
+        assert sequences == [*range(10), *range(11, len(sizes))]
+
+
+@pytest.fixture(name="frozen")
+def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A broker of the test's own, to be frozen."""
+    server = KafkaServer(tmp_path / "kafka")
+    server.start()
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server.pid, signal.SIGCONT)
+        server.stop()
+
+
+async def test_the_end_does_not_wait_for_a_broker_that_says_nothing(frozen: KafkaServer) -> None:
+    settings = KafkaSettings(bootstrap_servers=frozen.bootstrap_servers, topic_prefix=new_prefix(), partitions=1)
+    async with connected(settings) as connection:
+        assert not any(await settle([await connection.send(topic_of(settings), record("till-1"))]))
+        os.kill(frozen.pid, signal.SIGSTOP)
+        futures = [await connection.send(topic_of(settings), record("till-1")) for _ in range(100)]
+    assert all(future.done() and future.exception() for future in futures)
+
+
+@pytest.fixture(name="site", scope="module")
+def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("kafka-security"))
+    with running(site.server):
+        yield site
+
+
+@pytest.mark.parametrize(("listener", "mechanism"), WAYS_IN)
+async def test_records_come_in_by_every_way_that_a_broker_offers(
+    site: Site, listener: str, mechanism: str | None
+) -> None:
+    prefix = new_prefix()
+    settings = site.settings(
+        listener, topic_prefix=prefix, partitions=1, **({"sasl_mechanism": mechanism} if mechanism else {})
+    )
+    async with connected(settings) as connection:
+        assert not any(await settle([await connection.send(topic_of(settings), record("till-1", 12))]))
+    records = await asyncio.to_thread(read_topic, site.server.bootstrap_servers, topic_of(settings))
+    assert [(record.key, len(record.value)) for record in records] == [(b"till-1", 12)]

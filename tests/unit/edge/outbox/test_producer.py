@@ -1,0 +1,96 @@
+"""librdkafka's producer as the edge uses it, without a broker."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, UnknownError
+from confluent_kafka import KafkaError as ClientError
+
+from edge.outbox.producer import Producer, Record, RecordGivenUpError, error_of
+from edge.outbox.refusals import refusal
+from framematch.core.kafka import librdkafka_options
+from framematch.core.settings import KafkaSettings
+from tests.support import eventually
+
+NOBODY = "127.0.0.1:9"
+SECRET = "hunter2-canary"
+
+
+def record(size: int = 5) -> Record:
+    return {"key": b"till-1", "value": bytes(size), "headers": [("name", b"value")], "timestamp_ms": 1}
+
+
+@asynccontextmanager
+async def producer(**settings: Any) -> AsyncIterator[tuple[Producer, list[str]]]:
+    """A producer whose broker is away, and its failures."""
+    failures: list[str] = []
+    made = Producer(KafkaSettings(bootstrap_servers=NOBODY, **settings), lambda: failures.append("failed"))
+    try:
+        yield made, failures
+    finally:
+        await made.close()
+
+
+async def test_a_record_waits_for_a_broker_and_is_given_up_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "librdkafka"):
+        async with producer() as (made, failures):
+            future = made.send("frames", record())
+            await eventually(lambda: "Connect to" in caplog.text, message="it tried")
+            assert not future.done()
+            assert not failures
+    with pytest.raises(RecordGivenUpError, match="_PURGE_QUEUE"):
+        await future
+
+
+async def test_a_record_that_is_too_large_is_refused_and_nothing_else_is_touched() -> None:
+    async with producer(max_message_bytes=65_536) as (made, failures):
+        waiting = made.send("frames", record())
+        with pytest.raises(MessageSizeTooLargeError):
+            made.send("frames", record(size=300_000))
+        assert not waiting.done()
+        assert not failures
+    assert isinstance(waiting.exception(), RecordGivenUpError)
+
+
+async def test_a_future_that_nobody_waits_for_any_more_does_no_harm() -> None:
+    async with producer() as (made, _):
+        first, second = made.send("frames", record()), made.send("frames", record())
+        first.cancel()
+    assert isinstance(second.exception(), RecordGivenUpError)
+    await made.settled()
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "reason"),
+    [
+        (ClientError.MSG_SIZE_TOO_LARGE, MessageSizeTooLargeError, "too_large"),
+        (ClientError.INVALID_TIMESTAMP, InvalidTimestampError, "refused"),
+        (ClientError.INVALID_RECORD, UnknownError, "refused"),
+        (ClientError.UNKNOWN, UnknownError, "refused"),
+        (ClientError._PURGE_QUEUE, RecordGivenUpError, None),  # noqa: SLF001  # its public name
+        (ClientError._FATAL, RecordGivenUpError, None),  # noqa: SLF001  # its public name
+    ],
+)
+def test_errors_are_those_that_refusals_are_told_by(code: int, error: type[KafkaError], reason: str | None) -> None:
+    found = error_of(ClientError(code))
+    assert type(found) is error
+    assert refusal(found) == reason
+
+
+def test_a_login_is_handed_on() -> None:
+    options = librdkafka_options(
+        KafkaSettings(
+            bootstrap_servers="broker:9093",
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="SCRAM-SHA-256",
+            sasl_username="edge",
+            sasl_password=SECRET,
+        )
+    )
+    assert options["security.protocol"] == "SASL_PLAINTEXT"
+    assert (options["sasl.mechanisms"], options["sasl.username"]) == ("SCRAM-SHA-256", "edge")
+    assert options["sasl.password"] == SECRET
+    assert not any(name.startswith("ssl.") for name in options)
