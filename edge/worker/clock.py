@@ -11,9 +11,9 @@ _US = 1_000_000
 # The camera's clock may run apart from ours by so much (quartz: 50 ppm, both together 100) before it counts as lag.
 _FORGET_PER_S = 100e-6
 # A camera's clock that is further from ours is wrong: 1970, another time zone, no time server.
-_CAMERA_CLOCK_OFF_MAX_S = 60.0
+_CAMERA_CLOCK_OFF_MAX_S = 10.0
 # No capture time lies further ahead of our clock: Kafka refuses records from the future (by default, of more than 1 h).
-_AHEAD_MAX_US = round(_CAMERA_CLOCK_OFF_MAX_S * _US)
+_AHEAD_MAX_US = 60 * _US
 _SLOWEST_PACE = 0.5
 _LAG_PATIENCE_S = 3.0
 

@@ -86,7 +86,7 @@ def test_a_day_of_drift_does_not_add_up(drift: float) -> None:
     assert all(abs(stamp.captured_at_us - stamp.grabbed_at_us) < 10_000 for stamp in found)
 
 
-@pytest.mark.parametrize("off_s", [-0.3, -20.0, 20.0])
+@pytest.mark.parametrize("off_s", [-0.3, -8.0, 8.0])
 def test_the_camera_s_own_clock_is_followed_when_it_is_about_right(off_s: float) -> None:
     media = [index / 5 for index in range(1_000)]
     _, found = stamps([100 + at_s for at_s in media], media, off_s)
@@ -156,7 +156,7 @@ def test_a_wall_clock_set_back_by_hours_takes_capture_times_along() -> None:
     assert captured_s(clock.stamp(1.0)) == pytest.approx(101.0 - 2 * HOUR_S)
 
 
-@pytest.mark.parametrize("last_off_s", [0.0, 20.0])
+@pytest.mark.parametrize("last_off_s", [0.0, 8.0])
 def test_the_times_of_a_run_follow_those_of_the_run_before(last_off_s: float) -> None:
     """Whose camera had told its clock, which was ahead; the next one has not yet."""
     clocks = Clocks()
