@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def test_sigterm_leaves_nothing_unacknowledged_and_exits_0(kafka: KafkaServer, t
     assert (last.state, last.reason) == ("offline", "stopped")
 
 
+def is_ready(url: str) -> bool:
+    try:
+        return "ok" in get(f"{url}/readyz")
+    except urllib.error.HTTPError as error:
+        if error.code != 503:
+            raise
+        return False
+
+
 def test_metrics_add_up_and_the_service_is_ready(kafka: KafkaServer, tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 30)
     (images / "0005.png").write_bytes(b"no picture")
@@ -116,7 +126,7 @@ def test_metrics_add_up_and_the_service_is_ready(kafka: KafkaServer, tmp_path: P
         assert re.search(r'frames_dropped_total\{camera="shelf",reason="corrupt",stage="capture"\} 1\.0', metrics)
         assert 'framematch_edge_camera_up{camera="away"} 0.0' in metrics
         assert "framematch_edge_publish_seconds_count 29.0" in metrics
-        assert "ok" in get(f"{url}/readyz")
+        wait_until(lambda: is_ready(url), message="it looks at Kafka once a second")
         assert service.terminate() == 0
 
 
