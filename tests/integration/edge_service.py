@@ -101,6 +101,22 @@ def edge_service(folder: Path, bootstrap_servers: str, *arguments: str, **enviro
 
 
 @contextmanager
+def quick_edge(
+    folder: Path, bootstrap_servers: str, prefix: str, cameras: dict[str, str], **environment: str
+) -> Iterator[EdgeService]:
+    """The same by camera id and source, with short pauses between tries, and a status each second."""
+    arguments = [part for name, source in cameras.items() for part in ("--camera", f"{name}={source}")]
+    quick = {
+        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix,
+        "FRAMEMATCH_EDGE__BACKOFF_INITIAL_S": "0.1",
+        "FRAMEMATCH_EDGE__BACKOFF_MAX_S": "0.2",
+        "FRAMEMATCH_EDGE__STATUS_INTERVAL_S": "1",
+    }
+    with edge_service(folder, bootstrap_servers, *arguments, **{**quick, **environment}) as service:
+        yield service
+
+
+@contextmanager
 def publishing(video: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """Play `video` to the RTSP server at `url` again and again."""
     with subprocess.Popen([sys.executable, "-m", "demo.publisher", str(video), url, "--loop"]) as process:

@@ -16,9 +16,9 @@ from stack.mediamtx import MediaMtxServer
 from stack.server import free_port
 from tests.integration.edge_service import (
     EdgeService,
-    edge_service,
     new_prefix,
     publishing,
+    quick_edge,
     read_statuses,
     read_topic,
     write_images,
@@ -27,12 +27,6 @@ from tests.integration.edge_service import (
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
-
-QUICK = {
-    "FRAMEMATCH_EDGE__BACKOFF_INITIAL_S": "0.1",
-    "FRAMEMATCH_EDGE__BACKOFF_MAX_S": "0.2",
-    "FRAMEMATCH_EDGE__STATUS_INTERVAL_S": "1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +40,6 @@ def server(tmp_path: Path) -> Iterator[MediaMtxServer]:
     server.start()
     yield server
     server.kill()
-
-
-@contextmanager
-def edge(
-    folder: Path, kafka: KafkaServer, prefix: str, cameras: dict[str, str], **settings: str
-) -> Iterator[EdgeService]:
-    arguments = [part for name, source in cameras.items() for part in ("--camera", f"{name}={source}")]
-    environment = {**QUICK, "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix, **settings}
-    with edge_service(folder, kafka.bootstrap_servers, *arguments, **environment) as service:
-        yield service
 
 
 @contextmanager
@@ -111,7 +95,7 @@ def test_a_camera_is_opened_again_after_its_server_was_killed(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
     prefix, url = new_prefix(), f"{server.url}/till-1"
-    with edge(tmp_path, kafka, prefix, {"till-1": url}) as service:
+    with quick_edge(tmp_path, kafka.bootstrap_servers, prefix, {"till-1": url}) as service:
         with publishing(video, url):
             wait_for_frames(service, "till-1")
             failures = len(service.events("camera_failed"))
@@ -133,8 +117,8 @@ def test_a_camera_that_falls_silent_is_given_up_after_the_read_timeout_and_comes
 ) -> None:
     """The server is halted, not killed: its connections stay open and say nothing."""
     prefix, url = new_prefix(), f"{server.url}/till-1"
-    with publishing(video, url), edge(
-        tmp_path, kafka, prefix, {"till-1": url},
+    with publishing(video, url), quick_edge(
+        tmp_path, kafka.bootstrap_servers, prefix, {"till-1": url},
         FRAMEMATCH_EDGE__READ_TIMEOUT_S="1", FRAMEMATCH_EDGE__OPEN_TIMEOUT_S="1",
     ) as service:  # fmt: skip
         wait_for_frames(service, "till-1")
@@ -153,7 +137,7 @@ def test_a_camera_whose_process_is_killed_goes_on_in_another_and_misses_what_was
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
     prefix, url = new_prefix(), f"{server.url}/till-1"
-    with publishing(video, url), edge(tmp_path, kafka, prefix, {"till-1": url}) as service:
+    with publishing(video, url), quick_edge(tmp_path, kafka.bootstrap_servers, prefix, {"till-1": url}) as service:
         process = service.wait_for_camera_process("till-1")
         wait_for_frames(service, "till-1")
         os.kill(process, signal.SIGKILL)
@@ -169,8 +153,8 @@ def test_a_process_that_hangs_is_killed_by_the_watchdog_though_its_timeouts_neve
 ) -> None:
     """Halted, it heeds neither timeouts nor signals, like a read that hangs inside a driver."""
     prefix, url = new_prefix(), f"{server.url}/till-1"
-    with publishing(video, url), edge(
-        tmp_path, kafka, prefix, {"till-1": url}, FRAMEMATCH_EDGE__WATCHDOG_S="2"
+    with publishing(video, url), quick_edge(
+        tmp_path, kafka.bootstrap_servers, prefix, {"till-1": url}, FRAMEMATCH_EDGE__WATCHDOG_S="2"
     ) as service:  # fmt: skip
         process = service.wait_for_camera_process("till-1")
         wait_for_frames(service, "till-1")
@@ -186,7 +170,10 @@ def test_when_the_service_is_killed_no_process_of_it_is_left(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
     url = f"{server.url}/till-1"
-    with publishing(video, url), edge(tmp_path, kafka, new_prefix(), {"till-1": url}) as service:
+    with (
+        publishing(video, url),
+        quick_edge(tmp_path, kafka.bootstrap_servers, new_prefix(), {"till-1": url}) as service,
+    ):
         process = service.wait_for_camera_process("till-1")
         wait_for_frames(service, "till-1")
         service.kill()
@@ -198,8 +185,8 @@ def test_a_half_open_camera_delays_neither_the_others_nor_the_end(
 ) -> None:
     """It accepts and says nothing, and the timeouts are longer than the service has time to stop."""
     url = f"{server.url}/till-1"
-    with silent_camera() as silent, publishing(video, url), edge(
-        tmp_path, kafka, new_prefix(), {"silent": silent, "till-1": url},
+    with silent_camera() as silent, publishing(video, url), quick_edge(
+        tmp_path, kafka.bootstrap_servers, new_prefix(), {"silent": silent, "till-1": url},
         FRAMEMATCH_EDGE__OPEN_TIMEOUT_S="300", FRAMEMATCH_EDGE__READ_TIMEOUT_S="300", FRAMEMATCH_EDGE__WATCHDOG_S="2",
     ) as service:  # fmt: skip
         wait_for_frames(service, "till-1", more=10)
@@ -210,7 +197,7 @@ def test_a_half_open_camera_delays_neither_the_others_nor_the_end(
 def test_a_camera_that_is_away_disturbs_neither_the_others_nor_the_end(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 20)
     cameras = {"away": f"rtsp://127.0.0.1:{free_port()}/x", "shelf": str(images)}
-    with edge(tmp_path, kafka, prefix, cameras, FRAMEMATCH_EDGE__FPS="50") as service:
+    with quick_edge(tmp_path, kafka.bootstrap_servers, prefix, cameras, FRAMEMATCH_EDGE__FPS="50") as service:
         service.wait_for("camera_ended")
         wait_until(lambda: published(service, "shelf") == 20)
         assert service.terminate() == 0
@@ -239,8 +226,13 @@ def test_of_twenty_cameras_five_are_dead_and_the_others_keep_their_rate(
         }
         cameras = {**dict.fromkeys(living, url), **dead}
         service = stack.enter_context(
-            edge(
-                tmp_path, kafka, prefix, cameras, FRAMEMATCH_EDGE__FPS=str(fps), FRAMEMATCH_EDGE__STATUS_INTERVAL_S="5"
+            quick_edge(
+                tmp_path,
+                kafka.bootstrap_servers,
+                prefix,
+                cameras,
+                FRAMEMATCH_EDGE__FPS=str(fps),
+                FRAMEMATCH_EDGE__STATUS_INTERVAL_S="5",
             )
         )
         wait_until(lambda: all(published(service, name) >= 40 for name in living), timeout_s=120)

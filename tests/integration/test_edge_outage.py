@@ -15,9 +15,9 @@ from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from tests.integration.edge_service import (
     EdgeService,
-    edge_service,
     new_prefix,
     publishing,
+    quick_edge,
     read_statuses,
     read_topic,
     write_images,
@@ -28,10 +28,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.integration
 
 QUICK = {
-    "FRAMEMATCH_EDGE__BACKOFF_INITIAL_S": "0.1",
-    "FRAMEMATCH_EDGE__BACKOFF_MAX_S": "0.2",
     "FRAMEMATCH_EDGE__FPS": "15",
-    "FRAMEMATCH_EDGE__STATUS_INTERVAL_S": "1",
     "FRAMEMATCH_KAFKA__REQUEST_TIMEOUT_MS": "2000",
     "FRAMEMATCH_EDGE__SPOOL__AFTER_S": "0.5",
 }
@@ -60,13 +57,8 @@ def broker(tmp_path: Path) -> Iterator[KafkaServer]:
 
 @contextmanager
 def edge(folder: Path, broker: KafkaServer, prefix: str, camera: str, **settings: str) -> Iterator[EdgeService]:
-    with edge_service(
-        folder,
-        broker.bootstrap_servers,
-        "--camera",
-        camera,
-        **{**QUICK, "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix, **settings},
-    ) as service:
+    name, _, source = camera.partition("=")
+    with quick_edge(folder, broker.bootstrap_servers, prefix, {name: source}, **{**QUICK, **settings}) as service:
         yield service
 
 
