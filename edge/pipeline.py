@@ -112,7 +112,8 @@ class _Service:
             for task in beside:
                 task.cancel()
         self._show_spools()
-        await self._reporter.report_all()
+        if self._dispatcher.connected:
+            await self._reporter.report_all()
         log.info("edge_finished", cameras=len(self._lines))
 
     def _hire(self, camera: Camera) -> tuple[Keeper, CameraMeter]:

@@ -133,7 +133,8 @@ class Dispatcher:
     async def finish(self, deadline_s: float) -> None:
         """At the end, when nobody puts any more: wait for acknowledgements, for half of the deadline at most.
 
-        Then what is left in memory goes to disk. A call of `run` ends; the connection still takes other records.
+        Then what is left in memory goes to disk, and is not sent any more. A call of `run` ends. When Kafka has taken
+        everything, the connection still takes other records.
         """
         tasks = list(self._running)
         for task in tasks:
@@ -146,6 +147,8 @@ class Dispatcher:
         except TimeoutError:
             log.warning("kafka_silent_at_end", unacknowledged=self.unacknowledged)
         unacknowledged = self.unacknowledged
+        if unacknowledged:
+            await self._connection.close()  # what is on disk must not be sent too
         spooled = {outbox.camera: await outbox.close() for outbox in self.outboxes}
         if any(spooled.values()):
             log.warning(

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +18,7 @@ from framematch.core.settings import KafkaSettings
 _POLL_S = 0.005  # while an acknowledgement is awaited: what it costs is 200 calls a second of some microseconds
 _IDLE_POLL_S = 0.25  # its log lines
 _ABANDON_S = 0.5
+_CLOSE_S = 5.0
 _GAPLESS = {"enable.gapless.guarantee": True}
 
 Record = dict[str, Any]
@@ -99,7 +102,24 @@ class Producer:
         deadline_s = self._loop.time() + _ABANDON_S
         while self._unsettled and self._loop.time() < deadline_s:
             self._serve(_POLL_S)
-        await asyncio.to_thread(self._client.close)  # it waits for the threads of librdkafka
+        await self._join()
+
+    async def _join(self) -> None:
+        """Wait for librdkafka's threads, but not for long: one may hang in the resolution of a name."""
+        closed = asyncio.Event()
+
+        def close() -> None:
+            self._client.close()
+            with suppress(RuntimeError):  # nobody waited for so long: the loop is closed
+                self._loop.call_soon_threadsafe(closed.set)
+
+        # Of its own and a daemon: the default executor's threads would keep the service from ending.
+        threading.Thread(target=close, name="librdkafka-close", daemon=True).start()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await closed.wait()
+        except TimeoutError:
+            log.warning("kafka_close_abandoned", client="librdkafka", reason=f"not within {_CLOSE_S:g} s")
 
     def _poll(self) -> None:
         self._serve(0)
