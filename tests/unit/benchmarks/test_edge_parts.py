@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.edge import PARTS, measure
-from benchmarks.edge_arrivals import Arrival
-from benchmarks.edge_capture import Plan, Window, results
-from benchmarks.edge_processes import ProcessTimes, family, parse_pss_mb, parse_stat, tree_cpu_s, tree_pss_mb
-from benchmarks.edge_publish_side import CONFLUENT, make_frames
-from benchmarks.edge_report import publish, remarks
-from benchmarks.edge_results import Results, percentile
-from benchmarks.edge_site import Site
-from benchmarks.edge_videos import FULL_HD, Video, draw_video
+from benchmarks.edge.__main__ import PARTS, measure
+from benchmarks.edge.arrivals import Arrival
+from benchmarks.edge.capture import Plan, Window, results
+from benchmarks.edge.processes import ProcessTimes, family, parse_pss_mb, parse_stat, tree_cpu_s, tree_pss_mb
+from benchmarks.edge.publish_side import CONFLUENT, make_frames
+from benchmarks.edge.report import publish, remarks
+from benchmarks.edge.results import Results, percentile
+from benchmarks.edge.site import Site
+from benchmarks.edge.videos import FULL_HD, Video, draw_video
 from benchmarks.harness import Comparison, Figure, Machine, Round
 from framematch.core.errors import FramematchError
 from framematch.core.frames import Frame

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.edge_outbox import open_outboxes
-from benchmarks.edge_publish_side import make_frames
-from benchmarks.edge_results import Results
-from benchmarks.edge_site import Site
-from benchmarks.edge_videos import write_jpegs
+from benchmarks.edge.outbox import open_outboxes
+from benchmarks.edge.publish_side import make_frames
+from benchmarks.edge.results import Results
+from benchmarks.edge.site import Site
+from benchmarks.edge.videos import write_jpegs
 from benchmarks.harness import Comparison, Figure, Round, take_turns
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.edge_processes import tree_cpu_s
-from benchmarks.edge_results import Results
-from benchmarks.edge_site import Edge, Site, playing, running_edge
-from benchmarks.edge_videos import FULL_HD, Video, cached_video
+from benchmarks.edge.processes import tree_cpu_s
+from benchmarks.edge.results import Results
+from benchmarks.edge.site import Edge, Site, playing, running_edge
+from benchmarks.edge.videos import FULL_HD, Video, cached_video
 from benchmarks.harness import Comparison, Figure, Round
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings
@@ -122,7 +122,7 @@ def _window(edge: Edge, window_s: float) -> Window:
 def running_bare(site: Site, url: str) -> Iterator[ServerProcess]:
     """The bare loop on `url` while the block runs."""
     every = str(round(FULL_HD.fps / EdgeSettings().fps))
-    command = Command((sys.executable, "-m", "benchmarks.edge_bare", url, "--every", every))
+    command = Command((sys.executable, "-m", "benchmarks.edge.bare", url, "--every", every))
     process = ServerProcess(command, site.folder / "bare.log")
     try:
         yield process

@@ -11,10 +11,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from benchmarks.edge_arrivals import Arrivals, watching
-from benchmarks.edge_results import Results, percentile
-from benchmarks.edge_site import Edge, Site, playing, running_edge
-from benchmarks.edge_videos import SMALL, cached_video
+from benchmarks.edge.arrivals import Arrivals, watching
+from benchmarks.edge.results import Results, percentile
+from benchmarks.edge.site import Edge, Site, playing, running_edge
+from benchmarks.edge.videos import SMALL, cached_video
 from benchmarks.harness import Figure
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings, KafkaSettings

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from benchmarks.edge_arrivals import Arrivals, watching
-from benchmarks.edge_results import Results
-from benchmarks.edge_site import Edge, Site, Stream, playing, running_edge
-from benchmarks.edge_videos import SMALL, cached_video
+from benchmarks.edge.arrivals import Arrivals, watching
+from benchmarks.edge.results import Results
+from benchmarks.edge.site import Edge, Site, Stream, playing, running_edge
+from benchmarks.edge.videos import SMALL, cached_video
 from benchmarks.harness import Figure
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.edge_results import Results
+from benchmarks.edge.results import Results
 from benchmarks.harness import Machine
 from benchmarks.report import figure_table, plot, report_json
 

@@ -1,7 +1,7 @@
 """The edge's publish rate beside a bare confluent-kafka producer, both in processes of their own, in turns.
 
 All send the same records with the same guarantees to a fresh topic of the same shape: see
-`benchmarks.edge_publish_side`. The bare producer is there twice: tuned for pictures, and with librdkafka's defaults.
+`benchmarks.edge.publish_side`. The bare producer is there twice: tuned for pictures, and with librdkafka's defaults.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from benchmarks.edge_publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES, Spent
-from benchmarks.edge_results import Results
-from benchmarks.edge_site import Site
-from benchmarks.edge_videos import JPEGS, write_jpegs
+from benchmarks.edge.publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES, Spent
+from benchmarks.edge.results import Results
+from benchmarks.edge.site import Site
+from benchmarks.edge.videos import JPEGS, write_jpegs
 from benchmarks.harness import Comparison, Figure, Round, take_turns
 from framematch.core.errors import FramematchError
 from framematch.core.kafka import client_options, started
@@ -110,7 +110,7 @@ def _spent(kafka: KafkaSettings, side: str, jpegs: Path, frames: int) -> Spent:
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.edge_publish_side", side, *arguments],
+        [sys.executable, "-m", "benchmarks.edge.publish_side", side, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

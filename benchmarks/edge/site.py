@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.edge_processes import tree_cpu_s, tree_pss_mb
+from benchmarks.edge.processes import tree_cpu_s, tree_pss_mb
 from demo.services import Service, service_environment
 from framematch.core.errors import CameraUnavailableError, FramematchError
 from framematch.core.settings import KafkaSettings

@@ -1,4 +1,4 @@
-"""One side of the publish comparison, in a process of its own: `python -m benchmarks.edge_publish_side SIDE …`.
+"""One side of the publish comparison, in a process of its own: `python -m benchmarks.edge.publish_side SIDE …`.
 
 It connects, sends frames until its paths are warm, says `ready`, waits for a line on stdin, publishes, and prints the
 seconds until the last acknowledgement, and the CPU seconds of its process meanwhile. Everything that a side sends is in
@@ -21,7 +21,7 @@ from typing import Any
 import uvloop
 from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.edge_outbox import open_outboxes
+from benchmarks.edge.outbox import open_outboxes
 from benchmarks.frames import camera_names, frames_of
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError

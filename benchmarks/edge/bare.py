@@ -1,4 +1,4 @@
-"""The reference for the edge's CPU time: `cv2.VideoCapture` and nothing else: `python -m benchmarks.edge_bare URL`.
+"""The reference for the edge's CPU time: `cv2.VideoCapture` and nothing else: `python -m benchmarks.edge.bare URL`.
 
 It grabs every frame and converts every Nth, as the edge's sampler would; it scales, encodes and sends nothing.
 Transport, timeouts and the decoder's single thread are the edge's.

@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import edge_back, edge_capture, edge_latency, edge_publish, edge_spool
-from benchmarks.edge_report import publish
-from benchmarks.edge_results import Results
-from benchmarks.edge_site import Site, running_site
+from benchmarks.edge import back, capture, latency, publish, spool
+from benchmarks.edge.report import publish as publish_results
+from benchmarks.edge.results import Results
+from benchmarks.edge.site import Site, running_site
 from benchmarks.harness import argument_parser, describe_machine
 from framematch.core.errors import FramematchError
 from framematch.core.logging import configure_logging
@@ -27,30 +27,30 @@ MIN_PUBLISH_ROUNDS = 7  # a producer's rate spreads more than CPU time
 
 
 def publish_part(site: Site, quick: bool, rounds: int) -> Results:
-    """See `benchmarks.edge_publish`."""
-    plan = edge_publish.Plan(max(rounds, MIN_PUBLISH_ROUNDS), frames=2_000 if quick else 15_000)
-    return edge_publish.measure_publish(site, plan)
+    """See `benchmarks.edge.publish`."""
+    plan = publish.Plan(max(rounds, MIN_PUBLISH_ROUNDS), frames=2_000 if quick else 15_000)
+    return publish.measure_publish(site, plan)
 
 
 def capture_part(site: Site, quick: bool, rounds: int) -> Results:
-    """See `benchmarks.edge_capture`."""
-    return edge_capture.measure_capture(site, edge_capture.Plan(rounds, window_s=2.5 if quick else 15.0))
+    """See `benchmarks.edge.capture`."""
+    return capture.measure_capture(site, capture.Plan(rounds, window_s=2.5 if quick else 15.0))
 
 
 def latency_part(site: Site, quick: bool, rounds: int) -> Results:
-    """See `benchmarks.edge_latency`."""
-    plan = edge_latency.Plan(rounds, 1.5, cameras=(1, 8)) if quick else edge_latency.Plan(rounds, 20.0)
-    return edge_latency.measure_latency(site, plan)
+    """See `benchmarks.edge.latency`."""
+    plan = latency.Plan(rounds, 1.5, cameras=(1, 8)) if quick else latency.Plan(rounds, 20.0)
+    return latency.measure_latency(site, plan)
 
 
 def back_part(site: Site, quick: bool, rounds: int) -> Results:
-    """See `benchmarks.edge_back`."""
-    return edge_back.measure_back(site, edge_back.Plan(1 if quick else rounds, outage_s=5.0))
+    """See `benchmarks.edge.back`."""
+    return back.measure_back(site, back.Plan(1 if quick else rounds, outage_s=5.0))
 
 
 def spool_part(site: Site, quick: bool, rounds: int) -> Results:
-    """See `benchmarks.edge_spool`."""
-    return edge_spool.measure_spool(site, edge_spool.Plan(rounds, frames=1_500 if quick else 8_000))
+    """See `benchmarks.edge.spool`."""
+    return spool.measure_spool(site, spool.Plan(rounds, frames=1_500 if quick else 8_000))
 
 
 PARTS: Mapping[str, Part] = {
@@ -85,7 +85,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     results.settings["quick"] = arguments.quick
-    publish(results, machine=machine, json_file=arguments.json, plot_file=arguments.plot)
+    publish_results(results, machine=machine, json_file=arguments.json, plot_file=arguments.plot)
     return 1 if results.missing else 0
 
 
