@@ -4,56 +4,29 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
-from framematch.core.frames import Clock, Frame, Region
+from edge.outbox.spool_file import (
+    INSERT,
+    Kept,
+    SpoolError,
+    explain,
+    from_row,
+    log_beside,
+    open_database,
+    to_row,
+    transaction,
+)
 from framematch.core.timestamps import now_us
+
+__all__ = ["Kept", "Spool", "SpoolError"]
 
 log = structlog.get_logger()
 
 _US_PER_S = 1_000_000
-_VERSION = 1
-_WAL_BYTES = 8_000_000
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_PRIMARY_CODE = 0xFF
-
-_OPENING = (
-    "PRAGMA locking_mode=EXCLUSIVE",
-    "PRAGMA journal_mode=WAL",
-    # What was committed survives the death of the process; the last moments may be lost when the power goes.
-    "PRAGMA synchronous=NORMAL",
-    f"PRAGMA journal_size_limit={_WAL_BYTES}",
-    "BEGIN IMMEDIATE",  # takes the lock
-    """CREATE TABLE IF NOT EXISTS frames (
-        n INTEGER PRIMARY KEY, kept_at_us INTEGER, size INTEGER,
-        camera TEXT, captured_at_us INTEGER, sequence INTEGER, regions TEXT, traceparent TEXT,
-        grabbed_at_us INTEGER, clock TEXT, jpeg BLOB
-    )""",
-)
-_INSERT = "INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-class SpoolError(Exception):
-    """The file cannot be used now. `reason` is a label: `spool_failed`, `spool_locked` or `spool_damaged`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A frame under its order number."""
-
-    number: int
-    frame: Frame
-    jpeg: bytes
 
 
 class Spool:
@@ -204,8 +177,8 @@ class Spool:
                 self.losses.append(("full", len(kept)))  # what is on its way fills it
                 return self._generation
             at_us = self._clock_us()
-            with _transaction(db):
-                db.executemany(_INSERT, [self._row(item, at_us) for item in kept])
+            with transaction(db):
+                db.executemany(INSERT, [to_row(self._stored_number(item.number), item, at_us) for item in kept])
             self._bytes += size
             if taken:
                 self._taken_through = max(self._taken_through, *(self._stored_number(item.number) for item in kept))
@@ -253,7 +226,7 @@ class Spool:
         db = self._opened()
         size = 0
         try:
-            with _transaction(db):
+            with transaction(db):
                 for number in self._gone:
                     for row in db.execute("DELETE FROM frames WHERE n = ? RETURNING size", (number,)).fetchall():
                         size += row[0]
@@ -291,27 +264,12 @@ class Spool:
     def _stored_number(self, number: int) -> int:
         return (self._base or 0) + number
 
-    def _row(self, kept: Kept, at_us: int) -> tuple[object, ...]:
-        frame = kept.frame
-        regions = msgspec.json.encode(frame.regions).decode()
-        described = (frame.camera, frame.captured_at_us, frame.sequence, regions, frame.traceparent)
-        head = (self._stored_number(kept.number), at_us, len(kept.jpeg))
-        return (*head, *described, frame.grabbed_at_us, frame.clock, kept.jpeg)
-
     def _kept(self, row: tuple[Any, ...]) -> Kept | None:
         """None when a row cannot be understood: it is lost, and the others are not."""
-        number, _, _, camera, captured_at_us, sequence, regions, traceparent, grabbed_at_us, clock, jpeg = row
+        number = row[0]
         try:
-            frame = Frame(
-                camera=camera,
-                captured_at_us=captured_at_us,
-                sequence=sequence,
-                regions=tuple(msgspec.json.decode(regions, type=list[Region])),
-                traceparent=traceparent,
-                grabbed_at_us=grabbed_at_us,
-                clock=msgspec.convert(clock, Clock),
-            )
-        except (msgspec.DecodeError, msgspec.ValidationError, TypeError):
+            frame, jpeg = from_row(row)
+        except ValueError:
             self._gone.add(number)
             self.losses.append(("spool_damaged", 1))
             return None
@@ -319,18 +277,7 @@ class Spool:
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pictures of people
-            # Off the event loop, in one thread at a time; `timeout`: who holds the lock does so for its life.
-            db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-            try:
-                for statement in _OPENING:
-                    db.execute(statement)
-                db.execute("COMMIT")
-                highest, size = db.execute("SELECT coalesce(max(n), 0), coalesce(sum(size), 0) FROM frames").fetchone()
-            except BaseException:
-                db.close()
-                raise
-            self._db, self._bytes = db, size
+            self._db, highest, self._bytes = open_database(self.path)
             if self._base is None:
                 self._base = highest
             self._count()
@@ -341,19 +288,13 @@ class Spool:
         """SQLite's errors and the operating system's as SpoolError; a damaged file is set aside."""
         try:
             yield
-        except OSError as error:
-            raise SpoolError("spool_failed", str(error)) from error
-        except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            if code is None:
+        except (OSError, sqlite3.DatabaseError) as error:
+            found = explain(error, self.path)
+            if found is None:
                 raise  # a mistake in this module
-            text = f"{error.sqlite_errorname}: {error}"
-            if code & _PRIMARY_CODE in _DAMAGED:
-                self._set_aside(text)
-                raise SpoolError("spool_damaged", text) from error
-            if code & _PRIMARY_CODE in _LOCKED:
-                raise SpoolError("spool_locked", f"another process uses {self.path}") from error
-            raise SpoolError("spool_failed", text) from error
+            if found.reason == "spool_damaged":
+                self._set_aside(str(found))
+            raise found from error
 
     def _set_aside(self, why: str) -> None:
         aside = self.path.with_suffix(".damaged")
@@ -363,7 +304,7 @@ class Spool:
         self._close()
         try:
             self.path.replace(aside)
-            _wal(self.path).unlink(missing_ok=True)
+            log_beside(self.path).unlink(missing_ok=True)
         except OSError as error:
             log.error("spool_not_moved", file=str(self.path), error=str(error))  # noqa: TRY400  # no traceback: known
         self._gone.clear()
@@ -371,7 +312,7 @@ class Spool:
 
     def _remove(self) -> None:
         self._close()
-        for path in (self.path, _wal(self.path)):
+        for path in (self.path, log_beside(self.path)):
             path.unlink(missing_ok=True)
         self._gone.clear()
 
@@ -382,19 +323,3 @@ class Spool:
         self._db = None
         self._waiting = self._bytes = 0
         self._oldest_us = None
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # some errors have rolled back already
-            db.execute("ROLLBACK")
-        raise
-
-
-def _wal(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
