@@ -38,6 +38,7 @@ class Crew:
         self._members: dict[str, Member] = {}
         self._group = asyncio.TaskGroup()
         self._quiet = asyncio.Event()
+        self._changing = False  # who is stopped for a change has not ended by itself
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -52,6 +53,7 @@ class Crew:
 
     async def apply(self, cameras: tuple[Camera, ...]) -> None:
         """Let exactly these cameras run: what is the same runs on, what changed starts anew, what is gone stops."""
+        self._changing = True
         wanted = {camera.id: camera for camera in cameras}
         leaving = [member for name, member in self._members.items() if wanted.get(name) != member.camera]
         await _end(leaving)
@@ -62,10 +64,12 @@ class Crew:
         for camera in cameras:
             if camera.id not in self._members:
                 self._start(camera)
+        self._changing = False
+        self._quiet.set()
 
     async def quiet(self) -> None:
         """Return when every camera has ended by itself, as files and folders do."""
-        while not all(member.task.done() for member in self._members.values()):
+        while self._changing or not all(member.task.done() for member in self._members.values()):
             self._quiet.clear()
             await self._quiet.wait()
 

@@ -39,7 +39,7 @@ class Keeper:
     A live source is tried again for ever, after a random delay that grows (`edge.backoff`) and starts from the first
     again once it ran for `stable_after_s`. A process that shows no new frame of a live source for `watchdog_s`, or is
     killed, counts as a failed one. A finite source (file, folder) is played once, or by its process again and again
-    with `repeat`.
+    with `repeat`. `after` are the counts of the keeper before, when the camera changed: numbers and times go on.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Keeper:
         *,
         jpeg_bytes_max: int,
         repeat: bool = False,
+        after: Counts | None = None,
     ) -> None:
         self._camera = camera
         self._settings = settings
@@ -66,9 +67,14 @@ class Keeper:
             max_lag_s=settings.max_lag_s,
             repeat=repeat,
         )
-        self._counts = Counts()
-        self._accepted = 0
+        self._counts = after or Counts()
+        self._accepted = self._counts.handed_on
         self._lost = 0
+
+    @property
+    def counts(self) -> Counts:
+        """All that the camera's processes have counted; final once `run` has ended."""
+        return self._counts
 
     async def run(self) -> None:
         """Give the camera's frames to the sink, until a finite source has ended or the task is cancelled.
@@ -76,7 +82,7 @@ class Keeper:
         Nothing of it is left then: its process has ended, and each frame that it numbered was accepted by the sink or
         counted as dropped.
         """
-        area = SharedArea.create(self._jpeg_bytes_max)
+        area = SharedArea.create(self._jpeg_bytes_max, self._counts)
         try:
             await self._play_again_and_again(area)
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ Beside it the topic .status, and the settings file that may change which cameras
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -32,6 +32,7 @@ from framematch.core.topics import Topics, ensure_topics
 log = structlog.get_logger()
 
 _LOOK_S = 1.0
+_CONNECT_S = 1.0
 _KAFKA_SILENT_S = 10.0
 
 
@@ -66,10 +67,11 @@ async def run_edge(
 
 @dataclass(frozen=True)
 class _Line:
-    """What belongs to one camera beside its keeper."""
+    """What belongs to one camera; no keeper before it is started."""
 
     meter: CameraMeter
     outbox: Outbox
+    keeper: Keeper | None
 
 
 class _Service:
@@ -100,12 +102,15 @@ class _Service:
 
     async def run(self, cameras: tuple[Camera, ...], stop: asyncio.Event, watch: SettingsWatch | None) -> None:
         """Until `stop` is set or all cameras have ended; nothing runs any more then."""
+        for camera in cameras:
+            self._line(camera)  # before the dispatcher runs: it takes frames on disk for those of cameras that are gone
         async with asyncio.TaskGroup() as group, Crew(self._hire, self._dismiss) as crew:
-            await crew.apply(cameras)
-            beside = [
-                group.create_task(work)
-                for work in (self._dispatcher.run(), self._reporter.run(), self._show(), self._reload(crew, watch))
-            ]
+            beside = [group.create_task(self._dispatcher.run()), group.create_task(self._show())]
+            # With a moment for Kafka, so that the first frames do not take the way by the disk.
+            await first_of(stop.wait(), self._dispatcher.connection.wait_connected(), asyncio.sleep(_CONNECT_S))
+            if not stop.is_set():
+                await crew.apply(cameras)
+            beside += [group.create_task(self._reporter.run()), group.create_task(self._reload(crew, watch))]
             await first_of(stop.wait(), self._played(crew))
             await crew.stop()
             await self._dispatcher.finish(self._settings.shutdown_deadline_s)
@@ -116,24 +121,31 @@ class _Service:
             await self._reporter.report_all()
         log.info("edge_finished", cameras=len(self._lines))
 
-    def _hire(self, camera: Camera) -> tuple[Keeper, CameraMeter]:
-        """What a camera needs to begin. One that changed keeps its account."""
+    def _line(self, camera: Camera) -> _Line:
+        """The camera's account and outbox. One that changed keeps them."""
         line = self._lines.get(camera.id)
         meter = line.meter if line else CameraMeter(camera.id, self._metrics.of(camera.id), self._changed.set)
         if line is None:
             self._reporter.add(meter)
-        line = _Line(meter, self._dispatcher.outbox(camera.id, meter, live=camera.source.live))
-        self._lines[camera.id] = line
+        outbox = self._dispatcher.outbox(camera.id, meter, live=camera.source.live)
+        self._lines[camera.id] = _Line(meter, outbox, line.keeper if line else None)
+        return self._lines[camera.id]
+
+    def _hire(self, camera: Camera) -> tuple[Keeper, CameraMeter]:
+        """What a camera needs to begin. One that changed goes on counting."""
+        line = self._line(camera)
         keeper = Keeper(
             camera,
             self._settings.edge,
-            meter,
+            line.meter,
             self._processes,
             line.outbox.put,
             jpeg_bytes_max=self._settings.kafka.max_message_bytes,
             repeat=self._repeat,
+            after=line.keeper.counts if line.keeper else None,
         )
-        return keeper, meter
+        self._lines[camera.id] = replace(line, keeper=keeper)
+        return keeper, line.meter
 
     def _dismiss(self, meter: CameraMeter) -> None:
         """A camera was removed. Its outbox still sends what it holds."""

@@ -83,11 +83,14 @@ class SharedArea:
         self._room = memoryview(self._memory)[_COUNTS_BYTES:]
 
     @classmethod
-    def create(cls, jpeg_bytes_max: int) -> "SharedArea":
-        """A new area with all counts 0 and room for a JPEG of `jpeg_bytes_max`; `close` it."""
+    def create(cls, jpeg_bytes_max: int, counts: Counts | None = None) -> "SharedArea":
+        """A new area with room for a JPEG of `jpeg_bytes_max`, which counts on from `counts`; `close` it."""
         descriptor = os.memfd_create("framematch-camera")
         os.ftruncate(descriptor, _COUNTS_BYTES + jpeg_bytes_max)
-        return cls(descriptor)
+        area = cls(descriptor)
+        for count in Count:
+            area.set(count, (counts or Counts()).of(count))
+        return area
 
     @property
     def jpeg_bytes_max(self) -> int:

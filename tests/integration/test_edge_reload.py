@@ -62,6 +62,26 @@ def test_cameras_come_and_go_and_the_others_run_on(kafka: KafkaServer, tmp_path:
     assert found == sorted(set(found))
 
 
+def test_a_camera_that_changes_starts_anew_and_its_numbers_go_on(kafka: KafkaServer, tmp_path: Path) -> None:
+    prefix, file = new_prefix(), tmp_path / "edge.yaml"
+    with endless_camera() as camera:
+        write_cameras(file, till=camera.url)
+        with edge_service(
+            tmp_path, kafka.bootstrap_servers, "--config", str(file), FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix
+        ) as service:
+            wait_until(lambda: service.metric("frames_published_total") > 2, timeout_s=60)
+            write_cameras(file, till=f"{{source: '{camera.url}', jpeg_quality: 50}}")
+            assert service.wait_for("settings_accepted")["changed"] == 1
+            service.wait_for("camera_opened", count=2)
+            had = len(sequences(kafka, prefix, "till"))
+            wait_until(lambda: len(sequences(kafka, prefix, "till")) > had + 2, timeout_s=60)
+            assert service.terminate() == 0
+    found = sequences(kafka, prefix, "till")
+    assert found == sorted(set(found))
+    times = [record.timestamp for record in read_topic(kafka.bootstrap_servers, f"{prefix}.frames")]
+    assert times == sorted(times)
+
+
 def test_a_file_with_a_mistake_changes_nothing_until_it_is_mended(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, file = new_prefix(), tmp_path / "edge.yaml"
     with endless_camera(CANARY) as camera:

@@ -108,6 +108,17 @@ async def test_it_is_quiet_when_all_have_ended_by_themselves(office: Office) -> 
         await quiet
 
 
+async def test_a_change_of_all_cameras_is_no_end(office: Office) -> None:
+    async with office.crew() as crew:
+        await apply(crew, camera("a"))
+        quiet = asyncio.ensure_future(crew.quiet())
+        await apply(crew, camera("a", fps=1.0))
+        await asyncio.wait({quiet}, timeout=0)
+        assert not quiet.done()
+        office.keepers[-1].end.set()
+        await quiet
+
+
 async def test_stopping_ends_all(office: Office) -> None:
     async with office.crew() as crew:
         await apply(crew, camera("a"), camera("b"))
