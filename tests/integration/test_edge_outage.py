@@ -147,8 +147,10 @@ def test_what_a_full_spool_gives_up_is_the_oldest_and_is_counted_exactly(
     found = sequences(frames_in(broker, prefix))
     assert found == sorted(set(found))
     missing = sorted(set(range(found[-1] + 1)) - set(found))
-    assert len(missing) == read_statuses(broker.bootstrap_servers, prefix, "till-1")[-1].drops["full"] == logged
-    assert missing == list(range(missing[0], missing[-1] + 1))
+    drops = read_statuses(broker.bootstrap_servers, prefix, "till-1")[-1].drops
+    # On a busy machine the slot may have overrun, too.
+    assert (len(missing), logged) == (drops["full"] + drops.get("overrun", 0), drops["full"]), drops
+    assert set(missing) >= set(range(missing[-1] - drops["full"] + 1, missing[-1] + 1))
 
 
 @pytest.mark.timeout(180)
