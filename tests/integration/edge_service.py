@@ -35,7 +35,8 @@ class EdgeService:
         return self._log_file.read_text(encoding="utf-8")
 
     def events(self, event: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith("{")]
+        whole, _, _half_written = self.log_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def wait_for(self, event: str, *, count: int = 1) -> dict[str, Any]:
