@@ -31,18 +31,12 @@ class Left:
 
     def __init__(self, camera: str) -> None:
         self.camera = camera
-        self.published_frames = 0
-        self.dropped_frames = 0
 
     def published(self, size_bytes: int, seconds: float) -> None:
-        """Count it."""
-        del size_bytes, seconds
-        self.published_frames += 1
+        """Nobody asks."""
 
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
-        """Count it; the drop log says why."""
-        del stage, reason
-        self.dropped_frames += count
+        """The drop log says it."""
 
 
 class Dispatcher:

@@ -81,11 +81,6 @@ class Outbox:
         return self._disk.spool.bytes if self._disk else 0
 
     @property
-    def spooled_age_s(self) -> float:
-        """For how long the oldest of them has been on disk."""
-        return self._disk.spool.oldest_age_s if self._disk else 0.0
-
-    @property
     def spooling(self) -> bool:
         """Whether new frames go to disk, or wait when the source is not live."""
         return not self._direct.is_set()

@@ -62,12 +62,6 @@ class Spool:
         return self._bytes
 
     @property
-    def oldest_age_s(self) -> float:
-        """For how long the oldest frame that waits has been on disk; 0 when none waits."""
-        oldest_us = self._oldest_us
-        return 0.0 if oldest_us is None else max(0.0, (self._clock_us() - oldest_us) / _US_PER_S)
-
-    @property
     def generation(self) -> int:
         """Changes when the file was given up: what was kept in an earlier generation is not on disk any more."""
         return self._generation

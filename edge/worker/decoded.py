@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from edge.worker.encode import scale_down, scaled
 from edge.worker.raw import Grey, Picture
 
 _QUARTER_TURN = 90
@@ -70,18 +71,9 @@ class PixelFrame:
 
     def grey(self, width: int) -> Grey:
         """See `RawFrame`."""
-        small = _scaled(self._pixels, min(1.0, width / self.size[0]))
+        small = scaled(self._pixels, width / self.size[0])
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
 
     def colour(self, max_side: int) -> Picture:
         """See `RawFrame`."""
-        return _scaled(self._pixels, min(1.0, max_side / max(self.size)))
-
-
-def _scaled(pixels: Picture, scale: float) -> Picture:
-    """Pixels are averaged, so that a strong reduction shows no aliasing."""
-    if scale == 1.0:
-        return pixels
-    height, width = pixels.shape[:2]
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return scale_down(self._pixels, max_side)

@@ -9,12 +9,19 @@ from edge.worker.raw import Picture
 def scale_down(picture: Picture, max_side: int) -> Picture:
     """`picture`, [height, width, 3] BGR, with its longer side at most `max_side` pixels; a small one as it is.
 
+    See `scaled`.
+    """
+    return scaled(picture, max_side / max(1, *picture.shape[:2]))
+
+
+def scaled(picture: Picture, scale: float) -> Picture:
+    """`picture` by a factor; one of 1 and above leaves it as it is.
+
     Pixels are averaged (INTER_AREA), so that a strong reduction shows no aliasing.
     """
-    height, width = picture.shape[:2]
-    if max(height, width) <= max_side:
+    if scale >= 1:
         return picture
-    scale = max_side / max(height, width)
+    height, width = picture.shape[:2]
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -180,9 +180,7 @@ def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableE
             f"Kafka does not answer {where}",
             hint="Check KAFKA_BOOTSTRAP_SERVERS and the broker, or start one with 'framematch stack up'",
         )
-    if isinstance(
-        error, TopicAuthorizationFailedError | GroupAuthorizationFailedError | ClusterAuthorizationFailedError
-    ):
+    if isinstance(error, _FORBIDDEN):
         return KafkaUnavailableError(
             f"Kafka {where} does not allow this to {settings.sasl_username or 'us'} ({error})",
             hint="docs/operations.md says which rights each service needs",

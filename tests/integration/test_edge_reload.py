@@ -1,7 +1,6 @@
 """A running edge whose settings change: cameras come, change and go while the others do not notice."""
 
 import signal
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -28,11 +27,6 @@ def write_cameras(file: Path, **sources: str) -> None:
 def sequences(kafka: KafkaServer, prefix: str, camera: str) -> list[int]:
     records = read_topic(kafka.bootstrap_servers, f"{prefix}.frames")
     return [parse_frame(record.key, record.headers).sequence for record in records if record.key == camera.encode()]
-
-
-def settings_valid(url: str) -> bool:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # http://127.0.0.1, from the log
-        return b"framematch_edge_settings_valid 1.0" in answer.read()
 
 
 def test_cameras_come_and_go_and_the_others_run_on(kafka: KafkaServer, tmp_path: Path) -> None:
@@ -90,17 +84,16 @@ def test_a_file_with_a_mistake_changes_nothing_until_it_is_mended(kafka: KafkaSe
         with edge_service(
             tmp_path, kafka.bootstrap_servers, "--config", str(file), FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix
         ) as service:
-            url = service.wait_for("http_listening")["url"]
             service.wait_for("camera_opened")
             write_cameras(file, stays=source, comes=source.replace("rtsp", "ftp"))
             assert "camera comes: cannot read 'ftp://***@" in service.wait_for("settings_refused")["reason"]
-            wait_until(lambda: not settings_valid(url))
+            wait_until(lambda: not service.metric("settings_valid"))
             had = len(sequences(kafka, prefix, "stays"))
             wait_until(lambda: len(sequences(kafka, prefix, "stays")) > had + 2, timeout_s=60)
 
             write_cameras(file, stays=source)
             service.wait_for("settings_accepted")
-            wait_until(lambda: settings_valid(url))
+            wait_until(lambda: service.metric("settings_valid"))
             assert service.terminate() == 0
             assert len(service.events("settings_refused")) == 1
             assert len(service.events("camera_opened")) == 1

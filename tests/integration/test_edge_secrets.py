@@ -16,7 +16,15 @@ import pytest
 
 from stack.server import free_port
 from tests.conftest import running
-from tests.integration.edge_service import EdgeService, edge_service, new_prefix, read_topic, write_images
+from tests.integration.edge_service import (
+    EdgeService,
+    command_line,
+    edge_service,
+    new_prefix,
+    process_tree,
+    read_topic,
+    write_images,
+)
 from tests.integration.endless_camera import endless_camera
 from tests.integration.rtsp_camera import rtsp_camera
 from tests.integration.test_kafka_security import CANARY, USER, Site
@@ -82,22 +90,6 @@ def login(site: Site) -> dict[str, str]:
     }
 
 
-def command_lines(pid: int) -> dict[int, str]:
-    """What `ps` shows of a process and of all that it has started, by process id."""
-    parents, lines = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:  # it has ended meanwhile
-                continue
-    family = {pid}
-    while grown := {child for child, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return {member: lines[member] for member in family if member in lines}
-
-
 def get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # http://127.0.0.1, from the service's log
         text: str = answer.read().decode()
@@ -122,7 +114,7 @@ def test_a_running_edge_shows_no_password_anywhere(site: Site, tmp_path: Path) -
         url = service.wait_for("http_listening")["url"]
         wait_until(lambda: all_tried(service), timeout_s=60, message="each camera was tried")
         wait_until(lambda: 'frames_published_total{camera="up"} 0.0' not in get(f"{url}/metrics"))
-        shown = command_lines(service.process.pid)
+        shown = {pid: command_line(pid) for pid in process_tree(service.process.pid)}
         os.kill(site.server.pid, signal.SIGSTOP)
         try:
             wait_until(lambda: any(path.stat().st_size for path in spool.rglob("*") if path.is_file()), timeout_s=60)
