@@ -191,17 +191,48 @@ class EdgeSettings(_Section):
         return {key: {"source": item} if isinstance(item, str | int) else item for key, item in value.items()}
 
 
+class AgeSettings(_Section):
+    """How old a frame may be when work on it begins; what is not set for a camera is as for all."""
+
+    max_age_s: float | None = Field(None, gt=0)
+    max_replay_age_s: float | None = Field(None, gt=0)
+
+
 class ConsumerSettings(_Section):
     """How frames are fetched, batched and answered."""
 
     group_id: str = "framematch-consumers"
-    batch_size: int = Field(16, ge=1, description="frames a batch at most")
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once", description="exactly_once: output and offsets go in Kafka transactions; read_committed sees it"
+    )
+    batch_size: int = Field(16, ge=1, description="regions a batch at most")
     batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest frame of a batch waits for more")
     batches_in_flight: int = Field(3, ge=1)
+    in_flight_max: int = Field(1024, ge=1, description="frames fetched and not yet acknowledged; then fetching waits")
+    in_flight_max_mb: float = Field(128.0, gt=0, description="and their size, decoded crops too, in 1e6 bytes")
     decode_threads: int = Field(2, ge=1)
     max_age_s: float | None = Field(None, gt=0, description="older frames are counted and skipped; not set: kept")
+    max_replay_age_s: float | None = Field(
+        None, gt=0, description="the same for frames that waited on the edge's disk because Kafka was away"
+    )
+    cameras: dict[CameraId, AgeSettings] = Field(
+        default_factory=dict, description="other ages for some cameras: {till-1: {max_age_s: 5}}"
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="a larger picture is a dead letter, before it is decoded")
-    commit_interval_s: float = Field(1.0, gt=0)
+    max_regions: int = Field(256, ge=1, description="a frame with more regions is a dead letter")
+    commit_interval_s: float = Field(1.0, gt=0, description="between two commits of offsets, with at_least_once")
+    transaction_interval_ms: float = Field(
+        100.0, ge=0, description="between the beginnings of two transactions of a partition, with exactly_once"
+    )
+    session_timeout_ms: int = Field(
+        10_000, ge=1_000, description="a consumer that says nothing for so long has left the group"
+    )
+    max_poll_interval_ms: int = Field(
+        300_000, ge=1_000, description="a consumer that does not ask for frames for so long leaves the group"
+    )
+    stall_timeout_s: float = Field(
+        120.0, gt=0, description="ends the process when nothing moves for so long though there is lag and all servers answer"
+    )
     start_at: Literal["earliest", "latest"] = Field("earliest", description="for a group without committed offsets")
 
 
