@@ -11,12 +11,13 @@ FramematchError
 ├── DeadlineExceededError        a service was still busy after it was told to stop
 ├── PrerequisiteError            a program or package that the job needs is not installed
 ├── ModelError                   a bundle or a served model that cannot be used
+│   ├── EmbeddingError           an answer of the served model that is no embedding; retriable
 │   └── ModelMismatchError       the index was built with another model or preprocessing
 ├── CatalogError                 products, images or an index snapshot that cannot be used
 └── BadFrameError                bytes that are not a usable frame: a dead letter, never a stop
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FramematchError(Exception):
@@ -80,6 +81,23 @@ class PrerequisiteError(FramematchError):
 
 class ModelError(FramematchError):
     """A model bundle, a model repository or a served model cannot be used."""
+
+
+class EmbeddingError(ModelError):
+    """The served model failed on a batch, or returned anything but finite unit vectors of the right shape.
+
+    `bad_rows` are the rows of the batch that have no embedding, None when the whole answer is unusable. `embeddings` is
+    the answer, float32 [N, D], in which all other rows are good; None when `bad_rows` is.
+    """
+
+    retriable = True
+
+    def __init__(
+        self, message: str, *, hint: str = "", bad_rows: tuple[int, ...] | None = None, embeddings: Any = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.bad_rows = bad_rows
+        self.embeddings = embeddings
 
 
 class ModelMismatchError(ModelError):

@@ -7,10 +7,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from framematch.core.errors import ModelMismatchError
+from framematch.core.errors import EmbeddingError, ModelMismatchError
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import Embeddings, TritonModel
+
+# |length^2 - 1| of what a model in half precision may return for a unit vector.
+_UNIT_LENGTH_TOLERANCE = 1e-2
 
 
 class _Encoder:
@@ -54,8 +57,22 @@ class _Encoder:
             for first in range(0, rows, step)
         ]
         if len(parts) == 1:
-            return parts[0]
-        return np.concatenate([np.empty((0, self.manifest.dimension), np.float32), *parts])
+            return self._verified(parts[0])
+        return self._verified(np.concatenate([np.empty((0, self.manifest.dimension), np.float32), *parts]))
+
+    def _verified(self, embeddings: Embeddings) -> Embeddings:
+        squared = np.einsum("ij,ij->i", embeddings, embeddings)
+        # Written so that NaN fails too.
+        bad = np.flatnonzero(~(np.abs(squared - 1.0) <= _UNIT_LENGTH_TOLERANCE))
+        if bad.size:
+            raise EmbeddingError(
+                f"{self.manifest.name} returned {bad.size} of {len(squared)} embeddings that are no finite unit "
+                f"vectors (the first has a squared length of {squared[bad[0]]:g})",
+                hint="The model is broken, was not built by framematch, or cannot take these inputs",
+                bad_rows=tuple(bad.tolist()),
+                embeddings=embeddings,
+            )
+        return embeddings
 
 
 class ImageEncoder(_Encoder):
@@ -80,7 +97,7 @@ class ImageEncoder(_Encoder):
             ValueError: `pixels` has another type or shape.
             TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
             ModelMismatchError: Triton came back from a failure with another model.
-            ModelError: Triton refused the pictures, or returned anything but finite unit vectors.
+            EmbeddingError: the model failed on the pictures, or returned anything but finite unit vectors.
         """
         spec = self.manifest.preprocess
         expected = (spec.crop_height, spec.crop_width, 3)
@@ -128,7 +145,7 @@ class TextEncoder(_Encoder):
         Raises:
             TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
             ModelMismatchError: Triton came back from a failure with another model.
-            ModelError: Triton refused the texts, or returned anything but finite unit vectors.
+            EmbeddingError: the model failed on the texts, or returned anything but finite unit vectors.
         """
         if not texts:
             return np.empty((0, self.manifest.dimension), np.float32)

@@ -1,4 +1,4 @@
-"""Connects to one model that Triton serves: waits for it, reads its manifest, runs it, checks what comes back."""
+"""Connects to one model that Triton serves: waits for it, reads its manifest, runs it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from framematch.core.errors import (
-    FramematchError,
+    EmbeddingError,
     ModelError,
     ModelMismatchError,
     SettingsError,
@@ -48,8 +48,6 @@ _RETRIABLE = frozenset(
 # one: only a restart helps.
 _DEAD_BACKEND = "Stub process"
 _DEAD_BACKEND_HINT = "Restart Triton, and see its log: a lack of memory is the usual cause"
-# |length^2 - 1| of what a model in half precision may return for a unit vector.
-_UNIT_LENGTH_TOLERANCE = 1e-2
 
 log = structlog.get_logger()
 
@@ -88,20 +86,21 @@ class TritonModel:
         return cls(client, url, name, config, request_timeout_s)
 
     async def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
-        """Run one batch of at most `manifest.max_batch_size` rows; float32 [N, D], unit length, owned by the caller.
+        """Run one batch of at most `manifest.max_batch_size` rows; float32 [N, D], owned by the caller.
+
+        Whether the rows are unit vectors is for the caller to check.
 
         Raises:
             TritonUnavailableError: no answer in time, or not now; trying again can help.
-            ModelError: the model refused the batch, or returned anything but N finite unit vectors.
+            EmbeddingError: the model failed on the batch, or returned another shape or type.
         """
         tensors = [_tensor(name, array) for name, array in inputs.items()]
         try:
             result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
         except InferenceServerException as error:
             self._check_first = True
-            raise _translated(error, self._url, self._name) from error
-        rows = len(next(iter(inputs.values())))
-        return self._verified(result, rows)
+            raise _translated(error, self._url, self._name, EmbeddingError) from error
+        return self._read(result, rows=len(next(iter(inputs.values()))))
 
     async def check_after_failure(self) -> None:
         """Do `check` when the last call failed: a Triton that was restarted may serve another model."""
@@ -129,24 +128,18 @@ class TritonModel:
         """Close the channel; calls in flight end with an error."""
         await self._client.close()
 
-    def _verified(self, result: Any, rows: int) -> Embeddings:
+    def _read(self, result: Any, *, rows: int) -> Embeddings:
         expected = (rows, self.manifest.dimension)
         try:
             embeddings = result.as_numpy("embedding")
         except ValueError:  # fewer bytes than the shape that came with them says
             embeddings = np.empty((0, 0), np.float32)
         if embeddings is None or embeddings.shape != expected or embeddings.dtype != np.float32:
+            self._check_first = True
             found = "none" if embeddings is None else f"{embeddings.dtype} {list(embeddings.shape)}"
-            raise ModelError(
+            raise EmbeddingError(
                 f"{self._name} returned a wrong embedding tensor: {found}, expected float32 {list(expected)}",
                 hint="An older Triton whose Python has numpy 2 returns empty tensors: install numpy<2 there",
-            )
-        squared = np.einsum("ij,ij->i", embeddings, embeddings)
-        # Written so that NaN fails too.
-        if not bool((np.abs(squared - 1.0) <= _UNIT_LENGTH_TOLERANCE).all()):
-            raise ModelError(
-                f"{self._name} returned an embedding that is not a finite unit vector (squared length {squared})",
-                hint="The model is broken or was not built by framematch. " + _BUILD_HINT,
             )
         return np.array(embeddings)
 
@@ -192,10 +185,13 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
     return manifest, frozenset(item.name for item in config.input)
 
 
-def _translated(error: InferenceServerException, url: str, name: str) -> FramematchError:
+def _translated(
+    error: InferenceServerException, url: str, name: str, refused: type[ModelError] = ModelError
+) -> TritonUnavailableError | ModelError:
+    """What to raise for `error`: Triton is away, or it answered and could not do it, which is a `refused`."""
     status, message = error.status(), error.message()
     if _DEAD_BACKEND in message:
         return TritonUnavailableError(f"the process that runs {name} at {url} has died", hint=_DEAD_BACKEND_HINT)
     if status in _RETRIABLE:
         return TritonUnavailableError(f"Triton at {url} does not answer for {name}: {message}", hint=_UNAVAILABLE_HINT)
-    return ModelError(f"Triton at {url} could not run {name}: {message}", hint="See Triton's log for the cause")
+    return refused(f"Triton at {url} could not run {name}: {message}", hint="See Triton's log for the cause")

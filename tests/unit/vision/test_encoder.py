@@ -1,6 +1,7 @@
 """What the encoders make of Triton's answers, with a client that gives scripted ones."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from framematch.core.errors import FramematchError, ModelError, ModelMismatchError, TritonUnavailableError
+from framematch.core.errors import EmbeddingError, FramematchError, ModelMismatchError, TritonUnavailableError
 from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.encoder import ImageEncoder, TextEncoder
@@ -111,10 +112,10 @@ async def test_pixels_of_another_shape_or_type_are_a_programming_error(wrong: np
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda rows: np.full((rows, 4), np.nan, np.float32), "not a finite unit vector"),
-        (lambda rows: np.full((rows, 4), np.inf, np.float32), "not a finite unit vector"),
-        (lambda rows: np.zeros((rows, 4), np.float32), "not a finite unit vector"),
-        (lambda rows: unit_rows(rows) * 1.1, "not a finite unit vector"),
+        (lambda rows: np.full((rows, 4), np.nan, np.float32), "no finite unit vectors"),
+        (lambda rows: np.full((rows, 4), np.inf, np.float32), "no finite unit vectors"),
+        (lambda rows: np.zeros((rows, 4), np.float32), "no finite unit vectors"),
+        (lambda rows: unit_rows(rows) * 1.1, "no finite unit vectors"),
         (lambda rows: np.eye(rows, 5, dtype=np.float32), "wrong embedding tensor"),
         (lambda rows: unit_rows(rows + 1), "wrong embedding tensor"),
         (lambda rows: unit_rows(rows).astype(np.float64), "wrong embedding tensor"),
@@ -122,9 +123,27 @@ async def test_pixels_of_another_shape_or_type_are_a_programming_error(wrong: np
         (lambda _rows: None, "wrong embedding tensor: none"),
     ],
 )
-async def test_anything_but_finite_unit_vectors_is_a_model_error(answer: Answer, message: str) -> None:
-    with np.errstate(invalid="ignore"), pytest.raises(ModelError, match=message):
+async def test_anything_but_finite_unit_vectors_is_an_embedding_error(answer: Answer, message: str) -> None:
+    with pytest.raises(EmbeddingError, match=message):
         await ImageEncoder(model(FakeClient(answer))).embed(PIXELS)
+
+
+async def test_the_error_names_the_bad_rows_of_a_split_batch_and_brings_the_good_ones() -> None:
+    client = FakeClient(lambda rows: unit_rows(rows) * np.array([[1], [1], [np.nan]], np.float32)[:rows])
+    with pytest.raises(EmbeddingError, match="2 of 7 embeddings") as caught:
+        await ImageEncoder(model(client)).embed(np.zeros((7, 8, 8, 3), np.uint8))
+    assert caught.value.bad_rows == (2, 5)
+    np.testing.assert_array_equal(caught.value.embeddings[[0, 1, 3, 4, 6]], unit_rows(5)[[0, 1, 0, 1, 0]])
+
+
+async def test_after_a_tensor_of_another_shape_the_served_model_is_looked_at_again() -> None:
+    client = FakeClient(lambda rows: np.eye(rows, 5, dtype=np.float32))
+    encoder = ImageEncoder(model(client))
+    with pytest.raises(EmbeddingError):
+        await encoder.embed(PIXELS)
+    client.manifest = replace(MANIFEST, name="wider", dimension=5)
+    with pytest.raises(ModelMismatchError, match="now serves wider"):
+        await encoder.embed(PIXELS)
 
 
 async def test_half_precision_s_rounding_is_accepted() -> None:
@@ -140,16 +159,16 @@ async def test_half_precision_s_rounding_is_accepted() -> None:
         (failure("RESOURCE_EXHAUSTED"), TritonUnavailableError),
         (failure("NOT_FOUND", "no available versions"), TritonUnavailableError),
         (failure("INTERNAL", "Stub process 'clip_image_0_0' is not healthy."), TritonUnavailableError),
-        (failure("INTERNAL", "InvalidArgument: Gather"), ModelError),
-        (failure("INVALID_ARGUMENT", "unexpected shape"), ModelError),
+        (failure("INTERNAL", "InvalidArgument: Gather"), EmbeddingError),
+        (failure("INVALID_ARGUMENT", "unexpected shape"), EmbeddingError),
     ],
 )
-async def test_a_failure_says_whether_trying_again_can_help(
+async def test_a_failure_says_whether_triton_is_away_or_cannot_run_this_batch(
     error: InferenceServerException, kind: type[FramematchError]
 ) -> None:
     with pytest.raises(kind) as caught:
         await ImageEncoder(model(FakeClient(lambda _rows: error))).embed(PIXELS)
-    assert caught.value.retriable == (kind is TritonUnavailableError)
+    assert caught.value.retriable
     assert caught.value.hint
 
 

@@ -1,0 +1,47 @@
+"""Makes a built `clip_image` fail on demand: for single pictures by their first pixel, for all while told so."""
+
+from pathlib import Path
+from typing import Literal
+
+from framematch.vision.manifest import IMAGE_MODEL
+
+GIVES_NAN = (255, 0, 255)
+"""The first pixel of a picture whose embedding is NaN."""
+MAKES_IT_RAISE = (0, 255, 255)
+"""The first pixel of a picture for which the model's code raises an error."""
+
+Fault = Literal["nan", "shape", "raise"]
+
+_RUN = "embeddings = self._session.run([_OUTPUT], feeds)[0]"
+_FAULTY_RUN = "embeddings = _faulty(feeds['pixels'], self._session.run([_OUTPUT], feeds)[0])"
+_FAULTY = f"""
+
+def _faulty(pixels: Any, embeddings: Any) -> Any:
+    flag = Path(__file__).with_name("fault")
+    fault = flag.read_text() if flag.exists() else ""
+    first = pixels[:, 0, 0]
+    if fault == "raise" or (first == {MAKES_IT_RAISE}).all(axis=1).any():
+        raise ValueError("told to fail")
+    embeddings = embeddings.copy()
+    embeddings[(first == {GIVES_NAN}).all(axis=1) | (fault == "nan")] = np.nan
+    return embeddings[:, :-1] if fault == "shape" else embeddings
+"""
+
+
+class FaultyModel:
+    """The image model in a repository for the `cpu` target, before Triton loads it."""
+
+    def __init__(self, repository: Path) -> None:
+        folder = repository / IMAGE_MODEL / "1"
+        code = (folder / "model.py").read_text(encoding="utf-8")
+        assert _RUN in code, "the served code has changed: so must this"
+        (folder / "model.py").write_text(code.replace(_RUN, _FAULTY_RUN) + _FAULTY, encoding="utf-8")
+        self._flag = folder / "fault"
+
+    def break_down(self, fault: Fault) -> None:
+        """From now on every answer has this fault."""
+        self._flag.write_text(fault, encoding="utf-8")
+
+    def recover(self) -> None:
+        """From now on only the marked pictures fail."""
+        self._flag.unlink(missing_ok=True)
