@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from framematch.core.errors import EmbeddingError
+from framematch.vision.blame import embed_each
 from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.blame import embed_each
 from framematch.vision.repository.build_options import BuildOptions
 from framematch.vision.repository.model_repository import build_model_repository
 from stack.triton import TritonServer

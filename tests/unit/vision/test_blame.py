@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
+from framematch.vision.blame import embed_each
 from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.blame import embed_each
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.triton import Embeddings, TritonModel
 
