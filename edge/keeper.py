@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from edge.backoff import Backoff
 from edge.cameras import Camera
 from edge.link.area import Counts, SharedArea
 from edge.link.ends import ServiceEnd
@@ -19,6 +18,7 @@ from edge.meter import CameraMeter
 from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
 from edge.worker.run import Assignment
+from framematch.core.backoff import Backoff
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings
@@ -36,7 +36,7 @@ _NS_PER_S = 1e9
 class Keeper:
     """The one owner of a camera's processes. Each plays the source once; this decides when there is a next one.
 
-    A live source is tried again for ever, after a random delay that grows (`edge.backoff`) and starts from the first
+    A live source is tried again for ever, after a random delay that grows (`core.backoff`) and starts from the first
     again once it ran for `stable_after_s`. A process that shows no new frame of a live source for `watchdog_s`, or is
     killed, counts as a failed one. A finite source (file, folder) is played once, or by its process again and again
     with `repeat`. `after` are the counts of the keeper before, when the camera changed: numbers and times go on.

@@ -6,8 +6,8 @@ import time
 import structlog
 from aiokafka.errors import KafkaTimeoutError
 
-from edge.backoff import Backoff
 from edge.outbox.producer import Acknowledgement, Producer, Record
+from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka import unavailable
 from framematch.core.settings import KafkaSettings

@@ -6,10 +6,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge.backoff import Backoff
 from edge.outbox.connection import Acknowledgement, Record
 from edge.outbox.drop_log import DropLog
 from edge.outbox.window import Window
+from framematch.core.backoff import Backoff
 from framematch.core.frames import Frame, frame_headers
 
 _US_PER_MS = 1_000

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import OutOfOrderSequenceNumber
 
-from edge.backoff import Backoff
 from edge.outbox.connection import Acknowledgement, Record
 from edge.outbox.drop_log import DropLog
 from edge.outbox.outbox import Outbox
@@ -20,6 +19,7 @@ from edge.outbox.spool import Spool
 from edge.outbox.way import Way
 from edge.outbox.window import Window
 from edge.outgoing import Outgoing
+from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
 

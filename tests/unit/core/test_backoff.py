@@ -1,6 +1,6 @@
 """Backoff: ceilings that double up to a bound, and jitter below them."""
 
-from edge.backoff import Backoff
+from framematch.core.backoff import Backoff
 
 
 def ceilings(backoff: Backoff, count: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Says how long to wait before a camera is tried again."""
+"""Says how long to wait before something that failed is tried again."""
 
 import random
 from collections.abc import Callable
@@ -11,7 +11,7 @@ def _uniform(low: float, high: float) -> float:
 class Backoff:
     """Exponential backoff with full jitter: a delay is anywhere between 0 and a ceiling that doubles up to `maximum_s`.
 
-    Full jitter spreads cameras that went away together (a switch restarted) better than a fixed part plus a random one:
+    Full jitter spreads what failed together (cameras behind one switch) better than a fixed part plus a random one:
     AWS Architecture Blog, "Exponential Backoff And Jitter" (2015).
     """
 
