@@ -1,9 +1,10 @@
 """Dead letters: the original record, byte for byte, with headers that say where it came from and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiokafka import ConsumerRecord
 
+from framematch.core.deadletters import Failure
 from framematch.core.errors import BadFrameError
 
 _ERROR_CHARACTERS = 500
@@ -19,21 +20,21 @@ class DeadLetter:
 
 
 def dead_letter(record: ConsumerRecord, stage: str, error: BadFrameError, *, max_bytes: int) -> DeadLetter:
-    """The letter for `record`: its own headers followed by `deadletter_…` (stage, reason, error, coordinates).
+    """The letter for `record`: its own headers followed by `deadletter_…` (stage, reason, error, coordinates, time).
 
     A record larger than `max_bytes` is named by its coordinates alone: a letter that the broker refuses would stop
     the partition.
     """
-    why = {
-        "deadletter_stage": stage,
-        "deadletter_reason": error.reason,
-        "deadletter_error": error.message[:_ERROR_CHARACTERS],
-        "deadletter_topic": record.topic,
-        "deadletter_partition": str(record.partition),
-        "deadletter_offset": str(record.offset),
-    }
-    own = [(name, value.encode()) for name, value in why.items()]
+    failure = Failure(
+        stage=stage,
+        reason=error.reason,
+        error=error.message[:_ERROR_CHARACTERS],
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+    )
     size = len(record.value or b"") + sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
     if size + _OWN_HEADERS_BYTES > max_bytes:
-        return DeadLetter(None, [*own, ("deadletter_omitted_bytes", str(size).encode())])
-    return DeadLetter(record.value, [*record.headers, *own])
+        return DeadLetter(None, replace(failure, omitted_bytes=size).headers())
+    return DeadLetter(record.value, [*record.headers, *failure.headers()])

@@ -10,7 +10,8 @@ ERROR = BadFrameError("truncated", "the JPEG ends early")
 
 
 def record(value: bytes | None, *headers: tuple[str, bytes]) -> Any:
-    return SimpleNamespace(value=value, headers=headers, topic="framematch.frames", partition=3, offset=7)
+    where: dict[str, Any] = {"topic": "framematch.frames", "partition": 3, "offset": 7}
+    return SimpleNamespace(value=value, headers=headers, timestamp=1_767_225_600_123, **where)
 
 
 def test_a_letter_is_the_record_byte_for_byte_with_the_reason_added() -> None:
@@ -24,6 +25,7 @@ def test_a_letter_is_the_record_byte_for_byte_with_the_reason_added() -> None:
         "deadletter_topic": b"framematch.frames",
         "deadletter_partition": b"3",
         "deadletter_offset": b"7",
+        "deadletter_timestamp_ms": b"1767225600123",
     }
 
 
