@@ -1,6 +1,6 @@
 """The HTTP endpoint of a service: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -43,7 +43,7 @@ async def serve_http(health: Health, registry: CollectorRegistry, settings: Http
     """Serve the endpoint while the context lasts, and give its URL.
 
     Raises:
-        SettingsError: the port is taken or the address is not this machine's.
+        SettingsError: see `serve_routes`.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -53,24 +53,47 @@ async def serve_http(health: Health, registry: CollectorRegistry, settings: Http
         return web.json_response(health.report(), status=200 if health.ready else 503)
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return metrics_response(registry)
 
+    routes = [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    async with serve_routes(routes, settings) as url:
+        yield url
+
+
+def metrics_response(registry: CollectorRegistry) -> web.Response:
+    """What the registry holds, in the format of Prometheus."""
+    return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@asynccontextmanager
+async def serve_routes(routes: Iterable[web.RouteDef], settings: HttpSettings) -> AsyncIterator[str]:
+    """Serve these routes while the context lasts, and give the URL, or the path of the UNIX socket.
+
+    Raises:
+        SettingsError: the port is taken, the address is not this machine's, or the socket cannot be made.
+    """
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot serve HTTP at {settings.host}:{settings.port}: {error.strerror or error}",
-                hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any",
-            ) from None
-        host, port = runner.addresses[0][:2]
-        url = f"http://{host}:{port}"
+        url = await _listen(runner, settings)
         log.info("http_listening", url=url)
         yield url
     finally:
         await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, settings: HttpSettings) -> str:
+    try:
+        if settings.host.startswith("/"):
+            await web.UnixSite(runner, settings.host).start()
+            return f"unix:{settings.host}"
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise SettingsError(
+            f"cannot serve HTTP at {settings.host}:{settings.port}: {error.strerror or error}",
+            hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any",
+        ) from None
+    host, port = runner.addresses[0][:2]
+    return f"http://{host}:{port}"

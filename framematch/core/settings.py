@@ -26,6 +26,7 @@ CONVENTIONAL_NAMES = {
     "MONGODB_URI": ("mongodb", "uri"),
     "TRITON_URL": ("triton", "url"),
     "RTSP_TRANSPORT": ("edge", "rtsp_transport"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing", "otlp_endpoint"),
     "LOG_LEVEL": ("log", "level"),
 }
 
@@ -198,10 +199,25 @@ class AgeSettings(_Section):
     max_replay_age_s: float | None = Field(None, gt=0)
 
 
+class SightingSettings(_Section):
+    """When a product before a camera is one sighting; times are those at which the camera's frames came."""
+
+    enabled: bool = Field(True, description="tell in `.sightings` when a product comes, stays and leaves")
+    start_frames: int = Field(2, ge=1, description="matches that start one, none further from the next than gap_s")
+    gap_s: float = Field(
+        3.0, gt=0, description="a product not seen for so long has left; more than edge.motion.keep_alive_s with its gate"
+    )
+    update_s: float = Field(10.0, gt=0, description="while it stays it is told once in so long")
+    silent_s: float = Field(
+        10.0, gt=0, description="a camera that sends nothing for so long by our clock has nothing in view any more"
+    )
+
+
 class ConsumerSettings(_Section):
     """How frames are fetched, batched and answered."""
 
     group_id: str = "framematch-consumers"
+    workers: int = Field(1, ge=1, le=256, description="processes of this group that one command runs")
     delivery: Literal["at_least_once", "exactly_once"] = Field(
         "at_least_once", description="exactly_once: output and offsets go in Kafka transactions; read_committed sees it"
     )
@@ -218,6 +234,7 @@ class ConsumerSettings(_Section):
     cameras: dict[CameraId, AgeSettings] = Field(
         default_factory=dict, description="other ages for some cameras: {till-1: {max_age_s: 5}}"
     )
+    sightings: SightingSettings = SightingSettings()
     max_pixels: int = Field(50_000_000, ge=1, description="a larger picture is a dead letter, before it is decoded")
     max_regions: int = Field(256, ge=1, description="a frame with more regions is a dead letter")
     commit_interval_s: float = Field(1.0, gt=0, description="between two commits of offsets, with at_least_once")
@@ -231,7 +248,9 @@ class ConsumerSettings(_Section):
         300_000, ge=1_000, description="a consumer that does not ask for frames for so long leaves the group"
     )
     stall_timeout_s: float = Field(
-        120.0, gt=0, description="ends the process when nothing moves for so long though there is lag and all servers answer"
+        120.0,
+        gt=0,
+        description="ends the process when nothing moves for so long though there is lag and all servers answer",
     )
     start_at: Literal["earliest", "latest"] = Field("earliest", description="for a group without committed offsets")
 
@@ -249,8 +268,29 @@ class MatchingSettings(_Section):
 class HttpSettings(_Section):
     """The endpoint of a service with /healthz, /readyz and /metrics."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", description="address to listen at; a path makes it a UNIX socket there")
     port: int = Field(0, ge=0, le=65535, description="0 takes a free one, which the log names")
+
+
+class TracingSettings(_Section):
+    """Where spans of frames are sent; without an endpoint nothing is traced."""
+
+    otlp_endpoint: SecretStr | None = Field(
+        None, description="http:// or https:// URL of an OTLP/HTTP receiver, often at port 4318; /v1/traces is added"
+    )
+    sample_ratio: float = Field(1.0, ge=0, le=1, description="share of frames whose traces are recorded")
+
+    @field_validator("otlp_endpoint", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("give an http:// or https:// URL")
+        return value
 
 
 class LogSettings(_Section):
@@ -284,6 +324,7 @@ class Settings(BaseSettings):
     matching: MatchingSettings = MatchingSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     gpu_interval_s: float = Field(5.0, gt=0, description="between two readings of the GPU's figures")
     shutdown_deadline_s: float = Field(20.0, gt=0, description="for what is in flight after SIGTERM")
 

@@ -1,5 +1,7 @@
 """The HTTP endpoint: alive, ready or why not, and the metrics."""
 
+from pathlib import Path
+
 import aiohttp
 import pytest
 from prometheus_client import Counter
@@ -40,6 +42,23 @@ async def test_metrics_are_in_the_prometheus_format() -> None:
     assert status == 200
     assert "framematch_things_total 1.0" in text
     assert "framematch_process_resident_memory_bytes" in text
+
+
+async def test_a_path_in_place_of_an_address_is_a_socket_that_only_this_machine_reaches(tmp_path: Path) -> None:
+    socket = str(tmp_path / "http.sock")
+    async with (
+        serve_http(Health(), new_registry(), HttpSettings(host=socket)) as url,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket)) as session,
+        session.get("http://localhost/healthz") as response,
+    ):
+        assert response.status == 200
+    assert url == f"unix:{socket}"
+
+
+async def test_a_socket_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot serve HTTP at .*/nowhere/http.sock"):
+        async with serve_http(Health(), new_registry(), HttpSettings(host=str(tmp_path / "nowhere" / "http.sock"))):
+            pass
 
 
 async def test_a_taken_port_is_one_clear_error() -> None:
