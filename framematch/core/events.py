@@ -1,4 +1,4 @@
-"""The messages that operators and subscribers read: match events, camera status, and their JSON.
+"""The messages that operators and subscribers read: match events, sightings, camera status, and their JSON.
 
 The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in the tests pin the bytes.
 """
@@ -10,15 +10,18 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from framematch.core.frames import Clock, Frame, Region
-from framematch.core.ids import match_event_id
+from framematch.core.ids import match_event_id, sighting_event_id
 from framematch.core.timestamps import to_rfc3339
 
 MATCH_SCHEMA = "match.v1"
+SIGHTING_SCHEMA = "sighting.v1"
 STATUS_SCHEMA = "camera-status.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]
 MetadataState = Literal["fresh", "cached", "missing"]
 CameraState = Literal["online", "degraded", "offline"]
+SightingKind = Literal["started", "updated", "ended"]
+EndReason = Literal["gap", "silent"]
 
 Message = TypeVar("Message")
 
@@ -76,11 +79,35 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class BestPicture:
+    """The picture of a sighting with the highest similarity, and where its frame's record lies in the frames topic."""
+
+    frame_id: str
+    partition: int
+    offset: int
+    region: Region
+    score: float
+
+
+@dataclass(frozen=True)
+class SightingLink:
+    """The sighting that a match event belongs to, as it is after the event's frame.
+
+    `frames` counts those that matched, from the one at `started_at` on.
+    """
+
+    id: str
+    started_at: str
+    frames: int
+    best: BestPicture
+
+
+@dataclass(frozen=True)
 class MatchEvent:
     """The decision for one region of one frame (`match.v1`).
 
     `product` is set for the decision `match` alone. `score` and `margin` are null when the index has no product, or
-    no second one. A repeat of the same frame has the same `id`.
+    no second one. `sighting` is null while there is none. A repeat of the same frame has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -97,6 +124,29 @@ class MatchEvent:
     model: ModelInfo
     metadata_state: MetadataState
     timings_ms: dict[str, float]
+    sighting: SightingLink | None = None
+
+
+@dataclass(frozen=True)
+class SightingEvent:
+    """A product came before a camera, is still there, or has left (`sighting.v1`).
+
+    Times are those at which frames came, by the edge's clock. `reason` says why it ended: `gap`, the camera went on
+    without showing it; `silent`, the camera sent nothing any more. The same change told again has the same `id`.
+    """
+
+    schema: Literal["sighting.v1"]
+    id: str
+    sighting: str
+    kind: SightingKind
+    camera: str
+    product: ProductInfo
+    started_at: str
+    last_seen_at: str
+    frames: int
+    best: BestPicture
+    snapshot: str
+    reason: EndReason | None = None
 
 
 @dataclass(frozen=True)
@@ -163,12 +213,22 @@ def match_headers(event: MatchEvent, at: str, traceparent: str | None = None) ->
     return [*headers, ("traceparent", traceparent.encode())] if traceparent else headers
 
 
+def sighting_headers(event: SightingEvent, at: str) -> list[tuple[str, bytes]]:
+    """Headers of a sighting event made at `at` (RFC 3339)."""
+    return event_headers(event.id, SIGHTING_SCHEMA, event.camera, at)
+
+
 def region_event_id(frame: FrameReference, region: Region) -> str:
     """Id of the match event for this region."""
     return match_event_id(frame.id, region, MATCH_SCHEMA)
 
 
-def encode(message: MatchEvent | CameraStatus) -> bytes:
+def sighting_change_id(sighting: str, kind: SightingKind, last_seen_frame: str) -> str:
+    """Id of the event that says so of the sighting with id `sighting`, last seen in the frame with this id."""
+    return sighting_event_id(sighting, kind, last_seen_frame, SIGHTING_SCHEMA)
+
+
+def encode(message: MatchEvent | SightingEvent | CameraStatus) -> bytes:
     """The message as UTF-8 JSON."""
     return msgspec.json.encode(message)
 
@@ -183,7 +243,7 @@ def decode(value: bytes, kind: type[Message]) -> Message:
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The published JSON Schema `match.v1` or `camera-status.v1`."""
+    """The published JSON Schema `match.v1`, `sighting.v1` or `camera-status.v1`."""
     text = resources.files("framematch.core.schemas").joinpath(f"{name}.json").read_bytes()
     schema: dict[str, Any] = msgspec.json.decode(text)
     return schema

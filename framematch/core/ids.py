@@ -17,6 +17,16 @@ def match_event_id(frame: str, region: tuple[int, int, int, int], schema: str) -
     return _uuid5(f"match\n{frame}\n{region}\n{schema}")
 
 
+def sighting_id(camera: str, product: str, first_frame: str) -> str:
+    """Id of the sighting of the product with id `product` that the frame with id `first_frame` began."""
+    return _uuid5(f"sighting\n{camera}\n{product}\n{first_frame}")
+
+
+def sighting_event_id(sighting: str, kind: str, last_seen_frame: str, schema: str) -> str:
+    """Id of one change of a sighting, last seen in the frame with this id, under one schema version."""
+    return _uuid5(f"sighting-event\n{sighting}\n{kind}\n{last_seen_frame}\n{schema}")
+
+
 def _uuid5(name: str) -> str:
     """`str(uuid.uuid5(_NAMESPACE, name))` in half the time: it is made for each frame."""
     digest = bytearray(hashlib.sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])

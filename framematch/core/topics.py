@@ -4,16 +4,20 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from framematch.core.kafka import HEADROOM_BYTES, client_options, kafka_errors, started
 from framematch.core.settings import KafkaSettings
 
+log = structlog.get_logger()
+
 _MS_PER_MINUTE = 60_000
 _MS_PER_HOUR = 3_600_000
 _LEADER_TIMEOUT_S = 10.0
 _LEADER_POLL_S = 0.1
+_TOPIC_POLL_S = 1.0
 _REPLICAS = 3  # one broker may be down for maintenance and another one die
 
 
@@ -34,6 +38,11 @@ class Topics:
         return f"{self.prefix}.matches"
 
     @property
+    def sightings(self) -> str:
+        """When a product comes, stays and leaves (`sighting.v1`), keyed by camera."""
+        return f"{self.prefix}.sightings"
+
+    @property
     def status(self) -> str:
         """The last status of each camera (`camera-status.v1`), compacted."""
         return f"{self.prefix}.status"
@@ -46,13 +55,14 @@ class Topics:
     @property
     def all(self) -> tuple[str, ...]:
         """Every topic."""
-        return (self.frames, self.matches, self.status, self.deadletter)
+        return (self.frames, self.matches, self.sightings, self.status, self.deadletter)
 
 
 def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
     """Every topic with its partitions, replication and retention, for a cluster of `brokers`.
 
-    Frames and matches have the same number of partitions and the same key, so a camera stays in one partition of each.
+    Frames, matches and sightings have the same number of partitions and the same key, so a camera stays in one
+    partition of each.
     """
     topics = Topics(settings.topic_prefix)
     replicas = settings.replication_factor or min(brokers, _REPLICAS)
@@ -63,6 +73,7 @@ def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
     shapes: list[tuple[str, int, dict[str, str]]] = [
         (topics.frames, settings.partitions, {"retention.ms": frames_ms, "max.message.bytes": largest}),
         (topics.matches, settings.partitions, {"retention.ms": matches_ms}),
+        (topics.sightings, settings.partitions, {"retention.ms": matches_ms}),
         (topics.status, 1, {"cleanup.policy": "compact"}),
         (topics.deadletter, 1, {"retention.ms": matches_ms, "max.message.bytes": largest_dead}),
     ]
@@ -84,6 +95,37 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
             with suppress(TimeoutError):  # clients that come earlier try again by themselves
                 await _until_led(admin, created)
     return created
+
+
+async def topic_exists(settings: KafkaSettings, name: str) -> bool:
+    """Whether there is such a topic that we may see.
+
+    Raises:
+        KafkaUnavailableError: no broker answers, or it refuses us.
+    """
+    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+        with kafka_errors(settings):
+            return name in await admin.list_topics()
+
+
+async def wait_for_topic(settings: KafkaSettings, name: str) -> bool:
+    """Return once there is such a topic; whether we had to wait for it. Who reads makes no topics.
+
+    Raises:
+        KafkaUnavailableError: no broker answers, or it refuses us.
+    """
+    waited = False
+    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+        with kafka_errors(settings):
+            while name not in await admin.list_topics():
+                if not waited:
+                    log.warning("topic_awaited", topic=name, hint="The services make it, or we may not read it")
+                waited = True
+                await asyncio.sleep(_TOPIC_POLL_S)
+            if waited:
+                with suppress(TimeoutError):
+                    await _until_led(admin, [name])
+    return waited
 
 
 async def _create(admin: AIOKafkaAdminClient, spec: NewTopic) -> bool:

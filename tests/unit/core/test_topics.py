@@ -4,9 +4,16 @@ from framematch.core.settings import KafkaSettings
 from framematch.core.topics import Topics, topic_specs
 
 
-def test_frames_and_matches_share_their_partition_count_so_a_camera_stays_together() -> None:
+def test_frames_matches_and_sightings_share_their_partition_count_so_a_camera_stays_together() -> None:
     specs = {spec.name: spec for spec in topic_specs(KafkaSettings(partitions=7, topic_prefix="shop"), brokers=1)}
-    assert specs["shop.frames"].num_partitions == specs["shop.matches"].num_partitions == 7
+    assert {specs[f"shop.{name}"].num_partitions for name in ("frames", "matches", "sightings")} == {7}
+
+
+def test_sightings_are_kept_as_long_as_the_matches_that_they_come_from() -> None:
+    configs = {
+        spec.name: spec.topic_configs for spec in topic_specs(KafkaSettings(matches_retention_hours=1), brokers=1)
+    }
+    assert configs["framematch.sightings"] == configs["framematch.matches"] == {"retention.ms": "3600000"}
 
 
 def test_status_is_compacted_and_frames_are_kept_for_a_bounded_time() -> None:

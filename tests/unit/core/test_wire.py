@@ -10,19 +10,25 @@ from hypothesis import strategies as st
 
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (
+    BestPicture,
     CameraStatus,
     CandidateInfo,
     MatchEvent,
     ModelInfo,
     ProductInfo,
+    SightingEvent,
+    SightingLink,
     decode,
     encode,
     frame_reference,
     json_schema,
     match_headers,
     region_event_id,
+    sighting_change_id,
+    sighting_headers,
 )
 from framematch.core.frames import Frame, frame_headers, parse_frame
+from framematch.core.ids import sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -35,6 +41,27 @@ FRAME = Frame(
     grabbed_at_us=1_767_225_600_200_000,
     clock="rtcp",
     replayed=True,
+)
+PRODUCT = ProductInfo("arla-milk", "Arla Standard Milk", "Milk", 1.49, "Whole milk, 1 l.", {"shelf": "B4"})
+SIGHTING = SightingLink(
+    id=sighting_id("till-1", "arla-milk", FRAME.id),
+    started_at="2026-01-01T00:00:00.200000Z",
+    frames=3,
+    best=BestPicture(FRAME.id, 3, 1007, (10, 20, 300, 200), 0.875),
+)
+ENDED = SightingEvent(
+    schema="sighting.v1",
+    id=sighting_change_id(SIGHTING.id, "ended", FRAME.id),
+    sighting=SIGHTING.id,
+    kind="ended",
+    camera="till-1",
+    product=PRODUCT,
+    started_at=SIGHTING.started_at,
+    last_seen_at="2026-01-01T00:00:02.200000Z",
+    frames=SIGHTING.frames,
+    best=SIGHTING.best,
+    snapshot="20260101-000000-abcdef",
+    reason="gap",
 )
 STATUS = CameraStatus(
     schema="camera-status.v1",
@@ -74,7 +101,6 @@ FIRST_STATUS = CameraStatus(
 
 def match_event(decision: str = "match") -> MatchEvent:
     reference = frame_reference(FRAME, "framematch.frames", 3, 1007)
-    product = ProductInfo("arla-milk", "Arla Standard Milk", "Milk", 1.49, "Whole milk, 1 l.", {"shelf": "B4"})
     return MatchEvent(
         schema="match.v1",
         id=region_event_id(reference, FRAME.regions[0]),
@@ -84,12 +110,13 @@ def match_event(decision: str = "match") -> MatchEvent:
         score=0.875,
         margin=0.125,
         threshold=0.75,
-        product=product if decision == "match" else None,
+        product=PRODUCT if decision == "match" else None,
         candidates=(CandidateInfo("arla-milk", 0.875), CandidateInfo("oatly", 0.75)),
         snapshot="20260101-000000-abcdef",
         model=ModelInfo("demo", "00ff"),
         metadata_state="fresh",
         timings_ms={"decode": 1.5, "infer": 12.0, "age": 81.25},
+        sighting=SIGHTING if decision == "match" else None,
     )
 
 
@@ -108,6 +135,7 @@ def test_frame_headers_are_as_the_golden_file() -> None:
 def test_a_match_event_of_an_older_consumer_can_be_read() -> None:
     event = decode((GOLDEN / "match.v1-first.json").read_bytes(), MatchEvent)
     assert (event.frame.grabbed_at, event.frame.came_at) == (None, event.frame.captured_at)
+    assert event.sighting is None
     jsonschema.validate(golden("match.v1-first.json"), json_schema("match.v1"))
 
 
@@ -120,12 +148,22 @@ def test_match_headers_are_as_the_golden_file() -> None:
     assert as_text(headers) == golden("match-headers.v1.json")
 
 
+def test_the_sighting_event_is_as_the_golden_file() -> None:
+    assert json.loads(encode(ENDED)) == golden("sighting.v1.json")
+
+
+def test_sighting_headers_are_as_the_golden_file() -> None:
+    headers = sighting_headers(ENDED, "2026-01-01T00:00:05.400000Z")
+    assert as_text(headers) == golden("sighting-headers.v1.json")
+
+
 def test_the_camera_status_is_as_the_golden_file() -> None:
     assert json.loads(encode(STATUS)) == golden("camera-status.v1.json")
 
 
 def test_golden_messages_decode_to_what_made_them() -> None:
     assert decode((GOLDEN / "match.v1.json").read_bytes(), MatchEvent) == match_event()
+    assert decode((GOLDEN / "sighting.v1.json").read_bytes(), SightingEvent) == ENDED
     assert decode((GOLDEN / "camera-status.v1.json").read_bytes(), CameraStatus) == STATUS
 
 
@@ -134,7 +172,7 @@ def test_a_status_of_the_first_edges_still_decodes_and_keeps_the_schema() -> Non
     jsonschema.validate(golden("camera-status.v1-first.json"), json_schema("camera-status.v1"))
 
 
-@pytest.mark.parametrize("name", ["match.v1", "camera-status.v1"])
+@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "camera-status.v1"])
 def test_the_golden_file_keeps_the_published_schema(name: str) -> None:
     schema = json_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -148,6 +186,13 @@ def test_an_event_without_a_product_keeps_the_schema() -> None:
 def test_the_schema_refuses_an_unknown_decision() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(encode(match_event("maybe"))), json_schema("match.v1"))
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("ended", None), ("started", "gap"), ("left", "gap")])
+def test_the_schema_refuses_a_sighting_whose_kind_and_reason_do_not_go_together(kind: str, reason: str | None) -> None:
+    event = {**json.loads(encode(ENDED)), "kind": kind, "reason": reason}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(event, json_schema("sighting.v1"))
 
 
 def test_a_field_that_a_newer_version_adds_is_ignored() -> None:
