@@ -17,7 +17,7 @@ from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings_sources import known_environment_names
 from stack.process import Command, ServerProcess
-from stack.server import LOOPBACK, free_port
+from stack.server import ReservedPort
 
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.1
@@ -135,12 +135,12 @@ class Service:
 @contextmanager
 def running_service(*arguments: str, environment: Mapping[str, str], logs: Path) -> Iterator[Service]:
     """`framematch …` in the background while the block runs, logging to `logs`."""
-    name, port = arguments[0], free_port()
+    name, port = arguments[0], ReservedPort()
     print(f"\n$ framematch {' '.join(arguments)} &", flush=True)
-    command = Command((*_MODULE, *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port)})
+    command = Command((*_MODULE, *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)})
     process = ServerProcess(command, logs / f"{name}.log")
     try:
-        yield Service(process, name, f"http://{LOOPBACK}:{port}")
+        yield Service(process, name, f"http://{port.address}")
     finally:
         process.stop()
 

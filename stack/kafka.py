@@ -16,7 +16,7 @@ from stack.kafka_security import LISTENERS, KafkaSecurity, write_private
 from stack.maven import maven_jars
 from stack.prerequisites import java_kit
 from stack.process import Command
-from stack.server import LOOPBACK, Server, free_port, listens
+from stack.server import ReservedPort, Server, listens
 
 POM = Path(__file__).with_name("kafka-pom.xml")
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
@@ -95,12 +95,16 @@ class KafkaServer(Server):
     def __init__(self, folder: Path, security: KafkaSecurity | None = None) -> None:
         super().__init__(folder)
         self.security = security
-        self.bootstrap_servers = f"{LOOPBACK}:{free_port()}"
-        self._controller = f"{LOOPBACK}:{free_port()}"
+        self._port, self._controller_port = ReservedPort(), ReservedPort()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Its plain listener as `host:port`."""
+        return self._port.address
 
     @property
     def address(self) -> str:
-        """The bootstrap server as `host:port`."""
+        """The same as `bootstrap_servers`."""
         return self.bootstrap_servers
 
     def install(self, report: Report = print) -> None:
@@ -131,13 +135,13 @@ class KafkaServer(Server):
         return self.folder / "server.properties"
 
     def _settings(self, logs: Path) -> str:
-        addresses = {"PLAINTEXT": self.bootstrap_servers, "CONTROLLER": self._controller}
+        addresses = {"PLAINTEXT": self.bootstrap_servers, "CONTROLLER": self._controller_port.address}
         protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
         if self.security:
             addresses |= self.security.addresses
             protocols |= LISTENERS
         settings = PROPERTIES.format(
-            controller=self._controller,
+            controller=self._controller_port.address,
             listeners=",".join(f"{name}://{address}" for name, address in addresses.items()),
             protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             logs=logs,

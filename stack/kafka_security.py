@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.server import LOOPBACK, free_port
+from stack.server import ReservedPort
 
 # A listener's own name and the protocol that it speaks. MUTUAL_TLS asks for a client's certificate.
 LISTENERS = {"SSL": "SSL", "MUTUAL_TLS": "SSL", "SASL_SSL": "SASL_SSL", "SASL_PLAINTEXT": "SASL_PLAINTEXT"}
@@ -37,10 +37,9 @@ class KafkaSecurity:
 
     certificates: Certificates
     users: Mapping[str, str] = field(repr=False)
-    addresses: Mapping[str, str] = field(
-        default_factory=lambda: {name: f"{LOOPBACK}:{free_port()}" for name in LISTENERS}
+    _ports: Mapping[str, ReservedPort] = field(
+        init=False, repr=False, default_factory=lambda: {name: ReservedPort() for name in LISTENERS}
     )
-    """Where each of `LISTENERS` is, as `host:port`."""
 
     def __post_init__(self) -> None:
         """Refuse what would need quotes."""
@@ -48,6 +47,11 @@ class KafkaSecurity:
             if not (_PLAIN_TEXT.fullmatch(name) and _PLAIN_TEXT.fullmatch(password)):
                 msg = f"user {name!r}: name and password are letters, digits, '.', '_' and '-'"
                 raise ValueError(msg)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each of `LISTENERS` is, as `host:port`."""
+        return {name: port.address for name, port in self._ports.items()}
 
     def write_stores(self, folder: Path) -> None:
         """Write the PEM files that `properties` names."""

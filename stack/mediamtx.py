@@ -10,7 +10,7 @@ from framematch.core.errors import CameraUnavailableError
 from stack.cache import Report, cached_folder
 from stack.golang import GoModule, build_program
 from stack.process import Command
-from stack.server import LOOPBACK, Server, free_port
+from stack.server import LOOPBACK, ReservedPort, Server
 
 MODULE = GoModule(
     "github.com/bluenviron/mediamtx", "v1.13.1", checksum="h1:Sdqz8bSxnEC4TPuXw+cNAZBbqhae3utqCLWpnfMhyus="
@@ -74,13 +74,13 @@ class MediaMtxServer(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._endpoint = f"{LOOPBACK}:{free_port()}"
+        self._port = ReservedPort()
         self._rtp_port = free_rtp_port()
 
     @property
     def url(self) -> str:
         """`rtsp://127.0.0.1:PORT`; a stream's name follows after a slash."""
-        return f"rtsp://{self._endpoint}"
+        return f"rtsp://{self._port.address}"
 
     @property
     def address(self) -> str:
@@ -94,7 +94,7 @@ class MediaMtxServer(Server):
     def configure(self) -> None:
         """Write mediamtx.yml."""
         rtp, rtcp = (f"{LOOPBACK}:{port}" for port in (self._rtp_port, self._rtp_port + 1))
-        text = CONFIGURATION.format(address=self._endpoint, rtp=rtp, rtcp=rtcp)
+        text = CONFIGURATION.format(address=self._port.address, rtp=rtp, rtcp=rtcp)
         self._configuration.write_text(text, encoding="utf-8")
 
     def command(self) -> Command:

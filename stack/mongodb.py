@@ -13,7 +13,7 @@ from stack.cache import Report, cached_folder, digest_of, run_tool
 from stack.maven import maven_jars
 from stack.prerequisites import java_kit
 from stack.process import Command
-from stack.server import LOOPBACK, Server, free_port
+from stack.server import LOOPBACK, ReservedPort, Server
 
 POM = Path(__file__).with_name("mongodb-pom.xml")
 SOURCE = Path(__file__).with_name("MongoServerMain.java")
@@ -45,12 +45,12 @@ class MongoServer(Server):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._port = free_port()
+        self._port = ReservedPort()
 
     @property
     def uri(self) -> str:
         """What MongoDB's clients take."""
-        return f"mongodb://{LOOPBACK}:{self._port}"
+        return f"mongodb://{self._port.address}"
 
     @property
     def address(self) -> str:
@@ -70,7 +70,7 @@ class MongoServer(Server):
         """The main class over the data file."""
         store = self.folder / "data" / "framematch.mv"
         java = java_kit().java
-        main = ("-cp", _class_path(), SOURCE.stem, LOOPBACK, str(self._port), str(store))
+        main = ("-cp", _class_path(), SOURCE.stem, LOOPBACK, str(self._port.number), str(store))
         return Command((java, *_JVM, *main))
 
     def ping(self) -> None:

@@ -3,6 +3,7 @@
 import re
 import socket
 import time
+import weakref
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +16,27 @@ LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1
 _LOG_TAIL_LINES = 12
 _LOG_MAX_BYTES = 10_000_000  # at a start; one older file is kept
+
+
+class ReservedPort:
+    """A TCP port of 127.0.0.1 that nobody else is given while this object lives.
+
+    A bound socket that does not listen holds it: connections are refused, and the kernel gives its number to no other
+    program. Servers that set SO_REUSEADDR, as all of ours do, may listen on it all the same, as often as they start.
+    `release()` gives it back early.
+    """
+
+    def __init__(self) -> None:
+        holder = socket.socket()
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((LOOPBACK, 0))
+        self.number: int = holder.getsockname()[1]
+        self.release = weakref.finalize(self, holder.close)
+
+    @property
+    def address(self) -> str:
+        """It as `host:port`."""
+        return f"{LOOPBACK}:{self.number}"
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from framematch.core.errors import PrerequisiteError, TritonUnavailableError
 from stack.cache import Report, cached_folder, digest_of, run_tool
 from stack.process import Command
-from stack.server import LOOPBACK, Server, free_port, listens
+from stack.server import LOOPBACK, ReservedPort, Server, listens
 
 REQUIREMENTS = Path(__file__).with_name("triton-requirements.txt")
 NEWEST_PYTHON = (3, 12)  # the newest that numpy below 2 has wheels for
@@ -54,15 +54,23 @@ class TritonServer(Server):
     def __init__(self, folder: Path, model_repository: Path) -> None:
         super().__init__(folder)
         self.model_repository = model_repository.resolve()
-        self.url = f"{LOOPBACK}:{free_port()}"
-        self.http_url = f"http://{LOOPBACK}:{free_port()}"
-        self.metrics_url = f"http://{LOOPBACK}:{free_port()}/metrics"
+        self._ports = {service: ReservedPort() for service in ("grpc", "http", "metrics")}
         # Shared memory that a killed Triton leaves behind is found again by this name.
         self._shared_memory = f"framematch-{digest_of(str(self.folder))}-"
 
     @property
-    def address(self) -> str:
+    def url(self) -> str:
         """The gRPC endpoint as `host:port`."""
+        return self._ports["grpc"].address
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus reads its metrics."""
+        return f"http://{self._ports['metrics'].address}/metrics"
+
+    @property
+    def address(self) -> str:
+        """The same as `url`."""
         return self.url
 
     def install(self, report: Report = print) -> None:
@@ -80,7 +88,6 @@ class TritonServer(Server):
         root = install_triton()
         libraries = (_site_packages(root) / "nvidia_pytriton.libs", python_library_dir())
         server = root / "tritonserver"
-        ports = {"grpc": self.url, "http": self.http_url, "metrics": self.metrics_url.removesuffix("/metrics")}
         arguments = [
             str(server / "bin" / "tritonserver"),
             f"--model-repository={self.model_repository}",
@@ -89,8 +96,8 @@ class TritonServer(Server):
             f"--backend-directory={server / 'backends'}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
         ]
-        for service, endpoint in ports.items():
-            arguments += [f"--{service}-address={LOOPBACK}", f"--{service}-port={endpoint.rsplit(':', 1)[1]}"]
+        for service, port in self._ports.items():
+            arguments += [f"--{service}-address={LOOPBACK}", f"--{service}-port={port.number}"]
         environment = {
             "PATH": os.pathsep.join((str(root / "venv" / "bin"), os.environ.get("PATH", os.defpath))),
             "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),

@@ -19,7 +19,7 @@ from framematch.core.settings_sources import known_environment_names
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
-from stack.server import Server
+from stack.server import ReservedPort, Server
 from stack.triton import TritonServer
 
 AnyServer = TypeVar("AnyServer", bound=Server)
@@ -53,6 +53,14 @@ def _log_as_before() -> Iterator[None]:
     logging.root.handlers[:], logging.root.level = handlers, level
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def dead_address() -> Iterator[str]:
+    """A `host:port` where nobody listens while the test runs."""
+    port = ReservedPort()
+    yield port.address
+    port.release()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from stack.server import free_port
+from stack.server import ReservedPort
 
 TOKEN = "hf_canary"
 SIGNATURE = "signed-canary"
@@ -79,7 +79,7 @@ class HubServer:
     """The hub at `endpoint`, in a thread of its own; `stop` breaks what is being transferred."""
 
     def __init__(self, *, bytes_per_s: float | None = None) -> None:
-        self._port, self._cdn_port = free_port(), free_port()
+        self._port, self._cdn_port = ReservedPort(), ReservedPort()
         self._bytes_per_s = bytes_per_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -90,7 +90,7 @@ class HubServer:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._port.address}"
 
     def add(self, name: str, folder: Path) -> Repository:
         """A repository whose main branch holds the files of `folder`."""
@@ -129,7 +129,7 @@ class HubServer:
         hub.router.add_get("/api/resolve-cache/models/{name:[^/]+/[^/]+}/{commit}/{path:.+}", self._small_file)
         hub.router.add_get("/{name:[^/]+/[^/]+}/resolve/{revision}/{path:.+}", self._resolve)
         cdn.router.add_get("/xet-bridge-us/{sha256}/{path:.+}", self._large_file)
-        for app, host, port in ((hub, "127.0.0.1", self._port), (cdn, "localhost", self._cdn_port)):
+        for app, host, port in ((hub, "127.0.0.1", self._port.number), (cdn, "localhost", self._cdn_port.number)):
             runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
             await runner.setup()
             await web.TCPSite(runner, host, port).start()
@@ -171,7 +171,7 @@ class HubServer:
             where = f"/api/resolve-cache/models/{repository.name}/{commit}/{quote(path)}?etag={git_sha1(content)}"
             return web.Response(status=307, headers={**about, "Location": where, "ETag": f'"{git_sha1(content)}"'})
         digest = hashlib.sha256(content).hexdigest()
-        where = f"http://localhost:{self._cdn_port}/xet-bridge-us/{digest}/{quote(path)}?Signature={SIGNATURE}"
+        where = f"http://localhost:{self._cdn_port.number}/xet-bridge-us/{digest}/{quote(path)}?Signature={SIGNATURE}"
         xet = {"X-Xet-Hash": digest, "X-Xet-Refresh-Route": f"/api/models/{repository.name}/xet-read-token/{commit}"}
         return web.Response(status=302, headers={**about, **xet, "Location": where, "X-Linked-Etag": f'"{digest}"'})
 

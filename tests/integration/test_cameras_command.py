@@ -20,7 +20,6 @@ from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
-from stack.server import free_port
 from tests.integration.edge_service import new_prefix
 from tests.support import wait_until
 
@@ -148,8 +147,8 @@ def test_what_is_no_status_is_said_and_passed_over(cluster: Cluster) -> None:
     assert "status_unreadable" in done.stderr
 
 
-def test_without_kafka_it_ends_with_one_line() -> None:
-    done = framematch({"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}, "cameras", "--once")
+def test_without_kafka_it_ends_with_one_line(dead_address: str) -> None:
+    done = framematch({"KAFKA_BOOTSTRAP_SERVERS": dead_address}, "cameras", "--once")
     assert done.returncode == 1
     assert "Kafka does not answer at 127.0.0.1:" in done.stderr
 

@@ -16,7 +16,6 @@ from framematch.catalog.products import Product, ProductStore, View
 from framematch.catalog.rows import RowProblem
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError
 from stack.mongodb import MongoServer
-from stack.server import free_port
 from tests.unit.catalog.snapshots import picture
 
 pytestmark = pytest.mark.integration
@@ -164,12 +163,12 @@ async def test_a_file_that_is_no_catalogue_is_one_error(store: ProductStore, ima
         await import_text("sku,title\n1,2\n", images, store)
 
 
-def test_a_server_that_is_away_is_named_without_its_password() -> None:
+def test_a_server_that_is_away_is_named_without_its_password(dead_address: str) -> None:
     with warnings.catch_warnings():
         # PyMongo 4.20 forgets the socket of a monitor that it cancels while connecting; collected here it is harmless.
         warnings.simplefilter("ignore", ResourceWarning)
         with pytest.raises(MongoUnavailableError) as caught:
-            asyncio.run(connect(f"mongodb://user:canary@127.0.0.1:{free_port()}", timeout_s=0.2))
+            asyncio.run(connect(f"mongodb://user:canary@{dead_address}", timeout_s=0.2))
         message, retriable = str(caught.value), caught.value.retriable
         del caught
         gc.collect()

@@ -19,7 +19,6 @@ from demo.feed import render_feed
 from demo.schedule import make_schedule
 from demo.timecode import Picture
 from stack.mediamtx import MediaMtxServer
-from stack.server import free_port
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
@@ -113,8 +112,8 @@ def test_pictures_arrive_exactly_as_they_were_rendered(rtsp: MediaMtxServer, fee
         assert np.array_equal(picture, original[code[1]])
 
 
-def test_without_a_server_it_says_one_line_and_exits_1(feed: Path) -> None:
-    with publisher(str(feed), f"rtsp://till:hunter2@127.0.0.1:{free_port()}/demo-away") as process:
+def test_without_a_server_it_says_one_line_and_exits_1(feed: Path, dead_address: str) -> None:
+    with publisher(str(feed), f"rtsp://till:hunter2@{dead_address}/demo-away") as process:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Connection refused" in errors

@@ -14,7 +14,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from framematch.core.frames import parse_frame
 from framematch.core.timestamps import now_us
 from stack.kafka import KafkaServer
-from stack.server import free_port
 from tests.integration.edge_service import (
     edge_service,
     grey_level,
@@ -153,9 +152,9 @@ def test_a_refused_frame_does_not_end_its_camera(kafka: KafkaServer, tmp_path: P
     assert read_statuses(kafka.bootstrap_servers, prefix, "shelf")[-1].drops["too_large"] == 1
 
 
-def test_without_a_broker_it_says_one_line_and_exits_1(tmp_path: Path) -> None:
+def test_without_a_broker_it_says_one_line_and_exits_1(tmp_path: Path, dead_address: str) -> None:
     images = write_images(tmp_path / "images", 1)
-    with edge_service(tmp_path, f"127.0.0.1:{free_port()}", "--camera", f"shelf={images}") as service:
+    with edge_service(tmp_path, dead_address, "--camera", f"shelf={images}") as service:
         assert service.exit_code() == 1
         said = service.log_text().strip().splitlines()[-1]
     assert "Kafka does not answer at 127.0.0.1:" in said
@@ -166,8 +165,10 @@ def test_without_a_broker_it_says_one_line_and_exits_1(tmp_path: Path) -> None:
     ("source", "message"),
     [("missing.mp4", "no file or folder 'missing.mp4'"), (__file__, "is not a video that can be decoded")],
 )
-def test_a_source_that_cannot_be_right_is_one_line_and_exit_2(tmp_path: Path, source: str, message: str) -> None:
-    with edge_service(tmp_path, f"127.0.0.1:{free_port()}", "--camera", f"till-1={source}") as service:
+def test_a_source_that_cannot_be_right_is_one_line_and_exit_2(
+    tmp_path: Path, dead_address: str, source: str, message: str
+) -> None:
+    with edge_service(tmp_path, dead_address, "--camera", f"till-1={source}") as service:
         assert service.exit_code() == 2
     lines = service.log_text().strip().splitlines()
     assert len(lines) == 1

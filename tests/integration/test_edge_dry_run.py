@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from stack.server import free_port
 from tests.integration.edge_service import write_images, write_video
 from tests.integration.endless_camera import endless_camera
 from tests.integration.rtsp_camera import rtsp_camera
@@ -52,11 +51,11 @@ def test_a_camera_with_a_password_is_measured_and_its_pictures_are_kept(tmp_path
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_a_table_shows_who_is_away_and_why_and_the_exit_code_says_so(tmp_path: Path) -> None:
+def test_a_table_shows_who_is_away_and_why_and_the_exit_code_says_so(tmp_path: Path, dead_address: str) -> None:
     images = write_images(tmp_path / "images", 10)
     with rtsp_camera(lambda session: session.wait(), password=PASSWORD) as camera:
         done = dry_run(
-            "--camera", f"shelf={images}", "--camera", f"away=rtsp://127.0.0.1:{free_port()}/x",
+            "--camera", f"shelf={images}", "--camera", f"away=rtsp://{dead_address}/x",
             "--camera", f"locked={camera.url.replace('rtsp://', 'rtsp://user:wrong-canary@')}", "--seconds", "1",
         )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr

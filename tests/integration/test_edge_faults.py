@@ -13,7 +13,6 @@ import pytest
 from framematch.core.frames import parse_frame
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
-from stack.server import free_port
 from tests.integration.edge_service import (
     EdgeService,
     new_prefix,
@@ -194,9 +193,11 @@ def test_a_half_open_camera_delays_neither_the_others_nor_the_end(
         assert service.terminate() == 0
 
 
-def test_a_camera_that_is_away_disturbs_neither_the_others_nor_the_end(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_a_camera_that_is_away_disturbs_neither_the_others_nor_the_end(
+    kafka: KafkaServer, dead_address: str, tmp_path: Path
+) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 20)
-    cameras = {"away": f"rtsp://127.0.0.1:{free_port()}/x", "shelf": str(images)}
+    cameras = {"away": f"rtsp://{dead_address}/x", "shelf": str(images)}
     with quick_edge(tmp_path, kafka.bootstrap_servers, prefix, cameras, FRAMEMATCH_EDGE__FPS="50") as service:
         service.wait_for("camera_ended")
         wait_until(lambda: published(service, "shelf") == 20)
@@ -207,7 +208,7 @@ def test_a_camera_that_is_away_disturbs_neither_the_others_nor_the_end(kafka: Ka
 
 @pytest.mark.timeout(240)
 def test_of_twenty_cameras_five_are_dead_and_the_others_keep_their_rate(
-    kafka: KafkaServer, rtsp: MediaMtxServer, tmp_path: Path
+    kafka: KafkaServer, rtsp: MediaMtxServer, dead_address: str, tmp_path: Path
 ) -> None:
     """Each status of a living camera, once it runs, says that about its own rate was sent and nothing was dropped."""
     prefix, fps, living = new_prefix(), 4, [f"live-{number}" for number in range(15)]
@@ -219,7 +220,7 @@ def test_of_twenty_cameras_five_are_dead_and_the_others_keep_their_rate(
         stack.enter_context(publishing(small, url))
         dead = {
             "dead-silent": silent,
-            "dead-refused": f"rtsp://127.0.0.1:{free_port()}/x",
+            "dead-refused": f"rtsp://{dead_address}/x",
             "dead-missing": f"{rtsp.url}/nobody-publishes-this",
             "dead-silent-2": silent,
             "dead-device": "977",

@@ -15,7 +15,6 @@ import pytest
 
 from edge.worker.video import VideoReader, open_stream
 from framematch.core.errors import CameraUnavailableError
-from stack.server import free_port
 from tests.integration.edge_service import write_video
 
 pytestmark = pytest.mark.integration
@@ -158,9 +157,9 @@ def test_a_path_that_is_not_there_is_told_as_that(webs: tuple[Web, Web]) -> None
         opened(url_of(webs[0], "gone.ts"))
 
 
-def test_a_port_where_nobody_listens_is_told_as_that() -> None:
+def test_a_port_where_nobody_listens_is_told_as_that(dead_address: str) -> None:
     with pytest.raises(CameraUnavailableError, match="connection refused"):
-        opened(f"http://127.0.0.1:{free_port()}/1")
+        opened(f"http://{dead_address}/1")
 
 
 @contextmanager

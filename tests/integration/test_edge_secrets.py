@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.server import free_port
+from stack.server import ReservedPort
 from tests.conftest import running
 from tests.integration.edge_service import (
     EdgeService,
@@ -51,7 +51,8 @@ def with_password(url: str, password: str = CANARY) -> str:
 @contextmanager
 def shop(folder: Path) -> Iterator[Shop]:
     """One camera that works, one that is away, one with another password, and one that leads on to another host."""
-    away = f"rtsp://127.0.0.1:{free_port()}/x"
+    nobody = ReservedPort()
+    away = f"rtsp://{nobody.address}/x"
     with ExitStack() as stack:
         up = stack.enter_context(endless_camera(CANARY))
         locked = stack.enter_context(rtsp_camera(lambda session: session.wait(), password="another"))
@@ -166,7 +167,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_what_is_said_of_a_mistake_holds_no_password(name: str, tmp_path: Path) -> None:
+def test_what_is_said_of_a_mistake_holds_no_password(name: str, dead_address: str, tmp_path: Path) -> None:
     arguments, environment = MISTAKES[name]
     (tmp_path / "two-lines").write_text(f"rtsp://u:{CANARY}@h/1\nrtsp://u:{CANARY}@h/2\n")
     (tmp_path / "garbage").write_text(CANARY)
@@ -175,7 +176,7 @@ def test_what_is_said_of_a_mistake_holds_no_password(name: str, tmp_path: Path) 
     write_images(tmp_path / "images", 1)
     done = subprocess.run(
         [sys.executable, "-m", "framematch", "edge", *(text.format(folder=tmp_path) for text in arguments)],
-        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}", "LOG_LEVEL": "debug", **environment},
+        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": dead_address, "LOG_LEVEL": "debug", **environment},
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     said = done.stdout + done.stderr

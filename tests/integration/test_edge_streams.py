@@ -15,7 +15,6 @@ import pytest
 
 from edge.link.messages import Failed, FrameReady, Opened
 from stack.mediamtx import MediaMtxServer
-from stack.server import free_port
 from tests.integration.camera_worker import camera_worker
 from tests.integration.edge_service import write_images, write_video
 from tests.integration.rtsp_camera import Session, h264, rtsp_camera
@@ -162,8 +161,8 @@ async def test_a_camera_that_redirects_elsewhere_is_refused_and_nobody_else_is_a
     assert (elsewhere.connections, elsewhere.sessions) == (0, 0)
 
 
-async def test_a_port_where_nobody_listens_is_told_as_that() -> None:
-    async with camera_worker(f"rtsp://127.0.0.1:{free_port()}/1") as worker:
+async def test_a_port_where_nobody_listens_is_told_as_that(dead_address: str) -> None:
+    async with camera_worker(f"rtsp://{dead_address}/1") as worker:
         assert await worker.last_words() == Failed("connection refused")
 
 

@@ -11,7 +11,6 @@ from framematch.cli.model import app
 from framematch.core.errors import CatalogError, ModelError, ModelMismatchError, TritonUnavailableError
 from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.repository.model_repository import build_model_repository
-from stack.server import free_port
 from stack.triton import TritonServer
 from tests.support import SHARED
 from tests.unit.vision.bundles import SIDE, BundleFiles, image_only, image_tower, tokenizer, weights
@@ -164,11 +163,11 @@ def test_a_picture_that_is_damaged_is_named(small: Path, small_url: str, tmp_pat
     assert "broken.jpg" in error.message
 
 
-def test_no_triton_is_an_unavailable_error(small: Path) -> None:
+def test_no_triton_is_an_unavailable_error(small: Path, dead_address: str) -> None:
     result = CliRunner().invoke(
         app,
         ["check", "--from", str(small)],
-        env={"TRITON_URL": f"127.0.0.1:{free_port()}", "FRAMEMATCH_TRITON__TIMEOUT_S": "0.5"},
+        env={"TRITON_URL": dead_address, "FRAMEMATCH_TRITON__TIMEOUT_S": "0.5"},
     )
     assert isinstance(result.exception, TritonUnavailableError)
     assert result.exception.hint

@@ -11,7 +11,6 @@ from framematch.core.kafka import client_options, new_producer, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
-from stack.server import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +48,6 @@ async def test_the_largest_frame_fits(kafka: KafkaServer) -> None:
     assert sent.offset == 0
 
 
-async def test_a_broker_that_is_not_there_is_one_clear_error() -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(KafkaUnavailableError, match=f"Kafka does not answer at {address}"):
-        await ensure_topics(KafkaSettings(bootstrap_servers=address))
+async def test_a_broker_that_is_not_there_is_one_clear_error(dead_address: str) -> None:
+    with pytest.raises(KafkaUnavailableError, match=f"Kafka does not answer at {dead_address}"):
+        await ensure_topics(KafkaSettings(bootstrap_servers=dead_address))

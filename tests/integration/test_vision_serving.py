@@ -23,7 +23,6 @@ from framematch.vision.reload import Reload, reload_models
 from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Target
 from framematch.vision.repository.model_repository import build_model_repository
 from framematch.vision.tokenizer import Tokenizer
-from stack.server import free_port
 from stack.triton import TritonServer
 from tests.support import eventually
 from tests.unit.vision.bundles import (
@@ -191,9 +190,9 @@ async def test_texts_are_embedded_through_the_served_model(url: str, bundle: Bun
     assert not np.allclose(embeddings[0], embeddings[1])
 
 
-async def test_nobody_at_the_address_is_a_retriable_error_after_the_timeout() -> None:
+async def test_nobody_at_the_address_is_a_retriable_error_after_the_timeout(dead_address: str) -> None:
     with pytest.raises(TritonUnavailableError) as caught:
-        await ImageEncoder.connect(f"127.0.0.1:{free_port()}", timeout_s=0.5)
+        await ImageEncoder.connect(dead_address, timeout_s=0.5)
     assert caught.value.hint
 
 
