@@ -14,7 +14,7 @@ from framematch.core.ids import match_event_id, sighting_event_id
 from framematch.core.timestamps import to_rfc3339
 
 MATCH_SCHEMA = "match.v1"
-SIGHTING_SCHEMA = "sighting.v1"
+SIGHTING_SCHEMA: Literal["sighting.v1"] = "sighting.v1"
 STATUS_SCHEMA = "camera-status.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]

@@ -206,10 +206,10 @@ class SightingSettings(_Section):
     start_frames: int = Field(2, ge=1, description="matches that start one, none further from the next than gap_s")
     gap_s: float = Field(
         3.0,
-        gt=0,
+        ge=0.1,
         description="a product not seen for so long has left; more than edge.motion.keep_alive_s with its gate",
     )
-    update_s: float = Field(10.0, gt=0, description="while it stays it is told once in so long")
+    update_s: float = Field(10.0, ge=0.1, description="while it stays it is told once in so long")
     silent_s: float = Field(
         10.0, gt=0, description="a camera that sends nothing for so long by our clock has nothing in view any more"
     )

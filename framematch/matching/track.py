@@ -1,0 +1,135 @@
+"""One product in front of one camera: a track, which is a sighting once it is confirmed. Pure values, no state."""
+
+from dataclasses import dataclass, replace
+
+from framematch.core.events import (
+    SIGHTING_SCHEMA,
+    BestPicture,
+    EndReason,
+    MatchEvent,
+    ProductInfo,
+    SightingEvent,
+    SightingKind,
+    SightingLink,
+    sighting_change_id,
+)
+from framematch.core.ids import sighting_id
+from framematch.core.timestamps import from_rfc3339, to_rfc3339
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is known after the last frame that showed the product.
+
+    Confirmed: subscribers have been told that it started. Times are in microseconds since the epoch, by the edge's
+    clock; `last_seen_at_us` is never before `started_at_us`, even if that clock was set back.
+    """
+
+    id: str
+    camera: str
+    product: ProductInfo
+    started_at_us: int
+    last_seen_at_us: int
+    last_frame_id: str
+    frames: int
+    best: BestPicture
+    snapshot: str
+    confirmed: bool = False
+
+    def link(self) -> SightingLink:
+        """What a match event says of it."""
+        return SightingLink(self.id, to_rfc3339(self.started_at_us), self.frames, self.best)
+
+    def event_id(self, kind: SightingKind) -> str:
+        """Id of the event that tells `kind` of it now."""
+        return sighting_change_id(self.id, kind, self.last_frame_id)
+
+    def event(self, kind: SightingKind, reason: EndReason | None = None) -> SightingEvent:
+        """What subscribers are told of it."""
+        return SightingEvent(
+            schema=SIGHTING_SCHEMA,
+            id=self.event_id(kind),
+            sighting=self.id,
+            kind=kind,
+            camera=self.camera,
+            product=self.product,
+            started_at=to_rfc3339(self.started_at_us),
+            last_seen_at=to_rfc3339(self.last_seen_at_us),
+            frames=self.frames,
+            best=self.best,
+            snapshot=self.snapshot,
+            reason=reason,
+        )
+
+
+def shown_product(event: MatchEvent) -> str | None:
+    """Id of the product that the region shows, or in the ambiguous case is most similar to; None when unknown."""
+    if event.product is not None:
+        return event.product.id
+    return event.candidates[0].product_id if event.decision == "ambiguous" and event.candidates else None
+
+
+def advance(before: Track | None, event: MatchEvent, at_us: int) -> Track | None:
+    """The track of the product that `event` shows, after its frame; None when there is none.
+
+    A match begins one or continues it. An ambiguous decision keeps one alive that is confirmed, no more. An event that
+    was published before says itself what came of it.
+
+    Args:
+        before: the track of this product, as it was before the frame.
+        event: the clearest of the frame's events that show this product.
+        at_us: when the frame came.
+
+    Raises:
+        ValueError: the event names a time that is none.
+    """
+    if event.sighting is not None:
+        before = _linked(event, event.sighting, before)
+    elif event.product is not None:
+        before = _matched(event, event.product, before, at_us)
+    elif before is None or not before.confirmed:
+        return before
+    return replace(
+        before,
+        last_seen_at_us=max(at_us, before.started_at_us),
+        last_frame_id=event.frame.id,
+        snapshot=event.snapshot,
+    )
+
+
+def _matched(event: MatchEvent, product: ProductInfo, before: Track | None, at_us: int) -> Track:
+    frame = event.frame
+    best = BestPicture(frame.id, frame.partition, frame.offset, event.region, event.score or 0.0)
+    if before is not None:
+        highest = max(before.best, best, key=lambda picture: picture.score)  # the earlier one of two equals
+        return replace(before, product=product, frames=before.frames + 1, best=highest)
+    return Track(
+        id=sighting_id(frame.camera, product.id, frame.id),
+        camera=frame.camera,
+        product=product,
+        started_at_us=at_us,
+        last_seen_at_us=at_us,
+        last_frame_id=frame.id,
+        frames=1,
+        best=best,
+        snapshot=event.snapshot,
+    )
+
+
+def _linked(event: MatchEvent, link: SightingLink, before: Track | None) -> Track:
+    product = event.product or (before.product if before else None)
+    if product is None:  # it has been ambiguous for longer than we look back
+        product = ProductInfo(event.candidates[0].product_id, event.candidates[0].product_id)
+    started_at_us = from_rfc3339(link.started_at)
+    return Track(
+        id=link.id,
+        camera=event.frame.camera,
+        product=product,
+        started_at_us=started_at_us,
+        last_seen_at_us=started_at_us,
+        last_frame_id=event.frame.id,
+        frames=link.frames,
+        best=link.best,
+        snapshot=event.snapshot,
+        confirmed=True,
+    )

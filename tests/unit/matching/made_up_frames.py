@@ -1,0 +1,80 @@
+"""Match events of frames that were never taken, for the tests of sightings."""
+
+from collections.abc import Iterable
+
+from framematch.core.events import (
+    CandidateInfo,
+    DecisionKind,
+    FrameReference,
+    MatchEvent,
+    ModelInfo,
+    ProductInfo,
+    SightingEvent,
+    frame_reference,
+    region_event_id,
+)
+from framematch.core.frames import Frame
+from framematch.core.settings import SightingSettings
+from framematch.core.timestamps import from_rfc3339
+
+SETTINGS = SightingSettings(start_frames=2, gap_s=3.0, update_s=10.0, silent_s=10.0)
+_START_US = 1_767_225_600_000_000
+
+
+class Clock:
+    """Our clock, as the test sets it."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def frame_events(
+    at_s: float, *shown: str, camera: str = "till-1", number: int | None = None, offset: int = 0, partition: int = 0
+) -> list[MatchEvent]:
+    """The events of the frame that came at `at_s`, a region for each of `shown`.
+
+    `milk` is a match, `milk 0.9` one of that score, `milk?` an ambiguous decision; an empty text is an unknown product.
+    Frames of one camera and time are the same one unless `number` tells them apart.
+    """
+    grabbed_at_us = _START_US + round(at_s * 1_000_000)
+    sequence = grabbed_at_us if number is None else number
+    frame = Frame(camera, 7, sequence, grabbed_at_us=grabbed_at_us)  # the camera's own clock stands still
+    reference = frame_reference(frame, "framematch.frames", partition, offset)
+    return [_event(reference, place, text) for place, text in enumerate(shown or ("",))]
+
+
+def told(sightings: Iterable[SightingEvent]) -> list[tuple[str, str]]:
+    """Kind and product of each."""
+    return [(event.kind, event.product.id) for event in sightings]
+
+
+def seconds(at: str) -> float:
+    """The time of an event as frames give it."""
+    return (from_rfc3339(at) - _START_US) / 1_000_000
+
+
+def _event(frame: FrameReference, place: int, text: str) -> MatchEvent:
+    name, _, score_text = text.partition(" ")
+    product = name.rstrip("?")
+    score = float(score_text or 0.8)
+    kind: DecisionKind = "unknown" if not name else "ambiguous" if name.endswith("?") else "match"
+    region = (10 * place, 0, 10, 10)
+    return MatchEvent(
+        schema="match.v1",
+        id=region_event_id(frame, region),
+        frame=frame,
+        region=region,
+        decision=kind,
+        score=score,
+        margin=None,
+        threshold=0.75,
+        product=ProductInfo(product, product.title()) if kind == "match" else None,
+        candidates=(CandidateInfo(product or "nearest", score),),
+        snapshot="20260101-000000-abcdef",
+        model=ModelInfo("demo", "00ff"),
+        metadata_state="fresh",
+        timings_ms={},
+    )
