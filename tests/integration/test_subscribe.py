@@ -1,0 +1,236 @@
+"""Subscribing to match events through a real Kafka."""
+
+import asyncio
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import OffsetAndMetadata
+from structlog.testing import capture_logs
+
+from framematch import MatchEvent, subscribe, subscribe_sightings
+from framematch.core import event_reader
+from framematch.core.errors import KafkaUnavailableError
+from framematch.core.events import BestPicture, ProductInfo, SightingEvent, encode
+from framematch.core.kafka import client_options, new_producer, started
+from framematch.core.settings import KafkaSettings
+from framematch.core.topics import Topics, ensure_topics
+from stack.kafka import KafkaServer
+from tests.match_events import match_event
+from tests.support import eventually
+
+pytestmark = pytest.mark.integration
+
+# What an installation without extras does not have.
+EXTRAS = ("av", "confluent_kafka", "cv2", "faiss", "numpy", "PIL", "pymongo", "tokenizers", "tritonclient")
+
+
+class Site:
+    """A prefix of the test's own, and what is published there."""
+
+    def __init__(self, kafka: KafkaServer) -> None:
+        self.prefix = f"subscribe-{uuid.uuid4().hex[:8]}"
+        self.settings = KafkaSettings(
+            bootstrap_servers=kafka.bootstrap_servers, topic_prefix=self.prefix, partitions=2, linger_ms=0
+        )
+        self.topics = Topics(self.prefix)
+
+    async def publish(self, *events: MatchEvent) -> None:
+        await self.send(*((event.frame.camera.encode(), encode(event)) for event in events))
+
+    async def send(self, *records: tuple[bytes | None, bytes | None]) -> None:
+        await ensure_topics(self.settings)
+        async with started(new_producer(self.settings), self.settings) as producer:
+            for key, value in records:
+                await producer.send_and_wait(self.topics.matches, value, key=key)
+
+    async def transact(self, *events: MatchEvent, commit: bool) -> None:
+        """Publish in one transaction, which is committed or aborted."""
+        producer = new_producer(self.settings, transactional_id=f"{self.prefix}-{commit}")
+        async with started(producer, self.settings):
+            await producer.begin_transaction()
+            for event in events:
+                await producer.send_and_wait(self.topics.matches, encode(event), key=event.frame.camera.encode())
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+
+    async def committed(self, group_id: str) -> int:
+        """Events that the group has handled, by its committed offsets."""
+        async with started(AIOKafkaAdminClient(**client_options(self.settings)), self.settings) as admin:
+            offsets: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group_id)
+        return sum(max(0, found.offset) for found in offsets.values())
+
+
+@pytest.fixture
+def site(kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Its address and prefix are in the environment, where a subscriber finds them."""
+    site = Site(kafka)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    monkeypatch.setenv("FRAMEMATCH_KAFKA__TOPIC_PREFIX", site.prefix)
+    return site
+
+
+async def first(count: int, events: AsyncIterator[MatchEvent]) -> list[int]:
+    """The sequence numbers of the first events; the last of them is not handled yet."""
+    numbers: list[int] = []
+    async for event in events:
+        numbers.append(event.frame.sequence)
+        if len(numbers) == count:
+            break
+    return numbers
+
+
+async def test_events_come_in_the_order_of_the_camera(site: Site) -> None:
+    sent = [match_event(number) for number in range(20)]
+    await site.publish(*sent)
+    async with subscribe(start="earliest") as events:
+        assert [await anext(events) for _ in sent] == sent
+
+
+async def test_only_what_is_asked_for_comes(site: Site) -> None:
+    await site.publish(
+        match_event(1, camera="till-2"),
+        match_event(2, decision="unknown"),
+        match_event(3, product="bread"),
+        match_event(4),
+    )
+    asked = subscribe(cameras="till-1", products=["milk"], decisions="match", start="earliest")
+    async with asked as events:
+        assert await first(1, events) == [4]
+
+
+async def test_unless_told_otherwise_events_from_now_on_come(site: Site) -> None:
+    await site.publish(match_event(1), match_event(1, camera="till-2"))
+    async with subscribe() as events:
+        await site.publish(match_event(2), match_event(2, camera="till-2"))
+        assert await first(2, events) == [2, 2]
+
+
+async def test_who_subscribes_before_there_is_a_topic_misses_nothing(site: Site) -> None:
+    async def read() -> list[int]:
+        async with subscribe() as events:
+            return await first(2, events)
+
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(read())
+            await eventually(lambda: [log for log in logs if log["event"] == "topic_awaited"])
+            await site.publish(match_event(1), match_event(2))
+    assert reading.result() == [1, 2]
+
+
+async def test_a_group_goes_on_with_the_event_that_was_not_handled_to_its_end(site: Site) -> None:
+    await site.publish(*(match_event(number) for number in range(5)))
+
+    async def fail_at(number: int) -> None:
+        async with subscribe(group_id=site.prefix, start="earliest") as events:
+            async for event in events:
+                _ = 1 / (number - event.frame.sequence)
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_at(3)
+    async with subscribe(group_id=site.prefix) as events:
+        assert await first(2, events) == [3, 4]
+
+
+async def test_what_a_group_has_handled_is_committed_while_it_waits_for_more(site: Site) -> None:
+    await site.publish(match_event(0), match_event(0, camera="till-2"), match_event(1, decision="unknown"))
+
+    async def read() -> None:
+        async with subscribe(group_id=site.prefix, start="earliest", decisions="match") as events:
+            async for _ in events:
+                pass
+
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(read())
+
+        async def all_committed() -> bool:
+            return await site.committed(site.prefix) == 3
+
+        await eventually(all_committed)
+        reading.cancel()
+
+
+async def test_members_of_a_group_share_the_events_and_one_takes_over_from_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_reader, "_COMMIT_INTERVAL_S", 600.0)  # so that the rebalance itself has to commit
+    seen: list[tuple[str, int]] = []
+    cameras = [f"till-{number}" for number in range(8)]  # over both partitions
+
+    async def read(*, until: int) -> None:
+        async with subscribe(group_id=site.prefix, start="earliest") as events:
+            async for event in events:
+                seen.append((event.frame.camera, event.frame.sequence))
+                if event.frame.sequence == until:
+                    return
+
+    await site.publish(*(match_event(0, camera=camera) for camera in cameras))
+    async with asyncio.TaskGroup() as group:
+        staying = group.create_task(read(until=-1))
+        group.create_task(read(until=1))
+        await eventually(lambda: len(set(seen)) == len(cameras))
+        await site.publish(*(match_event(1, camera=camera) for camera in cameras))
+        await eventually(lambda: len(set(seen)) == 2 * len(cameras))
+        staying.cancel()
+    assert len(seen) <= 2 * len(cameras) + 1, "only the event at which the other one left comes again"
+
+
+async def test_an_aborted_transaction_is_not_seen(site: Site) -> None:
+    await site.publish(match_event(1))
+    await site.transact(match_event(2), match_event(3), commit=False)
+    await site.transact(match_event(4), commit=True)
+    await site.publish(match_event(5))
+    async with subscribe(start="earliest") as events:
+        assert await first(3, events) == [1, 4, 5]
+
+
+async def test_what_is_no_event_is_logged_and_passed_over(site: Site) -> None:
+    await site.send((b"till-1", b"no json"), (b"till-1", None), (None, b"{}"))
+    await site.publish(match_event(7))
+    with capture_logs() as logs:
+        async with subscribe(start="earliest", group_id=site.prefix) as events:
+            assert await first(1, events) == [7]
+    assert [log["event"] for log in logs] == ["event_unreadable"] * 3
+
+
+async def test_sightings_can_be_subscribed_to(site: Site) -> None:
+    came = SightingEvent(
+        schema="sighting.v1", id="1", sighting="s", kind="started", camera="till-1",
+        product=ProductInfo("milk", "Milk"), started_at="2026-01-01T00:00:00Z",
+        last_seen_at="2026-01-01T00:00:00Z", frames=1, best=BestPicture("f", 0, 0, (0, 0, 1, 1), 0.9), snapshot="s",
+    )  # fmt: skip
+    await ensure_topics(site.settings)
+    async with started(new_producer(site.settings), site.settings) as producer:
+        await producer.send_and_wait(site.topics.sightings, encode(came), key=b"till-1")
+    async with subscribe_sightings(start="earliest") as sightings:
+        assert await anext(sightings) == came
+
+
+async def test_an_address_that_is_given_stands_above_the_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = str(site.settings.bootstrap_servers)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("FRAMEMATCH_KAFKA__TOPIC_PREFIX", "other")
+    await site.publish(match_event(1))
+    async with subscribe(bootstrap_servers=address, topic_prefix=site.prefix, start="earliest") as events:
+        assert await first(1, events) == [1]
+
+
+async def test_without_a_broker_it_says_so(dead_address: str) -> None:
+    with pytest.raises(KafkaUnavailableError, match="Kafka does not answer"):
+        async with subscribe(bootstrap_servers=dead_address):
+            pass
+
+
+def test_it_needs_no_more_than_the_base_dependencies_and_nothing_before_it_is_asked_for() -> None:
+    code = f"""
+import sys
+import framematch
+assert "aiokafka" not in sys.modules
+sys.modules.update(dict.fromkeys({EXTRAS!r}))
+from framematch import MatchEvent, subscribe
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
