@@ -37,7 +37,10 @@ def decode_jpeg(data: bytes, *, max_pixels: int) -> Pixels:
     if _END_OF_IMAGE not in data[-_TAIL_BYTES:]:
         raise BadFrameError("truncated", f"the JPEG of {len(data)} bytes ends before its end marker")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise BadFrameError("undecodable", f"the JPEG of {len(data)} bytes does not decode: {error.err}") from error
     if picture is None:
         raise BadFrameError("undecodable", f"the JPEG of {len(data)} bytes does not decode")
     return picture.astype(np.uint8, copy=False)

@@ -11,30 +11,26 @@ class ConsumerMetrics:
     """The consumer's metrics in one registry, all named `framematch_consumer_…`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        prefix = "framematch_consumer_"
-        self.frames = Counter(
-            f"{prefix}frames",
-            "Frames by outcome: answered, deadletter, skipped",
-            ["outcome", "reason"],
-            registry=registry,
-        )
-        self.decisions = Counter(f"{prefix}decisions", "Regions by decision", ["decision"], registry=registry)
-        self.batch_frames = Histogram(
-            f"{prefix}batch_frames", "Frames in a batch", buckets=_BATCH_BUCKETS, registry=registry
-        )
-        self.stage_seconds = Histogram(
-            f"{prefix}stage_seconds", "Time of a batch by stage", ["stage"], buckets=_STAGE_BUCKETS_S, registry=registry
-        )
-        self.age_seconds = Histogram(
-            f"{prefix}age_seconds",
-            "From capture to acknowledged match event",
-            buckets=_AGE_BUCKETS_S,
-            registry=registry,
-        )
-        self.in_flight = Gauge(f"{prefix}in_flight_frames", "Fetched and not yet committable", registry=registry)
-        self.lag = Gauge(
-            f"{prefix}lag_frames", "Frames in the partition not yet fetched", ["partition"], registry=registry
-        )
-        self.inference_retries = Counter(
-            f"{prefix}inference_retries", "Batches sent to Triton again", registry=registry
-        )
+        self._registry = registry
+        self.frames = self._counter("frames", "Frames by outcome: answered, deadletter, skipped", "outcome", "reason")
+        self.decisions = self._counter("decisions", "Regions by decision", "decision")
+        self.sightings = self._counter("sightings", "Sighting events by kind", "kind")
+        self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")
+        self.output_retries = self._counter("output_retries", "Times that output was sent again by a new producer")
+        self.commits = self._counter("commits", "Commits of offsets, or transactions, by outcome", "outcome")
+        self.rebalances = self._counter("rebalances", "Times that partitions were given back")
+        self.batch_regions = self._histogram("batch_regions", "Regions in a batch", _BATCH_BUCKETS)
+        self.stage_seconds = self._histogram("stage_seconds", "Time by stage", _STAGE_BUCKETS_S, "stage")
+        self.age_seconds = self._histogram("age_seconds", "From grab to delivered match event", _AGE_BUCKETS_S)
+        self.in_flight = self._gauge("in_flight_frames", "Fetched and not yet delivered")
+        self.in_flight_bytes = self._gauge("in_flight_bytes", "Their size, decoded crops too")
+        self.lag = self._gauge("lag_frames", "Frames in the partition not yet fetched", "partition")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"framematch_consumer_{name}", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"framematch_consumer_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"framematch_consumer_{name}", text, labels, buckets=buckets, registry=self._registry)

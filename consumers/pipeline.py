@@ -1,219 +1,235 @@
-"""The way of a frame through a consumer, in order: fetch, answer, publish, acknowledge, commit.
+"""The way of a frame through a consumer, in order: fetch, prepare, infer, answer, deliver.
 
-Several batches are answered at once; they are published in the order in which they were fetched, so the order of a
-camera's frames is kept. Nothing is committed before its output is acknowledged.
+    Intake ──► InFlight ──► prepare ──► Batcher ──► infer ──► answer ──► Delivery ──► Kafka
+    (fetch)    (turns)      (threads)   (regions)   (Triton,  (events,   (publish, acknowledge, commit)
+                                                     FAISS)   in order)
+
+Each stage is a loop below; between two of them stands a queue without I/O. A stage that is full makes the one before
+wait, down to the fetching.
 """
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections import deque
+from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 
-import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, UnknownMemberIdError
+from aiokafka import AIOKafkaConsumer
 
-from consumers.answers import Answer, Answerer
-from consumers.batches import BatchFetcher
-from consumers.deadletter import dead_letter
+from consumers.answers import Answer, Answers
+from consumers.batcher import Batcher, RegionOf
+from consumers.delivery.at_least_once import AtLeastOnce
+from consumers.delivery.delivery import Delivery, DeliveryContext
+from consumers.delivery.exactly_once import ExactlyOnce
+from consumers.delivery.outputs import Outputs
+from consumers.in_flight import InFlight
+from consumers.inference import Inference
+from consumers.intake import Intake, Positions
 from consumers.metrics import ConsumerMetrics
-from consumers.offsets import OffsetTracker
-from framematch.core.errors import TritonUnavailableError
-from framematch.core.events import encode, match_headers
+from consumers.prepare import Preparer
+from consumers.sighting_stage import Sightings
+from consumers.watchdog import Progress, Watchdog
+from consumers.work import Work
 from framematch.core.health import Health
-from framematch.core.kafka import HEADROOM_BYTES, kafka_errors
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.core.timestamps import now_us
 from framematch.core.topics import Topics
 
-log = structlog.get_logger()
-
-_RETRY_FIRST_S = 0.2
-_RETRY_LONGEST_S = 5.0
-_DRAIN_DEADLINE_S = 20.0  # well inside Kafka's default of 5 minutes for a rebalance
+_TICK_S = 1.0
+_BATCHES_AHEAD = 2  # regions prepared and not yet in a batch, in batches: enough that none waits for a decoder
 
 
 @dataclass(frozen=True)
-class _Sent:
-    """A batch whose output is with the producer; `acknowledgements` are its futures."""
+class Parts:
+    """What the stages work with."""
 
-    answers: list[Answer]
-    acknowledgements: list[asyncio.Future[object]]
+    consumer: AIOKafkaConsumer
+    preparer: Preparer
+    decode_threads: Executor
+    inference: Inference
+    answers: Answers
+    sightings: Sightings
+    outputs: Outputs
+    watchdog: Watchdog
 
 
-class Pipeline(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+class Pipeline:
     """Runs the stages for one member of the consumer group."""
 
     def __init__(
         self,
+        parts: Parts,
         *,
-        consumer: AIOKafkaConsumer,
-        producer: AIOKafkaProducer,
-        answerer: Answerer,
         kafka: KafkaSettings,
         settings: ConsumerSettings,
         metrics: ConsumerMetrics,
         health: Health,
     ) -> None:
-        self._consumer = consumer
-        self._producer = producer
-        self._answerer = answerer
-        self._kafka = kafka
-        self._topics = Topics(kafka.topic_prefix)
+        self._parts = parts
         self._settings = settings
         self._metrics = metrics
-        self._health = health
-        self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
-        self._fetched: dict[TopicPartition, int] = {}
-        self._fetcher = BatchFetcher(consumer, batch_size=settings.batch_size, window_ms=settings.batch_window_ms)
-        self._slots = asyncio.Semaphore(settings.batches_in_flight)
-        self._idle = asyncio.Event()
+        self._in_flight = InFlight(
+            max_frames=settings.in_flight_max, max_bytes=int(settings.in_flight_max_mb * 1_000_000)
+        )
+        self._batcher = Batcher(batch_size=settings.batch_size, window_s=settings.batch_window_ms / 1_000)
+        self._ready: deque[Work] = deque()
+        self._fetched, self._room, self._prepared, self._decided = (asyncio.Event() for _ in range(4))
+        self._forming = asyncio.Lock()
+        self._delivered = 0
+        context = DeliveryContext(
+            parts.consumer, parts.outputs, self._on_delivered, kafka, settings, metrics, health
+        )  # fmt: skip
+        exactly_once = settings.delivery == "exactly_once"
+        self._delivery: Delivery = ExactlyOnce(context) if exactly_once else AtLeastOnce(context)
+        self._intake = Intake(
+            parts.consumer,
+            topic=Topics(kafka.topic_prefix).frames,
+            kafka=kafka,
+            settings=settings,
+            in_flight=self._in_flight,
+            delivery=self._delivery,
+            on_assigned=self._on_assigned,
+            on_fetched=self._fetched.set,
+            on_revoked=self._on_revoked,
+            metrics=metrics,
+            health=health,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what was fetched and commit it.
+        """Work until `stop` is set, then finish what some stage works on, and commit it.
 
         Raises:
-            KafkaUnavailableError: output was not acknowledged in time; nothing of it is committed.
-            ModelError: Triton gives embeddings that cannot be used.
+            KafkaUnavailableError: Kafka is away at the start, or refuses us.
+            ModelMismatchError: Triton serves another model.
+            StalledError: nothing moves though there is work and every server answers.
         """
-        answering: asyncio.Queue[asyncio.Task[list[Answer]] | None] = asyncio.Queue()
-        sent: asyncio.Queue[_Sent | None] = asyncio.Queue(self._settings.batches_in_flight)
-        self._consumer.subscribe([self._topics.frames], listener=self)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._publish(answering, sent))
-            group.create_task(self._acknowledge(sent))
-            committing = group.create_task(self._commit_forever())
-            with kafka_errors(self._kafka):
-                async for batch in self._fetcher.batches(stop):
-                    self._start(batch)
-                    await self._slots.acquire()
-                    answering.put_nowait(group.create_task(self._answer(batch)))
-            answering.put_nowait(None)
-            await self._drained()
-            committing.cancel()
-        await self._commit()
+            stages = [
+                *(self._prepare() for _ in range(2 * self._settings.decode_threads)),
+                *(self._infer() for _ in range(self._settings.batches_in_flight)),
+                self._answer(),
+                self._delivery.run(),
+                self._tick(),
+                self._parts.watchdog.run(self.progress),
+            ]
+            tasks = [group.create_task(stage) for stage in stages]
+            await self._intake.run(stop)
+            for task in tasks:
+                task.cancel()
 
-    def _start(self, batch: list[ConsumerRecord]) -> None:
-        for record in batch:
-            partition = TopicPartition(record.topic, record.partition)
-            self._offsets.start(partition, record.offset)
-            self._fetched[partition] = record.offset + 1
-        self._idle.clear()
-        self._metrics.batch_frames.observe(len(batch))
-        self._metrics.in_flight.set(self._offsets.in_flight())
+    async def progress(self) -> Progress:
+        """How far it has come, for the watchdog."""
+        return Progress(
+            self._intake.fetched, self._delivered, len(self._in_flight), await self._intake.positions()
+        )  # fmt: skip
 
-    async def _answer(self, batch: list[ConsumerRecord]) -> list[Answer]:
-        """Answer a batch, however long Triton is away: meanwhile the slots fill and fetching stops."""
-        delay_s = _RETRY_FIRST_S
+    async def _prepare(self) -> None:
+        """Decode and crop the next frame, in turn over the lanes."""
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                answers = await self._answerer.answer(batch)
-            except TritonUnavailableError as error:
-                self._health.set_not_ready("triton", error.message)
-                self._metrics.inference_retries.inc()
-                log.warning("inference_retried", error=str(error), delay_s=delay_s)
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, _RETRY_LONGEST_S)
+            work = await self._next_work()
+            work.spans["wait"] = (work.fetched_ns, time.time_ns())
+            await loop.run_in_executor(self._parts.decode_threads, self._parts.preparer.prepare, work)
+            self._in_flight.weigh(work)
+            if work.complete:
+                self._finish(work)
+            elif self._is_ours(work):
+                self._batcher.add(work, time.monotonic())
+                self._prepared.set()
+
+    async def _next_work(self) -> Work:
+        while True:
+            if len(self._batcher) >= _BATCHES_AHEAD * self._settings.batch_size:
+                self._room.clear()
+                await self._room.wait()
+            elif work := self._in_flight.take():
+                return work
             else:
-                self._health.set_ready("triton")
-                return answers
+                self._fetched.clear()
+                await self._fetched.wait()
 
-    async def _publish(
-        self, answering: asyncio.Queue[asyncio.Task[list[Answer]] | None], sent: asyncio.Queue[_Sent | None]
-    ) -> None:
-        while (task := await answering.get()) is not None:
-            answers = await task
-            self._slots.release()
-            with kafka_errors(self._kafka):
-                acknowledgements = [future for answer in answers for future in await self._send(answer)]
-            await sent.put(_Sent(answers, acknowledgements))
-        await sent.put(None)
+    async def _infer(self) -> None:
+        """Put a batch through the model and the index; several of these loops run side by side."""
+        while True:
+            async with self._forming:
+                batch = await self._next_batch()
+            self._metrics.batch_regions.observe(len(batch))
+            await self._parts.inference.decide(batch)
+            for work in {region.work for region in batch}:
+                if work.complete:
+                    self._finish(work)
 
-    async def _send(self, answer: Answer) -> list[asyncio.Future[object]]:
-        record = answer.record
-        if answer.bad is not None:
-            log.warning(
-                "frame_deadlettered", reason=answer.bad.reason, error=answer.bad.message,
-                partition=record.partition, offset=record.offset,
-            )  # fmt: skip
-            letter = dead_letter(record, "decode", answer.bad, max_bytes=self._kafka.max_message_bytes + HEADROOM_BYTES)
-            topic = self._topics.deadletter
-            return [await self._producer.send(topic, letter.value, key=record.key, headers=letter.headers)]
-        now = to_rfc3339(now_us())
-        trace = answer.frame.traceparent if answer.frame else None
-        return [
-            await self._producer.send(
-                self._topics.matches, encode(event), key=record.key, headers=match_headers(event, now, trace)
-            )
-            for event in answer.events
-        ]
+    async def _next_batch(self) -> list[RegionOf]:
+        """Wait until a batch is full, or its oldest frame has waited long enough."""
+        while (due_in_s := self._batcher.due_in_s(time.monotonic())) != 0:
+            self._prepared.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(due_in_s):
+                    await self._prepared.wait()
+        batch = self._batcher.take()
+        self._room.set()
+        now_ns = time.time_ns()
+        for region in batch:
+            spans = region.work.spans
+            spans["batch"] = (spans["decode"][1], now_ns)
+        return batch
 
-    async def _acknowledge(self, sent: asyncio.Queue[_Sent | None]) -> None:
-        while (batch := await sent.get()) is not None:
-            with kafka_errors(self._kafka):
-                await asyncio.gather(*batch.acknowledgements)
-            for answer in batch.answers:
-                record = answer.record
-                self._offsets.finish(TopicPartition(record.topic, record.partition), record.offset)
-                self._count(answer)
-            self._metrics.in_flight.set(self._offsets.in_flight())
-            if not self._offsets.in_flight():
-                self._idle.set()
+    def _finish(self, work: Work) -> None:
+        """All is known of this frame: it is answered after those before it."""
+        if self._is_ours(work):
+            self._ready.extend(self._in_flight.finished(work))
+            self._decided.set()
 
-    def _count(self, answer: Answer) -> None:
-        if answer.bad is not None:
-            self._metrics.frames.labels("deadletter", answer.bad.reason).inc()
-        elif answer.skipped is not None:
-            self._metrics.frames.labels("skipped", answer.skipped).inc()
+    async def _answer(self) -> None:
+        """Make events of what is decided, a lane's frames in their order, and hand them to the delivery."""
+        while True:
+            if not self._ready:
+                self._decided.clear()
+                await self._decided.wait()
+                continue
+            works = [work for work in self._ready if self._is_ours(work)]
+            self._ready.clear()
+            answers = await self._parts.answers.answer(works)
+            await self._deliver([answer for answer in answers if answer.work is None or self._is_ours(answer.work)])
+
+    async def _deliver(self, answers: list[Answer]) -> None:
+        if answers:
+            await self._delivery.deliver(answers)
+
+    def _on_delivered(self, answer: Answer) -> None:
+        work = answer.work
+        if work is None:
+            return
+        self._delivered += 1
+        self._in_flight.done(work)
+        if work.bad is not None:
+            self._metrics.frames.labels("deadletter", work.bad.reason).inc()
+        elif work.skipped is not None:
+            self._metrics.frames.labels("skipped", work.skipped).inc()
         else:
             self._metrics.frames.labels("answered", "").inc()
-        if answer.events and answer.frame:
-            self._metrics.age_seconds.observe((now_us() - answer.frame.came_at_us) / 1_000_000)
+            if work.frame is not None:
+                self._metrics.age_seconds.observe((now_us() - work.frame.came_at_us) / 1_000_000)
 
-    async def _commit_forever(self) -> None:
+    async def _on_assigned(self, positions: Positions) -> None:
+        await self._parts.sightings.recall(positions)
+
+    def _on_revoked(self) -> None:
+        self._batcher.clear()
+        self._ready.clear()
+        self._parts.sightings.forget()
+        self._room.set()
+
+    async def _tick(self) -> None:
+        """Once a second: measure, and end the sightings of cameras that have fallen silent."""
         while True:
-            await asyncio.sleep(self._settings.commit_interval_s)
-            await self._commit()
-            self._measure_lag()
+            await asyncio.sleep(_TICK_S)
+            lag = self._intake.lag()
+            for partition, frames in lag.items():
+                self._metrics.lag.labels(str(partition.partition)).set(frames)
+            self._metrics.in_flight.set(len(self._in_flight))
+            self._metrics.in_flight_bytes.set(self._in_flight.size_bytes)
 
-    def _measure_lag(self) -> None:
-        for partition in self._consumer.assignment():
-            newest, fetched = self._consumer.highwater(partition), self._fetched.get(partition)
-            if newest is not None and fetched is not None:
-                self._metrics.lag.labels(str(partition.partition)).set(newest - fetched)
-
-    async def _commit(self) -> None:
-        """Commit what is acknowledged. After a rebalance the broker refuses: the new owner does those records again."""
-        offsets = self._offsets.committable()
-        if not offsets:
-            return
-        try:
-            await self._consumer.commit(offsets)
-        except (CommitFailedError, IllegalGenerationError, UnknownMemberIdError) as error:
-            log.info("commit_refused", error=str(error))
-        except KafkaError as error:
-            log.warning("commit_failed", error=str(error))
-        else:
-            self._offsets.committed(offsets)
-
-    async def _drained(self) -> None:
-        if self._offsets.in_flight():
-            await self._idle.wait()
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Finish and commit what is in flight, so that the next owner repeats as little as possible."""
-        self._health.set_not_ready("kafka", "the group rebalances")
-        self._fetcher.discard()
-        try:
-            await asyncio.wait_for(self._drained(), _DRAIN_DEADLINE_S)
-        except TimeoutError:
-            log.warning("drain_incomplete", in_flight=self._offsets.in_flight())
-        await self._commit()
-        self._offsets.forget(revoked)
-        self._fetched.clear()
-        self._metrics.lag.clear()  # the next owner reports it
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Start the partitions from their committed offsets."""
-        partitions = sorted(partition.partition for partition in assigned)
-        self._health.set_ready("kafka")
-        log.info("partitions_assigned", partitions=partitions)
+    def _is_ours(self, work: Work) -> bool:
+        return work.epoch == self._intake.epoch

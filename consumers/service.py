@@ -5,11 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from consumers.answers import Answerer
+from consumers.answers import Answers
+from consumers.delivery.outputs import Outputs
+from consumers.inference import Inference
+from consumers.intake import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
-from consumers.pipeline import Pipeline
+from consumers.pipeline import Parts, Pipeline
+from consumers.prepare import AgeLimits, Preparer
+from consumers.sighting_stage import Sightings
+from consumers.watchdog import Watchdog
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
@@ -17,7 +22,7 @@ from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.gpu import GpuSampler
 from framematch.core.health import Health, serve_http
-from framematch.core.kafka import new_consumer, new_producer, started
+from framematch.core.kafka import new_consumer, started
 from framematch.core.metrics import new_registry
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -40,25 +45,18 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         UnavailableError: Kafka, Triton or MongoDB does not answer at the start.
         CatalogError: there is no index snapshot, or it is damaged.
         ModelMismatchError: the snapshot was built with another model or preprocessing than the one served.
+        StalledError: nothing moves though there is work and every server answers.
     """
     registry = new_registry()
-    health = Health("kafka", "triton")
+    health = Health("kafka", "triton", "output")
     metrics = ConsumerMetrics(registry)
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     async with AsyncExitStack() as resources:
-        encoder, answerer = await _answerer(settings, metrics, resources)
+        encoder = await _encoder(settings, resources)
+        parts = await _parts(settings, encoder, metrics, health, resources)
         health.set_ready("triton")
-        consumer, producer = await _kafka_clients(settings, resources)
         await resources.enter_async_context(serve_http(health, registry, settings.http))
-        pipeline = Pipeline(
-            consumer=consumer,
-            producer=producer,
-            answerer=answerer,
-            kafka=settings.kafka,
-            settings=settings.consumer,
-            metrics=metrics,
-            health=health,
-        )
+        pipeline = Pipeline(parts, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health)
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(GpuSampler(settings.gpu_interval_s, registry).run()),
@@ -77,43 +75,60 @@ async def _watch_model(encoder: ImageEncoder) -> None:
             await encoder.check()
 
 
-async def _answerer(
-    settings: Settings, metrics: ConsumerMetrics, resources: AsyncExitStack
-) -> tuple[ImageEncoder, Answerer]:
-    """The served model, and what answers batches with it and the active snapshot."""
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
+async def _encoder(settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
     url = require(settings.triton.url, "triton.url")
+    timeout_s = settings.triton.timeout_s
+    return await resources.enter_async_context(
+        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
+    )
+
+
+async def _parts(
+    settings: Settings, encoder: ImageEncoder, metrics: ConsumerMetrics, health: Health, resources: AsyncExitStack
+) -> Parts:
+    """What the stages work with: the active snapshot, the catalogue's metadata, and a member of the group."""
+    own, matching, kafka = settings.consumer, settings.matching, settings.kafka
+    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     mongo = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
     database = mongo[settings.mongodb.database]
     snapshot = await load_snapshot(database, state_dir() / "snapshots")
-    timeout_s = settings.triton.timeout_s
-    encoder = await resources.enter_async_context(
-        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
-    )
     check_compatible(snapshot.manifest, encoder.manifest)
     log.info("snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows)
-    matching = settings.matching
-    return encoder, Answerer(
-        encoder=encoder,
-        preprocessor=Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
-        matcher=Matcher(
-            snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin
-        ),
-        metadata=MetadataCache(
-            ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
-        ),
-        decode_threads=resources.enter_context(ThreadPoolExecutor(settings.consumer.decode_threads, "decode")),
-        search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
-        metrics=metrics,
-        max_pixels=settings.consumer.max_pixels,
-        max_age_s=settings.consumer.max_age_s,
+    matcher = Matcher(snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin)
+    metadata = MetadataCache(
+        ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
     )
-
-
-async def _kafka_clients(settings: Settings, resources: AsyncExitStack) -> tuple[AIOKafkaConsumer, AIOKafkaProducer]:
-    """A member of the consumer group, and the producer of its output."""
-    kafka, own = settings.kafka, settings.consumer
     await ensure_topics(kafka)
-    producer = await resources.enter_async_context(started(new_producer(kafka), kafka))
-    member = new_consumer(kafka, group_id=own.group_id, auto_offset_reset=own.start_at)
-    return await resources.enter_async_context(started(member, kafka)), producer
+    member = new_consumer(
+        kafka,
+        group_id=own.group_id,
+        auto_offset_reset=own.start_at,
+        isolation_level="read_committed",
+        session_timeout_ms=own.session_timeout_ms,
+        max_poll_interval_ms=own.max_poll_interval_ms,
+        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+    )
+    sightings = Sightings()
+    return Parts(
+        consumer=await resources.enter_async_context(started(member, kafka)),
+        preparer=Preparer(
+            Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
+            AgeLimits.of(own),
+            max_pixels=own.max_pixels,
+            max_regions=own.max_regions,
+        ),
+        decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
+        inference=Inference(
+            encoder=encoder,
+            matcher=matcher,
+            search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
+            metrics=metrics,
+            health=health,
+        ),
+        answers=Answers(
+            matcher=matcher, model=encoder.manifest, metadata=metadata, sightings=sightings, metrics=metrics
+        ),
+        sightings=sightings,
+        outputs=Outputs(kafka),
+        watchdog=Watchdog(kafka, own, health),
+    )

@@ -9,6 +9,8 @@ FramematchError
 │   ├── MongoUnavailableError
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
 ├── DeadlineExceededError        a service was still busy after it was told to stop
+├── WorkerError                  a process of several did not end as it should
+├── StalledError                 nothing moves, and no server is to blame; a new start helps
 ├── PrerequisiteError            a program or package that the job needs is not installed
 ├── ModelError                   a bundle or a served model that cannot be used
 │   ├── EmbeddingError           an answer of the served model that is no embedding; retriable
@@ -73,6 +75,14 @@ class CameraUnavailableError(UnavailableError):
 
 class DeadlineExceededError(FramematchError):
     """What was in flight did not finish in time after a stop; what was not committed will be done again."""
+
+
+class StalledError(FramematchError):
+    """There is work, every server answers, and nothing moves: a new process can go on."""
+
+
+class WorkerError(FramematchError):
+    """One of several processes did not finish after a stop; what it did not commit will be done again."""
 
 
 class PrerequisiteError(FramematchError):

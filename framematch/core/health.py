@@ -33,6 +33,10 @@ class Health:
         """Whether every part works."""
         return all(reason is None for reason in self._reasons.values())
 
+    def works(self, *parts: str) -> bool:
+        """Whether these parts work."""
+        return all(self._reasons[part] is None for part in parts)
+
     def report(self) -> dict[str, str]:
         """Each part with `ok` or the reason."""
         return {part: reason or "ok" for part, reason in self._reasons.items()}

@@ -33,6 +33,8 @@ _MOST_KBYTES = 2_147_483_647  # the most that it takes
 _RECONNECT_MS = 1_000
 _FETCH_BYTES_PER_PARTITION = 4_194_304
 _STOP_TIMEOUT_S = 5.0
+TRANSACTION_TIMEOUT_MS = 30_000
+"""After it the broker ends a transaction whose producer has died, and subscribers see what comes behind it."""
 _FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 HEADROOM_BYTES = 65_536
 """What a record's key, headers and framing may add to `max_message_bytes`."""
@@ -58,17 +60,20 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-def new_producer(settings: KafkaSettings) -> AIOKafkaProducer:
+def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
     """A producer that keeps order and repeats nothing: idempotent, acknowledged by all in-sync replicas.
 
     It tries again for as long as the broker is away. An error that a record does end with is final: after it, records
-    of the same partition fail too, and only a new producer can send them.
+    of the same partition fail too, and only a new producer can send them. With a `transactional_id` it sends in
+    transactions alone; one that is started later under the same id ends its transaction, and it can begin no other.
     """
     return AIOKafkaProducer(
         **client_options(settings),
         acks="all",
         enable_idempotence=True,
-        linger_ms=settings.linger_ms,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        linger_ms=0 if transactional_id else settings.linger_ms,  # a transaction waits for each of its records
         request_timeout_ms=settings.request_timeout_ms,
         max_batch_size=min(_PRODUCER_BATCH_BYTES, settings.max_message_bytes),
         max_request_size=settings.max_message_bytes + 2 * HEADROOM_BYTES,

@@ -1,0 +1,1 @@
+"""Publishes answers and commits offsets, at least once or exactly once."""

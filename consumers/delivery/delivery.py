@@ -1,0 +1,63 @@
+"""What the pipeline asks of a delivery; `at_least_once.py` and `exactly_once.py` are the two there are."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from consumers.answers import Answer
+from consumers.delivery.outputs import Outputs
+from consumers.metrics import ConsumerMetrics
+from consumers.work import Work
+from framematch.core.health import Health
+from framematch.core.settings import ConsumerSettings, KafkaSettings
+
+
+@dataclass(frozen=True)
+class DeliveryContext:
+    """What either delivery needs: the member of the group whose offsets are committed, and whom to tell what.
+
+    `on_delivered` is called once for each answer whose output is acknowledged, or committed in a transaction.
+    """
+
+    consumer: AIOKafkaConsumer
+    outputs: Outputs
+    on_delivered: Callable[[Answer], None]
+    kafka: KafkaSettings
+    settings: ConsumerSettings
+    metrics: ConsumerMetrics
+    health: Health
+
+
+class Delivery(Protocol):
+    """Publishes answers in the order of `deliver`, and commits no offset before its output is safe.
+
+    Guarantee: an offset is committed only when every frame of its partition below it was delivered. Kafka may be away
+    meanwhile for as long as it likes.
+    """
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            KafkaUnavailableError: no broker answers at the start.
+        """
+
+    async def open(self, partitions: Iterable[TopicPartition]) -> None:
+        """These partitions are ours now: called before their committed offsets are read and a frame is fetched.
+
+        Where the delivery can do that, a zombie that still works on one of them is fenced.
+        """
+
+    def fetched(self, work: Work) -> None:
+        """A frame was fetched; called in the order of its partition."""
+
+    async def deliver(self, answers: Sequence[Answer]) -> None:
+        """Take these over. Answers of a partition that is not open are left to its owner."""
+
+    async def commit(self) -> None:
+        """Commit now what was delivered."""
+
+    async def close(self) -> None:
+        """All partitions are given back: what is not committed is forgotten."""

@@ -1,0 +1,69 @@
+"""Exactly once: output and offset of a partition go in one Kafka transaction, fenced by the partition's own id."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from aiokafka import TopicPartition
+
+from consumers.answers import Answer
+from consumers.delivery.delivery import DeliveryContext
+from consumers.delivery.transactions import PartitionTransactions
+from consumers.work import Work
+
+
+class ExactlyOnce:
+    """See `Delivery`. Subscribers that read committed records alone see each event once.
+
+    The client's transactions know nothing of the consumer group, so a zombie is kept from committing by a transactional
+    id for each input partition: who claimed it last has it. The committed offset is read after that.
+    """
+
+    def __init__(self, context: DeliveryContext) -> None:
+        self._context = context
+        self._group: asyncio.Future[asyncio.TaskGroup] = asyncio.get_running_loop().create_future()
+        self._open: dict[TopicPartition, PartitionTransactions] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """See `Delivery`."""
+        async with asyncio.TaskGroup() as group:
+            self._context.health.set_ready("output")
+            self._group.set_result(group)
+            await asyncio.Event().wait()
+
+    async def open(self, partitions: Iterable[TopicPartition]) -> None:
+        """See `Delivery`.
+
+        Raises:
+            KafkaUnavailableError: the transactions of a partition could not be taken over.
+        """
+        group = await asyncio.shield(self._group)
+        opened = {partition: PartitionTransactions(partition, self._context) for partition in partitions}
+        try:
+            await asyncio.gather(*(transactions.claim() for transactions in opened.values()))
+        except BaseException:
+            await asyncio.gather(*(transactions.close() for transactions in opened.values()))
+            raise
+        self._open = opened
+        self._tasks = [group.create_task(transactions.run()) for transactions in opened.values()]
+
+    def fetched(self, work: Work) -> None:
+        """See `Delivery`. Nothing to remember: a partition's frames are answered in order."""
+
+    async def deliver(self, answers: Sequence[Answer]) -> None:
+        """See `Delivery`."""
+        for answer in answers:
+            if answer.partition in self._open:
+                self._open[answer.partition].put(answer)
+
+    async def commit(self) -> None:
+        """See `Delivery`. Offsets went with their output."""
+
+    async def close(self) -> None:
+        """See `Delivery`."""
+        self._open = {}
+        closing, self._tasks = self._tasks, []
+        for task in closing:
+            task.cancel()
+        if closing:
+            await asyncio.wait(closing)

@@ -1,0 +1,94 @@
+"""Ends a consumer in which nothing moves though there is work and every server answers, so that it is started again."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from framematch.core.errors import KafkaUnavailableError, StalledError
+from framematch.core.health import Health
+from framematch.core.kafka import kafka_errors, new_consumer, started
+from framematch.core.settings import ConsumerSettings, KafkaSettings
+from framematch.core.topics import Topics
+
+log = structlog.get_logger()
+
+_CHECKS = 8  # in each timeout
+_PROBE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Frames fetched and delivered since the start, and in flight now; where each of our partitions is read next.
+
+    `positions` is None while the group rebalances.
+    """
+
+    fetched: int
+    delivered: int
+    in_flight: int
+    positions: Mapping[TopicPartition, int] | None
+
+    def same_as(self, other: "Progress") -> bool:
+        """Whether nothing has moved between the two."""
+        return (self.fetched, self.delivered) == (other.fetched, other.delivered)
+
+
+class Watchdog:
+    """Compares our progress with the topic as a client that has just connected sees it.
+
+    Kafka's client libraries have been seen to stop fetching without an error, after a session that the broker has
+    forgotten for instance; nothing but a new process helps then. A server that is away is no stall: it is waited for.
+    """
+
+    def __init__(self, kafka: KafkaSettings, settings: ConsumerSettings, health: Health) -> None:
+        self._kafka = kafka
+        self._group_id = settings.group_id
+        self._timeout_s = settings.stall_timeout_s
+        self._health = health
+
+    async def run(self, progress: Callable[[], Awaitable[Progress]]) -> None:
+        """Watch until cancelled.
+
+        Raises:
+            StalledError: nothing has moved for the timeout, there is work, and every server answers.
+        """
+        last, since_s = await progress(), time.monotonic()
+        while True:
+            await asyncio.sleep(self._timeout_s / _CHECKS)
+            now = await progress()
+            if not now.same_as(last) or not self._health.works("triton", "output"):
+                last, since_s = now, time.monotonic()
+            elif time.monotonic() - since_s >= self._timeout_s:
+                unread = await self._unread(now.positions)
+                if unread is not None and unread + now.in_flight > 0:
+                    raise StalledError(
+                        f"nothing has moved for {self._timeout_s:g} s though Kafka and Triton answer: "
+                        f"{unread} frames to be fetched, {now.in_flight} in flight",
+                        hint="Start it again, as a supervisor does; consumer.stall_timeout_s sets the time",
+                    )
+
+    async def _unread(self, positions: Mapping[TopicPartition, int] | None) -> int | None:
+        """Frames behind our positions, or behind what the group has committed; None when Kafka does not say."""
+        reader = new_consumer(self._kafka, group_id=self._group_id)
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT_S), started(reader, self._kafka):
+                with kafka_errors(self._kafka):
+                    if positions is None:
+                        positions = await self._committed(reader)
+                    ends = await reader.end_offsets(list(positions))
+                    begins = await reader.beginning_offsets(list(positions))
+        except (KafkaUnavailableError, TimeoutError) as error:
+            log.info("stall_not_judged", reason=str(error) or "Kafka does not answer in time")
+            return None
+        unread = [ends[partition] - max(position, begins[partition]) for partition, position in positions.items()]
+        return sum(max(0, frames) for frames in unread)
+
+    async def _committed(self, reader: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+        topic = Topics(self._kafka.topic_prefix).frames
+        await reader.topics()  # else it does not know the topic
+        partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic) or ()]
+        return {partition: await reader.committed(partition) or 0 for partition in partitions}
