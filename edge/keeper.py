@@ -22,6 +22,7 @@ from framematch.core.backoff import Backoff
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings
+from framematch.core.spans import TraceContext
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class Keeper:
     again once it ran for `stable_after_s`. A process that shows no new frame of a live source for `watchdog_s`, or is
     killed, counts as a failed one. A finite source (file, folder) is played once, or by its process again and again
     with `repeat`. `after` are the counts of the keeper before, when the camera changed: numbers and times go on.
+    Each frame begins a trace, and `sample_ratio` of them are sampled.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Keeper:
         jpeg_bytes_max: int,
         repeat: bool = False,
         after: Counts | None = None,
+        sample_ratio: float = 1.0,
     ) -> None:
         self._camera = camera
         self._settings = settings
@@ -60,6 +63,7 @@ class Keeper:
         self._processes = processes
         self._sink = sink
         self._jpeg_bytes_max = jpeg_bytes_max
+        self._sample_ratio = sample_ratio
         self._assignment = Assignment(
             camera=camera,
             open_timeout_s=settings.open_timeout_s,
@@ -204,11 +208,11 @@ class Keeper:
             captured_at_us=message.captured_at_us,
             sequence=message.sequence,
             regions=message.regions,
-            traceparent=message.traceparent,
+            traceparent=str(TraceContext.new(self._sample_ratio)),
             grabbed_at_us=message.grabbed_at_us,
             clock=message.clock,
         )
-        return Outgoing(frame, jpeg, message.grabbed_s)
+        return Outgoing(frame, jpeg, message.grabbed_s, message.encoded_s)
 
     def _report_failure(self, reason: str, **fields: float) -> None:
         self._meter.closed(reason)

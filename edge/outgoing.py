@@ -7,8 +7,9 @@ from framematch.core.frames import Frame
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One encoded frame; `grabbed_s` is the monotonic clock's time when it came from its source."""
+    """One encoded frame; by the monotonic clock, when it came from its source and when it was encoded."""
 
     frame: Frame
     jpeg: bytes
     grabbed_s: float
+    encoded_s: float | None = None

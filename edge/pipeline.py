@@ -28,6 +28,7 @@ from framematch.core.lifecycle import first_of
 from framematch.core.metrics import new_registry
 from framematch.core.settings import Settings
 from framematch.core.topics import Topics, ensure_topics
+from framematch.core.tracing import open_tracer
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ async def run_edge(
     Raises:
         UsageError: no cameras, or a source that cannot be right.
         KafkaUnavailableError: no broker answers and there are files and folders alone, which can be played later.
+        PrerequisiteError: an endpoint for traces is set, and the extra `tracing` is not installed.
     """
     cameras = cameras_from(settings.edge)
     await asyncio.to_thread(check_files, cameras, settings.edge)
@@ -57,9 +59,10 @@ async def run_edge(
     async with AsyncExitStack() as stack:
         if watch is not None:
             stack.enter_context(watch)
+        tracer = stack.enter_context(open_tracer(settings.tracing, "edge"))
         await stack.enter_async_context(serve_http(health, registry, settings.http))
         processes = stack.enter_context(CameraProcesses())
-        dispatcher = Dispatcher(settings.kafka, settings.edge)
+        dispatcher = Dispatcher(settings.kafka, settings.edge, tracer)
         stack.push_async_callback(dispatcher.close)
         service = _Service(settings, EdgeMetrics(registry), health, dispatcher, processes, repeat=repeat)
         await service.run(cameras, stop, watch)
@@ -143,6 +146,7 @@ class _Service:
             jpeg_bytes_max=self._settings.kafka.max_message_bytes,
             repeat=self._repeat,
             after=line.keeper.counts if line.keeper else None,
+            sample_ratio=self._settings.tracing.sample_ratio,
         )
         self._lines[camera.id] = replace(line, keeper=keeper)
         return keeper, line.meter

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _LIVE = frozenset(
     {"allowed_hosts", "cameras", "fps", "max_side", "jpeg_quality", "motion", "regions", "rtsp_transport"}
 )
-_SECTIONS = ("edge", "http", "kafka", "log")
+_SECTIONS = ("edge", "http", "kafka", "log", "tracing")
 _RETRY_POLLS = 10  # a refused file is read again: what it names, a video for example, may be there now
 
 Cause = Literal["file", "signal", "retry"]

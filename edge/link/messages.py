@@ -15,8 +15,8 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 class FrameReady(msgspec.Struct, frozen=True, tag="frame"):
     """A JPEG of `size_bytes` lies in shared memory, and stays there until the service asks for the next.
 
-    `captured_at_us` is by `clock`, `grabbed_at_us` by the wall clock and `grabbed_s` by the machine's monotonic clock.
-    `regions` are pixels of the JPEG; empty means all of it.
+    `captured_at_us` is by `clock`, `grabbed_at_us` by the wall clock, `grabbed_s` and `encoded_s` by the machine's
+    monotonic clock. `regions` are pixels of the JPEG; empty means all of it.
     """
 
     size_bytes: int
@@ -24,9 +24,9 @@ class FrameReady(msgspec.Struct, frozen=True, tag="frame"):
     captured_at_us: int
     grabbed_at_us: int
     grabbed_s: float
+    encoded_s: float
     clock: Clock
     regions: tuple[Region, ...] = ()
-    traceparent: str | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):

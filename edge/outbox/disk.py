@@ -95,7 +95,7 @@ class Disk:
         frame = replace(kept.frame, replayed=True)
         age_s = (now_us() - (frame.grabbed_at_us or frame.captured_at_us)) / _US_PER_S
         grabbed_s = self._clock() - max(0.0, age_s)
-        return Entry(kept.number, frame, kept.jpeg, grabbed_s, kept_in=self.spool.generation, replay=True)
+        return Entry(kept.number, frame, kept.jpeg, grabbed_s, None, kept_in=self.spool.generation, replay=True)
 
     def _appended(self, done: asyncio.Future[int]) -> None:
         self._appending -= 1

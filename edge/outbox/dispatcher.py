@@ -16,6 +16,7 @@ from edge.outbox.window import Window
 from framematch.core.paths import state_dir
 from framematch.core.settings import EdgeSettings, KafkaSettings
 from framematch.core.topics import Topics
+from framematch.core.tracing import Tracer
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ class Left:
 class Dispatcher:
     """Owns what the outboxes share. `run` it, and `finish` at the end; for one event loop."""
 
-    def __init__(self, kafka: KafkaSettings, edge: EdgeSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, edge: EdgeSettings, tracer: Tracer | None = None) -> None:
         topics = Topics(kafka.topic_prefix)
         self._spool_settings = edge.spool
         self._folder = Path(edge.spool.folder or state_dir() / "edge-spool") / kafka.topic_prefix
@@ -57,6 +58,7 @@ class Dispatcher:
             drops=self._drops,
             max_message_bytes=kafka.max_message_bytes,
             after_s=edge.spool.after_s,
+            tracer=tracer,
         )
         self._outboxes: dict[str, Outbox] = {}
         self._running: list[asyncio.Task[None]] = []

@@ -13,6 +13,7 @@ from edge.outbox.connection import Acknowledgement
 from edge.outbox.disk import Disk
 from edge.outbox.refusals import final, refusal
 from edge.outbox.spool import Spool, SpoolError
+from edge.outbox.trace import trace_published
 from edge.outbox.way import Account, Entry, Way
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError
@@ -182,7 +183,7 @@ class Outbox:
 
     def _entry(self, outgoing: Outgoing) -> Entry:
         self._number += 1
-        return Entry(self._number, outgoing.frame, outgoing.jpeg, outgoing.grabbed_s)
+        return Entry(self._number, outgoing.frame, outgoing.jpeg, outgoing.grabbed_s, outgoing.encoded_s)
 
     async def _send(self, entry: Entry, *, alone: bool = False) -> bool:
         """Send a frame that has its room; False when it is held, to be sent again."""
@@ -215,6 +216,8 @@ class Outbox:
         else:
             self._leave(entry)
             self._account.published(len(entry.jpeg), self._progress_s - entry.grabbed_s)
+            if self._way.tracer is not None:
+                trace_published(self._way.tracer, entry, self._way.topic, acknowledged_s=self._progress_s)
 
     def _fail(self, entry: Entry, error: BaseException, *, alone: bool) -> None:
         """Drop what Kafka refuses for good; hold everything else, and what was refused along with others."""

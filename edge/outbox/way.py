@@ -11,6 +11,7 @@ from edge.outbox.drop_log import DropLog
 from edge.outbox.window import Window
 from framematch.core.backoff import Backoff
 from framematch.core.frames import Frame, frame_headers
+from framematch.core.tracing import Tracer
 
 _US_PER_MS = 1_000
 _FIRST_DELAY_S = 0.1
@@ -61,6 +62,7 @@ class Way:
     drops: DropLog
     max_message_bytes: int
     after_s: float
+    tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
     backoff: Callable[[], Backoff] = field(default=_backoff)
 
@@ -73,6 +75,7 @@ class Entry:
     frame: Frame
     jpeg: bytes
     grabbed_s: float
+    encoded_s: float | None  # None: it was on disk, where this is not kept
     sent_s: float = 0.0
     kept_in: int = 0  # generation of the spool that has it too; 0: it is not on disk
     replay: bool = False

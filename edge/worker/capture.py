@@ -1,6 +1,5 @@
 """Fills the slot from a thread of its own: reads the source, samples, looks for motion, numbers what is sent."""
 
-import random
 import threading
 import time
 import traceback
@@ -32,7 +31,6 @@ class Captured:
     look: Look
     stamp: Stamp
     sequence: int
-    traceparent: str
 
 
 class Looking(Protocol):
@@ -173,7 +171,7 @@ class Capture:
             self._leave_out(Count.STILL)
             return
         self._area.add(Count.SAMPLED)
-        captured = Captured(raw, look, stamp, self._area.add(Count.CAPTURED), new_traceparent())
+        captured = Captured(raw, look, stamp, self._area.add(Count.CAPTURED))
         if not self._camera.source.live:
             self._slot.put(captured)
         elif self._slot.offer(captured) is not None:
@@ -188,8 +186,3 @@ def crash_of(error: Exception) -> Crashed:
     """What the service is told of an error that nobody expected."""
     trace = redact_url("".join(traceback.format_exception(error)))
     return Crashed(f"{type(error).__name__}: {redact_url(str(error))}"[:1_000], trace[-_TRACEBACK_MAX:])
-
-
-def new_traceparent() -> str:
-    """A random W3C trace context with the sampled flag set (https://www.w3.org/TR/trace-context/)."""
-    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"  # an id, no secret

@@ -5,6 +5,7 @@ import select
 import signal
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -149,7 +150,7 @@ class Worker:
             grabbed_s=stamp.grabbed_s,
             clock=stamp.clock,
             regions=prepared.regions,
-            traceparent=captured.traceparent,
+            encoded_s=time.monotonic(),
         )
         self._end.deliver(frame, prepared.jpeg)
         return True

@@ -29,10 +29,8 @@ def _hand_over(end: WorkerEnd) -> bool:
     sequence = _grab(end)
     if not end.wait_until_asked():
         return False
-    jpeg = b"jpeg %d" % sequence
-    end.deliver(
-        FrameReady(len(jpeg), sequence, 1_000 + sequence, 2_000, time.monotonic(), "rtp", ((1, 2, 3, 4),)), jpeg
-    )
+    jpeg, now_s = b"jpeg %d" % sequence, time.monotonic()
+    end.deliver(FrameReady(len(jpeg), sequence, 1_000 + sequence, 2_000, now_s, now_s, "rtp", ((1, 2, 3, 4),)), jpeg)
     return True
 
 

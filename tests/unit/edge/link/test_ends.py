@@ -9,7 +9,7 @@ from edge.link.area import SharedArea
 from edge.link.ends import ServiceEnd, WorkerEnd
 from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened, pack, unpack
 
-FRAME = FrameReady(3, 7, 1_000, 2_000, 3.5, "rtcp", ((1, 2, 3, 4),), "00-trace")
+FRAME = FrameReady(3, 7, 1_000, 2_000, 3.5, 3.6, "rtcp", ((1, 2, 3, 4),))
 
 
 @pytest.fixture

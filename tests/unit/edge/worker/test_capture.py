@@ -223,11 +223,6 @@ def test_a_defect_is_told_without_the_password(rig: MakeRig) -> None:
     assert "hunter2" not in repr(found.capture.last_words)
 
 
-def test_each_frame_has_a_trace_of_its_own(rig: MakeRig) -> None:
-    frames = rig(FINITE, ScriptedReader(0.0, 0.001, None)).take_all()
-    assert len({frame.traceparent for frame in frames}) == 2
-
-
 def test_sequences_go_on_where_the_last_process_ended() -> None:
     area = SharedArea.create(1_000)
     area.add(Count.CAPTURED, 41)
