@@ -37,7 +37,8 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", sorted(CONVENTIONAL_NAMES))
 def test_a_conventional_name_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     section, key = CONVENTIONAL_NAMES[name]
-    value = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp"}.get(name, "mongodb://somewhere")
+    values = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    value = values.get(name, "mongodb://somewhere")
     monkeypatch.setenv(name, value)
     found = getattr(getattr(load_settings(), section), key)
     assert (found.get_secret_value() if hasattr(found, "get_secret_value") else found) == value

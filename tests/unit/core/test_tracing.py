@@ -102,13 +102,6 @@ def test_malformed_headers_are_refused_without_being_shown(headers: str, monkeyp
     assert TOKEN not in str(caught.value)
 
 
-def test_the_conventional_variable_sets_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
-    endpoint = load_settings().tracing.otlp_endpoint
-    assert endpoint is not None
-    assert endpoint.get_secret_value() == "http://collector:4318"
-
-
 def test_an_empty_variable_sets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "")
     assert load_settings().tracing.otlp_endpoint is None
