@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import shutil
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import ClassVar
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from framematch.core.errors import KafkaUnavailableError
-from stack.cache import Report, run_tool
+from framematch.core.errors import FramematchError, KafkaUnavailableError
+from stack.cache import Report, cached_folder, digest_of, run_tool
 from stack.kafka_security import LISTENERS, KafkaSecurity, write_private
 from stack.maven import maven_jars
 from stack.prerequisites import java_kit
@@ -21,6 +22,7 @@ from stack.server import ReservedPort, Server, listens
 POM = Path(__file__).with_name("kafka-pom.xml")
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
 _PING_TIMEOUT_MS = 2000
+_ENDED_BY_SIGTERM = 143  # of a JVM that has ended in order
 # The serial collector and the first compiler alone: up in three seconds, and quick enough for one machine's cameras.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOGGING}")
 
@@ -108,9 +110,10 @@ class KafkaServer(Server):
         return self.bootstrap_servers
 
     def install(self, report: Report = print) -> None:
-        """Fetch the jars."""
+        """Fetch the jars, and make the archive of the classes in them."""
         java_kit(report)
         _jars(report)
+        self._class_sharing(report)
 
     def configure(self) -> None:
         """Write server.properties, and format the data folder the first time."""
@@ -124,11 +127,15 @@ class KafkaServer(Server):
 
     def command(self) -> Command:
         """Kafka's own main class."""
-        return Command((*_java("kafka.Kafka"), str(self._properties)))
+        return Command((*_java("kafka.Kafka", self._class_sharing()), str(self._properties)))
 
     def ping(self) -> None:
         """See `stack.kafka.ping`."""
         ping(self.bootstrap_servers)
+
+    def _class_sharing(self, report: Report = print) -> str:
+        """The JVM's option for the archive of classes; with it Kafka starts in half the time."""
+        return f"-XX:SharedArchiveFile={_class_archive(report)}"
 
     @property
     def _properties(self) -> Path:
@@ -158,7 +165,7 @@ class KafkaServer(Server):
         write_private(file, "\n".join(arguments))
         try:
             run_tool(
-                [*_java("kafka.tools.StorageTool"), "format", f"@{file}"],
+                [*_java("kafka.tools.StorageTool", self._class_sharing()), "format", f"@{file}"],
                 what="formatting Kafka's data folder",
                 hint=f"See {logs}",
             )
@@ -166,8 +173,43 @@ class KafkaServer(Server):
             file.unlink()
 
 
-def _java(main_class: str) -> tuple[str, ...]:
-    return (java_kit().java, *_JVM, "-cp", f"{_jars()}/*", main_class)
+class _RecordedKafka(KafkaServer):
+    """A broker whose JVM writes the archive of the classes that it has loaded when it ends."""
+
+    stop_deadline_s: ClassVar[float] = 60.0  # writing takes a while
+
+    def __init__(self, folder: Path, archive: Path) -> None:
+        super().__init__(folder)
+        self._archive = archive
+
+    def _class_sharing(self, report: Report = print) -> str:  # noqa: ARG002  # there is nothing to make
+        return f"-XX:ArchiveClassesAtExit={self._archive}"
+
+
+def _java(main_class: str, class_sharing: str) -> tuple[str, ...]:
+    return (java_kit().java, *_JVM, class_sharing, "-cp", f"{_jars()}/*", main_class)
+
+
+def _class_archive(report: Report) -> Path:
+    """It holds for one build of the JVM, and names the jars where they are: those of the cache."""
+    name = "kafka.jsa"
+
+    def record(folder: Path) -> None:
+        broker = _RecordedKafka(folder / "broker", folder / name)
+        try:
+            broker.start(report)
+        finally:
+            broker.stop()
+        if broker.exit_code != _ENDED_BY_SIGTERM:  # half an archive would crash every JVM that reads it
+            raise FramematchError(
+                "Kafka's JVM did not write the archive of its classes",
+                hint="Check free disk space, then run the same again",
+            )
+        shutil.rmtree(broker.folder)
+
+    key = digest_of(POM.read_bytes(), java_kit().build)
+    note = "making an archive of its classes, for quicker starts (usually 5 to 15 s)"
+    return cached_folder("kafka-classes", key, record, report=report, note=note) / name
 
 
 def _jars(report: Report = print) -> Path:

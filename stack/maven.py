@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from stack.cache import Report, cached_folder, digest_of, run_tool
+from framematch.core.paths import cache_dir
+from stack.cache import Report, cached_folder, digest_of, locked, run_tool
 from stack.prerequisites import maven
 
 
@@ -11,6 +12,8 @@ def maven_jars(name: str, pom: Path, *, report: Report, note: str) -> Path:
 
     def fetch(folder: Path) -> None:
         copy = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-        run_tool([maven(report), "-q", "-B", "--strict-checksums", "-f", pom, *copy], what=f"fetching {name}")
+        # Two at once would write to the same repository of Maven's own, which is not made for that.
+        with locked(cache_dir() / "maven.lock"):
+            run_tool([maven(report), "-q", "-B", "--strict-checksums", "-f", pom, *copy], what=f"fetching {name}")
 
     return cached_folder(name, digest_of(pom.read_bytes()), fetch, report=report, note=note)

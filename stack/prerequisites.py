@@ -22,10 +22,11 @@ _OS_RELEASE = Path("/etc/os-release")
 
 @dataclass(frozen=True)
 class Jdk:
-    """The two programs of a Java development kit that we run."""
+    """The two programs of a Java development kit that we run, and what it says of its version and build."""
 
     java: str
     javac: str
+    build: str
 
 
 def java_kit(report: Report = print) -> Jdk:
@@ -80,8 +81,9 @@ def _find_jdk() -> Jdk | None:
     if java is None or javac is None:
         return None
     said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    version = java_version(said.stdout + said.stderr)
-    return Jdk(java, javac) if version is not None and version >= OLDEST_JAVA else None
+    build = said.stdout + said.stderr
+    version = java_version(build)
+    return Jdk(java, javac, build) if version is not None and version >= OLDEST_JAVA else None
 
 
 def _is_debian() -> bool:

@@ -116,6 +116,11 @@ class Server(ABC):
         return self._running_process().pid
 
     @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for a signal, as in `subprocess`."""
+        return self._running_process().exit_code
+
+    @property
     def running(self) -> bool:
         """Whether its process lives; `ping` says whether it also answers."""
         return self.process is not None and self.process.running

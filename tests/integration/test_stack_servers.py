@@ -89,6 +89,10 @@ async def test_kafka_makes_no_topic_that_nobody_created(kafka: KafkaServer) -> N
         assert "never-created" not in await admin.list_topics()
 
 
+def test_kafka_finds_its_classes_in_the_archive(kafka: KafkaServer) -> None:
+    assert "/kafka.jsa" in Path(f"/proc/{kafka.pid}/maps").read_text()
+
+
 def test_a_cluster_id_that_begins_with_a_dash_is_an_id_and_no_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
