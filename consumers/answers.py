@@ -1,13 +1,12 @@
 """From decisions to match events: what is published of each frame. Knows nothing of Kafka's producers and offsets."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
 from consumers.metrics import ConsumerMetrics
-from consumers.sighting_stage import Sightings
 from consumers.work import Work
 from framematch.core.events import (
     CandidateInfo,
@@ -24,6 +23,7 @@ from framematch.core.timestamps import now_us
 from framematch.matching.decision import Decision
 from framematch.matching.enrich import Metadata, MetadataCache
 from framematch.matching.matcher import Matcher
+from framematch.matching.sightings import Observed
 from framematch.vision.manifest import ModelManifest
 
 
@@ -61,13 +61,13 @@ class Answers:
         matcher: Matcher,
         model: ModelManifest,
         metadata: MetadataCache,
-        sightings: Sightings,
+        observe: Callable[[Sequence[MatchEvent]], Observed],
         metrics: ConsumerMetrics,
     ) -> None:
         self._matcher = matcher
         self._model = ModelInfo(model.name, model.digest)
         self._metadata = metadata
-        self._sightings = sightings
+        self._observe = observe
         self._metrics = metrics
 
     async def answer(self, works: Sequence[Work]) -> list[Answer]:
@@ -92,8 +92,8 @@ class Answers:
         if work.frame is None or work.bad or work.skipped:
             return Answer.of(work)
         events = self._events(work, work.frame, metadata)
-        observed = self._sightings.observe(events)
-        return Answer.of(work, tuple(observed.events), tuple(observed.sightings))
+        observed = self._observe(events)
+        return Answer.of(work, observed.events, observed.sightings)
 
     def _events(self, work: Work, frame: Frame, metadata: dict[str, Metadata]) -> tuple[MatchEvent, ...]:
         record = work.record

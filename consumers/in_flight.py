@@ -58,6 +58,11 @@ class InFlight:
         """Frames that some stage works on."""
         return len(self) - self._waiting
 
+    @property
+    def partitions(self) -> frozenset[TopicPartition]:
+        """Those of which a frame is in flight."""
+        return frozenset(self._held)
+
     def add(self, work: Work) -> None:
         """A frame was fetched."""
         lane = self._lanes.setdefault(work.lane, _Lane())

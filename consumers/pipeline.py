@@ -230,6 +230,8 @@ class Pipeline:
                 self._metrics.lag.labels(str(partition.partition)).set(frames)
             self._metrics.in_flight.set(len(self._in_flight))
             self._metrics.in_flight_bytes.set(self._in_flight.size_bytes)
+            caught_up = self._intake.partitions - self._in_flight.partitions - {one for one in lag if lag[one]}
+            await self._deliver(self._parts.sightings.of_silent_cameras(caught_up))
 
     def _is_ours(self, work: Work) -> bool:
         return work.epoch == self._intake.epoch

@@ -28,6 +28,7 @@ from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
 from framematch.core.topics import ensure_topics
+from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
@@ -98,6 +99,7 @@ async def _parts(
     metadata = MetadataCache(
         ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
     )
+    tracer = resources.enter_context(open_tracer(settings.tracing, "consumer"))
     await ensure_topics(kafka)
     member = new_consumer(
         kafka,
@@ -108,7 +110,7 @@ async def _parts(
         max_poll_interval_ms=own.max_poll_interval_ms,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
     )
-    sightings = Sightings()
+    sightings = Sightings(kafka, own.sightings, metrics)
     return Parts(
         consumer=await resources.enter_async_context(started(member, kafka)),
         preparer=Preparer(
@@ -126,9 +128,9 @@ async def _parts(
             health=health,
         ),
         answers=Answers(
-            matcher=matcher, model=encoder.manifest, metadata=metadata, sightings=sightings, metrics=metrics
+            matcher=matcher, model=encoder.manifest, metadata=metadata, observe=sightings.observe, metrics=metrics
         ),
         sightings=sightings,
-        outputs=Outputs(kafka),
+        outputs=Outputs(kafka, group_id=own.group_id, tracer=tracer),
         watchdog=Watchdog(kafka, own, health),
     )

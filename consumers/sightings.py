@@ -199,5 +199,5 @@ def _frames(published: Iterable[_Published], partition: int, below: int) -> Iter
     for one in published:
         if one.event.frame.partition == partition and one.event.frame.offset < below:
             events.setdefault(one.event.id, one.event)
-    in_order = sorted(events.values(), key=lambda event: event.frame.offset)
-    return (list(frame) for _, frame in groupby(in_order, key=lambda event: event.frame.offset))
+    in_order = sorted(events.values(), key=lambda event: (event.frame.offset, event.frame.id))
+    return (list(frame) for _, frame in groupby(in_order, key=lambda event: event.frame.id))

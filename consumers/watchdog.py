@@ -84,7 +84,9 @@ class Watchdog:
         except (KafkaUnavailableError, TimeoutError) as error:
             log.info("stall_not_judged", reason=str(error) or "Kafka does not answer in time")
             return None
-        unread = [ends[partition] - max(position, begins[partition]) for partition, position in positions.items()]
+        unread: list[int] = [
+            ends[partition] - max(position, begins[partition]) for partition, position in positions.items()
+        ]
         return sum(max(0, frames) for frames in unread)
 
     async def _committed(self, reader: AIOKafkaConsumer) -> dict[TopicPartition, int]:

@@ -50,6 +50,7 @@ class WorkerProcess:
         with _interrupts_blocked():
             self._process.start()
         sender.close()
+        self._ending: Ending | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +73,13 @@ class WorkerProcess:
         self._process.terminate()
 
     async def ended(self) -> Ending:
-        """Return when it has ended, and how. Not for two at a time."""
+        """Return when it has ended, and how; again for who asks later, not for two at a time."""
+        if self._ending is None:
+            await self._gone()
+            self._ending = self._how()
+        return self._ending
+
+    async def _gone(self) -> None:
         loop, gone = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._process.sentinel, gone.set)
         try:
@@ -80,6 +87,8 @@ class WorkerProcess:
         finally:
             loop.remove_reader(self._process.sentinel)
         self._process.join()
+
+    def _how(self) -> Ending:
         code = self._process.exitcode or 0  # None is for one that has not been waited for
         try:
             return self._last_words.recv() if self._last_words.poll() else _silent(code)

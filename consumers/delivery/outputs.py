@@ -7,6 +7,7 @@ import structlog
 
 from consumers.answers import Answer
 from consumers.deadletter import dead_letter
+from consumers.trace import trace_frame
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (
@@ -19,6 +20,7 @@ from framematch.core.kafka import HEADROOM_BYTES
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.topics import Topics
+from framematch.core.tracing import Tracer
 
 log = structlog.get_logger()
 
@@ -40,18 +42,20 @@ class Output:
 class Outputs:
     """Turns answers into records, none of which the broker refuses for its size."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+    def __init__(self, kafka: KafkaSettings, *, group_id: str, tracer: Tracer | None = None) -> None:
+        self._group_id = group_id
+        self._tracer = tracer
         self._topics = Topics(kafka.topic_prefix)
         self._largest_letter_bytes = kafka.max_message_bytes + HEADROOM_BYTES
 
     def of(self, answer: Answer) -> list[Output]:
-        """What is published of `answer`, in this order; nothing of a frame that was skipped."""
+        """What is published of `answer`, in this order; nothing of a frame that was skipped. Call it once for each."""
         if answer.work is not None and answer.work.bad is not None:
             return [self._dead_letter(answer.work, answer.work.bad)]
         return list(self._events(answer, to_rfc3339(now_us())))
 
     def _events(self, answer: Answer, at: str) -> Iterator[Output]:
-        traceparent = answer.work.frame.traceparent if answer.work and answer.work.frame else None
+        traceparent = self._traced(answer.work) if answer.work and answer.events else None
         for event in answer.events:
             value = encode(event)
             if len(value) > _EVENT_BYTES:
@@ -59,6 +63,11 @@ class Outputs:
             yield Output(self._topics.matches, answer.key, value, match_headers(event, at, traceparent))
         for sighting in answer.sightings:
             yield Output(self._topics.sightings, answer.key, encode(sighting), sighting_headers(sighting, at))
+
+    def _traced(self, work: Work) -> str | None:
+        if work.frame is None or self._tracer is None:
+            return work.frame.traceparent if work.frame else None
+        return trace_frame(self._tracer, work, work.frame, group_id=self._group_id)
 
     def _dead_letter(self, work: Work, bad: BadFrameError) -> Output:
         record = work.record

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -11,6 +12,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
+from consumers.delivery.outputs import Output
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
@@ -21,6 +23,14 @@ _MOST_FRAMES = 500  # in one transaction
 _BACKOFF_S = (0.4, 5.0)
 _STOP_TIMEOUT_S = 1.0
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
+
+
+@dataclass(frozen=True)
+class _Due:
+    """An answer that waits for its transaction, and its records."""
+
+    answer: Answer
+    records: list[Output]
 
 
 class PartitionTransactions:
@@ -36,7 +46,7 @@ class PartitionTransactions:
         self._group_id = context.settings.group_id
         self._id = f"{self._group_id}-{partition.topic}-{partition.partition}"
         self._producer: AIOKafkaProducer | None = None
-        self._waiting: deque[Answer] = deque()
+        self._waiting: deque[_Due] = deque()
         self._news = asyncio.Event()
         self._began_s = 0.0
 
@@ -53,7 +63,7 @@ class PartitionTransactions:
 
     def put(self, answer: Answer) -> None:
         """Take over the next answer of the partition."""
-        self._waiting.append(answer)
+        self._waiting.append(_Due(answer, self._context.outputs.of(answer)))
         self._news.set()
 
     async def run(self) -> None:
@@ -70,7 +80,7 @@ class PartitionTransactions:
             closing, self._producer = self._producer, None
             await stop_client(closing, timeout_s=_STOP_TIMEOUT_S)
 
-    async def _next(self) -> list[Answer]:
+    async def _next(self) -> list[_Due]:
         """What has come since the last transaction began; no sooner than the interval between two allows."""
         while not self._waiting:
             self._news.clear()
@@ -81,31 +91,31 @@ class PartitionTransactions:
         self._began_s = time.monotonic()
         return [self._waiting.popleft() for _ in range(min(_MOST_FRAMES, len(self._waiting)))]
 
-    async def _commit(self, answers: list[Answer]) -> None:
-        """Commit `answers`, for as long as it takes."""
+    async def _commit(self, due: list[_Due]) -> None:
+        """Commit all of it, for as long as it takes."""
         backoff = Backoff(*_BACKOFF_S)
-        while answers:
+        while due:
             try:
-                await self._transact(answers)
+                await self._transact(due)
             # The client asserts its own state, which is wrong once its sending task has died of an error.
             except (KafkaError, TimeoutError, AssertionError) as error:
-                answers = self._left(answers, await self._recover(error, backoff))
+                due = self._left(due, await self._recover(error, backoff))
             else:
                 self._context.health.set_ready("output")
                 self._context.metrics.commits.labels("done").inc()
-                self._delivered(answers)
+                self._delivered(due)
                 return
 
-    async def _transact(self, answers: list[Answer]) -> None:
+    async def _transact(self, due: list[_Due]) -> None:
         producer = self._producer
         if producer is None:
             raise AssertionError("closed while it is being used")
         async with asyncio.timeout(TRANSACTION_TIMEOUT_MS / 1_000):
             await producer.begin_transaction()  # 1
-            records = [record for answer in answers for record in self._context.outputs.of(answer)]
+            records = [record for one in due for record in one.records]
             sent = [await producer.send(r.topic, r.value, key=r.key, headers=r.headers) for r in records]  # 2
             await asyncio.gather(*sent)
-            if offsets := [answer.offset for answer in answers if answer.offset is not None]:
+            if offsets := [one.answer.offset for one in due if one.answer.offset is not None]:
                 await producer.send_offsets_to_transaction({self._partition: max(offsets) + 1}, self._group_id)  # 3
             await producer.commit_transaction()  # 4
 
@@ -136,16 +146,16 @@ class PartitionTransactions:
             log.warning("transaction_failed", partition=number, error=repr(error)[:300], delay_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
 
-    def _left(self, answers: list[Answer], committed: int) -> list[Answer]:
-        """Report those of `answers` that were committed all the same, or by another owner; the others are left.
+    def _left(self, due: list[_Due], committed: int) -> list[_Due]:
+        """Report what was committed all the same, or by another owner; the rest is left.
 
         What has no offset of its own went with the last frame of its transaction.
         """
-        last = max((answer.offset for answer in answers if answer.offset is not None), default=committed)
-        offsets = [last if answer.offset is None else answer.offset for answer in answers]
-        self._delivered(answer for answer, offset in zip(answers, offsets, strict=True) if offset < committed)
-        return [answer for answer, offset in zip(answers, offsets, strict=True) if offset >= committed]
+        last = max((one.answer.offset for one in due if one.answer.offset is not None), default=committed)
+        offsets = [last if one.answer.offset is None else one.answer.offset for one in due]
+        self._delivered(one for one, offset in zip(due, offsets, strict=True) if offset < committed)
+        return [one for one, offset in zip(due, offsets, strict=True) if offset >= committed]
 
-    def _delivered(self, answers: Iterable[Answer]) -> None:
-        for answer in answers:
-            self._context.on_delivered(answer)
+    def _delivered(self, due: Iterable[_Due]) -> None:
+        for one in due:
+            self._context.on_delivered(one.answer)
