@@ -84,7 +84,7 @@ class Answers:
         ended_ns = time.time_ns()
         self._metrics.stage_seconds.labels("enrich").observe((ended_ns - began_ns) / 1e9)
         for work in works:
-            if work.crops:
+            if work.decisions:
                 work.spans["enrich"] = (began_ns, ended_ns)
         return [self._answer(work, metadata) for work in works]
 

@@ -9,15 +9,11 @@ from consumers.work import Work
 
 @dataclass(frozen=True)
 class RegionOf:
-    """One region of a frame, by its number."""
+    """One region of a frame, by its number, and what the model takes of it: uint8 [H, W, 3]."""
 
     work: Work
     number: int
-
-    @property
-    def crop(self) -> Pixels:
-        """What the model takes, uint8 [H, W, 3]."""
-        return self.work.crops[self.number]
+    crop: Pixels
 
 
 class Batcher:
@@ -36,7 +32,7 @@ class Batcher:
 
     def add(self, work: Work, since_s: float) -> None:
         """A frame is prepared; it has waited since `since_s`."""
-        self._waiting.extend((RegionOf(work, number), since_s) for number in range(len(work.crops)))
+        self._waiting.extend((RegionOf(work, number, crop), since_s) for number, crop in enumerate(work.crops))
 
     def due_in_s(self, now_s: float) -> float | None:
         """How long until a batch closes: 0 when one is full or its time has come, None when no region waits."""

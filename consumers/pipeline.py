@@ -78,8 +78,14 @@ class Pipeline:
         self._forming = asyncio.Lock()
         self._delivered = 0
         context = DeliveryContext(
-            parts.consumer, parts.outputs, self._on_delivered, kafka, settings, metrics, health
-        )  # fmt: skip
+            consumer=parts.consumer,
+            outputs=parts.outputs,
+            on_delivered=self._on_delivered,
+            kafka=kafka,
+            settings=settings,
+            metrics=metrics,
+            health=health,
+        )
         exactly_once = settings.delivery == "exactly_once"
         self._delivery: Delivery = ExactlyOnce(context) if exactly_once else AtLeastOnce(context)
         self._intake = Intake(
@@ -120,9 +126,8 @@ class Pipeline:
 
     async def progress(self) -> Progress:
         """How far it has come, for the watchdog."""
-        return Progress(
-            self._intake.fetched, self._delivered, len(self._in_flight), await self._intake.positions()
-        )  # fmt: skip
+        positions = await self._intake.positions()
+        return Progress(self._intake.fetched, self._delivered, len(self._in_flight), positions)
 
     async def _prepare(self) -> None:
         """Decode and crop the next frame, in turn over the lanes."""
@@ -131,10 +136,10 @@ class Pipeline:
             work = await self._next_work()
             work.spans["wait"] = (work.fetched_ns, time.time_ns())
             await loop.run_in_executor(self._parts.decode_threads, self._parts.preparer.prepare, work)
-            self._in_flight.weigh(work)
             if work.complete:
                 self._finish(work)
             elif self._is_ours(work):
+                self._in_flight.weigh(work)
                 self._batcher.add(work, time.monotonic())
                 self._prepared.set()
 
@@ -176,7 +181,9 @@ class Pipeline:
         return batch
 
     def _finish(self, work: Work) -> None:
-        """All is known of this frame: it is answered after those before it."""
+        """All is known of this frame: its pictures can go, and it is answered after those before it."""
+        work.crops = ()
+        self._in_flight.weigh(work)
         if self._is_ours(work):
             self._ready.extend(self._in_flight.finished(work))
             self._decided.set()
