@@ -12,18 +12,26 @@ def consume(
     config: Path | None = CONFIG_OPTION,
     batch_size: int | None = typer.Option(None, help="Frames a batch at most.", show_default="16"),
     threshold: float | None = typer.Option(None, help="Similarity for a match.", show_default="the snapshot's"),
+    workers: int | None = typer.Option(None, help="Processes on this host, as one service.", show_default="1"),
 ) -> None:
     """Match frames against the product catalogue and publish the decisions.
 
-    Start as many processes as the frames topic has partitions: Kafka's consumer group shares the work among them.
+    Start as many processes as you need, up to the partitions of the frames topic: Kafka's consumer group shares the
+    work among them. --workers runs several on this host as one service, and starts one that dies again.
     Offsets are committed only after the match events are acknowledged; SIGTERM finishes what is in flight.
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MONGODB_URI=mongodb://mongo TRITON_URL=triton:8001 framematch consume`
     """
     with needs("consumer,cpu"):
         from consumers.service import run_consumer
+        from consumers.workers import LAST_WORDS_S, run_workers
 
-    settings = prepare(
-        "consumer", config, overrides(consumer={"batch_size": batch_size}, matching={"threshold": threshold})
-    )
-    run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=settings.shutdown_deadline_s)
+    given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
+    settings = prepare("consumer", config, given)
+    deadline_s = settings.shutdown_deadline_s
+    if settings.consumer.workers == 1:
+        run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s)
+    else:
+        run_service(
+            lambda stop: run_workers(settings, stop, run_consumer), shutdown_deadline_s=deadline_s + LAST_WORDS_S
+        )

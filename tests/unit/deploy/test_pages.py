@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from consumers.metrics import ConsumerMetrics
+from consumers.worker_metrics import WorkerMetrics
 from edge.metrics import EdgeMetrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +24,7 @@ def test_every_metric_of_a_service_is_explained() -> None:
     registry = CollectorRegistry()
     EdgeMetrics(registry)
     ConsumerMetrics(registry)
+    WorkerMetrics(registry)
     names = {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}
 
     assert {name for name in names if f"`{name}`" not in OPERATIONS} == set()
@@ -32,6 +34,7 @@ def test_no_metric_is_explained_that_is_not_there() -> None:
     registry = CollectorRegistry()
     EdgeMetrics(registry)
     ConsumerMetrics(registry)
+    WorkerMetrics(registry)
     names = {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}
 
     assert set(re.findall(r"`(framematch_(?:edge|consumer)_\w+)`", OPERATIONS)) == names
