@@ -75,6 +75,9 @@ class TritonSettings(_Section):
 
     url: str | None = Field(None, description="host:port of Triton's gRPC endpoint")
     timeout_s: float = Field(10.0, gt=0, description="of one inference request")
+    shared_memory: bool = Field(
+        False, description="pass pictures to a Triton on the same host in shared memory instead of through gRPC"
+    )
 
 
 def _short(name: str) -> BeforeValidator:

@@ -11,6 +11,7 @@ from framematch.core.errors import EmbeddingError, ModelMismatchError
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import Embeddings, TritonModel
+from framematch.vision.triton_statistics import ModelStatistics
 
 # |length^2 - 1| of what a model in half precision may return for a unit vector.
 _UNIT_LENGTH_TOLERANCE = 1e-2
@@ -35,6 +36,15 @@ class _Encoder:
             ModelMismatchError: another model is served now.
         """
         await self._model.check()
+
+    async def statistics(self) -> ModelStatistics:
+        """What Triton has counted of the model since it was loaded, of all clients.
+
+        Raises:
+            TritonUnavailableError: no answer, or the model is not ready.
+            ModelError: this Triton does not tell.
+        """
+        return await self._model.statistics()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -89,6 +99,15 @@ class ImageEncoder(_Encoder):
             ModelError: the model is not in Triton's repository, or was not built by framematch.
         """
         return cls(await TritonModel.connect(url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s))
+
+    async def share_memory(self, batches: int) -> None:
+        """Pass up to `batches` batches at a time in memory shared with Triton; more of them go through gRPC.
+
+        Where that cannot be, as with a Triton on another host, all go through gRPC, and the log says why.
+        """
+        spec = self.manifest.preprocess
+        batch_bytes = self.manifest.max_batch_size * spec.crop_height * spec.crop_width * 3
+        await self._model.share_memory(slots=batches, slot_bytes=batch_bytes)
 
     async def embed(self, pixels: npt.NDArray[np.uint8]) -> Embeddings:
         """RGB uint8 [N, crop_height, crop_width, 3] -> float32 [N, D], each row of unit length, in the same order.

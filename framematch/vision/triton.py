@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import structlog
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import (
     EmbeddingError,
@@ -20,6 +21,8 @@ from framematch.core.errors import (
 )
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
+from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_left_behind
+from framematch.vision.triton_statistics import ModelStatistics, read_statistics
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -64,6 +67,7 @@ class TritonModel:
         self.manifest, self.input_names = config
         self._request_timeout_s = request_timeout_s
         self._check_first = False
+        self._shared: SharedSlots | None = None
 
     @classmethod
     async def connect(cls, url: str, name: str, *, timeout_s: float, request_timeout_s: float) -> "TritonModel":
@@ -85,6 +89,19 @@ class TritonModel:
         log.info("triton_connected", url=url, model=name, digest=config[0].digest)
         return cls(client, url, name, config, request_timeout_s)
 
+    async def share_memory(self, *, slots: int, slot_bytes: int) -> None:
+        """Pass inputs of up to `slot_bytes` in shared memory, for `slots` calls of `infer` at a time.
+
+        Where that cannot be, they go through gRPC as before, and the log says why.
+        """
+        await remove_left_behind(self._client)
+        try:
+            self._shared = SharedSlots(self._client, slots=slots, slot_bytes=slot_bytes)
+        except OSError as error:
+            log.warning("shared_memory_refused", error=str(error), hint="Give this host or container a larger /dev/shm")
+        else:
+            await self._shared.register()
+
     async def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
         """Run one batch of at most `manifest.max_batch_size` rows; float32 [N, D], owned by the caller.
 
@@ -94,12 +111,13 @@ class TritonModel:
             TritonUnavailableError: no answer in time, or not now; trying again can help.
             EmbeddingError: the model failed on the batch, or returned another shape or type.
         """
-        tensors = [_tensor(name, array) for name, array in inputs.items()]
-        try:
-            result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
-        except InferenceServerException as error:
-            self._check_first = True
-            raise _translated(error, self._url, self._name, EmbeddingError) from error
+        with ExitStack() as slots:
+            tensors = [slots.enter_context(self._tensor(name, array)) for name, array in inputs.items()]
+            try:
+                result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
+            except InferenceServerException as error:
+                self._check_first = True
+                raise _translated(error, self._url, self._name, EmbeddingError) from error
         return self._read(result, rows=len(next(iter(inputs.values()))))
 
     async def check_after_failure(self) -> None:
@@ -122,11 +140,30 @@ class TritonModel:
                 hint="Restart the process with an index built for the model that is served now",
             )
         self.manifest = manifest
+        if self._check_first and self._shared:
+            await self._shared.register()
         self._check_first = False
+
+    async def statistics(self) -> ModelStatistics:
+        """What Triton has counted of the model since it was loaded.
+
+        Raises:
+            TritonUnavailableError: no answer, or the model is not ready.
+            ModelError: this Triton does not tell.
+        """
+        try:
+            return await read_statistics(self._client, self._name, _CONTROL_TIMEOUT_S)
+        except InferenceServerException as error:
+            raise _translated(error, self._url, self._name) from error
 
     async def close(self) -> None:
         """Close the channel; calls in flight end with an error."""
+        if self._shared:
+            await self._shared.close()
         await self._client.close()
+
+    def _tensor(self, name: str, array: npt.NDArray[Any]) -> AbstractContextManager[InferInput]:
+        return self._shared.tensor(name, array) if self._shared else nullcontext(inline_tensor(name, array))
 
     def _read(self, result: Any, *, rows: int) -> Embeddings:
         expected = (rows, self.manifest.dimension)
@@ -142,11 +179,6 @@ class TritonModel:
                 hint="An older Triton whose Python has numpy 2 returns empty tensors: install numpy<2 there",
             )
         return np.array(embeddings)
-
-
-def _tensor(name: str, array: npt.NDArray[Any]) -> InferInput:
-    tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-    return tensor.set_data_from_numpy(np.ascontiguousarray(array))
 
 
 async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -> tuple[ModelManifest, frozenset[str]]:

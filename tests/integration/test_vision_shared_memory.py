@@ -1,0 +1,194 @@
+"""Pictures in memory shared with a real Triton: same answers, restarts, killed processes, and where it cannot be."""
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+from tritonclient.grpc.aio import InferenceServerClient
+
+from framematch.core.errors import TritonUnavailableError
+from framematch.vision import shared_memory
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.encoder import ImageEncoder
+from framematch.vision.repository.build_options import BuildOptions
+from framematch.vision.repository.model_repository import build_model_repository
+from stack.triton import TritonServer
+from tests.integration.shared_memory_program import BATCHES, pictures
+from tests.support import eventually
+from tests.unit.vision.bundles import SIDE, BundleFiles
+
+pytestmark = pytest.mark.integration
+
+PIXELS = np.random.default_rng(8).integers(0, 256, (11, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shared")
+    bundle = load_bundle(BundleFiles().write(folder / "bundle"))
+    build_model_repository(bundle, folder / "repository", BuildOptions(max_batch_size=4))
+    return folder / "repository"
+
+
+@pytest.fixture(scope="module")
+def url(repository: Path, start_triton: Callable[[Path], TritonServer]) -> str:
+    return start_triton(repository).url
+
+
+@pytest.fixture
+async def encoder(url: str) -> AsyncIterator[ImageEncoder]:
+    async with await ImageEncoder.connect(url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def _no_pixels_through_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_name: str, _array: Any) -> Any:
+        raise AssertionError("pixels went through gRPC")
+
+    monkeypatch.setattr(shared_memory, "inline_tensor", refused)
+
+
+async def regions_at(url: str) -> set[str]:
+    """The names of the regions that Triton has mapped."""
+    async with InferenceServerClient(url) as client:
+        return set((await client.get_system_shared_memory_status()).regions)
+
+
+def file_of(region: str) -> Path:
+    return Path("/dev/shm") / region  # noqa: S108  # where the kernel has it
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@contextmanager
+def other_process(url: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has a region of its own at Triton."""
+    command = [sys.executable, "-m", "tests.integration.shared_memory_program", url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert embeddings_of(process)
+            yield process
+        finally:
+            process.kill()
+
+
+def embeddings_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdin
+    assert process.stdout
+    print(file=process.stdin, flush=True)
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.usefixtures("_no_pixels_through_grpc")
+async def test_shared_memory_gives_the_embeddings_that_grpc_gives(encoder: ImageEncoder) -> None:
+    through_grpc = await encoder.embed(PIXELS)
+    await encoder.share_memory(1)
+    np.testing.assert_allclose(await encoder.embed(PIXELS), through_grpc, atol=1e-6)
+
+
+async def test_each_of_more_batches_than_there_are_slots_gets_its_own_rows(encoder: ImageEncoder) -> None:
+    alone = await encoder.embed(PIXELS)
+    await encoder.share_memory(2)
+    slices = [slice(first, first + 1 + first % 3) for first in range(len(PIXELS) - 2)] * 4
+    answers = await asyncio.gather(*(encoder.embed(PIXELS[part]) for part in slices))
+    for part, answer in zip(slices, answers, strict=True):
+        np.testing.assert_allclose(answer, alone[part], atol=1e-6)
+
+
+async def test_the_end_leaves_neither_a_file_nor_a_region_at_triton(url: str) -> None:
+    before = await regions_at(url)
+    async with await ImageEncoder.connect(url) as encoder:
+        await encoder.share_memory(2)
+        await encoder.embed(PIXELS)
+        (region,) = await regions_at(url) - before
+        assert file_of(region).exists()
+    assert not file_of(region).exists()
+    assert region not in await regions_at(url)
+
+
+@pytest.mark.usefixtures("_no_pixels_through_grpc")
+async def test_a_restarted_triton_gets_the_region_again(repository: Path, tmp_path: Path) -> None:
+    triton = TritonServer(tmp_path / "server", repository)
+    triton.start()
+    try:
+        async with await ImageEncoder.connect(triton.url) as encoder:
+            await encoder.share_memory(BATCHES)
+            before = await encoder.embed(PIXELS)
+            regions = await regions_at(triton.url)
+            triton.kill()
+            triton.start()
+            # No call has failed so far: the first one finds out.
+            answers = []
+
+            async def answered() -> bool:
+                try:
+                    answers.append(await encoder.embed(PIXELS))
+                except TritonUnavailableError:
+                    return False
+                return True
+
+            await eventually(answered)
+            np.testing.assert_allclose(answers[0], before, atol=1e-6)
+            assert await regions_at(triton.url) == regions
+    finally:
+        triton.stop()
+
+
+@pytest.mark.usefixtures("_no_pixels_through_grpc")
+async def test_two_processes_at_once_do_not_touch_each_other_s_region(url: str, encoder: ImageEncoder) -> None:
+    expected = await encoder.embed(pictures(SIDE))
+    with other_process(url) as other:
+        await encoder.share_memory(BATCHES)
+        theirs, ours = await asyncio.gather(asyncio.to_thread(embeddings_of, other), encoder.embed(pictures(SIDE)))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+    np.testing.assert_allclose(np.frombuffer(bytes.fromhex(theirs), np.float32), expected.ravel(), atol=1e-6)
+
+
+async def test_what_a_killed_process_left_behind_goes_when_the_next_one_starts(url: str, encoder: ImageEncoder) -> None:
+    before = await regions_at(url)
+    with other_process(url):
+        (left,) = await regions_at(url) - before
+    assert file_of(left).exists()
+    assert left in await regions_at(url)
+    await encoder.share_memory(BATCHES)
+    assert not file_of(left).exists()
+    assert left not in await regions_at(url)
+
+
+async def test_a_triton_that_cannot_see_the_memory_gets_the_pictures_through_grpc(
+    encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shared_memory, "_FOLDER", tmp_path)  # Triton looks elsewhere, as on another host
+    with capture_logs() as logs:
+        await encoder.share_memory(BATCHES)
+    assert [entry["event"] for entry in logs] == ["shared_memory_refused"]
+    assert "same host" in logs[0]["hint"]
+    assert (await encoder.embed(PIXELS)).shape == (len(PIXELS), encoder.manifest.dimension)
+
+
+async def test_a_host_without_room_for_the_memory_is_no_failure_and_leaves_no_file(
+    encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shared_memory, "_FOLDER", tmp_path)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with capture_logs() as logs:
+        await encoder.share_memory(BATCHES)
+    assert [entry["event"] for entry in logs] == ["shared_memory_refused"]
+    assert "No space left" in logs[0]["error"]
+    assert names_in(tmp_path) == []
+    assert (await encoder.embed(PIXELS)).shape == (len(PIXELS), encoder.manifest.dimension)
