@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, fields
 from statistics import fmean
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
@@ -16,7 +17,6 @@ from framematch.vision.triton_statistics import ModelStatistics, ServingRates, r
 log = structlog.get_logger()
 
 _LOOKS = 10  # in an interval: utilisation and load change much faster
-_MS_PER_S = 1_000
 _GPU_GAUGES = {
     "utilisation_percent": "Share of the last interval in which a kernel ran",
     "memory_used_bytes": "Device memory in use",
@@ -24,12 +24,22 @@ _GPU_GAUGES = {
     "power_watts": "Power drawn",
     "temperature_celsius": "Temperature of the chip",
 }
+_TRITON_GAUGES = {
+    "inferences_per_second": "Pictures embedded, of all clients",
+    "mean_batch_size": "Pictures in a run of the model",
+    "mean_queue_ms": "How long a request waited in Triton",
+    "mean_compute_ms": "How long the model took for a run",
+    "mean_copy_ms": "How long inputs and outputs of a run took",
+    "busy_percent": "Share of the last interval in which the model's instances ran",
+    "queued_requests": "Requests that waited in Triton, on average",
+}
 
 
 class GpuMonitor:
-    """Logs `gpu_sampled` each `interval_s`, once for each GPU, and keeps `framematch_gpu_…` and `framematch_triton_…`.
+    """Each `interval_s` it logs `gpu_sampled`, a line for each GPU, and sets `framematch_gpu_…`, `framematch_triton_…`.
 
-    Without a GPU it says `gpu_absent` once, and its figures are null from then on; so are Triton's while it is away.
+    Without a GPU it says `gpu_absent` once, and then one line without the GPU's figures. Triton's are missing while it
+    is away. `statistics` is `ImageEncoder.statistics`.
     """
 
     def __init__(
@@ -46,7 +56,7 @@ class GpuMonitor:
         self._load = load
         self._batch_size = batch_size
         self._gauges = _Gauges(registry)
-        self._missing = False
+        self._refused = False
 
     async def run(self) -> None:
         """Sample until cancelled."""
@@ -61,7 +71,7 @@ class GpuMonitor:
                 before, before_s = now, now_s
 
     async def _look_around(self, gpus: Gpus) -> tuple[list[GpuSample], ConsumerLoad]:
-        """Look at the GPUs and the consumer several times in an interval; what waited all the time is a backlog."""
+        """Look several times in an interval; only frames that waited at each look are a backlog."""
         samples: dict[int, list[GpuSample]] = {}
         loads = []
         for _ in range(_LOOKS):
@@ -69,8 +79,9 @@ class GpuMonitor:
             loads.append(self._load())
             for sample in await gpus.read():
                 samples.setdefault(sample.gpu, []).append(sample)
-        load = ConsumerLoad(min(one.waiting_frames for one in loads), fmean(one.slots_busy for one in loads))
-        return [mean_of(found) for found in samples.values()], load
+        waiting_frames = min(load.waiting_frames for load in loads)
+        slots_busy_percent = fmean(load.slots_busy_percent for load in loads)
+        return [mean_of(found) for found in samples.values()], ConsumerLoad(waiting_frames, slots_busy_percent)
 
     async def _read_statistics(self) -> ModelStatistics | None:
         try:
@@ -78,26 +89,38 @@ class GpuMonitor:
         except TritonUnavailableError:  # the batches wait for it, and say so
             return None
         except ModelError as error:
-            if not self._missing:
-                log.warning("triton_statistics_missing", error=str(error))
-            self._missing = True
+            if not self._refused:
+                log.warning("triton_statistics_refused", error=str(error))
+            self._refused = True
             return None
-        self._missing = False
+        self._refused = False
         return found
 
     def _tell(self, samples: list[GpuSample], rates: ServingRates | None, load: ConsumerLoad) -> None:
-        verdict = rates and hint(rates, load, batch_size=self._batch_size, gpu_busy=_least_busy(samples))
+        verdict = None
+        if rates is not None:
+            # Of several, the least busy one: which of them Triton uses is not known here.
+            utilisation = min((sample.utilisation_percent or 0.0 for sample in samples), default=None)
+            verdict = hint(rates, load, batch_size=self._batch_size, utilisation_percent=utilisation)
         self._gauges.show(samples, rates, verdict)
-        for sample in samples or [None]:
-            log.info("gpu_sampled", **_gpu_fields(sample), **_serving_fields(rates), **_load_fields(load), hint=verdict)
+        beside = {**_fields(rates, ServingRates), **asdict(load), "hint": verdict}
+        gpus: list[GpuSample | None] = [*samples] or [None]
+        for gpu in gpus:
+            log.info("gpu_sampled", **_rounded(_fields(gpu, GpuSample) | beside))
 
 
 class _Gauges:
-    """The same in Prometheus; what is not known at the moment is not there."""
+    """The same figures for Prometheus; what is not known at the moment is not there."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._gpu = _gauges("framematch_gpu", _GPU_GAUGES, "gpu", registry)
-        self._triton = _gauges("framematch_triton", _TRITON_GAUGES, "model", registry)
+        self._gpu = {
+            name: Gauge(f"framematch_gpu_{name}", text, ["gpu"], registry=registry)
+            for name, text in _GPU_GAUGES.items()
+        }
+        self._triton = {
+            name: Gauge(f"framematch_triton_{name}", text, ["model"], registry=registry)
+            for name, text in _TRITON_GAUGES.items()
+        }
         self._hint = Gauge("framematch_gpu_hint", "1 for what holds of the last interval", ["hint"], registry=registry)
 
     def show(self, samples: list[GpuSample], rates: ServingRates | None, verdict: Hint | None) -> None:
@@ -109,3 +132,18 @@ class _Gauges:
             _set(self._triton, rates.model, asdict(rates))
         if verdict is not None:
             self._hint.labels(verdict).set(1)
+
+
+def _set(gauges: Mapping[str, Gauge], label: str, figures: Mapping[str, Any]) -> None:
+    for name, gauge in gauges.items():
+        if figures[name] is not None:
+            gauge.labels(label).set(figures[name])
+
+
+def _fields(figures: GpuSample | ServingRates | None, kind: type[GpuSample | ServingRates]) -> dict[str, Any]:
+    """All fields by name; None each when there are no figures, so that a line always has the same ones."""
+    return dict.fromkeys(field.name for field in fields(kind)) if figures is None else asdict(figures)
+
+
+def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}

@@ -1,9 +1,10 @@
 """GPU figures by NVML: utilisation, memory, power and temperature, logged and exported on an interval."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, Self
 
 import pynvml
 import structlog
@@ -20,7 +21,7 @@ class GpuSample:
 
     gpu: int
     name: str
-    utilisation_percent: int | None
+    utilisation_percent: float | None
     memory_used_bytes: int | None
     memory_total_bytes: int | None
     power_watts: float | None
@@ -84,6 +85,55 @@ class GpuSampler:
                 gauge.labels(str(sample.gpu)).set(figures[name])
 
 
+class Gpus:
+    """The GPUs of this machine, read by NVML; a context.
+
+    Without a GPU or its driver it says `gpu_absent` once; when one is lost, `gpu_read_failed` once until it is back.
+    """
+
+    def __init__(self) -> None:
+        self._present = False
+        self._failing = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.to_thread(pynvml.nvmlInit)
+        except pynvml.NVMLError as error:
+            log.info("gpu_absent", reason=str(error))
+            return self
+        self._present = True
+        if not await asyncio.to_thread(pynvml.nvmlDeviceGetCount):
+            log.info("gpu_absent", reason="the driver reports no GPU")
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._present:
+            pynvml.nvmlShutdown()
+
+    async def read(self) -> list[GpuSample]:
+        """One sample of each GPU; none when there is none, or one is lost."""
+        if not self._present:
+            return []
+        try:
+            samples = await asyncio.to_thread(read_gpus)
+        except pynvml.NVMLError as error:
+            if not self._failing:
+                log.warning("gpu_read_failed", reason=str(error))
+            self._failing = True
+            return []
+        self._failing = False
+        return samples
+
+
+def mean_of(samples: Sequence[GpuSample]) -> GpuSample:
+    """Several samples of one GPU, oldest first, as one: the mean utilisation and power, the last of all else."""
+    return replace(
+        samples[-1],
+        utilisation_percent=_mean([sample.utilisation_percent for sample in samples]),
+        power_watts=_mean([sample.power_watts for sample in samples]),
+    )
+
+
 def read_gpus() -> list[GpuSample]:
     """One sample of each GPU; NVML must have been initialised.
 
@@ -108,6 +158,11 @@ def _read(index: int) -> GpuSample:
         power_watts=None if power_milliwatts is None else power_milliwatts / _MILLIWATTS_PER_WATT,
         temperature_celsius=_supported(pynvml.nvmlDeviceGetTemperature, device, pynvml.NVML_TEMPERATURE_GPU),
     )
+
+
+def _mean(figures: Sequence[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return round(fmean(known), 3) if known else None
 
 
 def _supported(read: Callable[..., Any], *arguments: Any) -> Any:

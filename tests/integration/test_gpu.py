@@ -1,4 +1,4 @@
-"""The NVML path, driven for real: pynvml loads a small shared library compiled here in place of the driver's."""
+"""The GPU's figures beside Triton's: pynvml loads a small library compiled here in place of the driver's."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.integration
 
 LIBRARY = r"""
 #include <string.h>
@@ -32,16 +34,28 @@ int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius) { *cel
 """
 
 PROGRAM = """
-import asyncio
+import asyncio, itertools, sys
 from prometheus_client import generate_latest
-from framematch.core.gpu import GpuSampler
+from consumers.gpu import GpuMonitor
+from consumers.gpu_hint import ConsumerLoad
+from framematch.core.errors import TritonUnavailableError
 from framematch.core.logging import configure_logging
 from framematch.core.metrics import new_registry
+from framematch.vision.triton_statistics import ModelStatistics
+
+looks = itertools.count()
+
+async def statistics():
+    if sys.argv[1] == "triton-away":
+        raise TritonUnavailableError("away")
+    runs = next(looks)
+    return ModelStatistics("clip_image", 1, requests=runs, inferences=8 * runs, runs=runs, compute_ns=5_000_000 * runs)
 
 async def main():
     registry = new_registry()
+    load = lambda: ConsumerLoad(waiting_frames=0, slots_busy_percent=30)
     try:
-        await asyncio.wait_for(GpuSampler(0.01, registry).run(), 0.5)
+        await asyncio.wait_for(GpuMonitor(0.05, statistics, load, batch_size=16, registry=registry).run(), 0.5)
     except TimeoutError:
         pass
     print(generate_latest(registry).decode())
@@ -51,13 +65,20 @@ asyncio.run(main())
 """
 
 
-def run_sampler(library_folder: Path) -> tuple[list[dict[str, object]], str]:
+Told = tuple[list[dict[str, object]], str]
+
+
+def run_monitor(library_folder: Path, triton: str = "triton-up") -> Told:
     """Log lines and metrics of half a second of sampling with `library_folder` first on the loader's path."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(library_folder)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", PROGRAM, triton], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     return [json.loads(line) for line in done.stderr.splitlines()], done.stdout
+
+
+def first_sample(lines: list[dict[str, object]]) -> dict[str, object]:
+    return next(line for line in lines if line["event"] == "gpu_sampled")
 
 
 @pytest.fixture(scope="module")
@@ -72,30 +93,54 @@ def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.integration
-def test_figures_of_the_gpu_are_logged_and_exported(nvml: Path) -> None:
-    lines, metrics = run_sampler(nvml)
-    sample = next(line for line in lines if line["event"] == "gpu_sampled")
+@pytest.fixture(scope="module")
+def told(nvml: Path) -> Told:
+    return run_monitor(nvml)
+
+
+@pytest.fixture
+def no_driver(tmp_path: Path) -> Path:
+    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
+    return tmp_path
+
+
+def test_one_line_and_the_metrics_tell_of_the_gpu_of_triton_and_of_the_consumer(told: Told) -> None:
+    lines, metrics = told
+    sample = first_sample(lines)
     assert (sample["name"], sample["utilisation_percent"], sample["temperature_celsius"]) == ("Test GPU", 73, 61)
     assert (sample["memory_used_bytes"], sample["memory_total_bytes"]) == (2**30, 2**33)
+    assert (sample["model"], sample["mean_batch_size"], sample["mean_compute_ms"]) == ("clip_image", 8, 5)
+    assert (sample["waiting_frames"], sample["slots_busy_percent"]) == (0, 30)
+    assert sample["hint"] == "balanced"
     assert 'framematch_gpu_utilisation_percent{gpu="0"} 73.0' in metrics
+    assert 'framematch_triton_mean_batch_size{model="clip_image"} 8.0' in metrics
+    assert 'framematch_gpu_hint{hint="balanced"} 1.0' in metrics
 
 
-@pytest.mark.integration
-def test_a_figure_that_the_gpu_does_not_report_is_left_out(nvml: Path) -> None:
-    lines, metrics = run_sampler(nvml)
-    assert next(line for line in lines if line["event"] == "gpu_sampled")["power_watts"] is None
+def test_a_figure_that_the_gpu_does_not_report_is_left_out(told: Told) -> None:
+    lines, metrics = told
+    assert first_sample(lines)["power_watts"] is None
     assert "framematch_gpu_power_watts{" not in metrics
 
 
-@pytest.mark.integration
-def test_a_lost_gpu_is_said_once_and_sampling_goes_on(nvml: Path) -> None:
-    events = [line["event"] for line in run_sampler(nvml)[0]]
+def test_a_lost_gpu_is_said_once_and_sampling_goes_on(told: Told) -> None:
+    events = [line["event"] for line in told[0]]
     assert events.count("gpu_read_failed") == 1
-    assert events.index("gpu_read_failed") < len(events) - 1
+    assert "gpu_sampled" in events[events.index("gpu_read_failed") :]
 
 
-def test_without_a_driver_it_is_said_once(tmp_path: Path) -> None:
-    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
-    lines, _ = run_sampler(tmp_path)
-    assert [line["event"] for line in lines] == ["gpu_absent"]
+def test_while_triton_is_away_the_gpu_is_told_of_alone(nvml: Path) -> None:
+    lines, metrics = run_monitor(nvml, "triton-away")
+    sample = first_sample(lines)
+    assert sample["utilisation_percent"] == 73
+    assert sample["inferences_per_second"] is sample["hint"] is None
+    assert "framematch_triton_mean_batch_size{" not in metrics
+
+
+def test_without_a_driver_it_is_said_once_and_triton_is_told_of_alone(no_driver: Path) -> None:
+    lines, metrics = run_monitor(no_driver)
+    assert [line["event"] for line in lines].count("gpu_absent") == 1
+    sample = first_sample(lines)
+    assert sample["gpu"] is sample["utilisation_percent"] is None
+    assert sample["mean_batch_size"] == 8
+    assert "framematch_gpu_utilisation_percent{" not in metrics
