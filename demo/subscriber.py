@@ -12,7 +12,7 @@ from rich.text import Text
 from demo import timecode
 from demo.schedule import FeedSchedule, View
 from demo.verdict import Observations
-from framematch.cli.watch import event_line
+from framematch.cli.match_board import event_line
 from framematch.core.events import MatchEvent, decode
 from framematch.core.kafka import new_consumer, started
 from framematch.core.settings import KafkaSettings

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from framematch.cli.text import duration, printable
 from framematch.core.events import CameraStatus, decode
 from framematch.core.timestamps import from_rfc3339
 
@@ -94,12 +95,12 @@ class CameraBoard:
         for entry in entries:
             table.add_row(*self._row(entry.status, now_us))
         refused = sorted({entry.status.settings_error for entry in entries if entry.status.settings_error})
-        notes = [Text(f"Changed settings are not in force: {_printable(why)}", style="yellow") for why in refused]
+        notes = [Text(f"Changed settings are not in force: {printable(why)}", style="yellow") for why in refused]
         return Group(table, Text(summary(self.counts(now_us)), style="dim"), *notes)
 
     def _row(self, status: CameraStatus, now_us: int) -> list[Text]:
         state, told_s = self.shown(status, now_us), age_s(status, now_us)
-        why = _printable(status.reason or "")
+        why = printable(status.reason or "")
         # What a silent edge has last said about the pace of its frames does not hold any more.
         pace = [_NOTHING] * 2 if state == "stale" else [f"{status.source_fps:.1f}", f"{status.sent_fps:.1f}"]
         if state == "stale":
@@ -112,7 +113,7 @@ class CameraBoard:
             str(status.reconnects),
             f"{status.spooled_frames} ({status.spooled_bytes / 1e6:.1f} MB)" if status.spooled_frames else _NOTHING,
             duration(told_s),
-            ", ".join(f"{_printable(reason)} {count}" for reason, count in sorted(status.drops.items())) or _NOTHING,
+            ", ".join(f"{printable(reason)} {count}" for reason, count in sorted(status.drops.items())) or _NOTHING,
             why,
         )
         held = _NOTHING if status.since is None else duration(_since_s(status.since, now_us))
@@ -129,20 +130,5 @@ def summary(counts: dict[Shown, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it: `0.2 s`, `45 s`, `12 min`, `3.5 h`, `4 d`."""
-    if seconds < 10:  # noqa: PLR2004  # below, tenths matter
-        return f"{seconds:.1f} s"
-    for unit, size_s, limit in (("s", 1, 120), ("min", 60, 120), ("h", 3_600, 48)):
-        if seconds < limit * size_s:
-            return f"{seconds / size_s:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
-
-
 def _since_s(at: str, now_us: int) -> float:
     return max(0.0, (now_us - from_rfc3339(at)) / _US_PER_S)
-
-
-def _printable(text: str) -> str:
-    """`text` without what a terminal would obey: reasons hold what cameras and servers say."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -2,14 +2,6 @@
 
 import asyncio
 import json
-import os
-import pty
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +12,7 @@ from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
+from tests.integration.commands import at_terminal, framematch, running, screen
 from tests.integration.edge_service import new_prefix
 from tests.support import wait_until
 
@@ -74,30 +67,6 @@ class Cluster:
 @pytest.fixture
 def cluster(kafka: KafkaServer) -> Cluster:
     return Cluster(kafka)
-
-
-def framematch(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "framematch", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-
-
-@contextmanager
-def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    """`framematch cameras` until the end of the block; it must then end by Ctrl-C, with code 0."""
-    command = [sys.executable, "-m", "framematch", "cameras", *arguments]
-    with subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout) as process:
-        try:
-            yield process
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
-        finally:
-            process.kill()
 
 
 def test_without_a_terminal_it_prints_the_last_status_of_each_camera_and_ends(cluster: Cluster) -> None:
@@ -160,52 +129,22 @@ def test_json_goes_on_with_each_new_status_even_when_the_topic_comes_later(clust
         found = [json.loads(line) for line in output.read_text().splitlines()]
         return [(one["camera"], one["state"]) for one in found]
 
-    with output.open("wb") as file, running(cluster.environment, "--json", stdout=file.fileno()):
+    with output.open("wb") as file, running(cluster.environment, "cameras", "--json", stdout=file.fileno()):
         cluster.tell(status("till-1"))
         wait_until(lambda: seen() == [("till-1", "online")], timeout_s=60)
         cluster.tell(status("till-1", "offline", "ended"), status("till-2"))
         wait_until(lambda: seen()[1:] == [("till-1", "offline"), ("till-2", "online")], timeout_s=60)
 
 
-class Screen:
-    """A terminal for one program, and everything that was written to it."""
-
-    def __init__(self) -> None:
-        self._ours, self.theirs = pty.openpty()
-        self._shown = bytearray()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def shows(self, *texts: str) -> bool:
-        """Whether all of these stand in the last table that is whole."""
-        tables = self._shown.decode(errors="replace").split("Camera")
-        return any(all(text in table for text in texts) for table in tables[-2:])
-
-    def close(self) -> None:
-        os.close(self.theirs)  # the last one: reading ends then
-        self._reader.join()
-        os.close(self._ours)
-
-    def _read(self) -> None:
-        with suppress(OSError):
-            while piece := os.read(self._ours, 65_536):
-                self._shown += piece
-
-
 def test_at_a_terminal_the_table_is_alive(cluster: Cluster) -> None:
-    screen = Screen()
-    terminal = {**cluster.environment, "COLUMNS": "200", "TERM": "xterm"}
-    try:
-        with running(terminal, stdout=screen.theirs):
-            wait_until(lambda: screen.shows("waiting for the topic"), timeout_s=60)
-            cluster.tell(status("till-1"))
-            wait_until(lambda: screen.shows("till-1", "1 online"), timeout_s=60)
-            cluster.tell(status("till-1", "offline", "camera unplugged"), status("till-2"))
-            wait_until(lambda: screen.shows("camera unplugged", "till-2", "1 offline, 1 online"), timeout_s=60)
-            cluster.tell(gone=("till-1",))
-            wait_until(lambda: screen.shows("till-2", "1 online") and not screen.shows("till-1"), timeout_s=60)
-    finally:
-        screen.close()
+    with screen() as terminal, running(at_terminal(cluster.environment), "cameras", stdout=terminal.theirs):
+        wait_until(lambda: terminal.shows("waiting for the topic"), timeout_s=60)
+        cluster.tell(status("till-1"))
+        wait_until(lambda: terminal.shows("till-1", "1 online"), timeout_s=60)
+        cluster.tell(status("till-1", "offline", "camera unplugged"), status("till-2"))
+        wait_until(lambda: terminal.shows("camera unplugged", "till-2", "1 offline, 1 online"), timeout_s=60)
+        cluster.tell(gone=("till-1",))
+        wait_until(lambda: terminal.shows("till-2", "1 online") and not terminal.shows("till-1"), timeout_s=60)
 
 
 def test_the_doctor_counts_cameras(cluster: Cluster) -> None:

@@ -15,12 +15,12 @@ from structlog.testing import capture_logs
 from framematch import MatchEvent, subscribe, subscribe_sightings
 from framematch.core import event_reader
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import BestPicture, ProductInfo, SightingEvent, encode
+from framematch.core.events import encode
 from framematch.core.kafka import client_options, new_producer, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
-from tests.match_events import match_event
+from tests.sample_events import match_event, sighting_event
 from tests.support import eventually
 
 pytestmark = pytest.mark.integration
@@ -198,11 +198,7 @@ async def test_what_is_no_event_is_logged_and_passed_over(site: Site) -> None:
 
 
 async def test_sightings_can_be_subscribed_to(site: Site) -> None:
-    came = SightingEvent(
-        schema="sighting.v1", id="1", sighting="s", kind="started", camera="till-1",
-        product=ProductInfo("milk", "Milk"), started_at="2026-01-01T00:00:00Z",
-        last_seen_at="2026-01-01T00:00:00Z", frames=1, best=BestPicture("f", 0, 0, (0, 0, 1, 1), 0.9), snapshot="s",
-    )  # fmt: skip
+    came = sighting_event()
     await ensure_topics(site.settings)
     async with started(new_producer(site.settings), site.settings) as producer:
         await producer.send_and_wait(site.topics.sightings, encode(came), key=b"till-1")

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from framematch.cli.camera_board import CameraBoard, duration, summary
+from framematch.cli.camera_board import CameraBoard, summary
+from framematch.cli.text import duration
 from framematch.core.events import CameraStatus, encode
 from framematch.core.timestamps import to_rfc3339
 

@@ -9,26 +9,14 @@ import pytest
 import framematch
 from framematch.core.errors import SettingsError, UsageError
 from framematch.core.event_reader import Selection
-from framematch.core.events import BestPicture, MatchEvent, ProductInfo, SightingEvent, encode
+from framematch.core.events import MatchEvent, encode
 from framematch.core.subscribe import select_matches, select_sightings, subscribe
-from tests.match_events import match_event
+from tests.sample_events import match_event, sighting_event
 
 MILK = match_event(1)
 UNSURE = match_event(2, decision="ambiguous")
 BREAD = match_event(3, camera="till-2", product="bread")
-CAME = SightingEvent(
-    schema="sighting.v1",
-    id="1",
-    sighting="s",
-    kind="started",
-    camera="till-1",
-    product=ProductInfo("milk", "Milk"),
-    started_at="2026-01-01T00:00:00Z",
-    last_seen_at="2026-01-01T00:00:00Z",
-    frames=1,
-    best=BestPicture("f", 0, 0, (0, 0, 1, 1), 0.9),
-    snapshot="s",
-)
+CAME = sighting_event()
 
 
 def record(key: bytes | None, value: bytes | None) -> Any:

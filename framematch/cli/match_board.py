@@ -1,0 +1,119 @@
+"""Match events for people: one as a line, and the table that says what each camera shows now."""
+
+from collections import deque
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from framematch.cli.text import counted, duration, one_line, printable
+from framematch.core.events import MatchEvent
+from framematch.core.timestamps import from_rfc3339
+
+RECENT = 8
+"""Events that are listed below a table."""
+
+_STYLES = {"match": "bold green", "ambiguous": "yellow", "unknown": "dim"}
+_US_PER_S = 1e6
+_PACE_S = 10.0
+_NOTHING = "-"
+
+
+def event_line(event: MatchEvent, age_ms: float) -> Text:
+    """One event as a line for people: time, camera, decision, product, score, margin, and its age when it arrived."""
+    score = "     -" if event.score is None else f"{event.score:6.3f}"
+    margin = "     -" if event.margin is None else f"{event.margin:+6.3f}"
+    line = Text(f"{event.frame.captured_at[11:23]}  {event.frame.camera:<12} ")
+    line.append(f"{event.decision:<9}", style=_STYLES[event.decision])
+    line.append(f" {nearest(event):<36}", style="bold" if event.product else "dim")
+    return line.append(f" {score} {margin} {age_ms:7.0f} ms")
+
+
+def nearest(event: MatchEvent) -> str:
+    """The matched product with its price; else the id of the nearest one."""
+    if event.product is None:
+        return printable(event.candidates[0].product_id) if event.candidates else _NOTHING
+    price = "" if event.product.price is None else f" {event.product.price:.2f}"
+    return printable(event.product.name) + price
+
+
+def event_age_s(event: MatchEvent, now_us: int) -> float:
+    """How long ago the frame came, by the edge's clock and ours.
+
+    Raises:
+        ValueError: the event does not say when.
+    """
+    return (now_us - from_rfc3339(event.frame.came_at)) / _US_PER_S
+
+
+class Pace:
+    """How many a second, over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._times_us: deque[int] = deque()
+        self._since_us: int | None = None
+
+    def count(self, now_us: int) -> None:
+        """One came."""
+        self._since_us = self._since_us or now_us
+        self._times_us.append(now_us)
+
+    def per_s(self, now_us: int) -> float:
+        """Of those that came; from the first one on while that is less than ten seconds ago."""
+        while self._times_us and now_us - self._times_us[0] > _PACE_S * _US_PER_S:
+            self._times_us.popleft()
+        counted_s = (now_us - (self._since_us or now_us)) / _US_PER_S
+        return len(self._times_us) / min(max(counted_s, 1.0), _PACE_S)
+
+
+class MatchBoard:
+    """The last event of each camera, how many come, and the last events of all."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, MatchEvent] = {}
+        self._paces: dict[str, Pace] = {}
+        self._recent: deque[Text] = deque(maxlen=RECENT)
+
+    def take(self, event: MatchEvent, now_us: int) -> None:
+        """Take in an event that came now.
+
+        Raises:
+            ValueError: the event does not say when its frame came.
+        """
+        self._recent.append(one_line(event_line(event, event_age_s(event, now_us) * 1_000)))
+        self._last[event.frame.camera] = event
+        self._paces.setdefault(event.frame.camera, Pace()).count(now_us)
+
+    def view(self, now_us: int, height: int) -> RenderableType:
+        """All of it for a terminal with `height` lines; cameras that do not fit are counted."""
+        if not self._last:
+            return Text("waiting for match events", style="dim")
+        table = Table(box=None, pad_edge=False)
+        table.add_column("Camera", no_wrap=True)
+        table.add_column("Decision", no_wrap=True)
+        table.add_column("Product")  # the one that gives way at a narrow terminal
+        for name in ("Score", "Margin", "Age", "Events/s"):
+            table.add_column(name, justify="right", no_wrap=True)
+        shown = sorted(self._last)[: max(1, height - RECENT - 4)]
+        for camera in shown:
+            table.add_row(*self._row(self._last[camera], now_us))
+        return Group(table, self._summary(now_us, hidden=len(self._last) - len(shown)), Text(), *self._recent)
+
+    def _row(self, event: MatchEvent, now_us: int) -> list[Text]:
+        figures = (
+            _NOTHING if event.score is None else f"{event.score:.3f}",
+            _NOTHING if event.margin is None else f"{event.margin:+.3f}",
+            duration(max(0.0, event_age_s(event, now_us))),
+            f"{self._paces[event.frame.camera].per_s(now_us):.1f}",
+        )
+        return [
+            Text(printable(event.frame.camera)),
+            Text(event.decision, style=_STYLES[event.decision]),
+            one_line(Text(nearest(event), style="bold" if event.product else "dim")),
+            *map(Text, figures),
+        ]
+
+    def _summary(self, now_us: int, *, hidden: int) -> Text:
+        per_s = sum(pace.per_s(now_us) for pace in self._paces.values())
+        more = f", {hidden} of them not shown: --camera chooses" if hidden else ""
+        return Text(f"{counted(len(self._last), 'camera')}, {per_s:.1f} events/s{more}", style="dim")

@@ -1,0 +1,76 @@
+"""`framematch …` as a process of its own, also at a terminal, for the tests of commands."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+
+def framematch(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, without a terminal; `answer` is what it can read."""
+    return subprocess.run(
+        [sys.executable, "-m", "framematch", *arguments],
+        env={**os.environ, **environment},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+@contextmanager
+def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A command until the end of the block; it must then end by Ctrl-C, with code 0."""
+    command = [sys.executable, "-m", "framematch", *arguments]
+    with subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+class Screen:
+    """A terminal for one program, and everything that was written to it."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self._shown = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def shows(self, *texts: str) -> bool:
+        """Whether all of these stand in the last table that is whole; each begins with the column `Camera`."""
+        tables = self._shown.decode(errors="replace").split("Camera")
+        return any(all(text in table for text in texts) for table in tables[-2:])
+
+    def close(self) -> None:
+        os.close(self.theirs)  # the last one: reading ends then
+        self._reader.join()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            while piece := os.read(self._ours, 65_536):
+                self._shown += piece
+
+
+@contextmanager
+def screen() -> Iterator[Screen]:
+    """A terminal for the block."""
+    terminal = Screen()
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def at_terminal(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program at a wide terminal."""
+    return {**environment, "COLUMNS": "200", "LINES": "50", "TERM": "xterm"}
