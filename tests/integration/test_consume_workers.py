@@ -90,12 +90,29 @@ def ready_workers(folder: Path, work: str = "serves", **settings: str) -> Iterat
         yield found
 
 
+def topics(kafka: KafkaServer, partitions: int) -> dict[str, str]:
+    """Settings for topics of the test's own."""
+    prefix = new_prefix()
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_GROUP_ID": prefix,
+        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix,
+        "FRAMEMATCH_KAFKA__PARTITIONS": str(partitions),
+    }
+
+
 @pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    """Two workers that run on after a test."""
-    folder = tmp_path_factory.mktemp("workers")
-    with ready_workers(folder, MONGODB_URI="mongodb://user:canary@mongodb") as found:
+def parent(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Two workers that run on after a test, for one partition."""
+    folder, secret = tmp_path_factory.mktemp("workers"), "mongodb://user:canary@mongodb"
+    with ready_workers(folder, **topics(kafka, partitions=1), MONGODB_URI=secret) as found:
         yield found
+
+
+def test_more_workers_than_partitions_are_warned_of(parent: Workers) -> None:
+    wait_until(lambda: parent.events("workers_idle"), message="the warning")
+    [warning] = parent.events("workers_idle")
+    assert (warning["level"], warning["workers"], warning["partitions"]) == ("warning", 2, 1)
 
 
 def test_every_log_line_of_a_worker_has_its_number(parent: Workers) -> None:
@@ -129,31 +146,12 @@ def test_a_worker_that_is_killed_comes_back_and_its_end_is_explained(parent: Wor
 
 
 def test_workers_share_the_partitions_and_sigterm_ends_all_with_0(kafka: KafkaServer, tmp_path: Path) -> None:
-    prefix = new_prefix()
-    settings = {
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix,
-        "FRAMEMATCH_KAFKA__PARTITIONS": "4",
-        "KAFKA_GROUP_ID": prefix,
-    }
-    with ready_workers(tmp_path, "consumes", **settings) as parent:
+    with ready_workers(tmp_path, "consumes", **topics(kafka, partitions=4)) as parent:
         wait_until(lambda: parent.metric("assigned") == {"1": 2, "2": 2}, message="two partitions each")
         assert parent.metric("framematch_consumer_worker_up") == {"1": 1, "2": 1}
         parent.process.terminate()
         assert parent.exit_code() == 0
     assert not parent.events("workers_idle")
-
-
-def test_more_workers_than_partitions_are_warned_of(kafka: KafkaServer, tmp_path: Path) -> None:
-    settings = {
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": new_prefix(),
-        "FRAMEMATCH_KAFKA__PARTITIONS": "1",
-    }
-    with workers(tmp_path, "serves", **settings) as parent:
-        wait_until(lambda: parent.events("workers_idle"), message="the warning")
-    [warning] = parent.events("workers_idle")
-    assert (warning["level"], warning["workers"], warning["partitions"]) == ("warning", 2, 1)
 
 
 def test_ctrl_c_reaches_all_processes_of_a_terminal_and_cuts_nothing_short(tmp_path: Path) -> None:
