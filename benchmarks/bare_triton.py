@@ -11,7 +11,10 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from benchmarks.steady import BatchDone
+from framematch.core.errors import FramematchError
 from framematch.vision.manifest import IMAGE_MODEL
+
+_COUNT_TIMEOUT_S, _COUNT_POLL_S = 5.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,22 @@ async def read_executions(url: str) -> Executions:
     async with InferenceServerClient(url) as client:
         found = (await client.get_inference_statistics(IMAGE_MODEL)).model_stats[0]
     return Executions(found.inference_count, found.execution_count)
+
+
+async def executions_since(url: str, before: Executions, *, pictures: int) -> Executions:
+    """What was added after `before`, once it is all of `pictures`: Triton counts a run after it has answered.
+
+    Raises:
+        FramematchError: it counts fewer, or more.
+    """
+    deadline = time.monotonic() + _COUNT_TIMEOUT_S
+    while True:
+        did = (await read_executions(url)).since(before)
+        if did.pictures == pictures:
+            return did
+        if did.pictures > pictures or time.monotonic() > deadline:
+            raise FramematchError(f"Triton computed {did.pictures} pictures, not {pictures}")
+        await asyncio.sleep(_COUNT_POLL_S)
 
 
 async def run_bare(url: str, crops: Sequence[NDArray[np.uint8]], *, batches: int, in_flight: int) -> list[BatchDone]:

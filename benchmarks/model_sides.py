@@ -11,7 +11,7 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from benchmarks.bare_triton import Executions, read_executions, run_bare
+from benchmarks.bare_triton import executions_since, read_executions, run_bare
 from benchmarks.harness import Side
 from benchmarks.steady import BatchDone, steady_rate
 from framematch.core.errors import FramematchError
@@ -32,7 +32,6 @@ IN_FLIGHT = 4
 WARM_UP_BATCHES = 1
 _LEAST_BATCHES = 3
 _MOST_BATCHES = 4_000
-_COUNT_TIMEOUT_S, _COUNT_POLL_S = 5.0, 0.01
 
 Crops = Sequence[NDArray[np.uint8]]
 
@@ -108,26 +107,10 @@ async def _served(url: str, crops: Crops, batches: int) -> float:
     """Images/s through Triton's gRPC; its own statistics must count every picture, and one run for each request."""
     before = await read_executions(url)
     done = await run_bare(url, crops, batches=batches, in_flight=IN_FLIGHT)
-    did = await _counted(url, before, pictures=batches * len(crops[0]))
+    did = await executions_since(url, before, pictures=batches * len(crops[0]))
     if did.runs != batches:
         raise FramematchError(f"Triton ran the model {did.runs} times for {batches} requests")
     return steady_rate(done, warm_up=WARM_UP_BATCHES)
-
-
-async def _counted(url: str, before: Executions, *, pictures: int) -> Executions:
-    """What was added after `before`, once it is all of `pictures`: Triton counts a run after it has answered.
-
-    Raises:
-        FramematchError: it counts fewer, or more.
-    """
-    deadline = time.monotonic() + _COUNT_TIMEOUT_S
-    while True:
-        did = (await read_executions(url)).since(before)
-        if did.pictures == pictures:
-            return did
-        if did.pictures > pictures or time.monotonic() > deadline:
-            raise FramematchError(f"Triton computed {did.pictures} pictures, not {pictures}")
-        await asyncio.sleep(_COUNT_POLL_S)
 
 
 def _alone(session: OnnxSession, crops: Crops, *, batches: int) -> float:

@@ -64,6 +64,11 @@ class TritonServer(Server):
         return self._ports["grpc"].address
 
     @property
+    def http_address(self) -> str:
+        """The HTTP endpoint as `host:port`."""
+        return self._ports["http"].address
+
+    @property
     def metrics_url(self) -> str:
         """Where Prometheus reads its metrics."""
         return f"http://{self._ports['metrics'].address}/metrics"

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.edge import back, capture, latency, publish, spool
-from benchmarks.edge.report import publish as publish_results
-from benchmarks.edge.results import Results
 from benchmarks.edge.site import Site, running_site
 from benchmarks.harness import argument_parser, describe_machine
+from benchmarks.report import publish as publish_results
+from benchmarks.results import Results
 from framematch.core.errors import FramematchError
 from framematch.core.logging import configure_logging
 

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from benchmarks.edge.arrivals import Arrivals, watching
-from benchmarks.edge.results import Results
 from benchmarks.edge.site import Edge, Site, Stream, playing, running_edge
 from benchmarks.edge.videos import SMALL, cached_video
 from benchmarks.harness import Figure
+from benchmarks.results import Results
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings
 from framematch.core.timestamps import now_us

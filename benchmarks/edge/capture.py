@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.edge.processes import tree_cpu_s
-from benchmarks.edge.results import Results
 from benchmarks.edge.site import Edge, Site, playing, running_edge
 from benchmarks.edge.videos import FULL_HD, Video, cached_video
 from benchmarks.harness import Comparison, Figure, Round
+from benchmarks.processes import tree_cpu_s
+from benchmarks.results import Results
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings
 from stack.process import Command, ServerProcess

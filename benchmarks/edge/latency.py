@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.edge.arrivals import Arrivals, watching
-from benchmarks.edge.results import Results, percentile
 from benchmarks.edge.site import Edge, Site, playing, running_edge
 from benchmarks.edge.videos import SMALL, cached_video
 from benchmarks.harness import Figure
+from benchmarks.results import Results, percentile
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings, KafkaSettings
 

@@ -16,10 +16,10 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.edge.publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES, Spent
-from benchmarks.edge.results import Results
 from benchmarks.edge.site import Site
 from benchmarks.edge.videos import JPEGS, write_jpegs
 from benchmarks.harness import Comparison, Figure, Round, take_turns
+from benchmarks.results import Results
 from framematch.core.errors import FramematchError
 from framematch.core.kafka import client_options, started
 from framematch.core.settings import EdgeSettings, KafkaSettings

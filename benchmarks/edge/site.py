@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.edge.processes import tree_cpu_s, tree_pss_mb
+from benchmarks.forgetful_kafka import ForgetfulKafka
+from benchmarks.processes import tree_cpu_s, tree_pss_mb
 from demo.services import Service, service_environment
 from framematch.core.errors import CameraUnavailableError, FramematchError
 from framematch.core.settings import KafkaSettings
@@ -24,16 +25,6 @@ _DEADLINE_S = 60.0
 _POLL_S = 0.1
 _ASK_AGAIN_S = 0.02
 _CONNECTION_S = 2.0
-
-
-class ForgetfulKafka(KafkaServer):
-    """Frees a deleted topic's files at once, so that the pictures of one run are not written to disk during others."""
-
-    def configure(self) -> None:
-        """See `KafkaServer`."""
-        super().configure()
-        with self._properties.open("a", encoding="utf-8") as properties:
-            properties.write("log.segment.delete.delay.ms=100\n")
 
 
 @dataclass(frozen=True)

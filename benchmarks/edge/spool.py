@@ -15,10 +15,10 @@ import uvloop
 
 from benchmarks.edge.outbox import open_outboxes
 from benchmarks.edge.publish_side import make_frames
-from benchmarks.edge.results import Results
 from benchmarks.edge.site import Site
 from benchmarks.edge.videos import write_jpegs
 from benchmarks.harness import Comparison, Figure, Round, take_turns
+from benchmarks.results import Results
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.settings import KafkaSettings

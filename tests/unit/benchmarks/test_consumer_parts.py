@@ -1,24 +1,17 @@
 """What the consumer's benchmark prepares, and how it reads what the consumer did."""
 
+import json
+
+import numpy as np
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks.bare_triton import Executions
-from benchmarks.consumer import CALIBRATION_BATCHES, Plan, batches_for
-from benchmarks.consumer_side import PublishedBatch, PublishedEvent, batches_of
+from benchmarks.consumer.naive import infer_request
+from benchmarks.consumer.plan import Plan
 from benchmarks.frames import camera_names, crop_batches, draw_jpegs, frames_of
-from benchmarks.steady import BatchDone
 from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
-
-
-def test_events_with_the_same_timings_are_one_batch_that_ends_with_its_last_event() -> None:
-    early, late = {"decode": 1.5, "infer": 20.0}, {"decode": 1.5, "infer": 21.0}
-    events = [PublishedEvent(1.0, early), PublishedEvent(2.0, late), PublishedEvent(1.1, early)]
-    assert batches_of(events) == [
-        PublishedBatch(BatchDone(1.1, 2), early),
-        PublishedBatch(BatchDone(2.0, 1), late),
-    ]
 
 
 @pytest.mark.parametrize(("cameras", "partitions"), [(1, 1), (8, 12), (12, 12)])
@@ -55,12 +48,15 @@ def test_executions_are_counted_from_an_earlier_reading() -> None:
     assert Executions(48, 5).since(Executions(16, 3)) == Executions(32, 2)
 
 
-def test_a_run_has_the_batches_that_fill_its_time_after_the_warm_up() -> None:
-    assert batches_for(Plan(rounds=5, run_s=5, most_batches=60), batches_per_s=2.0) == 12
+@pytest.mark.parametrize(("batches_per_s", "batches"), [(2.0, 10), (0.1, 6), (500.0, 60)])
+def test_a_run_has_the_batches_that_fill_its_time_within_bounds(batches_per_s: float, batches: int) -> None:
+    plan = Plan(rounds=5, run_s=5, least_batches=6, most_batches=60)
+    assert plan.batches_for(batches_per_s) == batches
 
 
-@pytest.mark.parametrize(("batches_per_s", "batches"), [(0.1, CALIBRATION_BATCHES), (500.0, 60)])
-def test_a_run_has_neither_too_few_batches_for_a_rate_nor_too_many_for_the_topic(
-    batches_per_s: float, batches: int
-) -> None:
-    assert batches_for(Plan(rounds=5, run_s=5, most_batches=60), batches_per_s) == batches
+def test_a_picture_goes_to_triton_as_its_bytes_behind_a_header_of_json() -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    header_bytes, body = infer_request(pixels)
+    (tensor,) = json.loads(body[:header_bytes])["inputs"]
+    assert (tensor["shape"], tensor["parameters"]) == ([1, 2, 4, 3], {"binary_data_size": 24})
+    assert body[header_bytes:] == pixels.tobytes()

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from benchmarks.edge.__main__ import PARTS, measure
 from benchmarks.edge.arrivals import Arrival
 from benchmarks.edge.capture import Plan, Window, results
-from benchmarks.edge.processes import ProcessTimes, family, parse_pss_mb, parse_stat, tree_cpu_s, tree_pss_mb
 from benchmarks.edge.publish_side import CONFLUENT, make_frames
-from benchmarks.edge.report import publish, remarks
-from benchmarks.edge.results import Results, percentile
 from benchmarks.edge.site import Site
 from benchmarks.edge.videos import FULL_HD, Video, draw_video
-from benchmarks.harness import Comparison, Figure, Machine, Round
+from benchmarks.harness import Figure
+from benchmarks.processes import ProcessTimes, family, parse_pss_mb, parse_stat, tree_cpu_s, tree_pss_mb
+from benchmarks.results import Results, percentile
 from framematch.core.errors import FramematchError
 from framematch.core.frames import Frame
 from framematch.core.settings import KafkaSettings
@@ -114,23 +113,6 @@ def test_latency_is_from_the_grab_or_from_the_capture_where_no_grab_is_told(
 ) -> None:
     frame = Frame("till-1", 5_000, 0, grabbed_at_us=grabbed_at_us)
     assert Arrival("prefix", frame, at_s=0.0, at_us=10_000).latency_ms == latency_ms
-
-
-@pytest.mark.parametrize(("ratio", "said"), [(1.2, "reached"), (1.21, "missed")])
-def test_an_upper_limit_is_reached_when_the_median_is_not_above_it(ratio: float, said: str) -> None:
-    found = Results(missing={"spool": "no disk"})
-    found.add(Comparison("cpu", "edge", "bare", "cores", (Round(ratio, 1.0),)), at_most=1.2)
-    goal, missing = remarks(found)
-    assert said in goal
-    assert missing.endswith("spool: no disk")
-
-
-def test_a_report_without_comparisons_has_figures_and_what_is_missing(tmp_path: Path) -> None:
-    found = Results(figures={"x": Figure(1.0, 1.0, 1.0, "s")}, missing={"y": "why"})
-    machine = Machine("cpu", 2, 8.0, 0.1, "Linux", "3.11")
-    publish(found, machine=machine, json_file=tmp_path / "a.json", plot_file=tmp_path / "a.png")
-    assert '"not_measured"' in (tmp_path / "a.json").read_text()
-    assert not (tmp_path / "a.png").exists()
 
 
 def test_parts_keep_their_settings_apart() -> None:

@@ -9,15 +9,16 @@ from rich.console import Console
 
 from benchmarks.harness import Comparison, Figure, Machine, Round
 from benchmarks.report import figure_table, plot, publish, report_json
+from benchmarks.results import Results
 
 MACHINE = Machine(cpu="Test", cores=2, memory_gib=4.0, load_average_1m=0.5, system="Linux", python="3.11")
 COMPARISON = Comparison("a_vs_b", "a", "b", "frames/s", (Round(8, 10), Round(9, 10)), goal=0.95)
 
 
-def _text(figures: dict[str, Figure], goals: dict[str, float]) -> str:
+def _text(figures: dict[str, Figure], at_least: dict[str, float], at_most: dict[str, float] | None = None) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(figure_table(figures, goals))
+        console.print(figure_table(figures, at_least, at_most))
     return capture.get()
 
 
@@ -44,29 +45,55 @@ def test_the_median_decides_whether_a_goal_is_reached() -> None:
     assert ">= 0.95: missed" in missed
 
 
+@pytest.mark.parametrize(("value", "said"), [(1.2, "reached"), (1.21, "missed")])
+def test_an_upper_limit_is_reached_when_the_median_is_not_above_it(value: float, said: str) -> None:
+    assert f"<= 1.2: {said}" in _text({"a": Figure(value, 0.5, 9.0, "ratio")}, {}, {"a": 1.2})
+
+
 def test_a_figure_without_a_goal_is_not_judged() -> None:
     assert "reached" not in _text({"a": Figure(1, 1, 1, "ms")}, {"b": 0.5})
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(12345.6, "12346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.012")]
+    ("value", "shown"),
+    [(12345.6, "12346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.012"), (-12.34, "-12.3")],
 )
 def test_values_have_about_three_digits_and_no_exponent(value: float, shown: str) -> None:
     assert f" {shown} " in _text({"a": Figure(value, 0, 0, "ms")}, {})
 
 
-def test_the_plot_is_a_picture_with_a_column_for_each_comparison(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.png", tmp_path / "two.png"
-    plot([COMPARISON], one)
-    plot([COMPARISON, COMPARISON], two)
-    widths = [picture.shape[1] for path in (one, two) if (picture := cv2.imread(str(path))) is not None]
-    assert widths[1] == 2 * widths[0]
+def _width_and_height(comparisons: int, path: Path) -> tuple[int, int]:
+    plot([COMPARISON] * comparisons, path)
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    return picture.shape[1], picture.shape[0]
+
+
+def test_the_plot_has_a_column_for_each_comparison_and_four_side_by_side(tmp_path: Path) -> None:
+    (one, high), (two, _), (six, higher) = (_width_and_height(number, tmp_path / "plot.png") for number in (1, 2, 6))
+    assert (two, six) == (2 * one, 4 * one)
+    assert higher == 2 * high
 
 
 def test_publishing_writes_both_files_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = Results(figures={"a_vs_b.decode_time": Figure(1, 1, 1, "ms")})
+    found.add(COMPARISON)
     json_file, plot_file = tmp_path / "new" / "a.json", tmp_path / "new" / "a.png"
-    more = {"a_vs_b.decode_time": Figure(1, 1, 1, "ms")}
-    publish([COMPARISON], machine=MACHINE, settings={}, json_file=json_file, plot_file=plot_file, more=more)
+    publish(found, machine=MACHINE, json_file=json_file, plot_file=plot_file)
     assert set(json.loads(json_file.read_bytes())["figures"]) == {*COMPARISON.figures(), "a_vs_b.decode_time"}
     assert plot_file.stat().st_size > 0
-    assert str(json_file) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert str(json_file) in said
+    assert str(plot_file) in said
+
+
+def test_what_was_not_measured_is_said_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(
+        Results(missing={"spool": "no disk"}),
+        machine=MACHINE,
+        json_file=tmp_path / "a.json",
+        plot_file=tmp_path / "a.png",
+    )
+    assert "spool: no disk" in capsys.readouterr().out
+    assert json.loads((tmp_path / "a.json").read_bytes())["settings"]["not_measured"] == {"spool": "no disk"}
+    assert not (tmp_path / "a.png").exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.steady import BatchDone, steady_rate
+from benchmarks.steady import BatchDone, steady_event_rate, steady_rate
 
 
 def test_neither_the_start_nor_the_warm_up_counts() -> None:
@@ -29,3 +29,18 @@ def test_a_warm_up_that_leaves_nothing_to_measure_is_refused(warm_up: int) -> No
 def test_a_rate_over_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="same time"):
         steady_rate([BatchDone(1.0, 1), BatchDone(1.0, 1)], warm_up=1)
+
+
+def test_the_rate_of_events_that_come_in_bursts_counts_no_part_of_a_burst() -> None:
+    bursts = [start + 0.001 * number for start in (0.0, 1.0, 2.0, 3.0) for number in range(16)]
+    assert steady_event_rate(bursts, warm_up=20) == pytest.approx(16.0, rel=0.01)
+
+
+def test_the_rate_of_even_events_is_one_over_their_distance() -> None:
+    assert steady_event_rate([0.5 * number for number in range(30)], warm_up=4) == 2.0
+
+
+@pytest.mark.parametrize(("events", "warm_up"), [(4, 2), (10, 0)])
+def test_too_few_events_for_their_warm_up_are_refused(events: int, warm_up: int) -> None:
+    with pytest.raises(ValueError, match="too little"):
+        steady_event_rate([float(number) for number in range(events)], warm_up=warm_up)

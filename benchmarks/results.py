@@ -1,4 +1,4 @@
-"""What a part of the edge's benchmark found, and what it could not find and why."""
+"""What a part of a benchmark found, and what it could not find and why."""
 
 import statistics
 from collections.abc import Sequence

@@ -1,0 +1,84 @@
+"""How fast the consumer is, and what its promises cost: `python -m benchmarks.consumer`.
+
+The module of each part says what it measures: `speed` beside Triton alone and beside a first version.
+"""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.consumer.models import MODELS
+from benchmarks.consumer.plan import FULL, QUICK, Plan
+from benchmarks.consumer.site import Site, running_site
+from benchmarks.consumer.speed import measure_speed
+from benchmarks.harness import argument_parser, describe_machine
+from benchmarks.report import publish
+from benchmarks.results import Results
+from framematch.core.errors import FramematchError
+from framematch.core.logging import configure_logging
+
+
+@dataclass(frozen=True)
+class Part:
+    """Measures on a site; `models` are those that it is measured with unless told, quickly or in full."""
+
+    measure: Callable[[Site, Plan], Results]
+    quick: tuple[str, ...]
+    full: tuple[str, ...]
+
+
+PARTS: Mapping[str, Part] = {
+    "speed": Part(measure_speed, ("demo",), ("b32", "b32-int8", "demo", "demo-int8")),
+}
+QUICK_PARTS = ("speed",)
+
+
+def main() -> int:
+    """Measure the parts that the command line names; one that fails does not keep the others from running."""
+    parser = argument_parser("consumer", "Measure the consumer: speed, faults, delivery and further processes.")
+    parser.add_argument("--part", choices=PARTS, action="append", help="give it several times; default: all")
+    parser.add_argument("--model", choices=MODELS, action="append", help="give it several times; default: by part")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # all that was started is stopped on the way out
+    plan = QUICK if arguments.quick else FULL
+    plan = replace(plan, rounds=arguments.rounds or plan.rounds)
+    names = arguments.part or (QUICK_PARTS if arguments.quick else PARTS)
+    wanted = {name: arguments.model or (PARTS[name].quick if arguments.quick else PARTS[name].full) for name in names}
+    machine = describe_machine()
+    configure_logging("critical", "console", service="benchmark")  # what fails is the error of its part
+    results = Results()
+    try:
+        for model in MODELS:
+            parts = [name for name, models in wanted.items() if model in models]
+            if parts:
+                measure(model, parts, plan, results)
+    except FramematchError as error:
+        print(f"The benchmark failed: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    results.settings["quick"] = arguments.quick
+    publish(results, machine=machine, json_file=arguments.json, plot_file=arguments.plot)
+    return 1 if results.missing else 0
+
+
+def measure(model: str, parts: list[str], plan: Plan, results: Results) -> None:
+    """Start the servers with one model and run its parts; where one fails, its name and why stand among the missing."""
+    with (
+        tempfile.TemporaryDirectory(prefix="framematch-benchmark-") as folder,
+        running_site(MODELS[model], Path(folder)) as site,
+    ):
+        for name in parts:
+            print(f"\n{name}, {model}", flush=True)
+            try:
+                results.merge(f"{name}, {model}", PARTS[name].measure(site, plan))
+            except FramematchError as error:
+                print(f"{name} failed: {error}", file=sys.stderr)
+                results.missing[f"{name}, {model}"] = error.message
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The models that Triton serves while the consumer is measured, and how each is built."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.vit_b32 import VitShape, cached_bundle, write_vit_bundle
+from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
+from framematch.catalog.images import decode_rgb
+from framematch.vision.bundles.bundle import Bundle, load_bundle
+from framematch.vision.graphs.towers import Tower, fold_towers
+from framematch.vision.int8.quantize import quantize_image_tower
+from framematch.vision.manifest import IMAGE_MODEL
+from framematch.vision.preprocess import Preprocessor
+from framematch.vision.repository.build_options import BuildOptions, Precision
+from framematch.vision.repository.model_repository import build_model_repository
+
+_CALIBRATION_PICTURES = 16
+
+# Pictures and embeddings are those of ViT-B/32, but one narrow layer computes next to nothing.
+LIGHT = VitShape(layers=1, width=64, heads=4, mlp=128)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle, written into a folder or found elsewhere, and the precision in which it is served.
+
+    `ending` is that of its figures' names: the plain names are those of the ViT-B/32 shape in fp32.
+    """
+
+    ending: str
+    bundle: Callable[[Path], Path]
+    precision: Precision = "fp32"
+
+    def build(self, folder: Path, *, max_batch_size: int) -> Bundle:
+        """Write Triton's model repository into `folder`/model_repository; the image tower alone.
+
+        Raises:
+            ModelError: the bundle cannot be read, folded or quantised.
+        """
+        bundle = replace(load_bundle(self.bundle(folder)), text=None)
+        tower = fold_towers(bundle)[IMAGE_MODEL]
+        if self.precision == "int8":
+            tower = _quantised(tower, bundle)
+        options = BuildOptions(precision=self.precision, max_batch_size=max_batch_size)
+        build_model_repository(bundle, folder / "model_repository", options, towers={IMAGE_MODEL: tower})
+        return bundle
+
+
+def _quantised(tower: Tower, bundle: Bundle) -> Tower:
+    preprocessor = Preprocessor(bundle.preprocess)
+    photos = [DATA_DIR / photo.file for photo in load_photos()[:_CALIBRATION_PICTURES]]
+    pictures = np.stack([preprocessor(decode_rgb(photo.read_bytes())) for photo in photos])
+    return replace(tower, graph=quantize_image_tower(tower.graph, pictures))
+
+
+def _light_bundle(folder: Path) -> Path:
+    write_vit_bundle(folder / "vit-light", LIGHT)
+    return folder / "vit-light"
+
+
+MODELS: Mapping[str, Model] = {
+    "b32": Model("", lambda _folder: cached_bundle()),
+    "b32-int8": Model("_int8", lambda _folder: cached_bundle(), "int8"),
+    "demo": Model("_demo", lambda _folder: BUNDLE_DIR),
+    "demo-int8": Model("_demo_int8", lambda _folder: BUNDLE_DIR, "int8"),
+    "light": Model("_light", _light_bundle),
+}

@@ -1,0 +1,178 @@
+"""How near the consumer comes to Triton alone, and how far it gets beyond a first version.
+
+Three sides take turns over one running Triton and one prefilled topic; while one is measured, the others don't run:
+
+- one real `framematch consume`, in a new group, which does all its work: fetch, decode, crop, infer, search, enrich,
+  publish, commit;
+- a loop around Triton's own client that sends pictures which are in memory already, in batches as large as the
+  consumer's and as many of them in flight, and drops the answers (`benchmarks.bare_triton`);
+- a loop that takes one frame after the other (`benchmarks.consumer.naive`), over the first of the same frames.
+
+Triton's own statistics must show that each side had all its pictures computed. What is compared is the steady state
+(`benchmarks.steady`): the start of a process and the join of a group do not count; publishing, acknowledging and
+committing do. A frame is done when its match event went to the Kafka producer, by the record's timestamp, and for the
+bare loop when the answer is there.
+"""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from benchmarks.bare_triton import Executions, executions_since, read_executions, run_bare
+from benchmarks.consumer.matches import PublishedEvent, watching_matches
+from benchmarks.consumer.plan import Plan
+from benchmarks.consumer.processes import running_consumers
+from benchmarks.consumer.site import Site
+from benchmarks.frames import crop_batches, prefill
+from benchmarks.harness import Comparison, Figure, Round, take_turns
+from benchmarks.results import Results
+from benchmarks.steady import steady_event_rate, steady_rate
+from framematch.core.errors import FramematchError
+from framematch.core.settings import ConsumerSettings, KafkaSettings
+from framematch.vision.preprocess import Preprocessor
+
+GOALS = {"consumer_vs_bare_triton": 0.95, "consumer_vs_naive": 1.8, "consumer_vs_naive_demo": 3.0}
+_WARM_UP_BATCHES = 2
+_NAIVE_WARM_UP = 10
+_NAIVE_SHARE = 3  # it reads one of so many frames, and takes about as long as the others
+_MS_PER_S = 1_000
+_END_S = 10.0
+_NAIVE = "benchmarks.consumer.naive"
+
+
+def measure_speed(site: Site, plan: Plan) -> Results:
+    """Ratios of the consumer's rate to both others, and what its frames and its process spent.
+
+    Raises:
+        FramematchError: a side failed, or the sides did not do the same work.
+    """
+    sides = Sides.over(site, plan)
+    uvloop.run(prefill(sides.kafka, site.jpegs, frames=sides.frames, cameras=plan.cameras))
+    rounds = []
+    for rates in take_turns({"consumer": sides.consumer, "bare": sides.bare, "naive": sides.naive}, rounds=plan.rounds):
+        rounds.append(rates)
+        said = ", ".join(f"{name} {rates[name]:.1f}" for name in ("consumer", "bare", "naive"))
+        print(f"speed, round {len(rounds)} of {plan.rounds}: {said} frames/s", flush=True)
+    found = Results(settings={**plan.settings(), "frames": sides.frames, "naive_frames": sides.naive_frames})
+    for side, reference in (("bare", "bare_triton"), ("naive", "naive")):
+        name = f"consumer_vs_{reference}{site.model.ending}"
+        pairs = tuple(Round(rates["consumer"], rates[side]) for rates in rounds)
+        found.add(Comparison(name, "consumer", reference, "frames/s", pairs), at_least=GOALS.get(name))
+    found.figures = {f"speed{site.model.ending}.{name}": figure for name, figure in sides.seen().items()}
+    return found
+
+
+@dataclass
+class Sides:
+    """Measures one side at a time, over a topic of `frames` frames."""
+
+    site: Site
+    kafka: KafkaSettings
+    crops: Sequence[NDArray[np.uint8]]
+    batches: int
+    _seen: dict[tuple[str, str], list[float]] = field(default_factory=dict, init=False)
+
+    @classmethod
+    def over(cls, site: Site, plan: Plan) -> "Sides":
+        """As many batches as the bare loop takes in the time that is planned for a run."""
+        crops = crop_batches(site.jpegs, Preprocessor(site.bundle.preprocess), batch_size=site.batch_size)
+        trial = cls(site, site.new_topics(), crops, plan.least_batches)
+        return cls(site, trial.kafka, crops, plan.batches_for(trial.bare() / site.batch_size))
+
+    @property
+    def frames(self) -> int:
+        """Of one run of the consumer or the bare loop."""
+        return self.batches * self.site.batch_size
+
+    @property
+    def naive_frames(self) -> int:
+        """Of one run of the naive loop."""
+        return max(self.frames // _NAIVE_SHARE, 3 * _NAIVE_WARM_UP)
+
+    def seen(self) -> dict[str, Figure]:
+        """What was seen beside the rates."""
+        return {name: Figure.of(values, unit) for (name, unit), values in self._seen.items()}
+
+    def consumer(self) -> float:
+        """Frames a second of a new `framematch consume` in a new group."""
+        return uvloop.run(self._consumer())
+
+    def bare(self) -> float:
+        """Frames a second of the loop around Triton's client."""
+        return uvloop.run(self._bare())
+
+    def naive(self) -> float:
+        """Frames a second of the loop that takes frames one by one."""
+        return uvloop.run(self._naive())
+
+    async def _consumer(self) -> float:
+        before = await read_executions(self.site.triton.url)
+        async with watching_matches(self.kafka) as matches:
+            with running_consumers(self.site.environment(self.kafka), self.site.folder) as consumers:
+                cpu_before_s = consumers.cpu_s()
+                events = await matches.collect(self.frames, consumers.check)
+                cpu_s = consumers.cpu_s() - cpu_before_s
+                consumers.stop()
+        await self._check("consumer", before, self.frames)
+        self._see_stages("consumer", events)
+        self._see("consumer_cpu", "ms/frame", _MS_PER_S * cpu_s / self.frames)
+        return steady_event_rate([event.at_s for event in events], warm_up=_WARM_UP_BATCHES * self.site.batch_size)
+
+    async def _bare(self) -> float:
+        before = await read_executions(self.site.triton.url)
+        in_flight = ConsumerSettings().batches_in_flight
+        done = await run_bare(self.site.triton.url, self.crops, batches=self.batches, in_flight=in_flight)
+        await self._check("bare_triton", before, self.frames)
+        return steady_rate(done, warm_up=_WARM_UP_BATCHES)
+
+    async def _naive(self) -> float:
+        before = await read_executions(self.site.triton.url)
+        async with watching_matches(self.kafka) as matches:
+            loop = await asyncio.create_subprocess_exec(sys.executable, "-m", _NAIVE, *self._naive_arguments())
+            try:
+                events = await matches.collect(self.naive_frames, lambda: _check_running(loop))
+                await asyncio.wait_for(loop.wait(), _END_S)
+            finally:
+                if loop.returncode is None:
+                    loop.kill()
+        await self._check("naive", before, self.naive_frames)
+        self._see_stages("naive", events)
+        return steady_event_rate([event.at_s for event in events], warm_up=_NAIVE_WARM_UP)
+
+    def _naive_arguments(self) -> list[str]:
+        options: dict[str, Any] = {
+            "bootstrap-servers": self.kafka.bootstrap_servers,
+            "topic-prefix": self.kafka.topic_prefix,
+            "group": f"naive-{uuid.uuid4().hex[:8]}",
+            "triton-grpc": self.site.triton.url,
+            "triton-http": self.site.triton.http_address,
+            "mongodb-uri": self.site.mongodb.uri,
+            "snapshots": self.site.folder / "naive-snapshots",
+            "frames": self.naive_frames,
+        }
+        return [f"--{name}={value}" for name, value in options.items()]
+
+    async def _check(self, side: str, before: Executions, pictures: int) -> None:
+        did = await executions_since(self.site.triton.url, before, pictures=pictures)
+        self._see(f"{side}_model_run", "frames", did.pictures / did.runs)
+
+    def _see_stages(self, side: str, events: Sequence[PublishedEvent]) -> None:
+        """The mean over a run's frames; the age of a frame of a prefilled topic says nothing."""
+        for stage in events[0].timings_ms.keys() - {"age"}:
+            self._see(f"{side}_{stage}", "ms", fmean(event.timings_ms[stage] for event in events))
+
+    def _see(self, name: str, unit: str, value: float) -> None:
+        self._seen.setdefault((name, unit), []).append(value)
+
+
+def _check_running(loop: asyncio.subprocess.Process) -> None:
+    if loop.returncode:
+        raise FramematchError(f"the naive loop ended with exit code {loop.returncode}")
