@@ -35,6 +35,7 @@ from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
 
 _MODEL_CHECK_S = 2.0
+_HEARTBEATS = 3  # in a session, so that two may be late; one that comes also tells that the group rebalances
 
 log = structlog.get_logger()
 
@@ -107,6 +108,7 @@ async def _parts(
         auto_offset_reset=own.start_at,
         isolation_level="read_committed",
         session_timeout_ms=own.session_timeout_ms,
+        heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
         max_poll_interval_ms=own.max_poll_interval_ms,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
     )

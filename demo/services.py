@@ -1,5 +1,6 @@
 """The commands that a user would run, as processes of their own that cannot outlive the demo."""
 
+import json
 import os
 import subprocess
 import sys
@@ -89,6 +90,16 @@ class Service:
         """Whether its process has not ended yet."""
         return self._process.running
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return self._process.log_file.read_text(encoding="utf-8", errors="replace")
+
     def check(self) -> None:
         """Raise FramematchError, with the end of its log, when the process has ended."""
         if not self.running:
@@ -100,6 +111,16 @@ class Service:
             text = response.read().decode()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
+
+    def readiness(self) -> dict[str, str]:
+        """What /readyz says of each part: `ok`, or why not."""
+        try:
+            response = urllib.request.urlopen(f"{self._url}/readyz", timeout=5)  # noqa: S310  # our own loopback URL
+        except urllib.error.HTTPError as unready:
+            response = unready
+        with response:
+            parts: dict[str, str] = json.loads(response.read())
+        return parts
 
     def stop(self) -> None:
         """SIGTERM, and wait until it has finished what is in flight.
@@ -127,7 +148,7 @@ class Service:
             return False
 
     def _error(self, what: str) -> FramematchError:
-        lines = self._process.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self.log.splitlines()
         tail = "\n".join(lines[-_LOG_TAIL_LINES:])
         return FramematchError(f"framematch {self._name} {what}. The end of its log:\n{tail}")
 

@@ -47,6 +47,8 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A member may be missed sooner than after the 6 s that brokers insist on.
+group.min.session.timeout.ms=1000
 # A killed broker may come back only when the controller has given up its last life: 9 s unless told.
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
