@@ -39,6 +39,12 @@ def texts(bundle: Bundle, towers: dict[str, Tower], items: list[str]) -> np.ndar
     return OnnxSession(towers[TEXT_MODEL].graph).embed({"input_ids": ids, "attention_mask": mask})
 
 
+@pytest.fixture(scope="module")
+def gallery(bundle: Bundle, towers: dict[str, Tower]) -> np.ndarray:
+    """Embeddings of the catalogue's pictures, in its order."""
+    return pictures(bundle, towers, [DATA_DIR / "images" / f"{product.id}.jpg" for product in load_products()])
+
+
 def test_the_towers_are_small(bundle: Bundle) -> None:
     assert bundle.text is not None
     assert bundle.image_graph.stat().st_size <= 8 * MB
@@ -57,18 +63,20 @@ def test_an_evenly_grey_picture_has_a_finite_embedding(bundle: Bundle, towers: d
     assert np.isfinite(OnnxSession(towers[IMAGE_MODEL].graph).embed({"pixels": grey})).all()
 
 
-def test_photos_find_their_product_by_its_catalogue_picture(bundle: Bundle, towers: dict[str, Tower]) -> None:
+def test_photos_find_their_product_by_its_catalogue_picture(
+    bundle: Bundle, towers: dict[str, Tower], gallery: np.ndarray
+) -> None:
     products, photos = load_products(), load_photos()
     rows = {product.id: row for row, product in enumerate(products)}
-    gallery = pictures(bundle, towers, [DATA_DIR / "images" / f"{product.id}.jpg" for product in products])
     asked = pictures(bundle, towers, [DATA_DIR / photo.file for photo in photos])
     truth = np.array([rows[photo.product] for photo in photos])
     assert ((asked @ gallery.T).argmax(axis=1) == truth).mean() > 0.45
 
 
-def test_catalogue_pictures_find_their_product_by_its_name(bundle: Bundle, towers: dict[str, Tower]) -> None:
+def test_catalogue_pictures_find_their_product_by_its_name(
+    bundle: Bundle, towers: dict[str, Tower], gallery: np.ndarray
+) -> None:
     products = load_products()
-    gallery = pictures(bundle, towers, [DATA_DIR / "images" / f"{product.id}.jpg" for product in products])
     names = texts(bundle, towers, [product.name for product in products])
     assert ((gallery @ names.T).argmax(axis=1) == np.arange(len(products))).mean() > 0.8
 

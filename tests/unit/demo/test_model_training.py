@@ -23,6 +23,7 @@ from demo.model.recipe import Phase, Recipe
 from demo.model.texts import CONTEXT_LENGTH, TextSource, encode, make_tokenizer
 
 LOSS = jax.jit(objective.loss)
+AUGMENT = jax.jit(colour.augment)  # compiled once, for one shape: that takes seconds
 Towers: TypeAlias = tuple[Any, Any, Any]  # image parameters, their statistics, text parameters
 COLOURS = ((200, 30, 30), (30, 160, 40), (40, 60, 200))
 
@@ -99,16 +100,16 @@ class TestPictures:
 
 class TestColour:
     def test_pictures_stay_pictures_and_targets_still_sum_to_one(self) -> None:
-        pictures = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
-        out, targets = jax.jit(colour.augment)(jax.random.key(1), jnp.asarray(pictures), jnp.eye(8))
-        assert out.shape == (8, 16, 16, 3)
+        pictures = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
+        out, targets = AUGMENT(jax.random.key(1), jnp.asarray(pictures), jnp.eye(32))
+        assert out.shape == (32, 16, 16, 3)
         assert float(out.min()) >= 0
         assert float(out.max()) <= 1
         np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-5)
 
     def test_some_pictures_are_mixed_with_another(self) -> None:
         pictures = jnp.zeros((32, 16, 16, 3), jnp.uint8)
-        _, targets = jax.jit(colour.augment)(jax.random.key(1), pictures, jnp.eye(32))
+        _, targets = AUGMENT(jax.random.key(1), pictures, jnp.eye(32))
         assert 0 < (np.asarray(targets.max(axis=1)) < 1).sum() < 32
 
 
