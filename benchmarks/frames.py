@@ -1,14 +1,15 @@
 """Fills the frames topic as edge producers would: the demo's pictures as JPEGs, each camera in its own partition."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 
 import numpy as np
 from aiokafka.partitioner import DefaultPartitioner
 from numpy.typing import NDArray
 
-from consumers.decode import decode_jpeg
+from consumers.decode import read_jpeg
 from demo.dataset import load_photos
 from demo.feed import draw_frames
 from demo.schedule import make_schedule
@@ -53,29 +54,51 @@ def camera_names(cameras: int, partitions: int) -> list[str]:
     return sorted(taken.values())
 
 
+@dataclass(frozen=True)
+class Record:
+    """One record of the frames topic."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+
+
+def records_of(jpegs: Sequence[bytes], cameras: Sequence[str], frames: int) -> Iterator[Record]:
+    """`frames` frames of all cameras in turn, taken up to now; the pictures come again and again."""
+    for number, frame in enumerate(frames_of(cameras, frames, until_us=now_us())):
+        yield Record(
+            frame.camera.encode(),
+            jpegs[number % len(jpegs)],
+            frame_headers(frame),
+            frame.captured_at_us // _US_PER_MS,
+        )
+
+
 async def prefill(kafka: KafkaSettings, jpegs: Sequence[bytes], *, frames: int, cameras: int) -> None:
     """Create the topics and publish `frames` frames, of all cameras in turn; all are acknowledged at the end."""
     await ensure_topics(kafka)
+    await publish_all(kafka, records_of(jpegs, camera_names(cameras, kafka.partitions), frames))
+
+
+async def publish_all(kafka: KafkaSettings, records: Iterable[Record]) -> None:
+    """Publish these to the frames topic; all are acknowledged at the end."""
     topic = Topics(kafka.topic_prefix).frames
-    numbered = enumerate(frames_of(camera_names(cameras, kafka.partitions), frames, until_us=now_us()))
+    remaining = iter(records)
     async with started(new_producer(kafka), kafka) as producer:
-        while chunk := list(islice(numbered, _UNACKNOWLEDGED)):
+        while chunk := list(islice(remaining, _UNACKNOWLEDGED)):
             sent = [
                 await producer.send(
-                    topic,
-                    jpegs[number % len(jpegs)],
-                    key=frame.camera.encode(),
-                    headers=frame_headers(frame),
-                    timestamp_ms=frame.captured_at_us // _US_PER_MS,
+                    topic, record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms
                 )
-                for number, frame in chunk
+                for record in chunk
             ]
             await asyncio.gather(*sent)
 
 
 def crop_batches(jpegs: Sequence[bytes], preprocessor: Preprocessor, *, batch_size: int) -> list[NDArray[np.uint8]]:
     """The same pictures as the consumer would send them to the model: full batches, uint8 [batch_size, H, W, 3]."""
-    crops = [preprocessor(decode_jpeg(jpeg, max_pixels=_MAX_PIXELS)) for jpeg in jpegs]
+    crops = [preprocessor(read_jpeg(jpeg, max_pixels=_MAX_PIXELS).decode()) for jpeg in jpegs]
     return [np.stack(crops[first : first + batch_size]) for first in range(0, len(crops) - batch_size + 1, batch_size)]
 
 

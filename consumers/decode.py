@@ -1,6 +1,7 @@
 """A record's bytes to RGB regions; whatever is wrong with them is a BadFrameError with a stable reason."""
 
 import io
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,51 +15,78 @@ Pixels = npt.NDArray[np.uint8]
 
 _END_OF_IMAGE = b"\xff\xd9"
 _TAIL_BYTES = 64  # some cameras pad the end of the file
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 
 
-def decode_jpeg(data: bytes, *, max_pixels: int) -> Pixels:
-    """The picture as RGB, uint8 [height, width, 3].
+@dataclass(frozen=True)
+class Jpeg:
+    """A JPEG of which the header was read: its size in pixels is known, and nothing was decoded."""
 
-    The header is read first, so that a picture which would need too much memory is never decoded. An orientation tag
-    is ignored: regions are in pixels of the picture as it is encoded.
+    data: bytes
+    width: int
+    height: int
+
+    def decode(self, reduction: int = 1) -> Pixels:
+        """The picture as RGB, uint8 [ceil(height / reduction), ceil(width / reduction), 3]; 1, 2, 4 or 8.
+
+        A reduced picture has the mean of each block of pixels, and costs a fraction: the decoder leaves the fine detail
+        out before it makes pixels. An orientation tag is ignored: regions are in pixels of the encoded picture.
+
+        Raises:
+            BadFrameError: `truncated` or `undecodable`.
+        """
+        # OpenCV fills the rest of a cut picture with grey and says nothing.
+        if _END_OF_IMAGE not in self.data[-_TAIL_BYTES:]:
+            raise BadFrameError("truncated", f"the JPEG of {len(self.data)} bytes ends before its end marker")
+        flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+        try:
+            picture = cv2.imdecode(np.frombuffer(self.data, dtype=np.uint8), flags)
+        except cv2.error as error:
+            raise BadFrameError("undecodable", f"the JPEG does not decode: {error.err}") from error
+        if picture is None:
+            raise BadFrameError("undecodable", f"the JPEG of {len(self.data)} bytes does not decode")
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
+    """Read the header alone, so that a picture which would need too much memory is never decoded.
 
     Raises:
-        BadFrameError: `not_a_jpeg`, `too_many_pixels`, `truncated` or `undecodable`.
+        BadFrameError: `not_a_jpeg` or `too_many_pixels`.
     """
     try:
-        # This reads the header alone; Image.open would add a limit of its own, which is a global of Pillow's.
+        # Image.open would add a limit of its own, which is a global of Pillow's.
         with JpegImageFile(io.BytesIO(data)) as header:
             width, height = header.size
     except (OSError, SyntaxError, ValueError) as error:
         raise BadFrameError("not_a_jpeg", f"no JPEG header in {len(data)} bytes") from error
     if width * height > max_pixels:
         raise BadFrameError("too_many_pixels", f"{width}x{height} is more than the {max_pixels} pixels allowed")
-    # OpenCV fills the rest of a cut picture with grey and says nothing.
-    if _END_OF_IMAGE not in data[-_TAIL_BYTES:]:
-        raise BadFrameError("truncated", f"the JPEG of {len(data)} bytes ends before its end marker")
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error as error:
-        raise BadFrameError("undecodable", f"the JPEG of {len(data)} bytes does not decode: {error.err}") from error
-    if picture is None:
-        raise BadFrameError("undecodable", f"the JPEG of {len(data)} bytes does not decode")
-    return picture.astype(np.uint8, copy=False)
+    return Jpeg(data, width, height)
 
 
-def cut_regions(picture: Pixels, regions: tuple[Region, ...]) -> list[tuple[Region, Pixels]]:
-    """Each region with its pixels (views of `picture`, [h, w, 3]); without regions the whole picture is one.
-
-    A region that reaches over the edge is clipped, and the clipped box is returned.
+def clip_regions(width: int, height: int, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+    """The regions of a picture, each clipped to it; without regions the whole picture is one.
 
     Raises:
         BadFrameError: `region`, when a box lies outside the picture.
     """
-    height, width = picture.shape[:2]
     found = []
     for x, y, box_width, box_height in regions or ((0, 0, width, height),):
         right, bottom = min(x + box_width, width), min(y + box_height, height)
         if x >= right or y >= bottom:
             raise BadFrameError("region", f"the box {[x, y, box_width, box_height]} is outside {width}x{height}")
-        found.append(((x, y, right - x, bottom - y), picture[y:bottom, x:right]))
-    return found
+        found.append((x, y, right - x, bottom - y))
+    return tuple(found)
+
+
+def cut(picture: Pixels, region: Region, reduction: int = 1) -> Pixels:
+    """The pixels of a region of the whole picture, [h, w, 3]: a view of `picture`, which may be reduced."""
+    x, y, width, height = region
+    right, bottom = -(-(x + width) // reduction), -(-(y + height) // reduction)
+    return picture[y // reduction : bottom, x // reduction : right]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consumers.decode import cut_regions, decode_jpeg
+from consumers.decode import clip_regions, cut, read_jpeg
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, parse_frame
@@ -68,10 +68,13 @@ class Preparer:
             raise BadFrameError(
                 "too_many_regions", f"{len(frame.regions)} regions, more than the {self._max_regions} allowed"
             )
-        picture = decode_jpeg(work.record.value or b"", max_pixels=self._max_pixels)
-        found = cut_regions(picture, frame.regions)
-        work.crops = tuple(self._preprocessor(pixels) for _, pixels in found)
-        work.regions = tuple(region for region, _ in found)
+        jpeg = read_jpeg(work.record.value or b"", max_pixels=self._max_pixels)
+        regions = clip_regions(jpeg.width, jpeg.height, frame.regions)
+        # A region that is scaled down much needs no full picture.
+        reduction = min(self._preprocessor.reduction(height, width) for _, _, width, height in regions)
+        picture = jpeg.decode(reduction)
+        work.crops = tuple(self._preprocessor(cut(picture, region, reduction)) for region in regions)
+        work.regions = regions
 
 
 def _first(own_s: float | None, default_s: float | None) -> float | None:

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 
+import cv2
 import structlog
 
 from consumers.answers import Answers
@@ -49,6 +50,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         ModelMismatchError: the snapshot was built with another model or preprocessing than the one served.
         StalledError: nothing moves though there is work and every server answers.
     """
+    cv2.setNumThreads(1)  # the decode threads share the cores already
     registry = new_registry()
     health = Health("kafka", "triton", "output")
     metrics = ConsumerMetrics(registry)

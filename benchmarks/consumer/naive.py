@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from consumers.decode import decode_jpeg
+from consumers.decode import Jpeg, Pixels, read_jpeg
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot
 from framematch.catalog.snapshot_store import load_snapshot
@@ -149,15 +149,19 @@ class Answers:
         """The whole picture is one region."""
         timings_ms: dict[str, float] = {}
         with _timed("decode", timings_ms):
-            picture = decode_jpeg(jpeg, max_pixels=self._max_pixels)
-            pixels = self._preprocessor(picture)
+            picture = read_jpeg(jpeg, max_pixels=self._max_pixels)
+            pixels = self._crop(picture)
         with _timed("infer", timings_ms):
             embedding = self._triton.embed(pixels)
         with _timed("search", timings_ms):
             (decision,) = self.matcher.match(embedding)
         with _timed("enrich", timings_ms):
             product = self._product(decision.candidates[0].product_id)
-        return Answer((0, 0, picture.shape[1], picture.shape[0]), decision, product, timings_ms)
+        return Answer((0, 0, picture.width, picture.height), decision, product, timings_ms)
+
+    def _crop(self, picture: Jpeg) -> Pixels:
+        reduction = self._preprocessor.reduction(picture.height, picture.width)
+        return self._preprocessor(picture.decode(reduction))
 
     def _product(self, key: str) -> ProductInfo:
         found = self._products.find_one({"_id": key}) or {"name": key}

@@ -47,6 +47,8 @@ _KERNEL_RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 _CHANNELS = 3
 # Bilinear interpolation reads two pixels a side, so up to this factor it skips none.
 _LINEAR_MAX_SCALE = 2.0
+_REDUCTIONS = (1, 2, 4, 8)  # those that a JPEG decoder can do
+_LEAST_LEFT = 1.25  # source pixels per output pixel after a reduction
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,17 @@ class Preprocessor:
     def digest(self) -> str:
         """Sha256 (hex) over the spec, the variant and the version of the algorithm: equal digest, equal pixels."""
         return self._digest
+
+    def reduction(self, height: int, width: int) -> int:
+        """By how much a picture of this size may have been reduced before: 1, 2, 4 or 8, its blocks averaged.
+
+        Enough is left to be scaled down, not up: for the pictures of the table above the lowest cosine is 0.99962 as
+        without, and 0.9988 if a picture were reduced to the size of the crop. `exact` takes the picture itself.
+        """
+        if self.variant == "exact":
+            return 1
+        scale = min(span.scale for span in self._spans(height, width)) / _LEAST_LEFT
+        return max(factor for factor in _REDUCTIONS if factor <= max(1.0, scale))
 
     def __call__(self, rgb: Pixels) -> Pixels:
         """Resize and crop one picture.

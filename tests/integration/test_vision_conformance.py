@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from consumers.decode import read_jpeg
 from framematch.vision.bundles.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.preprocess import Preprocessor, Variant
@@ -96,6 +97,18 @@ async def test_pictures_give_the_reference_s_embeddings(
 ) -> None:
     embeddings = await images.embed(cropped(bundle, expected, variant))
     assert cosines(embeddings, [image.embedding for image in expected.images.values()]).min() >= at_least
+
+
+async def test_pictures_that_the_decoder_has_reduced_give_the_reference_s_embeddings(
+    images: ImageEncoder, bundle: Bundle, expected: Expected
+) -> None:
+    preprocess = Preprocessor(bundle.preprocess, "fast")
+    jpegs = [read_jpeg((CLIP_TINY / "images" / name).read_bytes(), max_pixels=10**7) for name in expected.images]
+    reductions = [preprocess.reduction(jpeg.height, jpeg.width) for jpeg in jpegs]
+    assert max(reductions) > 1
+    crops = [preprocess(jpeg.decode(reduction)) for jpeg, reduction in zip(jpegs, reductions, strict=True)]
+    embeddings = await images.embed(np.stack(crops))
+    assert cosines(embeddings, [image.embedding for image in expected.images.values()]).min() >= 0.99
 
 
 def test_exact_pixels_have_the_reference_s_mean_and_deviation(bundle: Bundle, expected: Expected) -> None:

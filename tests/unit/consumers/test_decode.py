@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from consumers.decode import cut_regions, decode_jpeg
+from consumers.decode import Pixels, clip_regions, cut, read_jpeg
 from framematch.core.errors import BadFrameError
 
 MAX_PIXELS = 100_000
@@ -21,14 +21,18 @@ def jpeg(width: int = 64, height: int = 48, colour: tuple[int, int, int] = (200,
     return buffer.getvalue()
 
 
+def decoded(data: bytes, reduction: int = 1) -> Pixels:
+    return read_jpeg(data, max_pixels=MAX_PIXELS).decode(reduction)
+
+
 def reason(data: bytes) -> str:
     with pytest.raises(BadFrameError) as raised:
-        decode_jpeg(data, max_pixels=MAX_PIXELS)
+        decoded(data)
     return raised.value.reason
 
 
 def test_a_jpeg_becomes_rgb_rows() -> None:
-    picture = decode_jpeg(jpeg(), max_pixels=MAX_PIXELS)
+    picture = decoded(jpeg())
     assert picture.shape == (48, 64, 3)
     assert picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - (200, 30, 60)).max() <= 3
@@ -36,7 +40,7 @@ def test_a_jpeg_becomes_rgb_rows() -> None:
 
 def test_a_grey_jpeg_becomes_rgb_too() -> None:
     encoded = cv2.imencode(".jpg", np.full((20, 30), 90, np.uint8))[1].tobytes()
-    assert decode_jpeg(encoded, max_pixels=MAX_PIXELS).shape == (20, 30, 3)
+    assert decoded(encoded).shape == (20, 30, 3)
 
 
 def test_an_orientation_tag_does_not_turn_the_picture_away_from_its_regions() -> None:
@@ -44,7 +48,7 @@ def test_an_orientation_tag_does_not_turn_the_picture_away_from_its_regions() ->
     exif[0x0112] = 6
     buffer = io.BytesIO()
     Image.new("RGB", (64, 48)).save(buffer, "JPEG", exif=exif)
-    assert decode_jpeg(buffer.getvalue(), max_pixels=MAX_PIXELS).shape == (48, 64, 3)
+    assert decoded(buffer.getvalue()).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\xff\xd8\xff", jpeg(kind="PNG"), jpeg(kind="GIF")])
@@ -57,7 +61,7 @@ def test_a_cut_jpeg_is_refused() -> None:
 
 
 def test_a_padded_jpeg_is_not_taken_for_a_cut_one() -> None:
-    assert decode_jpeg(jpeg() + bytes(16), max_pixels=MAX_PIXELS).shape == (48, 64, 3)
+    assert decoded(jpeg() + bytes(16)).shape == (48, 64, 3)
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:
@@ -73,30 +77,51 @@ def test_damaged_bytes_give_a_picture_or_a_bad_frame(noise: bytes, position: int
     at = position % len(data)
     data[at : at + len(noise)] = noise
     try:
-        outcome = str(decode_jpeg(bytes(data), max_pixels=MAX_PIXELS).shape[2])
+        outcome = str(decoded(bytes(data)).shape[2])
     except BadFrameError as error:
         outcome = error.reason
     assert outcome in {"3", "not_a_jpeg", "too_many_pixels", "truncated", "undecodable"}
 
 
+@pytest.mark.parametrize(("reduction", "shape"), [(2, (25, 33, 3)), (4, (13, 17, 3)), (8, (7, 9, 3))])
+def test_a_reduced_picture_has_the_mean_of_each_block(reduction: int, shape: tuple[int, int, int]) -> None:
+    ramp = np.tile(np.linspace(0, 255, 65).astype(np.uint8)[None, :, None], (49, 1, 3))
+    encoded = cv2.imencode(".jpg", ramp, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    reduced = decoded(encoded, reduction)
+    assert reduced.shape == shape
+    blocks = ramp[: 48 // reduction * reduction, : 64 // reduction * reduction]
+    means = blocks.reshape(48 // reduction, reduction, 64 // reduction, reduction, 3).mean(axis=(1, 3))
+    assert np.abs(means - reduced[: means.shape[0], : means.shape[1]]).max() <= 3
+
+
+def test_a_cut_jpeg_is_refused_though_it_is_reduced() -> None:
+    with pytest.raises(BadFrameError, match="before its end marker"):
+        decoded(jpeg()[:-40], 2)
+
+
 def test_without_regions_the_whole_picture_is_one() -> None:
-    picture = np.zeros((48, 64, 3), np.uint8)
-    [(region, pixels)] = cut_regions(picture, ())
-    assert (region, pixels.shape) == ((0, 0, 64, 48), (48, 64, 3))
-
-
-def test_regions_are_cut_in_their_order() -> None:
-    picture = np.arange(48 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
-    found = cut_regions(picture, ((10, 20, 5, 6), (0, 0, 1, 1)))
-    assert [region for region, _ in found] == [(10, 20, 5, 6), (0, 0, 1, 1)]
-    assert np.array_equal(found[0][1], picture[20:26, 10:15])
+    assert clip_regions(64, 48, ()) == ((0, 0, 64, 48),)
 
 
 def test_a_region_over_the_edge_is_clipped_and_says_so() -> None:
-    [(region, pixels)] = cut_regions(np.zeros((48, 64, 3), np.uint8), ((60, 40, 100, 100),))
-    assert (region, pixels.shape) == ((60, 40, 4, 8), (8, 4, 3))
+    assert clip_regions(64, 48, ((10, 20, 5, 6), (60, 40, 100, 100))) == ((10, 20, 5, 6), (60, 40, 4, 8))
 
 
 def test_a_region_outside_the_picture_is_a_bad_frame() -> None:
     with pytest.raises(BadFrameError, match="outside 64x48"):
-        cut_regions(np.zeros((48, 64, 3), np.uint8), ((64, 0, 5, 5),))
+        clip_regions(64, 48, ((64, 0, 5, 5),))
+
+
+def test_a_region_is_cut_to_the_pixel() -> None:
+    picture = np.arange(48 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
+    assert np.array_equal(cut(picture, (10, 20, 5, 6)), picture[20:26, 10:15])
+
+
+@given(st.tuples(*[st.integers(0, 200)] * 2, *[st.integers(1, 200)] * 2), st.sampled_from([1, 2, 4, 8]))
+def test_a_region_of_a_reduced_picture_is_never_empty_and_within_a_block_of_the_full_one(
+    region: tuple[int, int, int, int], reduction: int
+) -> None:
+    picture = np.zeros((-(-400 // reduction), -(-400 // reduction), 3), np.uint8)
+    height, width, _ = cut(picture, region, reduction).shape
+    assert 0 <= width * reduction - region[2] < 2 * reduction
+    assert 0 <= height * reduction - region[3] < 2 * reduction

@@ -140,6 +140,19 @@ def test_what_is_not_an_rgb_picture_is_a_programming_error(wrong: npt.NDArray[np
         Preprocessor(SPEC)(wrong)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 900), (223, 300), (280, 280), (560, 1000), (1120, 2000), (9000, 9000)])
+def test_a_picture_is_reduced_only_as_far_as_it_is_scaled_down_anyway(size: tuple[int, int]) -> None:
+    spec = replace(SPEC, resize_shortest_edge=224, crop_height=224, crop_width=224)
+    reduction = Preprocessor(spec, "fast").reduction(*size)
+    assert reduction in {1, 2, 4, 8}
+    assert reduction == 1 or min(size) / reduction >= 224 * 1.25
+    assert reduction == 8 or min(size) / (2 * reduction) < 224 * 1.25
+
+
+def test_the_exact_variant_takes_no_reduced_pictures() -> None:
+    assert Preprocessor(SPEC, "exact").reduction(5000, 5000) == 1
+
+
 def test_the_digest_tells_specs_and_variants_apart() -> None:
     digests = {
         Preprocessor(SPEC, "exact").digest,
