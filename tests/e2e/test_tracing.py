@@ -1,0 +1,40 @@
+"""A frame's trace, whole: from the camera's grab in the edge to the match event of the consumer."""
+
+from collections import defaultdict
+
+from demo.dataset import DATA_DIR, load_photos
+from tests.e2e.site import Site
+from tests.integration.otlp_receiver import ReceivedSpan, otlp_receiver
+
+PHOTOS = 6
+CONSUMED = {"wait", "decode", "batch", "infer", "search", "enrich"}
+
+
+async def test_every_event_hangs_beneath_the_span_that_the_edge_began(site: Site) -> None:
+    photos = site.folder / "photos"
+    photos.mkdir()
+    for number, photo in enumerate(load_photos()[:PHOTOS]):
+        (photos / f"{number:04}.jpg").write_bytes((DATA_DIR / photo.file).read_bytes())
+    with otlp_receiver() as receiver:
+        consumer = site.start("consume", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url)
+        edge = site.start(
+            "edge", "--camera", f"shelf={photos}", "--fps", "50", ready=False, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url
+        )
+        records = await site.read(site.topics.matches, PHOTOS)
+        consumer.stop()
+        edge.stop()
+    beneath: dict[str, list[ReceivedSpan]] = defaultdict(list)
+    for span in receiver.spans:
+        beneath[span.parent_id].append(span)
+    roots = beneath[""]
+    assert [root.name for root in roots] == ["framematch capture"] * PHOTOS
+    published = set()
+    for root in roots:
+        children = {span.name: span for span in beneath[root.span_id]}
+        assert children.keys() == {"encode", "publish", "framematch consume"}
+        consumed = children["framematch consume"]
+        assert {span.name for span in beneath[consumed.span_id]} == CONSUMED
+        assert consumed.attributes["framematch.frame.id"] == root.attributes["framematch.frame.id"]
+        assert root.began_ns < consumed.began_ns < consumed.ended_ns
+        published.add(f"00-{root.trace_id}-{consumed.span_id}-01".encode())
+    assert {dict(record.headers)["traceparent"] for record in records} == published
