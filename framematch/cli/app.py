@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from framematch.cli import catalog, model, stack
+from framematch.cli import catalog, deadletter, model, stack, topics
 from framematch.cli.cameras import cameras
 from framematch.cli.consume import consume
 from framematch.cli.doctor import doctor
@@ -28,8 +28,10 @@ app.command(cls=EdgeCommand)(edge)
 app.command()(consume)
 app.command()(watch)
 app.command()(cameras)
+app.add_typer(deadletter.app, name="deadletter")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(model.app, name="model")
+app.add_typer(topics.app, name="topics")
 app.add_typer(stack.app, name="stack")
 app.command()(doctor)
 

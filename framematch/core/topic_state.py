@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from framematch.core.kafka import client_options, kafka_errors, started
@@ -78,3 +78,10 @@ async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str
 def _state(topic: dict[str, Any], config: dict[str, str]) -> TopicState:
     partitions = topic["partitions"]
     return TopicState(topic["topic"], len(partitions), len(partitions[0]["replicas"]), config)
+
+
+def differences(wanted: NewTopic, found: TopicState) -> list[str]:
+    """In what a topic is not as the settings would make it, in words."""
+    shape = {"partitions": wanted.num_partitions, "replicas": wanted.replication_factor, **wanted.topic_configs}
+    there = {"partitions": found.partitions, "replicas": found.replicas, **found.config}
+    return [f"{name} {there.get(name)}, not {value}" for name, value in shape.items() if there.get(name) != value]

@@ -58,6 +58,11 @@ class Topics:
         return (self.frames, self.matches, self.sightings, self.status, self.deadletter)
 
 
+def replicas_of(settings: KafkaSettings, brokers: int) -> int:
+    """How many brokers each partition of a topic that we create is on."""
+    return settings.replication_factor or min(brokers, _REPLICAS)
+
+
 def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
     """Every topic with its partitions, replication and retention, for a cluster of `brokers`.
 
@@ -65,7 +70,7 @@ def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
     partition of each.
     """
     topics = Topics(settings.topic_prefix)
-    replicas = settings.replication_factor or min(brokers, _REPLICAS)
+    replicas = replicas_of(settings, brokers)
     frames_ms = str(int(settings.frames_retention_minutes * _MS_PER_MINUTE))
     matches_ms = str(int(settings.matches_retention_hours * _MS_PER_HOUR))
     largest = str(settings.max_message_bytes + HEADROOM_BYTES)

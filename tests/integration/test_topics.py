@@ -9,7 +9,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka import client_options, new_producer, started
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, ensure_topics
+from framematch.core.topic_state import cluster_state, differences, frames_partitions
+from framematch.core.topics import Topics, ensure_topics, topic_specs
 from stack.kafka import KafkaServer
 
 pytestmark = pytest.mark.integration
@@ -38,6 +39,21 @@ async def test_the_broker_takes_the_configuration_that_we_ask_for(kafka: KafkaSe
         [response] = await admin.describe_configs([resource])
     entries = {entry[0]: entry[1] for entry in response.resources[0][4]}
     assert entries["cleanup.policy"] == "compact"
+
+
+async def test_topics_that_we_created_are_as_the_settings_say_and_another_wish_is_a_difference(
+    kafka: KafkaServer,
+) -> None:
+    settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix="topics-state", partitions=2)
+    assert (await cluster_state(settings)).topics == {}
+    assert await frames_partitions(settings) is None
+    await ensure_topics(settings)
+    cluster = await cluster_state(settings)
+    for spec in topic_specs(settings, cluster.brokers):
+        assert differences(spec, cluster.topics[spec.name]) == []
+    assert await frames_partitions(settings) == 2
+    wish = topic_specs(settings.model_copy(update={"partitions": 4}), cluster.brokers)[0]
+    assert differences(wish, cluster.topics["topics-state.frames"]) == ["partitions 2, not 4"]
 
 
 async def test_the_largest_frame_fits(kafka: KafkaServer) -> None:

@@ -5,10 +5,12 @@ from typer.testing import CliRunner
 
 from framematch.cli.app import app
 
-GROUPS = ["", "catalog", "model", "stack"]
+GROUPS = ["", "deadletter", "catalog", "model", "stack", "topics"]
 COMMANDS = [
-    "edge", "consume", "watch", "cameras", "doctor", "catalog import", "catalog list", "catalog build", "model build",
-    "model check",     "stack up", "stack down", "stack status",
+    "edge", "consume", "watch", "cameras", "doctor", "deadletter list", "deadletter show", "deadletter replay",
+    "catalog import", "catalog list", "catalog build", "model build",
+    "model check",     "stack up", "stack down", "stack status", "topics plan", "topics list",
+    "topics create",
 ]  # fmt: skip
 
 

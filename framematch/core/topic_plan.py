@@ -1,0 +1,196 @@
+"""How many partitions and consumers a site needs, and what it costs the cluster. Arithmetic alone.
+
+kB, MB and GB are 10^3, 10^6 and 10^9 bytes. What is assumed stands in the constants; measure yours and say so.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from framematch.core.errors import UsageError
+
+FRAME_OVERHEAD_BYTES = 600
+"""Headers, key and framing of a frame: 470 bytes with every header."""
+MATCH_BYTES = 1_500
+"""A match event with its headers: 1,400 bytes with a product and two candidates."""
+SIGHTING_BYTES = 900
+SIGHTINGS_PER_CAMERA_S = 0.5
+"""A product every six seconds, each with a start, an update and an end."""
+DEAD_SHARE = 0.001
+"""Of the frames. In a healthy site it is none."""
+SEGMENT_BYTES = 2**30
+SEGMENT_S = 604_800.0
+"""Kafka's `segment.bytes` and `segment.ms`. Only whole segments expire: each replica of a partition keeps one more."""
+
+BUSY = 0.8
+"""Of what a consumer manages: the rest works off a backlog, that of an hour in four."""
+CAMERAS_PER_PARTITION = 8
+"""Those behind a camera with a backlog, or a frame that must be tried again, wait with it."""
+PARTITION_BYTES_PER_S = 10_000_000
+"""What one partition takes with ease, also from followers that catch up."""
+FEWEST_PARTITIONS = 12
+"""More can be added, but then cameras move between partitions, and their order breaks once."""
+
+CONSUMER_BYTES = 250_000_000
+"""A process with its libraries, before it holds frames or an index: 200 MB measured."""
+FETCH_BYTES = 2 * 4_194_304
+"""For each partition: what came of the last request, and what comes of the next."""
+INDEX_ROW_BYTES = 2_200
+"""512 dimensions of 4 bytes, and the row's product."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is planned for. `consumer_fps` is what one consumer process manages, in frames a second."""
+
+    cameras: int
+    fps: float
+    frame_bytes: float = 50_000.0
+    frames_retention_s: float = 3_600.0
+    events_retention_s: float = 604_800.0
+    regions: float = 1.0
+    consumer_fps: float = 200.0
+    in_flight_bytes: float = 128_000_000.0
+    index_rows: int = 10_000
+    subscribers: int = 1
+    brokers: int = 3
+    replicas: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be computed from.
+
+        Raises:
+            UsageError: a value is not above 0, or there are more replicas than brokers.
+        """
+        for name, value in vars(self).items():
+            if not 0 < value < math.inf:
+                raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value:g}")
+        if self.replicas > self.brokers:
+            raise UsageError(
+                f"{self.brokers} brokers cannot hold {self.replicas} replicas", hint="A broker holds one at most"
+            )
+
+    @property
+    def frames_per_s(self) -> float:
+        """Of all cameras."""
+        return self.cameras * self.fps
+
+
+@dataclass(frozen=True)
+class TopicLoad:
+    """One topic: what is written to it, and the disk that all its replicas fill at most."""
+
+    name: str
+    partitions: int
+    bytes_per_s: float
+    disk_bytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run and what it costs; rates are of the whole cluster unless they say `broker`."""
+
+    frames_per_s: float
+    partitions: int
+    consumers: int
+    busiest_cameras: int
+    busiest_frames_per_s: float
+    consumer_memory_bytes: float
+    topics: tuple[TopicLoad, ...]
+    in_bytes_per_s: float
+    out_bytes_per_s: float
+    broker_in_bytes_per_s: float
+    broker_out_bytes_per_s: float
+    broker_disk_bytes: float
+
+
+def plan_site(site: Site) -> Plan:
+    """The plan for `site`.
+
+    Consumers: the fewest of which the busiest is not busier than `BUSY`. Partitions: a multiple of twice as many, so
+    that they can be shared evenly now and by double the number, and no fewer than each constant above asks for. Both
+    have no prime factors but 2 and 3, so that most other numbers of consumers share evenly too.
+
+    Raises:
+        UsageError: no number of consumers will do, because a camera is always one consumer's.
+    """
+    consumers = _consumers(site)
+    partitions = _partitions(site, consumers)
+    topics = tuple(_topics(site, partitions))
+    written = sum(topic.bytes_per_s for topic in topics)
+    frames, matches, sightings, _dead = (topic.bytes_per_s for topic in topics)
+    read = frames + site.subscribers * (matches + sightings)
+    copied = written * (site.replicas - 1)
+    busiest = busiest_cameras(site.cameras, consumers)
+    return Plan(
+        frames_per_s=site.frames_per_s,
+        partitions=partitions,
+        consumers=consumers,
+        busiest_cameras=busiest,
+        busiest_frames_per_s=busiest * site.fps,
+        consumer_memory_bytes=_memory(site, partitions / consumers),
+        topics=topics,
+        in_bytes_per_s=written,
+        out_bytes_per_s=read,
+        broker_in_bytes_per_s=(written + copied) / site.brokers,
+        broker_out_bytes_per_s=(read + copied) / site.brokers,
+        broker_disk_bytes=sum(topic.disk_bytes for topic in topics) / site.brokers,
+    )
+
+
+def busiest_cameras(cameras: int, consumers: int) -> int:
+    """Cameras of the consumer that has most, as it is to be expected of keys that are spread by their hash.
+
+    A consumer's number of cameras is about normally distributed with mean and variance m = cameras / consumers; the
+    largest of n such numbers is expected at m + sqrt(2 m ln n) at most.
+    """
+    mean = cameras / consumers
+    return min(cameras, math.ceil(mean + math.sqrt(2 * mean * math.log(consumers))))
+
+
+def _consumers(site: Site) -> int:
+    most = BUSY * site.consumer_fps
+    for number in _well_divisible():
+        if busiest_cameras(site.cameras, number) * site.fps <= most:
+            return number
+        if number > site.cameras:
+            break
+    raise UsageError(
+        f"{site.cameras} cameras with {site.fps:g} frames/s each cannot be shared so that no consumer gets more than "
+        f"{most:g} frames/s: some cameras meet in one partition, which is one consumer's",
+        hint="Send fewer frames of each camera, or let a consumer manage more: a smaller model, or a faster Triton",
+    )
+
+
+def _partitions(site: Site, consumers: int) -> int:
+    least = max(
+        2 * consumers,
+        FEWEST_PARTITIONS,
+        site.brokers,
+        site.cameras / CAMERAS_PER_PARTITION,
+        site.frames_per_s * (site.frame_bytes + FRAME_OVERHEAD_BYTES) / PARTITION_BYTES_PER_S,
+    )
+    return next(2 * consumers * number for number in _well_divisible() if 2 * consumers * number >= least)
+
+
+def _well_divisible() -> Iterator[int]:
+    """1, 2, 3, 4, 6, 8, 9, 12, …: numbers with no prime factors but 2 and 3."""
+    return (number for number in count(1) if 6 ** number.bit_length() % number == 0)
+
+
+def _topics(site: Site, partitions: int) -> Iterator[TopicLoad]:
+    frames = site.frames_per_s * (site.frame_bytes + FRAME_OVERHEAD_BYTES)
+    rates = {
+        "frames": (partitions, frames, site.frames_retention_s),
+        "matches": (partitions, site.frames_per_s * site.regions * MATCH_BYTES, site.events_retention_s),
+        "sightings": (partitions, site.cameras * SIGHTINGS_PER_CAMERA_S * SIGHTING_BYTES, site.events_retention_s),
+        "deadletter": (1, frames * DEAD_SHARE, site.events_retention_s),
+    }
+    for name, (number, rate, retention_s) in rates.items():
+        kept = rate * retention_s + min(number * SEGMENT_BYTES, rate * SEGMENT_S)
+        yield TopicLoad(name, number, rate, site.replicas * kept)
+
+
+def _memory(site: Site, partitions: float) -> float:
+    return CONSUMER_BYTES + site.in_flight_bytes + partitions * FETCH_BYTES + site.index_rows * INDEX_ROW_BYTES
