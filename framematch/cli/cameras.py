@@ -9,18 +9,17 @@ import msgspec
 import structlog
 import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.live import Live
 
 from framematch.cli.camera_board import CameraBoard, Entry
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka import client_options, kafka_errors, new_consumer, started
+from framematch.core.kafka import kafka_errors, new_consumer, started
 from framematch.core.lifecycle import run_service
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
+from framematch.core.topics import Topics, topic_exists
 
 log = structlog.get_logger()
 
@@ -68,7 +67,7 @@ async def read_known(kafka: KafkaSettings, board: CameraBoard) -> None:
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses us.
     """
-    if await _topic_exists(kafka):
+    if await topic_exists(kafka, _topic(kafka)):
         async with started(_consumer(kafka), kafka) as consumer:
             await _catch_up(kafka, consumer, board)
 
@@ -131,17 +130,10 @@ def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
     return new_consumer(kafka, _topic(kafka), auto_offset_reset="earliest")
 
 
-async def _topic_exists(kafka: KafkaSettings) -> bool:
-    """Whether an edge has run here; a viewer makes no topics."""
-    async with started(AIOKafkaAdminClient(**client_options(kafka)), kafka) as admin:
-        with kafka_errors(kafka):
-            return _topic(kafka) in await admin.list_topics()
-
-
 async def _topic_appears(kafka: KafkaSettings, stop: asyncio.Event) -> bool:
-    """Wait for it; False when told to stop before."""
+    """Wait for it, a viewer makes no topics; False when told to stop before."""
     while not stop.is_set():
-        if await _topic_exists(kafka):
+        if await topic_exists(kafka, _topic(kafka)):
             return True
         with suppress(TimeoutError):
             async with asyncio.timeout(_TOPIC_POLL_S):

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,10 +11,9 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from framematch.cli.common import CONFIG_OPTION, needs, prepare_command
+from framematch.cli.common import CONFIG_OPTION, needs, prepare_command, progress_bar
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -62,7 +61,7 @@ def import_file(
 
     async def run() -> "ImportReport":
         async with _database(settings) as database:
-            with _progress("Importing", "lines") as show:
+            with progress_bar("Importing", "lines") as show:
                 return await import_products(file, images or file.parent, ProductStore(database), show)
 
     report = asyncio.run(run())
@@ -148,7 +147,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
         await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s) as encoder,
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
-        with _progress("Embedding", "views") as show:
+        with progress_bar("Embedding", "views") as show:
             built = await build_snapshot(ProductStore(database), encoder, preprocessor, show)
         await save_snapshot(database, built)
         # Read back before anybody serves it.
@@ -164,12 +163,3 @@ async def _database(settings: Settings) -> "AsyncIterator[Database]":
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     async with await connect(uri, settings.mongodb.timeout_s) as client:
         yield client[settings.mongodb.database]
-
-
-@contextmanager
-def _progress(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while it lasts; the callback takes what is done and the whole."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(doing, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,11 +1,13 @@
 """What every command does first: read its settings and set up its log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from framematch.core.errors import PrerequisiteError
 from framematch.core.logging import configure_logging
@@ -42,6 +44,18 @@ def prepare_command(name: str, config: Path | None = None) -> Settings:
 def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
     """What the command line sets, by section; options that were not given (None) are left to the other sources."""
     return {section: {k: v for k, v in values.items() if v is not None} for section, values in sections.items()}
+
+
+@contextmanager
+def progress_bar(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while it lasts, at a terminal; the callback takes what is done and the whole."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

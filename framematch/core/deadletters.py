@@ -1,7 +1,8 @@
 """The dead letter: a record that could not be handled, byte for byte, with headers that say why and where it lay."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import msgspec
 from aiokafka import ConsumerRecord
@@ -10,6 +11,8 @@ PREFIX = "deadletter_"
 """What the names of our headers begin with; all other headers are the record's own."""
 
 Headers = tuple[tuple[str, bytes], ...]
+Position = tuple[int, int]
+"""Partition and offset."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,15 @@ class Failure:
 class Letter:
     """A record of the topic `.deadletter`: `key`, `value` and `headers` are those of the record that failed.
 
-    `position` is the letter's own partition and offset, `at_ms` when it was written (milliseconds since the epoch).
+    `position` is the letter's own, `at_ms` when it was written (milliseconds since the epoch). `size_bytes` is that of
+    the record's value, or of its headers too where they were omitted.
     """
 
-    position: tuple[int, int]
+    position: Position
     at_ms: int
     key: bytes | None
     value: bytes | None
+    size_bytes: int
     headers: Headers
     failure: Failure
 
@@ -56,13 +61,12 @@ class Letter:
 
     @property
     def whole(self) -> bool:
-        """Whether the letter has the record's bytes, and it can be sent again."""
+        """Whether the letter has the record's bytes, so that it can be sent again."""
         return self.failure.omitted_bytes is None
 
-    @property
-    def size_bytes(self) -> int:
-        """Of the record that failed; without its bytes, with its headers."""
-        return len(self.value or b"") if self.failure.omitted_bytes is None else self.failure.omitted_bytes
+    def without_value(self) -> Self:
+        """All but the bytes, to be kept in memory."""
+        return replace(self, value=None)
 
 
 def parse_letter(record: ConsumerRecord) -> Letter:
@@ -71,13 +75,15 @@ def parse_letter(record: ConsumerRecord) -> Letter:
     Raises:
         msgspec.ValidationError: it has not the headers of a dead letter.
     """
+    failure = _failure(record.headers)
     return Letter(
         position=(record.partition, record.offset),
         at_ms=record.timestamp,
         key=record.key,
         value=record.value,
+        size_bytes=len(record.value or b"") if failure.omitted_bytes is None else failure.omitted_bytes,
         headers=tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX)),
-        failure=_failure(record.headers),
+        failure=failure,
     )
 
 

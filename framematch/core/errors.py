@@ -16,6 +16,7 @@ FramematchError
 │   ├── EmbeddingError           an answer of the served model that is no embedding; retriable
 │   └── ModelMismatchError       the index was built with another model or preprocessing
 ├── CatalogError                 products, images or an index snapshot that cannot be used
+├── DeadLetterError              a dead letter that is not there, or whose bytes were not kept
 └── BadFrameError                bytes that are not a usable frame: a dead letter, never a stop
 """
 
@@ -116,6 +117,10 @@ class ModelMismatchError(ModelError):
 
 class CatalogError(FramematchError):
     """Products, their images or an index snapshot cannot be used."""
+
+
+class DeadLetterError(FramematchError):
+    """A dead letter is not there, or has not the bytes of its record."""
 
 
 class BadFrameError(FramematchError):

@@ -1,0 +1,85 @@
+"""How dead letters are shown, and what the commands refuse before they ask Kafka."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console, RenderableType
+from typer.testing import CliRunner
+
+from framematch.cli.app import app
+from framematch.cli.deadletter_table import full, json_line, table
+from framematch.core.deadletters import Failure, Letter
+from framematch.core.errors import UsageError
+
+LETTER = Letter(
+    position=(0, 17),
+    at_ms=1_767_225_600_000,
+    key=b"till-1",
+    value=b"bytes",
+    size_bytes=84_210,
+    headers=(("ce_id", b"x"), ("odd", b"\xff\x1b[2J")),
+    failure=Failure("decode", "truncated", "it ends early", "framematch.frames", 3, 1007, 1_767_225_599_500),
+)
+OMITTED = replace(LETTER, value=None, headers=(), failure=replace(LETTER.failure, omitted_bytes=84_210))
+
+
+def text_of(shown: RenderableType) -> str:
+    text = StringIO()
+    Console(file=text, width=200).print(shown)
+    return " ".join(text.getvalue().split())
+
+
+def test_a_row_says_when_where_and_why() -> None:
+    assert "0:17 2026-01-01 00:00:00 till-1 decode truncated it ends early framematch.frames 3:1007 84.2 kB" in text_of(
+        table([LETTER])
+    )
+    assert "84.2 kB, not kept" in text_of(table([OMITTED]))
+
+
+def test_a_json_line_holds_all_but_bytes_and_headers() -> None:
+    assert json.loads(json_line(LETTER)) == {
+        "letter": "0:17",
+        "written_at": "2026-01-01T00:00:00.000000Z",
+        "camera": "till-1",
+        "stage": "decode",
+        "reason": "truncated",
+        "error": "it ends early",
+        "topic": "framematch.frames",
+        "partition": 3,
+        "offset": 1007,
+        "timestamp": "2025-12-31T23:59:59.500000Z",
+        "size_bytes": 84_210,
+        "whole": True,
+    }
+    assert json.loads(json_line(OMITTED))["whole"] is False
+
+
+@pytest.mark.parametrize("letter", [LETTER, replace(LETTER, key=b"\x1b[2J")])
+def test_what_a_record_holds_cannot_command_the_terminal(letter: Letter) -> None:
+    assert "\x1b" not in text_of(full(letter)) + text_of(table([letter]))
+
+
+def test_a_letter_is_shown_with_the_headers_of_its_record() -> None:
+    said = text_of(full(LETTER))
+    assert "error it ends early" in said
+    assert "timestamp 2025-12-31T23:59:59.500000Z" in said
+    assert "headers of the record ce_id x odd ??[2J" in said.replace("\ufffd", "?")
+    assert text_of(full(replace(OMITTED, key=None))).endswith("headers of the record -")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay"], "it is not clear which dead letters to send"),
+        (["replay", "0:1", "--all"], "it is not clear which dead letters to send"),
+        (["replay", "--all", "--reason", "truncated"], "it is not clear which dead letters to send"),
+        (["show", "first"], "'first' is no place of a dead letter"),
+        (["show", "0:-1"], "'0:-1' is no place of a dead letter"),
+    ],
+)
+def test_what_is_not_clear_is_wrong_usage(arguments: list[str], said: str) -> None:
+    refused = CliRunner().invoke(app, ["deadletter", *arguments]).exception
+    assert isinstance(refused, UsageError)
+    assert said in refused.message
