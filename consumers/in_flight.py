@@ -54,6 +54,11 @@ class InFlight:
         return self._bytes
 
     @property
+    def waiting(self) -> int:
+        """Frames that no stage works on yet."""
+        return self._waiting
+
+    @property
     def taken(self) -> int:
         """Frames that some stage works on."""
         return len(self) - self._waiting

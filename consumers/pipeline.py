@@ -11,8 +11,9 @@ wait, down to the fetching.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
@@ -23,6 +24,7 @@ from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.outputs import Outputs
+from consumers.gpu_hint import ConsumerLoad
 from consumers.in_flight import InFlight
 from consumers.inference import Inference
 from consumers.intake import Intake, Positions
@@ -76,7 +78,7 @@ class Pipeline:
         self._ready: deque[Work] = deque()
         self._fetched, self._room, self._prepared, self._decided = (asyncio.Event() for _ in range(4))
         self._forming = asyncio.Lock()
-        self._delivered = 0
+        self._delivered = self._inferring = 0
         context = DeliveryContext(
             consumer=parts.consumer,
             outputs=parts.outputs,
@@ -129,6 +131,11 @@ class Pipeline:
         positions = await self._intake.positions()
         return Progress(self._intake.fetched, self._delivered, len(self._in_flight), positions)
 
+    def load(self) -> ConsumerLoad:
+        """How much there is to do, for the GPU's monitor."""
+        waiting = sum(self._intake.lag().values()) + self._in_flight.waiting
+        return ConsumerLoad(waiting, 100 * self._inferring / self._settings.batches_in_flight)
+
     async def _prepare(self) -> None:
         """Decode and crop the next frame, in turn over the lanes."""
         loop = asyncio.get_running_loop()
@@ -160,10 +167,19 @@ class Pipeline:
             async with self._forming:
                 batch = await self._next_batch()
             self._metrics.batch_regions.observe(len(batch))
-            await self._parts.inference.decide(batch)
+            with self._counted_as_inferring():
+                await self._parts.inference.decide(batch)
             for work in {region.work for region in batch}:
                 if work.complete:
                     self._finish(work)
+
+    @contextmanager
+    def _counted_as_inferring(self) -> Iterator[None]:
+        self._inferring += 1
+        try:
+            yield
+        finally:
+            self._inferring -= 1
 
     async def _next_batch(self) -> list[RegionOf]:
         """Wait until a batch is full, or its oldest frame has waited long enough."""

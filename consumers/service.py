@@ -9,6 +9,7 @@ import structlog
 
 from consumers.answers import Answers
 from consumers.delivery.outputs import Outputs
+from consumers.gpu import GpuMonitor
 from consumers.inference import Inference
 from consumers.intake import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
@@ -21,7 +22,6 @@ from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
-from framematch.core.gpu import GpuSampler
 from framematch.core.health import Health, serve_http
 from framematch.core.kafka import new_consumer, started
 from framematch.core.metrics import new_registry
@@ -61,9 +61,16 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         health.set_ready("triton")
         await resources.enter_async_context(serve_http(health, registry, settings.http))
         pipeline = Pipeline(parts, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health)
+        gpu = GpuMonitor(
+            settings.gpu_interval_s,
+            encoder.statistics,
+            pipeline.load,
+            batch_size=settings.consumer.batch_size,
+            registry=registry,
+        )
         async with asyncio.TaskGroup() as group:
             beside = [
-                group.create_task(GpuSampler(settings.gpu_interval_s, registry).run()),
+                group.create_task(gpu.run()),
                 group.create_task(_watch_model(encoder)),
             ]
             await pipeline.run(stop)

@@ -1,14 +1,13 @@
-"""GPU figures by NVML: utilisation, memory, power and temperature, logged and exported on an interval."""
+"""GPU figures by NVML: utilisation, memory, power and temperature."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Self
 
 import pynvml
 import structlog
-from prometheus_client import CollectorRegistry, Gauge
 
 log = structlog.get_logger()
 
@@ -26,63 +25,6 @@ class GpuSample:
     memory_total_bytes: int | None
     power_watts: float | None
     temperature_celsius: int | None
-
-
-class GpuSampler:
-    """Reads every GPU each `interval_s`, logs `gpu_sampled` and keeps the gauges `framematch_gpu_…{gpu}`.
-
-    Without a GPU or its driver it says `gpu_absent` once and ends: a service runs on without it.
-    """
-
-    def __init__(self, interval_s: float, registry: CollectorRegistry) -> None:
-        self._interval_s = interval_s
-        self._gauges = {
-            name: Gauge(f"framematch_gpu_{name}", text, ["gpu"], registry=registry)
-            for name, text in {
-                "utilisation_percent": "Share of the last interval in which a kernel ran",
-                "memory_used_bytes": "Device memory in use",
-                "memory_total_bytes": "Device memory there is",
-                "power_watts": "Power drawn",
-                "temperature_celsius": "Temperature of the chip",
-            }.items()
-        }
-
-    async def run(self) -> None:
-        """Sample until cancelled, or return at once when there is no GPU."""
-        try:
-            await asyncio.to_thread(pynvml.nvmlInit)
-        except pynvml.NVMLError as error:
-            log.info("gpu_absent", reason=str(error))
-            return
-        try:
-            if await asyncio.to_thread(pynvml.nvmlDeviceGetCount) == 0:
-                log.info("gpu_absent", reason="the driver reports no GPU")
-                return
-            await self._sample_forever()
-        finally:
-            pynvml.nvmlShutdown()
-
-    async def _sample_forever(self) -> None:
-        failing = False
-        while True:
-            try:
-                samples = await asyncio.to_thread(read_gpus)
-            except pynvml.NVMLError as error:
-                if not failing:
-                    log.warning("gpu_read_failed", reason=str(error))
-                failing = True
-            else:
-                failing = False
-                for sample in samples:
-                    self._publish(sample)
-            await asyncio.sleep(self._interval_s)
-
-    def _publish(self, sample: GpuSample) -> None:
-        figures = asdict(sample)
-        log.info("gpu_sampled", **figures)
-        for name, gauge in self._gauges.items():
-            if figures[name] is not None:
-                gauge.labels(str(sample.gpu)).set(figures[name])
 
 
 class Gpus:

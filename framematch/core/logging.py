@@ -13,8 +13,6 @@ from framematch.core.redact import redact, redact_url
 
 _REPEAT_S = 10.0
 
-_REPEAT_S = 10.0
-
 LogFormat = Literal["auto", "json", "console"]
 
 
