@@ -10,8 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.consumer.delivery import measure_delivery
 from benchmarks.consumer.models import MODELS
+from benchmarks.consumer.mongodb import measure_mongodb
 from benchmarks.consumer.plan import FULL, QUICK, Plan
+from benchmarks.consumer.poison import measure_poison
+from benchmarks.consumer.scale import measure_scale
 from benchmarks.consumer.site import Site, running_site
 from benchmarks.consumer.speed import measure_speed
 from benchmarks.harness import argument_parser, describe_machine
@@ -23,7 +27,10 @@ from framematch.core.logging import configure_logging
 
 @dataclass(frozen=True)
 class Part:
-    """Measures on a site; `models` are those that it is measured with unless told, quickly or in full."""
+    """Measures on a site. `quick` and `full` are the models that it is measured with unless told.
+
+    The plain names of its figures are of the first of `full`; with others they end in the model's name.
+    """
 
     measure: Callable[[Site, Plan], Results]
     quick: tuple[str, ...]
@@ -32,6 +39,10 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "speed": Part(measure_speed, ("demo",), ("b32", "b32-int8", "demo", "demo-int8")),
+    "mongodb": Part(measure_mongodb, ("demo",), ("demo", "light")),
+    "poison": Part(measure_poison, ("demo",), ("demo", "light")),
+    "delivery": Part(measure_delivery, ("demo",), ("demo", "light")),
+    "processes": Part(measure_scale, ("light",), ("light", "demo")),
 }
 QUICK_PARTS = ("speed",)
 
@@ -74,7 +85,8 @@ def measure(model: str, parts: list[str], plan: Plan, results: Results) -> None:
         for name in parts:
             print(f"\n{name}, {model}", flush=True)
             try:
-                results.merge(f"{name}, {model}", PARTS[name].measure(site, plan))
+                ending = "" if model == PARTS[name].full[0] else f"_{model.replace('-', '_')}"
+                results.merge(f"{name}, {model}", PARTS[name].measure(site, replace(plan, ending=ending)))
             except FramematchError as error:
                 print(f"{name} failed: {error}", file=sys.stderr)
                 results.missing[f"{name}, {model}"] = error.message

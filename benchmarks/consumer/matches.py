@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from framematch.core.errors import FramematchError
-from framematch.core.events import MatchEvent, decode
+from framematch.core.events import MatchEvent, MetadataState, decode
 from framematch.core.kafka import new_consumer, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.topics import Topics
@@ -20,10 +20,14 @@ _MS_PER_S = 1_000
 
 @dataclass(frozen=True)
 class PublishedEvent:
-    """When an event was given to the producer, and what its frame spent in each stage."""
+    """When an event was given to the producer, and what its frame spent in each stage.
+
+    `metadata_state` is that of the matched product, None where there is none.
+    """
 
     at_s: float
     timings_ms: Mapping[str, float]
+    metadata_state: MetadataState | None = None
 
 
 class Matches:
@@ -85,4 +89,6 @@ async def watching_matches(kafka: KafkaSettings) -> AsyncIterator[Matches]:
 
 
 def _event(record: ConsumerRecord) -> PublishedEvent:
-    return PublishedEvent(record.timestamp / _MS_PER_S, decode(record.value, MatchEvent).timings_ms)
+    event = decode(record.value, MatchEvent)
+    state = event.metadata_state if event.product else None
+    return PublishedEvent(record.timestamp / _MS_PER_S, event.timings_ms, state)

@@ -25,12 +25,8 @@ LIGHT = VitShape(layers=1, width=64, heads=4, mlp=128)
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle, written into a folder or found elsewhere, and the precision in which it is served.
+    """A bundle, written into a folder or found elsewhere, and the precision in which it is served."""
 
-    `ending` is that of its figures' names: the plain names are those of the ViT-B/32 shape in fp32.
-    """
-
-    ending: str
     bundle: Callable[[Path], Path]
     precision: Precision = "fp32"
 
@@ -62,9 +58,9 @@ def _light_bundle(folder: Path) -> Path:
 
 
 MODELS: Mapping[str, Model] = {
-    "b32": Model("", lambda _folder: cached_bundle()),
-    "b32-int8": Model("_int8", lambda _folder: cached_bundle(), "int8"),
-    "demo": Model("_demo", lambda _folder: BUNDLE_DIR),
-    "demo-int8": Model("_demo_int8", lambda _folder: BUNDLE_DIR, "int8"),
-    "light": Model("_light", _light_bundle),
+    "b32": Model(lambda _folder: cached_bundle()),
+    "b32-int8": Model(lambda _folder: cached_bundle(), "int8"),
+    "demo": Model(lambda _folder: BUNDLE_DIR),
+    "demo-int8": Model(lambda _folder: BUNDLE_DIR, "int8"),
+    "light": Model(_light_bundle),
 }

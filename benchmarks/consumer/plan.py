@@ -13,10 +13,15 @@ class Plan:
     most_batches: int
     least_batches: int = 6  # fewer leave nothing to measure after the warm-up
     cameras: int = 12  # as many as the topic has partitions
+    ending: str = ""  # of the figures' names, when the model is not the one that the plain names are of
 
     def batches_for(self, batches_per_s: float) -> int:
         """How many batches a run has."""
         return max(self.least_batches, min(round(self.run_s * batches_per_s), self.most_batches))
+
+    def named(self, figure: str) -> str:
+        """The figure's name with the model."""
+        return f"{figure}{self.ending}"
 
     def settings(self) -> dict[str, Any]:
         """For the report."""

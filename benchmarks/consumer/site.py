@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.consumer.models import Model
 from benchmarks.forgetful_kafka import ForgetfulKafka
 from benchmarks.frames import draw_jpegs
+from benchmarks.processes import tree_cpu_s
 from demo.services import fill_catalogue, service_environment
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.vision.bundles.bundle import Bundle
@@ -46,6 +47,10 @@ class Site:
         stack = describe((self.kafka, self.triton, self.mongodb), log_dir=self.folder)
         topics = {"FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix}
         return service_environment(self.folder / "state", stack) | topics | settings
+
+    def cpu_s(self) -> float:
+        """CPU seconds that all servers have used so far."""
+        return sum(tree_cpu_s(server.pid) for server in (self.kafka, self.triton, self.mongodb))
 
 
 @contextmanager

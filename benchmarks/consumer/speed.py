@@ -5,7 +5,7 @@ Three sides take turns over one running Triton and one prefilled topic; while on
 - one real `framematch consume`, in a new group, which does all its work: fetch, decode, crop, infer, search, enrich,
   publish, commit;
 - a loop around Triton's own client that sends pictures which are in memory already, in batches as large as the
-  consumer's and as many of them in flight, and drops the answers (`benchmarks.bare_triton`);
+  consumer's and as many of them in flight, and drops the answers (`benchmarks.consumer.bare`);
 - a loop that takes one frame after the other (`benchmarks.consumer.naive`), over the first of the same frames.
 
 Triton's own statistics must show that each side had all its pictures computed. What is compared is the steady state
@@ -17,44 +17,40 @@ bare loop when the answer is there.
 import asyncio
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
-import numpy as np
 import uvloop
-from numpy.typing import NDArray
 
-from benchmarks.bare_triton import Executions, executions_since, read_executions, run_bare
+from benchmarks.bare_triton import Executions, executions_since, read_executions
+from benchmarks.consumer.bare import BareLoop, planned_batches
 from benchmarks.consumer.matches import PublishedEvent, watching_matches
 from benchmarks.consumer.plan import Plan
-from benchmarks.consumer.processes import running_consumers
+from benchmarks.consumer.run import mean_stages_ms, run_consumer
 from benchmarks.consumer.site import Site
-from benchmarks.frames import crop_batches, prefill
+from benchmarks.frames import prefill
 from benchmarks.harness import Comparison, Figure, Round, take_turns
 from benchmarks.results import Results
-from benchmarks.steady import steady_event_rate, steady_rate
+from benchmarks.steady import steady_event_rate
 from framematch.core.errors import FramematchError
-from framematch.core.settings import ConsumerSettings, KafkaSettings
-from framematch.vision.preprocess import Preprocessor
+from framematch.core.settings import KafkaSettings
 
 GOALS = {"consumer_vs_bare_triton": 0.95, "consumer_vs_naive": 1.8, "consumer_vs_naive_demo": 3.0}
-_WARM_UP_BATCHES = 2
 _NAIVE_WARM_UP = 10
 _NAIVE_SHARE = 3  # it reads one of so many frames, and takes about as long as the others
-_MS_PER_S = 1_000
-_END_S = 10.0
 _NAIVE = "benchmarks.consumer.naive"
+_END_S = 10.0
 
 
 def measure_speed(site: Site, plan: Plan) -> Results:
-    """Ratios of the consumer's rate to both others, and what its frames and its process spent.
+    """Ratios of the consumer's rate to both others, and what frames and processes spent.
 
     Raises:
         FramematchError: a side failed, or the sides did not do the same work.
     """
-    sides = Sides.over(site, plan)
+    bare = BareLoop.over(site)
+    sides = Sides(site, site.new_topics(), bare, uvloop.run(planned_batches(bare, plan)))
     uvloop.run(prefill(sides.kafka, site.jpegs, frames=sides.frames, cameras=plan.cameras))
     rounds = []
     for rates in take_turns({"consumer": sides.consumer, "bare": sides.bare, "naive": sides.naive}, rounds=plan.rounds):
@@ -63,29 +59,22 @@ def measure_speed(site: Site, plan: Plan) -> Results:
         print(f"speed, round {len(rounds)} of {plan.rounds}: {said} frames/s", flush=True)
     found = Results(settings={**plan.settings(), "frames": sides.frames, "naive_frames": sides.naive_frames})
     for side, reference in (("bare", "bare_triton"), ("naive", "naive")):
-        name = f"consumer_vs_{reference}{site.model.ending}"
+        name = plan.named(f"consumer_vs_{reference}")
         pairs = tuple(Round(rates["consumer"], rates[side]) for rates in rounds)
         found.add(Comparison(name, "consumer", reference, "frames/s", pairs), at_least=GOALS.get(name))
-    found.figures = {f"speed{site.model.ending}.{name}": figure for name, figure in sides.seen().items()}
+    found.figures = {f"{plan.named('speed')}.{name}": figure for name, figure in sides.seen().items()}
     return found
 
 
 @dataclass
 class Sides:
-    """Measures one side at a time, over a topic of `frames` frames."""
+    """Measures one side at a time, over a topic of `batches` full batches of frames."""
 
     site: Site
     kafka: KafkaSettings
-    crops: Sequence[NDArray[np.uint8]]
+    loop: BareLoop
     batches: int
     _seen: dict[tuple[str, str], list[float]] = field(default_factory=dict, init=False)
-
-    @classmethod
-    def over(cls, site: Site, plan: Plan) -> "Sides":
-        """As many batches as the bare loop takes in the time that is planned for a run."""
-        crops = crop_batches(site.jpegs, Preprocessor(site.bundle.preprocess), batch_size=site.batch_size)
-        trial = cls(site, site.new_topics(), crops, plan.least_batches)
-        return cls(site, trial.kafka, crops, plan.batches_for(trial.bare() / site.batch_size))
 
     @property
     def frames(self) -> int:
@@ -115,26 +104,25 @@ class Sides:
 
     async def _consumer(self) -> float:
         before = await read_executions(self.site.triton.url)
-        async with watching_matches(self.kafka) as matches:
-            with running_consumers(self.site.environment(self.kafka), self.site.folder) as consumers:
-                cpu_before_s = consumers.cpu_s()
-                events = await matches.collect(self.frames, consumers.check)
-                cpu_s = consumers.cpu_s() - cpu_before_s
-                consumers.stop()
-        await self._check("consumer", before, self.frames)
-        self._see_stages("consumer", events)
-        self._see("consumer_cpu", "ms/frame", _MS_PER_S * cpu_s / self.frames)
-        return steady_event_rate([event.at_s for event in events], warm_up=_WARM_UP_BATCHES * self.site.batch_size)
+        run = await run_consumer(self.site, self.kafka, self.frames)
+        self._see_runs("consumer", await executions_since(self.site.triton.url, before, pictures=self.frames))
+        self._see_stages("consumer", mean_stages_ms(run.events))
+        self._see("consumer_cpu", "ms/frame", run.cpu_ms_per_frame)
+        return run.frames_per_s
 
     async def _bare(self) -> float:
-        before = await read_executions(self.site.triton.url)
-        in_flight = ConsumerSettings().batches_in_flight
-        done = await run_bare(self.site.triton.url, self.crops, batches=self.batches, in_flight=in_flight)
-        await self._check("bare_triton", before, self.frames)
-        return steady_rate(done, warm_up=_WARM_UP_BATCHES)
+        rate, did = await self.loop.run(self.batches)
+        self._see_runs("bare_triton", did)
+        return rate
 
     async def _naive(self) -> float:
         before = await read_executions(self.site.triton.url)
+        events = await self._naive_events()
+        self._see_runs("naive", await executions_since(self.site.triton.url, before, pictures=self.naive_frames))
+        self._see_stages("naive", mean_stages_ms(tuple(events)))
+        return steady_event_rate([event.at_s for event in events], warm_up=_NAIVE_WARM_UP)
+
+    async def _naive_events(self) -> list[PublishedEvent]:
         async with watching_matches(self.kafka) as matches:
             loop = await asyncio.create_subprocess_exec(sys.executable, "-m", _NAIVE, *self._naive_arguments())
             try:
@@ -143,11 +131,9 @@ class Sides:
             finally:
                 if loop.returncode is None:
                     loop.kill()
-        await self._check("naive", before, self.naive_frames)
-        self._see_stages("naive", events)
-        return steady_event_rate([event.at_s for event in events], warm_up=_NAIVE_WARM_UP)
+            return events
 
-    def _naive_arguments(self) -> list[str]:
+    def _naive_arguments(self) -> Iterable[str]:
         options: dict[str, Any] = {
             "bootstrap-servers": self.kafka.bootstrap_servers,
             "topic-prefix": self.kafka.topic_prefix,
@@ -160,14 +146,12 @@ class Sides:
         }
         return [f"--{name}={value}" for name, value in options.items()]
 
-    async def _check(self, side: str, before: Executions, pictures: int) -> None:
-        did = await executions_since(self.site.triton.url, before, pictures=pictures)
+    def _see_runs(self, side: str, did: Executions) -> None:
         self._see(f"{side}_model_run", "frames", did.pictures / did.runs)
 
-    def _see_stages(self, side: str, events: Sequence[PublishedEvent]) -> None:
-        """The mean over a run's frames; the age of a frame of a prefilled topic says nothing."""
-        for stage in events[0].timings_ms.keys() - {"age"}:
-            self._see(f"{side}_{stage}", "ms", fmean(event.timings_ms[stage] for event in events))
+    def _see_stages(self, side: str, stages_ms: Mapping[str, float]) -> None:
+        for stage, value in stages_ms.items():
+            self._see(f"{side}_{stage}", "ms", value)
 
     def _see(self, name: str, unit: str, value: float) -> None:
         self._seen.setdefault((name, unit), []).append(value)

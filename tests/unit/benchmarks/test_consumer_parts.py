@@ -1,6 +1,7 @@
 """What the consumer's benchmark prepares, and how it reads what the consumer did."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from aiokafka.partitioner import DefaultPartitioner
 from benchmarks.bare_triton import Executions
 from benchmarks.consumer.naive import infer_request
 from benchmarks.consumer.plan import Plan
-from benchmarks.frames import camera_names, crop_batches, draw_jpegs, frames_of
+from benchmarks.consumer.poison import GOOD_PER_BAD, with_poison
+from benchmarks.frames import Record, camera_names, crop_batches, draw_jpegs, frames_of, records_of
+from consumers.decode import read_jpeg
+from framematch.core.errors import BadFrameError
+from framematch.core.frames import parse_frame
 from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
 
@@ -60,3 +65,26 @@ def test_a_picture_goes_to_triton_as_its_bytes_behind_a_header_of_json() -> None
     (tensor,) = json.loads(body[:header_bytes])["inputs"]
     assert (tensor["shape"], tensor["parameters"]) == ([1, 2, 4, 3], {"binary_data_size": 24})
     assert body[header_bytes:] == pixels.tobytes()
+
+
+def refusal(record: Record) -> str | None:
+    """Why a consumer makes a dead letter of a record."""
+    try:
+        parse_frame(record.key, record.headers)
+        read_jpeg(record.value, max_pixels=50_000_000).decode()
+    except BadFrameError as error:
+        return error.reason
+    return None
+
+
+def test_one_record_in_a_hundred_is_bad_each_in_another_way() -> None:
+    good = list(records_of(draw_jpegs(2), ["till-1"], 4 * GOOD_PER_BAD))
+    reasons = [refusal(record) for record in with_poison(good)]
+    assert reasons[99::100] == ["truncated", "not_a_jpeg", "too_many_pixels", "headers"]
+    assert reasons.count(None) == len(good) == len(reasons) - 4
+
+
+def test_figures_of_another_model_than_the_usual_one_end_in_its_name() -> None:
+    plan = Plan(rounds=5, run_s=1, most_batches=10)
+    assert plan.named("poison_vs_clean") == "poison_vs_clean"
+    assert replace(plan, ending="_light").named("poison_vs_clean") == "poison_vs_clean_light"
