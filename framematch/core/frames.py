@@ -13,6 +13,7 @@ from framematch.core.names import valid_camera_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 FRAME_TYPE = "framematch.frame.v1"
+_SEQUENCE = re.compile(r"[0-9]{1,18}")  # fits 64 bits
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Clock = Literal["rtcp", "rtp", "wall"]
@@ -75,14 +76,14 @@ def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
     return [(name, value.encode()) for name, value in headers.items()]
 
 
-def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Frame:
-    """The frame that a record's key and headers describe.
+def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Frame:
+    """The frame that a record's key and headers describe; of headers with the same name the last one counts.
 
     Raises:
         BadFrameError: a header is missing or malformed (`reason` is `headers`).
     """
     try:
-        found = {name: value.decode() for name, value in headers}
+        found = {name: (value or b"").decode(errors="replace") for name, value in headers}
         if found["ce_type"] != FRAME_TYPE:
             raise BadFrameError("headers", f"ce_type is {found['ce_type'][:80]!r}, not {FRAME_TYPE!r}")
         traceparent = found.get("traceparent")
@@ -90,7 +91,7 @@ def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Fram
         frame = Frame(
             camera=valid_camera_id((key or b"").decode()),
             captured_at_us=from_rfc3339(found["ce_time"]),
-            sequence=int(found["ce_sequence"]),
+            sequence=_sequence(found["ce_sequence"]),
             regions=tuple(msgspec.json.decode(found.get("ce_regions", "[]"), type=list[Region])),
             traceparent=traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
             grabbed_at_us=None if grabbed_at is None else from_rfc3339(grabbed_at),
@@ -99,8 +100,14 @@ def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Fram
         )
     except KeyError as error:
         raise BadFrameError("headers", f"the header {error.args[0]} is missing") from None
-    except (ValueError, UnicodeDecodeError, OverflowError, msgspec.DecodeError) as error:
+    except (ValueError, msgspec.DecodeError) as error:
         raise BadFrameError("headers", f"malformed headers: {str(error)[:200]}") from None
     if any(x < 0 or y < 0 or width < 1 or height < 1 for x, y, width, height in frame.regions):
         raise BadFrameError("headers", "ce_regions holds a box without area or with a negative corner")
     return frame
+
+
+def _sequence(text: str) -> int:
+    if not _SEQUENCE.fullmatch(text):
+        raise BadFrameError("headers", f"ce_sequence is {text[:80]!r}, not a number of 1 to 18 digits")
+    return int(text)

@@ -1,11 +1,12 @@
 """The wire format, pinned by golden files: a change that breaks these is a new version, not an edit."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framematch.core.errors import BadFrameError
@@ -226,9 +227,19 @@ def test_a_frame_survives_its_headers(frame: Frame) -> None:
     assert parse_frame(frame.camera.encode(), frame_headers(frame)) == frame
 
 
-@given(st.integers(-(10**15), 4 * 10**15))
-def test_a_time_survives_its_text(at_us: int) -> None:
-    assert from_rfc3339(to_rfc3339(at_us)) == at_us
+@given(st.datetimes(timezones=st.just(UTC)))
+@example(datetime(1, 1, 1, tzinfo=UTC))
+@example(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+def test_a_time_of_any_year_survives_its_text(at: datetime) -> None:
+    text = to_rfc3339(from_rfc3339(at.isoformat()))
+    assert text == at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    assert datetime.fromisoformat(text) == at
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_has_no_year_in_utc_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="before year 1 or after year 9999"):
+        from_rfc3339(text)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +249,16 @@ def test_a_time_survives_its_text(at_us: int) -> None:
         ({"ce_time": b"yesterday"}, "malformed"),
         ({"ce_time": b"2026-01-01T00:00:00"}, "without an offset"),
         ({"ce_type": b"other"}, "not 'framematch.frame.v1'"),
-        ({"ce_sequence": b"many"}, "malformed"),
+        ({"ce_time": b"9999-12-31T23:59:59-12:00"}, "malformed"),
+        ({"ce_sequence": b"many"}, "not a number of 1 to 18 digits"),
+        ({"ce_sequence": b"-1"}, "not a number of 1 to 18 digits"),
+        ({"ce_sequence": b"9" * 19}, "not a number of 1 to 18 digits"),
+        ({"ce_sequence": "٣".encode()}, "not a number of 1 to 18 digits"),
+        ({"ce_regions": b"[" * 100_000}, "malformed"),
+        ({"ce_regions": b"[[NaN,0,1,1]]"}, "malformed"),
+        ({"ce_regions": b"[[1e3,0,1,1]]"}, "malformed"),
+        ({"ce_regions": b"[[true,0,1,1]]"}, "malformed"),
+        ({"ce_regions": b"[[0,0,1," + b"9" * 5_000 + b"]]"}, "malformed"),
         ({"ce_regions": b"[[1,2,3]]"}, "malformed"),
         ({"ce_regions": b"[[1,2,0,4]]"}, "without area"),
         ({"ce_regions": b"\xff\xfe"}, "malformed"),
@@ -263,6 +283,17 @@ def test_arbitrary_headers_never_raise_anything_else(headers: list[tuple[str, by
         parse_frame(key, headers)
 
 
-def test_an_invalid_traceparent_is_left_out() -> None:
-    headers = {**dict(frame_headers(FRAME)), "traceparent": b"garbage"}
+@pytest.mark.parametrize("value", [b"garbage", b"\xff\xfe", b"", None])
+def test_an_invalid_traceparent_is_left_out(value: bytes | None) -> None:
+    headers = {**dict(frame_headers(FRAME)), "traceparent": value}
     assert parse_frame(b"till-1", headers.items()).traceparent is None
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"", None])
+def test_what_other_programs_add_to_the_headers_does_not_matter(value: bytes | None) -> None:
+    assert parse_frame(b"till-1", [("x-other", value), *frame_headers(FRAME), ("x-other", value)]) == FRAME
+
+
+def test_a_header_without_a_value_is_a_bad_frame() -> None:
+    with pytest.raises(BadFrameError, match="malformed"):
+        parse_frame(b"till-1", [*frame_headers(FRAME), ("ce_time", None)])
