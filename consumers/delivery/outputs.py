@@ -12,6 +12,8 @@ from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (
     MatchEvent,
+    ProductInfo,
+    SightingEvent,
     encode,
     match_headers,
     sighting_headers,
@@ -25,6 +27,7 @@ from framematch.core.tracing import Tracer
 log = structlog.get_logger()
 
 _EVENT_BYTES = 900_000  # below the 1,000,000 that a broker takes unless it is told otherwise
+_NAME_CHARACTERS = 1_000  # of the name of a product that is trimmed
 
 Headers = list[tuple[str, bytes]]
 
@@ -57,12 +60,9 @@ class Outputs:
     def _events(self, answer: Answer, at: str) -> Iterator[Output]:
         traceparent = self._traced(answer.work) if answer.work and answer.events else None
         for event in answer.events:
-            value = encode(event)
-            if len(value) > _EVENT_BYTES:
-                value = encode(_without_details(event))
-            yield Output(self._topics.matches, answer.key, value, match_headers(event, at, traceparent))
+            yield Output(self._topics.matches, answer.key, _encoded(event), match_headers(event, at, traceparent))
         for sighting in answer.sightings:
-            yield Output(self._topics.sightings, answer.key, encode(sighting), sighting_headers(sighting, at))
+            yield Output(self._topics.sightings, answer.key, _encoded(sighting), sighting_headers(sighting, at))
 
     def _traced(self, work: Work) -> str | None:
         if work.frame is None or self._tracer is None:
@@ -76,13 +76,20 @@ class Outputs:
             partition=record.partition, offset=record.offset,
         )  # fmt: skip
         letter = dead_letter(record, work.bad_stage, bad, max_bytes=self._largest_letter_bytes)
-        return Output(self._topics.deadletter, record.key, letter.value, letter.headers)
+        return Output(self._topics.deadletter, letter.key, letter.value, letter.headers)
 
 
-def _without_details(event: MatchEvent) -> MatchEvent:
-    """An event whose product's description and attributes are too large for a record, without them."""
-    if event.product is None:
-        return event
-    log.warning("event_trimmed", product=event.product.id, frame=event.frame.id)
-    product = replace(event.product, description=None, attributes={})
-    return replace(event, product=product, metadata_state="missing")
+def _encoded(event: MatchEvent | SightingEvent) -> bytes:
+    """The event as JSON; without what describes its product in detail, when it would be too large for a record."""
+    value, product = encode(event), event.product
+    if len(value) <= _EVENT_BYTES or product is None:
+        return value
+    log.warning("event_trimmed", product=product.id, event_id=event.id)
+    if isinstance(event, MatchEvent):
+        event = replace(event, metadata_state="missing")
+    return encode(replace(event, product=_without_details(product)))
+
+
+def _without_details(product: ProductInfo) -> ProductInfo:
+    category = product.category and product.category[:_NAME_CHARACTERS]
+    return ProductInfo(product.id, product.name[:_NAME_CHARACTERS], category, product.price)

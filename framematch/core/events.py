@@ -229,8 +229,8 @@ def sighting_change_id(sighting: str, kind: SightingKind, last_seen_frame: str) 
 
 
 def encode(message: MatchEvent | SightingEvent | CameraStatus) -> bytes:
-    """The message as UTF-8 JSON."""
-    return msgspec.json.encode(message)
+    """The message as UTF-8 JSON. What JSON has no type for, as an ObjectId among a product's attributes, is text."""
+    return msgspec.json.encode(message, enc_hook=str)
 
 
 def decode(value: bytes, kind: type[Message]) -> Message:
