@@ -105,6 +105,8 @@ class Answers:
             decision = work.decisions[number]
             self._metrics.decisions.labels(decision.kind).inc()
             product, state = _product(decision, metadata)
+            if product:
+                self._metrics.metadata.labels(state).inc()
             events.append(
                 MatchEvent(
                     schema="match.v1",

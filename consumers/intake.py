@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from consumers.delivery.delivery import Delivery
+from consumers.ends import Ends
 from consumers.in_flight import InFlight
 from consumers.metrics import ConsumerMetrics
 from consumers.work import Work
@@ -18,6 +19,7 @@ from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.kafka import kafka_errors
+from framematch.core.lifecycle import first_of
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 
 log = structlog.get_logger()
@@ -74,6 +76,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self._positions: dict[TopicPartition, int] = {}
         self._state: Literal["rebalancing", "assigned", "open"] = "rebalancing"
         self._backoff = Backoff(*_BACKOFF_S)
+        self._ends = Ends(consumer, metrics)
         self.epoch = 0
         """Rises with each assignment: what was fetched under an earlier one is not ours any more."""
         self.fetched = 0
@@ -97,11 +100,6 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         await self._in_flight.idle()
         await self._delivery.commit()
 
-    @property
-    def partitions(self) -> frozenset[TopicPartition]:
-        """Those whose frames we answer now."""
-        return self._open
-
     async def positions(self) -> dict[TopicPartition, int] | None:
         """Where each of our partitions is read next; None while the group rebalances."""
         if self._state != "open":
@@ -113,10 +111,18 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
                     found[partition] = await self._consumer.position(partition)
         return found
 
+    async def measure(self) -> None:
+        """Ask Kafka how far our partitions reach; while it does not answer we are not ready."""
+        await self._ends.ask(self._open)
+        if self._state == "open" and self._ends.kafka_is_away:
+            self._health.set_not_ready("kafka", "Kafka does not answer")
+        elif self._state == "open":
+            self._health.set_ready("kafka")
+
     def lag(self) -> dict[TopicPartition, int]:
-        """Frames not yet fetched, of each partition of which one was."""
-        found = {partition: self._consumer.highwater(partition) for partition in self._open & self._positions.keys()}
-        return {partition: newest - self._positions[partition] for partition, newest in found.items() if newest}
+        """Frames not yet fetched when that was last measured, of each partition of which it is known."""
+        known = self._open & self._positions.keys() & self._ends.known.keys()
+        return {partition: max(0, self._ends.known[partition] - self._positions[partition]) for partition in known}
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Errors that happen here would be hidden by aiokafka, so `run` does the work."""
@@ -143,10 +149,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
 
     async def _finish(self) -> None:
         self._in_flight.drop_waiting()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_HAND_OVER_S):
-                await self._in_flight.idle()
-        except TimeoutError:
+                await first_of(self._in_flight.idle(), self._delivery.lost())
+        if len(self._in_flight):
             log.warning("drain_incomplete", in_flight=len(self._in_flight))
         try:
             async with asyncio.timeout(_COMMIT_S):
@@ -172,6 +178,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         for partition, offset in positions.items():
             if offset is not None:
                 self._consumer.seek(partition, offset)
+                self._positions[partition] = offset
         self._state = "open"
         self._open = partitions
         self._backoff.reset()

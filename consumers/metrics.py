@@ -18,6 +18,8 @@ class ConsumerMetrics:
         self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")
         self.output_retries = self._counter("output_retries", "Times that output was sent again by a new producer")
         self.commits = self._counter("commits", "Commits of offsets, or transactions, by outcome", "outcome")
+        self.kafka_outages = self._counter("kafka_outages", "Times that Kafka was away")
+        self.metadata = self._counter("metadata", "Matches by state of the product's metadata", "state")
         self.rebalances = self._counter("rebalances", "Times that partitions were given back")
         self.batch_regions = self._histogram("batch_regions", "Regions in a batch", _BATCH_BUCKETS)
         self.stage_seconds = self._histogram("stage_seconds", "Time by stage", _STAGE_BUCKETS_S, "stage")

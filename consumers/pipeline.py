@@ -248,12 +248,13 @@ class Pipeline:
         """Once a second: measure, and end the sightings of cameras that have fallen silent."""
         while True:
             await asyncio.sleep(_TICK_S)
+            await self._intake.measure()
             lag = self._intake.lag()
             for partition, frames in lag.items():
                 self._metrics.lag.labels(str(partition.partition)).set(frames)
             self._metrics.in_flight.set(len(self._in_flight))
             self._metrics.in_flight_bytes.set(self._in_flight.size_bytes)
-            caught_up = self._intake.partitions - self._in_flight.partitions - {one for one in lag if lag[one]}
+            caught_up = {partition for partition, frames in lag.items() if not frames} - self._in_flight.partitions
             await self._deliver(self._parts.sightings.of_silent_cameras(caught_up))
 
     def _is_ours(self, work: Work) -> bool:

@@ -64,7 +64,9 @@ class Watchdog:
                 last, since_s = now, time.monotonic()
             elif time.monotonic() - since_s >= self._timeout_s:
                 unread = await self._unread(now.positions)
-                if unread is not None and unread + now.in_flight > 0:
+                if unread is None:  # once Kafka is back, the consumer has the same time again
+                    last, since_s = now, time.monotonic()
+                elif unread + now.in_flight > 0:
                     raise StalledError(
                         f"nothing has moved for {self._timeout_s:g} s though Kafka and Triton answer: "
                         f"{unread} frames to be fetched, {now.in_flight} in flight",

@@ -98,6 +98,10 @@ class AtLeastOnce:
             self._context.metrics.commits.labels("done").inc()
             self._offsets.committed(offsets)
 
+    async def lost(self) -> None:
+        """See `Delivery`. Nobody is kept from publishing."""
+        await asyncio.Event().wait()
+
     async def close(self) -> None:
         """See `Delivery`. What the producer has already taken still goes out: its new owner repeats it."""
         self._closed += 1

@@ -59,5 +59,8 @@ class Delivery(Protocol):
     async def commit(self) -> None:
         """Commit now what was delivered."""
 
+    async def lost(self) -> None:
+        """Return once another consumer has one of our partitions, so that what is in flight cannot be finished."""
+
     async def close(self) -> None:
         """All partitions are given back: what is not committed is forgotten."""

@@ -9,6 +9,7 @@ from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.transactions import PartitionTransactions
 from consumers.work import Work
+from framematch.core.lifecycle import first_of
 
 
 class ExactlyOnce:
@@ -58,6 +59,12 @@ class ExactlyOnce:
 
     async def commit(self) -> None:
         """See `Delivery`. Offsets went with their output."""
+
+    async def lost(self) -> None:
+        """See `Delivery`."""
+        if not self._open:
+            await asyncio.Event().wait()
+        await first_of(*(transactions.fenced.wait() for transactions in self._open.values()))
 
     async def close(self) -> None:
         """See `Delivery`."""

@@ -38,6 +38,8 @@ class PartitionTransactions:
 
     Guarantee: a transaction begins at the committed offset as it was after this producer took the transactional id
     over, so nothing is left out and nothing is done twice, whoever else believes that the partition is his.
+
+    `fenced` is set while another producer has the transactional id.
     """
 
     def __init__(self, partition: TopicPartition, context: DeliveryContext) -> None:
@@ -49,6 +51,8 @@ class PartitionTransactions:
         self._waiting: deque[_Due] = deque()
         self._news = asyncio.Event()
         self._began_s = 0.0
+        self._committed = 0  # below it everything is, as far as is known
+        self.fenced = asyncio.Event()
 
     async def claim(self) -> None:
         """Take the transactional id over: what an earlier producer has not committed is undone, and it is fenced.
@@ -70,7 +74,7 @@ class PartitionTransactions:
         """Commit transactions until cancelled; the producer is closed in the end."""
         try:
             while True:
-                await self._commit(await self._next())
+                await self._commit(self._left(await self._next()))
         finally:
             await self.close()
 
@@ -99,7 +103,8 @@ class PartitionTransactions:
                 await self._transact(due)
             # The client asserts its own state, which is wrong once its sending task has died of an error.
             except (KafkaError, TimeoutError, AssertionError) as error:
-                due = self._left(due, await self._recover(error, backoff))
+                await self._recover(error, backoff)
+                due = self._left(due)
             else:
                 self._context.health.set_ready("output")
                 self._context.metrics.commits.labels("done").inc()
@@ -119,23 +124,27 @@ class PartitionTransactions:
                 await producer.send_offsets_to_transaction({self._partition: max(offsets) + 1}, self._group_id)  # 3
             await producer.commit_transaction()  # 4
 
-    async def _recover(self, error: Exception, backoff: Backoff) -> int:
-        """Claim the partition again after a failed transaction; the offset that is committed by then.
+    async def _recover(self, error: Exception, backoff: Backoff) -> None:
+        """Claim the partition again after a failed transaction, and see which offset is committed by then.
 
-        A transaction that failed may have been committed all the same: the offset tells.
+        A transaction that failed may have been committed all the same, or another owner has gone on from there.
         """
         while True:
             await self._pause(error, backoff)
             try:
                 await self.claim()
-                return await self._context.consumer.committed(self._partition) or 0
+                self._committed = await self._context.consumer.committed(self._partition) or 0
             except (KafkaUnavailableError, KafkaError) as again:
                 error = again
+            else:
+                self.fenced.clear()
+                return
 
     async def _pause(self, error: Exception, backoff: Backoff) -> None:
         number = self._partition.partition
         if isinstance(error, _FENCED):
             # Another consumer has the partition. If the group still says otherwise after a session, it is ours again.
+            self.fenced.set()
             delay_s = self._context.settings.session_timeout_ms / 1_000
             self._context.metrics.commits.labels("fenced").inc()
             log.warning("transaction_fenced", partition=number, delay_s=delay_s)
@@ -146,11 +155,12 @@ class PartitionTransactions:
             log.warning("transaction_failed", partition=number, error=repr(error)[:300], delay_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
 
-    def _left(self, due: list[_Due], committed: int) -> list[_Due]:
+    def _left(self, due: list[_Due]) -> list[_Due]:
         """Report what was committed all the same, or by another owner; the rest is left.
 
         What has no offset of its own went with the last frame of its transaction.
         """
+        committed = self._committed
         last = max((one.answer.offset for one in due if one.answer.offset is not None), default=committed)
         offsets = [last if one.answer.offset is None else one.answer.offset for one in due]
         self._delivered(one for one, offset in zip(due, offsets, strict=True) if offset < committed)
