@@ -1,0 +1,83 @@
+"""The Python programs that the pages show run as they stand there."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from framematch.core.events import MatchEvent, SightingEvent, encode
+from framematch.core.kafka import new_producer, started
+from framematch.core.settings import KafkaSettings
+from framematch.core.topics import Topics, ensure_topics
+from stack.kafka import KafkaServer
+from tests.sample_events import match_event, sighting_event
+from tests.support import wait_until
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def programs() -> list[str]:
+    pages = [ROOT / "README.md", ROOT / "docs" / "subscribe.md"]
+    return [code for page in pages for code in PROGRAM.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.fixture
+def settings(kafka: KafkaServer) -> KafkaSettings:
+    prefix = f"page-{uuid.uuid4().hex[:8]}"
+    return KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix, partitions=1)
+
+
+@pytest.fixture
+def outputs(settings: KafkaSettings, tmp_path: Path) -> Iterator[list[Path]]:
+    """What each program prints, while all of them run; those that name the topic itself get the test's own."""
+    environment = {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers),
+        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": settings.topic_prefix,
+        "PYTHONUNBUFFERED": "1",
+    }
+    files = []
+    with ExitStack() as running:
+        for number, program in enumerate(programs()):
+            code = program.replace('"framematch.matches"', f'"{settings.topic_prefix}.matches"')
+            files.append(tmp_path / str(number))
+            output = running.enter_context(files[-1].open("wb"))
+            process = running.enter_context(
+                subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=output)
+            )
+            running.callback(process.kill)
+        yield files
+
+
+def test_every_program_prints_what_comes(settings: KafkaSettings, outputs: list[Path]) -> None:
+    topics = Topics(settings.topic_prefix)
+    number = 0
+
+    async def publish(*events: MatchEvent | SightingEvent) -> None:
+        await ensure_topics(settings)
+        async with started(new_producer(settings), settings) as producer:
+            for event in events:
+                topic = topics.matches if isinstance(event, MatchEvent) else topics.sightings
+                await producer.send_and_wait(topic, encode(event), key=b"till-1")
+
+    def silent() -> list[Path]:
+        """Those that have printed nothing yet; they may have subscribed after the events so far."""
+        nonlocal number
+        number += 1
+        came = sighting_event()
+        asyncio.run(publish(match_event(number), replace(came, id=str(number))))
+        return [output for output in outputs if "till-1" not in output.read_text()]
+
+    assert len(outputs) >= 5
+    wait_until(lambda: not silent(), timeout_s=60, message="a line from every program")
