@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
@@ -20,6 +21,7 @@ from framematch.core.kafka import client_options, new_producer, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
+from tests.conftest import running
 from tests.sample_events import match_event, sighting_event
 from tests.support import eventually
 
@@ -213,6 +215,24 @@ async def test_an_address_that_is_given_stands_above_the_settings(site: Site, mo
     await site.publish(match_event(1))
     async with subscribe(bootstrap_servers=address, topic_prefix=site.prefix, start="earliest") as events:
         assert await first(1, events) == [1]
+
+
+async def test_a_broker_that_dies_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
+    broker = KafkaServer(tmp_path)
+    with running(broker):
+        site = Site(broker)
+        address = str(site.settings.bootstrap_servers)
+        await site.publish(match_event(1))
+        async with subscribe(
+            bootstrap_servers=address, topic_prefix=site.prefix, group_id=site.prefix, start="earliest"
+        ) as events:
+            seen = [(await anext(events)).frame.sequence]
+            broker.kill()
+            reading = asyncio.ensure_future(first(1, events))
+            await asyncio.to_thread(broker.start)
+            await site.publish(match_event(2))
+            seen += await asyncio.wait_for(reading, 60)
+    assert seen == [1, 2]
 
 
 async def test_without_a_broker_it_says_so(dead_address: str) -> None:
