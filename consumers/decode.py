@@ -15,6 +15,8 @@ Pixels = npt.NDArray[np.uint8]
 
 _END_OF_IMAGE = b"\xff\xd9"
 _TAIL_BYTES = 64  # some cameras pad the end of the file
+_MARKER, _SCAN = 0xFF, 0xDA
+_MOST_SCANS = 100  # encoders make ten or so
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -43,14 +45,25 @@ class Jpeg:
         # OpenCV fills the rest of a cut picture with grey and says nothing.
         if _END_OF_IMAGE not in self.data[-_TAIL_BYTES:]:
             raise BadFrameError("truncated", f"the JPEG of {len(self.data)} bytes ends before its end marker")
+        encoded = np.frombuffer(self.data, dtype=np.uint8)
+        # Each scan goes over the whole picture, and may take a few bytes of the file: hours for a record full of them.
+        if (scans := _count_scans(encoded)) > _MOST_SCANS:
+            raise BadFrameError("undecodable", f"the JPEG has {scans} scans, more than the {_MOST_SCANS} allowed")
         flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
         try:
-            picture = cv2.imdecode(np.frombuffer(self.data, dtype=np.uint8), flags)
+            picture = cv2.imdecode(encoded, flags)
         except cv2.error as error:
             raise BadFrameError("undecodable", f"the JPEG does not decode: {error.err}") from error
         if picture is None:
             raise BadFrameError("undecodable", f"the JPEG of {len(self.data)} bytes does not decode")
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _count_scans(encoded: Pixels) -> int:
+    """How often the marker that begins a scan is in a JPEG; no coefficient looks like it."""
+    return int(
+        np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == _SCAN))
+    )  # bytes.count takes 3 times as long
 
 
 def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
