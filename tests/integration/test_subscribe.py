@@ -191,7 +191,7 @@ async def test_an_aborted_transaction_is_not_seen(site: Site) -> None:
 
 
 async def test_what_is_no_event_is_logged_and_passed_over(site: Site) -> None:
-    await site.send((b"till-1", b"no json"), (b"till-1", None), (None, b"{}"))
+    await site.send((b"till-1", b"no json"), (b"till-1", None), (b"till-1", b"{}"))
     await site.publish(match_event(7))
     with capture_logs() as logs:
         async with subscribe(start="earliest", group_id=site.prefix) as events:
