@@ -15,25 +15,43 @@ from framematch.core.errors import FramematchError
 from framematch.vision.manifest import IMAGE_MODEL
 
 _COUNT_TIMEOUT_S, _COUNT_POLL_S = 5.0, 0.01
+_NS_PER_S = 1e9
 
 
 @dataclass(frozen=True)
 class Executions:
-    """What Triton counted: pictures, and the runs of the model that they took."""
+    """What Triton counted: pictures, the runs of the model that they took, and how long requests were computed.
+
+    A request's time in the queue does not count; requests that shared a run have each its whole time.
+    """
 
     pictures: int
     runs: int
+    requests: int = 0
+    compute_s: float = 0.0
 
     def since(self, before: "Executions") -> "Executions":
         """What was added after `before`."""
-        return Executions(self.pictures - before.pictures, self.runs - before.runs)
+        return Executions(
+            self.pictures - before.pictures,
+            self.runs - before.runs,
+            self.requests - before.requests,
+            self.compute_s - before.compute_s,
+        )
+
+    @property
+    def inference_ms(self) -> float:
+        """The mean time of one inference."""
+        return 1_000 * self.compute_s / self.requests
 
 
 async def read_executions(url: str) -> Executions:
     """Triton's statistics of the image model since it was loaded."""
     async with InferenceServerClient(url) as client:
         found = (await client.get_inference_statistics(IMAGE_MODEL)).model_stats[0]
-    return Executions(found.inference_count, found.execution_count)
+    stages = found.inference_stats
+    compute_ns = sum(stage.ns for stage in (stages.compute_input, stages.compute_infer, stages.compute_output))
+    return Executions(found.inference_count, found.execution_count, stages.compute_infer.count, compute_ns / _NS_PER_S)
 
 
 async def executions_since(url: str, before: Executions, *, pictures: int) -> Executions:

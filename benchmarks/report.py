@@ -87,8 +87,7 @@ def _judged(goal: str, *, reached: bool) -> str:
 
 def plot(comparisons: Sequence[Comparison], path: Path) -> None:
     """For each comparison the rates of both sides in every round, and below the ratio with its goal; a PNG."""
-    columns = min(len(comparisons), _MOST_COLUMNS)
-    bands = math.ceil(len(comparisons) / columns)
+    bands, columns = grid(len(comparisons))
     canvas = Canvas(figsize=(5 * columns, 6 * bands), layout="constrained")
     axes = canvas.subplots(2 * bands, columns, squeeze=False)
     for number in range(bands * columns):
@@ -101,6 +100,12 @@ def plot(comparisons: Sequence[Comparison], path: Path) -> None:
             rates.set_axis_off()
             ratios.set_axis_off()
     canvas.savefig(path, dpi=120)
+
+
+def grid(comparisons: int) -> tuple[int, int]:
+    """Bands below each other and columns side by side, four at most, in which so many find room."""
+    columns = min(comparisons, _MOST_COLUMNS)
+    return math.ceil(comparisons / columns), columns
 
 
 def _plot_rates(axes: Axes, item: Comparison) -> None:
@@ -117,6 +122,6 @@ def _plot_ratios(axes: Axes, item: Comparison) -> None:
     axes.axhline(item.ratio.median, color="grey", linestyle=":", label=f"median {item.ratio.median:.2f}")
     if item.goal is not None:
         axes.axhline(item.goal, color="green", label=f"goal {item.goal:g}")
-    axes.set(xlabel="round", ylabel="ratio", ylim=(0, max(1.2, 1.1 * item.ratio.high)))
+    axes.set(xlabel="round", ylabel="ratio", ylim=(0, max(1.2, 1.1 * item.ratio.high, 1.1 * (item.goal or 0))))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()

@@ -73,8 +73,12 @@ class Consumers:
 
 
 @contextmanager
-def running_consumers(environment: Mapping[str, str], logs: Path, *, count: int = 1) -> Iterator[Consumers]:
+def running_consumers(
+    environment: Mapping[str, str], logs: Path, *, count: int = 1, module: str = "framematch"
+) -> Iterator[Consumers]:
     """`count` processes in a group that nobody has used; each has joined it when the block begins.
+
+    `module` runs the command: framematch itself, or one that watches it.
 
     Raises:
         FramematchError: one ended, or was not ready in time.
@@ -82,7 +86,7 @@ def running_consumers(environment: Mapping[str, str], logs: Path, *, count: int 
     group = {"KAFKA_GROUP_ID": f"benchmark-{uuid.uuid4().hex[:8]}"}
     with ExitStack() as running:
         members = tuple(
-            running.enter_context(_running_consumer({**environment, **group}, logs / f"consume-{number}.log"))
+            running.enter_context(_running_consumer({**environment, **group}, logs / f"consume-{number}.log", module))
             for number in range(1, count + 1)
         )
         for member in members:
@@ -91,10 +95,10 @@ def running_consumers(environment: Mapping[str, str], logs: Path, *, count: int 
 
 
 @contextmanager
-def _running_consumer(environment: Mapping[str, str], log_file: Path) -> Iterator[Consumer]:
+def _running_consumer(environment: Mapping[str, str], log_file: Path, module: str) -> Iterator[Consumer]:
     port = ReservedPort()
     command = Command(
-        (sys.executable, "-m", "framematch", "consume"), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
+        (sys.executable, "-m", module, "consume"), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
     )
     process = ServerProcess(command, log_file)
     try:

@@ -1,6 +1,6 @@
 """One run of the consumer over a topic that is full: what it published, at which rate, and what it used for that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.consumer.matches import Matches, PublishedEvent, watching_matches
@@ -68,7 +68,7 @@ async def fill_frozen(site: Site, kafka: KafkaSettings, consumers: Consumers, *,
         await publish_all(kafka, records_of(site.jpegs, camera_names(cameras, kafka.partitions), frames))
 
 
-def mean_stages_ms(events: tuple[PublishedEvent, ...]) -> Mapping[str, float]:
-    """The mean time of a frame in each stage; the age of a frame of a prefilled topic says nothing."""
-    stages = events[0].timings_ms.keys() - {"age"}
-    return {stage: sum(event.timings_ms[stage] for event in events) / len(events) for stage in sorted(stages)}
+def mean_stages_ms(timings_ms: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over frames of each stage; the age of a frame of a prefilled topic says nothing."""
+    stages = sorted(timings_ms[0].keys() - {"age"})
+    return {stage: sum(timings[stage] for timings in timings_ms) / len(timings_ms) for stage in stages}

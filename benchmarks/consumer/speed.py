@@ -106,7 +106,7 @@ class Sides:
         before = await read_executions(self.site.triton.url)
         run = await run_consumer(self.site, self.kafka, self.frames)
         self._see_runs("consumer", await executions_since(self.site.triton.url, before, pictures=self.frames))
-        self._see_stages("consumer", mean_stages_ms(run.events))
+        self._see_stages("consumer", mean_stages_ms([event.timings_ms for event in run.events]))
         self._see("consumer_cpu", "ms/frame", run.cpu_ms_per_frame)
         return run.frames_per_s
 
@@ -119,7 +119,7 @@ class Sides:
         before = await read_executions(self.site.triton.url)
         events = await self._naive_events()
         self._see_runs("naive", await executions_since(self.site.triton.url, before, pictures=self.naive_frames))
-        self._see_stages("naive", mean_stages_ms(tuple(events)))
+        self._see_stages("naive", mean_stages_ms([event.timings_ms for event in events]))
         return steady_event_rate([event.at_s for event in events], warm_up=_NAIVE_WARM_UP)
 
     async def _naive_events(self) -> list[PublishedEvent]:

@@ -1,0 +1,103 @@
+"""Whether the consumer's memory grows: its resident memory while frames flow at half its capacity.
+
+The first fifth is left out, in which caches and allocators fill. What is told of the rest is a line's slope in MB an
+hour with a 95 % interval (`benchmarks.pipeline.trend`), so a run of a minute says little, and says that it does.
+"""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import uvloop
+from matplotlib.axes import Axes
+
+from benchmarks.consumer.site import Site
+from benchmarks.harness import Figure
+from benchmarks.pipeline.bench import running_bench
+from benchmarks.pipeline.part import Measured
+from benchmarks.pipeline.plan import Plan
+from benchmarks.pipeline.trend import FLAT_SHARE, Trend, trend_of
+from benchmarks.results import Results
+
+LOAD = 0.5
+_SETTLE_SHARE = 0.2
+_SAMPLE_S = 0.5
+_S_PER_MINUTE, _BYTES_PER_MB = 60, 1e6
+_RETENTION_MINUTES = 1.0
+
+Samples = list[tuple[float, float]]
+"""Seconds since the beginning, and MB."""
+
+
+def measure_memory(site: Site, plan: Plan) -> Measured:
+    """Resident memory, its slope, and whether it is flat.
+
+    Raises:
+        FramematchError: a frame was not answered, or something did not start.
+    """
+    samples, frames = uvloop.run(_watch(site, plan))
+    settled = settled_part(samples)
+    trend = trend_of(*zip(*settled, strict=True))
+    values = [mb for _, mb in settled]
+    slope = Figure(trend.per_hour, trend.per_hour - trend.uncertainty, trend.per_hour + trend.uncertainty, "MB/hour")
+    print(f"memory: {'flat' if trend.flat else 'not flat'} over {plan.memory_minutes:g} minutes and {frames} frames")
+    found = Results(
+        figures={
+            "memory_mb": Figure.of(values, "MB"),
+            "memory_slope": slope,
+            "memory_flat": Figure.of([float(trend.flat)], "1 = yes"),
+        },
+        settings={"minutes": plan.memory_minutes, "frames": frames, "load": LOAD, "flat_share_an_hour": FLAT_SHARE},
+    )
+    return Measured(found, [lambda axes: plot(axes, samples, settled, trend)])
+
+
+def settled_part(samples: Samples) -> Samples:
+    """Without the first fifth of the time."""
+    begin_s = samples[0][0] + _SETTLE_SHARE * (samples[-1][0] - samples[0][0])
+    return [(at_s, mb) for at_s, mb in samples if at_s >= begin_s]
+
+
+async def _watch(site: Site, plan: Plan) -> tuple[Samples, int]:
+    """Samples, and how many frames were answered meanwhile; Kafka forgets frames after a minute."""
+    kafka = site.new_topics().model_copy(
+        update={"frames_retention_minutes": _RETENTION_MINUTES, "matches_retention_hours": _RETENTION_MINUTES / 60}
+    )
+    async with running_bench(site, kafka) as bench:
+        capacity = (await bench.backlog(plan.backlog_frames)).frames_per_s
+        sampling = asyncio.create_task(_sample(bench.consumers.members[0].pid))
+        window = await bench.window(LOAD * capacity, plan.memory_minutes * _S_PER_MINUTE)
+        sampling.cancel()
+        return await sampling, len(window.arrivals)
+
+
+async def _sample(pid: int) -> Samples:
+    """Until cancelled."""
+    found: Samples = []
+    began_s = time.monotonic()
+    try:
+        while True:
+            found.append((time.monotonic() - began_s, resident_mb(pid)))
+            await asyncio.sleep(_SAMPLE_S)
+    except asyncio.CancelledError:
+        return found
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, in 1e6 bytes; pages that it shares with others count in full."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / _BYTES_PER_MB
+
+
+def plot(axes: Axes, samples: Samples, settled: Samples, trend: Trend) -> None:
+    """Memory over time, and the line through its settled part."""
+    axes.plot([at_s / _S_PER_MINUTE for at_s, _ in samples], [mb for _, mb in samples], linewidth=0.8)
+    times_s = [settled[0][0], settled[-1][0]]
+    middle_s = sum(at_s for at_s, _ in settled) / len(settled)
+    line = [trend.mean + trend.per_hour * (at_s - middle_s) / 3_600 for at_s in times_s]
+    label = f"{trend.per_hour:+.1f} ± {trend.uncertainty:.1f} MB/hour"
+    axes.plot([at_s / _S_PER_MINUTE for at_s in times_s], line, color="black", label=label)
+    axes.set(title="resident memory of the consumer", xlabel="minutes", ylabel="MB")
+    axes.set_ylim(0, 1.25 * max(mb for _, mb in samples))
+    axes.legend()
