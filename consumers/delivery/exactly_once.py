@@ -39,9 +39,10 @@ class ExactlyOnce:
             KafkaUnavailableError: the transactions of a partition could not be taken over.
         """
         group = await asyncio.shield(self._group)
+        await self.close()  # there is something open when what came after a first try has failed
         opened = {partition: PartitionTransactions(partition, self._context) for partition in partitions}
         try:
-            await asyncio.gather(*(transactions.claim() for transactions in opened.values()))
+            await _claim_all(opened.values())
         except BaseException:
             await asyncio.gather(*(transactions.close() for transactions in opened.values()))
             raise
@@ -68,9 +69,18 @@ class ExactlyOnce:
 
     async def close(self) -> None:
         """See `Delivery`."""
-        self._open = {}
-        closing, self._tasks = self._tasks, []
-        for task in closing:
+        closing, self._open = self._open, {}
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
-        if closing:
-            await asyncio.wait(closing)
+        if tasks:
+            await asyncio.wait(tasks)
+        # A task that was cancelled before it began has closed nothing.
+        await asyncio.gather(*(transactions.close() for transactions in closing.values()))
+
+
+async def _claim_all(opened: Iterable[PartitionTransactions]) -> None:
+    """Claim each, at once; when one fails, after the others have come to an end too."""
+    for error in await asyncio.gather(*(transactions.claim() for transactions in opened), return_exceptions=True):
+        if error is not None:
+            raise error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
@@ -101,8 +101,8 @@ class PartitionTransactions:
         while due:
             try:
                 await self._transact(due)
-            # The client asserts its own state, which is wrong once its sending task has died of an error.
-            except (KafkaError, TimeoutError, AssertionError) as error:
+            # The client refuses or asserts by its own state, which is wrong once its sending task has died of an error.
+            except (KafkaError, TimeoutError, IllegalOperation, AssertionError) as error:
                 await self._recover(error, backoff)
                 due = self._left(due)
             else:
@@ -118,11 +118,22 @@ class PartitionTransactions:
         async with asyncio.timeout(TRANSACTION_TIMEOUT_MS / 1_000):
             await producer.begin_transaction()  # 1
             records = [record for one in due for record in one.records]
-            sent = [await producer.send(r.topic, r.value, key=r.key, headers=r.headers) for r in records]  # 2
-            await asyncio.gather(*sent)
+            await self._send(producer, records)  # 2
             if offsets := [one.answer.offset for one in due if one.answer.offset is not None]:
                 await producer.send_offsets_to_transaction({self._partition: max(offsets) + 1}, self._group_id)  # 3
             await producer.commit_transaction()  # 4
+
+    async def _send(self, producer: AIOKafkaProducer, records: Iterable[Output]) -> None:
+        sent: list[asyncio.Future[object]] = []
+        try:
+            for record in records:
+                sent.append(  # noqa: PERF401  # what was sent before an error is asked for below
+                    await producer.send(record.topic, record.value, key=record.key, headers=record.headers)
+                )
+        except IllegalOperation:
+            await asyncio.gather(*sent)  # raises why the transaction is over: most often another producer
+            raise
+        await asyncio.gather(*sent)
 
     async def _recover(self, error: Exception, backoff: Backoff) -> None:
         """Claim the partition again after a failed transaction, and see which offset is committed by then.
