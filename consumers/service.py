@@ -16,7 +16,7 @@ from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Parts, Pipeline
 from consumers.prepare import AgeLimits, Preparer
 from consumers.sighting_stage import Sightings
-from consumers.watchdog import Watchdog
+from consumers.watchdog import Probe, Watchdog
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
@@ -143,5 +143,5 @@ async def _parts(
         ),
         sightings=sightings,
         outputs=Outputs(kafka, group_id=own.group_id, tracer=tracer),
-        watchdog=Watchdog(kafka, own, health),
+        watchdog=Watchdog(own.stall_timeout_s, health, Probe(kafka, own.group_id).unread),
     )

@@ -11,13 +11,17 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from framematch.core.errors import KafkaUnavailableError, StalledError
 from framematch.core.health import Health
 from framematch.core.kafka import kafka_errors, new_consumer, started
-from framematch.core.settings import ConsumerSettings, KafkaSettings
+from framematch.core.settings import KafkaSettings
 from framematch.core.topics import Topics
 
 log = structlog.get_logger()
 
 _CHECKS = 8  # in each timeout
 _PROBE_TIMEOUT_S = 10.0
+
+
+Positions = Mapping[TopicPartition, int]
+"""Where each partition is read next."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Progress:
     fetched: int
     delivered: int
     in_flight: int
-    positions: Mapping[TopicPartition, int] | None
+    positions: Positions | None
 
     def same_as(self, other: "Progress") -> bool:
         """Whether nothing has moved between the two."""
@@ -42,13 +46,20 @@ class Watchdog:
 
     Kafka's client libraries have been seen to stop fetching without an error, after a session that the broker has
     forgotten for instance; nothing but a new process helps then. A server that is away is no stall: it is waited for.
+    Nor is it one when there was nothing to do, and a frame has come just now: two looks in a row must find work.
+
+    Args:
+        timeout_s: for how long nothing may move.
+        health: knows whether Triton and the output work.
+        unread: frames behind these positions, as `Probe.unread`.
     """
 
-    def __init__(self, kafka: KafkaSettings, settings: ConsumerSettings, health: Health) -> None:
-        self._kafka = kafka
-        self._group_id = settings.group_id
-        self._timeout_s = settings.stall_timeout_s
+    def __init__(
+        self, timeout_s: float, health: Health, unread: Callable[[Positions | None], Awaitable[int | None]]
+    ) -> None:
+        self._timeout_s = timeout_s
         self._health = health
+        self._unread = unread
 
     async def run(self, progress: Callable[[], Awaitable[Progress]]) -> None:
         """Watch until cancelled.
@@ -56,24 +67,34 @@ class Watchdog:
         Raises:
             StalledError: nothing has moved for the timeout, there is work, and every server answers.
         """
-        last, since_s = await progress(), time.monotonic()
+        last, since_s, suspected = await progress(), time.monotonic(), False
         while True:
             await asyncio.sleep(self._timeout_s / _CHECKS)
             now = await progress()
             if not now.same_as(last) or not self._health.works("triton", "output"):
-                last, since_s = now, time.monotonic()
+                last, since_s, suspected = now, time.monotonic(), False
             elif time.monotonic() - since_s >= self._timeout_s:
                 unread = await self._unread(now.positions)
-                if unread is None:  # once Kafka is back, the consumer has the same time again
-                    last, since_s = now, time.monotonic()
-                elif unread + now.in_flight > 0:
+                if unread is None or unread + now.in_flight == 0:  # when that changes, it has the same time again
+                    last, since_s, suspected = now, time.monotonic(), False
+                elif suspected:
                     raise StalledError(
                         f"nothing has moved for {self._timeout_s:g} s though Kafka and Triton answer: "
                         f"{unread} frames to be fetched, {now.in_flight} in flight",
                         hint="Start it again, as a supervisor does; consumer.stall_timeout_s sets the time",
                     )
+                else:
+                    suspected = True
 
-    async def _unread(self, positions: Mapping[TopicPartition, int] | None) -> int | None:
+
+class Probe:
+    """Looks at the frames topic through a client of its own, connected anew each time."""
+
+    def __init__(self, kafka: KafkaSettings, group_id: str) -> None:
+        self._kafka = kafka
+        self._group_id = group_id
+
+    async def unread(self, positions: Positions | None) -> int | None:
         """Frames behind our positions, or behind what the group has committed; None when Kafka does not say."""
         reader = new_consumer(self._kafka, group_id=self._group_id)
         try:
