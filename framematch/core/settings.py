@@ -232,6 +232,10 @@ class ConsumerSettings(_Section):
     in_flight_max: int = Field(1024, ge=1, description="frames fetched and not yet acknowledged; then fetching waits")
     in_flight_max_mb: float = Field(128.0, gt=0, description="and their size, decoded crops too, in 1e6 bytes")
     decode_threads: int = Field(2, ge=1)
+    reuse_still: bool = Field(
+        False, description="a region that shows what an earlier frame's did takes its decision, without the model"
+    )
+    reuse_still_s: float = Field(2.0, gt=0, description="between the capture times of two such frames at most")
     max_age_s: float | None = Field(None, gt=0, description="older frames are counted and skipped; not set: kept")
     max_replay_age_s: float | None = Field(
         None, gt=0, description="the same for frames that waited on the edge's disk because Kafka was away"

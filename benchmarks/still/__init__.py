@@ -1,0 +1,1 @@
+"""What reusing the decisions of still scenes saves on the demo's feeds, and what it costs in accuracy."""
