@@ -143,6 +143,8 @@ class Pipeline:
             work = await self._next_work()
             work.spans["wait"] = (work.fetched_ns, time.time_ns())
             await loop.run_in_executor(self._parts.decode_threads, self._parts.preparer.prepare, work)
+            begin_ns, end_ns = work.spans["decode"]
+            self._metrics.stage_seconds.labels("decode").observe((end_ns - begin_ns) / 1e9)
             if work.complete:
                 self._finish(work)
             elif self._is_ours(work):
