@@ -78,7 +78,11 @@ class AtLeastOnce:
         async with self._sending:
             if closed != self._closed:
                 return
-            self._unacknowledged.append(_Sent(answers, records, await self._send(records)))
+            sent = _Sent(answers, records, await self._send(records))
+            if closed != self._closed:  # given back while the producer was busy
+                _forget(sent.acknowledgements)
+                return
+            self._unacknowledged.append(sent)
         self._news.set()
 
     async def commit(self) -> None:
