@@ -214,8 +214,16 @@ class SightingSettings(_Section):
     )
     update_s: float = Field(10.0, ge=0.1, description="while it stays it is told once in so long")
     silent_s: float = Field(
-        10.0, gt=0, description="a camera that sends nothing for so long by our clock has nothing in view any more"
+        10.0,
+        gt=0,
+        description="a camera that sends nothing for so long by our clock has nothing in view; gap_s or more",
     )
+
+    @model_validator(mode="after")
+    def _silence_is_no_shorter_gap(self) -> Self:
+        if self.silent_s < self.gap_s:
+            raise ValueError("silent_s is less than gap_s: a pause that is no gap would end a sighting")
+        return self
 
 
 class ConsumerSettings(_Section):

@@ -75,8 +75,8 @@ class SightingTracker:
         if events and self.settings.enabled:
             self._scene(events).take(events, confirm=False)
 
-    def recall_end(self, ended: SightingEvent) -> None:
-        """Take in an `ended` that was published: the sighting is over, unless it was seen since."""
+    def recall_silence(self, ended: SightingEvent) -> None:
+        """Take in an end by silence that was published, as no frame tells it: it is over, unless it was seen since."""
         if ended.camera in self._scenes:
             self._scenes[ended.camera].drop(ended)
 

@@ -84,10 +84,10 @@ def advance(before: Track | None, event: MatchEvent, at_us: int) -> Track | None
         ValueError: the event names a time that is none.
     """
     if event.sighting is not None:
-        before = _linked(event, event.sighting, before)
-    elif event.product is not None:
-        before = _matched(event, event.product, before, at_us)
-    elif before is None or not before.confirmed:
+        return _linked(before, event, event.sighting, at_us)
+    if event.product is not None:
+        return _matched(before, event, event.product, at_us)
+    if before is None or not before.confirmed:
         return before
     return replace(
         before,
@@ -97,12 +97,19 @@ def advance(before: Track | None, event: MatchEvent, at_us: int) -> Track | None
     )
 
 
-def _matched(event: MatchEvent, product: ProductInfo, before: Track | None, at_us: int) -> Track:
+def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_us: int) -> Track:
     frame = event.frame
     best = BestPicture(frame.id, frame.partition, frame.offset, event.region, event.score or 0.0)
     if before is not None:
-        highest = max(before.best, best, key=lambda picture: picture.score)  # the earlier one of two equals
-        return replace(before, product=product, frames=before.frames + 1, best=highest)
+        return replace(
+            before,
+            product=product,
+            last_seen_at_us=max(at_us, before.started_at_us),
+            last_frame_id=frame.id,
+            frames=before.frames + 1,
+            best=best if best.score > before.best.score else before.best,
+            snapshot=event.snapshot,
+        )
     return Track(
         id=sighting_id(frame.camera, product.id, frame.id),
         camera=frame.camera,
@@ -116,7 +123,7 @@ def _matched(event: MatchEvent, product: ProductInfo, before: Track | None, at_u
     )
 
 
-def _linked(event: MatchEvent, link: SightingLink, before: Track | None) -> Track:
+def _linked(before: Track | None, event: MatchEvent, link: SightingLink, at_us: int) -> Track:
     product = event.product or (before.product if before else None)
     if product is None:  # it has been ambiguous for longer than we look back
         product = ProductInfo(event.candidates[0].product_id, event.candidates[0].product_id)
@@ -126,7 +133,7 @@ def _linked(event: MatchEvent, link: SightingLink, before: Track | None) -> Trac
         camera=event.frame.camera,
         product=product,
         started_at_us=started_at_us,
-        last_seen_at_us=started_at_us,
+        last_seen_at_us=max(at_us, started_at_us),
         last_frame_id=event.frame.id,
         frames=link.frames,
         best=link.best,

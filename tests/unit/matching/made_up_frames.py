@@ -25,7 +25,7 @@ class Clock:
     """Our clock, as the test sets it."""
 
     def __init__(self) -> None:
-        self.now_s = 1_000.0
+        self.now_s = 0.0
 
     def __call__(self) -> float:
         return self.now_s

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from framematch.core.events import SightingEvent, encode, json_schema
 from framematch.core.settings import SightingSettings
@@ -194,6 +195,26 @@ def test_a_camera_that_sends_nothing_has_nothing_in_view_any_more() -> None:
     assert watched.silent(5) == []
 
 
+def test_a_camera_that_sends_frames_is_not_silent_whatever_they_show() -> None:
+    clock = Clock()
+    watched = Watched(clock=clock)
+    for number in range(30):
+        clock.now_s += 9.0
+        watched.frame(0.1 * number, "milk" if number < 2 else "")
+        watched.silent(0)
+    assert told(watched.sightings) == [("started", "milk")]
+
+
+def test_a_camera_that_moved_to_another_partition_is_silent_there() -> None:
+    clock = Clock()
+    watched = Watched(clock=clock)
+    for at_s, partition in ((0.0, 5), (0.2, 6)):
+        watched.frame(at_s, "milk", partition=partition)
+    clock.now_s += 10.0
+    assert watched.silent(5) == []
+    assert told(watched.silent(6)) == [("ended", "milk")]
+
+
 def test_a_camera_whose_frames_still_wait_is_not_silent() -> None:
     clock = Clock()
     watched = Watched(clock=clock)
@@ -202,6 +223,30 @@ def test_a_camera_whose_frames_still_wait_is_not_silent() -> None:
     clock.now_s += 100.0
     assert watched.silent(4, 6) == []
     assert told(watched.silent(4, 5)) == [("ended", "milk")]
+
+
+def test_an_end_by_silence_that_was_told_before_a_restart_is_not_told_after_it() -> None:
+    clock = Clock()
+    tracker, successor = SightingTracker(SETTINGS, clock=clock), SightingTracker(SETTINGS, clock=clock)
+    for at_s in (0.0, 0.2):
+        successor.recall(tracker.observe(frame_events(at_s, "milk")).events)
+    clock.now_s += 10.0
+    [ended] = tracker.silent([0])
+    successor.recall_silence(ended)
+    assert successor.silent([0]) == []
+
+
+def test_an_end_by_silence_does_not_end_what_was_seen_since() -> None:
+    clock = Clock()
+    tracker, successor = SightingTracker(SETTINGS, clock=clock), SightingTracker(SETTINGS, clock=clock)
+    seen = [tracker.observe(frame_events(at_s, "milk")).events for at_s in (0.0, 0.2)]
+    clock.now_s += 10.0
+    [ended] = tracker.silent([0])
+    for events in seen:
+        successor.recall(events)
+    successor.observe(frame_events(0.4, "milk"))
+    successor.recall_silence(ended)
+    assert successor.sightings == 1
 
 
 def test_of_products_that_have_left_nothing_is_remembered() -> None:
@@ -247,9 +292,14 @@ def test_how_many_frames_start_one_can_be_set(start_frames: int) -> None:
     assert starts == [number == start_frames - 1 for number in range(4)]
 
 
+def test_a_silence_that_is_no_gap_is_refused() -> None:
+    with pytest.raises(ValidationError, match="silent_s is less than gap_s"):
+        SightingSettings(gap_s=12.0)
+
+
 FRAMES = st.lists(
     st.tuples(
-        st.sampled_from([0.0, 0.2, 1.0, 2.9, 3.0, 3.1, 11.0]),  # since the frame before
+        st.sampled_from([0, 2, 10, 29, 30, 31, 110]),  # tenths of a second since the frame before
         st.sets(st.sampled_from(["milk", "oats"])),
     ),
     max_size=30,
@@ -258,24 +308,22 @@ FRAMES = st.lists(
 
 @given(FRAMES, st.integers(1, 3))
 @settings(max_examples=50, deadline=None)
-def test_sightings_are_the_runs_of_matches_without_a_gap(
-    frames: list[tuple[float, set[str]]], start_frames: int
-) -> None:
+def test_sightings_are_the_runs_of_matches_without_a_gap(frames: list[tuple[int, set[str]]], start_frames: int) -> None:
     watched = Watched(SightingSettings(start_frames=start_frames, gap_s=3.0, update_s=10.0))
-    runs: dict[str, list[list[float]]] = {"milk": [[]], "oats": [[]]}
-    at_s = 0.0
-    for number, (later_s, shown) in enumerate(frames):
-        at_s = round(at_s + later_s, 3)
-        watched.frame(at_s, *sorted(shown), number=number)
+    runs: dict[str, list[list[int]]] = {"milk": [[]], "oats": [[]]}
+    tenths = 0
+    for number, (later, shown) in enumerate(frames):
+        tenths += later
+        watched.frame(tenths / 10, *sorted(shown), number=number)
         for product in shown:
             run = runs[product][-1]
-            if run and at_s - run[-1] >= 3.0:
-                runs[product].append([at_s])
+            if run and tenths - run[-1] >= 30:
+                runs[product].append([tenths])
             else:
-                run.append(at_s)
-    watched.frame(at_s + 3.0, number=len(frames))
+                run.append(tenths)
+    watched.frame(tenths / 10 + 3.0, number=len(frames))
     expected = {
-        (product, run[0], run[-1], len(run))
+        (product, run[0] / 10, run[-1] / 10, len(run))
         for product, product_runs in runs.items()
         for run in product_runs
         if len(run) >= start_frames
@@ -287,13 +335,13 @@ def test_sightings_are_the_runs_of_matches_without_a_gap(
 
 @given(FRAMES)
 @settings(max_examples=50, deadline=None)
-def test_a_sighting_is_started_once_then_updated_then_ended_once(frames: list[tuple[float, set[str]]]) -> None:
+def test_a_sighting_is_started_once_then_updated_then_ended_once(frames: list[tuple[int, set[str]]]) -> None:
     watched = Watched()
-    at_s = 0.0
-    for number, (later_s, shown) in enumerate(frames):
-        at_s += later_s
-        watched.frame(at_s, *sorted(shown), number=number)
-    watched.frame(at_s + 3.0, number=len(frames))
+    tenths = 0
+    for number, (later, shown) in enumerate(frames):
+        tenths += later
+        watched.frame(tenths / 10, *sorted(shown), number=number)
+    watched.frame(tenths / 10 + 3.0, number=len(frames))
     for sighting in {event.sighting for event in watched.sightings}:
         events = [event for event in watched.sightings if event.sighting == sighting]
         kinds = [event.kind for event in events]
