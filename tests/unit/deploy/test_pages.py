@@ -12,7 +12,7 @@ from edge.metrics import EdgeMetrics
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), *ROOT.glob("deploy/*.md")],
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), *ROOT.glob("deploy/**/*.md")],
 )
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 # What runs as a service; the commands and the local stack talk to whoever started them.
