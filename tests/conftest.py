@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 import structlog
 
@@ -26,6 +27,11 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 # A shell that starts the tests in the background has SIGINT ignored, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Readline, which pytest loads, leaves its idea of the terminal's width to the processes of a parallel run.
+os.environ.pop("COLUMNS", None)
+# How long an example takes says more about what else the machine does.
+hypothesis.settings.register_profile("framematch", deadline=None)
+hypothesis.settings.load_profile("framematch")
 
 GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
 
