@@ -1,6 +1,13 @@
 """How fast the consumer is, and what its promises cost: `python -m benchmarks.consumer`.
 
-The module of each part says what it measures: `speed` beside Triton alone and beside a first version.
+`speed` runs it beside Triton alone and beside a first version that takes frames one by one; `mongodb` kills MongoDB
+under it, `poison` gives it bad records, `delivery` compares exactly once with at least once, and `processes` two and
+four of it with one. The module of each part says what it measures. Ratios are of one round, in which all sides took
+turns.
+
+The plain names of the figures are of one model, which is ViT-B/32 in shape for `speed`, the demo's for most, and one
+that computes next to nothing for `processes`; with another one they end in its name. Quick, without `--part` and
+`--model`, is `speed` with the demo's model alone: each other part and model takes as long again.
 """
 
 import signal

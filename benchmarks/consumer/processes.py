@@ -5,6 +5,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +15,19 @@ from demo.services import Service
 from stack.process import Command, ServerProcess
 from stack.server import ReservedPort
 
-
-@dataclass(frozen=True)
-class Consumer:
-    """One running `framematch consume`."""
-
-    service: Service
-    pid: int
+_READY_TIMEOUT_S = 60.0  # several of them start at once
 
 
 @dataclass(frozen=True)
 class Consumers:
     """All members of one group."""
 
-    members: tuple[Consumer, ...]
+    members: tuple[Service, ...]
 
     def check(self) -> None:
         """Raise FramematchError, with the end of its log, when one has ended."""
         for member in self.members:
-            member.service.check()
+            member.check()
 
     def cpu_s(self) -> float:
         """CPU seconds that all of them have used so far."""
@@ -42,7 +37,7 @@ class Consumers:
     def total(self, metric: str, **labels: str) -> float:
         """The sum of a metric `framematch_consumer_…` over members and labels; 0 where it has no samples yet."""
         name = f"framematch_consumer_{metric}"
-        return sum(sum(member.service.metric(name, **labels)) for member in self.members)
+        return sum(sum(member.metric(name, **labels)) for member in self.members)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -62,9 +57,9 @@ class Consumers:
         Raises:
             FramematchError: one did not end with exit code 0.
         """
-        self._signal(signal.SIGTERM)
-        for member in self.members:
-            member.service.stop()
+        with ThreadPoolExecutor(len(self.members)) as threads:
+            for stopped in [threads.submit(member.stop) for member in self.members]:
+                stopped.result()
 
     def _signal(self, number: signal.Signals) -> None:
         self.check()
@@ -90,18 +85,18 @@ def running_consumers(
             for number in range(1, count + 1)
         )
         for member in members:
-            member.service.wait_ready()
+            member.wait_ready(_READY_TIMEOUT_S)
         yield Consumers(members)
 
 
 @contextmanager
-def _running_consumer(environment: Mapping[str, str], log_file: Path, module: str) -> Iterator[Consumer]:
+def _running_consumer(environment: Mapping[str, str], log_file: Path, module: str) -> Iterator[Service]:
     port = ReservedPort()
     command = Command(
         (sys.executable, "-m", module, "consume"), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
     )
     process = ServerProcess(command, log_file)
     try:
-        yield Consumer(Service(process, "consume", f"http://{port.address}"), process.pid)
+        yield Service(process, "consume", f"http://{port.address}")
     finally:
         process.stop()

@@ -18,6 +18,7 @@ from framematch.core.topics import Topics
 
 _JITTER = 0.1  # of a camera's interval, to either side
 _FLUSH_S = 10.0
+_LOG_ERRORS = 3  # of syslog; a coordinator that is not ready yet is only a warning
 _US_PER_MS = 1_000
 _MS_PER_S = 1_000
 
@@ -45,7 +46,7 @@ class PacedPublisher:
     """Publishes at once what is due: without lingering, which is a part of the edge's own latency."""
 
     def __init__(self, kafka: KafkaSettings, jpegs: Sequence[bytes]) -> None:
-        self._producer = Producer(librdkafka_options(kafka) | {"linger.ms": 0})
+        self._producer = Producer(librdkafka_options(kafka) | {"linger.ms": 0, "log_level": _LOG_ERRORS})
         self._topic = Topics(kafka.topic_prefix).frames
         self._names = camera_names(kafka.partitions, kafka.partitions)
         self._jpegs = jpegs
