@@ -27,7 +27,7 @@ class SightingTracker:
     How a consumer uses it:
 
     - For partitions that it is given, before their first frame: `await consumers.sightings.recall(…)`.
-    - For each answered frame, a partition's in the order of offsets: `observe`. It publishes both parts of what that
+    - For each answered frame, a camera's in the order of offsets: `observe`. It publishes both parts of what that
       returns; the published match events are the record from which the state is recalled.
     - About once a second: `silent`, and it publishes what that returns.
     - For partitions that are revoked: `forget_partitions`. The same, and `recall` again, when frames that were observed
