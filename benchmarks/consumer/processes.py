@@ -15,8 +15,6 @@ from demo.services import Service
 from stack.process import Command, ServerProcess
 from stack.server import ReservedPort
 
-_READY_TIMEOUT_S = 60.0  # several of them start at once
-
 
 @dataclass(frozen=True)
 class Consumers:
@@ -85,7 +83,7 @@ def running_consumers(
             for number in range(1, count + 1)
         )
         for member in members:
-            member.wait_ready(_READY_TIMEOUT_S)
+            member.wait_ready()
         yield Consumers(members)
 
 
