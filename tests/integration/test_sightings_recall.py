@@ -176,6 +176,18 @@ async def test_a_pause_and_a_slow_consumer_do_not_hide_what_was_before(site: Sit
     assert (successor.cameras, successor.sightings) == (2, 1)
 
 
+async def test_what_was_published_and_not_committed_does_not_hide_what_was_before(site: Site) -> None:
+    events, _ = site.observe(stay(0, 5))
+    await site.publish(events, ago_ms=PAUSE_MS)
+    uncommitted = [
+        frame_events(1.0 + number / 10, camera="till-2", number=number, offset=5 + number) for number in range(600)
+    ]
+    later = SightingTracker(SETTINGS)
+    await site.publish([event for frame in uncommitted[:300] for event in later.observe(frame).events], ago_ms=60_000)
+    await site.publish([event for frame in uncommitted[300:] for event in later.observe(frame).events])
+    assert (await site.successor({0: 5})).sightings == 1
+
+
 async def test_topics_that_cannot_be_read_are_one_clear_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sightings, "_DEADLINE_S", 0.5)
     with pytest.raises(KafkaUnavailableError, match=r"sightings could not be recalled within 0\.5 s"):
