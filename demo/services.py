@@ -72,17 +72,17 @@ class Service:
         self._name = name
         self._url = url
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
         """Return when /readyz says so.
 
         Raises:
             FramematchError: it ended, or was not ready in time; with the end of its log.
         """
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while not self._answers("/readyz"):
             self.check()
             if time.monotonic() > deadline:
-                raise self._error(f"was not ready within {_READY_TIMEOUT_S:.0f} s")
+                raise self._error(f"was not ready within {timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
     @property

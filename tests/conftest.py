@@ -22,6 +22,7 @@ from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
 from stack.server import ReservedPort, Server
 from stack.triton import TritonServer
+from tests.fault_table import pytest_terminal_summary  # noqa: F401  # a hook
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 

@@ -1,24 +1,31 @@
-"""Makes a built `clip_image` fail on demand: for single pictures by their first pixel, for all while told so."""
+"""Makes a built `clip_image` fail on demand, or slow: for pictures by their first pixel, for all while told so."""
 
 from pathlib import Path
 from typing import Literal
 
 from framematch.vision.manifest import IMAGE_MODEL
 
-GIVES_NAN = (255, 0, 255)
-"""The first pixel of a picture whose embedding is NaN."""
+GIVES_NAN = (255, 0, 254)
+"""The first pixel of a picture whose embedding is NaN; a JPEG of this colour alone decodes to it."""
 MAKES_IT_RAISE = (0, 255, 255)
 """The first pixel of a picture for which the model's code raises an error."""
+SLOW_S = 0.2
+"""What a request takes longer while the model is slow."""
 
-Fault = Literal["nan", "shape", "raise"]
+Fault = Literal["nan", "shape", "raise", "slow"]
 
 _RUN = "embeddings = self._session.run([_OUTPUT], feeds)[0]"
 _FAULTY_RUN = "embeddings = _faulty(feeds['pixels'], self._session.run([_OUTPUT], feeds)[0])"
 _FAULTY = f"""
 
+import time
+
+
 def _faulty(pixels: Any, embeddings: Any) -> Any:
     flag = Path(__file__).with_name("fault")
     fault = flag.read_text() if flag.exists() else ""
+    if fault == "slow":
+        time.sleep({SLOW_S})
     first = pixels[:, 0, 0]
     if fault == "raise" or (first == {MAKES_IT_RAISE}).all(axis=1).any():
         raise ValueError("told to fail")

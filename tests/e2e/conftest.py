@@ -13,7 +13,8 @@ from framematch.vision.repository.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
-from tests.e2e.site import Site
+from tests.e2e.scene import BreakableServers, breakable_servers
+from tests.e2e.site import Site, unique_prefix
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +52,14 @@ def stack_of(kafka: str, mongodb: str, triton: str) -> LocalStack:
 
 
 @pytest.fixture
-def site(servers: LocalStack, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(servers: LocalStack, tmp_path: Path) -> Iterator[Site]:
     """Topics and a consumer group of this test's own on the shared servers."""
-    with Site(servers, tmp_path, prefix=f"e2e-{abs(hash(request.node.nodeid)):x}") as made:
+    with Site(servers, tmp_path, prefix=unique_prefix()) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakableServers]:
+    """Servers for tests that kill and freeze them; begin with `breakable.mend()`."""
+    with breakable_servers(tmp_path_factory.mktemp("breakable")) as running:
+        yield running

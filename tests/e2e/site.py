@@ -1,8 +1,10 @@
 """One test's own product: its topics and group, the frames that it publishes, the services that it starts."""
 
+import json
+import uuid
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from aiokafka import ConsumerRecord
 
@@ -15,9 +17,10 @@ from framematch.core.local_stack import LocalStack
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.topics import Topics, ensure_topics
+from tests.e2e.contract import validate
 from tests.support import eventually
 
-DEADLINE_S = 60.0
+DEADLINE_S = 90.0
 
 
 class Site:
@@ -51,12 +54,16 @@ class Site:
         context = running_service(*arguments, environment={**self.environment, **environment}, logs=logs)
         service = self._services.enter_context(context)
         if ready:
-            service.wait_ready()
+            service.wait_ready(DEADLINE_S)
         return service
 
     def log(self) -> str:
         """What all services of this site have logged so far."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*/*.log")))
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The fields of each log line for this event, of all services of this site."""
+        return log_lines(self.log(), event)
 
     async def publish(
         self, count: int, cameras: int = 4, payloads: dict[int, bytes] | None = None, age_s: int = 0
@@ -87,6 +94,8 @@ class Site:
                 return len(records) >= count
 
             await eventually(enough, timeout_s=timeout_s, message=f"{count} records in {topic}")
+        for record in records:
+            validate(record, self.topics)
         return records
 
     async def events(self, frames: list[Frame], *, timeout_s: float = DEADLINE_S) -> list[MatchEvent]:
@@ -98,12 +107,25 @@ class Site:
 
             async def all_there() -> bool:
                 for part in (await consumer.getmany(timeout_ms=100)).values():
-                    events.extend(decode(record.value, MatchEvent) for record in part)
+                    for record in part:
+                        validate(record, self.topics)
+                        events.append(decode(record.value, MatchEvent))
                 missing.difference_update(event.frame.id for event in events)
                 return not missing
 
             await eventually(all_there, timeout_s=timeout_s, message="an event for every frame")
         return events
+
+
+def unique_prefix() -> str:
+    """For the topics and the group of one test."""
+    return f"e2e-{uuid.uuid4().hex[:8]}"
+
+
+def log_lines(log: str, event: str) -> list[dict[str, Any]]:
+    """The fields of each line for this event in a service's JSON log."""
+    lines = (json.loads(line) for line in log.splitlines() if line.startswith("{"))
+    return [line for line in lines if line["event"] == event]
 
 
 def sequences(events: list[MatchEvent], camera: str) -> list[int]:

@@ -1,145 +1,88 @@
-"""Servers that die under a working consumer: nothing is lost, and events say what they lack."""
+"""The fault matrix: whatever breaks under a working consumer, every frame is answered, in order, with equal ids."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import time
 from pathlib import Path
 
 import pytest
 
-from demo.dataset import BUNDLE_DIR
-from demo.services import fill_catalogue, run_framematch, service_environment
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.repository.model_repository import build_model_repository
-from stack.kafka import KafkaServer
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
-from tests.e2e.conftest import stack_of
-from tests.e2e.models import retrained
-from tests.e2e.site import Site
-from tests.support import eventually, wait_until
+from tests.e2e.faults import FAULTS, Delivery, Fault
+from tests.e2e.feed import Feed, Sent
+from tests.e2e.scene import BreakableServers, Scene
+from tests.e2e.site import Site, unique_prefix
+from tests.e2e.verdict import answers_due, judge
+from tests.e2e.watcher import Isolation, watching
+from tests.fault_table import FaultRow
 
-Factory = Callable[..., Site]
-
-
-@pytest.fixture
-def site_with(  # noqa: PLR0917  # pytest passes fixtures by name
-    kafka: KafkaServer,
-    mongodb: MongoServer,
-    start_triton: Callable[[Path], TritonServer],
-    model_repository: Path,
-    servers: object,
-    tmp_path: Path,
-) -> Iterator[Factory]:
-    """A site of which some servers are this test's own, because it kills them."""
-    assert servers, "the shared catalogue is there"
-    with ExitStack() as stack:
-
-        def make(
-            own_kafka: KafkaServer | None = None,
-            own_mongodb: MongoServer | None = None,
-            own_triton: TritonServer | None = None,
-        ) -> Site:
-            own = [server for server in (own_kafka, own_mongodb, own_triton) if server]
-            for server in own:
-                stack.callback(server.stop)
-                server.start()
-            addresses = stack_of(
-                (own_kafka or kafka).bootstrap_servers,
-                (own_mongodb or mongodb).uri,
-                (own_triton or start_triton(model_repository)).url,
-            )
-            if own_mongodb:
-                fill_catalogue(service_environment(tmp_path / "import", addresses))
-            return stack.enter_context(Site(addresses, tmp_path / "site", prefix="faults"))
-
-        yield make
+ROWS = [
+    pytest.param(fault, delivery, id=f"{fault.name} ({delivery})") for fault in FAULTS for delivery in fault.deliveries
+]
+ISOLATION: dict[Delivery, Isolation] = {"at_least_once": "read_uncommitted", "exactly_once": "read_committed"}
+SETTINGS = {"FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS": "3000"}
+BEFORE, AFTER = 20, 30  # events before the fault, and frames after it
 
 
-async def test_triton_killed_and_back_the_consumer_waits_and_loses_nothing(
-    site_with: Factory, model_repository: Path, tmp_path: Path
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("fault", "delivery"), ROWS)
+async def test_every_frame_is_answered_in_order_though(
+    fault: Fault, delivery: Delivery, breakable: BreakableServers, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    triton = TritonServer(tmp_path / "triton", model_repository)
-    site = site_with(own_triton=triton)
-    consumer = site.start("consume")
-    early = await site.publish(40)
-    await site.events(early)
-    triton.kill()
-    late = await site.publish(40)
-    await eventually(lambda: "inference_retried" in site.log(), message="the consumer notices")
-    triton.start()
-    await site.events([*early, *late], timeout_s=90)
-    consumer.check()
+    breakable.mend()
+    with Site(breakable.stack, tmp_path, prefix=unique_prefix()) as site:
+        site.environment |= {**SETTINGS, **fault.settings, "FRAMEMATCH_CONSUMER__DELIVERY": delivery}
+        async with watching(site, ISOLATION[delivery]) as watcher:
+            scene = Scene(site, breakable, watcher)
+            sent, recovery_s = await play(fault, scene)
+            await leave(fault, scene)
+            await watcher.caught_up()
+            committed, ends = await scene.committed()
+    verdict = judge(sent, watcher.answers)
+    FaultRow(
+        fault.name, delivery, verdict.frames, verdict.lost, verdict.repeats, verdict.unique_ratio, recovery_s
+    ).record(request.node)
+    assert (verdict.lost, verdict.strange, verdict.unique_ratio) == (0, 0, 1.0), verdict
+    assert verdict.disordered == ()
+    assert verdict.skips == 0 or fault.writers > 1
+    assert verdict.repeats == 0 or (fault.repeats and delivery == "at_least_once")
+    assert committed == ends, "nothing is left to do"
 
 
-async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
-    site_with: Factory, tmp_path: Path
-) -> None:
-    repository = tmp_path / "repository"
-    build_model_repository(load_bundle(BUNDLE_DIR), repository)
-    site = site_with(own_triton=TritonServer(tmp_path / "triton", repository))
-    consumer = site.start("consume")
-    await site.events(await site.publish(4))
-    other = retrained(BUNDLE_DIR, tmp_path / "other")
-    run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=site.environment)
-    await eventually(lambda: not consumer.running, message="the consumer ends")
-    last_line = site.log().rstrip().splitlines()[-1]
-    assert last_line.startswith("framematch: Triton at")
-    assert f"this process started with {BUNDLE_DIR.name}" in last_line
+async def play(fault: Fault, scene: Scene) -> tuple[list[Sent], float]:
+    """Let it break, and mend it, while frames come; what was sent, and how long it took to recover."""
+    watcher, feed = scene.watcher, Feed(scene.site, fault.shots())
+    await scene.start_consumer()
+    async with asyncio.TaskGroup() as group:
+        feeding = group.create_task(feed.run())
+        await watcher.until(lambda: len(watcher.answers) >= BEFORE, "work has begun")
+        since_s = {"break": time.monotonic()}
+        try:
+            await fault.break_it(scene)
+            await notice(fault, scene)
+        finally:
+            await fault.mend_it(scene)
+        since_s["mend"], count = time.monotonic(), feed.count
+        await watcher.until(lambda: feed.over or feed.count >= count + AFTER, "frames come after it")
+        feed.enough()
+        sent = await feeding
+    due = {answer_id for one in sent for answer_id in answers_due(one)}
+    await watcher.until(lambda: due <= watcher.seen_at_s.keys(), "every frame is answered")
+    return sent, watcher.longest_pause_s(since_s[fault.recovers_from])
 
 
-async def test_kafka_killed_and_back_every_frame_is_answered(site_with: Factory, tmp_path: Path) -> None:
-    kafka = KafkaServer(tmp_path / "kafka")
-    site = site_with(own_kafka=kafka)
-    frames = await site.publish(300)
-    consumer = site.start("consume")
-    await site.read(site.topics.matches, 20)
-    kafka.kill()
-    kafka.start()
-    await site.events(frames, timeout_s=90)
-    consumer.check()
+async def notice(fault: Fault, scene: Scene) -> None:
+    """Wait until the consumers say that it is broken."""
+    for event in fault.logged:
+        await scene.logs(event)
+    if fault.unready:
+        await scene.unready(*fault.unready)
+    if not fault.kafka_is_away:
+        await scene.nothing_is_committed_early()
 
 
-async def test_a_consumer_told_to_stop_while_kafka_is_away_ends_at_its_deadline_and_nothing_is_lost(
-    site_with: Factory, tmp_path: Path
-) -> None:
-    kafka = KafkaServer(tmp_path / "kafka")
-    site = site_with(own_kafka=kafka)
-    frames = await site.publish(300)
-    consumer = site.start("consume", FRAMEMATCH_SHUTDOWN_DEADLINE_S="2")
-    await site.read(site.topics.matches, 20)
-    kafka.kill()
-    assert await asyncio.to_thread(consumer.terminate) == 1
-    assert "framematch: the service was still busy 2 s after it was told to stop" in site.log()
-    assert len(site.log().splitlines()) < 100, "aiokafka's floods are held back"
-    kafka.start()
-    site.start("consume")
-    await site.events(frames)
-
-
-async def test_mongodb_killed_events_go_on_and_say_where_their_metadata_is_from(
-    site_with: Factory, tmp_path: Path
-) -> None:
-    mongodb = MongoServer(tmp_path / "mongodb")
-    site = site_with(own_mongodb=mongodb)
-    consumer = site.start("consume", FRAMEMATCH_MATCHING__METADATA_TTL_S="0.001")
-    early = await site.publish(120)
-    before = {event.product.id for event in await site.events(early) if event.product}
-    mongodb.kill()
-    late = await site.publish(120)
-    events = await site.events([*early, *late])
-    consumer.check()
-    late_ids = {frame.id for frame in late}
-    matched = [event for event in events if event.frame.id in late_ids and event.product]
-    assert before
-    assert matched
-    assert {event.metadata_state for event in matched} == {"cached"}
-    assert {event.product.id for event in matched if event.product} <= before
-
-
-def test_an_edge_whose_camera_is_away_says_so_without_the_password(site_with: Factory) -> None:
-    site = site_with()
-    edge = site.start("edge", "--camera", "till-1=rtsp://user:canary@127.0.0.1:9/stream")
-    wait_until(lambda: "camera_failed" in site.log(), message="the camera's failure in the log")
-    edge.check()
-    assert "canary" not in site.log()
+async def leave(fault: Fault, scene: Scene) -> None:
+    """Check what the consumers have told of it, and stop them."""
+    for event in fault.logged_in_the_end:
+        await scene.logs(event)
+    for name, labels in fault.counted:
+        assert sum(sum(one.metric(f"framematch_consumer_{name}", **labels)) for one in scene.running) > 0, name
+    await asyncio.gather(*(asyncio.to_thread(consumer.stop) for consumer in scene.running))

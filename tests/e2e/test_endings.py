@@ -1,0 +1,60 @@
+"""How a service ends, and what it says, when what it needs has changed or is away."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from demo.dataset import BUNDLE_DIR
+from demo.services import run_framematch
+from framematch.core.local_stack import LocalStack
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.repository.model_repository import build_model_repository
+from stack.triton import TritonServer
+from tests.conftest import running
+from tests.e2e.models import retrained
+from tests.e2e.scene import BreakableServers
+from tests.e2e.site import Site, unique_prefix
+from tests.support import eventually, wait_until
+
+
+async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
+    servers: LocalStack, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    build_model_repository(load_bundle(BUNDLE_DIR), repository)
+    with (
+        running(TritonServer(tmp_path / "triton", repository)) as triton,
+        Site(replace(servers, triton_url=triton.url), tmp_path / "site", prefix=unique_prefix()) as site,
+    ):
+        consumer = site.start("consume")
+        await site.events(await site.publish(4))
+        other = retrained(BUNDLE_DIR, tmp_path / "other")
+        run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=site.environment)
+        await eventually(lambda: not consumer.running, message="the consumer ends")
+        last_line = site.log().rstrip().splitlines()[-1]
+    assert last_line.startswith("framematch: Triton at")
+    assert f"this process started with {BUNDLE_DIR.name}" in last_line
+
+
+async def test_a_consumer_told_to_stop_while_kafka_is_away_ends_at_its_deadline_and_nothing_is_lost(
+    breakable: BreakableServers, tmp_path: Path
+) -> None:
+    breakable.mend()
+    with Site(breakable.stack, tmp_path, prefix=unique_prefix()) as site:
+        frames = await site.publish(300)
+        consumer = site.start("consume", FRAMEMATCH_SHUTDOWN_DEADLINE_S="2")
+        await site.read(site.topics.matches, 20)
+        breakable.kafka.kill()
+        assert await asyncio.to_thread(consumer.terminate) == 1
+        assert "framematch: the service was still busy 2 s after it was told to stop" in site.log()
+        assert len(site.log().splitlines()) < 100, "aiokafka's floods are held back"
+        breakable.mend()
+        site.start("consume")
+        await site.events(frames)
+
+
+def test_an_edge_whose_camera_is_away_says_so_without_the_password(site: Site) -> None:
+    edge = site.start("edge", "--camera", "till-1=rtsp://user:canary@127.0.0.1:9/stream")
+    wait_until(lambda: "camera_failed" in site.log(), message="the camera's failure in the log")
+    edge.check()
+    assert "canary" not in site.log()
