@@ -118,7 +118,7 @@ def run(
 
 
 @given(streams(ANY_WAY_S), CRASHES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_whatever_crashes_there_are_the_same_is_told_and_the_same_is_open(
     frames: list[Frame], crashes: list[Crash]
 ) -> None:
@@ -129,7 +129,7 @@ def test_whatever_crashes_there_are_the_same_is_told_and_the_same_is_open(
 
 
 @given(streams(FORWARD_S), CRASHES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_newest_part_of_what_was_published_is_enough(frames: list[Frame], crashes: list[Crash]) -> None:
     without, with_crashes = run(frames, [], live=True), run(frames, crashes, the_newest, live=True)
     without.end()
