@@ -2,10 +2,14 @@
 
 PYTHON ?= python3
 SECONDS ?= 30
+WORKERS ?= 3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 CODE := benchmarks consumers demo docs edge framematch stack tests
+
+# Where this is set, each of the many processes of the demo and the tests would compile all its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format lock clean
@@ -16,8 +20,8 @@ help: ## show this
 demo: $(READY) ## set up, play two camera feeds through the real servers, give a verdict (SECONDS=30)
 	@$(RUN) -m demo.run --seconds $(SECONDS)
 
-test: $(READY) ## set up and run the whole suite: unit, integration, end to end
-	$(RUN) -m pytest --cov --cov-report=term
+test: $(READY) ## set up and run the whole suite: unit, integration, end to end (WORKERS=3; 0: one after the other)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=10
 
 test-fast: $(READY) ## unit tests alone, in seconds
 	$(RUN) -m pytest -q tests/unit

@@ -90,6 +90,17 @@ def sequences(frames: list[Frame]) -> list[int]:
     return [frame.sequence for frame in frames]
 
 
+def overruns(service: EdgeService) -> int:
+    """Frames that a busy machine has cost so far: newer ones took their place before anything else was done to them."""
+    return int(service.metric("frames_dropped_total", stage="slot", reason="overrun"))
+
+
+def assert_each_once_in_order(found: list[int], *, overrun: int) -> None:
+    """None is missing but some of those that were overrun."""
+    assert found == sorted(set(found))
+    assert found[-1] + 1 - len(found) <= overrun
+
+
 def spooled(service: EdgeService) -> float:
     return service.metric("spooled_frames")
 
@@ -119,16 +130,17 @@ def test_after_an_outage_every_frame_is_in_the_topic_once_and_in_order(
         wait_for_replay(service)
         published = service.metric("frames_published_total")
         wait_until(lambda: service.metric("frames_published_total") > published + 5, message="and new ones flow")
-        assert service.metric("frames_dropped_total") == 0
+        assert service.metric("frames_dropped_total") <= overruns(service)
         assert service.terminate() == 0
     frames = frames_in(broker, prefix)
-    assert sequences(frames) == list(range(len(frames)))
-    replayed = [frame.sequence for frame in frames if frame.replayed]
-    assert len(replayed) > 30
-    assert replayed == list(range(replayed[0], replayed[-1] + 1))
     last = read_statuses(broker.bootstrap_servers, prefix, "till-1")[-1]
     assert last.drops.get("stopped", 0) <= 2
-    assert set(last.drops) <= {"stopped"}
+    assert set(last.drops) <= {"stopped", "overrun"}
+    found = sequences(frames)
+    assert_each_once_in_order(found, overrun=last.drops.get("overrun", 0))
+    replayed = [frame.sequence for frame in frames if frame.replayed]
+    assert len(replayed) > 30
+    assert replayed == found[found.index(replayed[0]) : found.index(replayed[-1]) + 1]
 
 
 @pytest.mark.timeout(180)
@@ -162,7 +174,7 @@ def test_what_a_killed_edge_had_on_disk_is_sent_by_the_next_one(
         wait_until(lambda: first.metric("frames_published_total") > 5)
         broker.kill()
         wait_until(lambda: spooled(first) > 30, timeout_s=60)
-        on_disk = int(spooled(first))
+        on_disk, overrun = int(spooled(first)), overruns(first)
         first.kill()
     broker.start()
     before = sequences(frames_in(broker, prefix))
@@ -172,8 +184,8 @@ def test_what_a_killed_edge_had_on_disk_is_sent_by_the_next_one(
         assert second.exit_code() == 0
     found = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1"]
     # What was in flight may be there twice, as it is not known whether the broker had it.
-    assert sorted(set(found)) == list(range(max(found) + 1))
-    assert max(found) + 1 >= len(before) + on_disk
+    assert_each_once_in_order(sorted(set(found)), overrun=overrun)
+    assert len(set(found)) >= len(before) + on_disk
     assert found[len(before) :] == sorted(found[len(before) :])
 
 
@@ -185,7 +197,7 @@ def test_a_full_spool_survives_the_death_of_the_edge(broker: KafkaServer, camera
         wait_until(lambda: first.metric("frames_published_total") > 5)
         broker.kill()
         wait_until(lambda: first.metric("frames_dropped_total", stage="spool", reason="full") > 20, timeout_s=60)
-        on_disk = int(spooled(first))
+        on_disk, overrun = int(spooled(first)), overruns(first)
         first.kill()
     broker.start()
     before = len(set(sequences(frames_in(broker, prefix))))
@@ -193,7 +205,7 @@ def test_a_full_spool_survives_the_death_of_the_edge(broker: KafkaServer, camera
         assert second.exit_code() == 0
     replayed = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1" and frame.replayed]
     newest = [number for number in replayed if number >= before + 20]
-    assert newest == list(range(newest[0], newest[-1] + 1))
+    assert_each_once_in_order([number - newest[0] for number in newest], overrun=overrun)
     assert len(newest) >= on_disk - 2  # what was evicted between the metric and the kill
 
 
@@ -230,7 +242,8 @@ def test_it_starts_while_kafka_is_away_and_sends_what_it_saw_once_it_is_there(
         wait_for_replay(service)
         assert service.terminate() == 0
     frames = frames_in(broker, prefix)
-    assert sequences(frames) == list(range(len(frames)))
+    drops = read_statuses(broker.bootstrap_servers, prefix, "till-1")[-1].drops
+    assert_each_once_in_order(sequences(frames), overrun=drops.get("overrun", 0))
     assert frames[0].replayed
 
 
@@ -244,6 +257,7 @@ def test_stopped_while_kafka_is_away_it_leaves_on_disk_what_it_could_not_send(
         wait_until(lambda: first.metric("frames_published_total") > 5)
         broker.kill()
         wait_until(lambda: spooled(first) > 10, timeout_s=60)
+        overrun = overruns(first)
         assert first.terminate() == 0
         assert first.wait_for("frames_spooled")["frames"] > 10
     broker.start()
@@ -251,7 +265,7 @@ def test_stopped_while_kafka_is_away_it_leaves_on_disk_what_it_could_not_send(
     with edge(tmp_path, broker, prefix, f"shelf={images}", **settings) as second:
         assert second.exit_code() == 0
     found = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1"]
-    assert sorted(set(found)) == list(range(max(found) + 1))
+    assert_each_once_in_order(sorted(set(found)), overrun=overrun)
 
 
 @pytest.mark.timeout(180)
