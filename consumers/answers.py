@@ -70,8 +70,8 @@ class Answers:
         self._observe = observe
         self._metrics = metrics
 
-    async def answer(self, works: Sequence[Work]) -> list[Answer]:
-        """An answer for each frame; the metadata of all of them is looked up at once."""
+    async def look_up(self, works: Sequence[Work]) -> dict[str, Metadata]:
+        """The metadata of all products that these frames show, at once."""
         began_ns = time.time_ns()
         metadata = await self._metadata.lookup(
             {
@@ -86,9 +86,10 @@ class Answers:
         for work in works:
             if work.decisions:
                 work.spans["enrich"] = (began_ns, ended_ns)
-        return [self._answer(work, metadata) for work in works]
+        return metadata
 
-    def _answer(self, work: Work, metadata: dict[str, Metadata]) -> Answer:
+    def answer(self, work: Work, metadata: dict[str, Metadata]) -> Answer:
+        """The answer of a frame; called for a camera's frames in their order, as the sightings go on with each."""
         if work.frame is None or work.bad or work.skipped:
             return Answer.of(work)
         events = self._events(work, work.frame, metadata)

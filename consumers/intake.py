@@ -172,7 +172,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             log.warning("partitions_not_opened", error=str(error), delay_s=round(delay_s, 3))
             await asyncio.sleep(delay_s)
             return
-        if epoch != self.epoch:  # the group has rebalanced meanwhile
+        if epoch != self.epoch or self._state != "assigned":  # the group has rebalanced meanwhile, or begins to
             await self._delivery.close()
             return
         for partition, offset in positions.items():

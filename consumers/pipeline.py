@@ -215,8 +215,9 @@ class Pipeline:
                 continue
             works = [work for work in self._ready if self._is_ours(work)]
             self._ready.clear()
-            answers = await self._parts.answers.answer(works)
-            await self._deliver([answer for answer in answers if answer.work is None or self._is_ours(answer.work)])
+            metadata = await self._parts.answers.look_up(works)
+            # Another consumer may have them by now; then our sightings must not go on with them.
+            await self._deliver([self._parts.answers.answer(work, metadata) for work in works if self._is_ours(work)])
 
     async def _deliver(self, answers: list[Answer]) -> None:
         if answers:

@@ -48,6 +48,7 @@ class AtLeastOnce:
         self._unacknowledged: deque[_Sent] = deque()
         self._news = asyncio.Event()
         self._sending = asyncio.Lock()
+        self._refusal: KafkaError | None = None  # of a record that the producer did not take
         self._closed = 0  # so often: what was handed over before belongs to others
 
     async def run(self) -> None:
@@ -115,13 +116,19 @@ class AtLeastOnce:
         self._offsets = OffsetTracker()
 
     async def _send(self, records: Sequence[Output]) -> list[asyncio.Future[object]]:
-        """Hand records to the producer; what it cannot even take counts as refused."""
+        """Hand records to the producer; what it does not even take counts as refused, and so does all behind it.
+
+        A later record could overtake that one, as the producer goes on.
+        """
         taken: list[asyncio.Future[object]] = []
         try:
             for record in records:
+                if self._refusal is not None:
+                    raise self._refusal  # noqa: TRY301  # as if the producer did
                 future = await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
                 taken.append(future)
         except KafkaError as error:
+            self._refusal = error
             refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
             taken.append(refused)
@@ -172,6 +179,7 @@ class AtLeastOnce:
     async def _renew_producer(self) -> None:
         await stop_client(self._producer, timeout_s=_STOP_TIMEOUT_S)
         self._producer = new_producer(self._context.kafka)
+        self._refusal = None
         await start_client(self._producer, self._context.kafka)
 
     async def _send_all_now(self) -> None:

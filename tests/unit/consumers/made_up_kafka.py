@@ -78,8 +78,8 @@ class MadeUpProducer:
         self._open, self._offset = [], None
 
     async def send(self, _topic: str, value: bytes, **_record: Any) -> asyncio.Future[object]:
-        """A future that is done at once, as the broker answers."""
-        if self._dead:
+        """A future that is done at once, as the broker answers. After one that failed, all fail."""
+        if self._dead and self._open is not None:
             raise IllegalOperation("Can't send messages while not in transaction")
         self._step("send")
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -108,7 +108,7 @@ class MadeUpProducer:
         self._step("committed")
 
     def _step(self, step: Step) -> None:
-        if self._broker.fate(step):
+        if self._broker.fate(step) or (self._dead and self._open is None):
             raise BrokenError(step)
 
     def _check(self, step: Step) -> None:

@@ -1,0 +1,96 @@
+"""The whole pipeline, in any order of batches, with failures, rebalances and crashes: nothing lost, nothing early."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from consumers import intake
+from consumers.delivery import at_least_once, transactions
+from framematch.core.settings import ConsumerSettings
+from tests.support import eventually
+from tests.unit.consumers.made_up_group import Group, Place, Topic
+
+Delivery = Literal["at_least_once", "exactly_once"]
+BOTH = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+
+
+@asynccontextmanager
+async def group(topic: Topic, delivery: Delivery, *, hand_over_s: float = 5.0) -> AsyncIterator[Group]:
+    """A group with one consumer, in which nothing takes longer than it must."""
+    own = ConsumerSettings(
+        delivery=delivery,
+        batch_size=4,
+        batch_window_ms=0,
+        in_flight_max=12,
+        commit_interval_s=0.001,
+        transaction_interval_ms=0,
+    ).model_copy(update={"session_timeout_ms": 1})
+    with pytest.MonkeyPatch.context() as patch, capture_logs():
+        patch.setattr(intake, "_HAND_OVER_S", hand_over_s)
+        for module in (at_least_once, transactions):
+            patch.setattr(module, "_BACKOFF_S", (0.0, 0.0))
+            patch.setattr(module, "new_producer", topic.new_producer)
+        patch.setattr(intake, "_BACKOFF_S", (0.0, 0.0))
+        consumers = Group(topic, own)
+        try:
+            await consumers.start()
+            yield consumers
+        finally:
+            await consumers.close()
+
+
+async def all_committed(topic: Topic, consumers: Group) -> None:
+    def ended() -> bool:
+        for consumer in consumers.consumers:
+            if consumer.task.done():
+                consumer.task.result()
+        return topic.finished
+
+    await eventually(ended, timeout_s=10, message=f"all committed of {topic.records}")
+
+
+def in_order(topic: Topic, delivery: Delivery, published: Sequence[Place]) -> None:
+    """First occurrences come in the order of the lanes: those of a camera, or those of a partition."""
+    firsts = dict.fromkeys(published)
+    lanes: dict[object, list[int]] = {}
+    for partition, offset in firsts:
+        frame = topic.records[topic.partitions[partition]][offset]
+        lanes.setdefault(frame.key if delivery == "at_least_once" else partition, []).append(offset)
+    assert all(offsets == sorted(offsets) for offsets in lanes.values())
+
+
+@BOTH
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    script=st.lists(st.sampled_from(["rebalance", "join", "crash", "go on"]), max_size=6),
+    failures=st.sampled_from([0.0, 0.0, 0.02]),
+    hand_over_s=st.sampled_from([0.0, 5.0]),
+)
+async def test_every_frame_is_answered_in_order_and_none_is_committed_early(
+    delivery: Delivery, seed: int, script: list[str], failures: float, hand_over_s: float
+) -> None:
+    chance = random.Random(seed)  # noqa: S311  # chooses what happens, hides nothing
+    topic = Topic(chance, partitions=3, frames=60, failures=failures)
+    async with group(topic, delivery, hand_over_s=hand_over_s) as consumers:
+        for step in script:
+            for _ in range(chance.randrange(60)):
+                await asyncio.sleep(0)
+            if step == "join" or (step == "crash" and len(consumers.consumers) == 1):
+                await consumers.start()
+            elif step != "go on":
+                await getattr(consumers, step)()
+        await all_committed(topic, consumers)
+        await consumers.finish()
+    everything = {(place.partition, one.offset) for place, records in topic.records.items() for one in records}
+    assert set(topic.published) == everything
+    in_order(topic, delivery, topic.published)
+    if delivery == "exactly_once" or not (failures or {"rebalance", "join", "crash"} & set(script)):
+        assert len(topic.published) == len(everything)
