@@ -124,7 +124,7 @@ class AtLeastOnce:
         try:
             for record in records:
                 if self._refusal is not None:
-                    raise self._refusal  # noqa: TRY301  # as if the producer did
+                    raise self._refusal  # as if the producer did
                 future = await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
                 taken.append(future)
         except KafkaError as error:
