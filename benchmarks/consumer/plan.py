@@ -28,5 +28,5 @@ class Plan:
         return asdict(self)
 
 
-QUICK = Plan(rounds=5, run_s=4, most_batches=100)
+QUICK = Plan(rounds=5, run_s=3.5, most_batches=75)
 FULL = Plan(rounds=9, run_s=15, most_batches=400)
