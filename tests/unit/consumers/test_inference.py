@@ -1,0 +1,177 @@
+"""A batch through the model: it waits while Triton or its model is to blame, and tells the pictures that are."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from structlog.testing import capture_logs
+
+from consumers import inference
+from consumers.batcher import RegionOf
+from consumers.inference import Inference
+from consumers.metrics import ConsumerMetrics
+from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
+from framematch.core.health import Health
+from framematch.core.metrics import new_registry
+from framematch.matching.decision import Decision
+from tests.support import eventually
+from tests.unit.consumers.made_up_work import prepare, work
+
+DIMENSION = 3
+Crops = npt.NDArray[np.uint8]
+Embeddings = npt.NDArray[np.float32]
+
+
+def numbered(crops: Crops) -> Embeddings:
+    """An embedding that tells which picture it is of, by its first byte."""
+    found = np.zeros((len(crops), DIMENSION), np.float32)
+    found[:, 0] = crops[:, 0, 0, 0]
+    return found
+
+
+class Encoder:
+    """Embeds, or does what it is told in place of that, one answer after the other."""
+
+    def __init__(self, *answers: Exception) -> None:
+        self.manifest = SimpleNamespace(dimension=DIMENSION)
+        self.answers = list(answers)
+        self.poison: set[int] = set()
+        self.calls = 0
+
+    async def embed(self, crops: Crops) -> Embeddings:
+        self.calls += 1
+        if self.answers:
+            raise self.answers.pop(0)
+        found = numbered(crops)
+        bad = tuple(row for row, crop in enumerate(crops) if int(crop[0, 0, 0]) in self.poison)
+        if bad:
+            raise EmbeddingError("no unit vectors", bad_rows=bad, embeddings=found)
+        return found
+
+
+class Numbers:
+    """Decides by the embedding's number alone."""
+
+    def match(self, embeddings: Embeddings) -> list[Decision]:
+        return [Decision("unknown", float(row[0]), None, ()) for row in embeddings]
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health("triton")
+
+
+@pytest.fixture
+def decide(health: Health) -> Iterator[Callable[[Encoder], Inference]]:
+    matcher: Any = Numbers()
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as thread:
+        patch.setattr(inference, "_BACKOFF_S", (0.0, 0.0))
+
+        def make(encoder: Any) -> Inference:
+            return Inference(
+                encoder=encoder,
+                matcher=matcher,
+                search_thread=thread,
+                metrics=ConsumerMetrics(new_registry()),
+                health=health,
+            )
+
+        yield make
+
+
+def batch(*regions_of: int) -> list[RegionOf]:
+    """The regions of frames with so many each; each crop's first byte counts up from 1."""
+    found: list[RegionOf] = []
+    for offset, regions in enumerate(regions_of):
+        frame = work(offset)
+        prepare(frame, regions)
+        for number, crop in enumerate(frame.crops):
+            crop[0, 0, 0] = len(found) + 1
+            found.append(RegionOf(frame, number, crop))
+    return found
+
+
+def scores(regions: list[RegionOf]) -> list[float | None]:
+    return [region.work.decisions[region.number].score for region in regions]
+
+
+async def test_each_region_gets_its_own_decision(decide: Callable[[Encoder], Inference], health: Health) -> None:
+    regions = batch(2, 1, 3)
+    await decide(Encoder()).decide(regions)
+    assert scores(regions) == [1, 2, 3, 4, 5, 6]
+    assert all(region.work.complete for region in regions)
+    assert {"infer", "search"} <= regions[0].work.spans.keys()
+    assert health.ready
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(TritonUnavailableError("away"), "inference_retried"), (EmbeddingError("nonsense"), "model_output_invalid")],
+)
+async def test_it_waits_for_triton_and_for_its_model(
+    decide: Callable[[Encoder], Inference], health: Health, error: Exception, said: str
+) -> None:
+    # An answer that is nonsense as a whole is asked for again: the picture alone, and then the control picture.
+    encoder = Encoder(*[error] * 6)
+    regions = batch(1)
+    with capture_logs() as logs:
+        await decide(encoder).decide(regions)
+    assert scores(regions) == [1]
+    assert said in {line["event"] for line in logs}
+    assert health.ready
+
+
+async def test_while_it_waits_it_is_not_ready_and_decides_nothing(
+    decide: Callable[[Encoder], Inference], health: Health
+) -> None:
+    encoder = Encoder(*[TritonUnavailableError("away")] * 1_000_000)
+    regions = batch(1)
+    with capture_logs():
+        waiting = asyncio.create_task(decide(encoder).decide(regions))
+        try:
+            await eventually(lambda: encoder.calls > 3)
+            assert (health.report(), regions[0].work.decisions) == ({"triton": "away"}, {})
+            encoder.answers.clear()
+            await asyncio.wait_for(waiting, 5)
+        finally:
+            waiting.cancel()
+    assert (health.ready, scores(regions)) == (True, [1])
+
+
+async def test_another_model_is_no_reason_to_wait(decide: Callable[[Encoder], Inference]) -> None:
+    with pytest.raises(ModelMismatchError):
+        await decide(Encoder(ModelMismatchError("another"))).decide(batch(1))
+
+
+async def test_a_picture_that_is_to_blame_makes_its_frame_bad_and_no_other(
+    decide: Callable[[Encoder], Inference],
+) -> None:
+    encoder = Encoder()
+    encoder.poison = {2, 4}
+    regions = batch(2, 1, 2)
+    with capture_logs():
+        await decide(encoder).decide(regions)
+    first, second, third = (next(r.work for r in regions if r.work.record.offset == offset) for offset in range(3))
+    assert [frame.bad and frame.bad.reason for frame in (first, second, third)] == [
+        "invalid_embedding",
+        None,
+        "invalid_embedding",
+    ]
+    assert (first.bad_stage, third.bad_stage) == ("infer", "infer")
+    assert second.decisions[0].score == 3
+    assert all(frame.complete for frame in (first, second, third))
+
+
+async def test_a_frame_in_two_batches_is_complete_after_the_second(decide: Callable[[Encoder], Inference]) -> None:
+    regions = batch(3)
+    own = decide(Encoder())
+    await own.decide(regions[2:])
+    assert not regions[0].work.complete
+    await own.decide(regions[:2])
+    assert regions[0].work.complete
+    assert scores(regions) == [1, 2, 3]
