@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError, RecordListTooLargeError
+from aiokafka.errors import (
+    CommitFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    RecordListTooLargeError,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -47,6 +53,8 @@ class Producer:
 
     async def send(self, _topic: str, value: bytes, **_record: Any) -> asyncio.Future[object]:
         await self.broker.room.wait()
+        if self.broker.full:
+            raise KafkaTimeoutError
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self.pending.append((value, future))
         if self.refused:
@@ -73,6 +81,7 @@ class Broker:
         self.log: list[int] = []
         self.offset = 0
         self.starts_fail = 0
+        self.full = False
         self.commit_fails: KafkaError | None = None
         self.room = asyncio.Event()
         self.room.set()
@@ -204,6 +213,22 @@ async def test_what_is_given_back_while_it_is_sent_counts_no_more() -> None:
         await delivery.deliver([Answer.of(work(0))])
         broker.producer.acknowledge(1)
         await eventually(lambda: delivered == [0])
+
+
+async def test_nothing_overtakes_what_the_producer_did_not_take() -> None:
+    broker, delivered = Broker(), list[int | None]()
+    async with delivering(broker, delivered) as delivery:
+        first = broker.producer
+        await hand_over(delivery, 0)
+        broker.full = True
+        await hand_over(delivery, 1)
+        broker.full = False  # it would take the next one
+        await hand_over(delivery, 2)
+        first.acknowledge(9)
+        await eventually(lambda: broker.producer is not first and len(broker.producer.pending) == 2)
+        broker.producer.acknowledge(2)
+        await eventually(lambda: delivered == [0, 1, 2])
+    assert broker.log == [0, 1, 2]
 
 
 async def test_what_was_given_back_is_not_sent_again_by_a_new_producer() -> None:
