@@ -99,12 +99,18 @@ class KafkaServer(Server):
     def __init__(self, folder: Path, security: KafkaSecurity | None = None) -> None:
         super().__init__(folder)
         self.security = security
+        self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self._port, self._controller_port = ReservedPort(), ReservedPort()
 
     @property
     def bootstrap_servers(self) -> str:
         """Its plain listener as `host:port`."""
         return self._port.address
+
+    @property
+    def controller(self) -> str:
+        """Where other nodes find it."""
+        return self._controller_port.address
 
     @property
     def address(self) -> str:
@@ -144,13 +150,13 @@ class KafkaServer(Server):
         return self.folder / "server.properties"
 
     def _settings(self, logs: Path) -> str:
-        addresses = {"PLAINTEXT": self.bootstrap_servers, "CONTROLLER": self._controller_port.address}
+        addresses = {"PLAINTEXT": self.bootstrap_servers, "CONTROLLER": self.controller}
         protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
         if self.security:
             addresses |= self.security.addresses
             protocols |= LISTENERS
         settings = PROPERTIES.format(
-            controller=self._controller_port.address,
+            controller=self.controller,
             listeners=",".join(f"{name}://{address}" for name, address in addresses.items()),
             protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             logs=logs,
@@ -158,9 +164,8 @@ class KafkaServer(Server):
         return settings + (self.security.properties(self.folder) if self.security else "")
 
     def _format(self, logs: Path) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # One argument, because one id in 64 begins with a dash.
-        arguments = [f"--cluster-id={cluster}", "-c", str(self._properties)]
+        arguments = [f"--cluster-id={self.cluster_id}", "-c", str(self._properties)]
         arguments += self.security.format_arguments() if self.security else []
         # In a file, because everyone on the machine can read a process's arguments, and these may hold passwords.
         file = self.folder / "format-arguments"

@@ -192,6 +192,21 @@ async def _configure_matches(scene: Scene, config: dict[str, str]) -> None:
         assert [code for code, *_ in answer.resources] == [0]
 
 
+async def lose_the_coordinator(scene: Scene) -> None:
+    """The other broker takes over its part, and the group goes on there."""
+    await killed("kafka")(scene)
+    seen = len(scene.watcher.seen_at_s)
+    await scene.watcher.until(lambda: len(scene.watcher.seen_at_s) > seen + 50, "work goes on with the other broker")
+
+
+COORDINATOR_LOST = Fault(
+    "the broker that coordinates the group is killed, and another one is there",
+    lose_the_coordinator,
+    started_again("kafka"),
+    recovers_from="break",
+    repeats=True,
+)
+
 FROZEN_CONSUMER = Fault(
     "the consumer is frozen beyond its session and comes back",
     freeze_the_consumer_until_another_works,

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults import FAULTS, Delivery, Fault
+from framematch.core.settings import KafkaSettings
+from tests.e2e.cluster import name_for_the_second, two_brokers
+from tests.e2e.faults import COORDINATOR_LOST, FAULTS, Delivery, Fault
 from tests.e2e.feed import Feed, Sent
 from tests.e2e.scene import BreakableServers, Scene
 from tests.e2e.site import Site, unique_prefix
@@ -29,22 +32,42 @@ async def test_every_frame_is_answered_in_order_though(
 ) -> None:
     breakable.mend()
     with Site(breakable.stack, tmp_path, prefix=unique_prefix()) as site:
-        site.environment |= {**SETTINGS, **fault.settings, "FRAMEMATCH_CONSUMER__DELIVERY": delivery}
-        async with watching(site, ISOLATION[delivery]) as watcher:
-            scene = Scene(site, breakable, watcher)
-            sent, recovery_s = await play(fault, scene)
-            await leave(fault, scene)
-            await watcher.caught_up()
-            committed, ends = await scene.committed()
+        row = await run(fault, delivery, site, breakable)
+    row.record(request.node)
+
+
+@pytest.mark.timeout(300)
+async def test_every_frame_is_answered_in_order_though_the_coordinator_moves_to_another_broker(
+    breakable: BreakableServers, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    breakable.mend()
+    with two_brokers(tmp_path) as (first, second):
+        addresses = f"{first.bootstrap_servers},{second.bootstrap_servers}"
+        name = await name_for_the_second(KafkaSettings(bootstrap_servers=addresses))
+        stack = replace(breakable.stack, kafka_bootstrap_servers=addresses)
+        with Site(stack, tmp_path / "site", prefix=name) as site:
+            row = await run(COORDINATOR_LOST, "exactly_once", site, replace(breakable, kafka=second, stack=stack))
+    row.record(request.node)
+
+
+async def run(fault: Fault, delivery: Delivery, site: Site, servers: BreakableServers) -> FaultRow:
+    """Play one row, and judge what became of the frames."""
+    site.environment |= {**SETTINGS, **fault.settings, "FRAMEMATCH_CONSUMER__DELIVERY": delivery}
+    async with watching(site, ISOLATION[delivery]) as watcher:
+        scene = Scene(site, servers, watcher)
+        sent, recovery_s = await play(fault, scene)
+        await leave(fault, scene)
+        await watcher.caught_up()
+        committed, ends = await scene.committed()
     verdict = judge(sent, watcher.answers)
-    FaultRow(
-        fault.name, delivery, verdict.frames, verdict.lost, verdict.repeats, verdict.unique_ratio, recovery_s
-    ).record(request.node)
     assert (verdict.lost, verdict.strange, verdict.unique_ratio) == (0, 0, 1.0), verdict
     assert verdict.disordered == ()
     assert verdict.skips == 0 or fault.writers > 1
     assert verdict.repeats == 0 or (fault.repeats and delivery == "at_least_once")
     assert committed == ends, "nothing is left to do"
+    return FaultRow(
+        fault.name, delivery, verdict.frames, verdict.lost, verdict.repeats, verdict.unique_ratio, recovery_s
+    )
 
 
 async def play(fault: Fault, scene: Scene) -> tuple[list[Sent], float]:
