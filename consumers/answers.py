@@ -100,6 +100,7 @@ class Answers:
         record = work.record
         reference = frame_reference(frame, record.topic, record.partition, record.offset)
         age_ms = round((now_us() - frame.came_at_us) / 1_000, 3)
+        self._metrics.still_regions.inc(len(work.reused_from))
         timings_ms = {**work.timings_ms(), "age": age_ms}
         events = []
         for number, region in enumerate(work.regions):
@@ -124,6 +125,7 @@ class Answers:
                     model=self._model,
                     metadata_state=state,
                     timings_ms=timings_ms,
+                    reused_from=work.reused_from.get(number),
                 )
             )
         return tuple(events)

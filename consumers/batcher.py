@@ -1,6 +1,7 @@
 """Forms batches of regions, of any frames: closed when full, or when the oldest frame has waited long enough."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consumers.decode import Pixels
@@ -14,6 +15,11 @@ class RegionOf:
     work: Work
     number: int
     crop: Pixels
+
+
+def regions_of(work: Work) -> list[RegionOf]:
+    """All regions of a prepared frame, in their order."""
+    return [RegionOf(work, number, crop) for number, crop in enumerate(work.crops)]
 
 
 class Batcher:
@@ -30,9 +36,9 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, work: Work, since_s: float) -> None:
-        """A frame is prepared; it has waited since `since_s`."""
-        self._waiting.extend((RegionOf(work, number, crop), since_s) for number, crop in enumerate(work.crops))
+    def add(self, regions: Iterable[RegionOf], since_s: float) -> None:
+        """A frame's regions are prepared; they have waited since `since_s`."""
+        self._waiting.extend((region, since_s) for region in regions)
 
     def due_in_s(self, now_s: float) -> float | None:
         """How long until a batch closes: 0 when one is full or its time has come, None when no region waits."""

@@ -14,6 +14,7 @@ class ConsumerMetrics:
         self._registry = registry
         self.frames = self._counter("frames", "Frames by outcome: answered, deadletter, skipped", "outcome", "reason")
         self.decisions = self._counter("decisions", "Regions by decision", "decision")
+        self.still_regions = self._counter("still_regions", "Regions that take the decision of an earlier frame")
         self.sightings = self._counter("sightings", "Sighting events by kind", "kind")
         self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")
         self.output_retries = self._counter("output_retries", "Times that output was sent again by a new producer")

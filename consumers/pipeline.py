@@ -11,7 +11,7 @@ wait, down to the fetching.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ from consumers.inference import Inference
 from consumers.intake import Intake, Positions
 from consumers.metrics import ConsumerMetrics
 from consumers.prepare import Preparer
+from consumers.reuse import Leader, Reuse
 from consumers.sighting_stage import Sightings
+from consumers.still import StillScenes
 from consumers.watchdog import Progress, Watchdog
 from consumers.work import Work
 from framematch.core.health import Health
@@ -75,6 +77,8 @@ class Pipeline:
             max_frames=settings.in_flight_max, max_bytes=int(settings.in_flight_max_mb * 1_000_000)
         )
         self._batcher = Batcher(batch_size=settings.batch_size, window_s=settings.batch_window_ms / 1_000)
+        scenes = StillScenes[Leader](max_age_s=settings.reuse_still_s) if settings.reuse_still else None
+        self._reuse = Reuse(scenes)
         self._ready: deque[Work] = deque()
         self._fetched, self._room, self._prepared, self._decided = (asyncio.Event() for _ in range(4))
         self._forming = asyncio.Lock()
@@ -145,12 +149,15 @@ class Pipeline:
             await loop.run_in_executor(self._parts.decode_threads, self._parts.preparer.prepare, work)
             begin_ns, end_ns = work.spans["decode"]
             self._metrics.stage_seconds.labels("decode").observe((end_ns - begin_ns) / 1e9)
+            if self._is_ours(work):
+                self._in_flight.weigh(work)
+                self._batch(self._reuse.admit(work))
             if work.complete:
                 self._finish(work)
-            elif self._is_ours(work):
-                self._in_flight.weigh(work)
-                self._batcher.add(work, time.monotonic())
-                self._prepared.set()
+
+    def _batch(self, regions: Iterable[RegionOf]) -> None:
+        self._batcher.add(regions, time.monotonic())
+        self._prepared.set()
 
     async def _next_work(self) -> Work:
         while True:
@@ -171,7 +178,9 @@ class Pipeline:
             self._metrics.batch_regions.observe(len(batch))
             with self._counted_as_inferring():
                 await self._parts.inference.decide(batch)
-            for work in {region.work for region in batch}:
+            settled = self._reuse.settle(batch)
+            self._batch(settled.to_infer)
+            for work in {region.work for region in batch} | settled.decided:
                 if work.complete:
                     self._finish(work)
 
@@ -243,6 +252,7 @@ class Pipeline:
 
     def _on_revoked(self) -> None:
         self._batcher.clear()
+        self._reuse.clear()
         self._ready.clear()
         self._parts.sightings.forget()
         self._room.set()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumers.batcher import RegionOf
+from consumers.batcher import RegionOf, regions_of
 from consumers.still import StillScenes, signature_of
 from consumers.work import Work
 from framematch.matching.decision import Decision
@@ -39,7 +39,7 @@ class Reuse:
 
     def admit(self, work: Work) -> list[RegionOf]:
         """The regions of a prepared frame that must go through the model; the frame may be complete without any."""
-        return self._sort(RegionOf(work, number, crop) for number, crop in enumerate(work.crops))
+        return self._sort(regions_of(work))
 
     def settle(self, batch: Iterable[RegionOf]) -> Settled:
         """A batch went through the model: pass on what was decided, but for frames that turned out bad."""
@@ -93,4 +93,4 @@ class Reuse:
 
 def _take_over(region: RegionOf, frame_id: str, decision: Decision) -> None:
     region.work.decisions[region.number] = decision
-    region.work.reused_from = frame_id
+    region.work.reused_from[region.number] = frame_id

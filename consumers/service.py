@@ -89,9 +89,12 @@ async def _watch_model(encoder: ImageEncoder) -> None:
 async def _encoder(settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
     url = require(settings.triton.url, "triton.url")
     timeout_s = settings.triton.timeout_s
-    return await resources.enter_async_context(
+    encoder = await resources.enter_async_context(
         await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
     )
+    if settings.triton.shared_memory:
+        await encoder.share_memory(settings.consumer.batches_in_flight)
+    return encoder
 
 
 async def _parts(

@@ -24,7 +24,8 @@ class Work:
 
     Frames of one `lane` are answered in the order in which they were fetched. `epoch` is that of the assignment under
     which the record was fetched: what outlives it belongs to another consumer. In the end a frame has a decision for
-    each region, by its number, or is `bad` (a dead letter of stage `bad_stage`), or was `skipped` for a reason.
+    each region, by its number, or is `bad` (a dead letter of stage `bad_stage`), or was `skipped` for a
+    reason. A region in `reused_from` has the decision of the frame with that id.
     """
 
     record: ConsumerRecord
@@ -38,7 +39,7 @@ class Work:
     bad: BadFrameError | None = None
     bad_stage: str = "decode"
     skipped: str | None = None
-    reused_from: str | None = None
+    reused_from: dict[int, str] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
 
     @property

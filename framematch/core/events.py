@@ -107,7 +107,8 @@ class MatchEvent:
     """The decision for one region of one frame (`match.v1`).
 
     `product` is set for the decision `match` alone. `score` and `margin` are null when the index has no product, or
-    no second one. `sighting` is null while there is none. A repeat of the same frame has the same `id`.
+    no second one. `sighting` is null while there is none. `reused_from`: the frame, of the same still scene, whose
+    decision this is; null when the model has seen this one. A repeat of the same frame has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -125,6 +126,7 @@ class MatchEvent:
     metadata_state: MetadataState
     timings_ms: dict[str, float]
     sighting: SightingLink | None = None
+    reused_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.batcher import Batcher
+from consumers.batcher import Batcher, RegionOf, regions_of
 from consumers.work import Work
 from tests.unit.consumers.made_up_work import prepare, work
 
 BATCH_SIZE, WINDOW_S = 4, 0.5
 
 
-def of_regions(offset: int, regions: int) -> Work:
+def of_regions(offset: int, regions: int) -> list[RegionOf]:
     made = work(offset)
     prepare(made, regions)
-    return made
+    return regions_of(made)
 
 
 @given(st.lists(st.one_of(st.integers(1, 11), st.just("take")), max_size=40))
@@ -33,7 +33,7 @@ def test_every_region_is_in_one_batch_in_its_turn(script: list[int | str]) -> No
         if isinstance(step, int):
             frame = of_regions(offset, step)
             batcher.add(frame, 0.0)
-            added += [(frame, number) for number in range(step)]
+            added += [(region.work, region.number) for region in frame]
         else:
             take()
         assert len(batcher) == len(added) - len(batched)

@@ -49,7 +49,7 @@ def test_a_still_frame_after_the_decision_is_complete_at_once_and_names_the_fram
     assert reuse.admit(second) == []
     assert second.complete
     assert second.decisions == {0: KIWI}
-    assert second.reused_from == frame_id(first)
+    assert second.reused_from == {0: frame_id(first)}
 
 
 def test_a_still_frame_before_the_decision_waits_for_it() -> None:
@@ -84,7 +84,7 @@ def test_followers_of_a_bad_frame_go_through_the_model_the_first_of_them_for_the
     assert not settled.decided
     assert reuse.settle(infer(settled.to_infer, LEEK)).decided == {third}
     assert third.decisions == {0: LEEK}
-    assert third.reused_from == frame_id(second)
+    assert third.reused_from == {0: frame_id(second)}
 
 
 def test_a_follower_that_is_bad_by_another_region_is_not_given_back() -> None:

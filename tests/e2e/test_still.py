@@ -1,0 +1,28 @@
+"""What is saved on the way to the model, when it is asked for: still scenes, and the way through gRPC."""
+
+from demo.dataset import DATA_DIR
+from tests.e2e.site import Site, sequences
+
+KIWI = (DATA_DIR / "images" / "kiwi.jpg").read_bytes()
+LEEK = (DATA_DIR / "images" / "leek.jpg").read_bytes()
+
+
+async def test_frames_of_a_still_scene_are_answered_in_order_without_the_model(site: Site) -> None:
+    payloads = {number: KIWI if number < 60 else LEEK for number in range(120)}
+    frames = await site.publish(120, cameras=4, payloads=payloads)
+    consumer = site.start("consume", FRAMEMATCH_CONSUMER__REUSE_STILL="true")
+    events = await site.events(frames)
+    for camera in {frame.camera for frame in frames}:
+        assert sequences(events, camera) == [frame.sequence for frame in frames if frame.camera == camera]
+    shown = {event.frame.id: event.candidates[0].product_id for event in events}
+    assert [shown[frame.id] for frame in frames] == ["kiwi"] * 60 + ["leek"] * 60
+    [still] = consumer.metric("framematch_consumer_still_regions_total")
+    assert still >= 120 - 2 * 4
+
+
+async def test_pictures_reach_triton_in_shared_memory(site: Site) -> None:
+    frames = await site.publish(40)
+    site.start("consume", FRAMEMATCH_TRITON__SHARED_MEMORY="true")
+    await site.events(frames)
+    assert "shared_memory_registered" in site.log()
+    assert "shared_memory_refused" not in site.log()
