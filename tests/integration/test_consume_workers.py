@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -68,10 +69,11 @@ def workers(folder: Path, work: str, **settings: str) -> Iterator[Workers]:
     """Two workers that do this work; nothing of them is left after the block."""
     output = folder / "output"
     with (
+        TemporaryDirectory() as sockets,  # a killed parent leaves them behind; `folder` is too long for their paths
         output.open("wb") as file,
         subprocess.Popen(
             [sys.executable, "-m", "tests.integration.worker_program", work],
-            env={**os.environ, **TWO, **settings},
+            env={**os.environ, **TWO, **settings, "TMPDIR": sockets},
             stdout=file,
             stderr=subprocess.STDOUT,
             process_group=0,
