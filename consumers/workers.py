@@ -88,7 +88,11 @@ class WorkerKeeper:
 
     async def _live(self, stop: asyncio.Event) -> Ending:
         """One process from its start to its end."""
-        with WorkerProcess(self._number, self._work, self._settings) as process, self._up.track_inprogress():
+        try:
+            process = WorkerProcess(self._number, self._work, self._settings)
+        except OSError as error:  # no process or descriptor is left
+            return Ending(1, f"its process cannot be started: {error.strerror or error}")
+        with process, self._up.track_inprogress():
             log.info("worker_started", worker=str(self._number), pid=process.pid)
             await first_of(process.ended(), stop.wait())
             process.terminate()
