@@ -86,7 +86,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         """Fetch until `stop` is set; then what some stage works on is finished and committed.
 
         Raises:
-            KafkaUnavailableError: Kafka refuses us. While it is away this waits.
+            KafkaUnavailableError: Kafka refuses us, or gives what cannot be read. While it is away this waits.
         """
         self._consumer.subscribe([self._topic], listener=self)
         with kafka_errors(self._kafka):
@@ -95,7 +95,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
                     await self._begin()
                 self._pause_and_resume()
                 timeout_ms = _FULL_POLL_MS if self._paused else _POLL_MS
-                self._take(await self._consumer.getmany(timeout_ms=timeout_ms))
+                self._take(await self._fetch(timeout_ms))
         self._in_flight.drop_waiting()
         await self._in_flight.idle()
         await self._delivery.commit()
@@ -197,6 +197,28 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         if self._paused - full:
             self._consumer.resume(*(self._paused - full))
         self._paused = full
+
+    async def _fetch(self, timeout_ms: int) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        """What Kafka has for us.
+
+        Raises:
+            KafkaUnavailableError: the client cannot read a record, and so none behind it.
+        """
+        try:
+            found: Mapping[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=timeout_ms)
+        except UnicodeDecodeError as error:
+            raise KafkaUnavailableError(
+                f"a record in {self._topic} has a header whose name is no UTF-8 ({error})",
+                hint="Move the group past it: kafka-consumer-groups.sh --reset-offsets --shift-by 1, for its partition",
+            ) from error
+        for partition, records in found.items():
+            if records[0].offset < self._positions.get(partition, 0):
+                raise KafkaUnavailableError(
+                    f"partition {partition.partition} of {self._topic} went back to offset {records[0].offset}: "
+                    "the topic was made anew",
+                    hint="Start it again: it goes on at the first record of the new topic",
+                )
+        return found
 
     def _take(self, found: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
         fetched_ns = time.time_ns()

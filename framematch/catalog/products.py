@@ -1,7 +1,7 @@
 """Products and their images in MongoDB, the catalogue's source of truth."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from pymongo import ReplaceOne, ReturnDocument
@@ -135,6 +135,7 @@ def _to_document(product: Product) -> Document:
 
 
 def _to_product(document: Document) -> Product:
+    """The product in a document; fields that others have added to it are ignored."""
     views = tuple(View(**view) for view in document["views"])
-    rest = {key: value for key, value in document.items() if key not in {"_id", "views"}}
-    return Product(id=document["_id"], views=views, **rest)
+    known = {field.name for field in fields(Product)} - {"id", "views"}
+    return Product(id=document["_id"], views=views, **{key: document[key] for key in known & document.keys()})

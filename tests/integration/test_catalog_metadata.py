@@ -50,3 +50,11 @@ async def stop_and_start(server: MongoServer) -> tuple[dict[str, Metadata], ...]
         await client.admin.command("ping")
         now_s += PAUSE_MAX_S
         return before, during, await cache.lookup(["a"])
+
+
+async def test_fields_that_another_program_has_added_to_a_product_are_ignored(mongodb: MongoServer) -> None:
+    async with await connect(mongodb.uri) as client:
+        store = ProductStore(client[f"metadata_{uuid.uuid4().hex}"])
+        await store.upsert_many([APPLE])
+        await store.database.products.update_one({"_id": "a"}, {"$set": {"shelf": 7}})
+        assert await MetadataCache(store).lookup(["a"]) == {"a": Metadata("fresh", APPLE)}

@@ -55,30 +55,35 @@ class Gate:
         self.closed += 1
 
 
-@asynccontextmanager
-async def fetching(topic: Topic, gate: Gate, in_flight: InFlight) -> AsyncIterator[tuple[Member, Intake]]:
-    """An intake that runs, of a member that has no partition yet."""
+def intake_of(topic: Topic, gate: Gate, in_flight: InFlight) -> tuple[Member, Intake]:
+    """An intake of a member that has no partition yet."""
     stand_ins: dict[str, Any] = {"consumer": Member(topic), "delivery": gate}
 
     async def assigned(_positions: object) -> None: ...
 
+    own = Intake(
+        **stand_ins,
+        topic="framematch.frames",
+        kafka=KafkaSettings(),
+        settings=ConsumerSettings(),
+        in_flight=in_flight,
+        on_assigned=assigned,
+        on_fetched=lambda: None,
+        on_revoked=lambda: None,
+        metrics=ConsumerMetrics(new_registry()),
+        health=Health("kafka"),
+    )
+    return stand_ins["consumer"], own
+
+
+@asynccontextmanager
+async def fetching(topic: Topic, gate: Gate, in_flight: InFlight) -> AsyncIterator[tuple[Member, Intake]]:
+    """An intake that runs."""
     with pytest.MonkeyPatch.context() as patch, capture_logs():
         patch.setattr(intake, "_BACKOFF_S", (0.0, 0.0))
-        own = Intake(
-            **stand_ins,
-            topic="framematch.frames",
-            kafka=KafkaSettings(),
-            settings=ConsumerSettings(),
-            in_flight=in_flight,
-            on_assigned=assigned,
-            on_fetched=lambda: None,
-            on_revoked=lambda: None,
-            metrics=ConsumerMetrics(new_registry()),
-            health=Health("kafka"),
-        )
+        member, own = intake_of(topic, gate, in_flight)
         running = asyncio.create_task(own.run(asyncio.Event()))
         try:
-            member = stand_ins["consumer"]
             await eventually(lambda: member.listener)
             yield member, own
             assert not running.done()
@@ -149,3 +154,29 @@ async def test_a_partition_that_has_its_share_leaves_the_others_room(topic: Topi
         while work := in_flight.take():
             in_flight.done(work)
         await eventually(lambda: own.fetched > before)
+
+
+async def test_a_topic_that_was_made_anew_ends_the_consumer_which_says_so(topic: Topic) -> None:
+    member, own = intake_of(topic, Gate(), room())
+    running = asyncio.create_task(own.run(asyncio.Event()))
+    await eventually(lambda: member.listener)
+    await member.join(topic.partitions)
+    await eventually(lambda: own.fetched == 40)
+    member.seek(topic.partitions[0], 0)
+    with pytest.raises(KafkaUnavailableError, match="went back to offset 0: the topic was made anew"):
+        await running
+
+
+async def test_a_header_name_that_the_client_cannot_read_ends_the_consumer_which_says_what_to_do(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, own = intake_of(topic, Gate(), room())
+
+    async def unreadable(*, timeout_ms: int) -> None:
+        del timeout_ms
+        b"\xff".decode()
+
+    monkeypatch.setattr(member, "getmany", unreadable)
+    with pytest.raises(KafkaUnavailableError, match="no UTF-8") as raised:
+        await own.run(asyncio.Event())
+    assert "--reset-offsets" in raised.value.hint
