@@ -9,7 +9,7 @@ import numpy as np
 from aiokafka.partitioner import DefaultPartitioner
 from numpy.typing import NDArray
 
-from consumers.decode import read_jpeg
+from consumers.stages.decode import read_jpeg
 from demo.dataset import load_photos
 from demo.feed import draw_frames
 from demo.schedule import make_schedule

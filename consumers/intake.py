@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from consumers.delivery.delivery import Delivery
-from consumers.ends import Ends
 from consumers.in_flight import InFlight
 from consumers.metrics import ConsumerMetrics
+from consumers.watch.ends import Ends
 from consumers.work import Work
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError

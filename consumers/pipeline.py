@@ -18,22 +18,22 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
 
-from consumers.answers import Answer, Answers
-from consumers.batcher import Batcher, RegionOf
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.outputs import Outputs
-from consumers.gpu_hint import ConsumerLoad
 from consumers.in_flight import InFlight
-from consumers.inference import Inference
 from consumers.intake import Intake, Positions
 from consumers.metrics import ConsumerMetrics
-from consumers.prepare import Preparer
-from consumers.reuse import Leader, Reuse
-from consumers.sighting_stage import Sightings
-from consumers.still import StillScenes
-from consumers.watchdog import Progress, Watchdog
+from consumers.sightings.stage import Sightings
+from consumers.stages.answers import Answer, Answers
+from consumers.stages.batcher import Batcher, RegionOf
+from consumers.stages.inference import Inference
+from consumers.stages.prepare import Preparer
+from consumers.stages.reuse import Leader, Reuse
+from consumers.stages.still import StillScenes
+from consumers.watch.gpu_hint import ConsumerLoad
+from consumers.watch.watchdog import Progress, Watchdog
 from consumers.work import Work
 from framematch.core.health import Health
 from framematch.core.settings import ConsumerSettings, KafkaSettings

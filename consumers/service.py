@@ -7,16 +7,16 @@ from contextlib import AsyncExitStack, suppress
 import cv2
 import structlog
 
-from consumers.answers import Answers
 from consumers.delivery.outputs import Outputs
-from consumers.gpu import GpuMonitor
-from consumers.inference import Inference
 from consumers.intake import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Parts, Pipeline
-from consumers.prepare import AgeLimits, Preparer
-from consumers.sighting_stage import Sightings
-from consumers.watchdog import Probe, Watchdog
+from consumers.sightings.stage import Sightings
+from consumers.stages.answers import Answers
+from consumers.stages.inference import Inference
+from consumers.stages.prepare import AgeLimits, Preparer
+from consumers.watch.gpu import GpuMonitor
+from consumers.watch.watchdog import Probe, Watchdog
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible

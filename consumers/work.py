@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from consumers.decode import Pixels
+from consumers.stages.decode import Pixels
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region
 from framematch.matching.decision import Decision

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from consumers.decode import Jpeg, Pixels, read_jpeg
+from consumers.stages.decode import Jpeg, Pixels, read_jpeg
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot
 from framematch.catalog.snapshot_store import load_snapshot

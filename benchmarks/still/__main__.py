@@ -22,7 +22,7 @@ from benchmarks.report import publish_figures
 from benchmarks.results import Results
 from benchmarks.still.feeds import SeenFrame, see_feeds
 from benchmarks.still.replay import Outcome, least_difference, replay
-from consumers.still import STILL_DIFFERENCE
+from consumers.stages.still import STILL_DIFFERENCE
 from demo.services import fill_catalogue, service_environment
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot_store import load_snapshot

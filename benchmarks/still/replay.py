@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from benchmarks.still.feeds import SeenFrame
-from consumers.still import StillScenes, difference
+from consumers.stages.still import StillScenes, difference
 from framematch.matching.decision import Decision
 
 _WHOLE = (0, 0, 640, 360)

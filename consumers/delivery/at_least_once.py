@@ -9,10 +9,10 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaError, UnknownMemberIdError
 
-from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
+from consumers.delivery.offsets import OffsetTracker
 from consumers.delivery.outputs import Output
-from consumers.offsets import OffsetTracker
+from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError

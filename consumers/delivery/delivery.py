@@ -6,9 +6,9 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from consumers.answers import Answer
 from consumers.delivery.outputs import Outputs
 from consumers.metrics import ConsumerMetrics
+from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.health import Health
 from framematch.core.settings import ConsumerSettings, KafkaSettings

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from aiokafka import TopicPartition
 
-from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.transactions import PartitionTransactions
+from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.lifecycle import first_of
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from consumers.answers import Answer
-from consumers.deadletter import dead_letter
-from consumers.trace import trace_frame
+from consumers.delivery.deadletter import dead_letter
+from consumers.stages.answers import Answer
+from consumers.watch.trace import trace_frame
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (

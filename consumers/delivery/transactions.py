@@ -10,9 +10,9 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
-from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.outputs import Output
+from consumers.stages.answers import Answer
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client

@@ -24,7 +24,7 @@ def consume(
     """
     with needs("consumer,cpu"):
         from consumers.service import run_consumer
-        from consumers.workers import LAST_WORDS_S, run_workers
+        from consumers.workers.supervisor import LAST_WORDS_S, run_workers
 
     given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
     settings = prepare("consumer", config, given)

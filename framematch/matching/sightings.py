@@ -26,7 +26,7 @@ class SightingTracker:
 
     How a consumer uses it:
 
-    - For partitions that it is given, before their first frame: `await consumers.sightings.recall(…)`.
+    - For partitions that it is given, before their first frame: `await recall(…)` of `consumers.sightings.recall`.
     - For each answered frame, a camera's in the order of offsets: `observe`. It publishes both parts of what that
       returns; the published match events are the record from which the state is recalled.
     - About once a second: `silent`, and it publishes what that returns.

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from consumers.answers import Answer
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.outputs import Output, Outputs
 from consumers.delivery.transactions import PartitionTransactions
 from consumers.metrics import ConsumerMetrics
+from consumers.stages.answers import Answer
 from framematch.core.errors import BadFrameError
 from framematch.core.health import Health
 from framematch.core.kafka import HEADROOM_BYTES, new_consumer, new_producer, started

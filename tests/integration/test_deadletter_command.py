@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from typer.testing import CliRunner, Result
 
-from consumers.deadletter import dead_letter
+from consumers.delivery.deadletter import dead_letter
 from framematch.cli.app import app
 from framematch.core.errors import BadFrameError, DeadLetterError, UsageError
 from framematch.core.frames import Frame, frame_headers, parse_frame

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 from structlog.testing import capture_logs
 
-from consumers import sightings
-from consumers.sightings import recall
+from consumers.sightings import recall as sightings
+from consumers.sightings.recall import recall
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent, encode
 from framematch.core.kafka import new_producer, started

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from consumers.decode import read_jpeg
+from consumers.stages.decode import read_jpeg
 from framematch.vision.bundles.bundle import Bundle, load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.preprocess import Preprocessor, Variant

@@ -5,7 +5,7 @@ import sys
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from consumers.workers import LAST_WORDS_S, run_workers
+from consumers.workers.supervisor import LAST_WORDS_S, run_workers
 from framematch.core.errors import CatalogError, FramematchError, SettingsError
 from framematch.core.health import Health, serve_http
 from framematch.core.kafka import new_consumer, started

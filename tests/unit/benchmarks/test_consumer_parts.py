@@ -12,7 +12,7 @@ from benchmarks.consumer.naive import infer_request
 from benchmarks.consumer.plan import Plan
 from benchmarks.consumer.poison import GOOD_PER_BAD, with_poison
 from benchmarks.frames import Record, camera_names, crop_batches, draw_jpegs, frames_of, records_of
-from consumers.decode import read_jpeg
+from consumers.stages.decode import read_jpeg
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import parse_frame
 from framematch.vision.bundles.processor_config import PreprocessSpec

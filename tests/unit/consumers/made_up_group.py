@@ -12,11 +12,11 @@ from typing import Any
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalGenerationError
 
-from consumers.answers import Answer, Answers
-from consumers.batcher import RegionOf
 from consumers.delivery.outputs import Output
 from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Parts, Pipeline
+from consumers.stages.answers import Answer, Answers
+from consumers.stages.batcher import RegionOf
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame

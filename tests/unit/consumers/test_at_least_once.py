@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from consumers.answers import Answer
 from consumers.delivery import at_least_once
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.outputs import Output
 from consumers.metrics import ConsumerMetrics
+from consumers.stages.answers import Answer
 from framematch.core.health import Health
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings

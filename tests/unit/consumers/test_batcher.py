@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.batcher import Batcher, RegionOf, regions_of
+from consumers.stages.batcher import Batcher, RegionOf, regions_of
 from consumers.work import Work
 from tests.unit.consumers.made_up_work import prepare, work
 

@@ -7,7 +7,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.deadletter import dead_letter
+from consumers.delivery.deadletter import dead_letter
 from framematch.core.deadletters import parse_letter
 from framematch.core.errors import BadFrameError
 

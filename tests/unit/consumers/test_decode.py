@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from consumers.decode import Pixels, clip_regions, cut, read_jpeg
+from consumers.stages.decode import Pixels, clip_regions, cut, read_jpeg
 from framematch.core.errors import BadFrameError
 
 MAX_PIXELS = 100_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumers.gpu_hint import ConsumerLoad, Hint, hint
+from consumers.watch.gpu_hint import ConsumerLoad, Hint, hint
 from framematch.vision.triton_statistics import ServingRates
 
 BATCH = 16

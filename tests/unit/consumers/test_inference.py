@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from structlog.testing import capture_logs
 
-from consumers import inference
-from consumers.batcher import RegionOf
-from consumers.inference import Inference
 from consumers.metrics import ConsumerMetrics
+from consumers.stages import inference
+from consumers.stages.batcher import RegionOf
+from consumers.stages.inference import Inference
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
 from framematch.core.health import Health
 from framematch.core.metrics import new_registry

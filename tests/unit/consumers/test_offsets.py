@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.offsets import OffsetTracker
+from consumers.delivery.offsets import OffsetTracker
 
 
 def tracker_with(*offsets: int) -> OffsetTracker[str]:

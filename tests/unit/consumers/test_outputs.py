@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from bson import Decimal128, ObjectId
 from structlog.testing import capture_logs
 
-from consumers.answers import Answer
 from consumers.delivery.outputs import Output, Outputs
+from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.events import ProductInfo, json_schema

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from consumers.prepare import AgeLimits, Preparer
+from consumers.stages.prepare import AgeLimits, Preparer
 from consumers.work import Work
 from framematch.core.events import encode, frame_reference, json_schema, region_event_id
 from framematch.core.frames import Frame, Region, frame_headers

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.batcher import RegionOf
-from consumers.reuse import Reuse
-from consumers.still import StillScenes
+from consumers.stages.batcher import RegionOf
+from consumers.stages.reuse import Reuse
+from consumers.stages.still import StillScenes
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame

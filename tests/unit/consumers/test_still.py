@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.still import STILL_DIFFERENCE, StillScenes, difference, signature_of
+from consumers.stages.still import STILL_DIFFERENCE, StillScenes, difference, signature_of
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -2,7 +2,7 @@
 
 from aiokafka import ConsumerRecord
 
-from consumers.trace import trace_frame
+from consumers.watch.trace import trace_frame
 from consumers.work import Work
 from framematch.core.frames import Frame
 from framematch.core.spans import Span, TraceContext

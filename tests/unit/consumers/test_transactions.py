@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.answers import Answer
 from consumers.delivery import transactions
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.outputs import Output
 from consumers.delivery.transactions import PartitionTransactions
 from consumers.metrics import ConsumerMetrics
+from consumers.stages.answers import Answer
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.metrics import new_registry

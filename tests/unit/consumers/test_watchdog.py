@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consumers.watchdog import Positions, Progress, Watchdog
+from consumers.watch.watchdog import Positions, Progress, Watchdog
 from framematch.core.errors import StalledError
 from framematch.core.health import Health
 from tests.support import eventually

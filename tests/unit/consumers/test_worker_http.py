@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
-from consumers.worker_http import Answer, readiness, stuck_workers, with_workers
+from consumers.workers.http import Answer, readiness, stuck_workers, with_workers
 
 STARTING = Answer(503, reason="starting")
 STUCK = Answer(504, reason="no answer within 2 s")

@@ -7,9 +7,9 @@ import os
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumers import workers
-from consumers.worker_metrics import WorkerMetrics
-from consumers.workers import WorkerKeeper
+from consumers.workers import supervisor as workers
+from consumers.workers.metrics import WorkerMetrics
+from consumers.workers.supervisor import WorkerKeeper
 from framematch.core.settings import Settings
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from consumers.deadletter import dead_letter
+from consumers.delivery.deadletter import dead_letter
 from framematch.core.deadletters import Failure, Letter, parse_letter
 from framematch.core.errors import BadFrameError
 

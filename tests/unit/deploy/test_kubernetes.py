@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from consumers.workers import LAST_WORDS_S
+from consumers.workers.supervisor import LAST_WORDS_S
 from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import known_environment_names
 from framematch.core.topic_plan import Site

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.decode import Pixels
+from consumers.stages.decode import Pixels
 from framematch.core.frames import Region
 
 Signature = NDArray[np.uint8]

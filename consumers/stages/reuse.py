@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consumers.batcher import RegionOf, regions_of
-from consumers.still import StillScenes, signature_of
+from consumers.stages.batcher import RegionOf, regions_of
+from consumers.stages.still import StillScenes, signature_of
 from consumers.work import Work
 from framematch.matching.decision import Decision
 

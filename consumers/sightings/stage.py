@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from aiokafka import TopicPartition
 
-from consumers.answers import Answer
 from consumers.metrics import ConsumerMetrics
-from consumers.sightings import recall
+from consumers.sightings.recall import recall
+from consumers.stages.answers import Answer
 from framematch.core.events import MatchEvent
 from framematch.core.settings import KafkaSettings, SightingSettings
 from framematch.core.topics import Topics

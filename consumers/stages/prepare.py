@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consumers.decode import clip_regions, cut, read_jpeg
+from consumers.stages.decode import clip_regions, cut, read_jpeg
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, parse_frame

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from consumers.gpu_hint import ConsumerLoad, Hint, hint
+from consumers.watch.gpu_hint import ConsumerLoad, Hint, hint
 from framematch.core.errors import ModelError, TritonUnavailableError
 from framematch.core.gpu import Gpus, GpuSample, mean_of
 from framematch.vision.triton_statistics import ModelStatistics, ServingRates, rates_of

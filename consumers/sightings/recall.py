@@ -7,7 +7,7 @@ from itertools import groupby
 
 import structlog
 
-from consumers.published import Published, new_reader, newest_matches, silences
+from consumers.sightings.published import Published, new_reader, newest_matches, silences
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent
 from framematch.core.kafka import kafka_errors, started

@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 import numpy as np
 import structlog
 
-from consumers.batcher import RegionOf
 from consumers.metrics import ConsumerMetrics
+from consumers.stages.batcher import RegionOf
 from consumers.work import Span
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import structlog
 from prometheus_client import CollectorRegistry
 
-from consumers.worker_http import serve_workers
-from consumers.worker_metrics import WorkerMetrics
-from consumers.worker_process import Ending, Work, WorkerProcess
+from consumers.workers.http import serve_workers
+from consumers.workers.metrics import WorkerMetrics
+from consumers.workers.process import Ending, Work, WorkerProcess
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError, UsageError, WorkerError
 from framematch.core.lifecycle import first_of

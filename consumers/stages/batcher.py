@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from consumers.decode import Pixels
+from consumers.stages.decode import Pixels
 from consumers.work import Work
 
 

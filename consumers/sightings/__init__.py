@@ -1,0 +1,1 @@
+"""The sightings of the partitions that a consumer has."""

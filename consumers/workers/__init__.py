@@ -1,0 +1,1 @@
+"""Several consumer processes on one host as one service."""
