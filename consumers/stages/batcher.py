@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from consumers.stages.decode import Pixels
 from consumers.work import Work
+from framematch.vision.preprocess import Pixels
 
 
 @dataclass(frozen=True)
