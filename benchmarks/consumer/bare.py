@@ -15,6 +15,8 @@ from benchmarks.steady import steady_rate
 from framematch.core.settings import ConsumerSettings
 from framematch.vision.preprocess import Preprocessor
 
+_TRIAL_BATCHES = 6
+
 
 @dataclass(frozen=True)
 class BareLoop:
@@ -44,5 +46,5 @@ class BareLoop:
 
 async def planned_batches(bare: BareLoop, plan: Plan) -> int:
     """As many batches as the bare loop takes in the time that is planned for a run, by a short trial."""
-    frames_per_s, _ = await bare.run(plan.least_batches)
+    frames_per_s, _ = await bare.run(_TRIAL_BATCHES)
     return plan.batches_for(frames_per_s / len(bare.crops[0]))

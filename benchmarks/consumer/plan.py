@@ -11,7 +11,7 @@ class Plan:
     rounds: int
     run_s: float
     most_batches: int
-    least_batches: int = 6  # fewer leave nothing to measure after the warm-up
+    least_batches: int = 12  # fewer leave too little to measure after the warm-up
     cameras: int = 12  # as many as the topic has partitions
     ending: str = ""  # of the figures' names, when the model is not the one that the plain names are of
 
@@ -28,5 +28,5 @@ class Plan:
         return asdict(self)
 
 
-QUICK = Plan(rounds=5, run_s=3.5, most_batches=75)
+QUICK = Plan(rounds=5, run_s=5, most_batches=75)
 FULL = Plan(rounds=9, run_s=15, most_batches=400)
