@@ -12,6 +12,8 @@ from framematch.vision.triton import Embeddings
 
 Pixels = npt.NDArray[np.uint8]
 
+_PAIR = 2
+
 log = structlog.get_logger()
 
 
@@ -20,7 +22,7 @@ async def embed_each(encoder: ImageEncoder, crops: Pixels) -> tuple[Embeddings, 
 
     Their rows are zero. A batch with a good answer takes one call. Of any other, each picture without an embedding goes
     once more, beside a control picture: when the model can embed the control and again not the picture, the picture is
-    to blame.
+    to blame. When it fails on both, each goes alone.
 
     Raises:
         EmbeddingError: the model cannot embed the control either. Nothing is wrong with the pictures; the same call can
@@ -56,13 +58,26 @@ async def _embed_suspects(
 async def _embed_beside_control(encoder: ImageEncoder, crop: Pixels) -> Embeddings | None:
     """The embedding [D] of one picture, or None when it is to blame for having none."""
     control = _control_picture(crop.shape)
+    if encoder.manifest.max_batch_size < _PAIR:
+        return await _embed_between_controls(encoder, crop, control)
     try:
         found: Embeddings = (await encoder.embed(np.stack([crop, control])))[0]
     except EmbeddingError as error:
         if error.bad_rows is None:  # one picture can make the model fail on both
-            await _require_embedding(encoder, control)
-        elif error.bad_rows != (0,):
+            return await _embed_between_controls(encoder, crop, control)
+        if error.bad_rows != (0,):
             raise _broken(error) from error
+        return None
+    return found
+
+
+async def _embed_between_controls(encoder: ImageEncoder, crop: Pixels, control: Pixels) -> Embeddings | None:
+    """The same in a call each. The model must work before and after: it may break or recover at any time."""
+    await _require_embedding(encoder, control)
+    try:
+        found: Embeddings = (await encoder.embed(crop[None]))[0]
+    except EmbeddingError:
+        await _require_embedding(encoder, control)
         return None
     return found
 

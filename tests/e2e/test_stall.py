@@ -19,7 +19,7 @@ from tests.e2e.site import Site, unique_prefix
 from tests.support import eventually
 
 STALL_TIMEOUT_S = 3.0
-SETTINGS = {"FRAMEMATCH_CONSUMER__STALL_TIMEOUT_S": str(STALL_TIMEOUT_S), "FRAMEMATCH_TRITON__TIMEOUT_S": "1"}
+SETTINGS = {"FRAMEMATCH_CONSUMER__STALL_TIMEOUT_S": str(STALL_TIMEOUT_S)}
 
 
 @dataclass(frozen=True)

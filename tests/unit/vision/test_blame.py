@@ -1,6 +1,7 @@
 """A batch with bad answers: who is to blame, a picture or the model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -133,6 +134,24 @@ async def test_a_broken_model_blames_no_picture_and_can_be_tried_again(broken: A
         await embed_each(ImageEncoder(model), pictures(GOOD, GOOD, GOOD))
     assert caught.value.retriable
     assert caught.value.hint
+
+
+@given(
+    broken=st.sampled_from([all_nan, fails]),
+    before=st.integers(0, 8),
+    calls=st.integers(1, 8),
+    max_batch_size=st.sampled_from([1, 8]),
+)
+async def test_a_model_that_breaks_or_recovers_at_any_time_blames_no_picture(
+    broken: Answer, before: int, calls: int, max_batch_size: int
+) -> None:
+    answers = [by_kind] * before + [broken] * calls + [by_kind]
+    blamed: frozenset[int] = frozenset()
+    with suppress(EmbeddingError):
+        _, blamed = await embed_each(
+            ImageEncoder(ScriptedModel(*answers, max_batch_size=max_batch_size)), pictures(GOOD, GOOD)
+        )
+    assert not blamed
 
 
 async def test_a_control_that_fails_beside_a_good_picture_is_the_model_s_fault() -> None:
