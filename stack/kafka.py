@@ -138,8 +138,11 @@ class KafkaServer(Server):
         return Command((*_java("kafka.Kafka", self._class_sharing()), str(self._properties)))
 
     def ping(self) -> None:
-        """See `stack.kafka.ping`."""
+        """See `stack.kafka.ping`; it is at all of its addresses, which it opens one after the other."""
         ping(self.bootstrap_servers)
+        for address in self.security.addresses.values() if self.security else ():
+            if not listens(address):
+                raise KafkaUnavailableError(f"Kafka does not listen at {address} yet", hint="See its log")
 
     def _class_sharing(self, report: Report = print) -> str:
         """The JVM's option for the archive of classes; with it Kafka starts in half the time."""
