@@ -1,8 +1,12 @@
 """Cameras at work: records that keep coming while something breaks."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import RecordMetadata
 
 from framematch.core.kafka import new_producer, started
 from tests.e2e.shots import Shot
@@ -47,10 +51,16 @@ class Feed:
             while not self.over:
                 shot = next(self._shots)
                 self.count += 1
-                future = await producer.send(
-                    self._site.topics.frames, shot.value, key=shot.key, headers=list(shot.headers)
-                )
-                sent.append((shot, future))
+                sent.append((shot, await self._send(producer, shot)))
                 await asyncio.sleep(1 / _FRAMES_PER_S)
             places = await asyncio.gather(*(future for _, future in sent))
         return [Sent(place.partition, place.offset, shot) for place, (shot, _) in zip(places, sent, strict=True)]
+
+    async def _send(self, producer: AIOKafkaProducer, shot: Shot) -> Awaitable[RecordMetadata]:
+        while True:
+            try:
+                return await producer.send(
+                    self._site.topics.frames, shot.value, key=shot.key, headers=list(shot.headers)
+                )
+            except KafkaTimeoutError:  # it is full, because Kafka is away
+                continue

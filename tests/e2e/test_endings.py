@@ -41,6 +41,7 @@ async def test_a_consumer_told_to_stop_while_kafka_is_away_ends_at_its_deadline_
 ) -> None:
     breakable.mend()
     with Site(breakable.stack, tmp_path, prefix=unique_prefix()) as site:
+        site.environment["FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS"] = "3000"  # the next one waits for so long
         frames = await site.publish(300)
         consumer = site.start("consume", FRAMEMATCH_SHUTDOWN_DEADLINE_S="2")
         await site.read(site.topics.matches, 20)
