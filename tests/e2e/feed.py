@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -57,10 +58,10 @@ class Feed:
         return [Sent(place.partition, place.offset, shot) for place, (shot, _) in zip(places, sent, strict=True)]
 
     async def _send(self, producer: AIOKafkaProducer, shot: Shot) -> Awaitable[RecordMetadata]:
+        topic, headers = self._site.topics.frames, list(shot.headers)
         while True:
-            try:
-                return await producer.send(
-                    self._site.topics.frames, shot.value, key=shot.key, headers=list(shot.headers)
+            with suppress(KafkaTimeoutError):  # it is full while Kafka is away
+                acknowledged: Awaitable[RecordMetadata] = await producer.send(
+                    topic, shot.value, key=shot.key, headers=headers
                 )
-            except KafkaTimeoutError:  # it is full, because Kafka is away
-                continue
+                return acknowledged
