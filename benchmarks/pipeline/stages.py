@@ -32,13 +32,14 @@ SAMPLED = "benchmarks.pipeline.sampled"
 LOAD = 0.5
 STAGES = ("wait", "decode", "batch", "infer", "search", "enrich", "elsewhere")
 THREADS: Mapping[str, str] = {
-    "MainThread": "event loop",
+    "MainThread": "event loop",  # what it has used in `asyncio.runners.Runner.run` is uvloop's own: sockets and timers
     "sampler": "this sampling",
     "Thread-1 (_poll_wrapper)": "gRPC",
     "uvloop": "event loop's helpers",
 }
 _MS_PER_S = 1_000
 _MOST_FUNCTIONS = 15
+WAITING = frozenset({"concurrent.futures.thread._worker", "threading.Condition.wait"})
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,29 @@ def read_samples(file: Path) -> list[SampledSecond]:
 
 def functions_between(samples: Iterable[SampledSecond], began_s: float, ended_s: float) -> dict[str, float]:
     """Milliseconds by `thread: function` in the seconds between, the most first; threads of a pool together."""
-    found: dict[str, float] = defaultdict(float)
+    threads: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for sample in samples:
         if began_s <= sample.second < ended_s:
             for thread, functions in sample.ms.items():
                 for function, ms in functions.items():
-                    found[f"{thread_kind(thread)}: {function}"] += ms
-    return most_first(found)
+                    threads[thread_kind(thread)][function] += ms
+    return most_first(
+        {
+            f"{thread}: {function}": ms
+            for thread, functions in threads.items()
+            for function, ms in at_work(functions).items()
+        }
+    )
+
+
+def at_work(functions_ms: Mapping[str, float]) -> dict[str, float]:
+    """What a thread of a pool has used and was seen waiting after is spread over the functions that it was seen in."""
+    waited_ms = sum(functions_ms.get(name, 0.0) for name in WAITING)
+    worked = {name: ms for name, ms in functions_ms.items() if name not in WAITING}
+    worked_ms = sum(worked.values())
+    if not worked_ms:
+        return dict(functions_ms)
+    return {name: ms * (1 + waited_ms / worked_ms) for name, ms in worked.items()}
 
 
 def most_first(values: Mapping[str, float]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from benchmarks.pipeline.paced import cameras_for, due_times
 from benchmarks.pipeline.part import Measured
 from benchmarks.pipeline.plan import QUICK, Plan
 from benchmarks.pipeline.sampled import SampledSecond, Sampler, function_of
-from benchmarks.pipeline.stages import by_thread, functions_between
+from benchmarks.pipeline.stages import at_work, by_thread, functions_between
 from benchmarks.pipeline.trend import Trend, trend_of
 from benchmarks.results import Results
 from framematch.core.errors import FramematchError
@@ -108,6 +108,12 @@ def test_samples_of_the_seconds_between_are_added_up_by_kind_of_thread() -> None
     assert found == {"event loop: b.g": 4.0, "decode: a.f": 3.0}
     assert next(iter(found)) == "event loop: b.g"
     assert by_thread(found, 10.0) == {"event loop": 4.0, "decode": 3.0, "not Python": 3.0}
+
+
+def test_what_a_thread_used_before_it_waited_belongs_to_the_functions_it_was_seen_in() -> None:
+    seen = {"concurrent.futures.thread._worker": 3.0, "a.f": 2.0, "a.g": 1.0}
+    assert at_work(seen) == {"a.f": 4.0, "a.g": 2.0}
+    assert at_work({"concurrent.futures.thread._worker": 3.0}) == {"concurrent.futures.thread._worker": 3.0}
 
 
 def test_a_frame_is_named_after_its_module_and_function() -> None:
