@@ -8,6 +8,9 @@ turns.
 The plain names of the figures are of one model, which is ViT-B/32 in shape for `speed`, the demo's for most, and one
 that computes next to nothing for `processes`; with another one they end in its name. Quick, without `--part` and
 `--model`, is `speed` with the demo's model alone: each other part and model takes as long again.
+
+`--instances` is how Triton shares out the cores. One instance on all of them answers a lone batch soonest; one for each
+core is what `framematch model build --tune` mostly finds for throughput, as only several requests at once use it.
 """
 
 import signal
@@ -59,6 +62,9 @@ def main() -> int:
     parser = argument_parser("consumer", "Measure the consumer: speed, faults, delivery and further processes.")
     parser.add_argument("--part", choices=PARTS, action="append", help="give it several times; default: all")
     parser.add_argument("--model", choices=MODELS, action="append", help="give it several times; default: by part")
+    parser.add_argument(
+        "--instances", type=int, default=1, help="of the model, which share the cores; default: 1, as without --tune"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # all that was started is stopped on the way out
     plan = QUICK if arguments.quick else FULL
@@ -72,22 +78,22 @@ def main() -> int:
         for model in MODELS:
             parts = [name for name, models in wanted.items() if model in models]
             if parts:
-                measure(model, parts, plan, results)
+                measure(model, parts, plan, results, instances=arguments.instances)
     except FramematchError as error:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    results.settings["quick"] = arguments.quick
+    results.settings |= {"quick": arguments.quick, "instances": arguments.instances}
     publish(results, machine=machine, json_file=arguments.json, plot_file=arguments.plot)
     return 1 if results.missing else 0
 
 
-def measure(model: str, parts: list[str], plan: Plan, results: Results) -> None:
+def measure(model: str, parts: list[str], plan: Plan, results: Results, *, instances: int) -> None:
     """Start the servers with one model and run its parts; where one fails, its name and why stand among the missing."""
     with (
         tempfile.TemporaryDirectory(prefix="framematch-benchmark-") as folder,
-        running_site(MODELS[model], Path(folder)) as site,
+        running_site(replace(MODELS[model], instances=instances), Path(folder)) as site,
     ):
         for name in parts:
             print(f"\n{name}, {model}", flush=True)

@@ -15,7 +15,7 @@ from framematch.vision.graphs.towers import Tower, fold_towers
 from framematch.vision.int8 import quantize
 from framematch.vision.manifest import IMAGE_MODEL
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.repository.build_options import BuildOptions, Precision
+from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Precision
 from framematch.vision.repository.model_repository import build_model_repository
 from stack.cache import cached_folder, digest_of
 
@@ -28,10 +28,11 @@ LIGHT = VitShape(layers=1, width=64, heads=4, mlp=128)
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle, written into a folder or found elsewhere, and the precision in which it is served."""
+    """A bundle, written into a folder or found elsewhere; the precision and the instances in which it is served."""
 
     bundle: Callable[[Path], Path]
     precision: Precision = "fp32"
+    instances: int = 1
 
     def build(self, folder: Path, *, max_batch_size: int) -> Bundle:
         """Write Triton's model repository into `folder`/model_repository; the image tower alone.
@@ -43,7 +44,9 @@ class Model:
         tower = fold_towers(bundle)[IMAGE_MODEL]
         if self.precision == "int8":
             tower = _quantised(tower, bundle)
-        options = BuildOptions(precision=self.precision, max_batch_size=max_batch_size)
+        options = BuildOptions(
+            precision=self.precision, max_batch_size=max_batch_size, cpu_plan=CpuPlan(instances=self.instances)
+        )
         build_model_repository(bundle, folder / "model_repository", options, towers={IMAGE_MODEL: tower})
         return bundle
 
