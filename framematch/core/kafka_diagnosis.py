@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IllegalSaslStateError, KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.protocol.metadata import MetadataRequest
 
 _DEADLINE_S = 6.0
 _CONNECT_TIMEOUT_S = 2.0
+_GOODBYE_TIMEOUT_S = 1.0
 # With TLS 1.3 a server refuses the client's certificate after the handshake; else it says nothing and we wait in vain.
 _ALERT_TIMEOUT_S = 1.0
 _MS_PER_S = 1_000
@@ -143,14 +144,27 @@ async def _look_at_protocol(host: str, port: int, options: Options) -> Diagnosis
     Raises:
         OSError: nothing accepts a connection.
     """
-    protocol, connection = options["security_protocol"], None
+    connection = AIOKafkaConnection(
+        host,
+        port,
+        request_timeout_ms=int(_CONNECT_TIMEOUT_S * _MS_PER_S),
+        **{name: value for name, value in options.items() if name != "bootstrap_servers"},
+    )
     try:
-        connection = await create_conn(
-            host,
-            port,
-            request_timeout_ms=int(_CONNECT_TIMEOUT_S * _MS_PER_S),
-            **{name: value for name, value in options.items() if name != "bootstrap_servers"},
-        )
+        found = await _complaint(connection, options)
+    finally:
+        closed = connection.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
+            await closed  # with TLS both sides say goodbye first
+    return found
+
+
+async def _complaint(connection: AIOKafkaConnection, options: Options) -> Diagnosis | None:
+    protocol, connected = options["security_protocol"], False
+    try:
+        await connection.connect()
+        connected = True
         await connection.send(MetadataRequest([]))
     except SaslAuthenticationFailed:
         return Diagnosis(
@@ -165,14 +179,11 @@ async def _look_at_protocol(host: str, port: int, options: Options) -> Diagnosis
         without = protocol.removeprefix("SASL_")
         return Diagnosis("the broker takes no password there", f"Set kafka.security_protocol to {without}")
     except KafkaError:
-        if connection is None or protocol.startswith("SASL"):
+        if not connected or protocol.startswith("SASL"):
             return None
         with_password = "SASL_SSL" if protocol == "SSL" else "SASL_PLAINTEXT"
         return Diagnosis(
             "the broker closes the connection, as one does that wants a password",
             f"Check the port, or set kafka.security_protocol to {with_password} and kafka.sasl_username",
         )
-    finally:
-        if connection is not None:
-            connection.close()
     return None
