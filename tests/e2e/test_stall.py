@@ -32,8 +32,8 @@ class Member:
     async def stop_fetching(self) -> None:
         """As the client library has been seen to do by itself: the task that fetches ends, and nobody is told."""
         fetcher = self.client._fetcher  # noqa: SLF001  # its public methods do not fail like that
-        fetcher._fetch_task.cancel()  # noqa: SLF001
-        await asyncio.wait({fetcher._fetch_task, *fetcher._pending_tasks})  # noqa: SLF001
+        fetcher._fetch_task.cancel()  # noqa: SLF001  # as above
+        await asyncio.wait({fetcher._fetch_task, *fetcher._pending_tasks})  # noqa: SLF001  # as above
 
 
 @asynccontextmanager
