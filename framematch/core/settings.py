@@ -237,7 +237,12 @@ class ConsumerSettings(_Section):
     batch_size: int = Field(16, ge=1, description="regions a batch at most")
     batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest frame of a batch waits for more")
     batches_in_flight: int = Field(3, ge=1)
-    in_flight_max: int = Field(1024, ge=1, description="frames fetched and not yet acknowledged; then fetching waits")
+    in_flight_max: int = Field(
+        1024,
+        ge=1,
+        description="frames fetched and not yet acknowledged; from then on fetching waits. The last fetch may go "
+        "beyond it, by 4 MB a partition at most",
+    )
     in_flight_max_mb: float = Field(128.0, gt=0, description="and their size, decoded crops too, in 1e6 bytes")
     decode_threads: int = Field(2, ge=1)
     reuse_still: bool = Field(
