@@ -38,7 +38,7 @@ class Encoder:
     """Embeds, or does what it is told in place of that, one answer after the other."""
 
     def __init__(self, *answers: Exception) -> None:
-        self.manifest = SimpleNamespace(dimension=DIMENSION)
+        self.manifest = SimpleNamespace(dimension=DIMENSION, max_batch_size=8)
         self.answers = list(answers)
         self.poison: set[int] = set()
         self.calls = 0
