@@ -37,7 +37,7 @@ PARTS: Mapping[str, Callable[[Site, Plan], Measured]] = {
     "memory": measure_memory,
 }
 QUICK_PARTS = ("latency", "stages")
-_SEGMENT_BYTES = 16_777_216  # frames are forgotten after a minute, a segment at a time
+_SEGMENT_BYTES = 16_777_216  # frames are forgotten a segment at a time
 _PANEL_INCHES = (6, 4.5)
 
 

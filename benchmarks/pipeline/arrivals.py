@@ -49,17 +49,18 @@ class Subscriber:
             FramematchError: they did not arrive within a minute after the last was published.
         """
         found: list[Arrival] = []
-        async with asyncio.TaskGroup() as group:
-            published = group.create_task(publishing)
+        published = asyncio.create_task(publishing)
+        try:
             while not published.done():
                 found += await self._read()
-            try:
-                async with asyncio.timeout(_DEADLINE_S):
-                    while len(found) < frames:
-                        await asyncio.to_thread(check)
-                        found += await self._read()
-            except TimeoutError:
-                raise FramematchError(f"{len(found)} of {frames} match events arrived") from None
+            async with asyncio.timeout(_DEADLINE_S):
+                while len(found) < frames and not published.exception():
+                    await asyncio.to_thread(check)
+                    found += await self._read()
+        except TimeoutError:
+            raise FramematchError(f"{len(found)} of {frames} match events arrived") from None
+        finally:
+            published.cancel()
         return found, published.result()
 
     async def _read(self) -> list[Arrival]:

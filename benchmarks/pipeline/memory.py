@@ -1,5 +1,8 @@
 """Whether the consumer's memory grows: its resident memory while frames flow at half its capacity.
 
+About once a minute the capacity is measured anew, with a full topic: so the load stays what it should be on a machine
+that others use too, and what the consumer holds under a backlog comes and goes.
+
 The first fifth is left out, in which caches and allocators fill. What is told of the rest is a line's slope in MB an
 hour with a 95 % interval (`benchmarks.pipeline.trend`), so a run of a minute says little, and says that it does.
 """
@@ -7,6 +10,7 @@ hour with a 95 % interval (`benchmarks.pipeline.trend`), so a run of a minute sa
 import asyncio
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import uvloop
@@ -24,7 +28,8 @@ LOAD = 0.5
 _SETTLE_SHARE = 0.2
 _SAMPLE_S = 0.5
 _S_PER_MINUTE, _BYTES_PER_MB = 60, 1e6
-_RETENTION_MINUTES = 1.0
+_RETENTION_MINUTES = 5.0
+_WINDOW_S = 50.0
 
 Samples = list[tuple[float, float]]
 """Seconds since the beginning, and MB."""
@@ -60,28 +65,32 @@ def settled_part(samples: Samples) -> Samples:
 
 
 async def _watch(site: Site, plan: Plan) -> tuple[Samples, int]:
-    """Samples, and how many frames were answered meanwhile; Kafka forgets frames after a minute."""
+    """Samples, and how many frames were answered meanwhile; Kafka forgets them after some minutes."""
     kafka = site.new_topics().model_copy(
         update={"frames_retention_minutes": _RETENTION_MINUTES, "matches_retention_hours": _RETENTION_MINUTES / 60}
     )
+    samples: Samples = []
+    frames = 0
     async with running_bench(site, kafka) as bench:
-        capacity = (await bench.backlog(plan.backlog_frames)).frames_per_s
-        sampling = asyncio.create_task(_sample(bench.consumers.members[0].pid))
-        window = await bench.window(LOAD * capacity, plan.memory_minutes * _S_PER_MINUTE)
-        sampling.cancel()
-        return await sampling, len(window.arrivals)
+        sampling = asyncio.create_task(_sample(bench.consumers.members[0].pid, samples))
+        end_s = time.monotonic() + plan.memory_minutes * _S_PER_MINUTE
+        try:
+            while (left_s := end_s - time.monotonic()) > 0:
+                capacity = (await bench.backlog(plan.backlog_frames)).frames_per_s
+                window = await bench.window(LOAD * capacity, min(left_s, _WINDOW_S))
+                frames += plan.backlog_frames + len(window.arrivals)
+        finally:
+            sampling.cancel()
+    return samples, frames
 
 
-async def _sample(pid: int) -> Samples:
-    """Until cancelled."""
-    found: Samples = []
+async def _sample(pid: int, samples: Samples) -> None:
+    """Until cancelled, or the process ends."""
     began_s = time.monotonic()
-    try:
+    with suppress(FileNotFoundError):
         while True:
-            found.append((time.monotonic() - began_s, resident_mb(pid)))
+            samples.append((time.monotonic() - began_s, resident_mb(pid)))
             await asyncio.sleep(_SAMPLE_S)
-    except asyncio.CancelledError:
-        return found
 
 
 def resident_mb(pid: int) -> float:

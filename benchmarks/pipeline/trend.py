@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_TWO_SIGMA = 2.0
+# Student's t for a 95 % interval, by degrees of freedom from 1 on; two standard errors beyond.
+_T95 = (12.7, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+_T95_MANY = 2.0
 _LEAST_POINTS = 8
 _S_PER_HOUR = 3_600
 FLAT_SHARE = 0.01
@@ -44,8 +46,15 @@ def trend_of(times_s: Sequence[float], values: Sequence[float]) -> Trend:
     slope = float(centred @ found) / spread
     residuals = found - found.mean() - slope * centred
     variance = float(residuals @ residuals) / (len(times) - 2)
-    error = math.sqrt(variance / spread * len(times) / _independent(residuals))
-    return Trend(float(found.mean()), _S_PER_HOUR * slope, _TWO_SIGMA * _S_PER_HOUR * error)
+    independent = _independent(residuals)
+    error = math.sqrt(variance / spread * len(times) / independent)
+    return Trend(float(found.mean()), _S_PER_HOUR * slope, _S_PER_HOUR * _t95(independent - 2) * error)
+
+
+def _t95(freedom: float) -> float:
+    """Standard errors to either side of a 95 % interval."""
+    number = int(freedom)
+    return _T95[number - 1] if number <= len(_T95) else _T95_MANY
 
 
 def _independent(residuals: np.ndarray) -> float:

@@ -71,6 +71,10 @@ def test_values_that_follow_each_other_make_a_slope_less_sure() -> None:
     assert trend_of(SECONDS, list(walk)).uncertainty > 3 * trend_of(SECONDS, list(shuffled)).uncertainty
 
 
+def test_one_step_in_a_short_run_is_no_slope() -> None:
+    assert trend_of(SECONDS[:100], [200.0] * 50 + [220.0] * 50).flat
+
+
 @given(st.lists(st.floats(0, 1e4), min_size=8, max_size=50))
 def test_every_series_has_a_trend_of_finite_numbers(values: list[float]) -> None:
     trend = trend_of(range(len(values)), values)
