@@ -12,7 +12,7 @@ CODE := benchmarks consumers demo docs edge framematch stack tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format lock clean
+.PHONY: help demo servers test test-fast lint format lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,10 @@ help: ## show this
 demo: $(READY) ## set up, play two camera feeds through the real servers, give a verdict (SECONDS=30)
 	@$(RUN) -m demo.run --seconds $(SECONDS)
 
-test: $(READY) ## set up and run the whole suite: unit, integration, end to end (WORKERS=3; 0: one after the other)
+servers: $(READY) ## fetch and build what the cache lacks for the local servers
+	@$(RUN) -m stack.fetch
+
+test: $(READY) servers ## set up and run the whole suite: unit, integration, end to end (WORKERS=3; 0: one after the other)
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=10
 
 test-fast: $(READY) ## unit tests alone, in seconds

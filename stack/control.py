@@ -18,7 +18,7 @@ from framematch.core.local_stack import LocalStack, read_local_stack, remove_loc
 from framematch.core.paths import state_dir
 from stack import kafka, mediamtx, mongodb, supervisor, triton
 from stack.cache import Report, locked
-from stack.up import NAMES, make_servers
+from stack.up import NAMES, install_servers, make_servers
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL_REPOSITORY = ROOT / "model_repository"
@@ -63,9 +63,7 @@ def up(
             return Started(running, already=True)
         # Fetched here, where someone is watching; the supervisor finds everything in place.
         servers = make_servers(names, data_dir=folder, model_repository=model_repository)
-        with ThreadPoolExecutor(len(servers)) as pool:
-            for done in [pool.submit(server.install, report) for server in servers]:
-                done.result()
+        install_servers(servers, report)
         folder.mkdir(parents=True, exist_ok=True)
         only = ",".join(server.name for server in servers)
         arguments = ["--only", only, "--data-dir", folder, "--model-repository", model_repository.resolve()]

@@ -38,6 +38,18 @@ def make_servers(names: Sequence[str], *, data_dir: Path, model_repository: Path
     return [make(data_dir / name) for name, make in makers.items() if name in names]
 
 
+def install_servers(servers: Sequence[Server], report: Report) -> None:
+    """Fetch and build what the cache lacks for `servers`, all at once.
+
+    Raises:
+        PrerequisiteError: a program that a server needs is missing.
+        FramematchError: a download or a build failed.
+    """
+    with ThreadPoolExecutor(len(servers)) as pool:
+        for installed in [pool.submit(server.install, report) for server in servers]:
+            installed.result()
+
+
 @contextlib.contextmanager
 def running_stack(
     *, data_dir: Path, model_repository: Path, names: Sequence[str] = NAMES, report: Report = print

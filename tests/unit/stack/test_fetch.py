@@ -1,0 +1,41 @@
+"""Everything that the servers need is fetched before a test waits for it."""
+
+import pytest
+
+from framematch.core.errors import FramematchError
+from stack import fetch
+from stack.cache import Report
+from stack.kafka import KafkaServer
+from stack.mediamtx import MediaMtxServer
+from stack.mongodb import MongoServer
+from stack.server import Server
+from stack.triton import TritonServer
+
+KINDS: tuple[type[Server], ...] = (KafkaServer, MediaMtxServer, MongoServer, TritonServer)
+
+
+def test_all_servers_are_installed_and_it_is_said_what_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def install(server: Server, report: Report) -> None:
+        report(f"fetching {server.name}")
+
+    for kind in KINDS:
+        monkeypatch.setattr(kind, "install", install)
+    assert fetch.main() == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == [
+        "fetching kafka", "fetching mediamtx", "fetching mongodb", "fetching triton",
+    ]  # fmt: skip
+
+
+def test_a_server_that_cannot_be_fetched_ends_it_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def install(server: Server, _report: Report) -> None:
+        if server.name == "triton":
+            raise FramematchError("fetching Triton failed", hint="Check the network")
+
+    for kind in KINDS:
+        monkeypatch.setattr(kind, "install", install)
+    assert fetch.main() == 1
+    assert capsys.readouterr().err == "fetching Triton failed. Check the network\n"
