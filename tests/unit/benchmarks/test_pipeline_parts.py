@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from benchmarks.bare_triton import Executions
 from benchmarks.harness import Figure
 from benchmarks.pipeline.__main__ import PARTS, draw, measure
-from benchmarks.pipeline.memory import resident_mb, settled_part
+from benchmarks.pipeline.memory import lowest_of_parts, resident_mb, settled_part
 from benchmarks.pipeline.paced import cameras_for, due_times
 from benchmarks.pipeline.part import Measured
 from benchmarks.pipeline.plan import QUICK, Plan
@@ -89,6 +89,13 @@ def test_too_few_points_make_no_trend() -> None:
 
 def test_the_first_fifth_of_the_time_is_left_out() -> None:
     assert settled_part([(float(second), 1.0) for second in range(11)])[0][0] == 2.0
+
+
+def test_memory_is_held_against_its_lowest_values() -> None:
+    sawtooth = [(float(second), 200.0 + second % 10) for second in range(121)]
+    floor = lowest_of_parts(sawtooth)
+    assert [mb for _, mb in floor] == [200.0] * 12
+    assert (floor[0][0], floor[-1][0]) == (5.0, 115.0)
 
 
 def test_this_very_process_has_memory() -> None:
