@@ -1,10 +1,12 @@
-"""What tests share: waiting for a condition with a deadline, in place of sleeps.
+"""What tests share: waiting for a condition with a deadline, in place of sleeps, and a process that is halted.
 
 Import it as `from tests.support import wait_until`: `tests` is a package, pytest runs from the repository's root
 (`python -m pytest`), and an editable install puts the root on the path too. The folders below need no `__init__.py`.
 """
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -34,6 +36,22 @@ async def eventually(
         if time.monotonic() > deadline:
             raise AssertionError(_late(message, timeout_s))
         await asyncio.sleep(_POLL_S)
+
+
+def halt(pid: int) -> None:
+    """SIGSTOP, and the process does nothing from here on: its threads would run on for a moment after the signal."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: _thread_states(pid) == {"T"}, message=f"process {pid} is halted")
+
+
+def go_on(pid: int) -> None:
+    """SIGCONT: it goes on as if no time had passed."""
+    os.kill(pid, signal.SIGCONT)
+
+
+def _thread_states(pid: int) -> set[str]:
+    # The state stands behind the name, which is in brackets and may hold anything.
+    return {file.read_text().rpartition(") ")[2][0] for file in Path(f"/proc/{pid}/task").glob("*/stat")}
 
 
 def _late(message: str, timeout_s: float) -> str:

@@ -1,8 +1,6 @@
 """A consumer at work, the cameras before it and the servers under it, for tests that break one of them."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from stack.up import describe, running_servers
 from tests.e2e.site import Site
 from tests.e2e.watcher import Watcher
 from tests.faulty_model import FaultyModel
-from tests.support import eventually
+from tests.support import eventually, go_on, halt
 
 _DEADLINE_S = 60.0
 
@@ -66,12 +64,12 @@ def breakable_servers(folder: Path) -> Iterator[BreakableServers]:
 
 def freeze(process: Server | Service) -> None:
     """SIGSTOP: it is there, and does nothing."""
-    os.kill(process.pid, signal.SIGSTOP)
+    halt(process.pid)
 
 
 def thaw(process: Server | Service) -> None:
     """SIGCONT: it goes on as if no time had passed."""
-    os.kill(process.pid, signal.SIGCONT)
+    go_on(process.pid)
 
 
 class Scene:

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stack.kafka import KafkaServer
 from tests.integration.edge_service import command_line, new_prefix, process_tree
-from tests.support import wait_until
+from tests.support import go_on, halt, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -130,9 +130,9 @@ def test_a_secret_stands_in_no_argument_of_a_worker(parent: Workers) -> None:
 
 def test_a_worker_that_is_stuck_makes_the_service_unhealthy(parent: Workers) -> None:
     assert parent.get("/healthz") == (200, '{"status": "ok"}')
-    os.kill(parent.pids()["1"], signal.SIGSTOP)
+    halt(parent.pids()["1"])
     assert parent.get("/healthz") == (503, '{"worker-1": "no answer within 2 s"}')
-    os.kill(parent.pids()["1"], signal.SIGCONT)
+    go_on(parent.pids()["1"])
     wait_until(parent.ready)
 
 

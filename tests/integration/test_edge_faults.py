@@ -23,7 +23,7 @@ from tests.integration.edge_service import (
     write_images,
     write_video,
 )
-from tests.support import wait_until
+from tests.support import go_on, halt, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -122,11 +122,11 @@ def test_a_camera_that_falls_silent_is_given_up_after_the_read_timeout_and_comes
     ) as service:  # fmt: skip
         wait_for_frames(service, "till-1")
         failures = len(service.events("camera_failed"))
-        os.kill(server.pid, signal.SIGSTOP)
+        halt(server.pid)
         try:
             assert service.wait_for("camera_failed", count=failures + 1)["reason"] == "no frame for 1 s"
         finally:
-            os.kill(server.pid, signal.SIGCONT)
+            go_on(server.pid)
         wait_for_frames(service, "till-1")
         assert service.terminate() == 0
     check_account(kafka, prefix, "till-1")
@@ -157,7 +157,7 @@ def test_a_process_that_hangs_is_killed_by_the_watchdog_though_its_timeouts_neve
     ) as service:  # fmt: skip
         process = service.wait_for_camera_process("till-1")
         wait_for_frames(service, "till-1")
-        os.kill(process, signal.SIGSTOP)
+        halt(process)
         wait_until(lambda: "no new frame for 2 s: its process was killed" in failures(service))
         wait_for_frames(service, "till-1")
         assert not Path(f"/proc/{process}").exists()

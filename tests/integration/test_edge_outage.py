@@ -1,7 +1,5 @@
 """`framematch edge` while Kafka is away: frames wait on disk, come in order and marked, and none is lost unseen."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from tests.integration.edge_service import (
     write_images,
     write_video,
 )
-from tests.support import wait_until
+from tests.support import go_on, halt, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -121,13 +119,13 @@ def test_after_an_outage_every_frame_is_in_the_topic_once_and_in_order(
         if outage == "killed":
             broker.kill()
         else:
-            os.kill(broker.pid, signal.SIGSTOP)
+            halt(broker.pid)
         # Longer than the producer's own timeout.
         wait_until(lambda: spooled(service) > 60, timeout_s=60, message="frames wait on disk")
         if outage == "killed":
             broker.start()
         else:
-            os.kill(broker.pid, signal.SIGCONT)
+            go_on(broker.pid)
         wait_for_replay(service)
         published = service.metric("frames_published_total")
         wait_until(lambda: service.metric("frames_published_total") > published + 5, message="and new ones flow")

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -21,7 +19,7 @@ from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
 from stack.kafka import KafkaServer
 from tests.integration.edge_service import new_prefix, read_topic
-from tests.support import eventually
+from tests.support import eventually, go_on, halt
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -40,7 +38,7 @@ def broker(tmp_path: Path) -> Iterator[KafkaServer]:
         yield server
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(server.pid, signal.SIGCONT)
+            go_on(server.pid)
         server.stop()
 
 
@@ -176,11 +174,11 @@ async def test_a_broker_frozen_for_longer_than_a_request_may_take_repeats_nothin
     async with running(broker.bootstrap_servers, tmp_path / "spool", prefix) as edge:
         await eventually(lambda: edge.direct)
         await under_load(edge, 1.0)
-        os.kill(broker.pid, signal.SIGSTOP)
+        halt(broker.pid)
         await under_load(edge, 7.0)  # more than three timeouts of a request, and the controller's session
         assert edge.spooled
         assert edge.dispatcher.stalled_s > 1
-        os.kill(broker.pid, signal.SIGCONT)
+        go_on(broker.pid)
         await under_load(edge, 2.0)
         await edge.settled()
     assert_each_once_in_order(edge, await arrived(broker, prefix))

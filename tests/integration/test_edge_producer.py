@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from stack.kafka import KafkaServer
 from tests.conftest import running
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.integration.test_kafka_security import WAYS_IN, Site
-from tests.support import eventually
+from tests.support import eventually, go_on, halt
 from tests.unit.edge.outbox.scripted import Book
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -159,7 +157,7 @@ def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
         yield server
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(server.pid, signal.SIGCONT)
+            go_on(server.pid)
         server.stop()
 
 
@@ -167,7 +165,7 @@ async def test_the_end_does_not_wait_for_a_broker_that_says_nothing(frozen: Kafk
     settings = KafkaSettings(bootstrap_servers=frozen.bootstrap_servers, topic_prefix=new_prefix(), partitions=1)
     async with connected(settings) as connection:
         assert not any(await settle([await connection.send(topic_of(settings), record("till-1"))]))
-        os.kill(frozen.pid, signal.SIGSTOP)
+        halt(frozen.pid)
         futures = [await connection.send(topic_of(settings), record("till-1")) for _ in range(100)]
     assert all(future.done() and future.exception() for future in futures)
 

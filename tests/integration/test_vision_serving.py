@@ -1,8 +1,6 @@
 """The encoders and the served code with the real Triton: batches, failures, restarts and reloads."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Ta
 from framematch.vision.repository.model_repository import build_model_repository
 from framematch.vision.tokenizer import Tokenizer
 from stack.triton import TritonServer
-from tests.support import eventually
+from tests.support import eventually, go_on, halt
 from tests.unit.vision.bundles import (
     CONTEXT_LENGTH,
     DIMENSION,
@@ -214,12 +212,12 @@ async def test_a_triton_that_hangs_is_a_retriable_error_after_the_request_s_time
 ) -> None:
     await asyncio.to_thread(build, bundle.path, own_triton)
     async with await ImageEncoder.connect(own_triton.url, request_timeout_s=0.5) as encoder:
-        os.kill(own_triton.pid, signal.SIGSTOP)
+        halt(own_triton.pid)
         try:
             with pytest.raises(TritonUnavailableError):
                 await encoder.embed(PIXELS)
         finally:
-            os.kill(own_triton.pid, signal.SIGCONT)
+            go_on(own_triton.pid)
         assert (await embed_when_back(encoder)).shape == (len(PIXELS), DIMENSION)
 
 
