@@ -1,8 +1,8 @@
 """Where a frame's time and the machine's CPU time go.
 
 The time of a frame by stage is what its match event says (`timings_ms`), over a full topic and at half load, where
-`elsewhere` is the rest of the way from publisher to subscriber: the broker twice, and the producer's linger. On a full
-topic frames wait for the slowest stage, so `wait` and `batch` are long by intention.
+`elsewhere` is the rest of the way from publisher to subscriber: the broker twice. On a full topic frames wait for the
+slowest stage, so `wait` and `batch` are long by intention.
 
 CPU time is of the full topic, by process, and within the consumer by thread and function
 (`benchmarks.pipeline.sampled`).

@@ -162,8 +162,7 @@ async def _one(kafka: KafkaSettings, given: str) -> Letter:
 async def _send(kafka: KafkaSettings, positions: Collection[Position]) -> int:
     """Send the records of these letters in order, one after the other; how many were sent."""
     sent = 0
-    at_once = kafka.model_copy(update={"linger_ms": 0})
-    async with open_letters(kafka) as topic, started(new_producer(at_once), kafka) as producer:
+    async with open_letters(kafka) as topic, started(new_producer(kafka), kafka) as producer:
         with progress_bar("Sending", "records") as show_progress, kafka_errors(kafka):
             async for letter in topic.letters(among=frozenset(positions)):
                 await producer.send_and_wait(

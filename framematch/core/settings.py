@@ -58,7 +58,7 @@ class KafkaSettings(_Section):
     request_timeout_ms: int = Field(
         10_000, ge=1_000, description="a producer's request that has no answer by then is sent again"
     )
-    linger_ms: int = Field(10, ge=0, description="how long a producer waits to fill a request")
+    linger_ms: int = Field(10, ge=0, description="how long the edge waits to fill a request to Kafka")
     max_message_bytes: int = Field(4_194_304, ge=65_536, description="largest frame; the frames topic is created so")
 
 

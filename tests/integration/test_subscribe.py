@@ -37,9 +37,7 @@ class Site:
 
     def __init__(self, kafka: KafkaServer) -> None:
         self.prefix = f"subscribe-{uuid.uuid4().hex[:8]}"
-        self.settings = KafkaSettings(
-            bootstrap_servers=kafka.bootstrap_servers, topic_prefix=self.prefix, partitions=2, linger_ms=0
-        )
+        self.settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=self.prefix, partitions=2)
         self.topics = Topics(self.prefix)
 
     async def publish(self, *events: MatchEvent) -> None:
