@@ -54,7 +54,10 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     registry = new_registry()
     health = Health("kafka", "triton", "output")
     metrics = ConsumerMetrics(registry)
+    # A forgotten address is told at once, not after a server that is away was waited for.
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
+    require(settings.triton.url, "triton.url")
+    require(settings.mongodb.uri, "mongodb.uri")
     async with AsyncExitStack() as resources:
         encoder = await _encoder(settings, resources)
         parts = await _parts(settings, encoder, metrics, health, resources)
