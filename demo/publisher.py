@@ -10,13 +10,14 @@ from pathlib import Path
 
 import av
 from av import Packet, VideoStream
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
 
 from framematch.core.errors import FramematchError, UnavailableError, UsageError
 from framematch.core.redact import redact_url
 
 # libavformat's own names: RTP inside the RTSP connection, and microseconds for a socket that says nothing.
 _RTSP = {"rtsp_transport": "tcp", "timeout": "5000000"}
+_ATTEMPTS = 3
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def publish(feed: Path, url: str, *, loop: bool, stop: threading.Event) -> None:
 
     Raises:
         UsageError: `feed` is not a video.
-        UnavailableError: the server does not answer, refuses the path or goes away. Nothing is tried again here.
+        UnavailableError: the server does not answer, refuses the path, or goes away while it plays.
     """
     try:
         source = av.open(str(feed))
@@ -50,15 +51,34 @@ def publish(feed: Path, url: str, *, loop: bool, stop: threading.Event) -> None:
         raise UsageError(f"cannot read the feed {feed}: {error.strerror}") from error
     with source:
         try:
-            with av.open(url, "w", format="rtsp", options=_RTSP) as server:
-                stream = server.add_stream_from_template(source.streams.video[0])
+            with _announced(url, source.streams.video[0]) as server:
                 for packet in _paced(_packets(source, loop=loop), stop):
-                    packet.stream = stream
+                    packet.stream = server.streams.video[0]
                     server.mux(packet)
         except (av.FFmpegError, OSError) as error:
             raise UnavailableError(
                 f"cannot publish to {redact_url(url)}: {error.strerror}", hint="Is an RTSP server listening there?"
             ) from error
+
+
+def _announced(url: str, video: VideoStream) -> OutputContainer:
+    """A session on the server, which waits for packets.
+
+    MediaMTX refuses whoever comes while it forgets the same path, which it does after each reader who came too early.
+    """
+    attempt = 1
+    while True:
+        server = av.open(url, "w", format="rtsp", options=_RTSP)
+        try:
+            server.add_stream_from_template(video)
+            server.start_encoding()
+        except (av.FFmpegError, OSError):
+            server.close()
+            if attempt == _ATTEMPTS:
+                raise
+            attempt += 1
+        else:
+            return server
 
 
 def _packets(source: InputContainer, *, loop: bool) -> "Iterator[Packet[VideoStream]]":

@@ -1,11 +1,12 @@
 """A published feed arrives at an RTSP reader frame for frame, in real time."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -110,6 +111,38 @@ def test_pictures_arrive_exactly_as_they_were_rendered(rtsp: MediaMtxServer, fee
         code = timecode.read(picture)
         assert code is not None
         assert np.array_equal(picture, original[code[1]])
+
+
+@asynccontextmanager
+async def hanging_up_once(address: str) -> AsyncIterator[str]:
+    """The address of a server that closes its first connection, and passes the others on to `address`."""
+    host, _, port = address.rpartition(":")
+    connections = 0
+
+    async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
+        target.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            writer.close()
+            return
+        back, forth = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pass_on(reader, forth), pass_on(back, writer))
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    assert connections == 2
+
+
+async def test_a_server_that_hangs_up_at_the_beginning_is_asked_again(rtsp: MediaMtxServer, feed: Path) -> None:
+    async with hanging_up_once(rtsp.url.removeprefix("rtsp://")) as address:
+        with publisher(str(feed), f"rtsp://{address}/demo-again") as process:
+            assert await asyncio.to_thread(process.wait, 30) == 0
 
 
 def test_without_a_server_it_says_one_line_and_exits_1(feed: Path, dead_address: str) -> None:
