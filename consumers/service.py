@@ -17,7 +17,7 @@ from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
 from consumers.watch.gpu import GpuMonitor
 from consumers.watch.watchdog import Probe, Watchdog
-from framematch.catalog.mongo import connect
+from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
@@ -56,11 +56,15 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     metrics = ConsumerMetrics(registry)
     # A forgotten address is told at once, not after a server that is away was waited for.
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
-    require(settings.triton.url, "triton.url")
-    require(settings.mongodb.uri, "mongodb.uri")
+    triton_url = require(settings.triton.url, "triton.url")
+    mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     async with AsyncExitStack() as resources:
-        encoder = await _encoder(settings, resources)
-        parts = await _parts(settings, encoder, metrics, health, resources)
+        encoder = await _encoder(triton_url, settings, resources)
+        mongo = await resources.enter_async_context(
+            await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
+        )
+        database = mongo[settings.mongodb.database]
+        parts = await _parts(settings, encoder, database, resources, metrics=metrics, health=health)
         health.set_ready("triton")
         await resources.enter_async_context(serve_http(health, registry, settings.http))
         pipeline = Pipeline(parts, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health)
@@ -89,8 +93,7 @@ async def _watch_model(encoder: ImageEncoder) -> None:
             await encoder.check()
 
 
-async def _encoder(settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
-    url = require(settings.triton.url, "triton.url")
+async def _encoder(url: str, settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
     timeout_s = settings.triton.timeout_s
     encoder = await resources.enter_async_context(
         await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
@@ -101,13 +104,16 @@ async def _encoder(settings: Settings, resources: AsyncExitStack) -> ImageEncode
 
 
 async def _parts(
-    settings: Settings, encoder: ImageEncoder, metrics: ConsumerMetrics, health: Health, resources: AsyncExitStack
+    settings: Settings,
+    encoder: ImageEncoder,
+    database: Database,
+    resources: AsyncExitStack,
+    *,
+    metrics: ConsumerMetrics,
+    health: Health,
 ) -> Parts:
     """What the stages work with: the active snapshot, the catalogue's metadata, and a member of the group."""
     own, matching, kafka = settings.consumer, settings.matching, settings.kafka
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    mongo = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
-    database = mongo[settings.mongodb.database]
     snapshot = await load_snapshot(database, state_dir() / "snapshots")
     check_compatible(snapshot.manifest, encoder.manifest)
     log.info("snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows)

@@ -52,8 +52,9 @@ def publish(feed: Path, url: str, *, loop: bool, stop: threading.Event) -> None:
     with source:
         try:
             with _announced(url, source.streams.video[0]) as server:
+                stream = server.streams.video[0]
                 for packet in _paced(_packets(source, loop=loop), stop):
-                    packet.stream = server.streams.video[0]
+                    packet.stream = stream
                     server.mux(packet)
         except (av.FFmpegError, OSError) as error:
             raise UnavailableError(

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from framematch.core.errors import FramematchError
@@ -9,19 +10,15 @@ from stack.up import NAMES, install_servers, make_servers
 
 
 def main() -> int:
-    """Install all servers; exit code 1 when one could not be."""
+    """Install all servers; when one could not be, its error in one line, and the error's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         servers = make_servers(NAMES, data_dir=Path(folder), model_repository=Path(folder))
         try:
-            install_servers(servers, _report)
+            install_servers(servers, partial(print, flush=True))
         except FramematchError as error:
-            print(f"{error.message}. {error.hint}", file=sys.stderr)
-            return 1
+            print(error, file=sys.stderr)
+            return error.exit_code
     return 0
-
-
-def _report(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

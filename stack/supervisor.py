@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -55,7 +56,7 @@ def main() -> int:
 def _supervise(arguments: argparse.Namespace) -> NoReturn:
     data_dir: Path = arguments.data_dir
     servers = make_servers(arguments.only.split(","), data_dir=data_dir, model_repository=arguments.model_repository)
-    with running_servers(servers, data_dir=data_dir, report=_report):
+    with running_servers(servers, data_dir=data_dir, report=partial(print, flush=True)):
         local = describe(servers, log_dir=data_dir)
         write_local_stack(local)
         log.info("stack_started", servers=[server.name for server in servers])
@@ -81,10 +82,6 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(0)
-
-
-def _report(line: str) -> None:
-    print(line, flush=True)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

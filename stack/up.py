@@ -45,9 +45,7 @@ def install_servers(servers: Sequence[Server], report: Report) -> None:
         PrerequisiteError: a program that a server needs is missing.
         FramematchError: a download or a build failed.
     """
-    with ThreadPoolExecutor(len(servers)) as pool:
-        for installed in [pool.submit(server.install, report) for server in servers]:
-            installed.result()
+    _together(servers, lambda server: server.install(report))
 
 
 @contextlib.contextmanager
@@ -73,7 +71,7 @@ def running_servers(servers: Sequence[Server], *, data_dir: Path, report: Report
     """`servers` started together, and stopped together at the end."""
     with locked(data_dir / "lock", waiting=lambda: _refuse(data_dir)):
         try:
-            _start_together(servers, report)
+            _together(servers, lambda server: _start(server, report))
             yield
         finally:
             for server in servers:
@@ -103,10 +101,11 @@ def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
     )
 
 
-def _start_together(servers: Sequence[Server], report: Report) -> None:
+def _together(servers: Sequence[Server], do: Callable[[Server], None]) -> None:
+    """Call `do` with each server, all at once; of several errors the first one is raised."""
     with ThreadPoolExecutor(len(servers)) as pool:
-        for started in as_completed([pool.submit(_start, server, report) for server in servers]):
-            started.result()
+        for done in as_completed([pool.submit(do, server) for server in servers]):
+            done.result()
 
 
 def _start(server: Server, report: Report) -> None:

@@ -1,9 +1,9 @@
 """How long a frame takes from Kafka's front door to a subscriber, at 25, 50 and 80 % of what the consumer can do.
 
 The time goes from the moment when a frame is handed to a producer that does not linger, to the moment when a subscriber
-on the same machine has its match event: the broker twice, and the consumer. Frames come as from
-cameras, each with its own phase at a steady pace with a little jitter. A round begins by measuring the capacity, with a
-full topic, so that a machine that has become slower is not asked for more than it can do.
+on the same machine has its match event: the broker twice, and the consumer. Frames come as from cameras, each with its
+own phase at a steady pace with a little jitter. A round begins by measuring the capacity, with a full topic, so that a
+machine that has become slower is not asked for more than it can do.
 
 `latency_p99_at_50_vs_window_plus_inference` holds the 99th percentile at half load against what cannot be avoided: the
 time that a batch waits for company (`consumer.batch_window_ms`) and one inference, by Triton's own statistics in the

@@ -22,7 +22,7 @@ from stack.up import describe, running_servers
 from tests.e2e.site import Site
 from tests.e2e.watcher import Watcher
 from tests.faulty_model import FaultyModel
-from tests.support import eventually, go_on, halt
+from tests.support import eventually, go_on
 
 _DEADLINE_S = 60.0
 
@@ -42,7 +42,7 @@ class BreakableServers:
         self.model.recover()
         for server in (self.kafka, self.mongodb, self.triton):
             if server.running:
-                thaw(server)
+                go_on(server.pid)
             else:
                 server.start()
 
@@ -60,16 +60,6 @@ def breakable_servers(folder: Path) -> Iterator[BreakableServers]:
         stack = describe(servers, log_dir=folder)
         fill_catalogue(service_environment(folder / "state", stack))
         yield BreakableServers(kafka, mongodb, triton, model, stack)
-
-
-def freeze(process: Server | Service) -> None:
-    """SIGSTOP: it is there, and does nothing."""
-    halt(process.pid)
-
-
-def thaw(process: Server | Service) -> None:
-    """SIGCONT: it goes on as if no time had passed."""
-    go_on(process.pid)
 
 
 class Scene:

@@ -10,9 +10,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from demo.services import Service
 from framematch.core.events import MatchEvent
 from framematch.core.kafka import client_options, started
-from tests.e2e.scene import Scene, freeze, thaw
+from tests.e2e.scene import Scene
 from tests.e2e.site import log_lines
-from tests.support import eventually
+from tests.support import eventually, go_on, halt
 
 Step = Callable[[Scene], Awaitable[object]]
 
@@ -36,13 +36,13 @@ async def start_another(scene: Scene) -> None:
 
 async def freeze_the_consumer_until_another_works(scene: Scene) -> None:
     """The first still believes that it has the partitions which another has by now."""
-    freeze(scene.first)
+    halt(scene.first.pid)
     await _works(await scene.start_consumer())
 
 
 async def thaw_the_consumer(scene: Scene) -> None:
     """It goes on in the middle of what it did, and joins the group anew."""
-    thaw(scene.first)
+    go_on(scene.first.pid)
     await eventually(lambda: len(log_lines(scene.first.log, "partitions_assigned")) > 1, message="it is a member again")
     assert not log_lines(scene.consumers[1].log, "transaction_fenced"), "who took over is left alone"
 
@@ -96,7 +96,7 @@ def frozen(name: Literal["kafka", "triton"]) -> Step:
     """SIGSTOP: connections stay, and nothing answers."""
 
     async def stop(scene: Scene) -> None:
-        freeze(getattr(scene.servers, name))
+        halt(getattr(scene.servers, name).pid)
 
     return stop
 
@@ -104,10 +104,10 @@ def frozen(name: Literal["kafka", "triton"]) -> Step:
 def thawed(name: Literal["kafka", "triton"]) -> Step:
     """SIGCONT."""
 
-    async def go_on(scene: Scene) -> None:
-        thaw(getattr(scene.servers, name))
+    async def resume(scene: Scene) -> None:
+        go_on(getattr(scene.servers, name).pid)
 
-    return go_on
+    return resume
 
 
 async def kill_mongodb(scene: Scene) -> None:
