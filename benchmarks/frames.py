@@ -15,10 +15,10 @@ from demo.feed import draw_frames
 from demo.schedule import make_schedule
 from edge.worker.encode import encode_jpeg
 from framematch.core.frames import Frame, frame_headers
-from framematch.core.kafka import new_producer, started
+from framematch.core.kafka.clients import new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import EdgeSettings, KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics, ensure_topics
 from framematch.vision.preprocess import Preprocessor
 
 FPS = 5  # as the edge sends by default

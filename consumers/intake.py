@@ -18,7 +18,7 @@ from consumers.work import Work
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
-from framematch.core.kafka import kafka_errors
+from framematch.core.kafka.clients import kafka_errors
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 

@@ -36,9 +36,9 @@ from consumers.watch.gpu_hint import ConsumerLoad
 from consumers.watch.watchdog import Progress, Watchdog
 from consumers.work import Work
 from framematch.core.health import Health
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
 
 _TICK_S = 1.0
 _BATCHES_AHEAD = 2  # regions prepared and not yet in a batch, in batches: enough that none waits for a decoder

@@ -23,12 +23,12 @@ from framematch.catalog.snapshot import check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.health import Health, serve_http
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.topics import ensure_topics
 from framematch.core.metrics import new_registry
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
-from framematch.core.topics import ensure_topics
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.matcher import Matcher

@@ -14,10 +14,10 @@ from demo.schedule import FeedSchedule, View
 from demo.verdict import Observations
 from framematch.cli.match_board import event_line
 from framematch.core.events import MatchEvent, decode
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339, now_us
-from framematch.core.topics import Topics
 
 
 class Subscriber:

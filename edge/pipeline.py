@@ -24,10 +24,10 @@ from edge.processes import CameraProcesses
 from edge.reload import Accepted, Refused, SettingsWatch
 from edge.status import StatusReporter
 from framematch.core.health import Health, serve_http
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.lifecycle import first_of
 from framematch.core.metrics import new_registry
 from framematch.core.settings import Settings
-from framematch.core.topics import Topics, ensure_topics
 from framematch.core.tracing import open_tracer
 
 log = structlog.get_logger()

@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from framematch.core.errors import FramematchError
 from framematch.core.events import MatchEvent, MetadataState, decode
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics
 
 _POLL_S = 0.25  # often enough to end in time, too seldom to take CPU from the consumer
 _DEADLINE_S = 180.0

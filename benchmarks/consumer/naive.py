@@ -44,10 +44,10 @@ from framematch.core.events import (
     region_event_id,
 )
 from framematch.core.frames import Region, parse_frame
+from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import ConsumerSettings, MongoSettings
 from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.core.topics import Topics
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder

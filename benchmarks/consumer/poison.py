@@ -22,8 +22,8 @@ from benchmarks.consumer.two_sides import compare
 from benchmarks.frames import Record, camera_names, publish_all, records_of
 from benchmarks.results import Results
 from framematch.core.errors import FramematchError
+from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import ensure_topics
 
 GOAL = 0.97
 GOOD_PER_BAD = 99

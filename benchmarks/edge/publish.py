@@ -21,9 +21,9 @@ from benchmarks.edge.videos import JPEGS, write_jpegs
 from benchmarks.harness import Comparison, Figure, Round, take_turns
 from benchmarks.results import Results
 from framematch.core.errors import FramematchError
-from framematch.core.kafka import client_options, started
+from framematch.core.kafka.clients import client_options, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import EdgeSettings, KafkaSettings
-from framematch.core.topics import Topics, ensure_topics
 
 GOAL = 0.9
 CAMERAS = 8

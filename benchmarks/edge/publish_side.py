@@ -26,10 +26,10 @@ from benchmarks.frames import camera_names, frames_of
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.frames import frame_headers
+from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
 
 WARM_UP_FRAMES = 240
 _US_PER_MS = 1_000

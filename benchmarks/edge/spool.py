@@ -21,8 +21,8 @@ from benchmarks.harness import Comparison, Figure, Round, take_turns
 from benchmarks.results import Results
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
+from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import ensure_topics
 from stack.server import LOOPBACK, free_port
 
 CAMERAS = 8

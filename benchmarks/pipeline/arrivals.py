@@ -10,10 +10,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from framematch.core.errors import FramematchError
 from framematch.core.events import MatchEvent, decode
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339, now_us
-from framematch.core.topics import Topics
 
 _DEADLINE_S = 60.0
 _POLL_MS = 200

@@ -11,10 +11,10 @@ from confluent_kafka import KafkaError, Message, Producer
 from benchmarks.frames import FPS, camera_names
 from framematch.core.errors import FramematchError
 from framematch.core.frames import Frame, frame_headers
-from framematch.core.kafka import librdkafka_options
+from framematch.core.kafka.clients import librdkafka_options
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
 
 _JITTER = 0.1  # of a camera's interval, to either side
 _FLUSH_S = 10.0

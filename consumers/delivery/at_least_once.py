@@ -16,7 +16,7 @@ from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka import kafka_errors, new_producer, start_client, stop_client, unavailable
+from framematch.core.kafka.clients import kafka_errors, new_producer, start_client, stop_client, unavailable
 
 log = structlog.get_logger()
 

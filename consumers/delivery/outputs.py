@@ -18,10 +18,10 @@ from framematch.core.events import (
     match_headers,
     sighting_headers,
 )
-from framematch.core.kafka import HEADROOM_BYTES
+from framematch.core.kafka.clients import HEADROOM_BYTES
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.core.topics import Topics
 from framematch.core.tracing import Tracer
 
 log = structlog.get_logger()

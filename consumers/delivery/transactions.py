@@ -15,7 +15,7 @@ from consumers.delivery.outputs import Output
 from consumers.stages.answers import Answer
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
+from framematch.core.kafka.clients import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
 
 log = structlog.get_logger()
 

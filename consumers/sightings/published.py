@@ -8,10 +8,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from framematch.core.events import MatchEvent, SightingEvent, decode
-from framematch.core.kafka import new_consumer
+from framematch.core.kafka.clients import new_consumer
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339
-from framematch.core.topics import Topics
 
 log = structlog.get_logger()
 

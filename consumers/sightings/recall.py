@@ -10,9 +10,9 @@ import structlog
 from consumers.sightings.published import Published, new_reader, newest_matches, silences
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent
-from framematch.core.kafka import kafka_errors, started
+from framematch.core.kafka.clients import kafka_errors, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, SightingSettings
-from framematch.core.topics import Topics
 from framematch.matching.sightings import SightingTracker
 
 log = structlog.get_logger()

@@ -8,8 +8,8 @@ from consumers.metrics import ConsumerMetrics
 from consumers.sightings.recall import recall
 from consumers.stages.answers import Answer
 from framematch.core.events import MatchEvent
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, SightingSettings
-from framematch.core.topics import Topics
 from framematch.matching.sightings import Observed, SightingTracker
 
 

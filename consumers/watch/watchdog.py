@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from framematch.core.errors import KafkaUnavailableError, StalledError
 from framematch.core.health import Health
-from framematch.core.kafka import kafka_errors, new_consumer, started
+from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics
 
 log = structlog.get_logger()
 

@@ -14,9 +14,9 @@ from consumers.workers.metrics import WorkerMetrics
 from consumers.workers.process import Ending, Work, WorkerProcess
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError, UsageError, WorkerError
+from framematch.core.kafka.cluster_state import frames_partitions
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import HttpSettings, Settings
-from framematch.core.topic_state import frames_partitions
 
 log = structlog.get_logger()
 

@@ -9,9 +9,9 @@ from aiokafka.errors import KafkaTimeoutError
 from edge.outbox.producer import Acknowledgement, Producer, Record
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka import unavailable
+from framematch.core.kafka.clients import unavailable
+from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import ensure_topics
 
 __all__ = ["Acknowledgement", "Connection", "Record"]
 

@@ -13,9 +13,9 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.spool import Spool
 from edge.outbox.way import Account, Way
 from edge.outbox.window import Window
+from framematch.core.kafka.topics import Topics
 from framematch.core.paths import state_dir
 from framematch.core.settings import EdgeSettings, KafkaSettings
-from framematch.core.topics import Topics
 from framematch.core.tracing import Tracer
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ import confluent_kafka
 import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, for_code
 
-from framematch.core.kafka import librdkafka_options
+from framematch.core.kafka.clients import librdkafka_options
 from framematch.core.settings import KafkaSettings
 
 _POLL_S = 0.005  # while an acknowledgement is awaited: what it costs is 200 calls a second of some microseconds

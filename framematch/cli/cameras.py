@@ -15,11 +15,11 @@ from rich.live import Live
 from framematch.cli.camera_board import CameraBoard, Entry
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka import kafka_errors, new_consumer, started
+from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.topics import Topics, topic_exists
 from framematch.core.lifecycle import run_service
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics, topic_exists
 
 log = structlog.get_logger()
 

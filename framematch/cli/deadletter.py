@@ -16,9 +16,9 @@ from framematch.cli.text import counted
 from framematch.core.deadletter_topic import open_letters
 from framematch.core.deadletters import Letter, Position
 from framematch.core.errors import DeadLetterError, UsageError
-from framematch.core.kafka import kafka_errors, new_producer, started
+from framematch.core.kafka.clients import kafka_errors, new_producer, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics
 
 _WIDTH_WITHOUT_TERMINAL = 200
 _POSITION = re.compile(r"(?:(?P<partition>\d{1,9}):)?(?P<offset>\d{1,18})")

@@ -16,12 +16,12 @@ from framematch.cli.cameras import read_known
 from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
-from framematch.core.kafka import client_options, started
+from framematch.core.kafka.clients import client_options, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.redact import redact_url
 from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import require
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
 
 
 @dataclass(frozen=True)

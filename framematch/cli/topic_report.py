@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from aiokafka.admin import NewTopic
 from rich.table import Table
 
+from framematch.cli.topic_plan import BUSY, Plan, Site
+from framematch.core.kafka.cluster_state import ClusterState, differences
 from framematch.core.settings import KafkaSettings
-from framematch.core.topic_plan import BUSY, Plan, Site
-from framematch.core.topic_state import ClusterState, differences
 
 _KB, _MB, _GB = 1e3, 1e6, 1e9
 

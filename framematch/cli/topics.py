@@ -8,11 +8,11 @@ import typer
 from rich.console import Console
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
+from framematch.cli.topic_plan import Plan, Site, plan_site
 from framematch.cli.topic_report import create_commands, settings_lines, state_table, summary_lines, traffic_table
+from framematch.core.kafka.cluster_state import cluster_state
+from framematch.core.kafka.topics import ensure_topics, replicas_of, topic_specs
 from framematch.core.settings import KafkaSettings
-from framematch.core.topic_plan import Plan, Site, plan_site
-from framematch.core.topic_state import cluster_state
-from framematch.core.topics import ensure_topics, replicas_of, topic_specs
 
 _S_PER_MINUTE, _S_PER_HOUR = 60.0, 3_600.0
 _KB, _MB = 1e3, 1e6

@@ -18,11 +18,11 @@ from framematch.cli.sighting_board import SightingBoard, sighting_line
 from framematch.core.errors import UsageError
 from framematch.core.event_reader import Selection, Start, open_events
 from framematch.core.events import MatchEvent, Message
+from framematch.core.kafka.topics import Topics
 from framematch.core.lifecycle import first_of, run_service
 from framematch.core.settings import KafkaSettings
 from framematch.core.subscribe import select_matches, select_sightings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
 
 log = structlog.get_logger()
 

@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from framematch.core.deadletters import Letter, Position, parse_letter
 from framematch.core.errors import DeadLetterError, KafkaUnavailableError
-from framematch.core.kafka import kafka_errors, new_consumer, started
+from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.topics import Topics, topic_exists
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, topic_exists
 
 log = structlog.get_logger()
 

@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from framematch.core.events import Message, decode
-from framematch.core.kafka import kafka_errors, new_consumer, started
+from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.topics import wait_for_topic
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import wait_for_topic
 
 log = structlog.get_logger()
 

@@ -8,9 +8,9 @@ from typing import Any, get_args
 from framematch.core.errors import UsageError
 from framematch.core.event_reader import Selection, Start, open_events
 from framematch.core.events import DecisionKind, MatchEvent, SightingEvent, SightingKind
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.settings_sources import load_settings
-from framematch.core.topics import Topics
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from framematch.core.kafka import client_options, started
+from framematch.core.kafka.clients import client_options, started
 from framematch.core.settings import KafkaSettings
 from stack.kafka import KafkaServer
 from tests.e2e.site import unique_prefix

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from framematch.core.deadletters import Letter, parse_letter
 from framematch.core.events import json_schema
-from framematch.core.topics import Topics
+from framematch.core.kafka.topics import Topics
 
 _STAGES = {"decode", "infer"}
 

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 from aiokafka.structs import RecordMetadata
 
-from framematch.core.kafka import new_producer, started
+from framematch.core.kafka.clients import new_producer, started
 from tests.e2e.shots import Shot
 from tests.e2e.site import Site
 

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from demo.dataset import BUNDLE_DIR
 from demo.services import Service, fill_catalogue, service_environment
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.local_stack import LocalStack
 from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.repository.model_repository import build_model_repository

@@ -12,11 +12,11 @@ from demo.dataset import DATA_DIR, load_photos
 from demo.services import Service, running_service, service_environment
 from framematch.core.events import MatchEvent, decode
 from framematch.core.frames import Frame, frame_headers
-from framematch.core.kafka import new_consumer, new_producer, started
+from framematch.core.kafka.clients import new_consumer, new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics, ensure_topics
 from tests.e2e.contract import validate
 from tests.support import eventually
 

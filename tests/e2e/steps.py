@@ -9,7 +9,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from demo.services import Service
 from framematch.core.events import MatchEvent
-from framematch.core.kafka import client_options, started
+from framematch.core.kafka.clients import client_options, started
 from tests.e2e.scene import Scene
 from tests.e2e.site import log_lines
 from tests.support import eventually, go_on, halt

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from framematch.core import kafka
 from framematch.core.events import encode, match_headers
-from framematch.core.kafka import new_producer, started
+from framematch.core.kafka import clients
+from framematch.core.kafka.clients import new_producer, started
 from framematch.core.timestamps import now_us, to_rfc3339
 from tests.e2e.site import Site
 from tests.e2e.watcher import watching
@@ -20,7 +20,7 @@ async def test_what_a_vanished_consumer_did_not_commit_is_never_seen_and_holds_n
     frames = await site.publish(8, cameras=1)
     [partition] = {record.partition for record in await site.read(site.topics.frames, len(frames))}
     group = site.environment["KAFKA_GROUP_ID"]
-    monkeypatch.setattr(kafka, "TRANSACTION_TIMEOUT_MS", 600_000)  # so that the broker does not end it by itself
+    monkeypatch.setattr(clients, "TRANSACTION_TIMEOUT_MS", 600_000)  # so that the broker does not end it by itself
     vanished = new_producer(site.kafka, transactional_id=f"{group}-{site.topics.frames}-{partition}")
     async with started(vanished, site.kafka), watching(site, "read_committed") as watcher:
         await vanished.begin_transaction()

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from framematch.core.deadletters import parse_letter
 from framematch.core.events import MatchEvent, decode
-from framematch.core.kafka import new_consumer, started
-from framematch.core.topics import ensure_topics
+from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.topics import ensure_topics
 from tests.e2e.contract import validate
 from tests.e2e.site import Site
 from tests.support import eventually

@@ -19,7 +19,7 @@ from aiokafka import ConsumerRecord
 from prometheus_client.parser import text_string_to_metric_families
 
 from framematch.core.events import CameraStatus, decode
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.settings import KafkaSettings
 from tests.support import wait_until
 

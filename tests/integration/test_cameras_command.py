@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from framematch.core.events import CameraState, CameraStatus, encode
-from framematch.core.kafka import new_producer, started
+from framematch.core.kafka.clients import new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
 from tests.integration.commands import at_terminal, framematch, running, screen
 from tests.integration.edge_service import new_prefix

@@ -15,9 +15,9 @@ from consumers.delivery.deadletter import dead_letter
 from framematch.cli.app import app
 from framematch.core.errors import BadFrameError, DeadLetterError, UsageError
 from framematch.core.frames import Frame, frame_headers, parse_frame
-from framematch.core.kafka import client_options, new_producer, started
+from framematch.core.kafka.clients import client_options, new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
 from tests.integration.edge_service import read_topic
 

@@ -17,10 +17,10 @@ from edge.outbox.producer import RecordGivenUpError
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
-from framematch.core.kafka import client_options, started
+from framematch.core.kafka.clients import client_options, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics
 from stack.kafka import KafkaServer
 from tests.conftest import running
 from tests.integration.edge_service import new_prefix, read_topic

@@ -16,10 +16,10 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from framematch.core.errors import FramematchError, KafkaUnavailableError, SettingsError
-from framematch.core.kafka import client_options, new_consumer, new_producer, started
+from framematch.core.kafka.clients import client_options, new_consumer, new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
 from stack.kafka_security import MECHANISMS, Certificates, KafkaSecurity
 from tests.conftest import running

@@ -11,10 +11,10 @@ from consumers.sightings import recall as sightings
 from consumers.sightings.recall import recall
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent, encode
-from framematch.core.kafka import new_producer, started
+from framematch.core.kafka.clients import new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.core.topics import Topics, ensure_topics
 from framematch.matching.sightings import SightingTracker
 from stack.kafka import KafkaServer
 from tests.unit.matching.made_up_frames import SETTINGS, Clock, frame_events, told

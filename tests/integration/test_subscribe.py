@@ -18,9 +18,9 @@ from framematch import MatchEvent, subscribe, subscribe_sightings
 from framematch.core import event_reader
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import encode
-from framematch.core.kafka import client_options, new_producer, started
+from framematch.core.kafka.clients import client_options, new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, ensure_topics
 from stack.kafka import KafkaServer
 from tests.conftest import running
 from tests.sample_events import match_event, sighting_event

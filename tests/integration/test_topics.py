@@ -7,10 +7,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka import client_options, new_producer, started
+from framematch.core.kafka.clients import client_options, new_producer, started
+from framematch.core.kafka.cluster_state import cluster_state, differences, frames_partitions
+from framematch.core.kafka.topics import Topics, ensure_topics, topic_specs
 from framematch.core.settings import KafkaSettings
-from framematch.core.topic_state import cluster_state, differences, frames_partitions
-from framematch.core.topics import Topics, ensure_topics, topic_specs
 from stack.kafka import KafkaServer
 
 pytestmark = pytest.mark.integration

@@ -8,12 +8,12 @@ from prometheus_client import CollectorRegistry, Gauge
 from consumers.workers.supervisor import LAST_WORDS_S, run_workers
 from framematch.core.errors import CatalogError, FramematchError, SettingsError
 from framematch.core.health import Health, serve_http
-from framematch.core.kafka import new_consumer, started
+from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.lifecycle import run_service
 from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
-from framematch.core.topics import Topics, ensure_topics
 
 
 def _say(what: str) -> None:

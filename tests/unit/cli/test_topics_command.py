@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from framematch.cli.app import app
 from framematch.cli.topic_report import create_commands, settings_lines, state_table
 from framematch.core.errors import UsageError
+from framematch.core.kafka.cluster_state import ClusterState, TopicState, differences
+from framematch.core.kafka.topics import Topics, topic_specs
 from framematch.core.settings import KafkaSettings
-from framematch.core.topic_state import ClusterState, TopicState, differences
-from framematch.core.topics import Topics, topic_specs
 
 
 def plan(*arguments: str) -> str:

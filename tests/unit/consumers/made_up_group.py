@@ -71,7 +71,7 @@ class Topic:
         return all(self.committed(place) == len(records) for place, records in self.records.items())
 
     def new_producer(self, _settings: object, transactional_id: str | None = None) -> MadeUpProducer:
-        """In place of `framematch.core.kafka.new_producer`."""
+        """In place of `framematch.core.kafka.clients.new_producer`."""
         if transactional_id is None:
             return self.plain.new_producer()
         return self.transactional[self.partitions[int(transactional_id.rsplit("-", 1)[1])]].new_producer()

@@ -27,7 +27,7 @@ class MadeUpBroker:
     producers: list["MadeUpProducer"] = field(default_factory=list)
 
     def new_producer(self, *_settings: object, **_options: object) -> "MadeUpProducer":
-        """In place of `framematch.core.kafka.new_producer`."""
+        """In place of `framematch.core.kafka.clients.new_producer`."""
         self.producers.append(MadeUpProducer(self))
         return self.producers[-1]
 

@@ -13,8 +13,8 @@ import yaml
 from framematch.core.deadletters import Failure
 from framematch.core.events import STATUS_SCHEMA, event_headers, json_schema, match_headers, sighting_headers
 from framematch.core.frames import Frame, frame_headers
+from framematch.core.kafka.topics import Topics, topic_specs
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, topic_specs
 from tests.sample_events import match_event, sighting_event
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(

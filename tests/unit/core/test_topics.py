@@ -1,7 +1,7 @@
 """The shape of the topics."""
 
+from framematch.core.kafka.topics import Topics, topic_specs
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics, topic_specs
 
 
 def test_frames_matches_and_sightings_share_their_partition_count_so_a_camera_stays_together() -> None:

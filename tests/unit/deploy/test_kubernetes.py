@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from consumers.workers.supervisor import LAST_WORDS_S
+from framematch.cli.topic_plan import Site
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import known_environment_names
-from framematch.core.topic_plan import Site
-from framematch.core.topics import Topics
 from framematch.vision.repository.build_options import ENGINE_SCRIPT
 from tests.kubernetes import FOLDER, Manifest, Pod, check_schema, pods, read_manifests
 

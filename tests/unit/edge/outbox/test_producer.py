@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError as ClientError
 
 from edge.outbox.producer import Producer, Record, RecordGivenUpError, error_of
 from edge.outbox.refusals import refusal
-from framematch.core.kafka import librdkafka_options
+from framematch.core.kafka.clients import librdkafka_options
 from framematch.core.settings import KafkaSettings
 from tests.support import eventually
 

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 
 from framematch.core.errors import KafkaUnavailableError, SettingsError
-from framematch.core.kafka_diagnosis import diagnose
+from framematch.core.kafka.diagnosis import diagnose
 from framematch.core.settings import KafkaSettings
 from framematch.core.settings_sources import require
 

@@ -7,9 +7,9 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from framematch.core.kafka import client_options, kafka_errors, started
+from framematch.core.kafka.clients import client_options, kafka_errors, started
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.topics import Topics
 
 
 @dataclass(frozen=True)

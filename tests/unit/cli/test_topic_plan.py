@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framematch.core.errors import UsageError
-from framematch.core.topic_plan import (
+from framematch.cli.topic_plan import (
     BUSY,
     CAMERAS_PER_PARTITION,
     FEWEST_PARTITIONS,
@@ -18,6 +17,7 @@ from framematch.core.topic_plan import (
     busiest_cameras,
     plan_site,
 )
+from framematch.core.errors import UsageError
 
 sites = st.builds(
     Site,

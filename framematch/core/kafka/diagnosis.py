@@ -32,7 +32,7 @@ class Diagnosis:
 
 
 async def diagnose(options: Options) -> Diagnosis | None:
-    """Why a client with these options (`framematch.core.kafka.client_options`) cannot connect.
+    """Why a client with these options (`framematch.core.kafka.clients.client_options`) cannot connect.
 
     Asks the first broker that accepts a connection, within a few seconds. None: there is nothing to say beyond that no
     broker answers.

@@ -8,7 +8,7 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from framematch.core.kafka import HEADROOM_BYTES, client_options, kafka_errors, started
+from framematch.core.kafka.clients import HEADROOM_BYTES, client_options, kafka_errors, started
 from framematch.core.settings import KafkaSettings
 
 log = structlog.get_logger()
