@@ -1,0 +1,74 @@
+"""Every way to install framematch, each made once a run and shared by all test processes."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.install.environments import Installation, Recipe, build_wheel, install
+
+# What the documentation tells users to install, every extra by itself, and what the Dockerfiles install.
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("base"),
+        Recipe("edge", ("edge",)),
+        Recipe("consumer,cpu", ("consumer", "cpu")),
+        Recipe("model", ("model",)),
+        Recipe("api", ("api",)),
+        Recipe("tracing", ("tracing",)),
+        Recipe("train", ("train",)),
+        Recipe("edge,consumer,model,cpu", ("edge", "consumer", "model", "cpu")),
+        Recipe("image edge", locks=("requirements/edge.txt",)),
+        Recipe("image consumer-cpu", locks=("requirements/consumer-cpu.txt",)),
+        Recipe("image consumer-gpu", locks=("requirements/consumer-gpu.txt",)),
+        Recipe("image tools", locks=("requirements/consumer-cpu.txt", "deploy/docker/tools-requirements.txt")),
+    )
+}
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "installs"
+
+
+@pytest.fixture(scope="session")
+def wheel(shared_folder: Path) -> Path:
+    """The wheel of this checkout."""
+    return build_wheel(shared_folder / "wheel")
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, shared_folder: Path) -> Callable[[str], Installation]:
+    """The environment with this name in RECIPES."""
+
+    def get(name: str) -> Installation:
+        return install(RECIPES[name], wheel, shared_folder / name.replace(",", "-").replace(" ", "-"))
+
+    return get
+
+
+@pytest.fixture(params=["3.11", "3.12", "3.13"])
+def other_python(request: pytest.FixtureRequest, wheel: Path, shared_folder: Path) -> Installation:
+    """Everything that services need, under this version of Python."""
+    python = find_python(request.param)
+    if python is None:
+        pytest.skip(f"no Python {request.param} on this machine")
+    recipe = Recipe(f"python{request.param}", ("edge", "consumer", "model", "cpu"), python=python)
+    return install(recipe, wheel, shared_folder / recipe.name)
+
+
+def find_python(version: str) -> str | None:
+    """An interpreter of this version: on the path, or installed by pyenv, whose shims on the path run one version."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
+    for candidate in filter(None, candidates):
+        done = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
+        if done.stdout.startswith(f"Python {version}."):
+            return str(candidate)
+    return None

@@ -1,0 +1,166 @@
+"""What a user of each extra runs, against the real servers."""
+
+import asyncio
+import csv
+import json
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.dataset import BUNDLE_DIR, DATA_DIR
+from framematch.core.frames import Frame, frame_headers
+from framematch.core.kafka.clients import new_producer, started
+from framematch.core.kafka.topics import Topics, ensure_topics
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import now_us
+from framematch.vision.bundles.bundle import load_bundle
+from framematch.vision.repository.model_repository import build_model_repository
+from stack.kafka import KafkaServer
+from stack.mongodb import MongoServer
+from stack.triton import TritonServer
+from tests.install.conftest import RECIPES
+from tests.install.environments import Installation, clean_environment
+from tests.integration.edge_service import write_video
+
+pytestmark = pytest.mark.integration
+
+Installed = Callable[[str], Installation]
+
+_PRODUCTS = 4
+_EXIT_TIMEOUT_S = 60
+_SUBSCRIBE = """
+import asyncio
+from framematch import subscribe
+
+async def main():
+    async with asyncio.timeout(60), subscribe(start="earliest") as events:
+        async for event in events:
+            print(event.frame.camera, event.decision, event.product.id)
+            return
+
+asyncio.run(main())
+"""
+
+
+def with_extra(part: str) -> list[str]:
+    """The environments that a user of this service may have."""
+    return [name for name in RECIPES if part in name.replace("image tools", "")]
+
+
+@pytest.fixture(scope="module")
+def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    repository = tmp_path_factory.mktemp("repository")
+    build_model_repository(load_bundle(BUNDLE_DIR), repository)
+    return start_triton(repository)
+
+
+@pytest.fixture
+def environment(kafka: KafkaServer, mongodb: MongoServer, triton: TritonServer) -> dict[str, str]:
+    """The settings of a user whose topics, group and database nobody else uses."""
+    name = f"install-{uuid.uuid4().hex[:8]}"
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "KAFKA_GROUP_ID": name,
+        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": name,
+        "FRAMEMATCH_KAFKA__PARTITIONS": "1",
+        "MONGODB_URI": mongodb.uri,
+        "FRAMEMATCH_MONGODB__DATABASE": name,
+        "TRITON_URL": triton.url,
+    }
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "clip.mp4", seconds=1)
+
+
+@pytest.mark.parametrize("name", with_extra("edge"))
+def test_the_edge_reads_a_video(name: str, installed: Installed, video: Path) -> None:
+    done = installed(name).framematch("edge", "--camera", f"till-1={video}", "--dry-run", "--json", "--seconds", "2")
+    assert done.code == 0, done.output
+    (probe,) = json.loads(done.stdout)
+    assert (probe["camera"], probe["state"], probe["frames"]) == ("till-1", "ended", 5)
+
+
+@pytest.mark.parametrize("name", with_extra("consumer"))
+def test_a_catalogue_becomes_events_that_a_subscriber_reads(
+    name: str, installed: Installed, environment: dict[str, str], tmp_path: Path
+) -> None:
+    user, subscriber = installed(name), installed("base")
+    products = small_catalogue(tmp_path / "products.csv")
+    run(user, environment, "catalog", "import", str(products), "--images", str(DATA_DIR))
+    run(user, environment, "catalog", "build")
+    product = asyncio.run(publish_product_photo(environment))
+    with running(user, environment, tmp_path, "consume") as consumer:
+        done = subscriber.script(_SUBSCRIBE, environment=environment)
+        log = (tmp_path / "consume.log").read_text()
+        assert done.stdout.split() == ["till-1", "match", product], done.output + log
+        consumer.send_signal(signal.SIGTERM)
+        assert consumer.wait(_EXIT_TIMEOUT_S) == 0
+    run(user, environment, "doctor")
+    assert json.loads(first_watched_event(subscriber, environment, tmp_path))["product"]["id"] == product
+
+
+def run(user: Installation, environment: dict[str, str], *arguments: str) -> None:
+    done = user.framematch(*arguments, environment=environment)
+    assert done.code == 0, done.output
+
+
+@contextmanager
+def running(
+    user: Installation, environment: dict[str, str], folder: Path, *arguments: str, stdout: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A command in the background, which logs to a file named after it."""
+    with (
+        (folder / f"{arguments[0]}.log").open("w") as log,
+        subprocess.Popen(
+            [user.command, *arguments], cwd=folder, env=clean_environment(folder, environment), text=True,
+            stdout=log if stdout is None else stdout, stderr=log,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def small_catalogue(file: Path) -> Path:
+    """The first products of the demo's catalogue."""
+    file.write_text("\n".join((DATA_DIR / "catalog.csv").read_text().splitlines()[: _PRODUCTS + 1]) + "\n")
+    return file
+
+
+async def publish_product_photo(environment: dict[str, str]) -> str:
+    """Publish the first product's own photo as a frame of camera till-1; returns the product's id."""
+    with (DATA_DIR / "catalog.csv").open(newline="") as file:
+        product = next(csv.DictReader(file))
+    kafka = KafkaSettings(
+        bootstrap_servers=environment["KAFKA_BOOTSTRAP_SERVERS"],
+        topic_prefix=environment["FRAMEMATCH_KAFKA__TOPIC_PREFIX"],
+        partitions=1,
+    )
+    await ensure_topics(kafka)
+    frame = Frame("till-1", now_us(), 0)
+    async with started(new_producer(kafka), kafka) as producer:
+        await producer.send_and_wait(
+            Topics(kafka.topic_prefix).frames,
+            (DATA_DIR / product["image"]).read_bytes(),
+            key=frame.camera.encode(),
+            headers=frame_headers(frame),
+        )
+    return product["id"]
+
+
+def first_watched_event(user: Installation, environment: dict[str, str], folder: Path) -> str:
+    """The first line that `framematch watch` prints; Ctrl-C ends it."""
+    with running(user, environment, folder, "watch", "--from-beginning", "--json", stdout=subprocess.PIPE) as watch:
+        assert watch.stdout is not None
+        line = watch.stdout.readline()
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(_EXIT_TIMEOUT_S) == 0
+    return line

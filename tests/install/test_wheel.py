@@ -1,0 +1,36 @@
+"""What is in the wheel: the packages of the product and nothing else."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.install.environments import ROOT
+
+PACKAGES = ("consumers", "edge", "framematch")
+
+
+@pytest.fixture(scope="session")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_every_file_of_the_three_packages_and_nothing_else(names: set[str]) -> None:
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in names if ".dist-info/" not in name} == source
+
+
+def test_the_wheel_says_that_it_is_typed_and_carries_its_licence(names: set[str]) -> None:
+    assert {"edge/py.typed", "consumers/py.typed", "framematch/py.typed"} <= names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_carries_the_schemas_of_its_events(names: set[str]) -> None:
+    schemas = {"match.v1.json", "sighting.v1.json", "camera-status.v1.json", "asyncapi.yaml"}
+    assert {f"framematch/core/schemas/{schema}" for schema in schemas} <= names
