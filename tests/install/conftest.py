@@ -67,8 +67,8 @@ def find_python(version: str) -> str | None:
     """An interpreter of this version: on the path, or installed by pyenv, whose shims on the path run one version."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
-    for candidate in filter(None, candidates):
+    for candidate in (str(found) for found in candidates if found):
         done = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
         if done.stdout.startswith(f"Python {version}."):
-            return str(candidate)
+            return candidate
     return None
