@@ -31,15 +31,14 @@ from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
 from framematch.catalog.images import decode_rgb
 from framematch.core.errors import FramematchError
 from framematch.core.logging import configure_logging
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.checks.conformance import cosines
-from framematch.vision.graphs.towers import fold_towers
-from framematch.vision.int8.quantize import quantize_image_tower
-from framematch.vision.manifest import IMAGE_MODEL
-from framematch.vision.onnx_session import OnnxSession, embed_pictures
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.checks.conformance import cosines
+from framematch.model_build.graphs.towers import fold_towers
+from framematch.model_build.int8.quantize import quantize_image_tower
+from framematch.model_build.onnx_session import OnnxSession, embed_pictures
+from framematch.model_build.repository.tune import available_cores
+from framematch.vision.manifest import IMAGE_MODEL, Precision
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.repository.build_options import Precision
-from framematch.vision.repository.tune import available_cores
 
 Pixels = NDArray[np.uint8]
 

@@ -16,14 +16,14 @@ from benchmarks.harness import Side
 from benchmarks.steady import BatchDone, steady_rate
 from framematch.core.errors import FramematchError
 from framematch.core.settings_sources import require
-from framematch.vision.bundles.bundle import Bundle
-from framematch.vision.graphs.towers import Tower
-from framematch.vision.manifest import IMAGE_MODEL
-from framematch.vision.onnx_session import OnnxSession
-from framematch.vision.reload import Reload, reload_models
-from framematch.vision.repository.build_options import BuildOptions, Precision
-from framematch.vision.repository.model_repository import build_model_repository
-from framematch.vision.repository.tune import available_cores, default_cpu_plan
+from framematch.model_build.bundles.bundle import Bundle
+from framematch.model_build.graphs.towers import Tower
+from framematch.model_build.onnx_session import OnnxSession
+from framematch.model_build.reload import Reload, reload_models
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.model_build.repository.tune import available_cores, default_cpu_plan
+from framematch.vision.manifest import IMAGE_MODEL, Precision
 from stack.up import running_stack
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from benchmarks.harness import Figure
 from benchmarks.scaling import Pixels, Scale, other_ways, product_ways, reference_pixels
 from framematch.catalog.images import decode_rgb
-from framematch.vision.bundles.bundle import Bundle, load_bundle
-from framematch.vision.bundles.processor_config import PreprocessSpec
-from framematch.vision.checks.conformance import cosines
-from framematch.vision.checks.reference import read_reference, rows_of
-from framematch.vision.graphs.towers import fold_towers
+from framematch.model_build.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.checks.conformance import cosines
+from framematch.model_build.checks.reference import read_reference, rows_of
+from framematch.model_build.graphs.towers import fold_towers
+from framematch.model_build.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.manifest import IMAGE_MODEL
-from framematch.vision.onnx_session import OnnxSession, embed_pictures
+from framematch.vision.preprocess_spec import PreprocessSpec
 
 SIZES = ((256, 256), (640, 360), (1920, 1080), (2400, 1800))
 USUAL_SIZE = (640, 360)  # what the edge sends of a wide camera by default

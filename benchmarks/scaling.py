@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
+from framematch.vision.preprocess_spec import PreprocessSpec
 
 Pixels = NDArray[np.uint8]
 Scale = Callable[[Pixels], Pixels]

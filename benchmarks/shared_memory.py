@@ -26,7 +26,7 @@ from benchmarks.results import Results
 from framematch.core.errors import FramematchError
 from framematch.core.logging import configure_logging
 from framematch.core.settings import ConsumerSettings
-from framematch.vision.bundles.bundle import Bundle
+from framematch.model_build.bundles.bundle import Bundle
 from framematch.vision.encoder import ImageEncoder
 from stack.triton import TritonServer
 

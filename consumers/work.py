@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region
 from framematch.matching.decision import Decision
-from framematch.vision.preprocess import Pixels
+from framematch.vision.arrays import Pixels
 
 _NS_PER_MS = 1_000_000
 

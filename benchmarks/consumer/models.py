@@ -10,13 +10,13 @@ import onnxruntime
 from benchmarks.vit_b32 import VitShape, cached_bundle, write_vit_bundle
 from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
 from framematch.catalog.images import decode_rgb
-from framematch.vision.bundles.bundle import Bundle, load_bundle
-from framematch.vision.graphs.towers import Tower, fold_towers
-from framematch.vision.int8 import quantize
-from framematch.vision.manifest import IMAGE_MODEL
+from framematch.model_build.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.graphs.towers import Tower, fold_towers
+from framematch.model_build.int8 import quantize
+from framematch.model_build.repository.build_options import BuildOptions, CpuPlan
+from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.vision.manifest import IMAGE_MODEL, Precision
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Precision
-from framematch.vision.repository.model_repository import build_model_repository
 from stack.cache import cached_folder, digest_of
 
 _CALIBRATION_PICTURES = 16

@@ -22,7 +22,7 @@ from benchmarks.consumer.site import Site
 from benchmarks.frames import prefill
 from benchmarks.harness import Comparison, Figure, Round, take_turns
 from benchmarks.results import Results
-from framematch.vision.repository.tune import available_cores
+from framematch.model_build.repository.tune import available_cores
 
 COUNTS = (1, 2, 4)
 _LAST_SHARE = 0.1  # of the events is left out: some process is done before the others

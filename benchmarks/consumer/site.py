@@ -12,7 +12,7 @@ from benchmarks.frames import draw_jpegs
 from benchmarks.processes import tree_cpu_s
 from demo.services import fill_catalogue, service_environment
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from framematch.vision.bundles.bundle import Bundle
+from framematch.model_build.bundles.bundle import Bundle
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
 from stack.up import describe, running_servers

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consumers.work import Work
-from framematch.vision.preprocess import Pixels
+from framematch.vision.arrays import Pixels
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
 from framematch.matching.matcher import Matcher
-from framematch.vision.blame import embed_each
+from framematch.vision.arrays import Embeddings
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.triton import Embeddings
+from framematch.vision.isolation import embed_isolating
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class Inference:
         backoff = Backoff(*_BACKOFF_S)
         while True:
             try:
-                found = await embed_each(self._encoder, crops)
+                found = await embed_isolating(self._encoder, crops)
             except (TritonUnavailableError, EmbeddingError) as error:
                 await self._wait(error, backoff.next_delay_s())
             else:

@@ -25,12 +25,11 @@ from demo.model.retrieval import (
     draw_views,
     enrolled,
 )
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.graphs.towers import fold_towers
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.graphs.towers import fold_towers
+from framematch.model_build.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
-from framematch.vision.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.tokenizer import Tokenizer
 
 _DRAWS = 20  # of the photos that are enrolled, and of the products that are left out
 _LEFT_OUT = 10
@@ -72,7 +71,7 @@ def encode(bundle_path: Path, catalogue: Sequence[Product], grocery: Path, split
     bundle = load_bundle(bundle_path)
     towers = fold_towers(bundle)
     image, text = OnnxSession(towers[IMAGE_MODEL].graph), OnnxSession(towers[TEXT_MODEL].graph)
-    preprocess, tokenizer = Preprocessor(bundle.preprocess, "exact"), Tokenizer.from_bundle(bundle)
+    preprocess, tokenizer = Preprocessor(bundle.preprocess, "exact"), bundle.load_tokenizer()
     names = [item.name for item in towers[TEXT_MODEL].inputs]
 
     def pictures(items: Sequence[Pixels] | Pixels) -> Embeddings:

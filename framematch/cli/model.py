@@ -14,8 +14,8 @@ from framematch.cli.model_towers import int8_tower, measured_plan
 from framematch.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from framematch.model_build.repository.build_options import BuildOptions
     from framematch.vision.manifest import ModelManifest
-    from framematch.vision.repository.build_options import BuildOptions
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The models that Triton serves.")
 app.command()(check)
@@ -76,12 +76,12 @@ def build(
     settings = prepare_command("model")
     _check_source(bundle, hub, revision)
     with needs("model"):
-        from framematch.vision.bundles.bundle import load_bundle
-        from framematch.vision.graphs.towers import fold_towers
+        from framematch.model_build.bundles.bundle import load_bundle
+        from framematch.model_build.graphs.towers import fold_towers
+        from framematch.model_build.repository.build_options import BuildOptions
+        from framematch.model_build.repository.model_repository import build_model_repository
+        from framematch.model_build.repository.targets import next_step
         from framematch.vision.manifest import IMAGE_MODEL
-        from framematch.vision.repository.build_options import BuildOptions
-        from framematch.vision.repository.model_repository import build_model_repository
-        from framematch.vision.repository.targets import next_step
     try:
         options = BuildOptions(target, precision, max_batch_size)
     except ModelError as error:
@@ -140,7 +140,7 @@ def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     if url is None:
         return how
     with needs("consumer"):
-        from framematch.vision.reload import Reload, reload_models
+        from framematch.model_build.reload import Reload, reload_models
     outcome = asyncio.run(reload_models(url, manifest))
     said = f"Triton at {url} {outcome.value}."
     return said if outcome is Reload.LOADED else f"{said} {how}"

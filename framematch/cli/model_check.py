@@ -18,11 +18,11 @@ from framematch.core.errors import CatalogError, UsageError
 from framematch.core.settings_sources import require
 
 if TYPE_CHECKING:
-    from framematch.vision.checks.conformance import Check
-    from framematch.vision.checks.reference import Reference
-    from framematch.vision.checks.served_check import Given
+    from framematch.model_build.checks.conformance import Check
+    from framematch.model_build.checks.reference import Reference
+    from framematch.model_build.checks.served_check import Given
+    from framematch.vision.arrays import Pixels
     from framematch.vision.manifest import ModelManifest
-    from framematch.vision.preprocess import Pixels
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -58,7 +58,7 @@ def check(
         )
     url = require(settings.triton.url, "triton.url")
     with needs("consumer,model"):
-        from framematch.vision.checks.served_check import check_served
+        from framematch.model_build.checks.served_check import check_served
     given = _given(bundle, expected, images)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Comparing pictures", total=len(given.pictures))
@@ -110,11 +110,10 @@ def _given(folder: Path | None, expected: Path | None, images: Path | None) -> "
         ModelError: the bundle or the reference embeddings cannot be used.
         CatalogError: a picture is missing.
     """
-    from framematch.vision.bundles.bundle import load_bundle
-    from framematch.vision.checks.reference import Reference, read_reference
-    from framematch.vision.checks.samples import PRODUCT_NAMES
-    from framematch.vision.checks.served_check import Given
-    from framematch.vision.tokenizer import Tokenizer
+    from framematch.model_build.bundles.bundle import load_bundle
+    from framematch.model_build.checks.reference import Reference, read_reference
+    from framematch.model_build.checks.samples import PRODUCT_NAMES
+    from framematch.model_build.checks.served_check import Given
 
     bundle = load_bundle(folder) if folder else None
     reference = read_reference(expected) if expected else Reference()
@@ -129,7 +128,7 @@ def _given(folder: Path | None, expected: Path | None, images: Path | None) -> "
         reference=reference if expected else None,
         reference_name=expected.name if expected else "",
         bundle=bundle,
-        tokenizer=Tokenizer.from_bundle(tokenized) if tokenized and tokenized.text else None,
+        tokenizer=tokenized.load_tokenizer() if tokenized and tokenized.text else None,
     )
 
 
@@ -137,7 +136,7 @@ def _pictures(
     reference: "Reference", expected: Path | None, images: Path | None, *, drawn: bool
 ) -> "tuple[Sequence[str], Callable[[str], Pixels]]":
     """Names, and what loads one of them: the reference's own, else those of the folder, else `drawn` ones."""
-    from framematch.vision.checks.samples import sample_pictures
+    from framematch.model_build.checks.samples import sample_pictures
 
     if expected and reference.images:
         folder = images or expected.parent / "images"

@@ -17,7 +17,7 @@ def fetch_bundle(name: str, revision: str | None) -> Path:
     Raises:
         FramematchError: it cannot be had; the message says why.
     """
-    from framematch.vision.hub.download import NEWEST, download_bundle
+    from framematch.model_build.hub.download import NEWEST, download_bundle
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

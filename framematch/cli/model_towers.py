@@ -12,11 +12,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from framematch.vision.bundles.bundle import Bundle
-    from framematch.vision.graphs.towers import Tower
-    from framematch.vision.int8.calibration import CalibrationSet
-    from framematch.vision.int8.report import QuantizationReport
-    from framematch.vision.repository.build_options import BuildOptions, CpuPlan
+    from framematch.model_build.bundles.bundle import Bundle
+    from framematch.model_build.graphs.towers import Tower
+    from framematch.model_build.int8.calibration import CalibrationSet
+    from framematch.model_build.int8.report import QuantizationReport
+    from framematch.model_build.repository.build_options import BuildOptions, CpuPlan
 
 # What an instance computes at a time while plans are measured: a batch as it often comes together.
 _TUNED_BATCH = 8
@@ -30,8 +30,8 @@ def int8_tower(bundle: "Bundle", tower: "Tower", pictures: Path, *, force: bool)
     Raises:
         ModelError: there are too few pictures, or the embeddings change too much and nobody forces it.
     """
-    from framematch.vision.int8.calibration import read_calibration
-    from framematch.vision.int8.quantize import compare_towers, quantize_image_tower
+    from framematch.model_build.int8.calibration import read_calibration
+    from framematch.model_build.int8.quantize import compare_towers, quantize_image_tower
     from framematch.vision.preprocess import Preprocessor
 
     # As the catalogue and consumers do unless told otherwise.
@@ -53,7 +53,7 @@ def measured_plan(bundle: "Bundle", tower: "Tower", options: "BuildOptions") -> 
     """The fastest way of sharing out this machine's cores, on random pictures; prints what was measured."""
     import numpy as np
 
-    from framematch.vision.repository.tune import available_cores, measure_cpu_plans
+    from framematch.model_build.repository.tune import available_cores, measure_cpu_plans
 
     spec, size = bundle.preprocess, min(_TUNED_BATCH, options.max_batch_size)
     shape = (size, spec.crop_height, spec.crop_width, 3)
@@ -70,7 +70,7 @@ def measured_plan(bundle: "Bundle", tower: "Tower", options: "BuildOptions") -> 
 
 
 def _print_report(report: "QuantizationReport", given: "CalibrationSet") -> None:
-    from framematch.vision.int8.quantize import QuantizationLimits
+    from framematch.model_build.int8.quantize import QuantizationLimits
 
     limits = QuantizationLimits()
     judged = f"{len(given.calibrating)} pictures calibrated, {report.pictures} others judge"

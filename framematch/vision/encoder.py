@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from framematch.core.errors import EmbeddingError, ModelMismatchError
+from framematch.vision.arrays import Embeddings
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.tokenizer import Tokenizer
-from framematch.vision.triton import Embeddings, TritonModel
+from framematch.vision.triton import TritonModel
 from framematch.vision.triton_statistics import ModelStatistics
 
 # |length^2 - 1| of what a model in half precision may return for a unit vector.

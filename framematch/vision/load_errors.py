@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from framematch.vision.repository.build_options import ENGINE_SCRIPT
+from framematch.vision.manifest import ENGINE_SCRIPT
 
 _NO_ENGINE = (
     f"Run {ENGINE_SCRIPT} of the model repository in this Triton's container: it makes the TensorRT engine, and makes "

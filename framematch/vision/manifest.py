@@ -1,16 +1,21 @@
 """What is served: which model, which preprocessing, which dimension. Triton carries it in the model's configuration."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundles.processor_config import PreprocessSpec
-from framematch.vision.repository.build_options import Precision, Target
+from framematch.vision.preprocess_spec import PreprocessSpec
+
+Target = Literal["cpu", "onnx", "tensorrt"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 IMAGE_MODEL = "clip_image"
 TEXT_MODEL = "clip_text"
 MANIFEST_PARAMETER = "framematch_manifest"
+# Makes the TensorRT engines; it is in the model repository, beside the models.
+ENGINE_SCRIPT = "build-engines.sh"
 # 2 added the target and precisions below fp32.
 FORMAT_VERSION = 2
 

@@ -31,13 +31,12 @@ from typing import Literal, TypeAlias
 import cv2
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.arrays import Pixels
+from framematch.vision.preprocess_spec import PreprocessSpec
 
 Variant: TypeAlias = Literal["exact", "fast"]
-Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 # Raise it whenever the same picture would give other pixels: indexes built before are then refused.
 _ALGORITHM_VERSION = 1

@@ -4,15 +4,16 @@ import hashlib
 import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundles.bundle import Bundle
-from framematch.vision.bundles.model_files import COPY_AGAIN_HINT, require_no_lfs_pointer
-from framematch.vision.bundles.special_tokens import Side
+from framematch.vision.model_files import COPY_AGAIN_HINT, require_no_lfs_pointer
+
+PaddingSide = Literal["left", "right"]
 
 _FIT_HINT = "Copy tokenizer.json, tokenizer_config.json and config.json from one export"
 _NO_PUNCTUATION = str.maketrans({"_": " ", **dict.fromkeys(string.punctuation.replace("_", ""))})
@@ -31,7 +32,7 @@ class Tokenizer:
         context_length: int,
         pad_token_id: int,
         eos_token_id: int | None = None,
-        padding_side: Side = "right",
+        padding_side: PaddingSide = "right",
         masks_padding: bool = True,
         cleaning: str = "none",
     ) -> None:
@@ -61,28 +62,6 @@ class Tokenizer:
         self._tokenizer.enable_truncation(context_length)
         self._tokenizer.enable_padding(
             length=context_length, pad_id=pad_token_id, pad_token=pad_token, direction=padding_side
-        )
-
-    @classmethod
-    def from_bundle(cls, bundle: Bundle) -> "Tokenizer":
-        """The tokenizer of a bundle with a text tower.
-
-        Raises:
-            ModelError: the bundle has no text tower, or its tokenizer is not usable.
-        """
-        if bundle.text is None:
-            raise ModelError(
-                f"the model bundle {bundle.path} is image-only", hint="Texts need a bundle with a text tower"
-            )
-        text = bundle.text
-        return cls(
-            text.tokenizer,
-            context_length=text.context_length,
-            pad_token_id=text.pad_token_id,
-            eos_token_id=text.eos_token_id,
-            padding_side=text.padding_side,
-            masks_padding=bundle.layout.masks_padding,
-            cleaning=text.cleaning,
         )
 
     @property

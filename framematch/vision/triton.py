@@ -19,12 +19,11 @@ from framematch.core.errors import (
     SettingsError,
     TritonUnavailableError,
 )
+from framematch.vision.arrays import Embeddings
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_left_behind
 from framematch.vision.triton_statistics import ModelStatistics, read_statistics
-
-Embeddings = npt.NDArray[np.float32]
 
 _BUILD_HINT = "Build it with `framematch model build --from DIR` into the model repository that Triton serves"
 _UNAVAILABLE_HINT = (

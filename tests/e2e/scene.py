@@ -12,8 +12,8 @@ from demo.dataset import BUNDLE_DIR
 from demo.services import Service, fill_catalogue, service_environment
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.local_stack import LocalStack
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.server import Server

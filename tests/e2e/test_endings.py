@@ -7,8 +7,8 @@ from pathlib import Path
 from demo.dataset import BUNDLE_DIR
 from demo.services import run_framematch
 from framematch.core.local_stack import LocalStack
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.model_repository import build_model_repository
 from stack.triton import TritonServer
 from tests.conftest import running
 from tests.e2e.models import retrained

@@ -20,11 +20,11 @@ from framematch.cli.catalog import SHOWN_PROBLEMS, app
 from framematch.core.errors import FramematchError, ModelMismatchError
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
-from framematch.vision.bundles.bundle import load_bundle
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.repository.build_options import BuildOptions
-from framematch.vision.repository.model_repository import build_model_repository
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
 

@@ -9,11 +9,11 @@ from typer.testing import CliRunner, Result
 
 from framematch.cli.model import app
 from framematch.core.errors import CatalogError, ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.model_repository import build_model_repository
 from stack.triton import TritonServer
 from tests.support import SHARED
-from tests.unit.vision.bundles import SIDE, BundleFiles, image_only, image_tower, tokenizer, weights
+from tests.unit.model_build.bundles import SIDE, BundleFiles, image_only, image_tower, tokenizer, weights
 
 CLIP_TINY = SHARED / "conformance" / "clip-tiny"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from framematch.core.errors import FramematchError, ModelError, UnavailableError
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.hub.client import HubClient
-from framematch.vision.hub.download import HubBundle, Progress, download_bundle
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.hub.client import HubClient
+from framematch.model_build.hub.download import HubBundle, Progress, download_bundle
 from tests.integration.hub_server import TOKEN, Fault, HubServer, Repository, running_hub
 from tests.support import wait_until
-from tests.unit.vision.bundles import BundleFiles
+from tests.unit.model_build.bundles import BundleFiles
 
 pytestmark = pytest.mark.integration
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framematch.vision.bundles.bundle import load_bundle
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.repository.build_options import BuildOptions
-from framematch.vision.repository.model_repository import build_model_repository
 from framematch.vision.triton_statistics import rates_of
 from stack.triton import TritonServer
-from tests.unit.vision.bundles import SIDE, BundleFiles
+from tests.unit.model_build.bundles import SIDE, BundleFiles
 
 pytestmark = pytest.mark.integration
 

@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from consumers.stages.decode import read_jpeg
-from framematch.vision.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.preprocess import Preprocessor, Variant
-from framematch.vision.repository.model_repository import build_model_repository
-from framematch.vision.tokenizer import Tokenizer
 from stack.triton import TritonServer
 from tests.support import SHARED
 
@@ -77,7 +76,7 @@ async def images(url: str) -> AsyncIterator[ImageEncoder]:
 
 @pytest.fixture
 async def texts(url: str, bundle: Bundle) -> AsyncIterator[TextEncoder]:
-    async with await TextEncoder.connect(url, tokenizer=Tokenizer.from_bundle(bundle)) as encoder:
+    async with await TextEncoder.connect(url, tokenizer=bundle.load_tokenizer()) as encoder:
         yield encoder
 
 
@@ -120,7 +119,7 @@ def test_exact_pixels_have_the_reference_s_mean_and_deviation(bundle: Bundle, ex
 
 
 def test_texts_give_the_reference_s_token_ids(bundle: Bundle, expected: Expected) -> None:
-    ids, _mask = Tokenizer.from_bundle(bundle)(list(expected.texts))
+    ids, _mask = bundle.load_tokenizer()(list(expected.texts))
     assert ids.tolist() == [text.input_ids for text in expected.texts.values()]
 
 

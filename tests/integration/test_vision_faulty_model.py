@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pytest
 
 from framematch.core.errors import EmbeddingError
-from framematch.vision.blame import embed_each
-from framematch.vision.bundles.bundle import load_bundle
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.repository.build_options import BuildOptions
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.vision.isolation import embed_isolating
 from stack.triton import TritonServer
 from tests.faulty_model import GIVES_NAN, MAKES_IT_RAISE, Fault, FaultyModel
-from tests.unit.vision.bundles import SIDE, BundleFiles
+from tests.unit.model_build.bundles import SIDE, BundleFiles
 
 pytestmark = pytest.mark.integration
 
@@ -62,7 +62,7 @@ async def test_the_one_picture_that_the_model_cannot_take_is_blamed(
     encoder: ImageEncoder, first_pixel: tuple[int, int, int]
 ) -> None:
     good = await encoder.embed(PIXELS)
-    embeddings, blamed = await embed_each(encoder, marked(2, first_pixel))
+    embeddings, blamed = await embed_isolating(encoder, marked(2, first_pixel))
     assert blamed == {2}
     assert not embeddings[2].any()
     np.testing.assert_allclose(np.delete(embeddings, 2, axis=0), np.delete(good, 2, axis=0), atol=1e-6)
@@ -74,9 +74,9 @@ async def test_while_the_model_is_broken_nobody_is_blamed_and_then_the_same_batc
 ) -> None:
     model.break_down(fault)
     with pytest.raises(EmbeddingError, match="the model is to blame") as caught:
-        await embed_each(encoder, PIXELS)
+        await embed_isolating(encoder, PIXELS)
     assert caught.value.retriable
     model.recover()
-    embeddings, blamed = await embed_each(encoder, PIXELS)
+    embeddings, blamed = await embed_isolating(encoder, PIXELS)
     assert not blamed
     assert embeddings.shape == (len(PIXELS), encoder.manifest.dimension)

@@ -15,15 +15,16 @@ from typer.testing import CliRunner
 
 from framematch.cli.model import app
 from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.reload import Reload, reload_models
+from framematch.model_build.repository.build_options import BuildOptions, CpuPlan
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.vision.encoder import ImageEncoder, TextEncoder
-from framematch.vision.reload import Reload, reload_models
-from framematch.vision.repository.build_options import BuildOptions, CpuPlan, Target
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.vision.manifest import Target
 from framematch.vision.tokenizer import Tokenizer
 from stack.triton import TritonServer
 from tests.support import eventually, go_on, halt
-from tests.unit.vision.bundles import (
+from tests.unit.model_build.bundles import (
     CONTEXT_LENGTH,
     DIMENSION,
     SIDE,
@@ -181,7 +182,7 @@ async def test_a_tokenizer_of_another_bundle_is_refused(url: str, tmp_path: Path
 
 
 async def test_texts_are_embedded_through_the_served_model(url: str, bundle: Bundle) -> None:
-    async with await TextEncoder.connect(url, tokenizer=Tokenizer.from_bundle(bundle)) as encoder:
+    async with await TextEncoder.connect(url, tokenizer=bundle.load_tokenizer()) as encoder:
         embeddings = await encoder.embed(["milk", "fresh kiwi", "milk"] * 3)
     assert embeddings.shape == (9, 4)
     np.testing.assert_array_equal(embeddings[0], embeddings[2])

@@ -16,15 +16,15 @@ from structlog.testing import capture_logs
 from tritonclient.grpc.aio import InferenceServerClient
 
 from framematch.core.errors import TritonUnavailableError
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.vision import shared_memory
-from framematch.vision.bundles.bundle import load_bundle
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.repository.build_options import BuildOptions
-from framematch.vision.repository.model_repository import build_model_repository
 from stack.triton import TritonServer
 from tests.integration.shared_memory_program import BATCHES, pictures
 from tests.support import eventually
-from tests.unit.vision.bundles import SIDE, BundleFiles
+from tests.unit.model_build.bundles import SIDE, BundleFiles
 
 pytestmark = pytest.mark.integration
 

@@ -15,8 +15,8 @@ from benchmarks.frames import Record, camera_names, crop_batches, draw_jpegs, fr
 from consumers.stages.decode import read_jpeg
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import parse_frame
-from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
+from framematch.vision.preprocess_spec import PreprocessSpec
 
 
 @pytest.mark.parametrize(("cameras", "partitions"), [(1, 1), (8, 12), (12, 12)])

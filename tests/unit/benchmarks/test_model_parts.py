@@ -14,7 +14,7 @@ from benchmarks.model_figures import Case, Results, preprocessing_figures
 from benchmarks.model_report import headline_table, publish, rate_table, way_table
 from benchmarks.preprocessing import SIZES, Way
 from benchmarks.scaling import other_ways, product_ways, reference_pixels
-from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.vision.preprocess_spec import PreprocessSpec
 
 MACHINE = Machine(cpu="Test", cores=2, memory_gib=4.0, load_average_1m=0.5, system="Linux", python="3.11")
 SPEC = PreprocessSpec(32, 32, 32, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))

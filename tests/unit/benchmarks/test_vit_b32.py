@@ -7,8 +7,8 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from benchmarks.vit_b32 import VitShape, vision_model, write_vit_bundle
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.model_repository import build_model_repository
 
 SMALL = VitShape(side_px=32, patch_px=16, layers=2, width=16, heads=4, mlp=32, projection=8)
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from framematch.cli.model import app
 from framematch.cli.model_check import table
 from framematch.core.errors import CatalogError, ModelError, SettingsError, UsageError
-from framematch.vision.checks.conformance import Check, Limit, skipped
-from tests.unit.vision.bundles import DIMENSION, BundleFiles
+from framematch.model_build.checks.conformance import Check, Limit, skipped
+from tests.unit.model_build.bundles import DIMENSION, BundleFiles
 
 PASSED = Check("exact pictures", "expected.json", 7, 0.99999, 1.0, Limit(0.9999, 0.9999), "a.jpg")
 FAILED = Check("fast pictures", "expected.json", 7, 0.5, 0.9, Limit(0.95, 0.98), "b.jpg", "b.jpg is below the limit")

@@ -8,12 +8,11 @@ import pytest
 
 from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
 from demo.model.grocery import load_products, read_rgb
-from framematch.vision.bundles.bundle import Bundle, load_bundle
-from framematch.vision.graphs.towers import Tower, fold_towers
+from framematch.model_build.bundles.bundle import Bundle, load_bundle
+from framematch.model_build.graphs.towers import Tower, fold_towers
+from framematch.model_build.onnx_session import OnnxSession
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
-from framematch.vision.onnx_session import OnnxSession
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.tokenizer import Tokenizer
 
 MB = 1_000_000
 
@@ -35,7 +34,7 @@ def pictures(bundle: Bundle, towers: dict[str, Tower], files: list[Path]) -> np.
 
 
 def texts(bundle: Bundle, towers: dict[str, Tower], items: list[str]) -> np.ndarray:
-    ids, mask = Tokenizer.from_bundle(bundle)(items)
+    ids, mask = bundle.load_tokenizer()(items)
     return OnnxSession(towers[TEXT_MODEL].graph).embed({"input_ids": ids, "attention_mask": mask})
 
 
@@ -82,7 +81,7 @@ def test_catalogue_pictures_find_their_product_by_its_name(
 
 
 def test_padding_changes_nothing_of_a_text(bundle: Bundle, towers: dict[str, Tower]) -> None:
-    ids, mask = Tokenizer.from_bundle(bundle)(["yoghurt"])
+    ids, mask = bundle.load_tokenizer()(["yoghurt"])
     session = OnnxSession(towers[TEXT_MODEL].graph)
     other = np.where(mask == 1, ids, 5)
     np.testing.assert_allclose(

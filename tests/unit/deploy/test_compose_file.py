@@ -9,7 +9,7 @@ import yaml
 
 from framematch.core.settings import MotionSettings, Settings
 from framematch.core.settings_sources import known_environment_names
-from framematch.vision.repository.build_options import ENGINE_SCRIPT
+from framematch.vision.manifest import ENGINE_SCRIPT
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "compose.edge.yml").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from framematch.cli.topic_plan import Site
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import known_environment_names
-from framematch.vision.repository.build_options import ENGINE_SCRIPT
+from framematch.vision.manifest import ENGINE_SCRIPT
 from tests.kubernetes import FOLDER, Manifest, Pod, check_schema, pods, read_manifests
 
 ROOT = FOLDER.parents[1]

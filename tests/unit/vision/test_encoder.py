@@ -11,13 +11,12 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import EmbeddingError, FramematchError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.bundles.processor_config import PreprocessSpec
+from framematch.model_build.bundles.bundle import load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
-from framematch.vision.tokenizer import Tokenizer
+from framematch.vision.preprocess_spec import PreprocessSpec
 from framematch.vision.triton import TritonModel
-from tests.unit.vision.bundles import BundleFiles
+from tests.unit.model_build.bundles import BundleFiles
 
 SPEC = PreprocessSpec(8, 8, 8, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 MANIFEST = ModelManifest("small", "ab" * 32, 4, SPEC, 6, "cd" * 32, max_batch_size=3)
@@ -197,7 +196,7 @@ async def test_after_a_failure_the_same_model_is_used_again_with_its_new_batch_s
 @pytest.mark.parametrize("inputs", [frozenset({"input_ids"}), frozenset({"input_ids", "attention_mask"})])
 async def test_texts_go_with_a_mask_only_where_the_model_takes_one(tmp_path: Path, inputs: frozenset[str]) -> None:
     client = FakeClient(unit_rows)
-    tokenizer = Tokenizer.from_bundle(load_bundle(BundleFiles().write(tmp_path / "bundle")))
+    tokenizer = load_bundle(BundleFiles().write(tmp_path / "bundle")).load_tokenizer()
     embeddings = await TextEncoder(model(client, inputs), tokenizer).embed(["milk", "fresh kiwi"])
     assert client.requests == [{name: [2, 6] for name in inputs}]
     assert embeddings.shape == (2, 4)
@@ -205,7 +204,7 @@ async def test_texts_go_with_a_mask_only_where_the_model_takes_one(tmp_path: Pat
 
 async def test_no_texts_give_no_rows_and_no_request(tmp_path: Path) -> None:
     client = FakeClient(unit_rows)
-    tokenizer = Tokenizer.from_bundle(load_bundle(BundleFiles().write(tmp_path / "bundle")))
+    tokenizer = load_bundle(BundleFiles().write(tmp_path / "bundle")).load_tokenizer()
     assert (await TextEncoder(model(client), tokenizer).embed([])).shape == (0, 4)
     assert not client.requests
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundles.processor_config import PreprocessSpec
 from framematch.vision.manifest import ModelManifest
+from framematch.vision.preprocess_spec import PreprocessSpec
 
 MANIFEST = ModelManifest(
     name="clip — röd",

@@ -6,16 +6,16 @@ import pytest
 from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
-from framematch.vision.bundles.bundle import load_bundle
+from framematch.model_build.bundles.bundle import load_bundle
 from framematch.vision.tokenizer import Tokenizer
-from tests.unit.vision.bundles import END_ID, PAD_ID, START_ID, WORDS, BundleFiles, image_only, open_clip, siglip
+from tests.unit.model_build.bundles import END_ID, PAD_ID, START_ID, WORDS, BundleFiles, image_only, open_clip, siglip
 
 MILK, KIWI, FRESH = (WORDS.index(word) for word in ("milk", "kiwi", "fresh"))
 
 
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Tokenizer:
-    return Tokenizer.from_bundle(load_bundle(BundleFiles().write(tmp_path / "bundle")))
+    return load_bundle(BundleFiles().write(tmp_path / "bundle")).load_tokenizer()
 
 
 def test_a_short_text_is_padded_to_the_context_length_and_masked(tokenizer: Tokenizer) -> None:
@@ -38,7 +38,7 @@ def test_texts_come_back_in_order_and_no_text_is_an_empty_batch(tokenizer: Token
 
 def test_padding_goes_to_the_side_that_the_bundle_names(tmp_path: Path) -> None:
     files = BundleFiles(tokenizer_config={"pad_token": "<pad>", "eos_token": "<end>", "padding_side": "left"})
-    ids, mask = Tokenizer.from_bundle(load_bundle(files.write(tmp_path / "bundle")))(["milk"])
+    ids, mask = load_bundle(files.write(tmp_path / "bundle")).load_tokenizer()(["milk"])
     assert ids.tolist() == [[PAD_ID, PAD_ID, PAD_ID, START_ID, MILK, END_ID]]
     assert mask.tolist() == [[0, 0, 0, 1, 1, 1]]
 
@@ -46,13 +46,13 @@ def test_padding_goes_to_the_side_that_the_bundle_names(tmp_path: Path) -> None:
 def test_siglip_pads_with_the_end_token_and_sees_the_padding(tmp_path: Path) -> None:
     files = siglip()
     files.tokenizer_config = {"pad_token": "<end>", "eos_token": "<end>"}
-    ids, mask = Tokenizer.from_bundle(load_bundle(files.write(tmp_path / "bundle")))(["milk"])
+    ids, mask = load_bundle(files.write(tmp_path / "bundle")).load_tokenizer()(["milk"])
     assert ids.tolist() == [[START_ID, MILK, END_ID, END_ID, END_ID, END_ID]]
     assert mask.min() == 1
 
 
 def test_open_clip_s_cleaning_comes_before_the_tokenizer(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.from_bundle(load_bundle(open_clip().write(tmp_path / "bundle")))
+    tokenizer = load_bundle(open_clip().write(tmp_path / "bundle")).load_tokenizer()
     ids, _mask = tokenizer(["  FRESH_Milk,\n'kiwi'! "])
     assert ids.tolist() == [[START_ID, FRESH, MILK, KIWI, END_ID, PAD_ID]]
 
@@ -63,7 +63,7 @@ def test_the_tokenizer_s_own_settings_for_length_do_not_count(tmp_path: Path) ->
     other.enable_truncation(3)
     other.enable_padding(length=40, pad_id=0)
     other.save(str(folder / "tokenizer.json"))
-    ids, _mask = Tokenizer.from_bundle(load_bundle(folder))(["milk kiwi"])
+    ids, _mask = load_bundle(folder).load_tokenizer()(["milk kiwi"])
     assert ids.tolist() == [[START_ID, MILK, KIWI, END_ID, PAD_ID, PAD_ID]]
 
 
@@ -72,7 +72,7 @@ def test_added_tokens_that_no_text_gets_are_not_the_highest_id(tmp_path: Path) -
     other = _Tokenizer.from_file(str(folder / "tokenizer.json"))
     other.add_special_tokens([f"<extra_id_{number}>" for number in range(100)])
     other.save(str(folder / "tokenizer.json"))
-    assert Tokenizer.from_bundle(load_bundle(folder)).highest_id == len(WORDS) - 1
+    assert load_bundle(folder).load_tokenizer().highest_id == len(WORDS) - 1
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_refused(
 def test_an_image_only_bundle_has_no_tokenizer(tmp_path: Path) -> None:
     bundle = load_bundle(image_only().write(tmp_path / "bundle"))
     with pytest.raises(ModelError, match="image-only"):
-        Tokenizer.from_bundle(bundle)
+        bundle.load_tokenizer()
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"model": 3}'])

@@ -1,0 +1,1 @@
+"""Builds Triton's model repository from a model bundle, and checks what Triton serves."""

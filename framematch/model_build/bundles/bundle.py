@@ -1,0 +1,159 @@
+"""Reads a model bundle: a folder in the layout of public ONNX exports of CLIP, SigLIP or OpenCLIP.
+
+    config.json                what the model is: its type, the dimension, picture size and context length;
+                               or open_clip_config.json, which OpenCLIP's exports have
+    preprocessor_config.json   how a picture becomes the image tower's input; OpenCLIP's configuration says it itself
+    tokenizer.json             how a text becomes token ids
+    tokenizer_config.json      optional: names the padding and end tokens; without it config.json's ids count
+    prompts.json               optional: templates for product names, `{"templates": ["a photo of {name}"]}`
+    onnx/vision_model.onnx     pixels -> one vector a picture; also in the folder itself
+    onnx/text_model.onnx       token ids -> one vector a text; also in the folder itself
+
+A bundle without a text tower says so by `"model_type": "clip_vision_model"` (or `siglip_vision_model`) in its
+config.json; then the tokenizer and the text graph are not asked for.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from framematch.core.errors import ModelError
+from framematch.model_build.bundles.bundle_folder import BundleFolder
+from framematch.model_build.bundles.layouts import CLIP, OPENCLIP, Layout
+from framematch.model_build.bundles.model_config import ModelConfig, TextConfig, read_model_config
+from framematch.model_build.bundles.open_clip_preprocess import parse_open_clip_preprocess
+from framematch.model_build.bundles.processor_config import parse_processor_config
+from framematch.model_build.bundles.special_tokens import read_special_tokens
+from framematch.model_build.prompts import PHOTO_TEMPLATES, template_problem
+from framematch.vision.model_files import decode_json
+from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.tokenizer import PaddingSide, Tokenizer
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """The text half of a bundle. Ids are those of the tokenizer; `context_length` counts tokens.
+
+    `cleaning` is what OpenCLIP does to a text before the tokenizer sees it (`none`, `whitespace`, `lower` or
+    `canonicalize`), and `prompts` are the templates for product names.
+    """
+
+    graph: Path
+    tokenizer: Path
+    context_length: int
+    pad_token_id: int
+    eos_token_id: int
+    padding_side: PaddingSide = "right"
+    cleaning: str = "none"
+    prompts: tuple[str, ...] = PHOTO_TEMPLATES
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that is complete on disk; its graphs are read when a model repository is built."""
+
+    path: Path
+    name: str
+    dimension: int
+    preprocess: PreprocessSpec
+    image_graph: Path
+    text: TextTower | None
+    layout: Layout = CLIP
+
+    @property
+    def context_length(self) -> int | None:
+        """Tokens of a text, or None when the bundle is image-only."""
+        return self.text.context_length if self.text else None
+
+    def load_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the text tower.
+
+        Raises:
+            ModelError: the bundle has no text tower, or its tokenizer is not usable.
+        """
+        if self.text is None:
+            raise ModelError(
+                f"the model bundle {self.path} is image-only", hint="Texts need a bundle with a text tower"
+            )
+        return Tokenizer(
+            self.text.tokenizer,
+            context_length=self.text.context_length,
+            pad_token_id=self.text.pad_token_id,
+            eos_token_id=self.text.eos_token_id,
+            padding_side=self.text.padding_side,
+            masks_padding=self.layout.masks_padding,
+            cleaning=self.text.cleaning,
+        )
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and check the bundle in the folder `path`.
+
+    Raises:
+        ModelError: a file is missing or unreadable, or the bundle asks for something that is not supported.
+    """
+    folder = BundleFolder.open(path)
+    config = read_model_config(folder)
+    return Bundle(
+        path=folder.path,
+        name=folder.path.name,
+        dimension=config.dimension,
+        preprocess=_preprocess(folder, config),
+        image_graph=folder.require(*config.layout.image_graphs),
+        text=_text_tower(folder, config.layout, config.text) if config.text else None,
+        layout=config.layout,
+    )
+
+
+def _preprocess(folder: BundleFolder, config: ModelConfig) -> PreprocessSpec:
+    spec = _stated_preprocess(folder, config)
+    size = (spec.crop_height, spec.crop_width)
+    if config.image_size not in (None, size):
+        raise ModelError(
+            f"{config.source} says pictures of {config.image_size[0]} x {config.image_size[1]}, "
+            f"the preprocessing makes {size[0]} x {size[1]}",
+            hint="Copy the configuration files from one export",
+        )
+    return spec
+
+
+def _stated_preprocess(folder: BundleFolder, config: ModelConfig) -> PreprocessSpec:
+    if config.layout is OPENCLIP and config.image_size:
+        # OpenCLIP's own statement is what the model was trained with; a preprocessor_config.json beside it is derived.
+        stated = folder.find("open_clip_config.json", "visual/preprocess_cfg.json", "preprocess_cfg.json")
+        if stated is not None:
+            return parse_open_clip_preprocess(stated, config.image_size)
+    return parse_processor_config(folder.require("preprocessor_config.json"))
+
+
+def _text_tower(folder: BundleFolder, layout: Layout, config: TextConfig) -> TextTower:
+    tokenizer = folder.require("tokenizer.json", "textual/tokenizer.json")
+    tokens = read_special_tokens(tokenizer, config)
+    return TextTower(
+        graph=folder.require(*layout.text_graphs),
+        tokenizer=tokenizer,
+        context_length=config.context_length,
+        pad_token_id=tokens.pad_token_id,
+        eos_token_id=tokens.eos_token_id,
+        padding_side=tokens.padding_side,
+        cleaning=config.cleaning,
+        prompts=_prompts(folder),
+    )
+
+
+@dataclass(frozen=True)
+class _PromptsFile:
+    templates: tuple[str, ...]
+
+
+def _prompts(folder: BundleFolder) -> tuple[str, ...]:
+    path = folder.find("prompts.json")
+    if path is None:
+        return PHOTO_TEMPLATES
+    templates = decode_json(path, _PromptsFile).templates
+    problems = [f"{template!r}: {problem}" for template in templates if (problem := template_problem(template))]
+    if problems or not templates:
+        raise ModelError(
+            f"{path} is not usable: {'; '.join(problems) or 'it has no templates'}",
+            hint='Give texts with {name}, and {category} where it fits: {"templates": ["a photo of {name}"]}',
+        )
+    return templates

@@ -1,0 +1,171 @@
+"""Embeds through Triton, and compares with reference embeddings and with what a bundle's own graphs give here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from framematch.model_build.bundles.bundle import Bundle
+from framematch.model_build.checks.conformance import (
+    Check,
+    Kind,
+    Rows,
+    compare_embeddings,
+    compare_token_ids,
+    limit_for,
+    require_dimension,
+    require_same_model,
+    skipped,
+)
+from framematch.model_build.checks.reference import Reference, ReferencePicture, ReferenceText, rows_of
+from framematch.model_build.graphs.towers import fold_towers
+from framematch.model_build.onnx_session import OnnxSession
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import manifest_of
+from framematch.vision.arrays import Embeddings, Pixels
+from framematch.vision.encoder import ImageEncoder, TextEncoder
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.preprocess import Preprocessor
+from framematch.vision.tokenizer import Tokenizer
+
+# Crops held at a time; decoded pictures are held one at a time.
+_BATCH = 32
+
+OnProgress = Callable[[int], object]
+"""Gets how many more pictures are done."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What there is to compare with: `reference`, read from the file `reference_name`, or `bundle`, or both.
+
+    `load` gives the picture of each name, RGB uint8 [h, w, 3]. `tokenizer` is None when none is at hand; then texts
+    are not compared.
+    """
+
+    pictures: Sequence[str]
+    load: Callable[[str], Pixels]
+    texts: Sequence[str]
+    reference: Reference | None = None
+    reference_name: str = ""
+    bundle: Bundle | None = None
+    tokenizer: Tokenizer | None = None
+
+
+async def check_served(
+    url: str, timeout_s: float, given: Given, on_progress: OnProgress
+) -> tuple[ModelManifest, list[Check]]:
+    """Compare what the Triton at `url` (host:port) serves with all that was given.
+
+    Raises:
+        TritonUnavailableError: Triton is away, slow, or has the model not ready.
+        ModelMismatchError: another model is served than the one that was given.
+        ModelError: a model is missing at Triton, or the bundle is broken.
+    """
+    own = _OwnGraphs(given.bundle) if given.bundle else None
+    async with await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s) as images:
+        served = images.manifest
+        if own:
+            require_same_model(served, own.manifest)
+        if given.reference:
+            require_dimension(served, given.reference_name, given.reference.dimension)
+        checks = await _pictures(images, given, own, on_progress)
+    if not given.texts:
+        return served, checks
+    if given.tokenizer is None:
+        reason = f"no tokenizer is beside {given.reference_name}; give --from BUNDLE"
+        return served, [*checks, skipped("texts", given.reference_name, reason)]
+    checks += _token_ids(given.tokenizer, given)
+    async with await TextEncoder.connect(
+        url, tokenizer=given.tokenizer, timeout_s=timeout_s, request_timeout_s=timeout_s
+    ) as texts:
+        return served, checks + await _texts(texts, given.tokenizer, given, own)
+
+
+class _OwnGraphs:
+    """A bundle's fp32 graphs, run in this process."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        towers = fold_towers(bundle)
+        self.label = f"ONNX of {bundle.name}"
+        self.manifest = manifest_of(bundle, towers, BuildOptions(precision="fp32"))
+        self._sessions = {model: OnnxSession(tower.graph) for model, tower in towers.items()}
+        self._inputs = {model: [item.name for item in tower.inputs] for model, tower in towers.items()}
+
+    def embed(self, model: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
+        """What the graph of `model` makes of those of the inputs that it has."""
+        return self._sessions[model].embed({name: inputs[name] for name in self._inputs[model]})
+
+
+async def _pictures(
+    encoder: ImageEncoder, given: Given, own: _OwnGraphs | None, on_progress: OnProgress
+) -> list[Check]:
+    """Both ways of scaling against exact references: what a stream loses to fast preprocessing is a part of it."""
+    if not given.pictures:
+        return []
+    exact, fast = (Preprocessor(encoder.manifest.preprocess, variant) for variant in ("exact", "fast"))
+    found: dict[Kind, list[Embeddings]] = {"exact pictures": [], "fast pictures": []}
+    local = []
+    for first in range(0, len(given.pictures), _BATCH):
+        decoded = map(given.load, given.pictures[first : first + _BATCH])
+        crops = [np.stack(both) for both in zip(*((exact(picture), fast(picture)) for picture in decoded), strict=True)]
+        for kind, pixels in zip(found, crops, strict=True):
+            found[kind].append(await encoder.embed(pixels))
+        if own:
+            local.append(own.embed(IMAGE_MODEL, {"pixels": crops[0]}))
+        on_progress(len(crops[0]))
+    items = given.reference.images if given.reference else {}
+    references = _references(given.reference_name, items, given.pictures, own, local)
+    return [
+        compare_embeddings(
+            kind,
+            label,
+            names=given.pictures,
+            found=np.concatenate(rows),
+            reference=reference,
+            limit=limit_for(kind, encoder.manifest.precision),
+        )
+        for label, reference in references
+        for kind, rows in found.items()
+    ]
+
+
+async def _texts(encoder: TextEncoder, tokenizer: Tokenizer, given: Given, own: _OwnGraphs | None) -> list[Check]:
+    rows = await encoder.embed(given.texts)
+    local = []
+    if own:
+        input_ids, attention_mask = tokenizer(given.texts)
+        local.append(own.embed(TEXT_MODEL, {"input_ids": input_ids, "attention_mask": attention_mask}))
+    items = given.reference.texts if given.reference else {}
+    references = _references(given.reference_name, items, given.texts, own, local)
+    limit = limit_for("texts", encoder.manifest.precision)
+    return [
+        compare_embeddings("texts", label, names=given.texts, found=rows, reference=reference, limit=limit)
+        for label, reference in references
+    ]
+
+
+def _token_ids(tokenizer: Tokenizer, given: Given) -> list[Check]:
+    reference = given.reference.token_ids if given.reference else {}
+    if not reference:
+        return []
+    found = dict(zip(reference, tokenizer(list(reference))[0].tolist(), strict=True))
+    return [compare_token_ids(given.reference_name, found, reference)]
+
+
+def _references(
+    label: str,
+    items: Mapping[str, ReferencePicture | ReferenceText],
+    names: Sequence[str],
+    own: _OwnGraphs | None,
+    local: Sequence[Embeddings],
+) -> list[tuple[str, Rows]]:
+    """Each reference that there is, with what it is called: one row for each of `names`."""
+    found: list[tuple[str, Rows]] = []
+    if items:
+        found.append((label, rows_of(items[name] for name in names)))
+    if own:
+        found.append((own.label, np.concatenate(local)))
+    return found

@@ -1,0 +1,169 @@
+"""Reads the pictures that int8 is calibrated with, and keeps half of them apart to judge the result."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import structlog
+from PIL import Image
+
+from framematch.core.errors import ModelError
+from framematch.core.progress import OnProgress
+from framematch.vision.arrays import Pixels
+from framematch.vision.preprocess import Preprocessor
+from framematch.vision.rgb import upright_rgb
+
+MIN_PICTURES = 8
+# Ranges settle within some dozens of pictures; the rest makes the judgement finer, at a few seconds for a large model.
+MAX_PICTURES = 256
+
+_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+# What Pillow's decoders raise for damaged files, and for a picture too large to be meant.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    OverflowError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+_HINT = (
+    f"Give a folder with {MIN_PICTURES} or more JPEG, PNG or WebP pictures of the kind that cameras will see, best 100 "
+    "or more; subfolders named after products let the change in retrieval accuracy be measured"
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Preprocessed pictures, uint8 [N, H, W, 3]: some to calibrate with, others to judge by, none in both.
+
+    `labels` are those of the judging pictures, or None without subfolders that hold two pictures each. `unreadable`
+    counts the files that were skipped.
+    """
+
+    calibrating: Pixels
+    judging: Pixels
+    labels: Sequence[str] | None
+    unreadable: int
+
+
+@dataclass(frozen=True)
+class _Picture:
+    label: str
+    pixels: Pixels
+
+
+def read_calibration(
+    folder: Path,
+    preprocessor: Preprocessor,
+    *,
+    limit: int = MAX_PICTURES,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> CalibrationSet:
+    """Read up to `limit` of the pictures below `folder`, chosen evenly; the same folder gives the same pictures.
+
+    A picture's folder is its label. `on_progress` gets the files done and to do.
+
+    Raises:
+        ModelError: there is no such folder, or fewer than `MIN_PICTURES` pictures in it can be read.
+    """
+    groups = _even_choice(_groups(_files_by_label(folder)), limit)
+    total = sum(len(group) for group in groups)
+    pictures: list[list[_Picture]] = []
+    for group in groups:
+        on_progress(sum(len(done) for done in pictures), total)
+        pictures.append([picture for path in group if (picture := _read(path, folder, preprocessor))])
+    on_progress(total, total)
+    readable = sum(len(group) for group in pictures)
+    if readable < MIN_PICTURES:
+        skipped = f" and {total - readable} that cannot" if total > readable else ""
+        raise ModelError(f"{folder} has {readable} pictures that can be read{skipped}", hint=_HINT)
+    return _split([group for group in pictures if group], total - readable)
+
+
+def _files_by_label(folder: Path) -> dict[str, list[Path]]:
+    try:
+        found = sorted(path for path in folder.rglob("*") if _is_picture(path))
+        is_folder = folder.is_dir()
+    except OSError as error:
+        raise ModelError(f"the calibration folder {folder} cannot be read: {error}", hint=_HINT) from error
+    if not is_folder:
+        raise ModelError(f"no calibration pictures at {folder}: it is not a folder", hint=_HINT)
+    labelled: dict[str, list[Path]] = {}
+    for path in found:
+        labelled.setdefault(_label(path, folder), []).append(path)
+    return labelled
+
+
+def _is_picture(path: Path) -> bool:
+    """By its name; hidden files are what other systems leave beside pictures."""
+    return path.suffix.lower() in _FORMATS and not path.name.startswith(".") and path.is_file()
+
+
+def _groups(labelled: dict[str, list[Path]]) -> list[tuple[Path, ...]]:
+    """What must stay on one side: pairs with one label, so that each has one to find; and single pictures.
+
+    Without labels all are single. Pairs are far apart in the order of names, for neighbours are often one scene.
+    """
+    if len(labelled) <= 1:
+        return [(path,) for path in chain.from_iterable(labelled.values())]
+    groups: list[tuple[Path, ...]] = []
+    for paths in labelled.values():
+        half = len(paths) // 2
+        groups += zip(paths[:half], paths[half : 2 * half], strict=True)
+        groups += [(path,) for path in paths[2 * half :]]
+    return groups
+
+
+def _even_choice(groups: Sequence[tuple[Path, ...]], limit: int) -> list[tuple[Path, ...]]:
+    """Groups with `limit` files at most, spread over all of them."""
+    files = sum(len(group) for group in groups)
+    if files <= limit:
+        return list(groups)
+    wanted = min(limit * len(groups) // files, len(groups))
+    chosen, left = [], limit
+    for number in range(wanted):
+        group = groups[number * len(groups) // wanted]
+        if len(group) <= left:
+            chosen.append(group)
+            left -= len(group)
+    return chosen
+
+
+def _split(groups: Sequence[Sequence[_Picture]], unreadable: int) -> CalibrationSet:
+    """Every second group of each size judges, pairs first; the others calibrate."""
+    judging: list[_Picture] = []
+    calibrating: list[_Picture] = []
+    for size in sorted({len(group) for group in groups}, reverse=True):
+        same_size = [group for group in groups if len(group) == size]
+        judging += chain.from_iterable(same_size[::2])
+        calibrating += chain.from_iterable(same_size[1::2])
+    has_pairs = any(len(group) > 1 for group in groups)
+    return CalibrationSet(
+        calibrating=np.stack([picture.pixels for picture in calibrating]),
+        judging=np.stack([picture.pixels for picture in judging]),
+        labels=[picture.label for picture in judging] if has_pairs else None,
+        unreadable=unreadable,
+    )
+
+
+def _read(path: Path, folder: Path, preprocessor: Preprocessor) -> _Picture | None:
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=sorted(set(_FORMATS.values()))) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            rgb = upright_rgb(image)
+    except _DECODE_ERRORS as error:
+        log.warning("calibration_picture_skipped", file=str(path), reason=str(error))
+        return None
+    return _Picture(_label(path, folder), preprocessor(rgb))
+
+
+def _label(path: Path, folder: Path) -> str:
+    return path.parent.relative_to(folder).as_posix()

@@ -1,0 +1,72 @@
+"""What a user chooses when a model repository is built: what runs the model, how exactly, and in what batches."""
+
+from dataclasses import dataclass
+
+from framematch.core.errors import ModelError
+from framematch.vision.manifest import Precision, Target
+
+_PRECISIONS: dict[Target, tuple[Precision, ...]] = {
+    "cpu": ("fp32", "int8"),
+    "onnx": ("fp32", "fp16"),
+    "tensorrt": ("fp16", "fp32"),
+}
+
+
+@dataclass(frozen=True)
+class CpuPlan:
+    """How a CPU's cores are shared out: so many instances of the model, each with a session of `threads` threads.
+
+    `threads` 0 means whatever cores Triton may use when it loads the model, shared by the instances.
+    """
+
+    instances: int = 1
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        if self.instances < 1 or self.threads < 0:
+            raise ValueError(f"no plan for a CPU: {self}")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What `build_model_repository` is asked for.
+
+    `precision` None is the target's own: fp32, and fp16 for `tensorrt`. `cpu_plan` None is one instance that takes the
+    cores there are when Triton loads it. `usual_batch_size` is the batch that a TensorRT engine is tuned for; None is
+    `max_batch_size`.
+    """
+
+    target: Target = "cpu"
+    precision: Precision | None = None
+    max_batch_size: int = 32
+    cpu_plan: CpuPlan | None = None
+    usual_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ModelError: the target cannot run that precision.
+            ValueError: a batch size is out of range.
+        """
+        if self.max_batch_size < 1:
+            raise ValueError(f"max_batch_size must be at least 1, got {self.max_batch_size}")
+        if not 1 <= self.tuned_batch_size <= self.max_batch_size:
+            raise ValueError(f"usual_batch_size must be 1 to {self.max_batch_size}, got {self.usual_batch_size}")
+        known = _PRECISIONS[self.target]
+        if self.served_precision not in known:
+            raise ModelError(
+                f"the target {self.target} does not run {self.precision}",
+                hint=f"Choose {' or '.join(known)}, or another target",
+            )
+
+    @property
+    def served_precision(self) -> Precision:
+        """`precision`, or the target's own."""
+        return self.precision or _PRECISIONS[self.target][0]
+
+    @property
+    def tuned_batch_size(self) -> int:
+        """`usual_batch_size`, or the largest."""
+        return self.max_batch_size if self.usual_batch_size is None else self.usual_batch_size

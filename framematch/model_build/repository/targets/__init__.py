@@ -1,0 +1,40 @@
+"""What can run a model in Triton: one module for each target of `framematch model build`, and the choice among them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from framematch.model_build.graphs.towers import Tower
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.targets import cpu, onnx, tensorrt
+from framematch.model_build.repository.targets.half import half_precision
+from framematch.model_build.repository.triton_config import config_pbtxt
+from framematch.vision.manifest import ENGINE_SCRIPT, ModelManifest
+
+_TARGETS = {"cpu": cpu, "onnx": onnx, "tensorrt": tensorrt}
+# Whatever a target may put into the repository beside its models; a build of another target takes it away.
+REPOSITORY_FILES = (ENGINE_SCRIPT,)
+
+
+def served_towers(towers: Mapping[str, Tower], options: BuildOptions) -> dict[str, Tower]:
+    """`towers` in the precision of `options`. int8 is not made here: such towers come in as they are."""
+    if options.served_precision == "fp16":
+        return {name: half_precision(tower) for name, tower in towers.items()}
+    return dict(towers)
+
+
+def repository_files(towers: Mapping[str, Tower], manifest: ModelManifest, options: BuildOptions) -> dict[str, bytes]:
+    """Everything that Triton's model repository holds for `towers`, by path in it."""
+    target = _TARGETS[options.target]
+    files: dict[str, bytes] = {}
+    for name, tower in towers.items():
+        config = config_pbtxt(name, tower.inputs, manifest, target.serving(options))
+        files[f"{name}/config.pbtxt"] = config.encode()
+        files |= {f"{name}/{path}": content for path, content in target.model_files(tower).items()}
+    if options.target == "tensorrt":
+        files[ENGINE_SCRIPT] = tensorrt.build_script(towers, options).encode()
+    return files
+
+
+def next_step(options: BuildOptions, repository: Path) -> str | None:
+    """What is left to do by hand before Triton can serve what was built in `repository`; None when nothing is."""
+    return tensorrt.next_step(repository) if options.target == "tensorrt" else None

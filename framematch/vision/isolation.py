@@ -1,0 +1,98 @@
+"""Embeds a batch though the model fails on some of it, and tells a bad picture from a broken model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import structlog
+
+from framematch.core.errors import EmbeddingError
+from framematch.vision.arrays import Embeddings, Pixels
+from framematch.vision.encoder import ImageEncoder
+
+_PAIR = 2
+
+log = structlog.get_logger()
+
+
+async def embed_isolating(encoder: ImageEncoder, crops: Pixels) -> tuple[Embeddings, frozenset[int]]:
+    """Embed RGB uint8 [N, H, W, 3]: float32 [N, D], and the rows of the pictures that have no embedding.
+
+    Their rows are zero. A batch with a good answer takes one call. Of any other, each picture without an embedding goes
+    once more, beside a control picture: when the model can embed the control and again not the picture, the picture is
+    to blame. When it fails on both, each goes alone.
+
+    Raises:
+        EmbeddingError: the model cannot embed the control either. Nothing is wrong with the pictures; the same call can
+            be tried again once the model works.
+        TritonUnavailableError: as `ImageEncoder.embed`.
+        ModelMismatchError: as `ImageEncoder.embed`.
+    """
+    try:
+        return await encoder.embed(crops), frozenset()
+    except EmbeddingError as error:
+        return await _embed_suspects(encoder, crops, error)
+
+
+async def _embed_suspects(
+    encoder: ImageEncoder, crops: Pixels, error: EmbeddingError
+) -> tuple[Embeddings, frozenset[int]]:
+    suspects: Sequence[int] = range(len(crops))
+    embeddings = np.zeros((len(crops), encoder.manifest.dimension), np.float32)
+    if error.bad_rows is not None:
+        suspects, embeddings = error.bad_rows, error.embeddings
+        embeddings[list(suspects)] = 0
+    blamed = set()
+    for row in suspects:
+        found = await _embed_beside_control(encoder, crops[row])
+        if found is None:
+            blamed.add(row)
+        else:
+            embeddings[row] = found
+    log.warning("pictures_isolated", error=error.message, suspects=len(suspects), blamed=len(blamed))
+    return embeddings, frozenset(blamed)
+
+
+async def _embed_beside_control(encoder: ImageEncoder, crop: Pixels) -> Embeddings | None:
+    """The embedding [D] of one picture, or None when it is to blame for having none."""
+    control = _control_picture(crop.shape)
+    if encoder.manifest.max_batch_size < _PAIR:
+        return await _embed_between_controls(encoder, crop, control)
+    try:
+        found: Embeddings = (await encoder.embed(np.stack([crop, control])))[0]
+    except EmbeddingError as error:
+        if error.bad_rows is None:  # one picture can make the model fail on both
+            return await _embed_between_controls(encoder, crop, control)
+        if error.bad_rows != (0,):
+            raise _broken(error) from error
+        return None
+    return found
+
+
+async def _embed_between_controls(encoder: ImageEncoder, crop: Pixels, control: Pixels) -> Embeddings | None:
+    """The same in a call each. The model must work before and after: it may break or recover at any time."""
+    await _require_embedding(encoder, control)
+    try:
+        found: Embeddings = (await encoder.embed(crop[None]))[0]
+    except EmbeddingError:
+        await _require_embedding(encoder, control)
+        return None
+    return found
+
+
+async def _require_embedding(encoder: ImageEncoder, control: Pixels) -> None:
+    try:
+        await encoder.embed(control[None])
+    except EmbeddingError as error:
+        raise _broken(error) from error
+
+
+def _broken(error: EmbeddingError) -> EmbeddingError:
+    return EmbeddingError(
+        f"{error.message}; this holds for the control picture too, so the model is to blame",
+        hint="See Triton's log; build the model again, or restart Triton",
+    )
+
+
+def _control_picture(shape: tuple[int, ...]) -> Pixels:
+    """The same noise each time: unlike a flat picture, no layer can turn it into zeros."""
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

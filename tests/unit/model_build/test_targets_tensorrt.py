@@ -1,0 +1,227 @@
+"""The script that makes TensorRT engines, run by a shell with a stand-in for trtexec. TensorRT itself is not run."""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.model_build.repository.targets import next_step
+from framematch.model_build.repository.targets.tensorrt import CONTAINER
+from tests.unit.model_build.bundles import BundleFiles, image_only, image_tower, weights
+
+ROOT = Path(__file__).resolve().parents[3]
+OPTIONS = BuildOptions("tensorrt", max_batch_size=16, usual_batch_size=8)
+# Says its version as trtexec does, notes its arguments, and writes what the test put into $ENGINE.
+TRTEXEC = """#!/bin/sh
+if [ "$1" = --help ]; then
+    echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$TENSORRT] [b1] # trtexec --help"
+    exit 0
+fi
+printf '%s\\n' "$@" >>"$CALLS"
+for argument; do
+    case $argument in
+    --saveEngine=*) printf %s "$ENGINE" >"${argument#*=}" ;;
+    esac
+done
+echo "[E] a layer that cannot be" >&2
+exit "$RETURNS"
+"""
+NVIDIA_SMI = '#!/bin/sh\n[ -n "$GPU" ] || exit 9\necho "$GPU"\n'
+
+
+@dataclass
+class Machine:
+    """A model repository, and a machine whose programs do as the test says."""
+
+    repository: Path
+    programs: Path
+    tensorrt: str = "101600"
+    gpu: str = "NVIDIA L4, 8.9, 580.1"
+    engine: str = "an engine"
+    returns: int = 0
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the script from elsewhere."""
+        environment = {
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "CALLS": str(self.programs / "calls"),
+            "TENSORRT": self.tensorrt,
+            "GPU": self.gpu,
+            "ENGINE": self.engine,
+            "RETURNS": str(self.returns),
+        }
+        script = self.repository / "build-engines.sh"
+        return subprocess.run(
+            [script, *arguments], cwd="/", env=environment, capture_output=True, text=True, check=False
+        )
+
+    def calls(self) -> list[list[str]]:
+        """The arguments of each call of trtexec."""
+        noted = self.programs / "calls"
+        text = noted.read_text() if noted.exists() else ""
+        return [["--onnx=" + call.splitlines()[0], *call.splitlines()[1:]] for call in text.split("--onnx=")[1:]]
+
+    def plan(self, model: str = "clip_image") -> Path:
+        return self.repository / model / "1" / "model.plan"
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program(programs / "trtexec", TRTEXEC)
+    program(programs / "nvidia-smi", NVIDIA_SMI)
+    repository = tmp_path / "a repository"
+    build_model_repository(load_bundle(BundleFiles().write(tmp_path / "small")), repository, OPTIONS)
+    return Machine(repository, programs)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "clip_image" / "1").iterdir()}
+
+
+def test_trtexec_is_called_once_a_model_with_its_inputs_and_the_smallest_usual_and_largest_batch(
+    machine: Machine,
+) -> None:
+    result = machine.run()
+    assert result.returncode == 0, result.stderr
+    image, text = machine.calls()
+    assert [argument for argument in image if "Shapes" in argument] == [
+        "--minShapes=pixels:1x8x8x3",
+        "--optShapes=pixels:8x8x8x3",
+        "--maxShapes=pixels:16x8x8x3",
+    ]
+    assert "--onnx=clip_image/1/model.onnx" in image
+    assert "--maxShapes=input_ids:16x6,attention_mask:16x6" in text
+    assert {"--stronglyTyped", "--skipInference"} <= set(text)
+    # TensorRT 11 knows these no more; the graph is in half precision.
+    assert not {"--fp16", "--int8", "--best"} & {*image, *text}
+
+
+def test_print_shows_the_commands_and_needs_neither_trtexec_nor_a_gpu(machine: Machine) -> None:
+    (machine.programs / "trtexec").unlink()
+    machine.gpu = ""
+    result = machine.run("--print")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("trtexec --onnx=clip_image/1/model.onnx --saveEngine=clip_image/1/model.plan ")
+    assert "--optShapes=input_ids:8x6,attention_mask:8x6" in lines[1]
+
+
+def test_the_engine_is_there_whole_with_a_log_and_nothing_else(machine: Machine) -> None:
+    machine.run()
+    assert machine.plan().read_text() == "an engine"
+    assert files(machine.repository) == {"model.onnx", "model.plan", "model.plan.made-of"}
+    assert "a layer that cannot be" in (machine.repository / "clip_image" / "trtexec.log").read_text()
+
+
+def test_a_second_run_leaves_the_engines_as_they_are(machine: Machine) -> None:
+    machine.run()
+    result = machine.run()
+    assert "there already" in result.stdout
+    assert len(machine.calls()) == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("tensorrt", "110100"), ("gpu", "NVIDIA T4, 7.5, 580.1")])
+def test_another_tensorrt_or_gpu_gets_engines_of_its_own(machine: Machine, name: str, value: str) -> None:
+    machine.run()
+    setattr(machine, name, value)
+    machine.engine = "another"
+    machine.run()
+    assert machine.plan().read_text() == "another"
+
+
+@pytest.mark.parametrize(("returns", "engine"), [(1, "half an eng"), (0, "")])
+def test_a_build_that_fails_names_the_log_and_leaves_no_plan(machine: Machine, returns: int, engine: str) -> None:
+    machine.returns, machine.engine = returns, engine
+    result = machine.run()
+    assert result.returncode == 1
+    assert "could not make the engine of clip_image" in result.stderr
+    assert str(machine.repository / "clip_image" / "trtexec.log") in result.stderr
+    assert "a layer that cannot be" in result.stderr
+    assert files(machine.repository) == {"model.onnx"}
+
+
+def test_a_build_that_fails_leaves_the_engine_that_was_there(machine: Machine) -> None:
+    machine.run()
+    machine.tensorrt, machine.returns, machine.engine = "110100", 1, "half an eng"
+    assert machine.run().returncode == 1
+    assert machine.plan().read_text() == "an engine"
+
+
+def test_without_trtexec_the_script_says_where_to_run_it(machine: Machine) -> None:
+    (machine.programs / "trtexec").unlink()
+    result = machine.run()
+    assert result.returncode == 1
+    assert "no trtexec" in result.stderr
+    assert "container" in result.stderr
+
+
+def test_trtexec_can_be_anywhere(machine: Machine) -> None:
+    elsewhere = machine.programs / "my trtexec"
+    (machine.programs / "trtexec").rename(elsewhere)
+    script = machine.repository / "build-engines.sh"
+    text = script.read_text()
+    script.write_text(text.replace("set -eu", f"set -eu\nTRTEXEC='{elsewhere}'", 1))
+    assert machine.run().returncode == 0
+
+
+def test_without_a_gpu_nothing_is_tried(machine: Machine) -> None:
+    machine.gpu = ""
+    result = machine.run()
+    assert result.returncode == 1
+    assert "no GPU" in result.stderr
+    assert machine.calls() == []
+
+
+def test_a_tensorrt_without_64_bit_integers_is_refused(machine: Machine) -> None:
+    machine.tensorrt = "8603"
+    result = machine.run()
+    assert result.returncode == 1
+    assert "TensorRT 10 or newer" in result.stderr
+
+
+def test_another_argument_is_wrong_usage(machine: Machine) -> None:
+    result = machine.run("--fp16")
+    assert result.returncode == 2
+    assert "usage" in result.stderr
+
+
+def test_a_build_for_another_target_takes_engines_and_script_away(machine: Machine, tmp_path: Path) -> None:
+    machine.run()
+    build_model_repository(load_bundle(image_only().write(tmp_path / "other")), machine.repository)
+    assert [path.name for path in machine.repository.iterdir()] == ["clip_image"]
+    assert files(machine.repository) == {"model.onnx", "model.py"}
+
+
+def test_a_new_model_takes_the_engines_of_the_old_one_away(machine: Machine, tmp_path: Path) -> None:
+    machine.run()
+    other = BundleFiles(image=image_tower(weights(3 * 8 * 8, seed=9))).write(tmp_path / "other")
+    build_model_repository(load_bundle(other), machine.repository, OPTIONS)
+    assert files(machine.repository) == {"model.onnx"}
+
+
+def test_the_next_step_names_the_folder_and_the_container_of_the_dockerfile(tmp_path: Path) -> None:
+    step = next_step(OPTIONS, tmp_path / "my models")
+    assert step is not None
+    assert f"'{tmp_path}/my models:/models'" in step
+    assert CONTAINER in step
+    assert f"FROM {CONTAINER}\n" in (ROOT / "deploy" / "docker" / "triton.Dockerfile").read_text()
+    assert next_step(BuildOptions(), tmp_path) is None
+
+
+def test_the_script_names_the_container_of_the_dockerfile_too(machine: Machine) -> None:
+    script = machine.repository / "build-engines.sh"
+    assert CONTAINER in script.read_text()
+    assert os.access(script, os.X_OK)
