@@ -18,8 +18,8 @@ from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
-from framematch.vision.bundles.bundle import load_bundle
-from framematch.vision.repository.model_repository import build_model_repository
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.model_repository import build_model_repository
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
@@ -104,6 +104,26 @@ def test_a_catalogue_becomes_events_that_a_subscriber_reads(
         assert consumer.wait(_EXIT_TIMEOUT_S) == 0
     run(user, environment, "doctor")
     assert json.loads(first_watched_event(subscriber, environment, tmp_path))["product"]["id"] == product
+
+
+@pytest.mark.parametrize("name", ["model", "image tools"])
+def test_a_model_is_built_and_compared_with_its_reference(
+    name: str, installed: Installed, environment: dict[str, str], tmp_path: Path
+) -> None:
+    user, repository = installed(name), tmp_path / "repository"
+    run(user, environment, "model", "build", "--from", str(BUNDLE_DIR), "--out", str(repository))
+    assert (repository / "clip_image" / "config.pbtxt").is_file()
+    run(user, environment, "model", "check", "--from", str(BUNDLE_DIR))
+
+
+def test_what_needs_no_extra_reads_the_topics(installed: Installed, environment: dict[str, str]) -> None:
+    user = installed("base")
+    run(user, environment, "topics", "create")
+    run(user, environment, "topics", "list")
+    run(user, environment, "deadletter", "list")
+    done = user.framematch("doctor", environment=environment)
+    assert done.code == 1
+    assert "pip install 'framematch[consumer,cpu]'" in done.stdout
 
 
 def run(user: Installation, environment: dict[str, str], *arguments: str) -> None:
