@@ -1,5 +1,5 @@
-# The consumer service, and the target `tools` for the commands that prepare its work: `model build`, `catalog …`.
-# Build context: the repository's root. FLAVOUR is cpu or gpu: which FAISS is installed.
+# Target `consumer`: the consumer service. Target `tools`: commands such as `model build` and `catalog …`.
+# Build context: the repository's root. FLAVOUR, cpu or gpu, selects the FAISS package.
 ARG PYTHON=python:3.12.12-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -17,7 +17,7 @@ COPY consumers consumers
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/framematch/bin/python install --no-deps /wheels/*.whl
 
-# What `model build` needs beyond a consumer: ONNX. The consumer's lock goes in again, so that nothing of it changes.
+# Adds ONNX, which `model build` needs. The consumer's lock is repeated, so that none of its versions change.
 FROM build AS build-tools
 COPY deploy/docker/tools-requirements.txt deploy/docker/
 RUN pip --python /opt/framematch/bin/python install --require-hashes \
