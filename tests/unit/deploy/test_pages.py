@@ -1,4 +1,4 @@
-"""The pages for operators and newcomers, held against the code: metrics, log events, links, named tests."""
+"""Checks the documentation against the code: metrics, log events, links, file names."""
 
 import re
 from pathlib import Path
@@ -15,12 +15,12 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), *ROOT.glob("deploy/**/*.md")],
 )
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-# What runs as a service; the commands and the local stack talk to whoever started them.
+# Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
 LOG_CALL = re.compile(r"\blog\.(?:info|warning|error|exception)\(\s*\"(\w+)\"")
 
 
-def test_every_metric_of_a_service_is_explained() -> None:
+def test_operations_page_documents_every_metric() -> None:
     registry = CollectorRegistry()
     EdgeMetrics(registry)
     ConsumerMetrics(registry)
@@ -30,7 +30,7 @@ def test_every_metric_of_a_service_is_explained() -> None:
     assert {name for name in names if f"`{name}`" not in OPERATIONS} == set()
 
 
-def test_no_metric_is_explained_that_is_not_there() -> None:
+def test_operations_page_documents_no_unknown_metric() -> None:
     registry = CollectorRegistry()
     EdgeMetrics(registry)
     ConsumerMetrics(registry)
@@ -40,7 +40,7 @@ def test_no_metric_is_explained_that_is_not_there() -> None:
     assert set(re.findall(r"`(framematch_(?:edge|consumer)_\w+)`", OPERATIONS)) == names
 
 
-def test_every_log_event_of_a_service_is_explained() -> None:
+def test_operations_page_documents_every_log_event() -> None:
     sources = [path for folder in SERVICE_CODE for path in (ROOT / folder).rglob("*.py")]
     events = {event for path in sources for event in LOG_CALL.findall(path.read_text(encoding="utf-8"))}
 
@@ -49,14 +49,14 @@ def test_every_log_event_of_a_service_is_explained() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_relative_link_points_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_file_that_is_named_by_its_whole_path_exists(page: Path) -> None:
+def test_every_file_named_by_its_full_path_exists(page: Path) -> None:
     tops = "consumers|deploy|docs|edge|framematch|requirements|stack|tests"
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(rf"`((?:{tops})/[\w./-]+\.(?:py|md|json|txt|yml|js|Dockerfile))`", text))
