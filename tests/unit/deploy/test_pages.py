@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from consumers.metrics import ConsumerMetrics
 from consumers.workers.metrics import WorkerMetrics
 from edge.metrics import EdgeMetrics
+from framematch.core.settings_sources import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
@@ -17,7 +18,24 @@ PAGES = sorted(
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 # Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
+PACKAGES = ("edge", "consumers", "framematch")
+SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "tracing", "triton")
+FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
 LOG_CALL = re.compile(r"\blog\.(?:info|warning|error|exception)\(\s*\"(\w+)\"")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def _is_setting(name: str) -> bool:
+    """Return whether a dotted name is a setting, or a section of settings."""
+    variable = "FRAMEMATCH_" + name.upper().replace(".", "__")
+    return any(known == variable or known.startswith(f"{variable}__") for known in known_environment_names())
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub creates for the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_operations_page_documents_every_metric() -> None:
@@ -48,14 +66,42 @@ def test_operations_page_documents_every_log_event() -> None:
     assert {event for event in events if f"`{event}`" not in OPERATIONS} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_operations_page_documents_no_unknown_log_event() -> None:
+    tables = OPERATIONS.partition("## Monitor: log events")[2].partition("\n## ")[0]
+    first_cells = re.findall(r"^\| (`[^|]+`) \|", tables, re.MULTILINE)
+    documented = {event for cell in first_cells for event in re.findall(r"`(\w+)`", cell)}
+    code = "".join(path.read_text(encoding="utf-8") for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
+
+    assert len(documented) > 20
+    assert {event for event in documented if f'"{event}"' not in code} == set()
+
+
+@each_page
+def test_every_setting_on_a_page_exists(page: Path) -> None:
+    section = "|".join(SECTIONS)
+    named = set(re.findall(rf"`((?:{section})\.[a-z_.]+)(?:: [^`]*)?`", page.read_text(encoding="utf-8")))
+    settings = {name for name in named if not name.endswith(FILE_SUFFIXES)}
+
+    assert {name for name in settings if not _is_setting(name)} == set()
+
+
+@each_page
 def test_every_relative_link_points_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each_page
+def test_every_anchor_of_a_link_is_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+
+    assert [
+        (file, anchor) for file, anchor in links if anchor not in _anchors(page.parent / file if file else page)
+    ] == []
+
+
+@each_page
 def test_every_file_named_by_its_full_path_exists(page: Path) -> None:
     tops = "consumers|deploy|docs|edge|framematch|requirements|stack|tests"
     text = page.read_text(encoding="utf-8")
