@@ -17,7 +17,7 @@ COPY consumers consumers
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/framematch/bin/python install --no-deps /wheels/*.whl
 
-# Adds ONNX, which `model build` needs. The consumer's lock is repeated, so that none of its versions change.
+# What `model build` needs beyond a consumer: ONNX. The consumer's lock goes in again, so that nothing of it changes.
 FROM build AS build-tools
 COPY deploy/docker/tools-requirements.txt deploy/docker/
 RUN pip --python /opt/framematch/bin/python install --require-hashes \
