@@ -1,4 +1,4 @@
-# Two commands do everything, set-up included: `make demo` and `make test`.
+# Two commands do everything, including set-up: `make demo` and `make test`.
 
 PYTHON ?= python3
 SECONDS ?= 30
@@ -8,44 +8,44 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 CODE := benchmarks consumers demo docs edge framematch stack tests
 
-# Where this is set, each of the many processes of the demo and the tests would compile all its modules anew.
+# If this is set, every process of the demo and the tests compiles all its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo servers test test-fast lint format lock clean
 
-help: ## show this
+help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(READY) ## set up, play two camera feeds through the real servers, give a verdict (SECONDS=30)
+demo: $(READY) ## set up, play two camera feeds through real servers, print a verdict (SECONDS=30)
 	@$(RUN) -m demo.run --seconds $(SECONDS)
 
-servers: $(READY) ## fetch and build what the cache lacks for the local servers
+servers: $(READY) ## download and build the local servers, unless cached
 	@$(RUN) -m stack.fetch
 
-test: $(READY) servers ## set up and run the whole suite: unit, integration, end to end (WORKERS=3; 0: one after the other)
+test: $(READY) servers ## set up and run all tests: unit, integration, end to end (WORKERS=3; 0: in one process)
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=10
 
-test-fast: $(READY) ## unit tests alone, in seconds
+test-fast: $(READY) ## run only the unit tests
 	$(RUN) -m pytest -q tests/unit
 
-lint: $(READY) ## ruff, mypy --strict and the floors
+lint: $(READY) ## run ruff, mypy --strict and import-linter
 	$(VENV)/bin/ruff check $(CODE)
 	$(VENV)/bin/ruff format --check $(CODE)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-format: $(READY) ## format and mend what can be mended
+format: $(READY) ## format the code and apply automatic fixes
 	$(VENV)/bin/ruff check --fix $(CODE)
 	$(VENV)/bin/ruff format $(CODE)
 
-lock: $(READY) ## resolve the locked dependencies anew, with hashes and without addresses
+lock: $(READY) ## resolve the locked dependencies again, with hashes
 	requirements/lock $(VENV)/bin/uv
 
-clean: ## remove the virtual environment and what tools left behind
+clean: ## remove the virtual environment and the caches of tools
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist
 
-# The environment is complete when this file is there; it is made anew when the locks or the package change.
+# This file marks a complete environment; it is rebuilt when the locks or the package change.
 $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "framematch needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }

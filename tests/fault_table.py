@@ -1,4 +1,4 @@
-"""Prints the fault matrix after the tests: what each fault did to the frames, and how soon work went on."""
+"""Prints the fault matrix after the tests: the effect of each fault on the frames, and the recovery time."""
 
 from dataclasses import astuple, dataclass, fields
 
@@ -10,10 +10,10 @@ _NAMES = {"unique_ratio": "unique", "recovery_s": "recovery, s"}
 
 @dataclass(frozen=True)
 class FaultRow:
-    """One row.
+    """One row of the fault matrix.
 
-    `unique_ratio`: different ids seen, of those expected. `recovery_s`: the longest time in which nothing new was seen,
-    since something broke, or since it was mended where a test says for how long it is broken.
+    `unique_ratio`: distinct ids seen, as a share of the expected ids. `recovery_s`: the longest time without a new
+    event after the fault, or after its repair if the test fixes the duration of the fault.
     """
 
     fault: str
@@ -25,13 +25,13 @@ class FaultRow:
     recovery_s: float
 
     def record(self, test: pytest.Item) -> None:
-        """Keep it for the table, also when the test runs in a process of its own."""
+        """Store the row in the test's report, which also works when the test runs in another process."""
         test.user_properties.append((PROPERTY, astuple(self)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the rows of all tests that recorded one."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "when")]
     properties = (pair for report in reports if report.when == "call" for pair in report.user_properties)
     rows = [FaultRow(*value) for name, value in properties if name == PROPERTY]
     if rows:
@@ -41,7 +41,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def table(rows: list[FaultRow]) -> list[str]:
-    """The rows below a heading, in columns."""
+    """Return the lines of a table: a heading and the rows, in aligned columns."""
     heading = [_NAMES.get(field.name, field.name) for field in fields(FaultRow)]
     lines = [heading, *([_text(value) for value in astuple(row)] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -1,4 +1,4 @@
-"""Kubernetes manifests for tests: reading them, the pods in them, and what their schemas say of them."""
+"""Reads Kubernetes manifests for tests, finds their pods, and validates them against schemas."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,14 +13,14 @@ import yaml
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "kubernetes"
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
-"""The oldest that the README promises, and the newest that there are schemas of."""
+"""The oldest version that the README promises, and the newest with a schema."""
 
 Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pod:
-    """The pods that a manifest makes: `labels` and `spec` of their template."""
+    """The pod template of a manifest; `owner` is the manifest's name."""
 
     owner: str
     labels: dict[str, str]
@@ -28,19 +28,19 @@ class Pod:
 
     @property
     def container(self) -> dict[str, Any]:
-        """The only one that our pods have."""
+        """The pod's only container."""
         [container] = self.spec["containers"]
-        found: dict[str, Any] = container
-        return found
+        single: dict[str, Any] = container
+        return single
 
     @property
     def mounts(self) -> dict[str, str]:
-        """Names of volumes by the path where they are."""
+        """Names of the mounted volumes by mount path."""
         return {mount["mountPath"]: mount["name"] for mount in self.container["volumeMounts"]}
 
 
 def manifests(text: str) -> list[Manifest]:
-    """The documents of a YAML stream."""
+    """Parse the documents of a YAML stream."""
     return [document for document in yaml.safe_load_all(text) if document is not None]
 
 
@@ -49,7 +49,7 @@ def read_manifests(path: Path) -> list[Manifest]:
 
 
 def pods(documents: Iterable[Manifest]) -> Iterator[Pod]:
-    """The pods that these manifests make."""
+    """Yield the pod templates in these manifests."""
     for document in documents:
         spec = document.get("spec", {})
         spec = spec.get("jobTemplate", {}).get("spec", spec)
@@ -59,7 +59,7 @@ def pods(documents: Iterable[Manifest]) -> Iterator[Pod]:
 
 
 def check_schema(document: Manifest) -> None:
-    """Raise when Kubernetes, or KEDA, would not take the manifest or would ignore a field of it."""
+    """Raise if Kubernetes or KEDA would reject the manifest or ignore one of its fields."""
     if document["apiVersion"].startswith("keda.sh/"):
         jsonschema.validate(document, _keda_schema())
         return

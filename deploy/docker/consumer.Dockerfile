@@ -1,5 +1,5 @@
-# The consumer service, and the target `tools` for the commands that prepare its work: `model build`, `catalog …`.
-# Build context: the repository's root. FLAVOUR is cpu or gpu: which FAISS is installed.
+# Target `consumer`: the consumer service. Target `tools`: commands such as `model build` and `catalog …`.
+# Build context: the repository's root. FLAVOUR, cpu or gpu, selects the FAISS package.
 ARG PYTHON=python:3.12.12-slim-bookworm
 
 FROM ${PYTHON} AS build

@@ -1,4 +1,4 @@
-# The edge service: framematch with the extra `edge`, nothing else. Build context: the repository's root.
+# The edge service: framematch with only the extra `edge`. Build context: the repository's root.
 ARG PYTHON=python:3.12.12-slim-bookworm
 
 FROM ${PYTHON} AS build

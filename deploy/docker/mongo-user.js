@@ -1,4 +1,4 @@
-// Runs once, when MongoDB's data volume is empty: the services' user, with rights on their own database alone.
+// Runs once, when MongoDB's data volume is empty. Creates the services' user, with rights only on their database.
 db.createUser({
   user: process.env.MONGO_USER,
   pwd: process.env.MONGO_PASSWORD,

@@ -1,4 +1,4 @@
-"""compose.edge.yml, read by the real `docker compose config`, which needs no Docker engine."""
+"""Reads compose.edge.yml with the real `docker compose config`, which needs no Docker engine."""
 
 import json
 import os
@@ -26,14 +26,14 @@ INFRASTRUCTURE = {"kafka", "mongodb"}
 
 
 class Compose:
-    """A program that answers as `docker compose` does, over the project's own file."""
+    """Runs `docker compose` or an equivalent program on the project's own file."""
 
     def __init__(self, command: tuple[str, ...], env_file: Path) -> None:
         self._command = command
         self._env_file = env_file
 
     def config(self, *arguments: str, profile: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        """`config …` with these variables and no others of compose's."""
+        """Run `config …` with only these variables set."""
         files = ("--env-file", str(self._env_file), "-f", str(ROOT / "compose.edge.yml"))
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return subprocess.run(
@@ -45,7 +45,7 @@ class Compose:
         )
 
     def services(self, profile: str, **variables: str) -> dict[str, Any]:
-        """The services of a profile, with every variable filled in."""
+        """Return the services of a profile with all variables resolved."""
         done = self.config("--format", "json", profile=profile, variables={**REQUIRED, **variables})
         assert done.returncode == 0, done.stderr
         services: dict[str, Any] = json.loads(done.stdout)["services"]
@@ -54,7 +54,7 @@ class Compose:
 
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Compose:
-    """The installed `docker compose`, else the one in the cache, which is built when that is asked for."""
+    """Return the installed `docker compose`, else the cached one, which is built only on request."""
     empty = tmp_path_factory.mktemp("compose") / "empty.env"
     empty.touch()
     installed = ("docker", "compose")
@@ -84,7 +84,7 @@ def test_compose_accepts_the_file_with_the_required_variables(compose: Compose, 
 
 
 @pytest.mark.parametrize("missing", sorted(REQUIRED))
-def test_compose_names_a_required_variable_that_is_not_set(compose: Compose, missing: str) -> None:
+def test_compose_names_a_missing_required_variable(compose: Compose, missing: str) -> None:
     given = {name: value for name, value in REQUIRED.items() if name != missing}
 
     done = compose.config("-q", profile="cpu", variables=given)
@@ -94,7 +94,7 @@ def test_compose_names_a_required_variable_that_is_not_set(compose: Compose, mis
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
-def test_a_profile_runs_its_own_triton_and_consumer_and_no_other(compose: Compose, profile: str) -> None:
+def test_profile_runs_only_its_own_triton_and_consumer(compose: Compose, profile: str) -> None:
     services = compose.services(profile)
 
     assert services.keys() == INFRASTRUCTURE | {"edge", f"triton-{profile}", f"consumer-{profile}"}
@@ -116,7 +116,7 @@ def test_only_the_gpu_profile_reserves_a_gpu(compose: Compose) -> None:
     assert not any("reservations" in service["deploy"]["resources"] for service in cpu.values())
 
 
-def test_ports_are_published_on_loopback_alone_unless_told(compose: Compose) -> None:
+def test_ports_are_published_only_on_loopback_by_default(compose: Compose) -> None:
     for profile in ("cpu", "gpu"):
         addresses = {
             port["host_ip"] for service in compose.services(profile).values() for port in service.get("ports", [])
@@ -124,14 +124,14 @@ def test_ports_are_published_on_loopback_alone_unless_told(compose: Compose) -> 
         assert addresses == {"127.0.0.1"}
 
 
-def test_the_published_kafka_port_is_the_one_that_clients_are_told(compose: Compose) -> None:
+def test_kafka_advertises_its_published_port(compose: Compose) -> None:
     kafka = compose.services("cpu", KAFKA_PORT="19094", KAFKA_ADVERTISED_HOST="shop.example")["kafka"]
 
     assert kafka["ports"][0]["published"] == "19094"
     assert "EXTERNAL://shop.example:19094" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
 
 
-def test_no_service_but_mongodb_gets_the_administrators_password(compose: Compose) -> None:
+def test_only_mongodb_gets_the_administrators_password(compose: Compose) -> None:
     services = compose.services("cpu")
 
     holders = {name for name, service in services.items() if REQUIRED["MONGO_ROOT_PASSWORD"] in json.dumps(service)}

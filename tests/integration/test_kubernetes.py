@@ -1,4 +1,4 @@
-"""What kustomize makes of deploy/kubernetes: by kubectl or kustomize, neither of which needs a cluster."""
+"""Checks the output of kustomize for deploy/kubernetes; kubectl and kustomize need no cluster for it."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 MODULE = GoModule(
     "sigs.k8s.io/kustomize/kustomize/v5", "v5.7.1", checksum="h1:sYJsarwy/SDJfjjLMUqwFDGPwzUtMOQ1i1Ed49+XSbw="
 )
-SEARCHING = """
+GPU_SEARCH_SITE = """
 resources: [{folder}/overlays/gpu]
 components: [{folder}/components/gpu-search]
 """
@@ -33,7 +33,7 @@ each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda path: str(pa
 
 @pytest.fixture(scope="module")
 def render() -> Render:
-    """The manifests of a folder, by the installed kubectl or kustomize, else by the one in the cache."""
+    """Return a function that renders a folder with the installed kubectl or kustomize, else with the cached one."""
     command = _command()
 
     @cache
@@ -61,22 +61,22 @@ def _build(folder: Path) -> None:
 
 
 def named(documents: list[Manifest], kind: str, name: str) -> Manifest:
-    [found] = [d for d in documents if d["kind"] == kind and d["metadata"]["name"].startswith(name)]
-    return found
+    [manifest] = [d for d in documents if d["kind"] == kind and d["metadata"]["name"].startswith(name)]
+    return manifest
 
 
 def pod(documents: list[Manifest], name: str) -> Pod:
-    [found] = [found for found in pods(documents) if found.owner == name]
-    return found
+    [match] = [candidate for candidate in pods(documents) if candidate.owner == name]
+    return match
 
 
-def gpus(documents: list[Manifest]) -> set[str]:
-    """Whose pods take a GPU."""
-    return {found.owner for found in pods(documents) if "nvidia.com/gpu" in found.container["resources"]["limits"]}
+def gpu_owners(documents: list[Manifest]) -> set[str]:
+    """Return the owners of pods that use a GPU."""
+    return {each.owner for each in pods(documents) if "nvidia.com/gpu" in each.container["resources"]["limits"]}
 
 
 @each_target
-def test_kubernetes_takes_everything_and_ignores_no_field(render: Render, target: Path) -> None:
+def test_kubernetes_accepts_the_output_and_ignores_no_field(render: Render, target: Path) -> None:
     documents = render(target)
     assert len(documents) >= 15
     for document in documents:
@@ -84,56 +84,56 @@ def test_kubernetes_takes_everything_and_ignores_no_field(render: Render, target
 
 
 @each_target
-def test_everything_is_in_one_namespace_and_of_one_version(render: Render, target: Path) -> None:
+def test_output_has_one_namespace_and_one_version(render: Render, target: Path) -> None:
     documents = render(target)
     assert {d["metadata"].get("namespace") for d in documents if d["kind"] != "Namespace"} == {"framematch"}
-    assert {found.container["image"].partition(":")[2] for found in pods(documents)} == {version("framematch")}
-    assert {found.labels["app.kubernetes.io/part-of"] for found in pods(documents)} == {"framematch"}
+    assert {each.container["image"].partition(":")[2] for each in pods(documents)} == {version("framematch")}
+    assert {each.labels["app.kubernetes.io/part-of"] for each in pods(documents)} == {"framematch"}
 
 
 @each_target
-def test_pods_read_the_settings_under_the_name_that_holds_their_hash(render: Render, target: Path) -> None:
+def test_pods_use_the_settings_by_their_hashed_name(render: Render, target: Path) -> None:
     documents = render(target)
     settings = named(documents, "ConfigMap", "framematch-settings-")["metadata"]["name"]
     for name in ("consumer", "edge", "tools"):
         assert {"configMapRef": {"name": settings}} in pod(documents, name).container["envFrom"]
 
 
-def test_a_changed_file_of_cameras_reaches_the_running_edge(render: Render) -> None:
+def test_config_map_of_cameras_keeps_its_name_so_that_the_running_edge_sees_changes(render: Render) -> None:
     for target in TARGETS:
         assert named(render(target), "ConfigMap", "framematch-edge")["metadata"]["name"] == "framematch-edge"
 
 
-def test_only_triton_and_the_job_for_its_engines_take_a_gpu(render: Render) -> None:
+def test_only_triton_and_its_engines_job_use_a_gpu(render: Render) -> None:
     cpu, gpu, _ = map(render, TARGETS)
-    assert gpus(cpu) == set()
-    assert gpus(gpu) == {"triton", "engines"}
+    assert gpu_owners(cpu) == set()
+    assert gpu_owners(gpu) == {"triton", "engines"}
 
 
-def test_consumers_search_on_a_gpu_when_told(render: Render, tmp_path: Path) -> None:
+def test_component_gpu_search_gives_consumers_a_gpu(render: Render, tmp_path: Path) -> None:
     folder = os.path.relpath(FOLDER, tmp_path)
-    (tmp_path / "kustomization.yaml").write_text(SEARCHING.format(folder=folder), encoding="utf-8")
+    (tmp_path / "kustomization.yaml").write_text(GPU_SEARCH_SITE.format(folder=folder), encoding="utf-8")
     documents = render(tmp_path)
     for document in documents:
         check_schema(document)
-    assert gpus(documents) == {"triton", "engines", "consumer"}
+    assert gpu_owners(documents) == {"triton", "engines", "consumer"}
     assert pod(documents, "consumer").container["image"] == f"framematch/consumer-gpu:{version('framematch')}"
 
 
-def test_the_scaler_alone_sets_the_number_of_consumers(render: Render) -> None:
+def test_scaler_replaces_the_fixed_number_of_consumers(render: Render) -> None:
     example, plain = render(FOLDER / "example"), render(FOLDER / "overlays" / "gpu")
     assert "replicas" not in named(example, "Deployment", "consumer")["spec"]
     assert named(plain, "Deployment", "consumer")["spec"]["replicas"] == 2
 
 
-def test_a_site_puts_its_own_settings_over_ours(render: Render) -> None:
+def test_settings_of_a_site_override_the_base(render: Render) -> None:
     documents = render(FOLDER / "example")
     data = named(documents, "ConfigMap", "framematch-settings-")["data"]
     scaler = named(documents, "ScaledObject", "consumer")["spec"]
     assert data["KAFKA_BOOTSTRAP_SERVERS"].startswith("kafka-1.example:")
     assert data["TRITON_URL"] == "triton:8001"
     assert data["FRAMEMATCH_KAFKA__PARTITIONS"] == str(scaler["maxReplicaCount"])
-    assert {found.container["image"].partition("/")[0] for found in pods(documents)} == {"registry.example"}
+    assert {each.container["image"].partition("/")[0] for each in pods(documents)} == {"registry.example"}
     assert "till-2" in named(documents, "ConfigMap", "framematch-edge")["data"]["edge.yaml"]
     assert scaler["triggers"][0]["authenticationRef"] == {
         "name": named(documents, "TriggerAuthentication", "kafka")["metadata"]["name"]

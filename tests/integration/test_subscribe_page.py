@@ -1,4 +1,4 @@
-"""The Python programs that the pages show run as they stand there."""
+"""The Python programs in the documentation run unchanged."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ def settings(kafka: KafkaServer) -> KafkaSettings:
 
 @pytest.fixture
 def outputs(settings: KafkaSettings, tmp_path: Path) -> Iterator[list[Path]]:
-    """What each program prints, while all of them run; those that name the topic itself get the test's own."""
+    """The output file of each program while all run; a topic name in a program is replaced by this test's own."""
     environment = {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers),
@@ -48,19 +48,19 @@ def outputs(settings: KafkaSettings, tmp_path: Path) -> Iterator[list[Path]]:
         "PYTHONUNBUFFERED": "1",
     }
     files = []
-    with ExitStack() as running:
+    with ExitStack() as processes:
         for number, program in enumerate(programs()):
             code = program.replace('"framematch.matches"', f'"{settings.topic_prefix}.matches"')
             files.append(tmp_path / str(number))
-            output = running.enter_context(files[-1].open("wb"))
-            process = running.enter_context(
+            output = processes.enter_context(files[-1].open("wb"))
+            process = processes.enter_context(
                 subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=output)
             )
-            running.callback(process.kill)
+            processes.callback(process.kill)
         yield files
 
 
-def test_every_program_prints_what_comes(settings: KafkaSettings, outputs: list[Path]) -> None:
+def test_every_program_prints_new_events(settings: KafkaSettings, outputs: list[Path]) -> None:
     topics = Topics(settings.topic_prefix)
     number = 0
 
@@ -71,13 +71,12 @@ def test_every_program_prints_what_comes(settings: KafkaSettings, outputs: list[
                 topic = topics.matches if isinstance(event, MatchEvent) else topics.sightings
                 await producer.send_and_wait(topic, encode(event), key=b"till-1")
 
-    def silent() -> list[Path]:
-        """Those that have printed nothing yet; they may have subscribed after the events so far."""
+    def programs_without_output() -> list[Path]:
+        """Publish new events, since a program may have subscribed after the last; return outputs without an event."""
         nonlocal number
         number += 1
-        came = sighting_event()
-        asyncio.run(publish(match_event(number), replace(came, id=str(number))))
+        asyncio.run(publish(match_event(number), replace(sighting_event(), id=str(number))))
         return [output for output in outputs if "till-1" not in output.read_text()]
 
     assert len(outputs) >= 5
-    wait_until(lambda: not silent(), timeout_s=60, message="a line from every program")
+    wait_until(lambda: not programs_without_output(), timeout_s=60, message="a line from every program")

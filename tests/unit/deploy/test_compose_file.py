@@ -1,4 +1,4 @@
-"""compose.edge.yml and deploy/.env.example, held against the settings and against what a container should be."""
+"""Checks compose.edge.yml and deploy/.env.example against the settings and against container best practice."""
 
 import re
 from pathlib import Path
@@ -17,8 +17,8 @@ EXAMPLE = (ROOT / "deploy" / ".env.example").read_text(encoding="utf-8")
 EDGE_DOCKERFILE = (ROOT / "deploy" / "docker" / "edge.Dockerfile").read_text(encoding="utf-8")
 README = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-OWN = {name: service for name, service in SERVICES.items() if service.get("image", "").startswith("framematch/")}
-FRAMEMATCH = {name: service for name, service in OWN.items() if not name.startswith("triton")}
+OWN_IMAGES = {n: service for n, service in SERVICES.items() if service.get("image", "").startswith("framematch/")}
+FRAMEMATCH = {name: service for name, service in OWN_IMAGES.items() if not name.startswith("triton")}
 LONG_RUNNING = {name: service for name, service in SERVICES.items() if service.get("restart") != "no"}
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
 SECONDS = {"s": 1, "m": 60}
@@ -26,57 +26,57 @@ SECONDS = {"s": 1, "m": 60}
 each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
-def test_the_services_of_our_own_images_are_found() -> None:
+def test_services_with_framematch_images_are_found() -> None:
     assert FRAMEMATCH.keys() == {"consumer-cpu", "consumer-gpu", "edge", "tools"}
 
 
-def test_what_prepares_models_and_catalogue_runs_once_when_it_is_asked_for() -> None:
+def test_tool_services_run_only_on_request() -> None:
     assert SERVICES.keys() - LONG_RUNNING.keys() == {"tools", "triton-engines"}
     assert all(SERVICES[name]["profiles"] == ["tools"] for name in ("tools", "triton-engines"))
 
 
-def test_the_engines_are_made_in_the_image_and_on_the_gpu_that_serve_them() -> None:
+def test_engines_are_built_with_the_image_and_gpu_that_serve_them() -> None:
     engines, serving = SERVICES["triton-engines"], SERVICES["triton-gpu"]
 
     assert engines["image"] == serving["image"]
     assert engines["deploy"] == serving["deploy"]
     assert engines["command"][-1].endswith(f"/{ENGINE_SCRIPT}")
-    # Only this one writes beside the models; the image's folders belong to this user.
+    # This service writes to the models folder, which belongs to this user.
     assert (engines["volumes"], engines["user"]) == (["models:/models"], "10001:10001")
 
 
-def test_every_environment_name_of_our_services_is_a_known_setting() -> None:
+def test_every_environment_variable_of_a_service_is_a_known_setting() -> None:
     names = {variable for service in FRAMEMATCH.values() for variable in service["environment"]}
 
     assert names <= known_environment_names()
 
 
-def test_every_framematch_variable_that_is_mentioned_is_a_known_setting() -> None:
+def test_every_mentioned_framematch_variable_is_a_known_setting() -> None:
     mentioned = set(re.findall(r"\bFRAMEMATCH_\w+", TEXT + EXAMPLE))
 
     assert mentioned <= known_environment_names()
 
 
-def test_no_container_goes_to_localhost_for_a_server() -> None:
+def test_no_container_expects_a_server_on_localhost() -> None:
     for service in FRAMEMATCH.values():
         assert not [value for value in service["environment"].values() if "localhost" in value or "127.0.0.1" in value]
 
 
-def test_the_example_names_every_variable_of_the_compose_file_and_no_other() -> None:
+def test_example_lists_exactly_the_variables_of_the_compose_file() -> None:
     used = {match["name"] for match in VARIABLE.finditer(TEXT)}
     named = set(re.findall(r"^#?([A-Z]\w+)=", EXAMPLE, re.MULTILINE))
 
     assert named - {"COMPOSE_FILE", "COMPOSE_PROFILES"} == used
 
 
-def test_the_example_shows_the_defaults_of_the_compose_file() -> None:
+def test_example_shows_the_defaults_of_the_compose_file() -> None:
     shown = dict(re.findall(r"^#([A-Z]\w+)=(.*)$", EXAMPLE, re.MULTILINE))
     defaults = {m["name"]: m["rest"].removeprefix(":-") for m in VARIABLE.finditer(TEXT) if m["rest"].startswith(":-")}
 
     assert shown == defaults
 
 
-def test_every_variable_without_a_value_in_the_example_is_required_by_the_compose_file() -> None:
+def test_empty_variables_in_the_example_are_required_by_the_compose_file() -> None:
     empty = set(re.findall(r"^([A-Z]\w+)=$", EXAMPLE, re.MULTILINE))
     required = {match["name"] for match in VARIABLE.finditer(TEXT) if match["rest"].startswith(":?")}
 
@@ -91,14 +91,14 @@ def test_no_password_has_a_default() -> None:
 
 
 @each_service
-def test_no_password_stands_in_the_file(name: str) -> None:
+def test_no_password_is_written_in_the_file(name: str) -> None:
     environment = SERVICES[name].get("environment", {})
 
     assert all(value.startswith("${") for variable, value in environment.items() if "PASSWORD" in variable)
 
 
 @each_service
-def test_no_service_runs_as_root_or_can_become_it(name: str) -> None:
+def test_no_service_runs_as_root_or_can_become_root(name: str) -> None:
     service = SERVICES[name]
 
     assert service["user"].partition(":")[0] not in {"", "0", "root"}
@@ -114,7 +114,7 @@ def test_every_image_has_a_version(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LONG_RUNNING))
-def test_a_service_is_restarted_and_says_how_it_is(name: str) -> None:
+def test_service_is_restarted_and_has_a_health_check(name: str) -> None:
     service = LONG_RUNNING[name]
 
     assert service["restart"] == "unless-stopped"
@@ -124,7 +124,7 @@ def test_a_service_is_restarted_and_says_how_it_is(name: str) -> None:
 
 
 @each_service
-def test_every_dependency_waits_until_the_other_is_healthy(name: str) -> None:
+def test_every_dependency_must_be_healthy_first(name: str) -> None:
     dependencies = SERVICES[name].get("depends_on", {})
 
     assert all(dependency == {"condition": "service_healthy"} for dependency in dependencies.values())
@@ -132,26 +132,26 @@ def test_every_dependency_waits_until_the_other_is_healthy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FRAMEMATCH))
-def test_docker_waits_longer_than_the_service_itself_for_what_is_in_flight(name: str) -> None:
-    amount, unit = re.fullmatch(r"(\d+)([sm])", FRAMEMATCH[name]["stop_grace_period"]).groups()  # type: ignore[union-attr]  # or it fails
+def test_docker_waits_longer_than_the_shutdown_deadline(name: str) -> None:
+    amount, unit = re.fullmatch(r"(\d+)([sm])", FRAMEMATCH[name]["stop_grace_period"]).groups()  # type: ignore[union-attr]  # no match fails the test
 
     assert int(amount) * SECONDS[unit] > Settings().shutdown_deadline_s
 
 
 @each_service
-def test_every_service_has_a_bound_on_its_memory(name: str) -> None:
+def test_every_service_has_a_memory_limit(name: str) -> None:
     assert SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
 
 
 @each_service
-def test_ports_are_published_on_loopback_unless_told(name: str) -> None:
+def test_ports_are_published_on_loopback_by_default(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
 
     assert all(port.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:") for port in ports)
 
 
 @each_service
-def test_every_path_that_a_service_is_built_from_or_mounts_exists(name: str) -> None:
+def test_every_build_file_and_mounted_path_exists(name: str) -> None:
     service = SERVICES[name]
     paths = [source for source in (volume.split(":")[0] for volume in service.get("volumes", [])) if "/" in source]
     if build := service.get("build"):
@@ -160,7 +160,7 @@ def test_every_path_that_a_service_is_built_from_or_mounts_exists(name: str) -> 
     assert all((ROOT / path).exists() for path in paths)
 
 
-def test_what_the_edge_keeps_on_disk_outlives_its_container() -> None:
+def test_spool_of_the_edge_is_in_a_volume_of_its_own() -> None:
     edge = SERVICES["edge"]
     volumes = dict(volume.split(":", 1) for volume in edge["volumes"])
 
@@ -170,7 +170,7 @@ def test_what_the_edge_keeps_on_disk_outlives_its_container() -> None:
     assert [name for name in SERVICES if "edge:" in str(SERVICES[name].get("volumes"))] == ["edge"]
 
 
-def test_the_example_of_a_settings_file_has_valid_settings_and_is_where_the_edge_looks_for_it() -> None:
+def test_example_settings_file_is_valid_and_mounted_where_the_edge_reads_it() -> None:
     settings = Settings.model_validate(yaml.safe_load((ROOT / "deploy" / "edge" / "example.yaml").read_text("utf-8")))
 
     assert settings.edge.cameras["shelf-1"].motion == MotionSettings(gate=True)

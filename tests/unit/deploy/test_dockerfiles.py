@@ -1,4 +1,4 @@
-"""The Dockerfiles: what they copy exists, what they install is locked, and nobody is root."""
+"""Checks the Dockerfiles: copied files exist, installed packages are locked, no image runs as root."""
 
 import re
 import shlex
@@ -35,13 +35,13 @@ def instructions(path: Path, flavour: str = "cpu") -> list[Instruction]:
 
 
 def copied(path: Path, flavour: str) -> list[str]:
-    """What is copied from the build context."""
-    found = [shlex.split(i.text) for i in instructions(path, flavour) if i.name == "COPY"]
-    return [source for words in found if not words[0].startswith("--from") for source in words[:-1]]
+    """Return the sources that are copied from the build context."""
+    copies = [shlex.split(i.text) for i in instructions(path, flavour) if i.name == "COPY"]
+    return [source for words in copies if not words[0].startswith("--from") for source in words[:-1]]
 
 
 def requirements(path: Path) -> dict[str, set[str]]:
-    """Pinned packages of a lock file, each with its hashes."""
+    """Return the pinned packages of a lock file with their hashes."""
     blocks = re.split(r"^(?=[a-z0-9])", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.IGNORECASE)
     pins = [(re.match(r"\S+==\S+", block), set(re.findall(r"sha256:\w+", block))) for block in blocks]
     return {match[0]: hashes for match, hashes in pins if match}
@@ -53,7 +53,7 @@ def test_there_is_an_image_for_edge_consumer_and_triton() -> None:
 
 @each_dockerfile
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_every_file_that_is_copied_exists(path: Path, flavour: str) -> None:
+def test_every_copied_file_exists(path: Path, flavour: str) -> None:
     sources = copied(path, flavour)
 
     assert sources
@@ -61,7 +61,7 @@ def test_every_file_that_is_copied_exists(path: Path, flavour: str) -> None:
 
 
 @each_dockerfile
-def test_the_build_context_holds_what_is_copied(path: Path) -> None:
+def test_build_context_contains_every_copied_file(path: Path) -> None:
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     kept = tuple(line.removeprefix("!/") for line in ignore if line.startswith("!/"))
 
@@ -71,7 +71,7 @@ def test_the_build_context_holds_what_is_copied(path: Path) -> None:
 
 @each_dockerfile
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_every_lock_that_is_installed_was_copied(path: Path, flavour: str) -> None:
+def test_every_installed_lock_is_copied(path: Path, flavour: str) -> None:
     runs = " ".join(i.text for i in instructions(path, flavour) if i.name == "RUN")
     locks = {Path(name).name for name in re.findall(r"-r (\S+)", runs)}
 
@@ -90,16 +90,16 @@ def test_packages_are_installed_by_hash_or_without_dependencies(path: Path) -> N
 
 @each_dockerfile
 def test_base_images_have_a_version(path: Path) -> None:
-    found = [i.text.split() for i in instructions(path) if i.name == "FROM"]
-    stages = {words[2] for words in found if len(words) > 1}
-    images = [words[0] for words in found if words[0] not in stages]
+    sources = [i.text.split() for i in instructions(path) if i.name == "FROM"]
+    stages = {words[2] for words in sources if len(words) > 1}
+    images = [words[0] for words in sources if words[0] not in stages]
 
     assert images
     assert all(re.search(r":\d+\.\d+", image) for image in images)
 
 
 @each_dockerfile
-def test_every_image_runs_as_somebody_else_than_root(path: Path) -> None:
+def test_no_image_runs_as_root(path: Path) -> None:
     users = [i.text for i in instructions(path) if i.name == "USER"]
 
     assert users
@@ -107,7 +107,7 @@ def test_every_image_runs_as_somebody_else_than_root(path: Path) -> None:
 
 
 @each_dockerfile
-def test_every_environment_name_is_a_known_setting(path: Path) -> None:
+def test_every_environment_variable_is_a_known_setting(path: Path) -> None:
     names = {
         name for i in instructions(path) if i.name == "ENV" for name in re.findall(r"\bFRAMEMATCH_\w+(?==)", i.text)
     }

@@ -1,4 +1,4 @@
-"""deploy/kubernetes, held against the schemas, the settings, the Dockerfiles, and itself."""
+"""Checks deploy/kubernetes against the schemas, the settings, the Dockerfiles, and for consistency."""
 
 import re
 from importlib.metadata import version
@@ -37,7 +37,7 @@ PATCHES = [
 SECRETS = {s["metadata"]["name"]: s["stringData"] for s in read_manifests(FOLDER / "secrets.example.yaml")}
 BASE = [document for path in RESOURCES for document in read_manifests(path)]
 PODS = {pod.owner: pod for pod in pods(BASE)}
-OURS = {name: pod for name, pod in PODS.items() if name in {"consumer", "edge", "tools"}}
+FRAMEMATCH_PODS = {name: pod for name, pod in PODS.items() if name in {"consumer", "edge", "tools"}}
 SERVING = {name: pod for name, pod in PODS.items() if name in {"consumer", "edge", "triton"}}
 SETTINGS = dict(
     line.split("=", 1)
@@ -49,12 +49,12 @@ each_pod = pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
 each_serving_pod = pytest.mark.parametrize("pod", SERVING.values(), ids=SERVING)
 
 
-def named(path: Path) -> str:
+def relative_name(path: Path) -> str:
     return str(path.relative_to(FOLDER))
 
 
 def kind(wanted: str) -> dict[str, Manifest]:
-    """The manifests of a kind by name."""
+    """Return the manifests of a kind by name."""
     return {document["metadata"]["name"]: document for document in BASE if document["kind"] == wanted}
 
 
@@ -66,26 +66,26 @@ def generated(what: str) -> set[str]:
     return {entry["name"] for k in KUSTOMIZATIONS.values() for entry in k.get(what, [])}
 
 
-@pytest.mark.parametrize("path", [*RESOURCES, FOLDER / "secrets.example.yaml"], ids=named)
-def test_kubernetes_takes_every_manifest_and_ignores_no_field(path: Path) -> None:
+@pytest.mark.parametrize("path", [*RESOURCES, FOLDER / "secrets.example.yaml"], ids=relative_name)
+def test_kubernetes_accepts_every_manifest_and_ignores_no_field(path: Path) -> None:
     for document in read_manifests(path):
         check_schema(document)
 
 
-def test_every_file_has_its_place() -> None:
+def test_every_file_is_used() -> None:
     generators = [
         folder / source.rpartition("=")[2]
         for folder, kustomization in KUSTOMIZATIONS.items()
         for generator in kustomization.get("configMapGenerator", [])
         for source in (*generator.get("files", []), *generator.get("envs", []))
     ]
-    alone = [FOLDER / "README.md", FOLDER / "secrets.example.yaml"]
+    standalone = [FOLDER / "README.md", FOLDER / "secrets.example.yaml"]
     kustomizations = [folder / "kustomization.yaml" for folder in KUSTOMIZATIONS]
-    used = {*RESOURCES, *PATCHES, *generators, *alone, *kustomizations}
+    used = {*RESOURCES, *PATCHES, *generators, *standalone, *kustomizations}
     assert used == {path for path in FOLDER.rglob("*") if path.is_file() and path.name != "secrets.yaml"}
 
 
-def test_every_folder_that_a_kustomization_builds_on_is_one() -> None:
+def test_every_folder_in_a_kustomization_is_a_kustomization() -> None:
     for folder, kustomization in KUSTOMIZATIONS.items():
         folders = [name for name in kustomization.get("resources", []) if not name.endswith(".yaml")]
         for name in [*folders, *kustomization.get("components", [])]:
@@ -96,7 +96,7 @@ def test_the_pods_are_found() -> None:
     assert PODS.keys() == {"consumer", "edge", "triton", "tools", "engines"}
 
 
-def test_every_environment_name_is_a_known_setting() -> None:
+def test_every_environment_variable_is_a_known_setting() -> None:
     names = {name for name in SETTINGS if name.isupper()}
     names |= {entry["name"] for pod in PODS.values() for entry in pod.container.get("env", [])}
     names |= {key for secret in SECRETS.values() for key in secret if key.isupper()}
@@ -109,8 +109,8 @@ def test_every_environment_name_is_a_known_setting() -> None:
     assert names <= known_environment_names()
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("cameras.yaml")), ids=named)
-def test_cameras_are_valid_settings_and_their_sources_are_secrets(path: Path) -> None:
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("cameras.yaml")), ids=relative_name)
+def test_cameras_are_valid_settings_with_secret_sources(path: Path) -> None:
     settings = Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert settings.edge.cameras
     for name, camera in settings.edge.cameras.items():
@@ -119,7 +119,7 @@ def test_cameras_are_valid_settings_and_their_sources_are_secrets(path: Path) ->
 
 
 @each_pod
-def test_no_pod_is_root_or_can_become_it_or_speaks_to_kubernetes(pod: Pod) -> None:
+def test_no_pod_is_root_or_can_become_root_or_uses_the_kubernetes_api(pod: Pod) -> None:
     of_pod, of_container = pod.spec["securityContext"], pod.container["securityContext"]
     assert of_pod["runAsNonRoot"] is True
     assert of_pod["runAsUser"] > 0
@@ -130,20 +130,20 @@ def test_no_pod_is_root_or_can_become_it_or_speaks_to_kubernetes(pod: Pod) -> No
 
 
 @each_pod
-def test_the_root_file_system_is_read_only_without_a_gpu(pod: Pod) -> None:
+def test_root_file_system_is_read_only_without_a_gpu(pod: Pod) -> None:
     has_gpu = "nvidia.com/gpu" in pod.container["resources"]["limits"]
     assert pod.container["securityContext"]["readOnlyRootFilesystem"] is not has_gpu
 
 
-def test_ours_run_as_the_user_of_their_images() -> None:
+def test_framematch_pods_run_as_the_user_of_their_image() -> None:
     users = {name: re.findall(r"^USER (\d+):(\d+)$", dockerfile(name), re.MULTILINE) for name in ("consumer", "edge")}
-    for pod in OURS.values():
+    for pod in FRAMEMATCH_PODS.values():
         context = pod.spec["securityContext"]
         user = (str(context["runAsUser"]), str(context["runAsGroup"]))
         assert user in users["edge" if pod.owner == "edge" else "consumer"]
 
 
-def test_triton_and_its_engines_may_read_and_write_the_models_as_their_owner_does() -> None:
+def test_triton_tools_and_engines_share_the_models_through_the_owners_group() -> None:
     assert "chown -R 10001:10001 /models" in dockerfile("triton")
     for name in ("triton", "tools", "engines"):
         assert PODS[name].spec["securityContext"]["fsGroup"] == 10001
@@ -153,26 +153,26 @@ def test_triton_and_its_engines_may_read_and_write_the_models_as_their_owner_doe
 
 
 @each_pod
-def test_kubernetes_adds_no_variables_of_services_that_our_settings_would_refuse(pod: Pod) -> None:
+def test_kubernetes_adds_no_service_variables_that_our_settings_reject(pod: Pod) -> None:
     assert pod.spec["enableServiceLinks"] is False
 
 
 @each_pod
-def test_every_pod_says_what_it_needs_and_has_a_bound_on_its_memory(pod: Pod) -> None:
+def test_every_pod_has_a_memory_request_and_limit(pod: Pod) -> None:
     resources = pod.container["resources"]
     assert {"memory"} <= resources["requests"].keys()
     assert {"memory"} <= resources["limits"].keys()
 
 
 @each_pod
-def test_every_volume_that_is_mounted_is_there_and_the_other_way_round(pod: Pod) -> None:
+def test_mounted_volumes_are_exactly_the_defined_volumes(pod: Pod) -> None:
     claims = kind("StatefulSet").get(pod.owner, {}).get("spec", {}).get("volumeClaimTemplates", [])
-    there = {volume["name"] for volume in pod.spec["volumes"]} | {claim["metadata"]["name"] for claim in claims}
-    assert set(pod.mounts.values()) == there
+    defined = {volume["name"] for volume in pod.spec["volumes"]} | {claim["metadata"]["name"] for claim in claims}
+    assert set(pod.mounts.values()) == defined
 
 
 @each_pod
-def test_everything_that_a_pod_refers_to_exists(pod: Pod) -> None:
+def test_every_reference_of_a_pod_exists(pod: Pod) -> None:
     volumes = pod.spec["volumes"]
     sources = pod.container.get("envFrom", [])
     configs = {s["configMapRef"]["name"] for s in sources if "configMapRef" in s}
@@ -186,13 +186,13 @@ def test_everything_that_a_pod_refers_to_exists(pod: Pod) -> None:
     assert pod.spec["serviceAccountName"] in kind("ServiceAccount")
 
 
-def test_the_edge_knows_no_password_of_mongodb_and_consumers_none_of_a_camera() -> None:
+def test_edge_has_no_mongodb_password_and_consumer_no_camera_password() -> None:
     assert "framematch-mongodb" not in str(PODS["edge"].spec)
     assert "framematch-cameras" not in str(PODS["consumer"].spec)
 
 
 @pytest.mark.parametrize("name", ["consumer", "edge"])
-def test_ports_paths_and_folders_are_those_of_the_image(name: str) -> None:
+def test_ports_and_paths_match_the_image(name: str) -> None:
     pod, text = PODS[name], dockerfile(name)
     assert [port["containerPort"] for port in pod.container["ports"]] == [
         int(re.findall(r"FRAMEMATCH_HTTP__PORT=(\d+)", text)[0])
@@ -202,13 +202,13 @@ def test_ports_paths_and_folders_are_those_of_the_image(name: str) -> None:
     assert "/tmp" in pod.mounts  # noqa: S108  # the root file system is read-only
 
 
-def test_the_edge_finds_its_settings_file_where_the_config_is_mounted() -> None:
+def test_settings_file_of_the_edge_is_mounted_where_it_is_read() -> None:
     [variable] = PODS["edge"].container["env"]
     assert variable == {"name": "FRAMEMATCH_CONFIG", "value": "/etc/framematch/edge.yaml"}
     assert PODS["edge"].mounts["/etc/framematch"] == "config"
 
 
-def test_the_edge_keeps_its_spool_and_is_alone_with_it() -> None:
+def test_spool_of_the_edge_is_persistent_and_has_one_user() -> None:
     edge = kind("StatefulSet")["edge"]
     assert PODS["edge"].mounts["/var/lib/framematch"] == "spool"
     assert edge["spec"]["volumeClaimTemplates"][0]["spec"]["accessModes"] == ["ReadWriteOnce"]
@@ -216,7 +216,7 @@ def test_the_edge_keeps_its_spool_and_is_alone_with_it() -> None:
 
 
 @each_serving_pod
-def test_every_probe_asks_a_port_and_a_path_that_are_there(pod: Pod) -> None:
+def test_every_probe_uses_an_existing_port_and_path(pod: Pod) -> None:
     ports = {port["name"] for port in pod.container["ports"]}
     paths = {"/v2/health/live", "/v2/health/ready"} if pod.owner == "triton" else {"/healthz", "/readyz"}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
@@ -226,33 +226,33 @@ def test_every_probe_asks_a_port_and_a_path_that_are_there(pod: Pod) -> None:
     assert pod.container["livenessProbe"]["httpGet"]["path"] != pod.container["readinessProbe"]["httpGet"]["path"]
 
 
-def test_kubernetes_waits_longer_than_the_service_itself_for_what_is_in_flight() -> None:
+def test_kubernetes_waits_longer_than_the_shutdown_deadline() -> None:
     for name in ("consumer", "edge"):
         assert PODS[name].spec["terminationGracePeriodSeconds"] > Settings().shutdown_deadline_s + LAST_WORDS_S
 
 
 @each_pod
-def test_selectors_find_the_pods_that_they_are_for(pod: Pod) -> None:
+def test_selectors_match_their_own_pods(pod: Pod) -> None:
     for workload in BASE:
         if workload["metadata"]["name"] == pod.owner and "selector" in workload.get("spec", {}):
             selector = workload["spec"]["selector"]
             assert selector.get("matchLabels", selector).items() <= pod.labels.items()
 
 
-def test_every_service_leads_to_a_port_that_its_pods_have() -> None:
+def test_every_service_points_to_a_port_of_its_pods() -> None:
     assert kind("Service").keys() == SERVING.keys()
     for name, service in kind("Service").items():
-        there = {port["name"]: port["containerPort"] for port in PODS[name].container["ports"]}
+        container_ports = {port["name"]: port["containerPort"] for port in PODS[name].container["ports"]}
         for port in service["spec"]["ports"]:
-            assert there[port["targetPort"]] == port["port"]
+            assert container_ports[port["targetPort"]] == port["port"]
 
 
-def test_triton_is_where_the_settings_say() -> None:
+def test_settings_have_the_address_of_the_triton_service() -> None:
     host, port = SETTINGS["TRITON_URL"].split(":")
     assert int(port) in [entry["port"] for entry in kind("Service")[host]["spec"]["ports"]]
 
 
-def test_the_network_policies_let_in_who_has_to_get_in() -> None:
+def test_network_policies_admit_exactly_the_ports_of_services() -> None:
     opened = {
         port["port"]
         for policy in kind("NetworkPolicy").values()
@@ -262,7 +262,7 @@ def test_the_network_policies_let_in_who_has_to_get_in() -> None:
     assert opened == {port["port"] for service in kind("Service").values() for port in service["spec"]["ports"]}
 
 
-def test_a_node_can_be_drained_and_consumers_are_left() -> None:
+def test_a_drained_node_leaves_consumers_running() -> None:
     budget = kind("PodDisruptionBudget")["consumer"]["spec"]
     assert budget["selector"]["matchLabels"].items() <= PODS["consumer"].labels.items()
     assert 1 <= budget["maxUnavailable"] < kind("Deployment")["consumer"]["spec"]["replicas"]
@@ -277,7 +277,7 @@ def test_every_image_has_the_version_of_this_package() -> None:
     assert f"V={version('framematch')}" in README
 
 
-def test_every_image_is_one_that_compose_builds_too() -> None:
+def test_every_image_is_also_built_by_compose() -> None:
     built = {service["image"].partition(":")[0] for service in COMPOSE.values()}
     replaced = {
         image.get("newName", image["name"]).removeprefix("registry.example/")
@@ -287,7 +287,7 @@ def test_every_image_is_one_that_compose_builds_too() -> None:
     assert replaced <= built
 
 
-def test_the_scaler_asks_for_the_topic_and_the_group_of_the_consumers() -> None:
+def test_scaler_watches_the_topic_and_group_of_the_consumers() -> None:
     scaler = kind("ScaledObject")["consumer"]["spec"]
     kafka = scaler["triggers"][0]["metadata"]
     assert kafka["topic"] == Topics(KafkaSettings().topic_prefix).frames
@@ -296,13 +296,13 @@ def test_the_scaler_asks_for_the_topic_and_the_group_of_the_consumers() -> None:
     assert scaler["scaleTargetRef"]["name"] in kind("Deployment")
 
 
-def test_the_scaler_makes_no_more_consumers_than_there_are_partitions() -> None:
+def test_scaler_starts_no_more_consumers_than_partitions() -> None:
     scaler = kind("ScaledObject")["consumer"]["spec"]
     assert scaler["maxReplicaCount"] == int(SETTINGS["FRAMEMATCH_KAFKA__PARTITIONS"])
     assert 1 <= scaler["minReplicaCount"] < scaler["maxReplicaCount"]
     assert scaler["triggers"][0]["metadata"]["allowIdleConsumers"] == "false"
 
 
-def test_the_scaler_does_not_count_frames_that_are_on_their_way() -> None:
+def test_scaler_does_not_react_to_frames_in_flight() -> None:
     threshold = int(kind("ScaledObject")["consumer"]["spec"]["triggers"][0]["metadata"]["lagThreshold"])
     assert threshold > 2 * Site(cameras=1, fps=1).consumer_fps * Settings().consumer.commit_interval_s

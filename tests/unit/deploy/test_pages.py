@@ -1,4 +1,4 @@
-"""The pages for operators and newcomers, held against the code: metrics, log events, links, named tests."""
+"""Checks the documentation against the code: metrics, log events, links, file names."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,36 @@ from prometheus_client import CollectorRegistry
 from consumers.metrics import ConsumerMetrics
 from consumers.workers.metrics import WorkerMetrics
 from edge.metrics import EdgeMetrics
+from framematch.core.settings_sources import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), *ROOT.glob("deploy/**/*.md")],
 )
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-# What runs as a service; the commands and the local stack talk to whoever started them.
+# Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
+PACKAGES = ("edge", "consumers", "framematch")
+SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "tracing", "triton")
+FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
 LOG_CALL = re.compile(r"\blog\.(?:info|warning|error|exception)\(\s*\"(\w+)\"")
 
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
-def test_every_metric_of_a_service_is_explained() -> None:
+
+def _is_setting(name: str) -> bool:
+    """Return whether a dotted name is a setting, or a section of settings."""
+    variable = "FRAMEMATCH_" + name.upper().replace(".", "__")
+    return any(known == variable or known.startswith(f"{variable}__") for known in known_environment_names())
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub creates for the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_operations_page_documents_every_metric() -> None:
     registry = CollectorRegistry()
     EdgeMetrics(registry)
     ConsumerMetrics(registry)
@@ -30,7 +48,7 @@ def test_every_metric_of_a_service_is_explained() -> None:
     assert {name for name in names if f"`{name}`" not in OPERATIONS} == set()
 
 
-def test_no_metric_is_explained_that_is_not_there() -> None:
+def test_operations_page_documents_no_unknown_metric() -> None:
     registry = CollectorRegistry()
     EdgeMetrics(registry)
     ConsumerMetrics(registry)
@@ -40,7 +58,7 @@ def test_no_metric_is_explained_that_is_not_there() -> None:
     assert set(re.findall(r"`(framematch_(?:edge|consumer)_\w+)`", OPERATIONS)) == names
 
 
-def test_every_log_event_of_a_service_is_explained() -> None:
+def test_operations_page_documents_every_log_event() -> None:
     sources = [path for folder in SERVICE_CODE for path in (ROOT / folder).rglob("*.py")]
     events = {event for path in sources for event in LOG_CALL.findall(path.read_text(encoding="utf-8"))}
 
@@ -48,15 +66,43 @@ def test_every_log_event_of_a_service_is_explained() -> None:
     assert {event for event in events if f"`{event}`" not in OPERATIONS} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_operations_page_documents_no_unknown_log_event() -> None:
+    tables = OPERATIONS.partition("## Monitor: log events")[2].partition("\n## ")[0]
+    first_cells = re.findall(r"^\| (`[^|]+`) \|", tables, re.MULTILINE)
+    documented = {event for cell in first_cells for event in re.findall(r"`(\w+)`", cell)}
+    code = "".join(path.read_text(encoding="utf-8") for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
+
+    assert len(documented) > 20
+    assert {event for event in documented if f'"{event}"' not in code} == set()
+
+
+@each_page
+def test_every_setting_on_a_page_exists(page: Path) -> None:
+    section = "|".join(SECTIONS)
+    named = set(re.findall(rf"`((?:{section})\.[a-z_.]+)(?:: [^`]*)?`", page.read_text(encoding="utf-8")))
+    settings = {name for name in named if not name.endswith(FILE_SUFFIXES)}
+
+    assert {name for name in settings if not _is_setting(name)} == set()
+
+
+@each_page
+def test_every_relative_link_points_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_file_that_is_named_by_its_whole_path_exists(page: Path) -> None:
+@each_page
+def test_every_anchor_of_a_link_is_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+
+    assert [
+        (file, anchor) for file, anchor in links if anchor not in _anchors(page.parent / file if file else page)
+    ] == []
+
+
+@each_page
+def test_every_file_named_by_its_full_path_exists(page: Path) -> None:
     tops = "consumers|deploy|docs|edge|framematch|requirements|stack|tests"
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(rf"`((?:{tops})/[\w./-]+\.(?:py|md|json|txt|yml|js|Dockerfile))`", text))
