@@ -1,10 +1,9 @@
-"""Writes a model bundle with the shape of CLIP ViT-B/32 and random weights, for where only speed counts.
+"""Writes an image model with the shape of CLIP ViT-B/32 and random weights, for where only speed counts.
 
-The image tower is that of CLIP (Radford et al. 2021, table 20): pre-norm transformer, class token, quick GELU. The text
-tower is the demo's, widened to the same dimension.
+The image tower is that of CLIP (Radford et al. 2021, table 20): pre-norm transformer, class token, quick GELU. There is
+no text tower.
 """
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from demo.dataset import BUNDLE_DIR
 from stack.cache import Report, cached_folder, digest_of
 
 _NAME = "vit-b32-random"
@@ -38,10 +36,10 @@ class VitShape:
 
 
 def cached_bundle(report: Report = print) -> Path:
-    """The bundle's folder in the cache, 350 MB, written when it is not there yet."""
+    """The bundle's folder in the cache, 350 MB; it is written first when it is missing."""
     folder = cached_folder(
         "benchmarks-vit-b32",
-        digest_of(Path(__file__).read_bytes(), *(path.read_bytes() for path in sorted(BUNDLE_DIR.glob("**/*.json")))),
+        digest_of(Path(__file__).read_bytes()),
         lambda temporary: write_vit_bundle(temporary / _NAME, VitShape()),
         report=report,
         note="writing a ViT-B/32-shaped model with random weights (350 MB, once)",
@@ -50,15 +48,27 @@ def cached_bundle(report: Report = print) -> Path:
 
 
 def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
-    """Write a bundle in the layout of a CLIP ONNX export into `destination`. Same seed, same weights."""
-    rng = np.random.default_rng(seed)
-    shutil.copytree(BUNDLE_DIR, destination)
-    onnx.save(vision_model(rng, shape), destination / "onnx" / "vision_model.onnx")
-    _widen_text_tower(destination / "onnx" / "text_model.onnx", rng, shape.projection)
+    """Write a bundle in the layout of a CLIP ONNX export without text. The same seed gives the same weights."""
     side = {"height": shape.side_px, "width": shape.side_px}
-    _update_json(destination / "preprocessor_config.json", crop_size=side, size={"shortest_edge": shape.side_px})
-    vision = {"image_size": shape.side_px, "patch_size": shape.patch_px}
-    _update_json(destination / "config.json", projection_dim=shape.projection, vision_config=vision)
+    config = {"model_type": "clip_vision_model", "projection_dim": shape.projection, "image_size": shape.side_px}
+    processor = {
+        "crop_size": side,
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.25] * 3,
+        "image_processor_type": "CLIPImageProcessor",
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "size": {"shortest_edge": shape.side_px},
+    }
+    (destination / "onnx").mkdir(parents=True)
+    (destination / "config.json").write_bytes(msgspec.json.encode(config))
+    (destination / "preprocessor_config.json").write_bytes(msgspec.json.encode(processor))
+    onnx.save(vision_model(np.random.default_rng(seed), shape), destination / "onnx" / "vision_model.onnx")
 
 
 def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:
@@ -97,7 +107,7 @@ def _mlp(graph: "_Graph", x: str, shape: VitShape) -> str:
 
 
 class _Graph:
-    """Collects nodes and weights; each method gives the name of what it made."""
+    """Collects nodes and weights; each method returns the name of what it added."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -110,23 +120,23 @@ class _Graph:
         return name
 
     def weight(self, *shape: int) -> str:
-        return self._keep(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
+        return self._add_weight(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
 
     def constant(self, value: float) -> str:
-        return self._keep(np.float32(value))
+        return self._add_weight(np.float32(value))
 
     def integer(self, value: int) -> str:
-        return self._keep(np.array(value, np.int64))
+        return self._add_weight(np.array(value, np.int64))
 
     def integers(self, *values: int) -> str:
-        return self._keep(np.array(values, np.int64))
+        return self._add_weight(np.array(values, np.int64))
 
     def linear(self, x: str, width_in: int, width_out: int) -> str:
         product = self.node("MatMul", x, self.weight(width_in, width_out))
         return self.node("Add", product, self.weight(width_out))
 
     def norm(self, x: str, width: int) -> str:
-        scale, bias = self._keep(np.ones(width, np.float32)), self._keep(np.zeros(width, np.float32))
+        scale, bias = self._add_weight(np.ones(width, np.float32)), self._add_weight(np.zeros(width, np.float32))
         return self.node("LayerNormalization", x, scale, bias, axis=-1)
 
     def model(self, shape: VitShape) -> onnx.ModelProto:
@@ -140,21 +150,7 @@ class _Graph:
             producer_name="framematch benchmarks",
         )
 
-    def _keep(self, array: NDArray[Any] | np.float32) -> str:
+    def _add_weight(self, array: NDArray[Any] | np.float32) -> str:
         name = f"w{len(self._weights)}"
         self._weights.append(numpy_helper.from_array(np.asarray(array), name))
         return name
-
-
-def _widen_text_tower(path: Path, rng: np.random.Generator, dimension: int) -> None:
-    """Give the demo's text tower, whose last step is a projection, another dimension."""
-    model = onnx.load(path)
-    (projection,) = (weight for weight in model.graph.initializer if weight.name == "projection")
-    wider = rng.standard_normal((projection.dims[0], dimension), np.float32)
-    projection.CopyFrom(numpy_helper.from_array(wider, "projection"))
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = dimension
-    onnx.save(model, path)
-
-
-def _update_json(path: Path, **values: Any) -> None:
-    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | values))

@@ -1,56 +1,47 @@
-"""What a stopped MongoDB costs: the consumer with MongoDB killed under it, against one with MongoDB running.
+"""What a stopped MongoDB costs: the consumer after MongoDB was killed, against one with MongoDB running.
 
-Both sides start with MongoDB and answer frames of every product, so that all metadata is in memory. Then it is killed,
-or not, and a topic is filled that both answer at full speed. Metadata is used for half a second only before it is to be
-read again, so the one side reads it all the time and the other finds all of it out of date and asks in vain.
+Both start with MongoDB and process frames of every product, so that all metadata is in memory. Then MongoDB is killed,
+or not, and a topic is filled that both process at full speed. Metadata expires after half a second, so one side reads
+it again all the time, and the other one finds all of it expired and asks in vain.
 """
 
 from collections import Counter
 from functools import partial
 
-import uvloop
-
-from benchmarks.consumer.bare import BareLoop, planned_batches
-from benchmarks.consumer.matches import watching_matches
-from benchmarks.consumer.plan import Plan
-from benchmarks.consumer.processes import running_consumers
-from benchmarks.consumer.run import Run, fill_frozen, observe
+from benchmarks.consumer.runs import Run, compare, fill_frozen, observe, running_consumers
 from benchmarks.consumer.site import Site
-from benchmarks.consumer.two_sides import compare
-from benchmarks.frames import prefill
-from benchmarks.results import Results
+from benchmarks.frames import frame_records, publish_all
+from benchmarks.harness import Options, Results
+from benchmarks.kafka import reading
 from framematch.core.errors import FramematchError
+from framematch.core.kafka.topics import Topics
 
 GOAL = 0.95
 TTL_S = 0.5
 
 
-def measure_mongodb(site: Site, plan: Plan) -> Results:
-    """The ratio of both rates.
-
-    Raises:
-        FramematchError: a side failed, or events lacked metadata that was in memory.
-    """
-    frames = site.batch_size * uvloop.run(planned_batches(BareLoop.over(site), plan))
+def measure(site: Site, options: Options) -> Results:
+    """The ratio of both rates."""
+    frames = site.frames_for(options)
     sides = {
-        "stopped": partial(_run, site, plan, frames, stopped=True),
-        "running": partial(_run, site, plan, frames, stopped=False),
+        "stopped": partial(_run, site, frames, stopped=True),
+        "running": partial(_run, site, frames, stopped=False),
     }
-    return compare("mongodb_stopped_vs_running", sides, plan, at_least=GOAL)
+    return compare("mongodb_stopped_vs_running", sides, options, at_least=GOAL)
 
 
-async def _run(site: Site, plan: Plan, frames: int, *, stopped: bool) -> Run:
+async def _run(site: Site, frames: int, *, stopped: bool) -> Run:
     kafka = site.new_topics()
-    await prefill(kafka, site.jpegs, frames=len(site.jpegs), cameras=plan.cameras)
+    await publish_all(kafka, frame_records(kafka, site.jpegs, len(site.jpegs)))
     environment = site.environment(kafka, FRAMEMATCH_MATCHING__METADATA_TTL_S=str(TTL_S))
-    async with watching_matches(kafka) as matches:
+    async with reading(kafka, Topics(kafka.topic_prefix).matches) as matches:
         with running_consumers(environment, site.folder) as consumers:
-            await matches.collect(len(site.jpegs), consumers.check)
+            await matches.read_all(len(site.jpegs), consumers.check)
             if stopped:
                 site.mongodb.kill()
             try:
-                await fill_frozen(site, kafka, consumers, frames=frames, cameras=plan.cameras)
-                run = await observe(site, matches, consumers, frames)
+                await fill_frozen(site, kafka, consumers, frames)
+                run = await observe(matches, consumers, frames)
             finally:
                 if stopped:
                     site.mongodb.start()
@@ -60,7 +51,7 @@ async def _run(site: Site, plan: Plan, frames: int, *, stopped: bool) -> Run:
 
 
 def _check(run: Run, *, stopped: bool) -> None:
-    """All metadata is there, most of it out of date if and only if MongoDB was away."""
+    """All metadata is there, most of it expired if and only if MongoDB was stopped."""
     states = Counter(event.metadata_state for event in run.events if event.metadata_state)
     if states["missing"] or stopped != (states["cached"] > states["fresh"]):
-        raise FramematchError(f"metadata with MongoDB {'away' if stopped else 'there'}: {dict(states)}")
+        raise FramematchError(f"metadata with MongoDB {'stopped' if stopped else 'running'}: {dict(states)}")

@@ -6,18 +6,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.consumer.models import Model
-from benchmarks.forgetful_kafka import ForgetfulKafka
+import uvloop
+
 from benchmarks.frames import draw_jpegs
+from benchmarks.harness import Options, steady_rate
+from benchmarks.kafka import TidyKafka
+from benchmarks.models import ModelBuild
 from benchmarks.processes import tree_cpu_s
+from benchmarks.triton import noise, run_bare
 from demo.services import fill_catalogue, service_environment
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from framematch.vision.bundles.bundle import Bundle
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
 from stack.up import describe, running_servers
 
-PICTURES = 240  # different ones; they come again and again
+PICTURES = 240  # different ones, which repeat
+WARM_UP_BATCHES = 2
+BATCH_SIZE = ConsumerSettings().batch_size
+IN_FLIGHT = ConsumerSettings().batches_in_flight
+_PROBE_BATCHES = 6
 
 
 @dataclass(frozen=True)
@@ -25,20 +32,13 @@ class Site:
     """Running servers over files in `folder`, with one model and the catalogue's index of it."""
 
     folder: Path
-    model: Model
-    bundle: Bundle
-    kafka: ForgetfulKafka
+    kafka: TidyKafka
     triton: TritonServer
     mongodb: MongoServer
     jpegs: list[bytes]
 
-    @property
-    def batch_size(self) -> int:
-        """Of the consumer, and the most pictures that the served model takes at once."""
-        return ConsumerSettings().batch_size
-
     def new_topics(self) -> KafkaSettings:
-        """Settings with a topic prefix that nobody has used; nothing is created."""
+        """Settings with a new topic prefix; no topic is created."""
         prefix = f"benchmark-{uuid.uuid4().hex[:8]}"
         return KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers, topic_prefix=prefix)
 
@@ -48,27 +48,39 @@ class Site:
         topics = {"FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix}
         return service_environment(self.folder / "state", stack) | topics | settings
 
-    def cpu_s(self) -> float:
-        """CPU seconds that all servers have used so far."""
-        return sum(tree_cpu_s(server.pid) for server in (self.kafka, self.triton, self.mongodb))
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds that each server has used so far."""
+        servers = (self.triton, self.kafka, self.mongodb)
+        return {server.name: tree_cpu_s(server.pid) for server in servers}
+
+    async def bare_rate(self, batches: int) -> float:
+        """Frames a second of a bare Triton client with batches like the consumer's, and as many in flight."""
+        batch = await noise(self.triton.url, BATCH_SIZE)
+        done_s = await run_bare(self.triton.url, batch, batches=batches, in_flight=IN_FLIGHT)
+        return steady_rate(done_s, warm_up=WARM_UP_BATCHES * BATCH_SIZE)
+
+    def batches_for(self, options: Options) -> int:
+        """How many batches the bare client needs for one run (5 s when quick, else 15 s), within bounds."""
+        run_s, most = (5, 75) if options.quick else (15, 400)
+        batches_per_s = uvloop.run(self.bare_rate(_PROBE_BATCHES)) / BATCH_SIZE
+        return max(12, min(round(run_s * batches_per_s), most))
+
+    def frames_for(self, options: Options) -> int:
+        """The frames in these batches."""
+        return BATCH_SIZE * self.batches_for(options)
 
 
 @contextmanager
-def running_site(model: Model, folder: Path, *, segment_bytes: int | None = None) -> Iterator[Site]:
-    """Build the model, start the servers, fill the catalogue, and stop all at the end.
+def running_site(folder: Path, model: str, *, expire: bool = False) -> Iterator[Site]:
+    """Build the model, start the servers, fill the catalogue, and stop everything at the end.
 
-    The served model takes no larger batches than the consumer sends, so that each request is one run of it.
-
-    Raises:
-        FramematchError: the model cannot be built, a server did not start, or the catalogue could not be filled.
+    The served model takes no larger batches than the consumer sends, so that each request is one run of it. With
+    `expire` Kafka deletes records soon after their retention.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    bundle = model.build(folder, max_batch_size=ConsumerSettings().batch_size)
+    ModelBuild(model, BATCH_SIZE).into(folder / "model_repository")
     site = Site(
         folder=folder,
-        model=model,
-        bundle=bundle,
-        kafka=ForgetfulKafka(folder / "kafka", segment_bytes),
+        kafka=TidyKafka(folder / "kafka", expire=expire),
         triton=TritonServer(folder / "triton", folder / "model_repository"),
         mongodb=MongoServer(folder / "mongodb"),
         jpegs=draw_jpegs(PICTURES),

@@ -1,12 +1,10 @@
-"""One side of the publish comparison, in a process of its own: `python -m benchmarks.edge.publish_side SIDE …`.
+"""One side of the publish comparison, in a process of its own: `python -m benchmarks.edge.publish_side SIDE ...`.
 
-It connects, sends frames until its paths are warm, says `ready`, waits for a line on stdin, publishes, and prints the
-seconds until the last acknowledgement, and the CPU seconds of its process meanwhile. Everything that a side sends is in
-memory before: the same records, keys, JPEGs and header bytes. The edge still writes its own headers while the clock
-runs, the others have theirs ready.
+It connects, sends frames to warm up, prints `ready`, waits for a line on stdin, publishes, and prints the seconds until
+the last acknowledgement and the CPU seconds of its process. Everything that a side sends is in memory before: the same
+records, keys, JPEGs and header bytes. The edge writes its headers while the clock runs, the others have theirs ready.
 """
 
-import argparse
 import asyncio
 import gc
 import sys
@@ -30,16 +28,16 @@ from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
+from framematch.core.units import US_PER_MS
 
 WARM_UP_FRAMES = 240
-_US_PER_MS = 1_000
 _FLUSH_S = 60.0
 _QUEUE_FULL_S = 1.0
 
-_SAME_PROMISE = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
+_SAME_GUARANTEES = {"acks": "all", "enable.idempotence": True, "partitioner": "murmur2_random"}
 CONFLUENT: dict[str, dict[str, Any]] = {
     "confluent": {
-        **_SAME_PROMISE,
+        **_SAME_GUARANTEES,
         "linger.ms": 5,
         "batch.size": 1_000_000,
         "message.max.bytes": 4_194_304,
@@ -47,37 +45,16 @@ CONFLUENT: dict[str, dict[str, Any]] = {
         "queue.buffering.max.messages": 100_000,
         "socket.nagle.disable": True,
     },
-    "confluent_defaults": _SAME_PROMISE,
+    "confluent_defaults": _SAME_GUARANTEES,
 }
 """librdkafka's settings by side; its CONFIGURATION.md has the defaults of all others."""
 
 SIDES = ("edge", *CONFLUENT)
 
 
-def main() -> int:
-    """Run the side that the command line names."""
-    parser = argparse.ArgumentParser(description="One side of the edge's publish comparison.")
-    parser.add_argument("side", choices=SIDES)
-    parser.add_argument("--bootstrap-servers", required=True)
-    parser.add_argument("--topic-prefix", required=True)
-    parser.add_argument("--jpegs", type=Path, required=True, help="folder of the pictures to send")
-    parser.add_argument("--frames", type=int, required=True)
-    parser.add_argument("--cameras", type=int, required=True)
-    arguments = parser.parse_args()
-    configure_logging("warning", "json", service="benchmark")
-    kafka = KafkaSettings(bootstrap_servers=arguments.bootstrap_servers, topic_prefix=arguments.topic_prefix)
-    frames = make_frames(kafka, arguments.jpegs, frames=WARM_UP_FRAMES + arguments.frames, cameras=arguments.cameras)
-    if arguments.side == "edge":
-        spent = uvloop.run(run_edge(kafka, frames))
-    else:
-        spent = run_confluent(kafka, frames, CONFLUENT[arguments.side])
-    print(spent.elapsed_s, spent.cpu_s, flush=True)
-    return 0
-
-
 @dataclass(frozen=True)
 class Spent:
-    """Time by the clock, and of all threads of this process."""
+    """Wall-clock time, and CPU time of all threads of this process."""
 
     elapsed_s: float
     cpu_s: float
@@ -87,30 +64,40 @@ class Stopwatch:
     """Runs from when it is made."""
 
     def __init__(self) -> None:
-        self._began = time.perf_counter(), time.process_time()
+        self._started = time.perf_counter(), time.process_time()
 
     def stop(self) -> Spent:
-        """What was spent by now."""
-        return Spent(time.perf_counter() - self._began[0], time.process_time() - self._began[1])
+        """What was spent so far."""
+        return Spent(time.perf_counter() - self._started[0], time.process_time() - self._started[1])
+
+
+def main(side: str, *arguments: str) -> None:
+    """Run one side with the other arguments of the command line."""
+    bootstrap_servers, topic_prefix, jpegs, frames, cameras = arguments
+    configure_logging("warning", "json", service="benchmark")
+    kafka = KafkaSettings(bootstrap_servers=bootstrap_servers, topic_prefix=topic_prefix)
+    coming = make_frames(kafka, Path(jpegs), frames=WARM_UP_FRAMES + int(frames), cameras=int(cameras))
+    spent = uvloop.run(run_edge(kafka, coming)) if side == "edge" else run_confluent(kafka, coming, CONFLUENT[side])
+    print(spent.elapsed_s, spent.cpu_s, flush=True)
 
 
 def make_frames(kafka: KafkaSettings, folder: Path, *, frames: int, cameras: int) -> list[Outgoing]:
-    """`frames` frames of all cameras in turn, with the pictures of `folder` again and again."""
+    """`frames` frames of all cameras in turn; the pictures in `folder` repeat."""
     jpegs = [path.read_bytes() for path in sorted(folder.iterdir())]
     named = frames_of(camera_names(cameras, kafka.partitions), frames, until_us=now_us())
     return [Outgoing(frame, jpegs[number % len(jpegs)], time.monotonic()) for number, frame in enumerate(named)]
 
 
 def wait_for_start() -> None:
-    """Say that this side is ready, and wait for the word."""
+    """Print that this side is ready, and wait for a line on stdin."""
     gc.collect()
-    gc.freeze()  # frames and headers stay: no side pays for looking through them
+    gc.freeze()  # no side pays for scanning the frames that stay
     print("ready", flush=True)
     sys.stdin.readline()
 
 
 async def run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> Spent:
-    """From the first frame to the last acknowledgement, with outboxes that wait for Kafka as those of files do."""
+    """From the first frame to the last acknowledgement, with outboxes that wait for Kafka, as for files."""
     cameras = sorted({outgoing.frame.camera for outgoing in frames})
     with tempfile.TemporaryDirectory() as spool:
         async with open_outboxes(kafka, cameras, spool=Path(spool), live=False) as boxes:
@@ -132,7 +119,7 @@ def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dic
     topic = Topics(kafka.topic_prefix).frames
     refused: list[KafkaError] = []
 
-    def settle(error: KafkaError | None, _message: Message) -> None:
+    def delivered(error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             refused.append(error)
 
@@ -141,8 +128,8 @@ def run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing], options: dic
             "key": outgoing.frame.camera.encode(),
             "value": outgoing.jpeg,
             "headers": frame_headers(outgoing.frame),
-            "timestamp": outgoing.frame.captured_at_us // _US_PER_MS,
-            "on_delivery": settle,
+            "timestamp": outgoing.frame.captured_at_us // US_PER_MS,
+            "on_delivery": delivered,
         }
         for outgoing in frames
     ]
@@ -172,4 +159,4 @@ def _send(producer: Producer, topic: str, records: Sequence[dict[str, Any]]) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(*sys.argv[1:])

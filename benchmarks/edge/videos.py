@@ -10,18 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.frames import draw_jpegs
 from demo.dataset import DATA_DIR, load_photos
-from demo.feed import draw_frames
-from demo.schedule import make_schedule
-from edge.worker.encode import encode_jpeg
-from framematch.core.settings import EdgeSettings
 from stack.cache import Report, cached_folder, digest_of
 
 Picture = NDArray[np.uint8]
 
-JPEGS = 240
-_JPEG_QUALITY = 92  # the demo's pictures of 640 x 360 are 51 KB then
-_JPEG_FPS = 5
+_JPEGS = 240
+_JPEG_QUALITY = 92  # the demo's pictures of 640 x 360 have 51 KB
 _NOISE = 3.0  # standard deviation in grey levels: indoor light
 _NOISE_FRAMES = 8
 
@@ -38,7 +34,7 @@ class Video:
 
     @property
     def name(self) -> str:
-        """As people say it: 1080p30."""
+        """For instance 1080p30."""
         return f"{self.height}p{self.fps}"
 
 
@@ -47,7 +43,7 @@ SMALL = Video(640, 360, fps=30, seconds=20, kbit_per_s=1_200)
 
 
 def cached_video(video: Video, report: Report = print) -> Path:
-    """The H.264 file in the cache, rendered when it is not there yet."""
+    """The H.264 file in the cache, rendered first when it is missing."""
     folder = cached_folder(
         "benchmarks-edge-video",
         digest_of(Path(__file__).read_bytes(), repr(video)),
@@ -61,13 +57,10 @@ def cached_video(video: Video, report: Report = print) -> Path:
 def write_jpegs(folder: Path) -> int:
     """Write different pictures of 640 x 360 as JPEGs of about 50 KB; their mean size in bytes."""
     folder.mkdir(parents=True)
-    schedule = make_schedule(load_photos(), camera=1, seconds=JPEGS / _JPEG_FPS, fps=_JPEG_FPS)
-    sizes = []
-    for number, picture in enumerate(draw_frames(schedule)):
-        jpeg = encode_jpeg(picture, max_side=EdgeSettings().max_side, quality=_JPEG_QUALITY)
+    jpegs = draw_jpegs(_JPEGS, quality=_JPEG_QUALITY)
+    for number, jpeg in enumerate(jpegs):
         (folder / f"{number:04}.jpg").write_bytes(jpeg)
-        sizes.append(len(jpeg))
-    return round(sum(sizes) / len(sizes))
+    return round(sum(map(len, jpegs)) / len(jpegs))
 
 
 def draw_video(video: Video) -> Iterator[Picture]:
@@ -76,10 +69,10 @@ def draw_video(video: Video) -> Iterator[Picture]:
     wall = _wall(video)
     noise = rng.normal(0, _NOISE, (_NOISE_FRAMES, video.height, video.width, 3)).astype(np.int8)
     frames = video.fps * video.seconds
-    room = np.array(wall.shape[:2]) - (video.height, video.width)
+    margin = np.array(wall.shape[:2]) - (video.height, video.width)
     for number in range(frames):
         turn = 2 * np.pi * number / frames
-        top, left = np.rint(room * (0.5 + 0.5 * np.sin([2 * turn, 3 * turn]))).astype(int)
+        top, left = np.rint(margin * (0.5 + 0.5 * np.sin([2 * turn, 3 * turn]))).astype(int)
         picture = wall[top : top + video.height, left : left + video.width].copy()
         cv2.add(picture, noise[number % _NOISE_FRAMES], dst=picture, dtype=cv2.CV_8U)
         yield picture
@@ -90,10 +83,10 @@ def _wall(video: Video) -> Picture:
     side = video.height // 3
     rows, columns = (-(-3 * length // (2 * side)) for length in (video.height, video.width))
     photos = [_photo(DATA_DIR / photo.file, side) for photo in islice(load_photos(), rows * columns)]
-    lines = [
+    rows_of_photos = [
         np.hstack([photos[(row * columns + column) % len(photos)] for column in range(columns)]) for row in range(rows)
     ]
-    return np.vstack(lines)
+    return np.vstack(rows_of_photos)
 
 
 def _photo(path: Path, side: int) -> Picture:
