@@ -1,17 +1,15 @@
-"""What every benchmark is made of: options, figures, rounds in which the sides take turns, and results."""
+"""What every benchmark is made of: options, sides that take turns, figures, and the results of a part."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from matplotlib.axes import Axes
-
 Side = Callable[[], float]
 """Measures once and returns a rate: higher is better."""
 
-Panel = Callable[[Axes], None]
-"""Draws one plot."""
+Rates = Sequence[Mapping[str, float]]
+"""The rate of each side, by round."""
 
 
 @dataclass(frozen=True)
@@ -41,79 +39,31 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float], unit: str) -> Self:
-        """The figure of `values`, one for each round."""
+        """The figure of `values`, one for each round and at least one."""
         return cls(statistics.median(values), min(values), max(values), unit)
-
-
-@dataclass(frozen=True)
-class Round:
-    """The rates of both sides, measured one right after the other."""
-
-    subject: float
-    reference: float
-
-    @property
-    def ratio(self) -> float:
-        """Subject / reference."""
-        return self.subject / self.reference
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rounds of a subject and its reference."""
-
-    name: str
-    subject: str
-    reference: str
-    unit: str
-    rounds: tuple[Round, ...]
-
-    @classmethod
-    def of(
-        cls, name: str, subject: str, reference: str, rates: Sequence[Mapping[str, float]], unit: str = "frames/s"
-    ) -> Self:
-        """Compare two sides of `rates`, which has the rates by side for each round."""
-        return cls(name, subject, reference, unit, tuple(Round(found[subject], found[reference]) for found in rates))
-
-    @property
-    def ratio(self) -> Figure:
-        """The ratios of the rounds. A ratio of medians would mix rounds of a fast and a slow machine."""
-        return Figure.of([r.ratio for r in self.rounds], "ratio")
-
-    def figures(self) -> dict[str, Figure]:
-        """The ratio under the comparison's own name, and the rates of both sides."""
-        return {
-            self.name: self.ratio,
-            f"{self.name}.{self.subject}": Figure.of([r.subject for r in self.rounds], self.unit),
-            f"{self.name}.{self.reference}": Figure.of([r.reference for r in self.rounds], self.unit),
-        }
 
 
 @dataclass
 class Results:
     """What parts found. `at_least` and `at_most` are goals by figure; `missing` says why a part has no figures."""
 
-    comparisons: list[Comparison] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
     at_least: dict[str, float] = field(default_factory=dict)
     at_most: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    panels: list[Panel] = field(default_factory=list)
 
-    def add(self, comparison: Comparison, *, at_least: float | None = None, at_most: float | None = None) -> None:
-        """Add a comparison with the lowest or the highest ratio wanted, and its figures."""
-        self.comparisons.append(comparison)
-        self.figures |= comparison.figures()
-        if at_least is not None:
-            self.at_least[comparison.name] = at_least
-        if at_most is not None:
-            self.at_most[comparison.name] = at_most
+    def compare(self, name: str, subject: str, reference: str, rates: Rates, unit: str = "frames/s") -> None:
+        """Add the ratio of two sides as the figure `name`, and the rates of both.
+
+        The ratio is taken in each round: a ratio of medians would mix rounds of a fast and a slow machine.
+        """
+        self.figures[name] = Figure.of([found[subject] / found[reference] for found in rates], "ratio")
+        for side in (subject, reference):
+            self.figures[f"{name}.{side}"] = Figure.of([found[side] for found in rates], unit)
 
     def merge(self, part: str, other: Self) -> None:
         """Add everything in `other`; its settings go under the name of its part."""
-        self.comparisons += other.comparisons
-        self.panels += other.panels
         self.figures |= other.figures
         self.at_least |= other.at_least
         self.at_most |= other.at_most
@@ -121,8 +71,8 @@ class Results:
         self.settings[part] = other.settings
 
 
-def take_turns(name: str, sides: Mapping[str, Side], *, rounds: int, unit: str = "frames/s") -> list[dict[str, float]]:
-    """Measure all sides in each round; returns the rates by side for each round, and prints them as they come.
+def take_turns(name: str, sides: Mapping[str, Side], *, rounds: int, unit: str = "frames/s") -> Rates:
+    """Measure all sides in each round, and print the rates as they come.
 
     Every other round goes through the sides backwards (AB BA AB ...), so that a steady drift favours neither.
     """
@@ -137,7 +87,7 @@ def take_turns(name: str, sides: Mapping[str, Side], *, rounds: int, unit: str =
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The lowest measured value that `percent` % of `values` do not exceed; nothing is interpolated."""
+    """The lowest of `values`, at least one, that `percent` % of them do not exceed; nothing is interpolated."""
     if not values:
         raise statistics.StatisticsError("no values")
     ordered = sorted(values)
@@ -149,6 +99,9 @@ def steady_rate(times_s: Sequence[float], *, warm_up: int) -> float:
 
     Events come in bursts, one for each batch. A warm-up that ends within a burst would count the rest of the burst,
     which takes no time, so it ends at the longest pause in that range. `warm_up` should be at least one batch.
+
+    Raises:
+        ValueError: too few events are left to measure, `warm_up` is below 1, or no time went by.
     """
     ordered = sorted(times_s)
     if not 1 <= warm_up <= (len(ordered) - 1) // 2:

@@ -1,26 +1,21 @@
 """Shows what a benchmark found: a table with goals, JSON, and a plot."""
 
-import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.harness import Comparison, Figure, Panel, Results
+from benchmarks.harness import Results
 
 _TABLE_WIDTH = 110  # rich assumes 80 where the output is no terminal, and would cut names
-_MAX_COLUMNS = 4
+_BAR_INCHES, _TITLE_INCHES = 0.3, 0.8
 _THREE_DIGITS = 100
 
 
@@ -61,10 +56,8 @@ def publish(results: Results, *, name: str, machine: Machine, folder: Path) -> N
     json_file, plot_file = folder / f"{name}.json", folder / f"{name}.png"
     json_file.write_bytes(report_json(results, machine))
     print(f"{machine.cores} cores, {machine.cpu}, load {machine.load_average_1m:g}\nWritten: {json_file}")
-    goals = results.at_least | results.at_most
-    panels = results.panels + [partial(_plot, item, goals.get(item.name)) for item in results.comparisons]
-    if panels:
-        draw(panels, plot_file)
+    if results.figures:
+        plot(results, plot_file)
         print(f"Written: {plot_file}")
 
 
@@ -106,33 +99,21 @@ def _verdict(goal: str, *, reached: bool) -> str:
     return f"[green]{goal}: reached[/]" if reached else f"[red]{goal}: missed[/]"
 
 
-def draw(panels: Sequence[Panel], path: Path) -> None:
-    """All plots in one PNG, up to four side by side."""
-    columns = min(len(panels), _MAX_COLUMNS)
-    rows = math.ceil(len(panels) / columns)
-    canvas = Canvas(figsize=(5 * columns, 4 * rows), layout="constrained")
-    axes = list(canvas.subplots(rows, columns, squeeze=False).flat)
-    for panel, place in zip(panels, axes, strict=False):
-        panel(place)
-    for place in axes[len(panels) :]:
-        place.set_axis_off()
+def plot(results: Results, path: Path) -> None:
+    """A PNG with one plot for each unit: the median of each figure as a bar, its lowest and highest value, its goal."""
+    units = list(dict.fromkeys(figure.unit for figure in results.figures.values()))
+    groups = [{name: f for name, f in results.figures.items() if f.unit == unit} for unit in units]
+    heights = [_TITLE_INCHES + _BAR_INCHES * len(group) for group in groups]
+    canvas = Canvas(figsize=(10, sum(heights)), layout="constrained")
+    places = canvas.subplots(len(units), squeeze=False, height_ratios=heights)[:, 0]
+    goals = results.at_least | results.at_most
+    for axes, unit, group in zip(places, units, groups, strict=True):
+        medians = [figure.median for figure in group.values()]
+        spread = [[f.median - f.low for f in group.values()], [f.high - f.median for f in group.values()]]
+        axes.barh(list(group), medians, xerr=spread, capsize=3, color="tab:blue", ecolor="black")
+        for number, name in enumerate(group):
+            if name in goals:
+                axes.plot([goals[name]] * 2, [number - 0.45, number + 0.45], color="green", linewidth=3)
+        axes.invert_yaxis()
+        axes.set_xlabel(unit)
     canvas.savefig(path, dpi=120)
-
-
-def _plot(item: Comparison, goal: float | None, axes: Axes) -> None:
-    """The ratio of each round, its median, and the goal."""
-    axes.plot(range(1, len(item.rounds) + 1), [r.ratio for r in item.rounds], "o-", color="black")
-    axes.axhline(item.ratio.median, color="grey", linestyle=":", label=f"median {item.ratio.median:.2f}")
-    if goal is not None:
-        axes.axhline(goal, color="green", label=f"goal {goal:g}")
-    axes.set(title=item.name, xlabel="round", ylabel=f"{item.subject} / {item.reference}")
-    axes.set_ylim(0, max(1.2, 1.1 * item.ratio.high, 1.1 * (goal or 0)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
-
-
-def error_bars(figures: Mapping[float, Figure]) -> tuple[list[float], list[float], list[list[float]]]:
-    """x, y and the distances to the lowest and highest value, for `Axes.errorbar`."""
-    found = list(figures.values())
-    medians = [figure.median for figure in found]
-    return list(figures), medians, [[f.median - f.low for f in found], [f.high - f.median for f in found]]

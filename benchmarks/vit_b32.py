@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from demo.dataset import BUNDLE_DIR
 from stack.cache import Report, cached_folder, digest_of
 
 _NAME = "vit-b32-random"
@@ -51,20 +52,8 @@ def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
     """Write a bundle in the layout of a CLIP ONNX export without text. The same seed gives the same weights."""
     side = {"height": shape.side_px, "width": shape.side_px}
     config = {"model_type": "clip_vision_model", "projection_dim": shape.projection, "image_size": shape.side_px}
-    processor = {
-        "crop_size": side,
-        "do_center_crop": True,
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.25] * 3,
-        "image_processor_type": "CLIPImageProcessor",
-        "resample": 3,
-        "rescale_factor": 1 / 255,
-        "size": {"shortest_edge": shape.side_px},
-    }
+    processor = msgspec.json.decode((BUNDLE_DIR / "preprocessor_config.json").read_bytes())
+    processor |= {"crop_size": side, "size": {"shortest_edge": shape.side_px}}
     (destination / "onnx").mkdir(parents=True)
     (destination / "config.json").write_bytes(msgspec.json.encode(config))
     (destination / "preprocessor_config.json").write_bytes(msgspec.json.encode(processor))

@@ -1,4 +1,4 @@
-"""A naive first version of a consumer, in a process of its own: `python -m benchmarks.consumer.naive ...`.
+"""A naive first version of a consumer, in a process of its own: `python -m benchmarks.consumer.naive OPTIONS`.
 
 One frame after the other: poll a record, decode and crop it, one HTTP request to Triton, one search, one `find_one` for
 the nearest product, produce the match event and wait for its acknowledgement; the client commits offsets every five
@@ -9,7 +9,6 @@ libraries are the fast ones for such a loop: librdkafka with its defaults, PyMon
 Triton that sends pixels as they are (the binary tensor extension), not as JSON.
 """
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -17,9 +16,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Producer
 from numpy.typing import NDArray
@@ -42,38 +43,44 @@ _MAX_PIXELS = ConsumerSettings().max_pixels
 _PRODUCT_FIELDS = ("name", "category", "price", "description", "attributes")
 
 
-def main() -> int:
+class Options(msgspec.Struct, frozen=True):
+    """The command line's only argument, as JSON; Triton's addresses are `host:port`."""
+
+    bootstrap_servers: str
+    topic_prefix: str
+    group: str
+    triton_grpc: str
+    triton_http: str
+    mongodb_uri: str
+    snapshots: str
+    frames: int
+
+
+def main(options: Options) -> None:
     """Process so many frames of the topic from its start, and end."""
-    parser = argparse.ArgumentParser(description="Match frames one by one.")
-    for name in ("bootstrap-servers", "topic-prefix", "group", "triton-grpc", "triton-http", "mongodb-uri"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--snapshots", type=Path, required=True, help="folder for the index")
-    parser.add_argument("--frames", type=int, required=True)
-    arguments = parser.parse_args()
     configure_logging("warning", "console", service="naive")
-    preprocessor, snapshot = asyncio.run(_load(arguments.triton_grpc, arguments.mongodb_uri, arguments.snapshots))
-    mongo: MongoClient[dict[str, Any]] = MongoClient(arguments.mongodb_uri)
-    servers = {"bootstrap.servers": arguments.bootstrap_servers}
-    consumer = Consumer({**servers, "group.id": arguments.group, "auto.offset.reset": "earliest"})
-    consumer.subscribe([f"{arguments.topic_prefix}.frames"])
+    preprocessor, snapshot = asyncio.run(_load(options))
+    mongo: MongoClient[dict[str, Any]] = MongoClient(options.mongodb_uri)
+    servers = {"bootstrap.servers": options.bootstrap_servers}
+    consumer = Consumer({**servers, "group.id": options.group, "auto.offset.reset": "earliest"})
+    consumer.subscribe([f"{options.topic_prefix}.frames"])
     loop = NaiveLoop(
         preprocessor=preprocessor,
         matcher=Matcher(snapshot),
-        triton=TritonHttp(arguments.triton_http),
+        triton=TritonHttp(options.triton_http),
         products=mongo[MongoSettings().database].products,
         producer=Producer(servers),
-        topic=f"{arguments.topic_prefix}.matches",
+        topic=f"{options.topic_prefix}.matches",
     )
     try:
-        loop.run(consumer, arguments.frames)
+        loop.run(consumer, options.frames)
     finally:
         consumer.close()
-    return 0
 
 
-async def _load(triton_grpc: str, mongodb_uri: str, folder: Path) -> tuple[Preprocessor, Snapshot]:
-    async with await connect(mongodb_uri) as mongo, await ImageEncoder.connect(triton_grpc) as encoder:
-        snapshot = await load_snapshot(mongo[MongoSettings().database], folder)
+async def _load(options: Options) -> tuple[Preprocessor, Snapshot]:
+    async with await connect(options.mongodb_uri) as mongo, await ImageEncoder.connect(options.triton_grpc) as encoder:
+        snapshot = await load_snapshot(mongo[MongoSettings().database], Path(options.snapshots))
         return Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant), snapshot
 
 
@@ -104,25 +111,16 @@ def infer_request(pixels: NDArray[np.uint8]) -> tuple[int, bytes]:
     return len(header), header + pixels.tobytes()
 
 
+@dataclass(frozen=True)
 class NaiveLoop:
     """Processes one record after the other, each up to the acknowledgement of its event."""
 
-    def __init__(
-        self,
-        *,
-        preprocessor: Preprocessor,
-        matcher: Matcher,
-        triton: TritonHttp,
-        products: Any,
-        producer: Producer,
-        topic: str,
-    ) -> None:
-        self._preprocessor = preprocessor
-        self._matcher = matcher
-        self._triton = triton
-        self._products = products
-        self._producer = producer
-        self._topic = topic
+    preprocessor: Preprocessor
+    matcher: Matcher
+    triton: TritonHttp
+    products: Any  # a collection of PyMongo
+    producer: Producer
+    topic: str
 
     def run(self, consumer: Consumer, frames: int) -> None:
         """Process the next `frames` records."""
@@ -134,8 +132,8 @@ class NaiveLoop:
             if error := record.error():
                 raise KafkaException(error)
             event = self._event(record.value(), dict(record.headers()))
-            self._producer.produce(self._topic, json.dumps(event).encode(), record.key(), headers=record.headers())
-            self._producer.flush()
+            self.producer.produce(self.topic, json.dumps(event).encode(), record.key(), headers=record.headers())
+            self.producer.flush()
             done += 1
 
     def _event(self, jpeg: bytes, headers: Mapping[str, bytes]) -> dict[str, Any]:
@@ -143,14 +141,14 @@ class NaiveLoop:
         timings_ms: dict[str, float] = {}
         with _timed("decode", timings_ms):
             picture = read_jpeg(jpeg, max_pixels=_MAX_PIXELS)
-            pixels = self._preprocessor(picture.decode(self._preprocessor.reduction(picture.height, picture.width)))
+            pixels = self.preprocessor(picture.decode(self.preprocessor.reduction(picture.height, picture.width)))
         with _timed("infer", timings_ms):
-            embedding = self._triton.embed(pixels)
+            embedding = self.triton.embed(pixels)
         with _timed("search", timings_ms):
-            (decision,) = self._matcher.match(embedding)
+            (decision,) = self.matcher.match(embedding)
         with _timed("enrich", timings_ms):
             key = decision.candidates[0].product_id
-            product = self._products.find_one({"_id": key}) or {}
+            product = self.products.find_one({"_id": key}) or {}
         return {
             "schema": "match.v1",
             "id": headers["ce_id"].decode(),
@@ -173,4 +171,4 @@ def _timed(stage: str, timings_ms: dict[str, float]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(msgspec.json.decode(sys.argv[1], type=Options))

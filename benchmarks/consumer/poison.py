@@ -5,10 +5,9 @@ Each must become a dead letter.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import cycle
 
 import uvloop
 
@@ -44,29 +43,18 @@ def measure(site: Site, options: Options) -> Results:
 
 def with_poison(good: Sequence[ProducerRecord]) -> Iterator[ProducerRecord]:
     """A bad record after every 99 good ones, of every kind in turn; it has the key of the one before."""
-    kinds = cycle((_truncated, _no_jpeg, _huge))
     for number, record in enumerate(good, 1):
         yield record
         if number % GOOD_PER_BAD == 0:
-            bad = number // GOOD_PER_BAD
-            yield replace(record, headers=()) if bad % 4 == 0 else _with_value(record, next(kinds))
-
-
-def _with_value(record: ProducerRecord, change: Callable[[bytes], bytes]) -> ProducerRecord:
-    return replace(record, value=change(record.value or b""))
-
-
-def _truncated(jpeg: bytes) -> bytes:
-    return jpeg[: len(jpeg) // 2]
-
-
-def _no_jpeg(jpeg: bytes) -> bytes:
-    return bytes(reversed(jpeg))
-
-
-def _huge(jpeg: bytes) -> bytes:
-    before, header, after = jpeg.partition(_DIMENSIONS_AFTER)
-    return before + header + _HUGE + after[len(_HUGE) :]
+            jpeg = record.value or b""
+            before, header, after = jpeg.partition(_DIMENSIONS_AFTER)
+            kinds = (
+                replace(record, value=jpeg[: len(jpeg) // 2]),
+                replace(record, value=bytes(reversed(jpeg))),
+                replace(record, value=before + header + _HUGE + after[len(_HUGE) :]),
+                replace(record, headers=()),
+            )
+            yield kinds[(number // GOOD_PER_BAD - 1) % len(kinds)]
 
 
 async def _run_poisoned(site: Site, kafka: KafkaSettings, frames: int, bad: int) -> Run:

@@ -16,7 +16,7 @@ import uvloop
 from benchmarks.consumer.runs import Run, fill_frozen, observe, running_consumers
 from benchmarks.consumer.site import Site
 from benchmarks.frames import frame_records, publish_all
-from benchmarks.harness import Comparison, Figure, Options, Results, take_turns
+from benchmarks.harness import Figure, Options, Results, take_turns
 from benchmarks.kafka import reading
 from framematch.core.kafka.topics import Topics
 
@@ -38,7 +38,7 @@ def measure(site: Site, options: Options) -> Results:
     rates = take_turns("processes", sides, rounds=options.rounds)
     found, name = Results(), options.named("processes")
     for count in COUNTS[1:]:
-        found.add(Comparison.of(options.named(f"processes_{count}_vs_1"), _side(count), _side(1), rates))
+        found.compare(options.named(f"processes_{count}_vs_1"), _side(count), _side(1), rates)
     for count, used in cores.items():
         found.figures[f"{name}.cores_used_by_{count}"] = Figure.of(used, "cores")
     available = len(os.sched_getaffinity(0))

@@ -17,7 +17,7 @@ import uvloop
 
 from benchmarks.consumer.site import BATCH_SIZE, WARM_UP_BATCHES, Site
 from benchmarks.frames import frame_records, publish_all
-from benchmarks.harness import Comparison, Figure, Options, Results, steady_rate, take_turns
+from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
 from benchmarks.kafka import Arrival, TopicReader, reading
 from benchmarks.processes import running_framematch, tree_cpu_s
 from demo.services import Service
@@ -189,7 +189,8 @@ def compare(
         return run.frames_per_s
 
     rates = take_turns(name, {side: partial(rate, side) for side in sides}, rounds=options.rounds)
-    found, figure = Results(), options.named(name)
-    found.add(Comparison.of(figure, subject, reference, rates), at_least=at_least)
+    figure = options.named(name)
+    found = Results(at_least={} if at_least is None else {figure: at_least})
+    found.compare(figure, subject, reference, rates)
     found.figures |= {f"{figure}.{side}_cpu": Figure.of(values, "ms/frame") for side, values in cpu_ms.items()}
     return found

@@ -23,12 +23,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
 import uvloop
 
+from benchmarks.consumer import naive
 from benchmarks.consumer.runs import SeenMatch, mean_stages_ms, run_consumer
 from benchmarks.consumer.site import BATCH_SIZE, Site
 from benchmarks.frames import frame_records, publish_all
-from benchmarks.harness import Comparison, Figure, Options, Results, steady_rate, take_turns
+from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
 from benchmarks.kafka import reading
 from benchmarks.triton import executions_since, read_executions
 from framematch.core.errors import FramematchError
@@ -51,10 +53,9 @@ def measure(site: Site, options: Options) -> Results:
         "naive": partial(sides.rate, "naive", sides.naive_frames, sides.naive),
     }
     rates = take_turns("speed", measures, rounds=options.rounds)
-    found = Results(settings={"frames": sides.frames, "naive_frames": sides.naive_frames})
+    found = Results(at_least=GOALS, settings={"frames": sides.frames, "naive_frames": sides.naive_frames})
     for reference in ("bare_triton", "naive"):
-        name = options.named(f"consumer_vs_{reference}")
-        found.add(Comparison.of(name, "consumer", reference, rates), at_least=GOALS.get(name))
+        found.compare(options.named(f"consumer_vs_{reference}"), "consumer", reference, rates)
     possible = [rate["bare_triton"] / rate["naive"] for rate in rates]
     found.figures[f"{options.named('consumer_vs_naive')}.possible"] = Figure.of(possible, "ratio")
     for (name, unit), values in sides.seen.items():
@@ -86,12 +87,10 @@ class Sides:
 
     def rate(self, side: str, pictures: int, run: Callable[[], Coroutine[Any, Any, float]]) -> float:
         """The frames a second of one run, in which Triton must compute all `pictures`."""
-        return uvloop.run(self._checked(side, pictures, run))
-
-    async def _checked(self, side: str, pictures: int, run: Callable[[], Coroutine[Any, Any, float]]) -> float:
-        before = await read_executions(self.site.triton.url)
-        rate = await run()
-        added = await executions_since(self.site.triton.url, before, pictures=pictures)
+        url = self.site.triton.url
+        before = uvloop.run(read_executions(url))
+        rate = uvloop.run(run())
+        added = uvloop.run(executions_since(url, before, pictures=pictures))
         self._see(f"{side}_model_run", "frames", added.pictures / added.runs)
         return rate
 
@@ -120,18 +119,17 @@ class Sides:
         return steady_rate([event.published_at_s for event in events], warm_up=_NAIVE_WARM_UP)
 
     def _naive_command(self) -> list[str]:
-        options: dict[str, Any] = {
-            "bootstrap-servers": self.kafka.bootstrap_servers,
-            "topic-prefix": self.kafka.topic_prefix,
-            "group": f"naive-{uuid.uuid4().hex[:8]}",
-            "triton-grpc": self.site.triton.url,
-            "triton-http": self.site.triton.http_address,
-            "mongodb-uri": self.site.mongodb.uri,
-            "snapshots": self.site.folder / "naive-snapshots",
-            "frames": self.naive_frames,
-        }
-        arguments = [f"--{name}={value}" for name, value in options.items()]
-        return [sys.executable, "-m", "benchmarks.consumer.naive", *arguments]
+        options = naive.Options(
+            bootstrap_servers=str(self.kafka.bootstrap_servers),
+            topic_prefix=self.kafka.topic_prefix,
+            group=f"naive-{uuid.uuid4().hex[:8]}",
+            triton_grpc=self.site.triton.url,
+            triton_http=self.site.triton.http_address,
+            mongodb_uri=self.site.mongodb.uri,
+            snapshots=str(self.site.folder / "naive-snapshots"),
+            frames=self.naive_frames,
+        )
+        return [sys.executable, "-m", naive.__name__, msgspec.json.encode(options).decode()]
 
     def _see_stages(self, side: str, events: tuple[SeenMatch, ...]) -> None:
         for stage, value in mean_stages_ms([event.timings_ms for event in events]).items():

@@ -13,7 +13,7 @@ from statistics import mean
 
 from benchmarks.edge.site import Edge, Site, playing, running_edge
 from benchmarks.edge.videos import FULL_HD, cached_video
-from benchmarks.harness import Comparison, Figure, Options, Results
+from benchmarks.harness import Figure, Options, Results
 from benchmarks.processes import tree_cpu_s
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings
@@ -55,10 +55,10 @@ def measure(site: Site, options: Options) -> Results:
 
 def results(one: Sequence[Window], many: Sequence[Window]) -> Results:
     """Figures of windows with one camera, beside the bare loop, and with `CAMERAS`."""
-    found = Results()
+    found = Results(at_most={"edge_cpu_vs_bare_capture": GOAL})
     if _kept_up(one, 1):
         cores = [{"edge": window.cores, "bare_capture": window.bare_cores} for window in one]
-        found.add(Comparison.of("edge_cpu_vs_bare_capture", "edge", "bare_capture", cores, "cores"), at_most=GOAL)
+        found.compare("edge_cpu_vs_bare_capture", "edge", "bare_capture", cores, "cores")
         found.figures["cameras_per_core.1_camera"] = Figure.of([1 / window.cores for window in one], "cameras")
     else:
         found.missing["edge_cpu_vs_bare_capture"] = "one camera's frames were not all decoded: this machine is too slow"

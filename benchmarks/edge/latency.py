@@ -3,7 +3,6 @@
 The time runs from when the edge got the frame (header `ce_grabtime`, or `ce_time`) to when a consumer on the same
 machine has the record, by the same clock: conversion, scaling, JPEG, the producer's linger, and the broker. A consumer
 gets a record once all in-sync replicas have it, so this is the time to its acknowledgement and one fetch more.
-Beside it is the mean that the edge itself measures up to the acknowledgement: exact, but without percentiles.
 """
 
 import asyncio
@@ -14,7 +13,6 @@ from benchmarks.edge.site import Edge, Site, playing, running_edge
 from benchmarks.edge.videos import SMALL, cached_video
 from benchmarks.harness import Figure, Options, Results, percentile
 from benchmarks.kafka import Arrival, TopicReader, reading
-from framematch.core.errors import FramematchError
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import EdgeSettings, KafkaSettings
 from framematch.core.units import MS_PER_S, US_PER_MS
@@ -37,19 +35,14 @@ def measure(site: Site, options: Options) -> Results:
 async def _measure(edge: Edge, rounds: int, window_s: float, found: Results) -> None:
     name = f"capture_to_ack_ms.cameras_{edge.cameras}"
     expected = window_s * EdgeSettings().fps * edge.cameras
-    exact_ms, windows = [], []
     async with reading(edge.kafka, Topics(edge.kafka.topic_prefix).frames) as frames:
-        for _ in range(rounds):
-            seconds, acknowledged = await asyncio.to_thread(_acknowledged, edge)
-            windows.append(await _latencies_ms(frames, window_s))
-            if len(windows[-1]) < _MIN_SHARE * expected:
-                found.missing[name] = f"{len(windows[-1])} of {expected:g} frames came: too many cameras"
-                return
-            seconds_after, acknowledged_after = await asyncio.to_thread(_acknowledged, edge)
-            exact_ms.append(MS_PER_S * (seconds_after - seconds) / (acknowledged_after - acknowledged))
+        windows = [await _latencies_ms(frames, window_s) for _ in range(rounds)]
+    edge.service.check()
+    if (fewest := min(map(len, windows))) < _MIN_SHARE * expected:
+        found.missing[name] = f"{fewest} of {expected:g} frames came: too many cameras"
+        return
     for percent in _PERCENTS:
         found.figures[f"{name}.p{percent}"] = Figure.of([percentile(window, percent) for window in windows], "ms")
-    found.figures[f"{name}.mean_by_edge"] = Figure.of(exact_ms, "ms")
 
 
 async def _latencies_ms(frames: TopicReader, window_s: float) -> list[float]:
@@ -66,12 +59,3 @@ def latency_ms(arrival: Arrival) -> float:
     headers = dict(arrival.record.headers)
     grabbed_at = datetime.fromisoformat((headers.get("ce_grabtime") or headers["ce_time"]).decode())
     return arrival.arrived_at_us / US_PER_MS - grabbed_at.timestamp() * MS_PER_S
-
-
-def _acknowledged(edge: Edge) -> tuple[float, float]:
-    """Seconds from capture to acknowledgement, summed over all frames so far, and the number of these."""
-    edge.service.check()
-    sums = edge.total("publish_seconds_sum"), edge.total("publish_seconds_count")
-    if not sums[1]:
-        raise FramematchError("the edge's metric publish_seconds counts no frames")
-    return sums

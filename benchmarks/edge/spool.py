@@ -13,25 +13,21 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.edge.outbox import open_outboxes
-from benchmarks.edge.publish_side import make_frames
+from benchmarks.edge.publish import make_frames
 from benchmarks.edge.site import Site
-from benchmarks.edge.videos import write_jpegs
-from benchmarks.harness import Comparison, Figure, Options, Results, take_turns
+from benchmarks.harness import Figure, Options, Results, take_turns
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
 from stack.server import LOOPBACK, free_port
 
-CAMERAS = 8
 _UNCOUNTED = 0.2  # share of the frames: connecting, and what was read ahead meanwhile
 
 
 def measure(site: Site, options: Options) -> Results:
     """Frames a second onto the disk, and the rate of a replay beside the direct one."""
-    jpegs = site.folder / "spool-jpegs"
-    jpeg_bytes = write_jpegs(jpegs)
-    frames = make_frames(site.new_topics(), jpegs, frames=1_500 if options.quick else 8_000, cameras=CAMERAS)
+    frames = make_frames(1_500 if options.quick else 8_000)
     writes: list[float] = []
 
     def replay() -> float:
@@ -45,14 +41,9 @@ def measure(site: Site, options: Options) -> Results:
     rates = take_turns("spool", {"replay": replay, "direct": direct}, rounds=options.rounds)
     found = Results(
         figures={"spool_write_fps": Figure.of(writes, "frames/s")},
-        settings={
-            "frames": len(frames),
-            "jpeg_bytes": jpeg_bytes,
-            "cameras": CAMERAS,
-            "uncounted_share": _UNCOUNTED,
-        },
+        settings={"frames": len(frames), "uncounted_share": _UNCOUNTED},
     )
-    found.add(Comparison.of("replay_vs_live", "replay", "direct", rates))
+    found.compare("replay_vs_live", "replay", "direct", rates)
     return found
 
 

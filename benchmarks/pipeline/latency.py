@@ -16,14 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import uvloop
-from matplotlib.axes import Axes
-from matplotlib.ticker import ScalarFormatter
 
 from benchmarks.consumer.delivery import SETTING as DELIVERY
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results, percentile
 from benchmarks.pipeline.bench import Window, running_bench, window_s
-from benchmarks.report import error_bars
 from framematch.core.settings import ConsumerSettings
 
 LOADS = (25, 50, 80)  # % of the capacity
@@ -67,7 +64,6 @@ def measure(site: Site, options: Options) -> Results:
         },
         at_most={goal: GOAL},
         settings={"window_s": window_s(options), "batch_window_ms": ConsumerSettings().batch_window_ms},
-        panels=[lambda axes: _plot(axes, default, exactly)],
     )
 
 
@@ -99,19 +95,3 @@ def _goal_figures(name: str, rounds: Rounds) -> dict[str, Figure]:
         f"{name}.inference": Figure.of(inferences_ms, "ms"),
         f"{name}.batch": Figure.of([found.pictures / found.runs for found in executions], "frames"),
     }
-
-
-def _plot(axes: Axes, default: Rounds, exactly: Rounds) -> None:
-    """Percentiles by load, with their spread over the rounds; shifted a little, so that they do not overlap."""
-    series = [(default, percent, f"p{percent}", shift) for shift, percent in enumerate(PERCENTS, -1)]
-    for rounds, percent, label, shift in [*series, (exactly, GOAL_PERCENT, "p99, exactly once", 2)]:
-        figures = {
-            float(load + shift): Figure.of(rounds.percentiles_ms(load, percent), "ms")
-            for load in sorted(rounds.windows)
-        }
-        x, y, spread = error_bars(figures)
-        axes.errorbar(x, y, yerr=spread, fmt="o-", capsize=4, label=label)
-    axes.set(title="from publish to subscriber", xlabel="load, % of capacity", ylabel="ms", yscale="log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xticks(LOADS)
-    axes.legend()

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import uvloop
-from matplotlib.axes import Axes
 
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results
@@ -88,12 +87,10 @@ def measure(site: Site, options: Options) -> Results:
         "memory_mb": Figure.of([mb for _, mb in settled(samples)], "MB"),
         "memory_floor_mb": Figure.of([mb for _, mb in lowest], "MB"),
         "memory_slope": slope,
-        "memory_flat": Figure.of([float(trend.flat)], "1 = yes"),
     }
     return Results(
         figures={options.named(name): figure for name, figure in figures.items()},
-        settings={"minutes": minutes, "frames": frames, "load": LOAD},
-        panels=[lambda axes: _plot(axes, samples, lowest, trend)],
+        settings={"minutes": minutes, "frames": frames, "load": LOAD, "flat": trend.flat},
     )
 
 
@@ -130,15 +127,3 @@ async def _sample(pid: int, samples: Samples) -> None:
         while True:
             samples.append((time.monotonic() - start_s, resident_mb(pid)))
             await asyncio.sleep(_SAMPLE_S)
-
-
-def _plot(axes: Axes, samples: Samples, lowest: Samples, trend: Trend) -> None:
-    """Memory over time, its lowest values, and the line through them."""
-    axes.plot([at_s / _S_PER_MINUTE for at_s, _ in samples], [mb for _, mb in samples], linewidth=0.8)
-    times_s = [at_s for at_s, _ in lowest]
-    minutes, middle_s = [at_s / _S_PER_MINUTE for at_s in times_s], sum(times_s) / len(times_s)
-    axes.plot(minutes, [mb for _, mb in lowest], "o", color="black", markersize=4)
-    line = [trend.mean + trend.per_hour * (at_s - middle_s) / _S_PER_HOUR for at_s in times_s]
-    axes.plot(minutes, line, color="black", label=f"{trend.per_hour:+.1f} ± {trend.uncertainty:.1f} MB/hour")
-    axes.set(title="resident memory of the consumer", xlabel="minutes", ylabel="MB", ylim=(0, None))
-    axes.legend()

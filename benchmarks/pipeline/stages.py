@@ -8,7 +8,6 @@ so `wait` and `batch` are long by intention. CPU time is measured over the full 
 from collections.abc import Mapping
 
 import uvloop
-from matplotlib.axes import Axes
 
 from benchmarks.consumer.runs import mean_stages_ms
 from benchmarks.consumer.site import Site
@@ -30,10 +29,6 @@ def measure(site: Site, options: Options) -> Results:
     return Results(
         figures={name: Figure.of([ms], "ms/frame") for name, ms in figures.items()},
         settings={"frames": backlog_frames(options), "load": LOAD},
-        panels=[
-            lambda axes: _plot(axes, stages_ms["load_50"], "time of a frame at half load"),
-            lambda axes: _plot(axes, cpu_ms, "CPU time of a frame, full topic"),
-        ],
     )
 
 
@@ -54,10 +49,3 @@ async def _measure(site: Site, options: Options) -> tuple[Mapping[str, Breakdown
 
 def _cpu_s(bench: Bench) -> dict[str, float]:
     return {"consumer": bench.consumers.cpu_s(), **bench.site.cpu_s()}
-
-
-def _plot(axes: Axes, values_ms: Breakdown, title: str) -> None:
-    bars = axes.barh(list(values_ms), list(values_ms.values()))
-    axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.invert_yaxis()
-    axes.set(title=title, xlabel="ms", xlim=(0, 1.2 * max(values_ms.values())))

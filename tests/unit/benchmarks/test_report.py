@@ -7,16 +7,14 @@ from pathlib import Path
 
 import cv2
 import pytest
-from matplotlib.axes import Axes
 from rich.console import Console
 
 from benchmarks.cli import Benchmark, Part
-from benchmarks.harness import Comparison, Figure, Options, Results, Round
-from benchmarks.report import Machine, draw, figure_table, publish
+from benchmarks.harness import Figure, Options, Results
+from benchmarks.report import Machine, figure_table, publish
 from framematch.core.errors import FramematchError
 
 MACHINE = Machine(cpu="Test", cores=2, memory_gib=4.0, load_average_1m=0.5, system="Linux", python="3.11")
-COMPARISON = Comparison("a_vs_b", "a", "b", "frames/s", (Round(8, 10), Round(8, 10), Round(9, 10)))
 
 
 def table_of(results: Results) -> str:
@@ -51,29 +49,17 @@ def test_values_have_about_three_digits_and_no_exponent(value: float, shown: str
 
 
 def test_publishing_writes_json_and_a_plot_and_prints_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results = Results(settings={"quick": True}, missing={"spool": "no disk"})
-    results.add(COMPARISON)
+    results = Results({"a": Figure(1, 0.5, 2, "ms")}, at_most={"a": 2}, settings={"b": 3}, missing={"spool": "no disk"})
+    results.compare("a_vs_b", "a", "b", [{"a": 8, "b": 10}])
     publish(results, name="edge", machine=MACHINE, folder=tmp_path / "new")
     written = json.loads((tmp_path / "new" / "edge.json").read_bytes())
-    assert written["figures"]["a_vs_b"] == {"median": 0.8, "low": 0.8, "high": 0.9, "unit": "ratio"}
+    assert written["figures"]["a_vs_b"] == {"median": 0.8, "low": 0.8, "high": 0.8, "unit": "ratio"}
     assert written["machine"]["cores"] == 2
-    assert written["settings"] == {"quick": True, "not_measured": {"spool": "no disk"}}
+    assert written["settings"] == {"b": 3, "not_measured": {"spool": "no disk"}}
     output = capsys.readouterr().out
     assert "spool: no disk" in output
     assert str(tmp_path / "new" / "edge.png") in output
     assert cv2.imread(str(tmp_path / "new" / "edge.png")) is not None
-
-
-def empty(axes: Axes) -> None:
-    axes.set_title("x")
-
-
-@pytest.mark.parametrize(("panels", "size"), [(1, (4, 5)), (4, (4, 20)), (5, (8, 20))])
-def test_a_picture_has_four_plots_side_by_side_at_most(tmp_path: Path, panels: int, size: tuple[int, int]) -> None:
-    draw([empty] * panels, tmp_path / "plot.png")
-    picture = cv2.imread(str(tmp_path / "plot.png"))
-    assert picture is not None
-    assert picture.shape[:2] == (size[0] * 120, size[1] * 120)
 
 
 def fail(_site: str, _options: Options) -> Results:
