@@ -49,12 +49,13 @@ Pixels = NDArray[np.uint8]
 
 
 class ServedModel:
-    """One Triton, and the same model in ONNX Runtime."""
+    """One Triton, and the same model in ONNX Runtime; `load` comes first."""
+
+    session: onnxruntime.InferenceSession
 
     def __init__(self, folder: Path, precision: str) -> None:
         self.triton = TritonServer(folder / f"triton-{precision}", folder / precision / "model_repository")
         self._precision = precision
-        self._session: onnxruntime.InferenceSession | None = None
 
     def load(self, model: str, batch_size: int) -> float:
         """Build the model for batches of this size and have Triton load it; returns the seconds of the loading."""
@@ -69,14 +70,12 @@ class ServedModel:
         # As in Triton: spinning threads would take the cores from the other side.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = self.triton.model_repository / IMAGE_MODEL / "1" / "model.onnx"
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return loaded_s
 
     def embed(self, pixels: Pixels) -> NDArray[np.float32]:
         """By ONNX Runtime: uint8 [N, H, W, 3] -> unit vectors float32 [N, D]."""
-        if self._session is None:
-            raise RuntimeError("no model is loaded")
-        embeddings: NDArray[np.float32] = self._session.run(["embedding"], {"pixels": pixels})[0]
+        embeddings: NDArray[np.float32] = self.session.run(["embedding"], {"pixels": pixels})[0]
         return embeddings
 
     def alone(self, batch: Pixels, batches: int) -> float:

@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.vit_b32 import VitShape, cached_bundle, write_vit_bundle
+from benchmarks.vit_b32 import VitShape, write_vit_bundle
 from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
 from demo.services import run_framematch, service_environment
 
 MODELS = ("b32", "b32-int8", "demo", "demo-int8", "light")
 _CALIBRATION_PHOTOS = 32  # half of them calibrate, the others judge
-# Pictures and embeddings have ViT-B/32's size, but one narrow layer computes next to nothing.
-_LIGHT = VitShape(layers=1, width=64, heads=4, mlp=128)
+_SHAPES = {
+    "b32": VitShape(),
+    # Pictures and embeddings have ViT-B/32's size, but one narrow layer computes next to nothing.
+    "light": VitShape(layers=1, width=64, heads=4, mlp=128),
+}
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,10 @@ class ModelBuild:
 def _bundle(base: str, folder: Path) -> Path:
     if base == "demo":
         return BUNDLE_DIR
-    if base == "b32":
-        return cached_bundle()
-    light = folder / "vit-light"
-    if not light.exists():
-        write_vit_bundle(light, _LIGHT)
-    return light
+    bundle = folder / f"vit-{base}"
+    if not bundle.exists():
+        write_vit_bundle(bundle, _SHAPES[base])
+    return bundle
 
 
 def _calibration_photos(folder: Path) -> Path:

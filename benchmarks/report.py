@@ -2,7 +2,8 @@
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +20,22 @@ _BAR_INCHES, _TITLE_INCHES = 0.3, 0.8
 _THREE_DIGITS = 100
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where figures were measured; they are true for this machine only."""
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    load_average_1m: float
-    system: str
-    python: str
-
-
-def describe_machine() -> Machine:
+def describe_machine() -> dict[str, Any]:
     """This machine and its load; with a load above the number of cores figures are worthless."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = (line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name"))
-    return Machine(
-        cpu=next(models, "unknown"),  # ARM has no such line
-        cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(memory_bytes / 2**30, 1),
-        load_average_1m=round(os.getloadavg()[0], 2),
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=platform.python_version(),
-    )
+    return {
+        "cpu": next(models, "unknown"),  # ARM has no such line
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory_bytes / 2**30, 1),
+        "load_average_1m": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
 
 
-def publish(results: Results, *, name: str, machine: Machine, folder: Path) -> None:
+def publish(results: Results, *, name: str, machine: Mapping[str, Any], folder: Path) -> None:
     """Print the table and what is missing, and write NAME.json and NAME.png into `folder`."""
     console = Console(width=max(Console().width, _TABLE_WIDTH), highlight=False)
     console.print(figure_table(results))
@@ -55,17 +44,17 @@ def publish(results: Results, *, name: str, machine: Machine, folder: Path) -> N
     folder.mkdir(parents=True, exist_ok=True)
     json_file, plot_file = folder / f"{name}.json", folder / f"{name}.png"
     json_file.write_bytes(report_json(results, machine))
-    print(f"{machine.cores} cores, {machine.cpu}, load {machine.load_average_1m:g}\nWritten: {json_file}")
+    print("{cores} cores, {cpu}, load {load_average_1m:g}".format_map(machine), f"\nWritten: {json_file}")
     if results.figures:
         plot(results, plot_file)
         print(f"Written: {plot_file}")
 
 
-def report_json(results: Results, machine: Machine) -> bytes:
+def report_json(results: Results, machine: Mapping[str, Any]) -> bytes:
     """`{"figures": {name: {median, low, high, unit}}, "machine": ..., "settings": ...}`, indented."""
     whole: dict[str, Any] = {
         "figures": {name: asdict(figure) for name, figure in results.figures.items()},
-        "machine": asdict(machine),
+        "machine": machine,
         "settings": results.settings | {"not_measured": results.missing},
     }
     return msgspec.json.format(msgspec.json.encode(whole)) + b"\n"

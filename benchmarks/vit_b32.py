@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from demo.dataset import BUNDLE_DIR
-from stack.cache import Report, cached_folder, digest_of
 
-_NAME = "vit-b32-random"
 _WEIGHT_STD = 0.02  # as CLIP initialises its embeddings; activations stay in a range that fp32 and int8 can hold
 _OPSET, _IR_VERSION = 17, 8  # 17 is the first with LayerNormalization
 
@@ -34,18 +32,6 @@ class VitShape:
     heads: int = 12
     mlp: int = 3072
     projection: int = 512
-
-
-def cached_bundle(report: Report = print) -> Path:
-    """The bundle's folder in the cache, 350 MB; it is written first when it is missing."""
-    folder = cached_folder(
-        "benchmarks-vit-b32",
-        digest_of(Path(__file__).read_bytes()),
-        lambda temporary: write_vit_bundle(temporary / _NAME, VitShape()),
-        report=report,
-        note="writing a ViT-B/32-shaped model with random weights (350 MB, once)",
-    )
-    return folder / _NAME
 
 
 def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:

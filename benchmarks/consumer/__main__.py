@@ -7,7 +7,7 @@ The module of each part says what it measures. Ratios are of one round, in which
 import sys
 
 from benchmarks.cli import Benchmark, Part
-from benchmarks.consumer import delivery, mongodb, poison, processes, speed
+from benchmarks.consumer import conditions, processes, speed
 from benchmarks.consumer.site import Site, running_site
 from benchmarks.models import MODELS
 
@@ -16,9 +16,9 @@ BENCHMARK = Benchmark(
     description="Measure the consumer: speed, faults, delivery modes and more processes.",
     parts={
         "speed": Part[Site](speed.measure, ("b32", "b32-int8", "demo", "demo-int8"), ("demo",)),
-        "mongodb": Part[Site](mongodb.measure, ("demo", "light"), ("demo",), in_quick=False),
-        "poison": Part[Site](poison.measure, ("demo", "light"), ("demo",), in_quick=False),
-        "delivery": Part[Site](delivery.measure, ("demo", "light"), ("demo",), in_quick=False),
+        "mongodb": Part[Site](conditions.measure_mongodb, ("demo", "light"), ("demo",), in_quick=False),
+        "poison": Part[Site](conditions.measure_poison, ("demo", "light"), ("demo",), in_quick=False),
+        "delivery": Part[Site](conditions.measure_delivery, ("demo", "light"), ("demo",), in_quick=False),
         "processes": Part[Site](processes.measure, ("light", "demo"), ("light",), in_quick=False),
     },
     running_site=running_site,

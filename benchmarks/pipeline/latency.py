@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import uvloop
 
-from benchmarks.consumer.delivery import SETTING as DELIVERY
+from benchmarks.consumer.conditions import DELIVERY
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results, percentile
 from benchmarks.pipeline.bench import Window, running_bench, window_s

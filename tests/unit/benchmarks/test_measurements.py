@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from benchmarks.consumer.poison import GOOD_PER_BAD, with_poison
+from benchmarks.consumer.conditions import GOOD_PER_BAD, with_poison
 from benchmarks.edge.capture import Window, results
 from benchmarks.edge.publish import CONFLUENT
 from benchmarks.frames import camera_names, draw_jpegs, frame_records
