@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,31 +15,25 @@ from framematch.core.timestamps import now_us
 from framematch.core.units import MS_PER_S
 from stack.kafka import KafkaServer
 
-_SMALL_SEGMENT_BYTES = 16_777_216
+_PROPERTIES = """\
+log.segment.delete.delay.ms=100
+# Whole segments expire; they have 1 GiB by default.
+log.segment.bytes=33554432
+log.retention.check.interval.ms=5000
+"""
 _POLL_S = 0.2
 _BACKLOG_POLL_S = 0.25  # rare enough to take no CPU from the consumer
 _TIMEOUT_S = 180.0
 
 
 class TidyKafka(KafkaServer):
-    """Deletes the files of deleted topics at once.
-
-    With `expire` it also deletes expired records within seconds: Kafka deletes whole segments, which have 1 GiB by
-    default.
-    """
-
-    def __init__(self, folder: Path, *, expire: bool = False) -> None:
-        super().__init__(folder)
-        self._expire = expire
+    """Deletes the files of deleted topics at once, and expired records within seconds."""
 
     def configure(self) -> None:
         """Add the settings to those of the stack."""
         super().configure()
-        lines = ["log.segment.delete.delay.ms=100"]
-        if self._expire:
-            lines += [f"log.segment.bytes={_SMALL_SEGMENT_BYTES}", "log.retention.check.interval.ms=5000"]
         with self._properties.open("a", encoding="utf-8") as properties:
-            properties.write("".join(f"{line}\n" for line in lines))
+            properties.write(_PROPERTIES)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:
     for _ in range(shape.layers):
         x = graph.node("Add", x, _attention(graph, graph.norm(x, shape.width), shape))
         x = graph.node("Add", x, _mlp(graph, graph.norm(x, shape.width), shape))
-    pooled = graph.norm(graph.node("Gather", x, graph.integer(0), axis=1), shape.width)
+    pooled = graph.norm(graph.node("Gather", x, graph.constant(np.array(0, np.int64)), axis=1), shape.width)
     graph.node("MatMul", pooled, graph.weight(shape.width, shape.projection), output="image_embeds")
     return graph.model(shape)
 
@@ -70,14 +70,14 @@ def _attention(graph: "_Graph", x: str, shape: VitShape) -> str:
     q, k, v = (graph.node("Reshape", graph.linear(x, shape.width, shape.width), split) for _ in range(3))
     transpose = partial(graph.node, "Transpose")
     scores = graph.node("MatMul", transpose(q, perm=[0, 2, 1, 3]), transpose(k, perm=[0, 2, 3, 1]))
-    shares = graph.node("Softmax", graph.node("Mul", scores, graph.constant(head**-0.5)), axis=-1)
+    shares = graph.node("Softmax", graph.node("Mul", scores, graph.constant(np.float32(head**-0.5))), axis=-1)
     mixed = transpose(graph.node("MatMul", shares, transpose(v, perm=[0, 2, 1, 3])), perm=[0, 2, 1, 3])
     return graph.linear(graph.node("Reshape", mixed, graph.integers(0, 0, shape.width)), shape.width, shape.width)
 
 
 def _mlp(graph: "_Graph", x: str, shape: VitShape) -> str:
     hidden = graph.linear(x, shape.width, shape.mlp)
-    gate = graph.node("Sigmoid", graph.node("Mul", hidden, graph.constant(1.702)))  # quick GELU
+    gate = graph.node("Sigmoid", graph.node("Mul", hidden, graph.constant(np.float32(1.702))))  # quick GELU
     return graph.linear(graph.node("Mul", hidden, gate), shape.mlp, shape.width)
 
 
@@ -95,23 +95,22 @@ class _Graph:
         return name
 
     def weight(self, *shape: int) -> str:
-        return self._add_weight(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
-
-    def constant(self, value: float) -> str:
-        return self._add_weight(np.float32(value))
-
-    def integer(self, value: int) -> str:
-        return self._add_weight(np.array(value, np.int64))
+        return self.constant(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
 
     def integers(self, *values: int) -> str:
-        return self._add_weight(np.array(values, np.int64))
+        return self.constant(np.array(values, np.int64))
+
+    def constant(self, array: NDArray[Any] | np.float32) -> str:
+        name = f"w{len(self._weights)}"
+        self._weights.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
 
     def linear(self, x: str, width_in: int, width_out: int) -> str:
         product = self.node("MatMul", x, self.weight(width_in, width_out))
         return self.node("Add", product, self.weight(width_out))
 
     def norm(self, x: str, width: int) -> str:
-        scale, bias = self._add_weight(np.ones(width, np.float32)), self._add_weight(np.zeros(width, np.float32))
+        scale, bias = self.constant(np.ones(width, np.float32)), self.constant(np.zeros(width, np.float32))
         return self.node("LayerNormalization", x, scale, bias, axis=-1)
 
     def model(self, shape: VitShape) -> onnx.ModelProto:
@@ -124,8 +123,3 @@ class _Graph:
             ir_version=_IR_VERSION,
             producer_name="framematch benchmarks",
         )
-
-    def _add_weight(self, array: NDArray[Any] | np.float32) -> str:
-        name = f"w{len(self._weights)}"
-        self._weights.append(numpy_helper.from_array(np.asarray(array), name))
-        return name

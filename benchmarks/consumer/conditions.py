@@ -70,7 +70,7 @@ async def _run_after_start(site: Site, frames: int, *, stopped: bool) -> Run:
                 if stopped:
                     site.mongodb.start()
             consumers.stop()
-    states = Counter(event.metadata_state for event in run.events if event.metadata_state)
+    states = Counter(event.metadata_state for event in run.events if event.product)
     if states["missing"] or stopped != (states["cached"] > states["fresh"]):
         raise FramematchError(f"metadata with MongoDB {'stopped' if stopped else 'running'}: {dict(states)}")
     return run

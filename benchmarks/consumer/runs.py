@@ -23,7 +23,7 @@ from benchmarks.processes import running_framematch, tree_cpu_s
 from demo.services import Service
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
-from framematch.core.units import MS_PER_S, US_PER_MS, US_PER_S
+from framematch.core.units import MS_PER_S, US_PER_MS
 
 
 @dataclass(frozen=True)
@@ -89,38 +89,28 @@ class _Frame(msgspec.Struct):
     captured_at: datetime
 
 
-class _Match(msgspec.Struct):
-    """What is read of a match event."""
+class SeenMatch(msgspec.Struct):
+    """What is read of a match event, when it was given to the producer, and when it arrived here."""
 
     frame: _Frame
-    timings_ms: dict[str, float]
+    timings_ms: dict[str, float]  # by stage
     metadata_state: str
     product: Any = None
-
-
-@dataclass(frozen=True)
-class SeenMatch:
-    """When an event was given to the producer, and the milliseconds from its frame's capture to its arrival here.
-
-    `timings_ms` has the time in each stage; `metadata_state` is that of the matched product, if there is one.
-    """
-
-    published_at_s: float
-    latency_ms: float
-    timings_ms: Mapping[str, float]
-    metadata_state: str | None
+    published_at_s: float = 0.0
+    arrived_at_us: int = 0
 
     @classmethod
     def of(cls, arrival: Arrival) -> "SeenMatch":
         """Decode an event."""
-        event = msgspec.json.decode(arrival.record.value, type=_Match)
-        captured_at_us = event.frame.captured_at.timestamp() * US_PER_S
-        return cls(
-            published_at_s=arrival.record.timestamp / MS_PER_S,
-            latency_ms=(arrival.arrived_at_us - captured_at_us) / US_PER_MS,
-            timings_ms=event.timings_ms,
-            metadata_state=event.metadata_state if event.product else None,
-        )
+        event = msgspec.json.decode(arrival.record.value, type=cls)
+        event.published_at_s = arrival.record.timestamp / MS_PER_S
+        event.arrived_at_us = arrival.arrived_at_us
+        return event
+
+    @property
+    def latency_ms(self) -> float:
+        """From the capture of its frame to its arrival here."""
+        return self.arrived_at_us / US_PER_MS - self.frame.captured_at.timestamp() * MS_PER_S
 
 
 @dataclass(frozen=True)

@@ -71,16 +71,15 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, model: str, *, expire: bool = False) -> Iterator[Site]:
+def running_site(folder: Path, model: str) -> Iterator[Site]:
     """Build the model, start the servers, fill the catalogue, and stop everything at the end.
 
-    The served model takes no larger batches than the consumer sends, so that each request is one run of it. With
-    `expire` Kafka deletes records soon after their retention.
+    The served model takes no larger batches than the consumer sends, so that each request is one run of it.
     """
     ModelBuild(model, BATCH_SIZE).into(folder / "model_repository")
     site = Site(
         folder=folder,
-        kafka=TidyKafka(folder / "kafka", expire=expire),
+        kafka=TidyKafka(folder / "kafka"),
         triton=TritonServer(folder / "triton", folder / "model_repository"),
         mongodb=MongoServer(folder / "mongodb"),
         jpegs=draw_jpegs(PICTURES),

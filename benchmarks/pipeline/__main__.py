@@ -8,7 +8,6 @@ Quick, without `--part`, leaves out `memory`, of which one minute says little.
 """
 
 import sys
-from functools import partial
 
 from benchmarks.cli import Benchmark, Part
 from benchmarks.consumer.site import Site, running_site
@@ -25,7 +24,7 @@ BENCHMARK = Benchmark(
         "stages": Part[Site](stages.measure, _DEMO, _DEMO),
         "memory": Part[Site](memory.measure, _DEMO, _DEMO, in_quick=False),
     },
-    running_site=partial(running_site, expire=True),
+    running_site=running_site,
     models=MODELS,
     quick_rounds=3,
 )
