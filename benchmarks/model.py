@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -53,14 +52,13 @@ class ServedModel:
 
     session: onnxruntime.InferenceSession
 
-    def __init__(self, folder: Path, precision: str) -> None:
+    def __init__(self, folder: Path, model: str, precision: str) -> None:
         self.triton = TritonServer(folder / f"triton-{precision}", folder / precision / "model_repository")
-        self._precision = precision
+        self._model = model if precision == "fp32" else f"{model}-{precision}"
 
-    def load(self, model: str, batch_size: int) -> float:
+    def load(self, batch_size: int) -> float:
         """Build the model for batches of this size and have Triton load it; returns the seconds of the loading."""
-        name = model if self._precision == "fp32" else f"{model}-{self._precision}"
-        ModelBuild(name, batch_size).into(self.triton.model_repository)
+        ModelBuild(self._model, batch_size).into(self.triton.model_repository)
         started_s = time.monotonic()
         with tritonclient.grpc.InferenceServerClient(self.triton.url) as client:
             client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
@@ -82,7 +80,8 @@ class ServedModel:
         """Images/s of ONNX Runtime in this process."""
         done_s: list[float] = []
         for _ in range(batches):
-            done_s += [time.monotonic()] * len(self.embed(batch))
+            embeddings = self.embed(batch)
+            done_s += [time.monotonic()] * len(embeddings)
         return steady_rate(done_s, warm_up=len(batch))
 
     def served(self, batch: Pixels, batches: int) -> float:
@@ -98,20 +97,16 @@ class ServedModel:
         return steady_rate(done_s, warm_up=len(batch))
 
 
-@dataclass(frozen=True)
-class Site:
-    """One Triton for each precision, so that both can take turns; the idle one takes no CPU."""
-
-    model: str
-    served: dict[str, ServedModel]
+Site = dict[str, ServedModel]
+"""One Triton for each precision, so that both can take turns; the idle one takes no CPU."""
 
 
 @contextmanager
 def running_site(folder: Path, model: str) -> Iterator[Site]:
     """Both servers while the block runs; neither has a model yet."""
-    served = {precision: ServedModel(folder, precision) for precision in PRECISIONS}
-    with running_servers([item.triton for item in served.values()], data_dir=folder, report=print):
-        yield Site(model, served)
+    site = {precision: ServedModel(folder, model, precision) for precision in PRECISIONS}
+    with running_servers([served.triton for served in site.values()], data_dir=folder, report=print):
+        yield site
 
 
 def measure(site: Site, options: Options) -> Results:
@@ -119,11 +114,11 @@ def measure(site: Site, options: Options) -> Results:
     found = Results(at_least={"served_vs_onnxruntime": GOAL}, settings={"requests_in_flight": _IN_FLIGHT})
     load_s: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     for batch_size in (1, _MAIN_BATCH) if options.quick else (1, 8, _MAIN_BATCH):
-        for precision, served in site.served.items():
-            load_s[precision].append(served.load(site.model, batch_size))
+        for precision, served in site.items():
+            load_s[precision].append(served.load(batch_size))
         _compare(site, batch_size, options, found)
-    pictures = _photos(*uvloop.run(noise(site.served["fp32"].triton.url, 1)).shape[1:3])
-    fp32, int8 = (site.served[precision].embed(pictures) for precision in PRECISIONS)
+    pictures = _photos(*uvloop.run(noise(site["fp32"].triton.url, 1)).shape[1:3])
+    fp32, int8 = (site[precision].embed(pictures) for precision in PRECISIONS)
     found.figures[options.named("int8_vs_fp32_cosine")] = Figure.of(np.sum(fp32 * int8, axis=1).tolist(), "cosine")
     for precision, values in load_s.items():
         found.figures[f"{options.named('model_load_s')}.{precision}"] = Figure.of(values, "s")
@@ -132,7 +127,7 @@ def measure(site: Site, options: Options) -> Results:
 
 def _compare(site: Site, batch_size: int, options: Options, found: Results) -> None:
     sides: dict[str, Callable[[], float]] = {}
-    for precision, served in site.served.items():
+    for precision, served in site.items():
         batch = uvloop.run(noise(served.triton.url, batch_size))
         batches_per_s = served.alone(batch, _MIN_BATCHES) / batch_size
         run_s = 0.5 if options.quick else 2.0
@@ -158,7 +153,7 @@ def _photos(height: int, width: int) -> Pixels:
 BENCHMARK = Benchmark(
     name="model",
     description="Compare the served model with ONNX Runtime alone, in fp32 and in int8.",
-    parts={"serving": Part[Site](measure, MODELS, MODELS)},
+    parts={"serving": Part(measure, MODELS, MODELS)},
     running_site=running_site,
     models=MODELS,
 )

@@ -9,7 +9,7 @@ from functools import partial
 import uvloop
 
 from benchmarks.consumer.runs import Consumers, Run, compare, fill_frozen, observe, run_consumer, running_consumers
-from benchmarks.consumer.site import Site
+from benchmarks.consumer.site import BATCH_SIZE, Site
 from benchmarks.frames import frame_records, publish_all
 from benchmarks.harness import Options, Results
 from benchmarks.kafka import reading
@@ -33,7 +33,7 @@ def measure_delivery(site: Site, options: Options) -> Results:
     A frame is done when its match event goes to the producer; for a transaction that is a moment before its commit,
     which makes no difference over many. Only committed events are read.
     """
-    kafka, frames = site.new_topics(), site.frames_for(options)
+    kafka, frames = site.new_topics(), BATCH_SIZE * site.batches_for(options)
     uvloop.run(publish_all(kafka, frame_records(kafka, site.jpegs, frames)))
     sides = {
         delivery: partial(run_consumer, site, kafka, frames, **{DELIVERY: delivery})
@@ -49,7 +49,7 @@ def measure_mongodb(site: Site, options: Options) -> Results:
     filled that both process at full speed. Metadata expires after half a second, so one side reads it again all the
     time, and the other one finds all of it expired and asks in vain.
     """
-    run = partial(_run_after_start, site, site.frames_for(options))
+    run = partial(_run_after_start, site, BATCH_SIZE * site.batches_for(options))
     sides = {"stopped": partial(run, stopped=True), "running": partial(run, stopped=False)}
     return compare("mongodb_stopped_vs_running", sides, options, at_least=MONGODB_GOAL)
 
@@ -82,7 +82,7 @@ def measure_poison(site: Site, options: Options) -> Results:
     Both topics have the same good frames, and the rate is that of the good ones. Each bad record must become a dead
     letter.
     """
-    frames = site.frames_for(options)
+    frames = BATCH_SIZE * site.batches_for(options)
     clean, poisoned = site.new_topics(), site.new_topics()
     uvloop.run(publish_all(clean, frame_records(clean, site.jpegs, frames)))
     uvloop.run(publish_all(poisoned, with_poison(list(frame_records(poisoned, site.jpegs, frames)))))

@@ -14,7 +14,7 @@ from functools import partial
 import uvloop
 
 from benchmarks.consumer.runs import Run, fill_frozen, observe, running_consumers
-from benchmarks.consumer.site import Site
+from benchmarks.consumer.site import BATCH_SIZE, Site
 from benchmarks.frames import frame_records, publish_all
 from benchmarks.harness import Figure, Options, Results, take_turns
 from benchmarks.kafka import reading
@@ -26,7 +26,7 @@ _COUNTED_SHARE = 0.9  # the last events are left out: some process is done befor
 
 def measure(site: Site, options: Options) -> Results:
     """Ratios of the rates, and the cores that were used."""
-    frames = site.frames_for(options)
+    frames = BATCH_SIZE * site.batches_for(options)
     cores: dict[int, list[float]] = {count: [] for count in COUNTS}
 
     def rate(count: int) -> float:

@@ -61,13 +61,9 @@ class Site:
 
     def batches_for(self, options: Options) -> int:
         """How many batches the bare client needs for one run (5 s when quick, else 15 s), within bounds."""
-        run_s, most = (5, 75) if options.quick else (15, 400)
+        run_s, max_batches = (5, 75) if options.quick else (15, 400)
         batches_per_s = uvloop.run(self.bare_rate(_PROBE_BATCHES)) / BATCH_SIZE
-        return max(12, min(round(run_s * batches_per_s), most))
-
-    def frames_for(self, options: Options) -> int:
-        """The frames in these batches."""
-        return BATCH_SIZE * self.batches_for(options)
+        return max(12, min(round(run_s * batches_per_s), max_batches))
 
 
 @contextmanager

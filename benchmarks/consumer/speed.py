@@ -45,15 +45,17 @@ _END_S = 10.0
 
 def measure(site: Site, options: Options) -> Results:
     """Ratios of the consumer's rate to both others, and what frames and processes spent."""
-    sides = Sides(site, site.new_topics(), site.batches_for(options))
-    uvloop.run(publish_all(sides.kafka, frame_records(sides.kafka, site.jpegs, sides.frames)))
+    frames = BATCH_SIZE * site.batches_for(options)
+    naive_frames = max(frames // _NAIVE_SHARE, 3 * _NAIVE_WARM_UP)
+    sides = _Sides(site, site.new_topics())
+    uvloop.run(publish_all(sides.kafka, frame_records(sides.kafka, site.jpegs, frames)))
     measures = {
-        "consumer": partial(sides.rate, "consumer", sides.frames, sides.consumer),
-        "bare_triton": partial(sides.rate, "bare_triton", sides.frames, sides.bare),
-        "naive": partial(sides.rate, "naive", sides.naive_frames, sides.naive),
+        "consumer": partial(sides.rate, "consumer", sides.consumer, frames),
+        "bare_triton": partial(sides.rate, "bare_triton", sides.bare, frames),
+        "naive": partial(sides.rate, "naive", sides.naive, naive_frames),
     }
     rates = take_turns("speed", measures, rounds=options.rounds)
-    found = Results(at_least=GOALS, settings={"frames": sides.frames, "naive_frames": sides.naive_frames})
+    found = Results(at_least=GOALS, settings={"frames": frames, "naive_frames": naive_frames})
     for reference in ("bare_triton", "naive"):
         found.compare(options.named(f"consumer_vs_{reference}"), "consumer", reference, rates)
     possible = [rate["bare_triton"] / rate["naive"] for rate in rates]
@@ -63,54 +65,37 @@ def measure(site: Site, options: Options) -> Results:
     return found
 
 
-@dataclass
-class Sides:
-    """Measures one side at a time over a topic of `batches` full batches.
-
-    `seen` has further values by name and unit.
-    """
+@dataclass(frozen=True)
+class _Sides:
+    """Measures one side at a time over a prefilled topic. `seen` has further values by name and unit."""
 
     site: Site
     kafka: KafkaSettings
-    batches: int
     seen: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
-    @property
-    def frames(self) -> int:
-        """Of one run of the consumer or the bare loop."""
-        return self.batches * BATCH_SIZE
-
-    @property
-    def naive_frames(self) -> int:
-        """Of one run of the naive loop."""
-        return max(self.frames // _NAIVE_SHARE, 3 * _NAIVE_WARM_UP)
-
-    def rate(self, side: str, pictures: int, run: Callable[[], Coroutine[Any, Any, float]]) -> float:
-        """The frames a second of one run, in which Triton must compute all `pictures`."""
+    def rate(self, side: str, run: Callable[[int], Coroutine[Any, Any, float]], frames: int) -> float:
+        """The frames a second of one run, in which Triton must compute each frame's picture."""
         url = self.site.triton.url
         before = uvloop.run(read_executions(url))
-        rate = uvloop.run(run())
-        added = uvloop.run(executions_since(url, before, pictures=pictures))
+        rate = uvloop.run(run(frames))
+        added = uvloop.run(executions_since(url, before, pictures=frames))
         self._see(f"{side}_model_run", "frames", added.pictures / added.runs)
         return rate
 
-    async def consumer(self) -> float:
-        """Frames a second of a new `framematch consume` in a new group."""
-        run = await run_consumer(self.site, self.kafka, self.frames)
+    async def consumer(self, frames: int) -> float:
+        run = await run_consumer(self.site, self.kafka, frames)
         self._see_stages("consumer", run.events)
         self._see("consumer_cpu", "ms/frame", run.cpu_ms_per_frame)
         return run.frames_per_s
 
-    async def bare(self) -> float:
-        """Frames a second of the loop around Triton's client."""
-        return await self.site.bare_rate(self.batches)
+    async def bare(self, frames: int) -> float:
+        return await self.site.bare_rate(frames // BATCH_SIZE)
 
-    async def naive(self) -> float:
-        """Frames a second of the loop that takes frames one by one."""
+    async def naive(self, frames: int) -> float:
         async with reading(self.kafka, Topics(self.kafka.topic_prefix).matches) as matches:
-            with await asyncio.to_thread(subprocess.Popen, self._naive_command()) as loop:
+            with await asyncio.to_thread(subprocess.Popen, self._naive_command(frames)) as loop:
                 try:
-                    arrivals = await matches.read_all(self.naive_frames, partial(_check_running, loop))
+                    arrivals = await matches.read_all(frames, partial(_check_running, loop))
                     await asyncio.to_thread(loop.wait, _END_S)
                 finally:
                     loop.kill()
@@ -118,7 +103,7 @@ class Sides:
         self._see_stages("naive", events)
         return steady_rate([event.published_at_s for event in events], warm_up=_NAIVE_WARM_UP)
 
-    def _naive_command(self) -> list[str]:
+    def _naive_command(self, frames: int) -> list[str]:
         options = naive.Options(
             bootstrap_servers=str(self.kafka.bootstrap_servers),
             topic_prefix=self.kafka.topic_prefix,
@@ -127,7 +112,7 @@ class Sides:
             triton_http=self.site.triton.http_address,
             mongodb_uri=self.site.mongodb.uri,
             snapshots=str(self.site.folder / "naive-snapshots"),
-            frames=self.naive_frames,
+            frames=frames,
         )
         return [sys.executable, "-m", naive.__name__, msgspec.json.encode(options).decode()]
 

@@ -14,7 +14,7 @@ from statistics import mean
 from benchmarks.edge.site import Edge, Site, playing, running_edge
 from benchmarks.edge.videos import FULL_HD, cached_video
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.processes import tree_cpu_s
+from benchmarks.processes import tree_cpu_s, tree_pss_mb
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings
 from stack.process import Command, ServerProcess
@@ -80,16 +80,16 @@ def _kept_up(windows: Sequence[Window], cameras: int) -> bool:
 
 
 def _window(edge: Edge, window_s: float, bare: ServerProcess | None = None) -> Window:
-    bare_s = tree_cpu_s(bare.pid) if bare else 0.0
-    before_s, frames, started_s = edge.cpu_s(), edge.total("source_frames_total"), time.monotonic()
+    pid, bare_s = edge.service.pid, tree_cpu_s(bare.pid) if bare else 0.0
+    before_s, frames, started_s = tree_cpu_s(pid), edge.total("source_frames_total"), time.monotonic()
     time.sleep(window_s)
     elapsed_s = time.monotonic() - started_s
     if bare and not bare.running:
         raise FramematchError(f"the bare loop ended with exit code {bare.exit_code}", hint=f"See {bare.log_file}")
     return Window(
-        cores=(edge.cpu_s() - before_s) / elapsed_s,
+        cores=(tree_cpu_s(pid) - before_s) / elapsed_s,
         source_fps=(edge.total("source_frames_total") - frames) / elapsed_s,
-        pss_mb=edge.pss_mb(),
+        pss_mb=tree_pss_mb(pid),
         bare_cores=(tree_cpu_s(bare.pid) - bare_s) / elapsed_s if bare else 0.0,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.kafka import TidyKafka
-from benchmarks.processes import running_framematch, tree_cpu_s, tree_pss_mb
+from benchmarks.processes import running_framematch
 from demo.services import Service, service_environment
 from framematch.core.errors import FramematchError
 from framematch.core.settings import KafkaSettings
@@ -65,16 +65,6 @@ class Edge:
     service: Service
     cameras: int
     kafka: KafkaSettings
-
-    def cpu_s(self) -> float:
-        """CPU seconds so far of the service and all its processes."""
-        self.service.check()
-        return tree_cpu_s(self.service.pid)
-
-    def pss_mb(self) -> float:
-        """Memory of the service and all its processes, in MB (1e6 bytes)."""
-        self.service.check()
-        return tree_pss_mb(self.service.pid)
 
     def total(self, metric: str, **labels: str) -> float:
         """The sum over a metric's labels; 0 without samples."""

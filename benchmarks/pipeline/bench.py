@@ -30,11 +30,6 @@ _DEADLINE_S = 60.0
 _LOG_ERRORS = 3  # librdkafka's level
 
 
-def cameras_for(frames_per_s: float, max_cameras: int) -> int:
-    """How many cameras with the edge's default rate give about `frames_per_s`; at least one."""
-    return max(1, min(round(frames_per_s / FPS), max_cameras))
-
-
 def due_times(cameras: int, frames_per_s: float, seconds: float, rng: random.Random) -> list[tuple[float, int]]:
     """When the frames of all cameras are due, in order, with the number of the camera.
 
@@ -122,7 +117,7 @@ class Bench:
 
     async def window(self, frames_per_s: float, seconds: float) -> Window:
         """Publish at a rate for so long, and wait until every frame is answered."""
-        cameras = cameras_for(frames_per_s, self.kafka.partitions)
+        cameras = max(1, min(round(frames_per_s / FPS), self.kafka.partitions))  # with about the edge's rate
         due = due_times(cameras, frames_per_s, seconds, random.Random(_SEED))  # noqa: S311  # phases of cameras
         before = await read_executions(self.site.triton.url)
         await self.matches.skip_to_end()

@@ -77,7 +77,8 @@ async def _measure(site: Site, options: Options, delivery: str, loads: Sequence[
                 window = await bench.window(capacity * load / 100, window_s(options))
                 rounds.windows.setdefault(load, []).append(window)
             text = ", ".join(f"p99 at {load} % {rounds.percentiles_ms(load, 99)[-1]:.0f} ms" for load in loads)
-            print(f"latency, {delivery}, round {number + 1} of {options.rounds}: {capacity:.1f} frames/s, {text}")
+            name = f"latency, {delivery}, round {number + 1} of {options.rounds}"
+            print(f"{name}: {capacity:.1f} frames/s, {text}", flush=True)
     return rounds
 
 
