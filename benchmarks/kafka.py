@@ -87,9 +87,9 @@ class TopicReader:
 
 
 @asynccontextmanager
-async def reading(kafka: KafkaSettings, topic: str) -> AsyncIterator[TopicReader]:
-    """A reader of an existing topic with `kafka.partitions` partitions, from its end on."""
-    partitions = [TopicPartition(topic, number) for number in range(kafka.partitions)]
+async def reading(kafka: KafkaSettings, name: str) -> AsyncIterator[TopicReader]:
+    """A reader of the existing topic `frames` or `matches` from its end on."""
+    partitions = [TopicPartition(f"{kafka.topic_prefix}.{name}", number) for number in range(kafka.partitions)]
     async with started(new_consumer(kafka, isolation_level="read_committed"), kafka) as consumer:
         consumer.assign(partitions)
         reader = TopicReader(consumer, partitions)

@@ -8,14 +8,12 @@ from functools import partial
 
 import uvloop
 
-from benchmarks.consumer.runs import Consumers, Run, compare, fill_frozen, observe, run_consumer, running_consumers
+from benchmarks.consumer.runs import ConsumerGroup, Run, compare, run_consumer, running_group
 from benchmarks.consumer.site import BATCH_SIZE, Site
 from benchmarks.frames import frame_records, publish_all
 from benchmarks.harness import Options, Results
-from benchmarks.kafka import reading
 from framematch.core.errors import FramematchError
 from framematch.core.kafka.records import ProducerRecord
-from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 
 DELIVERY = "FRAMEMATCH_CONSUMER__DELIVERY"
@@ -36,7 +34,7 @@ def measure_delivery(site: Site, options: Options) -> Results:
     kafka, frames = site.new_topics(), BATCH_SIZE * site.batches_for(options)
     uvloop.run(publish_all(kafka, frame_records(kafka, site.jpegs, frames)))
     sides = {
-        delivery: partial(run_consumer, site, kafka, frames, **{DELIVERY: delivery})
+        delivery: partial(run_consumer, site, kafka, frames, {DELIVERY: delivery})
         for delivery in ("exactly_once", "at_least_once")
     }
     return compare("exactly_once_vs_at_least_once", sides, options)
@@ -55,21 +53,15 @@ def measure_mongodb(site: Site, options: Options) -> Results:
 
 
 async def _run_after_start(site: Site, frames: int, *, stopped: bool) -> Run:
-    kafka = site.new_topics()
-    await publish_all(kafka, frame_records(kafka, site.jpegs, len(site.jpegs)))
-    environment = site.environment(kafka, FRAMEMATCH_MATCHING__METADATA_TTL_S=str(_METADATA_TTL_S))
-    async with reading(kafka, Topics(kafka.topic_prefix).matches) as matches:
-        with running_consumers(environment, site.folder) as consumers:
-            await matches.read_all(len(site.jpegs), consumers.check)
+    ttl = {"FRAMEMATCH_MATCHING__METADATA_TTL_S": str(_METADATA_TTL_S)}
+    async with running_group(site, site.new_topics(), ttl, warm=True) as consumers:
+        if stopped:
+            site.mongodb.kill()
+        try:
+            run = await consumers.backlog(frames)
+        finally:
             if stopped:
-                site.mongodb.kill()
-            try:
-                await fill_frozen(site, kafka, consumers, frames)
-                run = await observe(matches, consumers, frames)
-            finally:
-                if stopped:
-                    site.mongodb.start()
-            consumers.stop()
+                site.mongodb.start()
     states = Counter(event.metadata_state for event in run.events if event.product)
     if states["missing"] or stopped != (states["cached"] > states["fresh"]):
         raise FramematchError(f"metadata with MongoDB {'stopped' if stopped else 'running'}: {dict(states)}")
@@ -110,15 +102,13 @@ def with_poison(good: Sequence[ProducerRecord]) -> Iterator[ProducerRecord]:
 
 
 async def _run_poisoned(site: Site, kafka: KafkaSettings, frames: int, bad: int) -> Run:
-    async with reading(kafka, Topics(kafka.topic_prefix).matches) as matches:
-        with running_consumers(site.environment(kafka), site.folder) as consumers:
-            run = await observe(matches, consumers, frames)
-            await _wait_dead_letters(consumers, bad)
-            consumers.stop()
-            return run
+    async with running_group(site, kafka) as consumers:
+        run = await consumers.observe(frames)
+        await _wait_dead_letters(consumers, bad)
+        return run
 
 
-async def _wait_dead_letters(consumers: Consumers, bad: int) -> None:
+async def _wait_dead_letters(consumers: ConsumerGroup, bad: int) -> None:
     """The last dead letter may come after the last event."""
     dead = 0.0
     try:

@@ -1,15 +1,15 @@
-"""Runs of the consumer: its processes, the match events that they publish, and what they use meanwhile."""
+"""Runs of the consumer: its processes, the match events that they publish, and the CPU time that they use."""
 
 import os
 import signal
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,68 +21,8 @@ from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
 from benchmarks.kafka import Arrival, TopicReader, reading
 from benchmarks.processes import running_framematch, tree_cpu_s
 from demo.services import Service
-from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import MS_PER_S, US_PER_MS
-
-
-@dataclass(frozen=True)
-class Consumers:
-    """`framematch consume` as processes of one group."""
-
-    members: tuple[Service, ...]
-
-    def check(self) -> None:
-        """Raise FramematchError, with the end of its log, when one has ended."""
-        for member in self.members:
-            member.check()
-
-    def cpu_s(self) -> float:
-        """CPU seconds that all of them have used so far."""
-        self.check()
-        return sum(tree_cpu_s(member.pid) for member in self.members)
-
-    def total(self, metric: str, **labels: str) -> float:
-        """The sum of a metric `framematch_consumer_...` over members and labels; 0 without samples."""
-        return sum(sum(member.metric(f"framematch_consumer_{metric}", **labels)) for member in self.members)
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Stop all processes while the block runs; if it takes a few seconds only, they keep their partitions."""
-        self._signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """SIGTERM to all, and wait until each has finished what is in flight."""
-        with ThreadPoolExecutor(len(self.members)) as threads:
-            for stopped in [threads.submit(member.stop) for member in self.members]:
-                stopped.result()
-
-    def _signal(self, number: signal.Signals) -> None:
-        self.check()
-        for member in self.members:
-            os.kill(member.pid, number)
-
-
-@contextmanager
-def running_consumers(environment: Mapping[str, str], logs: Path, *, count: int = 1) -> Iterator[Consumers]:
-    """`count` processes of a new group; each has joined it when the block begins."""
-    group = {"KAFKA_GROUP_ID": f"benchmark-{uuid.uuid4().hex[:8]}"}
-    with ExitStack() as running:
-        members = tuple(
-            running.enter_context(
-                running_framematch(
-                    "consume", environment={**environment, **group}, log_file=logs / f"consume-{number}.log"
-                )
-            )
-            for number in range(1, count + 1)
-        )
-        for member in members:
-            member.wait_ready()
-        yield Consumers(members)
 
 
 class _Frame(msgspec.Struct):
@@ -115,10 +55,11 @@ class SeenMatch(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Run:
-    """The match events of a run, and the CPU time of the consumers until all events were read."""
+    """The match events since `started_at_s`, and the CPU seconds of `consumer`, `triton`, `kafka` and `mongodb`."""
 
     events: tuple[SeenMatch, ...]
-    cpu_s: float
+    started_at_s: float
+    cpu_s: Mapping[str, float]
 
     @property
     def frames_per_s(self) -> float:
@@ -126,34 +67,114 @@ class Run:
         return steady_rate([event.published_at_s for event in self.events], warm_up=WARM_UP_BATCHES * BATCH_SIZE)
 
     @property
-    def cpu_ms_per_frame(self) -> float:
-        """Of all consumer processes."""
-        return MS_PER_S * self.cpu_s / len(self.events)
+    def cpu_ms_per_frame(self) -> dict[str, float]:
+        """By process; `consumer` is the sum of all consumers."""
+        return {name: MS_PER_S * used_s / len(self.events) for name, used_s in self.cpu_s.items()}
+
+    @property
+    def cores_used(self) -> float:
+        """By consumers and servers together."""
+        elapsed_s = max(event.published_at_s for event in self.events) - self.started_at_s
+        return sum(self.cpu_s.values()) / elapsed_s
 
 
-async def run_consumer(site: Site, kafka: KafkaSettings, events: int, **settings: str) -> Run:
-    """Start a consumer in a new group, let it read the topic from its start until `events` events are published, stop.
+@dataclass(frozen=True)
+class ConsumerGroup:
+    """`framematch consume` as processes of one group on the topics of `kafka`, and a reader of their match events."""
 
-    `settings` are environment variables.
+    site: Site
+    kafka: KafkaSettings
+    members: tuple[Service, ...]
+    matches: TopicReader
+
+    def check(self) -> None:
+        """Raise FramematchError, with the end of its log, when one has ended."""
+        for member in self.members:
+            member.check()
+
+    def total(self, metric: str, **labels: str) -> float:
+        """The sum of a metric `framematch_consumer_...` over members and labels; 0 without samples."""
+        return sum(sum(member.metric(f"framematch_consumer_{metric}", **labels)) for member in self.members)
+
+    async def observe(self, events: int) -> Run:
+        """Wait for the next `events` match events."""
+        started_at_s, before_s = time.time(), self._cpu_s()
+        found = await self.matches.read_all(events, self.check)
+        cpu_s = {name: after_s - before_s[name] for name, after_s in self._cpu_s().items()}
+        return Run(tuple(map(SeenMatch.of, found)), started_at_s, cpu_s)
+
+    async def backlog(self, frames: int) -> Run:
+        """Let all processes start together with a full topic of `frames` frames: the rate is their capacity."""
+        await self.matches.skip_to_end()
+        with self._frozen():
+            await publish_all(self.kafka, frame_records(self.kafka, self.site.jpegs, frames))
+        return await self.observe(frames)
+
+    def stop(self) -> None:
+        """SIGTERM to all; raises FramematchError when one does not finish what is in flight and end with code 0."""
+        with ThreadPoolExecutor(len(self.members)) as threads:
+            for stopped in [threads.submit(member.stop) for member in self.members]:
+                stopped.result()
+
+    def _cpu_s(self) -> dict[str, float]:
+        self.check()
+        return {"consumer": sum(tree_cpu_s(member.pid) for member in self.members), **self.site.cpu_s()}
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Stop all processes while the block runs; if it takes a few seconds only, they keep their partitions."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        self.check()
+        for member in self.members:
+            os.kill(member.pid, number)
+
+
+@asynccontextmanager
+async def running_group(
+    site: Site,
+    kafka: KafkaSettings,
+    settings: Mapping[str, str] | None = None,
+    *,
+    count: int = 1,
+    warm: bool = False,
+) -> AsyncIterator[ConsumerGroup]:
+    """`count` processes of a new group, which all have joined it when the block begins; they must end well.
+
+    `warm` ones have processed each picture once. `settings` are environment variables.
     """
-    async with reading(kafka, Topics(kafka.topic_prefix).matches) as matches:
-        with running_consumers(site.environment(kafka, **settings), site.folder) as consumers:
-            run = await observe(matches, consumers, events)
+    if warm:
+        await publish_all(kafka, frame_records(kafka, site.jpegs, len(site.jpegs)))
+    group = {"KAFKA_GROUP_ID": f"benchmark-{uuid.uuid4().hex[:8]}"}
+    environment = site.environment(kafka) | dict(settings or {}) | group
+    async with reading(kafka, "matches") as matches:
+        with ExitStack() as running:
+            members = [
+                running.enter_context(
+                    running_framematch(
+                        "consume", environment=environment, log_file=site.folder / f"consume-{number}.log"
+                    )
+                )
+                for number in range(1, count + 1)
+            ]
+            for member in members:
+                member.wait_ready()
+            consumers = ConsumerGroup(site, kafka, tuple(members), matches)
+            if warm:
+                await matches.read_all(len(site.jpegs), consumers.check)
+            yield consumers
             consumers.stop()
-            return run
 
 
-async def observe(matches: TopicReader, consumers: Consumers, events: int) -> Run:
-    """What running consumers do until the next `events` events are there."""
-    before_s = consumers.cpu_s()
-    found = await matches.read_all(events, consumers.check)
-    return Run(tuple(map(SeenMatch.of, found)), consumers.cpu_s() - before_s)
-
-
-async def fill_frozen(site: Site, kafka: KafkaSettings, consumers: Consumers, frames: int) -> None:
-    """Publish `frames` frames while the consumers are stopped, so that all start together with a full topic."""
-    with consumers.frozen():
-        await publish_all(kafka, frame_records(kafka, site.jpegs, frames))
+async def run_consumer(site: Site, kafka: KafkaSettings, events: int, settings: Mapping[str, str] | None = None) -> Run:
+    """Let a new consumer read a prefilled topic from its start until it has published `events` match events."""
+    async with running_group(site, kafka, settings) as consumers:
+        return await consumers.observe(events)
 
 
 def mean_stages_ms(timings_ms: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -175,7 +196,7 @@ def compare(
 
     def rate(side: str) -> float:
         run = uvloop.run(_finish(sides[side]))
-        cpu_ms[side].append(run.cpu_ms_per_frame)
+        cpu_ms[side].append(run.cpu_ms_per_frame["consumer"])
         return run.frames_per_s
 
     rates = take_turns(name, {side: partial(rate, side) for side in sides}, rounds=options.rounds)

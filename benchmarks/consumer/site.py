@@ -42,11 +42,11 @@ class Site:
         prefix = f"benchmark-{uuid.uuid4().hex[:8]}"
         return KafkaSettings(bootstrap_servers=self.kafka.bootstrap_servers, topic_prefix=prefix)
 
-    def environment(self, kafka: KafkaSettings, **settings: str) -> dict[str, str]:
-        """For a `framematch` command on these topics; `settings` are environment variables."""
+    def environment(self, kafka: KafkaSettings) -> dict[str, str]:
+        """For a `framematch` command on these topics."""
         stack = describe((self.kafka, self.triton, self.mongodb), log_dir=self.folder)
         topics = {"FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix}
-        return service_environment(self.folder / "state", stack) | topics | settings
+        return service_environment(self.folder / "state", stack) | topics
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds that each server has used so far."""

@@ -34,7 +34,6 @@ from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
 from benchmarks.kafka import reading
 from benchmarks.triton import executions_since, read_executions
 from framematch.core.errors import FramematchError
-from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 
 GOALS = {"consumer_vs_bare_triton": 0.95, "consumer_vs_naive": 1.8, "consumer_vs_naive_demo": 3.0}
@@ -85,14 +84,14 @@ class _Sides:
     async def consumer(self, frames: int) -> float:
         run = await run_consumer(self.site, self.kafka, frames)
         self._see_stages("consumer", run.events)
-        self._see("consumer_cpu", "ms/frame", run.cpu_ms_per_frame)
+        self._see("consumer_cpu", "ms/frame", run.cpu_ms_per_frame["consumer"])
         return run.frames_per_s
 
     async def bare(self, frames: int) -> float:
         return await self.site.bare_rate(frames // BATCH_SIZE)
 
     async def naive(self, frames: int) -> float:
-        async with reading(self.kafka, Topics(self.kafka.topic_prefix).matches) as matches:
+        async with reading(self.kafka, "matches") as matches:
             with await asyncio.to_thread(subprocess.Popen, self._naive_command(frames)) as loop:
                 try:
                     arrivals = await matches.read_all(frames, partial(_check_running, loop))

@@ -13,7 +13,6 @@ from benchmarks.edge.site import Edge, Site, playing, running_edge
 from benchmarks.edge.videos import SMALL, cached_video
 from benchmarks.harness import Figure, Options, Results, percentile
 from benchmarks.kafka import Arrival, TopicReader, reading
-from framematch.core.kafka.topics import Topics
 from framematch.core.settings import EdgeSettings, KafkaSettings
 from framematch.core.units import MS_PER_S, US_PER_MS
 
@@ -35,7 +34,7 @@ def measure(site: Site, options: Options) -> Results:
 async def _measure(edge: Edge, rounds: int, window_s: float, found: Results) -> None:
     name = f"capture_to_ack_ms.cameras_{edge.cameras}"
     expected = window_s * EdgeSettings().fps * edge.cameras
-    async with reading(edge.kafka, Topics(edge.kafka.topic_prefix).frames) as frames:
+    async with reading(edge.kafka, "frames") as frames:
         windows = [await _latencies_ms(frames, window_s) for _ in range(rounds)]
     edge.service.check()
     if (fewest := min(map(len, windows))) < _MIN_SHARE * expected:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 import uvloop
 
 from benchmarks.consumer.conditions import DELIVERY
+from benchmarks.consumer.runs import running_group
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results, percentile
-from benchmarks.pipeline.bench import Window, running_bench, window_s
+from benchmarks.pipeline.paced import PacedPublisher, Window, backlog_frames, window_s
 from framematch.core.settings import ConsumerSettings
 
 LOADS = (25, 50, 80)  # % of the capacity
@@ -69,12 +70,13 @@ def measure(site: Site, options: Options) -> Results:
 
 async def _measure(site: Site, options: Options, delivery: str, loads: Sequence[int]) -> Rounds:
     rounds = Rounds()
-    async with running_bench(site, site.new_topics(), **{DELIVERY: delivery}) as bench:
+    async with running_group(site, site.new_topics(), {DELIVERY: delivery}, warm=True) as consumers:
+        publisher = PacedPublisher(consumers)
         for number in range(options.rounds):
-            capacity = (await bench.backlog(options)).frames_per_s
+            capacity = (await consumers.backlog(backlog_frames(options))).frames_per_s
             rounds.capacities.append(capacity)
             for load in reversed(loads) if number % 2 else loads:
-                window = await bench.window(capacity * load / 100, window_s(options))
+                window = await publisher.window(capacity * load / 100, window_s(options))
                 rounds.windows.setdefault(load, []).append(window)
             text = ", ".join(f"p99 at {load} % {rounds.percentiles_ms(load, 99)[-1]:.0f} ms" for load in loads)
             name = f"latency, {delivery}, round {number + 1} of {options.rounds}"

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
+from benchmarks.consumer.runs import running_group
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.pipeline.bench import backlog_frames, running_bench
+from benchmarks.pipeline.paced import PacedPublisher, backlog_frames
 from framematch.core.units import BYTES_PER_MB
 
 LOAD = 0.5
@@ -101,13 +102,14 @@ async def _watch(site: Site, options: Options, minutes: float) -> tuple[Samples,
     )
     samples: Samples = []
     frames = 0
-    async with running_bench(site, kafka) as bench:
-        sampling = asyncio.create_task(_sample(bench.consumers.members[0].pid, samples))
+    async with running_group(site, kafka, warm=True) as consumers:
+        publisher = PacedPublisher(consumers)
+        sampling = asyncio.create_task(_sample(consumers.members[0].pid, samples))
         end_s = time.monotonic() + minutes * _S_PER_MINUTE
         try:
             while (left_s := end_s - time.monotonic()) > 0:
-                capacity = (await bench.backlog(options)).frames_per_s
-                window = await bench.window(LOAD * capacity, min(left_s, _WINDOW_S))
+                capacity = (await consumers.backlog(backlog_frames(options))).frames_per_s
+                window = await publisher.window(LOAD * capacity, min(left_s, _WINDOW_S))
                 frames += backlog_frames(options) + len(window.events)
         finally:
             sampling.cancel()

@@ -2,18 +2,17 @@
 
 The stages are those of the match events (`timings_ms`), over a full topic and at half load. At half load `elsewhere` is
 the rest of the time from publisher to subscriber: the broker twice. On a full topic frames wait for the slowest stage,
-so `wait` and `batch` are long by intention. CPU time is measured over the full topic.
+so `wait` and `batch` are long by intention. CPU time is of the full topic, from when it is full.
 """
 
 from collections.abc import Mapping
 
 import uvloop
 
-from benchmarks.consumer.runs import mean_stages_ms
+from benchmarks.consumer.runs import mean_stages_ms, running_group
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.pipeline.bench import Bench, backlog_frames, running_bench, window_s
-from framematch.core.units import MS_PER_S
+from benchmarks.pipeline.paced import PacedPublisher, backlog_frames, window_s
 
 LOAD = 0.5
 Breakdown = Mapping[str, float]
@@ -33,19 +32,13 @@ def measure(site: Site, options: Options) -> Results:
 
 
 async def _measure(site: Site, options: Options) -> tuple[Mapping[str, Breakdown], Breakdown]:
-    async with running_bench(site, site.new_topics()) as bench:
-        before_s = _cpu_s(bench)
-        run = await bench.backlog(options)
-        used_s = {name: after_s - before_s[name] for name, after_s in _cpu_s(bench).items()}
-        events = (await bench.window(LOAD * run.frames_per_s, window_s(options))).events
+    async with running_group(site, site.new_topics(), warm=True) as consumers:
+        run = await consumers.backlog(backlog_frames(options))
+        events = (await PacedPublisher(consumers).window(LOAD * run.frames_per_s, window_s(options))).events
     half = mean_stages_ms([event.timings_ms for event in events])
     latency_ms = sum(event.latency_ms for event in events) / len(events)
     stages_ms = {
         "backlog": mean_stages_ms([event.timings_ms for event in run.events]),
         "load_50": half | {"elsewhere": latency_ms - sum(half.values())},
     }
-    return stages_ms, {name: MS_PER_S * cpu_s / backlog_frames(options) for name, cpu_s in used_s.items()}
-
-
-def _cpu_s(bench: Bench) -> dict[str, float]:
-    return {"consumer": bench.consumers.cpu_s(), **bench.site.cpu_s()}
+    return stages_ms, run.cpu_ms_per_frame

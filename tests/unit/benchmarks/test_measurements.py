@@ -12,8 +12,8 @@ from benchmarks.consumer.conditions import GOOD_PER_BAD, with_poison
 from benchmarks.edge.capture import Window, results
 from benchmarks.edge.publish import CONFLUENT
 from benchmarks.frames import camera_names, draw_jpegs, frame_records
-from benchmarks.pipeline.bench import due_times
 from benchmarks.pipeline.memory import Trend, lowest_of_parts, settled, trend_of
+from benchmarks.pipeline.paced import due_times
 from benchmarks.processes import ProcessTimes, descendants, parse_pss_mb, parse_stat, tree_cpu_s, tree_pss_mb
 from benchmarks.triton import Executions
 from consumers.stages.decode import read_jpeg
