@@ -74,7 +74,12 @@ class Benchmark(Generic[SiteT]):
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.description)
-        parser.add_argument("--part", choices=self.parts, action="append", help="may be repeated; default: all")
+        parser.add_argument(
+            "--part",
+            choices=self.parts,
+            action="append",
+            help="may be repeated; default: all, some of them with --quick",
+        )
         if self.models != _NO_MODEL:
             parser.add_argument("--model", choices=self.models, action="append", help="may be repeated")
         parser.add_argument("--quick", action="store_true", help="take about 3 minutes on 2 cores")

@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.cli import Benchmark, Part
 from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
-from benchmarks.models import ModelBuild
+from benchmarks.models import build_model
 from benchmarks.triton import executions_since, noise, read_executions, run_bare
 from demo.dataset import DATA_DIR, load_photos
 from framematch.core.errors import FramematchError
@@ -58,7 +58,7 @@ class ServedModel:
 
     def load(self, batch_size: int) -> float:
         """Build the model for batches of this size and have Triton load it; returns the seconds of the loading."""
-        ModelBuild(self._model, batch_size).into(self.triton.model_repository)
+        build_model(self._model, self.triton.model_repository, max_batch_size=batch_size)
         started_s = time.monotonic()
         with tritonclient.grpc.InferenceServerClient(self.triton.url) as client:
             client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)

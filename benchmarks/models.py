@@ -1,8 +1,6 @@
 """The models that Triton serves while something is measured, built by `framematch model build`."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.vit_b32 import VitShape, write_vit_bundle
@@ -18,25 +16,15 @@ _SHAPES = {
 }
 
 
-@dataclass(frozen=True)
-class ModelBuild:
-    """One of `MODELS`, to be served in batches of at most `max_batch_size`."""
-
-    name: str
-    max_batch_size: int
-
-    def into(self, repository: Path) -> None:
-        """Write Triton's model repository; files that are needed for it go beside it."""
-        base, _, precision = self.name.partition("-")
-        work = repository.parent
-        options: Mapping[str, object] = {
-            "from": _bundle(base, work),
-            "out": repository,
-            "max-batch-size": self.max_batch_size,
-            **({"precision": precision, "calibration": _calibration_photos(work)} if precision else {}),
-        }
-        arguments = [f"--{name}={value}" for name, value in options.items()]
-        run_framematch("model", "build", *arguments, environment=service_environment(work / "build-state"))
+def build_model(name: str, repository: Path, *, max_batch_size: int) -> None:
+    """Write Triton's model repository with one of `MODELS`; files that are needed for it go beside it."""
+    base, _, precision = name.partition("-")
+    folder = repository.parent
+    options: dict[str, object] = {"from": _bundle(base, folder), "out": repository, "max-batch-size": max_batch_size}
+    if precision:
+        options |= {"precision": precision, "calibration": _calibration_photos(folder)}
+    arguments = [f"--{option}={value}" for option, value in options.items()]
+    run_framematch("model", "build", *arguments, environment=service_environment(folder / "build-state"))
 
 
 def _bundle(base: str, folder: Path) -> Path:

@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from demo.services import Service
 from framematch.core.errors import FramematchError
@@ -31,8 +31,7 @@ def running_framematch(*arguments: str, environment: Mapping[str, str], log_file
         process.stop()
 
 
-@dataclass(frozen=True)
-class ProcessTimes:
+class ProcessTimes(NamedTuple):
     """From /proc/PID/stat: `cpu_s` is user and system time, including children that were waited for."""
 
     parent: int

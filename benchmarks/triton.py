@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,23 +16,17 @@ from framematch.vision.manifest import IMAGE_MODEL
 _COUNT_TIMEOUT_S, _COUNT_POLL_S = 5.0, 0.01
 
 
-@dataclass(frozen=True)
-class Executions:
+class Executions(NamedTuple):
     """Triton's statistics: pictures, runs of the model for them, requests, and compute time summed over requests."""
 
-    pictures: int
-    runs: int
-    requests: int = 0
+    pictures: float
+    runs: float
+    requests: float = 0.0
     compute_s: float = 0.0
 
     def since(self, before: "Executions") -> "Executions":
         """What was added after `before`."""
-        return Executions(
-            self.pictures - before.pictures,
-            self.runs - before.runs,
-            self.requests - before.requests,
-            self.compute_s - before.compute_s,
-        )
+        return Executions(*(now - then for now, then in zip(self, before, strict=True)))
 
     @property
     def inference_ms(self) -> float:

@@ -45,7 +45,7 @@ def measure_mongodb(site: Site, options: Options) -> Results:
 
     Both start with MongoDB and process frames of every product, so that all metadata is in memory. Then a topic is
     filled that both process at full speed. Metadata expires after half a second, so one side reads it again all the
-    time, and the other one finds all of it expired and asks in vain.
+    time, and the other one finds all of it expired and tries in vain.
     """
     run = partial(_run_after_start, site, BATCH_SIZE * site.batches_for(options))
     sides = {"stopped": partial(run, stopped=True), "running": partial(run, stopped=False)}

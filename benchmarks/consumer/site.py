@@ -11,7 +11,7 @@ import uvloop
 from benchmarks.frames import draw_jpegs
 from benchmarks.harness import Options, steady_rate
 from benchmarks.kafka import TidyKafka
-from benchmarks.models import ModelBuild
+from benchmarks.models import build_model
 from benchmarks.processes import tree_cpu_s
 from benchmarks.triton import noise, run_bare
 from demo.services import fill_catalogue, service_environment
@@ -72,7 +72,7 @@ def running_site(folder: Path, model: str) -> Iterator[Site]:
 
     The served model takes no larger batches than the consumer sends, so that each request is one run of it.
     """
-    ModelBuild(model, BATCH_SIZE).into(folder / "model_repository")
+    build_model(model, folder / "model_repository", max_batch_size=BATCH_SIZE)
     site = Site(
         folder=folder,
         kafka=TidyKafka(folder / "kafka"),
