@@ -1,23 +1,36 @@
-"""Compares two sides of one machine: measured in turns, so that a machine that slows down slows both, and in pairs."""
+"""What every benchmark is made of: options, sides that take turns, figures, and the results of a part."""
 
-import argparse
-import os
-import platform
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-OUTPUT_DIR = Path("build") / "benchmarks"
-MIN_ROUNDS = 5  # fewer say nothing about the spread
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 Side = Callable[[], float]
-"""Measures once, and gives a rate: higher is better."""
+"""Measures once and returns a rate: higher is better."""
+
+Rates = Sequence[Mapping[str, float]]
+"""The rate of each side, by round."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a part measures: `rounds`, short ones when `quick`.
+
+    `suffix` ends the names of figures that belong to another model than the part's usual one.
+    """
+
+    quick: bool
+    rounds: int
+    suffix: str = ""
+
+    def named(self, figure: str) -> str:
+        """The figure's name with the suffix of the model."""
+        return f"{figure}{self.suffix}"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure over all rounds: the median, the lowest and the highest."""
+    """The median, lowest and highest value over all rounds."""
 
     median: float
     low: float
@@ -25,122 +38,76 @@ class Figure:
     unit: str
 
     @classmethod
-    def of(cls, values: Sequence[float], unit: str) -> "Figure":
-        """The figure of `values`, one for each round.
-
-        Raises:
-            statistics.StatisticsError: there are no values.
-        """
+    def of(cls, values: Sequence[float], unit: str) -> Self:
+        """The figure of `values`, one for each round and at least one."""
         return cls(statistics.median(values), min(values), max(values), unit)
 
 
-@dataclass(frozen=True)
-class Round:
-    """What both sides did, one right after the other."""
+@dataclass
+class Results:
+    """What parts found. `at_least` and `at_most` are goals by figure; `missing` says why a part has no figures."""
 
-    subject: float
-    reference: float
+    figures: dict[str, Figure] = field(default_factory=dict)
+    at_least: dict[str, float] = field(default_factory=dict)
+    at_most: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def ratio(self) -> float:
-        """Of the subject to the reference of the same round."""
-        return self.subject / self.reference
+    def compare(self, name: str, subject: str, reference: str, rates: Rates, unit: str = "frames/s") -> None:
+        """Add the ratio of two sides as the figure `name`, and the rates of both.
 
+        The ratio is taken in each round: a ratio of medians would mix rounds of a fast and a slow machine.
+        """
+        self.figures[name] = Figure.of([found[subject] / found[reference] for found in rates], "ratio")
+        for side in (subject, reference):
+            self.figures[f"{name}.{side}"] = Figure.of([found[side] for found in rates], unit)
 
-@dataclass(frozen=True)
-class Machine:
-    """Where figures were taken; they hold for it alone."""
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    load_average_1m: float
-    system: str
-    python: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rounds of a subject and its reference. `goal` is the least ratio wanted, where there is one."""
-
-    name: str
-    subject: str
-    reference: str
-    unit: str
-    rounds: tuple[Round, ...]
-    goal: float | None = None
-
-    @property
-    def ratio(self) -> Figure:
-        """Over the ratios of each round, not the ratio of two medians."""
-        return Figure.of([r.ratio for r in self.rounds], "ratio")
-
-    def figures(self) -> dict[str, Figure]:
-        """The ratio under the comparison's own name, and the rates of both sides."""
-        return {
-            self.name: self.ratio,
-            f"{self.name}.{self.subject}": Figure.of([r.subject for r in self.rounds], self.unit),
-            f"{self.name}.{self.reference}": Figure.of([r.reference for r in self.rounds], self.unit),
-        }
+    def merge(self, part: str, other: Self) -> None:
+        """Add everything in `other`; its settings go under the name of its part."""
+        self.figures |= other.figures
+        self.at_least |= other.at_least
+        self.at_most |= other.at_most
+        self.missing |= other.missing
+        self.settings[part] = other.settings
 
 
-def alternate(
-    subject: Side,
-    reference: Side,
-    *,
-    rounds: int,
-    on_round: Callable[[int, Round], None] = lambda _number, _round: None,
-) -> tuple[Round, ...]:
-    """Measure both sides `rounds` times, in the order AB BA AB …, so that a steady drift favours neither.
+def take_turns(name: str, sides: Mapping[str, Side], *, rounds: int, unit: str = "frames/s") -> Rates:
+    """Measure all sides in each round, and print the rates as they come.
 
-    `on_round` gets the number of the round, from 1, and its result.
+    Every other round goes through the sides backwards (AB BA AB ...), so that a steady drift favours neither.
     """
-    found: list[Round] = []
-    for number, rates in enumerate(take_turns({"subject": subject, "reference": reference}, rounds=rounds), 1):
-        found.append(Round(**rates))
-        on_round(number, found[-1])
-    return tuple(found)
-
-
-def take_turns(sides: Mapping[str, Side], *, rounds: int) -> Iterator[dict[str, float]]:
-    """What each side gave, round by round; every other round goes through the sides backwards."""
+    found = []
     for number in range(rounds):
-        names = list(sides)[:: 1 if number % 2 == 0 else -1]
-        yield {name: sides[name]() for name in names}
+        order = list(sides)[:: 1 if number % 2 == 0 else -1]
+        rates = {side: sides[side]() for side in order}
+        found.append({side: rates[side] for side in sides})
+        text = ", ".join(f"{side} {rate:.1f}" for side, rate in found[-1].items())
+        print(f"{name}, round {number + 1} of {rounds}: {text} {unit}", flush=True)
+    return found
 
 
-def describe_machine() -> Machine:
-    """This machine, and how busy it has been: a load above the number of cores makes figures worthless."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Machine(
-        cpu=_cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
-        cores=len(os.sched_getaffinity(0)),
-        memory_gib=round(memory_bytes / 2**30, 1),
-        load_average_1m=round(os.getloadavg()[0], 2),
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        python=platform.python_version(),
-    )
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The lowest of `values`, at least one, that `percent` % of them do not exceed; nothing is interpolated."""
+    if not values:
+        raise statistics.StatisticsError("no values")
+    ordered = sorted(values)
+    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]
 
 
-def _cpu_model(cpuinfo: str) -> str:
-    """The name in the text of /proc/cpuinfo; ARM's has none."""
-    lines = (line.partition(":") for line in cpuinfo.splitlines())
-    return next((value.strip() for key, _, value in lines if key.strip() == "model name"), "unknown")
+def steady_rate(times_s: Sequence[float], *, warm_up: int) -> float:
+    """Events a second after a warm-up of at least `warm_up` and less than twice as many events.
 
+    Events come in bursts, one for each batch. A warm-up that ends within a burst would count the rest of the burst,
+    which takes no time, so it ends at the longest pause in that range. `warm_up` should be at least one batch.
 
-def argument_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """What every benchmark takes: `--quick --rounds --json --plot`."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
-    parser.add_argument("--quick", action="store_true", help="end within 3 minutes on 2 cores")
-    parser.add_argument("--rounds", type=_rounds, help=f"alternations, {MIN_ROUNDS} or more")
-    for kind, ending in (("json", "json"), ("plot", "png")):
-        path = OUTPUT_DIR / f"{name}.{ending}"
-        parser.add_argument(f"--{kind}", type=Path, default=path, metavar="FILE", help=f"default: {path}")
-    return parser
-
-
-def _rounds(text: str) -> int:
-    number = int(text)
-    if number < MIN_ROUNDS:
-        raise argparse.ArgumentTypeError(f"give {MIN_ROUNDS} or more")
-    return number
+    Raises:
+        ValueError: too few events are left to measure, `warm_up` is below 1, or no time went by.
+    """
+    ordered = sorted(times_s)
+    if not 1 <= warm_up <= (len(ordered) - 1) // 2:
+        raise ValueError(f"{len(ordered)} events leave too little to measure after a warm-up of {warm_up}")
+    first = max(range(warm_up, 2 * warm_up), key=lambda number: ordered[number] - ordered[number - 1])
+    elapsed_s = ordered[-1] - ordered[first - 1]
+    if elapsed_s <= 0:
+        raise ValueError("all events have the same time")
+    return (len(ordered) - first) / elapsed_s

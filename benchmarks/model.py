@@ -1,168 +1,162 @@
 """What serving a model costs beside computing it: `python -m benchmarks.model`.
 
-Subject: the image model in the real Triton, asked over gRPC with enough requests in flight. Reference: ONNX Runtime
-alone, in this process, with the same graph, batches and number of threads. Both in fp32 and in int8, for batches of 1,
-8 and 32, with the demo's model and with one of the shape of CLIP ViT-B/32 and random weights.
+Subject: the image model in the real Triton, over gRPC with enough requests in flight. Reference: ONNX Runtime alone, in
+this process, with the same graph, batches and number of threads. Both in fp32 and in int8, with the demo's model and
+with one that has the shape of CLIP ViT-B/32 and random weights.
 
-All four take turns in each round, forwards and backwards, and ratios are of one round. The served models take no larger
-batches than the ones that are sent, so that each request is one run of the model, as it is for the reference; Triton's
-own statistics must confirm it. Beside that: how far int8 turns the embeddings, how long a model takes to load, and what
-scaling a picture costs (`benchmarks.preprocessing`).
+All four take turns in each round, and ratios are of one round. The served models take no larger batches than are sent,
+so that each request is one run of the model, as it is for the reference; Triton's statistics must confirm it. Beside
+that: how far int8 turns the embeddings of pictures, and how long Triton takes to load a model.
 """
 
-import signal
+import os
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
+import tritonclient.grpc
+import uvloop
 from numpy.typing import NDArray
+from PIL import Image
 
-from benchmarks.frames import crop_batches, draw_jpegs
-from benchmarks.harness import Figure, argument_parser, describe_machine, take_turns
-from benchmarks.model_figures import Case, Results
-from benchmarks.model_report import publish
-from benchmarks.model_sides import IN_FLIGHT, PRECISIONS, Server, running_servers, sides
-from benchmarks.preprocessing import Way, measure_ways, subject_in, subject_of
-from benchmarks.vit_b32 import VitShape, cached_bundle
-from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
-from framematch.catalog.images import decode_rgb
+from benchmarks.cli import Benchmark, Part
+from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
+from benchmarks.models import build_model
+from benchmarks.triton import executions_since, noise, read_executions, run_bare
+from demo.dataset import DATA_DIR, load_photos
 from framematch.core.errors import FramematchError
-from framematch.core.logging import configure_logging
-from framematch.model_build.bundles.bundle import load_bundle
-from framematch.model_build.checks.conformance import cosines
-from framematch.model_build.graphs.towers import fold_towers
-from framematch.model_build.int8.quantize import quantize_image_tower
-from framematch.model_build.onnx_session import OnnxSession, embed_pictures
-from framematch.model_build.repository.tune import available_cores
-from framematch.vision.manifest import IMAGE_MODEL, Precision
-from framematch.vision.preprocess import Preprocessor
+from framematch.vision.manifest import IMAGE_MODEL
+from stack.triton import TritonServer
+from stack.up import running_servers
+
+PRECISIONS = ("fp32", "int8")
+MODELS = ("b32", "demo")
+GOAL = 0.9
+_MAIN_BATCH = 32
+# One batch is computed and one is on its way, with two more so that it never runs dry.
+_IN_FLIGHT = 4
+_MIN_BATCHES, _MAX_BATCHES = 4, 4_000
+_LOAD_TIMEOUT_S = 300.0
+_JUDGING_PHOTOS = slice(32, 48)  # int8 is calibrated with earlier ones
 
 Pixels = NDArray[np.uint8]
 
-MODELS: Mapping[str, Callable[[], Path]] = {"demo": lambda: BUNDLE_DIR, "b32": cached_bundle}
+
+class ServedModel:
+    """One Triton, and the same model in ONNX Runtime; `load` comes first."""
+
+    session: onnxruntime.InferenceSession
+
+    def __init__(self, folder: Path, model: str, precision: str) -> None:
+        self.triton = TritonServer(folder / f"triton-{precision}", folder / precision / "model_repository")
+        self._model = model if precision == "fp32" else f"{model}-{precision}"
+
+    def load(self, batch_size: int) -> float:
+        """Build the model for batches of this size and have Triton load it; returns the seconds of the loading."""
+        build_model(self._model, self.triton.model_repository, max_batch_size=batch_size)
+        started_s = time.monotonic()
+        with tritonclient.grpc.InferenceServerClient(self.triton.url) as client:
+            client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+        loaded_s = time.monotonic() - started_s
+        options = onnxruntime.SessionOptions()
+        options.inter_op_num_threads, options.intra_op_num_threads = 1, len(os.sched_getaffinity(0))
+        # As in Triton: spinning threads would take the cores from the other side.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = self.triton.model_repository / IMAGE_MODEL / "1" / "model.onnx"
+        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return loaded_s
+
+    def embed(self, pixels: Pixels) -> NDArray[np.float32]:
+        """By ONNX Runtime: uint8 [N, H, W, 3] -> unit vectors float32 [N, D]."""
+        embeddings: NDArray[np.float32] = self.session.run(["embedding"], {"pixels": pixels})[0]
+        return embeddings
+
+    def alone(self, batch: Pixels, batches: int) -> float:
+        """Images/s of ONNX Runtime in this process."""
+        done_s: list[float] = []
+        for _ in range(batches):
+            embeddings = self.embed(batch)
+            done_s += [time.monotonic()] * len(embeddings)
+        return steady_rate(done_s, warm_up=len(batch))
+
+    def served(self, batch: Pixels, batches: int) -> float:
+        """Images/s through Triton."""
+        return uvloop.run(self._served(batch, batches))
+
+    async def _served(self, batch: Pixels, batches: int) -> float:
+        before = await read_executions(self.triton.url)
+        done_s = await run_bare(self.triton.url, batch, batches=batches, in_flight=_IN_FLIGHT)
+        added = await executions_since(self.triton.url, before, pictures=len(done_s))
+        if added.runs != batches:
+            raise FramematchError(f"Triton ran the model {added.runs} times for {batches} requests")
+        return steady_rate(done_s, warm_up=len(batch))
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much to measure. `run_s` is for one side in one round, `scale_s` for one size and way of scaling."""
-
-    rounds: int
-    run_s: float
-    batch_sizes: tuple[int, ...]
-    pictures: int
-    calibration_pictures: int
-    scale_s: float
-    product_ways_alone: bool
+Site = dict[str, ServedModel]
+"""One Triton for each precision, so that both can take turns; the idle one takes no CPU."""
 
 
-QUICK = Plan(5, 0.5, (1, 32), pictures=64, calibration_pictures=8, scale_s=0.25, product_ways_alone=True)
-FULL = Plan(9, 2.0, (1, 8, 32), pictures=128, calibration_pictures=32, scale_s=1.0, product_ways_alone=False)
+@contextmanager
+def running_site(folder: Path, model: str) -> Iterator[Site]:
+    """Both servers while the block runs; neither has a model yet."""
+    site = {precision: ServedModel(folder, model, precision) for precision in PRECISIONS}
+    with running_servers([served.triton for served in site.values()], data_dir=folder, report=print):
+        yield site
 
 
-def main() -> int:
-    """Measure the models that the command line names, and the preprocessing."""
-    parser = argument_parser("model", "Compare the served model with ONNX Runtime alone, in fp32 and in int8.")
-    parser.add_argument("--model", choices=[*MODELS, "both"], default="both", help="default: both")
-    parser.add_argument(
-        "--expected",
-        type=Path,
-        metavar="FILE",
-        help="take the cosines of preprocessing to these reference embeddings, with their bundle beside them",
-    )
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped on the way out
-    names = list(MODELS) if arguments.model == "both" else [arguments.model]
-    plan = QUICK if arguments.quick else FULL
-    plan = replace(plan, rounds=arguments.rounds or plan.rounds)
-    machine = describe_machine()
-    configure_logging("warning", "console", service="benchmark")
-    try:
-        ways = preprocessing(plan, arguments.expected)
-        with tempfile.TemporaryDirectory(prefix="framematch-benchmark-") as folder, running_servers(Path(folder)) as at:
-            results = [measure(name, at, plan) for name in names]
-    except FramematchError as error:
-        print(f"The benchmark failed: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    settings = {
-        "quick": arguments.quick,
-        "rounds": plan.rounds,
-        "run_s": plan.run_s,
-        "requests_in_flight": IN_FLIGHT,
-        "threads": available_cores(),
-        "calibration_pictures": plan.calibration_pictures,
-        "preprocessing_reference": "the demo's pictures" if arguments.expected is None else arguments.expected.name,
-    }
-    publish(results, ways, machine=machine, settings=settings, json_file=arguments.json, plot_file=arguments.plot)
-    return 0
-
-
-def preprocessing(plan: Plan, expected: Path | None) -> list[Way]:
-    """Costs for a model that takes 224 x 224; cosines of the reference embeddings, else of the demo's model.
-
-    Raises:
-        ModelError: the reference embeddings or their bundle cannot be used.
-    """
-    photos = demo_photos(plan.calibration_pictures)
-    bundle = load_bundle(BUNDLE_DIR)
-    side_px = VitShape().side_px
-    spec = replace(bundle.preprocess, resize_shortest_edge=side_px, crop_height=side_px, crop_width=side_px)
-    subject = subject_in(expected) if expected else subject_of(bundle, photos)
-    return measure_ways(
-        subject, photo=photos[0], spec=spec, seconds=plan.scale_s, product_alone=plan.product_ways_alone
-    )
-
-
-def demo_photos(number: int) -> list[Pixels]:
-    """The first of the demo's photos, RGB."""
-    return [decode_rgb((DATA_DIR / photo.file).read_bytes()) for photo in load_photos()[:number]]
-
-
-def measure(name: str, servers: Mapping[Precision, Server], plan: Plan) -> Results:
-    """Build the model in both precisions, and let all sides take turns for each size of batch.
-
-    Raises:
-        FramematchError: the model cannot be built or served, or the sides did not do the same work.
-    """
-    bundle = load_bundle(MODELS[name]())
-    tower = fold_towers(bundle)[IMAGE_MODEL]
-    preprocessor = Preprocessor(bundle.preprocess)
-    print(f"{name}: making the int8 model")
-    calibration = np.stack([preprocessor(photo) for photo in demo_photos(plan.calibration_pictures)])
-    towers = {"fp32": tower, "int8": replace(tower, graph=quantize_image_tower(tower.graph, calibration))}
-    sessions = {precision: OnnxSession(towers[precision].graph, threads=available_cores()) for precision in PRECISIONS}
-    jpegs = draw_jpegs(plan.pictures)
+def measure(site: Site, options: Options) -> Results:
+    """Served against alone and int8 against fp32 for each size of batch, the cosines of int8, and the load times."""
+    found = Results(at_least={"served_vs_onnxruntime": GOAL}, settings={"requests_in_flight": _IN_FLIGHT})
     load_s: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
-    cases = []
-    for batch_size in plan.batch_sizes:
-        for precision in PRECISIONS:
-            load_s[precision].append(
-                servers[precision].load(bundle, towers[precision], precision, max_batch_size=batch_size)
-            )
-        crops = crop_batches(jpegs, preprocessor, batch_size=batch_size)
-        rounds = []
-        for rates in take_turns(sides(servers, sessions, crops, run_s=plan.run_s), rounds=plan.rounds):
-            rounds.append(rates)
-            said = ", ".join(f"{side} {rate:.1f}" for side, rate in rates.items())
-            print(f"{name}, batch {batch_size}, round {len(rounds)} of {plan.rounds}: {said} images/s", flush=True)
-        cases.append(Case(name, batch_size, tuple(rounds)))
-    return Results(
-        model=name,
-        cases=tuple(cases),
-        int8_cosines=int8_cosines(sessions, crop_batches(jpegs, preprocessor, batch_size=16)[0]),
-        load_s={precision: Figure.of(values, "s") for precision, values in load_s.items()},
-    )
+    for batch_size in (1, _MAIN_BATCH) if options.quick else (1, 8, _MAIN_BATCH):
+        for precision, served in site.items():
+            load_s[precision].append(served.load(batch_size))
+        _compare(site, batch_size, options, found)
+    pictures = _photos(*uvloop.run(noise(site["fp32"].triton.url, 1)).shape[1:3])
+    fp32, int8 = (site[precision].embed(pictures) for precision in PRECISIONS)
+    found.figures[options.named("int8_vs_fp32_cosine")] = Figure.of(np.sum(fp32 * int8, axis=1).tolist(), "cosine")
+    for precision, values in load_s.items():
+        found.figures[f"{options.named('model_load_s')}.{precision}"] = Figure.of(values, "s")
+    return found
 
 
-def int8_cosines(sessions: Mapping[Precision, OnnxSession], pixels: Pixels) -> Figure:
-    """Of int8 to fp32, for pictures that int8 was not calibrated with."""
-    fp32, int8 = (embed_pictures(sessions[precision], pixels) for precision in PRECISIONS)
-    return Figure.of(cosines(int8, fp32).tolist(), "cosine")
+def _compare(site: Site, batch_size: int, options: Options, found: Results) -> None:
+    sides: dict[str, Callable[[], float]] = {}
+    for precision, served in site.items():
+        batch = uvloop.run(noise(served.triton.url, batch_size))
+        batches_per_s = served.alone(batch, _MIN_BATCHES) / batch_size
+        run_s = 0.5 if options.quick else 2.0
+        batches = min(max(round(run_s * batches_per_s) + 1, _MIN_BATCHES), _MAX_BATCHES)
+        sides[f"served_{precision}"] = partial(served.served, batch, batches)
+        sides[f"onnxruntime_{precision}"] = partial(served.alone, batch, batches)
+    rates = take_turns(f"batch {batch_size}", sides, rounds=options.rounds, unit="images/s")
+    for name, subject, reference in (
+        ("served_vs_onnxruntime", "served_fp32", "onnxruntime_fp32"),
+        ("served_vs_onnxruntime_int8", "served_int8", "onnxruntime_int8"),
+        ("int8_vs_fp32", "served_int8", "served_fp32"),
+    ):
+        figure = options.named(name) + ("" if batch_size == _MAIN_BATCH else f"_batch_{batch_size}")
+        found.compare(figure, subject, reference, rates, "images/s")
 
+
+def _photos(height: int, width: int) -> Pixels:
+    """Photos that int8 was not calibrated with, RGB, scaled to the model's size."""
+    files = [DATA_DIR / photo.file for photo in load_photos()[_JUDGING_PHOTOS]]
+    return np.stack([np.asarray(Image.open(file).convert("RGB").resize((width, height))) for file in files])
+
+
+BENCHMARK = Benchmark(
+    name="model",
+    description="Compare the served model with ONNX Runtime alone, in fp32 and in int8.",
+    parts={"serving": Part(measure, MODELS, MODELS)},
+    running_site=running_site,
+    models=MODELS,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCHMARK.main())

@@ -1,10 +1,9 @@
-"""Writes a model bundle with the shape of CLIP ViT-B/32 and random weights, for where only speed counts.
+"""Writes an image model with the shape of CLIP ViT-B/32 and random weights, for where only speed counts.
 
-The image tower is that of CLIP (Radford et al. 2021, table 20): pre-norm transformer, class token, quick GELU. The text
-tower is the demo's, widened to the same dimension.
+The image tower is that of CLIP (Radford et al. 2021, table 20): pre-norm transformer, class token, quick GELU. There is
+no text tower.
 """
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from demo.dataset import BUNDLE_DIR
-from stack.cache import Report, cached_folder, digest_of
 
-_NAME = "vit-b32-random"
 _WEIGHT_STD = 0.02  # as CLIP initialises its embeddings; activations stay in a range that fp32 and int8 can hold
 _OPSET, _IR_VERSION = 17, 8  # 17 is the first with LayerNormalization
 
@@ -37,28 +34,16 @@ class VitShape:
     projection: int = 512
 
 
-def cached_bundle(report: Report = print) -> Path:
-    """The bundle's folder in the cache, 350 MB, written when it is not there yet."""
-    folder = cached_folder(
-        "benchmarks-vit-b32",
-        digest_of(Path(__file__).read_bytes(), *(path.read_bytes() for path in sorted(BUNDLE_DIR.glob("**/*.json")))),
-        lambda temporary: write_vit_bundle(temporary / _NAME, VitShape()),
-        report=report,
-        note="writing a ViT-B/32-shaped model with random weights (350 MB, once)",
-    )
-    return folder / _NAME
-
-
 def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
-    """Write a bundle in the layout of a CLIP ONNX export into `destination`. Same seed, same weights."""
-    rng = np.random.default_rng(seed)
-    shutil.copytree(BUNDLE_DIR, destination)
-    onnx.save(vision_model(rng, shape), destination / "onnx" / "vision_model.onnx")
-    _widen_text_tower(destination / "onnx" / "text_model.onnx", rng, shape.projection)
+    """Write a bundle in the layout of a CLIP ONNX export without text. The same seed gives the same weights."""
     side = {"height": shape.side_px, "width": shape.side_px}
-    _update_json(destination / "preprocessor_config.json", crop_size=side, size={"shortest_edge": shape.side_px})
-    vision = {"image_size": shape.side_px, "patch_size": shape.patch_px}
-    _update_json(destination / "config.json", projection_dim=shape.projection, vision_config=vision)
+    config = {"model_type": "clip_vision_model", "projection_dim": shape.projection, "image_size": shape.side_px}
+    processor = msgspec.json.decode((BUNDLE_DIR / "preprocessor_config.json").read_bytes())
+    processor |= {"crop_size": side, "size": {"shortest_edge": shape.side_px}}
+    (destination / "onnx").mkdir(parents=True)
+    (destination / "config.json").write_bytes(msgspec.json.encode(config))
+    (destination / "preprocessor_config.json").write_bytes(msgspec.json.encode(processor))
+    onnx.save(vision_model(np.random.default_rng(seed), shape), destination / "onnx" / "vision_model.onnx")
 
 
 def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:
@@ -74,7 +59,7 @@ def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:
     for _ in range(shape.layers):
         x = graph.node("Add", x, _attention(graph, graph.norm(x, shape.width), shape))
         x = graph.node("Add", x, _mlp(graph, graph.norm(x, shape.width), shape))
-    pooled = graph.norm(graph.node("Gather", x, graph.integer(0), axis=1), shape.width)
+    pooled = graph.norm(graph.node("Gather", x, graph.constant(np.array(0, np.int64)), axis=1), shape.width)
     graph.node("MatMul", pooled, graph.weight(shape.width, shape.projection), output="image_embeds")
     return graph.model(shape)
 
@@ -85,19 +70,19 @@ def _attention(graph: "_Graph", x: str, shape: VitShape) -> str:
     q, k, v = (graph.node("Reshape", graph.linear(x, shape.width, shape.width), split) for _ in range(3))
     transpose = partial(graph.node, "Transpose")
     scores = graph.node("MatMul", transpose(q, perm=[0, 2, 1, 3]), transpose(k, perm=[0, 2, 3, 1]))
-    shares = graph.node("Softmax", graph.node("Mul", scores, graph.constant(head**-0.5)), axis=-1)
+    shares = graph.node("Softmax", graph.node("Mul", scores, graph.constant(np.float32(head**-0.5))), axis=-1)
     mixed = transpose(graph.node("MatMul", shares, transpose(v, perm=[0, 2, 1, 3])), perm=[0, 2, 1, 3])
     return graph.linear(graph.node("Reshape", mixed, graph.integers(0, 0, shape.width)), shape.width, shape.width)
 
 
 def _mlp(graph: "_Graph", x: str, shape: VitShape) -> str:
     hidden = graph.linear(x, shape.width, shape.mlp)
-    gate = graph.node("Sigmoid", graph.node("Mul", hidden, graph.constant(1.702)))  # quick GELU
+    gate = graph.node("Sigmoid", graph.node("Mul", hidden, graph.constant(np.float32(1.702))))  # quick GELU
     return graph.linear(graph.node("Mul", hidden, gate), shape.mlp, shape.width)
 
 
 class _Graph:
-    """Collects nodes and weights; each method gives the name of what it made."""
+    """Collects nodes and weights; each method returns the name of what it added."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -110,23 +95,22 @@ class _Graph:
         return name
 
     def weight(self, *shape: int) -> str:
-        return self._keep(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
-
-    def constant(self, value: float) -> str:
-        return self._keep(np.float32(value))
-
-    def integer(self, value: int) -> str:
-        return self._keep(np.array(value, np.int64))
+        return self.constant(self._rng.standard_normal(shape, np.float32) * np.float32(_WEIGHT_STD))
 
     def integers(self, *values: int) -> str:
-        return self._keep(np.array(values, np.int64))
+        return self.constant(np.array(values, np.int64))
+
+    def constant(self, array: NDArray[Any] | np.float32) -> str:
+        name = f"w{len(self._weights)}"
+        self._weights.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
 
     def linear(self, x: str, width_in: int, width_out: int) -> str:
         product = self.node("MatMul", x, self.weight(width_in, width_out))
         return self.node("Add", product, self.weight(width_out))
 
     def norm(self, x: str, width: int) -> str:
-        scale, bias = self._keep(np.ones(width, np.float32)), self._keep(np.zeros(width, np.float32))
+        scale, bias = self.constant(np.ones(width, np.float32)), self.constant(np.zeros(width, np.float32))
         return self.node("LayerNormalization", x, scale, bias, axis=-1)
 
     def model(self, shape: VitShape) -> onnx.ModelProto:
@@ -139,22 +123,3 @@ class _Graph:
             ir_version=_IR_VERSION,
             producer_name="framematch benchmarks",
         )
-
-    def _keep(self, array: NDArray[Any] | np.float32) -> str:
-        name = f"w{len(self._weights)}"
-        self._weights.append(numpy_helper.from_array(np.asarray(array), name))
-        return name
-
-
-def _widen_text_tower(path: Path, rng: np.random.Generator, dimension: int) -> None:
-    """Give the demo's text tower, whose last step is a projection, another dimension."""
-    model = onnx.load(path)
-    (projection,) = (weight for weight in model.graph.initializer if weight.name == "projection")
-    wider = rng.standard_normal((projection.dims[0], dimension), np.float32)
-    projection.CopyFrom(numpy_helper.from_array(wider, "projection"))
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = dimension
-    onnx.save(model, path)
-
-
-def _update_json(path: Path, **values: Any) -> None:
-    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes()) | values))

@@ -1,1 +1,1 @@
-"""The consumer: how fast it is, and what faults, promises and further processes do to its rate."""
+"""The consumer: how fast it is, and what faults, delivery modes and more processes do to its rate."""

@@ -1,108 +1,97 @@
-"""What a first version looks like, as a process of its own: `python -m benchmarks.consumer.naive …`.
+"""A naive first version of a consumer, in a process of its own: `python -m benchmarks.consumer.naive OPTIONS`.
 
-One frame after the other, each through every stage before the next begins: poll a record, decode and crop it, one HTTP
-request to Triton, one search, one `find_one` for the nearest product, produce the match event and wait until it is
-acknowledged; offsets are committed by the client every five seconds. Nothing is batched, nothing overlaps.
+One frame after the other: poll a record, decode and crop it, one HTTP request to Triton, one search, one `find_one` for
+the nearest product, produce the match event and wait for its acknowledgement; the client commits offsets every five
+seconds. Nothing is batched, nothing overlaps.
 
-All else is what the consumer has too: the same Triton and model, the same decoding, preprocessing, index, decision and
-event. Its libraries are the fast ones for such a loop: librdkafka with its defaults, PyMongo, and a kept-alive
-connection to Triton that sends pixels as they are (the binary tensor extension), not as JSON. The shapes that its few
-lines of HTTP take for granted are those of one picture.
+Everything else is what the consumer has: the same Triton and model, decoding, preprocessing, index and decision. Its
+libraries are the fast ones for such a loop: librdkafka with its defaults, PyMongo, and a kept-alive HTTP connection to
+Triton that sends pixels as they are (the binary tensor extension), not as JSON.
 """
 
-import argparse
 import asyncio
 import http.client
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Producer
 from numpy.typing import NDArray
 from pymongo import MongoClient
-from pymongo.collection import Collection
 
-from consumers.stages.decode import Jpeg, Pixels, read_jpeg
+from consumers.stages.decode import read_jpeg
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot
 from framematch.catalog.snapshot_store import load_snapshot
-from framematch.core.events import (
-    CandidateInfo,
-    FrameReference,
-    MatchEvent,
-    ModelInfo,
-    ProductInfo,
-    encode,
-    frame_reference,
-    match_headers,
-    region_event_id,
-)
-from framematch.core.frames import Region, parse_frame
-from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import ConsumerSettings, MongoSettings
-from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.matching.decision import Decision
+from framematch.core.units import MS_PER_S
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.manifest import IMAGE_MODEL, ModelManifest
+from framematch.vision.manifest import IMAGE_MODEL
 from framematch.vision.preprocess import Preprocessor
 
 _POLL_S = 1.0
-_MS_PER_S = 1_000
+_MAX_PIXELS = ConsumerSettings().max_pixels
+_PRODUCT_FIELDS = ("name", "category", "price", "description", "attributes")
 
 
-def main() -> int:
-    """Answer so many frames of the topic from its start, and end."""
-    parser = argparse.ArgumentParser(description="Match frames one by one.")
-    parser.add_argument("--bootstrap-servers", required=True)
-    parser.add_argument("--topic-prefix", required=True)
-    parser.add_argument("--group", required=True)
-    parser.add_argument("--triton-grpc", required=True, help="host:port, for the manifest alone")
-    parser.add_argument("--triton-http", required=True, help="host:port")
-    parser.add_argument("--mongodb-uri", required=True)
-    parser.add_argument("--snapshots", type=Path, required=True, help="folder for the index")
-    parser.add_argument("--frames", type=int, required=True)
-    arguments = parser.parse_args()
+class Options(msgspec.Struct, frozen=True):
+    """The command line's only argument, as JSON; Triton's addresses are `host:port`."""
+
+    bootstrap_servers: str
+    topic_prefix: str
+    group: str
+    triton_grpc: str
+    triton_http: str
+    mongodb_uri: str
+    snapshots: str
+    frames: int
+
+
+def main(options: Options) -> None:
+    """Process so many frames of the topic from its start, and end."""
     configure_logging("warning", "console", service="naive")
-    manifest, snapshot = asyncio.run(_load(arguments.triton_grpc, arguments.mongodb_uri, arguments.snapshots))
-    mongo: MongoClient[dict[str, Any]] = MongoClient(arguments.mongodb_uri)
-    servers = {"bootstrap.servers": arguments.bootstrap_servers}
-    consumer = Consumer({**servers, "group.id": arguments.group, "auto.offset.reset": "earliest"})
-    topics = Topics(arguments.topic_prefix)
-    consumer.subscribe([topics.frames])
-    answers = Answers(manifest, snapshot, TritonHttp(arguments.triton_http), mongo[MongoSettings().database].products)
-    loop = NaiveLoop(answers, Producer(servers), topics.matches)
+    preprocessor, snapshot = asyncio.run(_load(options))
+    mongo: MongoClient[dict[str, Any]] = MongoClient(options.mongodb_uri)
+    servers = {"bootstrap.servers": options.bootstrap_servers}
+    consumer = Consumer({**servers, "group.id": options.group, "auto.offset.reset": "earliest"})
+    consumer.subscribe([f"{options.topic_prefix}.frames"])
+    loop = NaiveLoop(
+        preprocessor=preprocessor,
+        matcher=Matcher(snapshot),
+        triton=TritonHttp(options.triton_http),
+        products=mongo[MongoSettings().database].products,
+        producer=Producer(servers),
+        topic=f"{options.topic_prefix}.matches",
+    )
     try:
-        loop.run(consumer, arguments.frames)
+        loop.run(consumer, options.frames)
     finally:
         consumer.close()
-    return 0
 
 
-async def _load(triton_grpc: str, mongodb_uri: str, folder: Path) -> tuple[ModelManifest, Snapshot]:
-    async with await connect(mongodb_uri) as mongo, await ImageEncoder.connect(triton_grpc) as encoder:
-        return encoder.manifest, await load_snapshot(mongo[MongoSettings().database], folder)
+async def _load(options: Options) -> tuple[Preprocessor, Snapshot]:
+    async with await connect(options.mongodb_uri) as mongo, await ImageEncoder.connect(options.triton_grpc) as encoder:
+        snapshot = await load_snapshot(mongo[MongoSettings().database], Path(options.snapshots))
+        return Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant), snapshot
 
 
 class TritonHttp:
-    """One model behind Triton's HTTP endpoint, asked for one picture at a time."""
+    """The image model behind Triton's HTTP endpoint, asked for one picture at a time."""
 
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address)
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """RGB uint8 [H, W, 3] -> float32 [1, D].
-
-        Raises:
-            http.client.HTTPException: Triton refused.
-        """
+        """RGB uint8 [H, W, 3] -> float32 [1, D]."""
         header, body = infer_request(pixels)
         path = f"/v2/models/{IMAGE_MODEL}/infer"
         self._connection.request("POST", path, body, {"Inference-Header-Content-Length": str(header)})
@@ -114,7 +103,7 @@ class TritonHttp:
 
 
 def infer_request(pixels: NDArray[np.uint8]) -> tuple[int, bytes]:
-    """Bytes of the JSON header, and header and pixels as Triton's binary tensor extension has them."""
+    """The length of the JSON header, and header and pixels as Triton's binary tensor extension wants them."""
     shape = [1, *pixels.shape]
     tensor = {"name": "pixels", "shape": shape, "datatype": "UINT8", "parameters": {"binary_data_size": pixels.nbytes}}
     output = {"name": "embedding", "parameters": {"binary_data": True}}
@@ -123,110 +112,63 @@ def infer_request(pixels: NDArray[np.uint8]) -> tuple[int, bytes]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What was found in a frame, and the time of each step."""
-
-    region: Region
-    decision: Decision
-    product: ProductInfo
-    timings_ms: dict[str, float]
-
-
-class Answers:
-    """From a JPEG to a decision and its product, step by step."""
-
-    def __init__(
-        self, manifest: ModelManifest, snapshot: Snapshot, triton: TritonHttp, products: Collection[dict[str, Any]]
-    ) -> None:
-        self.matcher = Matcher(snapshot)
-        self.model = ModelInfo(manifest.name, manifest.digest)
-        self._preprocessor = Preprocessor(manifest.preprocess, snapshot.manifest.preprocessing_variant)
-        self._triton = triton
-        self._products = products
-        self._max_pixels = ConsumerSettings().max_pixels
-
-    def answer(self, jpeg: bytes) -> Answer:
-        """The whole picture is one region."""
-        timings_ms: dict[str, float] = {}
-        with _timed("decode", timings_ms):
-            picture = read_jpeg(jpeg, max_pixels=self._max_pixels)
-            pixels = self._crop(picture)
-        with _timed("infer", timings_ms):
-            embedding = self._triton.embed(pixels)
-        with _timed("search", timings_ms):
-            (decision,) = self.matcher.match(embedding)
-        with _timed("enrich", timings_ms):
-            product = self._product(decision.candidates[0].product_id)
-        return Answer((0, 0, picture.width, picture.height), decision, product, timings_ms)
-
-    def _crop(self, picture: Jpeg) -> Pixels:
-        reduction = self._preprocessor.reduction(picture.height, picture.width)
-        return self._preprocessor(picture.decode(reduction))
-
-    def _product(self, key: str) -> ProductInfo:
-        found = self._products.find_one({"_id": key}) or {"name": key}
-        names = ("name", "category", "price", "description", "attributes")
-        return ProductInfo(id=key, **{name: found[name] for name in names if name in found})
-
-
 class NaiveLoop:
-    """Answers one record after the other, each to the acknowledgement of its event."""
+    """Processes one record after the other, each up to the acknowledgement of its event."""
 
-    def __init__(self, answers: Answers, producer: Producer, topic: str) -> None:
-        self._answers = answers
-        self._producer = producer
-        self._topic = topic
+    preprocessor: Preprocessor
+    matcher: Matcher
+    triton: TritonHttp
+    products: Any  # a collection of PyMongo
+    producer: Producer
+    topic: str
 
     def run(self, consumer: Consumer, frames: int) -> None:
-        """Answer the next `frames` records.
-
-        Raises:
-            KafkaException: the broker refused something.
-        """
-        answered = 0
-        while answered < frames:
-            record = consumer.poll(_POLL_S)
+        """Process the next `frames` records."""
+        done = 0
+        while done < frames:
+            record: Any = consumer.poll(_POLL_S)
             if record is None:
                 continue
             if error := record.error():
                 raise KafkaException(error)
-            self._answer(record)
-            answered += 1
+            event = self._event(record.value(), dict(record.headers()))
+            self.producer.produce(self.topic, json.dumps(event).encode(), record.key(), headers=record.headers())
+            self.producer.flush()
+            done += 1
 
-    def _answer(self, record: Any) -> None:  # a Message; its types allow for what a record of ours never lacks
-        frame = parse_frame(record.key(), record.headers())
-        place = frame_reference(frame, record.topic(), record.partition(), record.offset())
-        event = self._event(place, self._answers.answer(record.value()))
-        headers: Any = match_headers(event, to_rfc3339(now_us()))
-        self._producer.produce(self._topic, encode(event), record.key(), headers=headers)
-        self._producer.flush()
-
-    def _event(self, reference: FrameReference, answer: Answer) -> MatchEvent:
-        decision, matcher = answer.decision, self._answers.matcher
-        return MatchEvent(
-            schema="match.v1",
-            id=region_event_id(reference, answer.region),
-            frame=reference,
-            region=answer.region,
-            decision=decision.kind,
-            score=decision.score,
-            margin=decision.margin,
-            threshold=matcher.thresholds.match,
-            product=answer.product if decision.kind == "match" else None,
-            candidates=tuple(CandidateInfo(c.product_id, c.score) for c in decision.candidates),
-            snapshot=matcher.manifest.id,
-            model=self._answers.model,
-            metadata_state="fresh",
-            timings_ms=answer.timings_ms,
-        )
+    def _event(self, jpeg: bytes, headers: Mapping[str, bytes]) -> dict[str, Any]:
+        """A match event of the whole picture; the fields that a reader of this benchmark needs, and as large."""
+        timings_ms: dict[str, float] = {}
+        with _timed("decode", timings_ms):
+            picture = read_jpeg(jpeg, max_pixels=_MAX_PIXELS)
+            pixels = self.preprocessor(picture.decode(self.preprocessor.reduction(picture.height, picture.width)))
+        with _timed("infer", timings_ms):
+            embedding = self.triton.embed(pixels)
+        with _timed("search", timings_ms):
+            (decision,) = self.matcher.match(embedding)
+        with _timed("enrich", timings_ms):
+            key = decision.candidates[0].product_id
+            product = self.products.find_one({"_id": key}) or {}
+        return {
+            "schema": "match.v1",
+            "id": headers["ce_id"].decode(),
+            "frame": {"captured_at": headers["ce_time"].decode(), "width": picture.width, "height": picture.height},
+            "decision": decision.kind,
+            "score": decision.score,
+            "margin": decision.margin,
+            "product": {"id": key} | {name: product[name] for name in _PRODUCT_FIELDS if name in product},
+            "candidates": [{"product": found.product_id, "score": found.score} for found in decision.candidates],
+            "metadata_state": "fresh",
+            "timings_ms": timings_ms,
+        }
 
 
 @contextmanager
 def _timed(stage: str, timings_ms: dict[str, float]) -> Iterator[None]:
-    began_s = time.perf_counter()
+    started_s = time.perf_counter()
     yield
-    timings_ms[stage] = round((time.perf_counter() - began_s) * _MS_PER_S, 3)
+    timings_ms[stage] = round((time.perf_counter() - started_s) * MS_PER_S, 3)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(msgspec.json.decode(sys.argv[1], type=Options))

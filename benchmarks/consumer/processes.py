@@ -1,100 +1,52 @@
-"""`framematch consume` as processes of one group, which can be frozen while their topic is filled."""
+"""What more processes add: two and four `framematch consume` of one group against one.
+
+All processes of a run join their group before its topic is filled, and start together. They share the machine with
+Triton, Kafka and MongoDB, so the gain is bounded by the cores that one process and the servers leave idle:
+`cores_used` counts all of them, and `possible` is the number of cores divided by `cores_used_by_1`. The usual model
+computes next to nothing (`light`), so that inference is not the limit.
+"""
 
 import os
-import signal
-import sys
-import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
-from benchmarks.processes import tree_cpu_s
-from demo.services import Service
-from stack.process import Command, ServerProcess
-from stack.server import ReservedPort
+import uvloop
+
+from benchmarks.consumer.runs import Run, running_group
+from benchmarks.consumer.site import BATCH_SIZE, Site
+from benchmarks.harness import Figure, Options, Results, take_turns
+
+COUNTS = (1, 2, 4)
+_COUNTED_SHARE = 0.9  # the last events are left out: some process is done before the others
 
 
-@dataclass(frozen=True)
-class Consumers:
-    """All members of one group."""
+def measure(site: Site, options: Options) -> Results:
+    """Ratios of the rates, and the cores that were used."""
+    frames = BATCH_SIZE * site.batches_for(options)
+    cores: dict[int, list[float]] = {count: [] for count in COUNTS}
 
-    members: tuple[Service, ...]
+    def rate(count: int) -> float:
+        run = uvloop.run(_run(site, frames, count))
+        cores[count].append(run.cores_used)
+        events = sorted(run.events, key=lambda event: event.published_at_s)
+        return replace(run, events=tuple(events[: round(frames * _COUNTED_SHARE)])).frames_per_s
 
-    def check(self) -> None:
-        """Raise FramematchError, with the end of its log, when one has ended."""
-        for member in self.members:
-            member.check()
-
-    def cpu_s(self) -> float:
-        """CPU seconds that all of them have used so far."""
-        self.check()
-        return sum(tree_cpu_s(member.pid) for member in self.members)
-
-    def total(self, metric: str, **labels: str) -> float:
-        """The sum of a metric `framematch_consumer_…` over members and labels; 0 where it has no samples yet."""
-        name = f"framematch_consumer_{metric}"
-        return sum(sum(member.metric(name, **labels)) for member in self.members)
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Nobody works while the block runs, and nobody notices, if it takes a few seconds: they keep their partitions.
-
-        So all of them begin at the same moment, with a topic that is full.
-        """
-        self._signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """SIGTERM to all, and wait until each has finished what is in flight.
-
-        Raises:
-            FramematchError: one did not end with exit code 0.
-        """
-        with ThreadPoolExecutor(len(self.members)) as threads:
-            for stopped in [threads.submit(member.stop) for member in self.members]:
-                stopped.result()
-
-    def _signal(self, number: signal.Signals) -> None:
-        self.check()
-        for member in self.members:
-            os.kill(member.pid, number)
+    sides = {_side(count): partial(rate, count) for count in COUNTS}
+    rates = take_turns("processes", sides, rounds=options.rounds)
+    found, name = Results(), options.named("processes")
+    for count in COUNTS[1:]:
+        found.compare(options.named(f"processes_{count}_vs_1"), _side(count), _side(1), rates)
+    for count, used in cores.items():
+        found.figures[f"{name}.cores_used_by_{count}"] = Figure.of(used, "cores")
+    available = len(os.sched_getaffinity(0))
+    found.figures[f"{name}.possible"] = Figure.of([available / used for used in cores[1]], "ratio")
+    return found
 
 
-@contextmanager
-def running_consumers(
-    environment: Mapping[str, str], logs: Path, *, count: int = 1, module: str = "framematch"
-) -> Iterator[Consumers]:
-    """`count` processes in a group that nobody has used; each has joined it when the block begins.
-
-    `module` runs the command: framematch itself, or one that watches it.
-
-    Raises:
-        FramematchError: one ended, or was not ready in time.
-    """
-    group = {"KAFKA_GROUP_ID": f"benchmark-{uuid.uuid4().hex[:8]}"}
-    with ExitStack() as running:
-        members = tuple(
-            running.enter_context(_running_consumer({**environment, **group}, logs / f"consume-{number}.log", module))
-            for number in range(1, count + 1)
-        )
-        for member in members:
-            member.wait_ready()
-        yield Consumers(members)
+def _side(count: int) -> str:
+    return f"{count}_processes"
 
 
-@contextmanager
-def _running_consumer(environment: Mapping[str, str], log_file: Path, module: str) -> Iterator[Service]:
-    port = ReservedPort()
-    command = Command(
-        (sys.executable, "-m", module, "consume"), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
-    )
-    process = ServerProcess(command, log_file)
-    try:
-        yield Service(process, "consume", f"http://{port.address}")
-    finally:
-        process.stop()
+async def _run(site: Site, frames: int, count: int) -> Run:
+    async with running_group(site, site.new_topics(), count=count, warm=True) as consumers:
+        return await consumers.backlog(frames)

@@ -1,1 +1,1 @@
-"""The edge: what it costs, how fast it is, and how soon it is back."""
+"""The edge: what it costs, and how fast it is."""

@@ -1,4 +1,4 @@
-"""The edge's way from an encoded frame to Kafka, as the service sets it up, without cameras."""
+"""The edge's path from an encoded frame to Kafka, as the service sets it up, without cameras."""
 
 import asyncio
 import time
@@ -41,15 +41,11 @@ class OpenOutboxes:
         return sum(box.spooled_frames for box in self._boxes.values())
 
     async def acknowledged(self, frames: int) -> float:
-        """When `frames` frames had been acknowledged since the start, by the performance counter.
-
-        Raises:
-            FramematchError: some were given up, or it took longer than a minute.
-        """
+        """When `frames` frames had been acknowledged since the start, by the performance counter."""
         deadline_s = time.perf_counter() + _ACKNOWLEDGED_S
         while (published := sum(meter.read().published for meter in self._meters.values())) < frames:
             if drops := {reason for meter in self._meters.values() for reason in meter.read().drops}:
-                raise FramematchError(f"the edge gave frames up: {', '.join(sorted(drops))}")
+                raise FramematchError(f"the edge dropped frames: {', '.join(sorted(drops))}")
             if time.perf_counter() > deadline_s:
                 raise FramematchError(f"{published} of {frames} frames were acknowledged in {_ACKNOWLEDGED_S:g} s")
             await asyncio.sleep(_POLL_S)
@@ -62,8 +58,7 @@ async def open_outboxes(
 ) -> AsyncIterator[OpenOutboxes]:
     """Outboxes with default settings; what is left at the end goes to disk, below `spool`.
 
-    Without `live` they make whoever puts wait for Kafka, and with it nobody waits: frames go to disk when there is no
-    room in memory.
+    Without `live` a `put` waits for Kafka. With it nobody waits: frames go to disk when memory is full.
     """
     dispatcher = Dispatcher(kafka, EdgeSettings(spool=SpoolSettings(folder=str(spool))))
     boxes = OpenOutboxes(dispatcher, cameras, live=live)

@@ -1,134 +1,170 @@
-"""The edge's publish rate beside a bare confluent-kafka producer, both in processes of their own, in turns.
+"""The edge's publish rate beside a bare confluent-kafka producer, in turns.
 
-All send the same records with the same guarantees to a fresh topic of the same shape: see
-`benchmarks.edge.publish_side`. The bare producer is there twice: tuned for pictures, and with librdkafka's defaults.
+Both send the same records with the same guarantees to a new topic: keys, JPEGs and header bytes, all in memory before.
+The edge writes its headers while the clock runs, the bare producer has them ready. A run sends some frames to warm up;
+then time and CPU time of this process count from the first frame to the last acknowledgement.
 """
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+import gc
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from aiokafka.admin import AIOKafkaAdminClient
+from confluent_kafka import KafkaError, Message, Producer
 
-from benchmarks.edge.publish_side import CONFLUENT, SIDES, WARM_UP_FRAMES, Spent
+from benchmarks.edge.outbox import open_outboxes
 from benchmarks.edge.site import Site
-from benchmarks.edge.videos import JPEGS, write_jpegs
-from benchmarks.harness import Comparison, Figure, Round, take_turns
-from benchmarks.results import Results
+from benchmarks.frames import camera_names, draw_jpegs, frames_of
+from benchmarks.harness import Figure, Options, Results, take_turns
+from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
+from framematch.core.frames import frame_headers
 from framematch.core.kafka.clients import client_options, started
 from framematch.core.kafka.topics import Topics, ensure_topics
-from framematch.core.settings import EdgeSettings, KafkaSettings
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import now_us
+from framematch.core.units import MS_PER_S, US_PER_MS
 
 GOAL = 0.9
 CAMERAS = 8
-_RUN_TIMEOUT_S = 180.0
-_MS_PER_S = 1_000
+_JPEGS, _JPEG_QUALITY = 240, 92
+_WARM_UP_FRAMES = 240
+_MIN_ROUNDS = 7  # a producer's rate varies more than CPU time
+_FLUSH_S = 60.0
+_QUEUE_FULL_S = 1.0
+
+CONFLUENT: dict[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",
+    "linger.ms": 5,
+    "batch.size": 1_000_000,
+    "message.max.bytes": 4_194_304,
+    "queue.buffering.max.kbytes": 65_536,
+    "socket.nagle.disable": True,
+}
+"""The bare producer's settings: the edge's guarantees, tuned for pictures."""
+
+Spent = tuple[float, float]
+"""Seconds, and CPU seconds of this process."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """`rounds` runs of each side, of `frames` frames each."""
-
-    rounds: int
-    frames: int
-
-
-def measure_publish(site: Site, plan: Plan) -> Results:
-    """Frames a second of all sides, and the edge's ratio to both bare producers.
-
-    Raises:
-        FramematchError: a side failed; it has said why.
-    """
-    folder = site.folder / "jpegs"
-    jpeg_bytes = write_jpegs(folder)
-    cpu_ms: dict[str, list[float]] = {name: [] for name in SIDES}
-
-    def run(side: str) -> float:
-        spent = _run(site, side, folder, plan.frames)
-        cpu_ms[side].append(_MS_PER_S * spent.cpu_s / plan.frames)
-        return plan.frames / spent.elapsed_s
-
-    sides = {name: partial(run, name) for name in SIDES}
-    for side in sides.values():
-        side()  # the broker's own warm-up
-    for values in cpu_ms.values():
-        values.clear()
-    rounds = []
-    for number, rates in enumerate(take_turns(sides, rounds=plan.rounds), 1):
-        rounds.append(rates)
-        said = ", ".join(f"{name} {rate:.0f}" for name, rate in sorted(rates.items()))
-        print(f"publish, round {number} of {plan.rounds}: {said} frames/s", flush=True)
-    found = Results(settings=_settings(plan, jpeg_bytes))
-    found.figures = {f"publish_cpu.{name}": Figure.of(values, "ms/frame") for name, values in cpu_ms.items()}
-    for bare in CONFLUENT:
-        pairs = tuple(Round(rates["edge"], rates[bare]) for rates in rounds)
-        goal = GOAL if bare == "confluent" else None
-        found.add(Comparison(f"edge_vs_{bare}", "edge", bare, "frames/s", pairs), at_least=goal)
-    return found
+def make_frames(frames: int) -> list[Outgoing]:
+    """`frames` frames of 8 cameras in turn, with JPEGs of about 50 KB that repeat."""
+    jpegs = draw_jpegs(_JPEGS, quality=_JPEG_QUALITY)
+    named = frames_of(camera_names(CAMERAS, KafkaSettings().partitions), frames, until_us=now_us())
+    return [Outgoing(frame, jpegs[number % len(jpegs)], time.monotonic()) for number, frame in enumerate(named)]
 
 
-def _settings(plan: Plan, jpeg_bytes: int) -> dict[str, Any]:
-    kafka = KafkaSettings()
-    return {
-        "rounds": plan.rounds,
-        "frames": plan.frames,
-        "warm_up_frames": WARM_UP_FRAMES,
-        "jpegs": JPEGS,
-        "jpeg_bytes": jpeg_bytes,
-        "cameras": CAMERAS,
-        "partitions": kafka.partitions,
-        "linger_ms": kafka.linger_ms,
-        "unacknowledged_max": EdgeSettings().unacknowledged_max,
-        **{name: dict(options) for name, options in CONFLUENT.items()},
+def measure(site: Site, options: Options) -> Results:
+    """Frames a second of both sides, and the CPU time of a frame."""
+    counted = 2_000 if options.quick else 15_000
+    frames = make_frames(_WARM_UP_FRAMES + counted)
+    gc.collect()
+    gc.freeze()  # no side pays for scanning frames that stay
+    sides: dict[str, Callable[[KafkaSettings], Spent]] = {
+        "edge": lambda kafka: uvloop.run(_run_edge(kafka, frames, site.folder / kafka.topic_prefix)),
+        "confluent": lambda kafka: _run_confluent(kafka, frames),
     }
+    cpu_ms: dict[str, list[float]] = {name: [] for name in sides}
 
-
-def _run(site: Site, side: str, jpegs: Path, frames: int) -> Spent:
-    """One run into a fresh topic, which is deleted afterwards."""
-    kafka = site.new_topics()
-    asyncio.run(ensure_topics(kafka))
-    try:
-        return _spent(kafka, side, jpegs, frames)
-    finally:
-        asyncio.run(_delete_topics(kafka))
-
-
-def _spent(kafka: KafkaSettings, side: str, jpegs: Path, frames: int) -> Spent:
-    """Start the side, wait until it is warm, and give it the word; what it says that it spent."""
-    options: Mapping[str, object] = {
-        "bootstrap-servers": kafka.bootstrap_servers,
-        "topic-prefix": kafka.topic_prefix,
-        "jpegs": jpegs,
-        "frames": frames,
-        "cameras": CAMERAS,
-    }
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.edge.publish_side", side, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    def rate(side: str) -> float:
+        kafka = site.new_topics()
+        asyncio.run(ensure_topics(kafka))
         try:
-            if process.stdout is None or process.stdout.readline() != "ready\n":
-                raise FramematchError(f"the side {side} did not get ready")
-            output, _ = process.communicate("go\n", timeout=_RUN_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            raise FramematchError(f"the side {side} did not end within {_RUN_TIMEOUT_S:g} s") from None
+            elapsed_s, cpu_s = sides[side](kafka)
         finally:
-            process.kill()
-    if process.returncode:
-        raise FramematchError(f"the side {side} ended with exit code {process.returncode}")
-    elapsed_s, cpu_s = map(float, output.split())
-    return Spent(elapsed_s, cpu_s)
+            asyncio.run(_delete_topics(kafka))
+        cpu_ms[side].append(MS_PER_S * cpu_s / counted)
+        return counted / elapsed_s
+
+    for side, values in cpu_ms.items():
+        rate(side)  # warms the broker up
+        values.clear()
+    rounds = max(options.rounds, _MIN_ROUNDS)
+    rates = take_turns("publish", {name: partial(rate, name) for name in sides}, rounds=rounds)
+    found = Results(
+        figures={f"publish_cpu.{name}": Figure.of(values, "ms/frame") for name, values in cpu_ms.items()},
+        at_least={"edge_vs_confluent": GOAL},
+        settings={"frames": counted, "confluent": CONFLUENT},
+    )
+    found.compare("edge_vs_confluent", "edge", "confluent", rates)
+    return found
 
 
 async def _delete_topics(kafka: KafkaSettings) -> None:
     async with started(AIOKafkaAdminClient(**client_options(kafka)), kafka) as admin:
         await admin.delete_topics(list(Topics(kafka.topic_prefix).all))
+
+
+def _clocks() -> Spent:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(before: Spent) -> Spent:
+    return time.perf_counter() - before[0], time.process_time() - before[1]
+
+
+async def _run_edge(kafka: KafkaSettings, frames: Sequence[Outgoing], spool: Path) -> Spent:
+    """With outboxes that wait for Kafka, as for files."""
+    cameras = sorted({outgoing.frame.camera for outgoing in frames})
+    async with open_outboxes(kafka, cameras, spool=spool, live=False) as boxes:
+        coming = iter(frames)
+        for outgoing in islice(coming, _WARM_UP_FRAMES):
+            await boxes.put(outgoing)
+        await boxes.acknowledged(_WARM_UP_FRAMES)
+        before = _clocks()
+        for outgoing in coming:
+            await boxes.put(outgoing)
+        await boxes.acknowledged(len(frames))
+        return _since(before)
+
+
+def _run_confluent(kafka: KafkaSettings, frames: Sequence[Outgoing]) -> Spent:
+    """With a bare loop around librdkafka's producer."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **CONFLUENT})
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            refused.append(error)
+
+    records = [
+        {
+            "topic": Topics(kafka.topic_prefix).frames,
+            "key": outgoing.frame.camera.encode(),
+            "value": outgoing.jpeg,
+            "headers": frame_headers(outgoing.frame),
+            "timestamp": outgoing.frame.captured_at_us // US_PER_MS,
+            "on_delivery": delivered,
+        }
+        for outgoing in frames
+    ]
+    _send(producer, records[:_WARM_UP_FRAMES])
+    before = _clocks()
+    _send(producer, records[_WARM_UP_FRAMES:])
+    spent = _since(before)
+    if refused:
+        raise FramematchError(f"Kafka refused {len(refused)} frames: {refused[0]}")
+    return spent
+
+
+def _send(producer: Producer, records: Sequence[dict[str, Any]]) -> None:
+    """Produce all; while the queue is full, wait until something is acknowledged."""
+    produce: Callable[..., None] = producer.produce
+    for record in records:
+        while True:
+            try:
+                produce(**record)
+                break
+            except BufferError:
+                producer.poll(_QUEUE_FULL_S)
+        producer.poll(0)
+    if left := producer.flush(_FLUSH_S):
+        raise FramematchError(f"{left} frames were not acknowledged within {_FLUSH_S:g} s")

@@ -8,44 +8,26 @@ next time after it. Both rates are those of the last four fifths of the frames, 
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from benchmarks.edge.outbox import open_outboxes
-from benchmarks.edge.publish_side import make_frames
+from benchmarks.edge.publish import make_frames
 from benchmarks.edge.site import Site
-from benchmarks.edge.videos import write_jpegs
-from benchmarks.harness import Comparison, Figure, Round, take_turns
-from benchmarks.results import Results
+from benchmarks.harness import Figure, Options, Results, take_turns
 from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
 from stack.server import LOOPBACK, free_port
 
-CAMERAS = 8
 _UNCOUNTED = 0.2  # share of the frames: connecting, and what was read ahead meanwhile
 
 
-@dataclass(frozen=True)
-class Plan:
-    """`rounds` of `frames` frames each."""
-
-    rounds: int
-    frames: int
-
-
-def measure_spool(site: Site, plan: Plan) -> Results:
-    """Frames a second onto the disk, and the rate of a replay beside the direct one.
-
-    Raises:
-        FramematchError: frames were given up, or did not come in time.
-    """
-    jpegs = site.folder / "spool-jpegs"
-    jpeg_bytes = write_jpegs(jpegs)
-    frames = make_frames(site.new_topics(), jpegs, frames=plan.frames, cameras=CAMERAS)
+def measure(site: Site, options: Options) -> Results:
+    """Frames a second onto the disk, and the rate of a replay beside the direct one."""
+    frames = make_frames(1_500 if options.quick else 8_000)
     writes: list[float] = []
 
     def replay() -> float:
@@ -56,22 +38,12 @@ def measure_spool(site: Site, plan: Plan) -> Results:
     def direct() -> float:
         return uvloop.run(_direct(site, frames))
 
-    rounds = []
-    for number, rates in enumerate(take_turns({"replay": replay, "direct": direct}, rounds=plan.rounds), 1):
-        rounds.append(Round(rates["replay"], rates["direct"]))
-        said = ", ".join(f"{name} {rate:.0f}" for name, rate in (*sorted(rates.items()), ("onto disk", writes[-1])))
-        print(f"spool, round {number} of {plan.rounds}: {said} frames/s", flush=True)
+    rates = take_turns("spool", {"replay": replay, "direct": direct}, rounds=options.rounds)
     found = Results(
         figures={"spool_write_fps": Figure.of(writes, "frames/s")},
-        settings={
-            "rounds": plan.rounds,
-            "frames": plan.frames,
-            "jpeg_bytes": jpeg_bytes,
-            "cameras": CAMERAS,
-            "uncounted_share": _UNCOUNTED,
-        },
+        settings={"frames": len(frames), "uncounted_share": _UNCOUNTED},
     )
-    found.add(Comparison("replay_vs_live", "replay", "direct", "frames/s", tuple(rounds)))
+    found.compare("replay_vs_live", "replay", "direct", rates)
     return found
 
 

@@ -1,1 +1,1 @@
-"""The way of a frame from Kafka to a subscriber: how long it takes, what it costs, and what it keeps in memory."""
+"""The data flow from Kafka to a subscriber: latency, where the time goes, and the consumer's memory."""

@@ -1,8 +1,13 @@
-"""Rounds, ratios and figures."""
+"""Rounds, ratios, percentiles and rates."""
+
+import statistics
+from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks.harness import Comparison, Figure, Round, alternate, argument_parser, describe_machine
+from benchmarks.harness import Figure, Results, percentile, steady_rate, take_turns
 
 
 def test_a_figure_is_the_median_with_the_lowest_and_the_highest() -> None:
@@ -10,57 +15,74 @@ def test_a_figure_is_the_median_with_the_lowest_and_the_highest() -> None:
 
 
 def test_the_ratio_is_taken_in_each_round_before_the_median() -> None:
-    rounds = (Round(10, 10), Round(50, 100), Round(9, 10))
-    comparison = Comparison("a_vs_b", "a", "b", "frames/s", rounds)
-    # The ratio of the medians would be 1.0.
-    assert comparison.ratio == Figure(0.9, 0.5, 1.0, "ratio")
-
-
-def test_a_comparison_reports_the_ratio_and_both_rates() -> None:
-    figures = Comparison("a_vs_b", "a", "b", "frames/s", (Round(8, 10),)).figures()
-    assert figures == {
-        "a_vs_b": Figure(0.8, 0.8, 0.8, "ratio"),
-        "a_vs_b.a": Figure(8, 8, 8, "frames/s"),
-        "a_vs_b.b": Figure(10, 10, 10, "frames/s"),
+    found = Results()
+    found.compare("a_vs_b", "a", "b", [{"a": 10, "b": 10}, {"a": 50, "b": 100}, {"a": 9, "b": 10}])
+    assert found.figures == {
+        "a_vs_b": Figure(0.9, 0.5, 1.0, "ratio"),  # the ratio of the medians would be 1.0
+        "a_vs_b.a": Figure(10, 9, 50, "frames/s"),
+        "a_vs_b.b": Figure(10, 10, 100, "frames/s"),
     }
 
 
-def test_sides_take_turns_and_the_one_that_begins_changes() -> None:
+def test_sides_take_turns_forwards_and_backwards(capsys: pytest.CaptureFixture[str]) -> None:
     order: list[str] = []
 
-    def side(name: str, rate: float) -> float:
+    def side(name: str) -> float:
         order.append(name)
-        return rate
+        return float(len(order))
 
-    found = alternate(lambda: side("A", 1.0), lambda: side("B", 2.0), rounds=3)
-    assert "".join(order) == "ABBAAB"
-    assert found == (Round(1.0, 2.0),) * 3
-
-
-def test_each_round_is_shown_when_it_is_over() -> None:
-    shown: list[tuple[int, Round]] = []
-    rates = iter([1.0, 2.0, 3.0, 4.0])
-    alternate(lambda: next(rates), lambda: next(rates), rounds=2, on_round=lambda *args: shown.append(args))
-    assert shown == [(1, Round(1.0, 2.0)), (2, Round(4.0, 3.0))]
+    rates = take_turns("speed", {name: partial(side, name) for name in "ABC"}, rounds=3)
+    assert "".join(order) == "ABCCBAABC"
+    assert rates[1] == {"A": 6.0, "B": 5.0, "C": 4.0}
+    assert "speed, round 2 of 3: A 6.0, B 5.0, C 4.0 frames/s" in capsys.readouterr().out
 
 
-def test_the_machine_is_described_as_it_is() -> None:
-    machine = describe_machine()
-    assert machine.cores >= 1
-    assert machine.memory_gib > 0
-    assert machine.cpu
+def test_merged_parts_keep_their_settings_apart() -> None:
+    found = Results()
+    found.merge("capture", Results(settings={"rounds": 1}, figures={"a": Figure(1, 1, 1, "s")}))
+    found.merge("spool", Results(settings={"rounds": 2}))
+    assert found.settings == {"capture": {"rounds": 1}, "spool": {"rounds": 2}}
+    assert "a" in found.figures
 
 
-def test_fewer_than_five_rounds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        argument_parser("consumer", "").parse_args(["--rounds", "4"])
-    assert ended.value.code == 2
-    assert "give 5 or more" in capsys.readouterr().err
+@pytest.mark.parametrize(("percent", "value"), [(1, 1), (50, 50), (99, 99), (100, 100)])
+def test_a_percentile_is_a_value_that_was_measured(percent: int, value: int) -> None:
+    assert percentile([float(number) for number in range(100, 0, -1)], percent) == value
 
 
-def test_results_go_to_the_build_folder_unless_told() -> None:
-    arguments = argument_parser("consumer", "").parse_args([])
-    assert (str(arguments.json), str(arguments.plot)) == (
-        "build/benchmarks/consumer.json",
-        "build/benchmarks/consumer.png",
-    )
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.integers(1, 100))
+def test_so_many_per_cent_do_not_exceed_a_percentile_and_fewer_do_not_reach_it(
+    values: list[float], percent: int
+) -> None:
+    found = percentile(values, percent)
+    assert sum(value <= found for value in values) * 100 >= percent * len(values)
+    assert sum(value < found for value in values) * 100 < percent * len(values)
+
+
+def test_no_values_have_no_percentile() -> None:
+    with pytest.raises(statistics.StatisticsError):
+        percentile([], 50)
+
+
+def test_the_rate_of_events_in_bursts_counts_no_part_of_a_burst() -> None:
+    bursts = [start + 0.001 * number for start in (0.0, 1.0, 2.0, 3.0) for number in range(16)]
+    assert steady_rate(bursts, warm_up=20) == pytest.approx(16.0, rel=0.01)
+
+
+def test_a_slow_first_batch_does_not_count_whatever_the_order_of_the_times() -> None:
+    assert steady_rate([112.0, 111.0, 110.0] * 16 + [100.0] * 16, warm_up=17) == 16.0
+
+
+def test_the_rate_of_even_events_is_one_over_their_distance() -> None:
+    assert steady_rate([0.5 * number for number in range(30)], warm_up=4) == 2.0
+
+
+@pytest.mark.parametrize(("events", "warm_up"), [(4, 2), (10, 0)])
+def test_too_few_events_for_their_warm_up_are_refused(events: int, warm_up: int) -> None:
+    with pytest.raises(ValueError, match="too little"):
+        steady_rate([float(number) for number in range(events)], warm_up=warm_up)
+
+
+def test_a_rate_over_no_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="same time"):
+        steady_rate([1.0] * 9, warm_up=1)

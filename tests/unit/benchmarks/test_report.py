@@ -1,57 +1,41 @@
-"""The table, the JSON and the plot."""
+"""The table, the JSON, the plot, and the command line that leads to them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import pytest
 from rich.console import Console
 
-from benchmarks.harness import Comparison, Figure, Machine, Round
-from benchmarks.report import figure_table, grid, plot, publish, report_json
-from benchmarks.results import Results
-
-MACHINE = Machine(cpu="Test", cores=2, memory_gib=4.0, load_average_1m=0.5, system="Linux", python="3.11")
-COMPARISON = Comparison("a_vs_b", "a", "b", "frames/s", (Round(8, 10), Round(9, 10)), goal=0.95)
+from benchmarks.cli import Benchmark, Part
+from benchmarks.harness import Figure, Options, Results
+from benchmarks.report import describe_machine, figure_table, publish
+from framematch.core.errors import FramematchError
 
 
-def _text(figures: dict[str, Figure], at_least: dict[str, float], at_most: dict[str, float] | None = None) -> str:
+def table_of(results: Results) -> str:
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(figure_table(figures, at_least, at_most))
+        console.print(figure_table(results))
     return capture.get()
 
 
-def test_json_has_figures_machine_and_settings() -> None:
-    figures = {"a_vs_b": Figure(0.96, 0.94, 0.97, "ratio")}
-    assert json.loads(report_json(figures, MACHINE, {"quick": True})) == {
-        "figures": {"a_vs_b": {"median": 0.96, "low": 0.94, "high": 0.97, "unit": "ratio"}},
-        "machine": {
-            "cpu": "Test",
-            "cores": 2,
-            "memory_gib": 4.0,
-            "load_average_1m": 0.5,
-            "system": "Linux",
-            "python": "3.11",
-        },
-        "settings": {"quick": True},
-    }
+@pytest.mark.parametrize(("median", "verdict"), [(0.95, "reached"), (0.949, "missed")])
+def test_the_median_must_reach_a_lower_limit(median: float, verdict: str) -> None:
+    results = Results(figures={"a": Figure(median, 0.5, 1.0, "ratio")}, at_least={"a": 0.95})
+    assert f">= 0.95: {verdict}" in table_of(results)
 
 
-def test_the_median_decides_whether_a_goal_is_reached() -> None:
-    reached = _text({"a_vs_b": Figure(0.95, 0.5, 1.0, "ratio")}, {"a_vs_b": 0.95})
-    missed = _text({"a_vs_b": Figure(0.949, 0.5, 1.0, "ratio")}, {"a_vs_b": 0.95})
-    assert ">= 0.95: reached" in reached
-    assert ">= 0.95: missed" in missed
+@pytest.mark.parametrize(("median", "verdict"), [(1.2, "reached"), (1.21, "missed")])
+def test_the_median_must_not_exceed_an_upper_limit(median: float, verdict: str) -> None:
+    results = Results(figures={"a": Figure(median, 0.5, 9.0, "ratio")}, at_most={"a": 1.2})
+    assert f"<= 1.2: {verdict}" in table_of(results)
 
 
-@pytest.mark.parametrize(("value", "said"), [(1.2, "reached"), (1.21, "missed")])
-def test_an_upper_limit_is_reached_when_the_median_is_not_above_it(value: float, said: str) -> None:
-    assert f"<= 1.2: {said}" in _text({"a": Figure(value, 0.5, 9.0, "ratio")}, {}, {"a": 1.2})
-
-
-def test_a_figure_without_a_goal_is_not_judged() -> None:
-    assert "reached" not in _text({"a": Figure(1, 1, 1, "ms")}, {"b": 0.5})
+def test_a_figure_without_a_goal_has_no_verdict() -> None:
+    assert "reached" not in table_of(Results(figures={"a": Figure(1, 1, 1, "ms")}, at_least={"b": 0.5}))
 
 
 @pytest.mark.parametrize(
@@ -59,40 +43,64 @@ def test_a_figure_without_a_goal_is_not_judged() -> None:
     [(12345.6, "12346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.01234, "0.012"), (-12.34, "-12.3")],
 )
 def test_values_have_about_three_digits_and_no_exponent(value: float, shown: str) -> None:
-    assert f" {shown} " in _text({"a": Figure(value, 0, 0, "ms")}, {})
+    assert f" {shown} " in table_of(Results(figures={"a": Figure(value, 0, 0, "ms")}))
 
 
-@pytest.mark.parametrize(("comparisons", "bands_and_columns"), [(1, (1, 1)), (4, (1, 4)), (5, (2, 4)), (9, (3, 4))])
-def test_a_plot_has_four_comparisons_side_by_side_at_most(comparisons: int, bands_and_columns: tuple[int, int]) -> None:
-    assert grid(comparisons) == bands_and_columns
+def test_publishing_writes_json_and_a_plot_and_prints_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = Results({"a": Figure(1, 0.5, 2, "ms")}, at_most={"a": 2}, settings={"b": 3}, missing={"spool": "no disk"})
+    results.compare("a_vs_b", "a", "b", [{"a": 8, "b": 10}])
+    publish(results, name="edge", machine=describe_machine(), folder=tmp_path / "new")
+    written = json.loads((tmp_path / "new" / "edge.json").read_bytes())
+    assert written["figures"]["a_vs_b"] == {"median": 0.8, "low": 0.8, "high": 0.8, "unit": "ratio"}
+    assert written["machine"]["cores"] >= 1
+    assert written["settings"] == {"b": 3, "not_measured": {"spool": "no disk"}}
+    output = capsys.readouterr().out
+    assert "spool: no disk" in output
+    assert str(tmp_path / "new" / "edge.png") in output
+    assert cv2.imread(str(tmp_path / "new" / "edge.png")) is not None
 
 
-def test_the_plot_is_a_picture_with_a_column_for_each_comparison(tmp_path: Path) -> None:
-    plot([COMPARISON, COMPARISON], tmp_path / "plot.png")
-    picture = cv2.imread(str(tmp_path / "plot.png"))
-    assert picture is not None
-    assert picture.shape[:2] == (6 * 120, 2 * 5 * 120)
+def fail(_site: str, _options: Options) -> Results:
+    raise FramematchError("no broker")
 
 
-def test_publishing_writes_both_files_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = Results(figures={"a_vs_b.decode_time": Figure(1, 1, 1, "ms")})
-    found.add(COMPARISON)
-    json_file, plot_file = tmp_path / "new" / "a.json", tmp_path / "new" / "a.png"
-    publish(found, machine=MACHINE, json_file=json_file, plot_file=plot_file)
-    assert set(json.loads(json_file.read_bytes())["figures"]) == {*COMPARISON.figures(), "a_vs_b.decode_time"}
-    assert plot_file.stat().st_size > 0
-    said = capsys.readouterr().out
-    assert str(json_file) in said
-    assert str(plot_file) in said
+def echo(site: str, options: Options) -> Results:
+    return Results(figures={options.named("rounds"): Figure.of([options.rounds], site)})
 
 
-def test_what_was_not_measured_is_said_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    publish(
-        Results(missing={"spool": "no disk"}),
-        machine=MACHINE,
-        json_file=tmp_path / "a.json",
-        plot_file=tmp_path / "a.png",
-    )
-    assert "spool: no disk" in capsys.readouterr().out
-    assert json.loads((tmp_path / "a.json").read_bytes())["settings"]["not_measured"] == {"spool": "no disk"}
-    assert not (tmp_path / "a.png").exists()
+@contextmanager
+def site(_folder: Path, model: str) -> Iterator[str]:
+    yield f"site of {model}"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> tuple[int, dict[str, object]]:
+    parts = {
+        "slow": Part(fail, ("demo",), ("demo",), in_quick=False),
+        "fast": Part(echo, ("b32", "demo"), ("demo",)),
+    }
+    benchmark = Benchmark("test", "A test.", parts, site, models=("b32", "demo"))
+    monkeypatch.setattr("sys.argv", ["test", f"--out={folder}", *arguments])
+    monkeypatch.setattr("benchmarks.cli.configure_logging", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr("signal.signal", lambda *_args: None)
+    return benchmark.main(), json.loads((folder / "test.json").read_bytes())
+
+
+def test_quick_runs_some_parts_with_some_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, written = run(monkeypatch, tmp_path, "--quick")
+    assert code == 0
+    assert written["figures"] == {"rounds_demo": {"median": 5, "low": 5, "high": 5, "unit": "site of demo"}}
+
+
+def test_a_part_that_fails_is_missing_and_the_others_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, written = run(monkeypatch, tmp_path, "--rounds=3")
+    assert code == 1
+    assert written["settings"]["not_measured"] == {"slow, demo": "no broker"}  # type: ignore[index]  # JSON
+    assert set(written["figures"]) == {"rounds", "rounds_demo"}  # type: ignore[call-overload]  # JSON
+    assert "slow, demo failed: no broker" in capsys.readouterr().err
+
+
+def test_fewer_than_three_rounds_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, tmp_path, "--rounds=2")

@@ -8,7 +8,6 @@ from onnx.reference import ReferenceEvaluator
 
 from benchmarks.vit_b32 import VitShape, vision_model, write_vit_bundle
 from framematch.model_build.bundles.bundle import load_bundle
-from framematch.model_build.repository.model_repository import build_model_repository
 
 SMALL = VitShape(side_px=32, patch_px=16, layers=2, width=16, heads=4, mlp=32, projection=8)
 
@@ -18,7 +17,7 @@ def _embed(model: onnx.ModelProto, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(embeddings)
 
 
-def test_the_image_tower_gives_each_picture_an_embedding_of_its_own() -> None:
+def test_the_image_tower_embeds_each_picture_by_itself() -> None:
     model = vision_model(np.random.default_rng(0), SMALL)
     onnx.checker.check_model(model, full_check=True)
     pixels = np.random.default_rng(1).uniform(-1, 1, (3, 3, 32, 32)).astype(np.float32)
@@ -28,7 +27,7 @@ def test_the_image_tower_gives_each_picture_an_embedding_of_its_own() -> None:
     assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-4
 
 
-def test_every_patch_of_the_picture_counts() -> None:
+def test_every_patch_changes_the_embedding() -> None:
     model = vision_model(np.random.default_rng(0), SMALL)
     pixels = np.zeros((1, 3, 32, 32), np.float32)
     plain = _embed(model, pixels)
@@ -48,8 +47,7 @@ def test_the_default_shape_has_the_weights_of_vit_b32() -> None:
     assert floats + 11 * layer + 768 == 87_849_216
 
 
-def test_the_bundle_becomes_a_model_repository(tmp_path: Path) -> None:
+def test_the_bundle_is_one_of_pictures_alone(tmp_path: Path) -> None:
     write_vit_bundle(tmp_path / "bundle", SMALL)
-    manifest = build_model_repository(load_bundle(tmp_path / "bundle"), tmp_path / "repository")
-    assert (manifest.dimension, manifest.preprocess.crop_height) == (8, 32)
-    assert (tmp_path / "repository" / "clip_text" / "1" / "model.onnx").is_file()
+    bundle = load_bundle(tmp_path / "bundle")
+    assert (bundle.text, bundle.dimension, bundle.preprocess.crop_height) == (None, 8, 32)
