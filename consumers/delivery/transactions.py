@@ -44,7 +44,7 @@ class PartitionTransactions:
     """Delivers the results of one partition, in the order of its offsets.
 
     Guarantee: a transaction starts at the offset that was committed after this producer claimed the transactional id.
-    So nothing is left out or repeated, whoever else believes to own the partition.
+    So nothing is left out or repeated, even if another consumer also believes that it owns the partition.
 
     `fenced` is set while another producer owns the transactional id.
     """

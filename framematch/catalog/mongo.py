@@ -66,5 +66,7 @@ def mongo_errors(doing: str) -> Iterator[None]:
         yield
     except PyMongoError as error:
         if isinstance(error, ConnectionFailure) or error.timeout:
-            raise MongoUnavailableError(f"MongoDB went away while {doing}", hint="Check that it runs") from error
+            raise MongoUnavailableError(
+                f"MongoDB became unavailable while {doing}", hint="Check that it runs"
+            ) from error
         raise CatalogError(f"MongoDB refused while {doing}: {redact_url(str(error))}") from error

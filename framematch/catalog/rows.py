@@ -205,10 +205,7 @@ def _images(fields: Fields) -> tuple[str, ...]:
 
 def _attributes(fields: Fields) -> dict[str, Any]:
     columns = {key: value for key, value in fields.items() if key not in _FIELDS and value is not None}
-    match fields.get("attributes"):
-        case None:
-            return columns
-        case dict() as attributes:
-            return {**attributes, **columns}
-        case value:
-            return {**columns, "attributes": value}
+    attributes = fields.get("attributes")
+    if attributes is None or isinstance(attributes, dict):
+        return {**(attributes or {}), **columns}
+    return {**columns, "attributes": attributes}

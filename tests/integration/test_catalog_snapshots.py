@@ -100,7 +100,7 @@ class BrokenEncoder(ColourEncoder):
     async def embed(self, pixels: Pixels) -> Embeddings:
         """Like `ImageEncoder.embed`."""
         if self.largest_batch:
-            raise TritonUnavailableError("Triton went away")
+            raise TritonUnavailableError("Triton is unavailable")
         return await super().embed(pixels)
 
 

@@ -27,10 +27,10 @@ def dead_letter(failed: Any, error: BadFrameError, *, max_bytes: int = 100_000) 
 
 
 def test_a_dead_letter_is_the_record_byte_for_byte_with_the_reason_added() -> None:
-    letter = dead_letter(record(b"bytes", ("ce_id", b"x")), ERROR)
-    assert (letter.key, letter.value) == (b"till-1", b"bytes")
-    assert letter.headers[0] == ("ce_id", b"x")
-    assert dict(letter.headers[1:]) == {
+    encoded = dead_letter(record(b"bytes", ("ce_id", b"x")), ERROR)
+    assert (encoded.key, encoded.value) == (b"till-1", b"bytes")
+    assert encoded.headers[0] == ("ce_id", b"x")
+    assert dict(encoded.headers[1:]) == {
         "deadletter_stage": b"decode",
         "deadletter_reason": b"truncated",
         "deadletter_error": b"the JPEG ends early",
@@ -46,20 +46,20 @@ def test_a_record_without_a_value_is_a_dead_letter_too() -> None:
 
 
 def test_a_record_without_key_and_value_is_a_dead_letter_that_can_be_sent() -> None:
-    letter = dead_letter(record(None, key=None), ERROR)
-    assert (letter.key, letter.value) == (None, b"")
+    encoded = dead_letter(record(None, key=None), ERROR)
+    assert (encoded.key, encoded.value) == (None, b"")
 
 
 def test_a_record_that_does_not_fit_is_reduced_to_its_position() -> None:
-    letter = dead_letter(record(bytes(100_000), ("ce_id", bytes(10))), ERROR)
-    assert letter.value is None
-    assert dict(letter.headers)["deadletter_omitted_bytes"] == b"100015"
-    assert dict(letter.headers)["deadletter_offset"] == b"7"
+    encoded = dead_letter(record(bytes(100_000), ("ce_id", bytes(10))), ERROR)
+    assert encoded.value is None
+    assert dict(encoded.headers)["deadletter_omitted_bytes"] == b"100015"
+    assert dict(encoded.headers)["deadletter_offset"] == b"7"
 
 
 def test_a_long_error_is_cut() -> None:
-    letter = dead_letter(record(b""), BadFrameError("headers", "x" * 9_999))
-    assert len(dict(letter.headers)["deadletter_error"]) == 500
+    encoded = dead_letter(record(b""), BadFrameError("headers", "x" * 9_999))
+    assert len(dict(encoded.headers)["deadletter_error"]) == 500
 
 
 @given(BYTES, BYTES, st.lists(st.tuples(st.text(max_size=9) | st.just("x" * MAX_BYTES), BYTES), max_size=9), st.text())
@@ -67,18 +67,18 @@ def test_every_record_has_a_dead_letter_that_fits_and_has_its_position(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]], text: str
 ) -> None:
     error = BadFrameError("headers", text)
-    letter = dead_letter(record(value, *headers, key=key), error, max_bytes=MAX_BYTES)
-    assert letter.key is not None or letter.value is not None
-    sent = (letter.key, letter.value, letter.headers)
+    encoded = dead_letter(record(value, *headers, key=key), error, max_bytes=MAX_BYTES)
+    assert encoded.key is not None or encoded.value is not None
+    sent = (encoded.key, encoded.value, encoded.headers)
     assert DefaultRecordBatchBuilder.estimate_size_in_bytes(*sent) <= MAX_BYTES
-    read: Any = {"key": letter.key, "value": letter.value, "headers": letter.headers}
+    read: Any = {"key": encoded.key, "value": encoded.value, "headers": encoded.headers}
     failure = parse_letter(SimpleNamespace(**read, partition=0, offset=1, timestamp=2)).failure
     assert (failure.reason, failure.topic, failure.partition, failure.offset) == ("headers", "framematch.frames", 3, 7)
     if failure.omitted_bytes is None:
-        assert (letter.key, letter.value or b"") == (key, value or b"")
-        assert letter.headers[: len(headers)] == headers
+        assert (encoded.key, encoded.value or b"") == (key, value or b"")
+        assert encoded.headers[: len(headers)] == headers
 
 
 def test_the_bytes_that_kafka_adds_to_each_header_are_counted() -> None:
-    letter = dead_letter(record(b"", *[("x", None)] * 4_000), ERROR, max_bytes=MAX_BYTES)
-    assert DefaultRecordBatchBuilder.estimate_size_in_bytes(letter.key, letter.value, letter.headers) <= MAX_BYTES
+    encoded = dead_letter(record(b"", *[("x", None)] * 4_000), ERROR, max_bytes=MAX_BYTES)
+    assert DefaultRecordBatchBuilder.estimate_size_in_bytes(encoded.key, encoded.value, encoded.headers) <= MAX_BYTES
