@@ -72,11 +72,11 @@ async def delivering(broker: FakeBroker, delivered: list[int | None]) -> AsyncIt
     """The transactions of one partition, claimed and running."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
-        own = PartitionTransactions(PARTITION, context(broker, delivered))
-        await own.claim()
-        task = asyncio.create_task(own.run())
+        partition = PartitionTransactions(PARTITION, context(broker, delivered))
+        await partition.claim()
+        task = asyncio.create_task(partition.run())
         try:
-            yield own
+            yield partition
             assert not task.done()
         finally:
             task.cancel()
@@ -87,9 +87,9 @@ async def delivering(broker: FakeBroker, delivered: list[int | None]) -> AsyncIt
 async def deliver_all(broker: FakeBroker) -> list[int | None]:
     """Put all frames, two at a time; returns the offsets that were reported as delivered."""
     delivered: list[int | None] = []
-    async with delivering(broker, delivered) as own:
+    async with delivering(broker, delivered) as partition:
         for offset in range(FRAMES):
-            own.put(Answer.of(work(offset)))
+            partition.put(Answer.of(work(offset)))
             if offset % 2:
                 await asyncio.sleep(0)
         await eventually(lambda: len(delivered) >= FRAMES, timeout_s=5, message=f"all frames, not {delivered}")
@@ -124,10 +124,10 @@ async def test_rivals_and_failures_at_any_step_leave_nothing_out_and_repeat_noth
 
     broker = FakeBroker()
     delivered: list[int | None] = []
-    async with delivering(broker, delivered) as own:
+    async with delivering(broker, delivered) as partition:
         broker.fails = fails
         for offset in range(FRAMES):
-            own.put(Answer.of(work(offset)))
+            partition.put(Answer.of(work(offset)))
         await eventually(lambda: len(delivered) >= FRAMES, timeout_s=5, message=f"all frames, not {delivered}")
         assert delivered == list(range(FRAMES))
         assert (broker.output, broker.offset) == (ALL, FRAMES)
@@ -136,20 +136,20 @@ async def test_rivals_and_failures_at_any_step_leave_nothing_out_and_repeat_noth
 async def test_a_result_without_a_frame_goes_with_those_before_it_and_moves_no_offset() -> None:
     broker = FakeBroker(failing_at("commit"))
     delivered: list[int | None] = []
-    async with delivering(broker, delivered) as own:
-        own.put(Answer.of(work(0)))
-        own.put(Answer(PARTITION, b"till-1", None))
+    async with delivering(broker, delivered) as partition:
+        partition.put(Answer.of(work(0)))
+        partition.put(Answer(PARTITION, b"till-1", None))
         await eventually(lambda: len(delivered) == 2)
     assert (delivered, broker.offset) == ([0, None], 1)
 
 
 async def test_a_fenced_consumer_claims_the_partition_again() -> None:
     broker = FakeBroker()
-    async with delivering(broker, []) as own:
+    async with delivering(broker, []) as partition:
         broker.take_over()
-        own.put(Answer.of(work(0)))
-        await asyncio.wait_for(own.fenced.wait(), 5)
-        await eventually(lambda: not own.fenced.is_set())
+        partition.put(Answer.of(work(0)))
+        await asyncio.wait_for(partition.fenced.wait(), 5)
+        await eventually(lambda: not partition.fenced.is_set())
         await eventually(lambda: broker.offset == 1)
 
 
@@ -185,11 +185,11 @@ async def test_a_partition_that_fails_is_not_hidden_by_one_that_succeeds() -> No
     working, failing = FakeBroker(), FakeBroker(lambda step: step == "commit")
     partitions = [work(0, partition=number).partition for number in range(2)]
     delivered, ready = list[int | None](), list[bool]()
-    own = context(working, delivered)
+    delivery_context = context(working, delivered)
 
     def observe(step: Step) -> bool:
         if step == "begin":
-            ready.append(own.health.works("output"))
+            ready.append(delivery_context.health.works("output"))
         return False
 
     def new_producer(_kafka: KafkaSettings, transactional_id: str) -> Producer:
@@ -197,57 +197,57 @@ async def test_a_partition_that_fails_is_not_hidden_by_one_that_succeeds() -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", new_producer)
-        async with running(ExactlyOnce(own)) as delivery:
+        async with running(ExactlyOnce(delivery_context)) as delivery:
             await delivery.on_assigned(partitions)
             await delivery.deliver([Answer.of(work(99, partition=1))])
-            await eventually(lambda: not own.health.works("output"))
+            await eventually(lambda: not delivery_context.health.works("output"))
             working.fails = observe
             await delivery.deliver([Answer.of(work(offset)) for offset in range(FRAMES)])
             await eventually(lambda: len(delivered) == FRAMES)
-            assert own.health.report() == {"output": "a transaction failed: InjectedError"}
+            assert delivery_context.health.report() == {"output": "a transaction failed: InjectedError"}
             failing.fails = lambda _step: False
-            await eventually(lambda: own.health.works("output"))
+            await eventually(lambda: delivery_context.health.works("output"))
     assert ready == [False] * (FRAMES // 2)
 
 
 async def test_output_whose_commit_got_no_reply_is_ready_once_it_is_known_to_be_committed() -> None:
     broker = FakeBroker(failing_at("committed"))
-    own = context(broker, [])
+    delivery_context = context(broker, [])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
-        async with running(ExactlyOnce(own)) as delivery:
+        async with running(ExactlyOnce(delivery_context)) as delivery:
             await delivery.on_assigned([PARTITION])
             await delivery.deliver([Answer.of(work(0))])
-            await eventually(lambda: broker.epoch == 2 and own.health.works("output"))
+            await eventually(lambda: broker.epoch == 2 and delivery_context.health.works("output"))
     assert broker.output == records_of(0)
 
 
 async def test_a_revoked_partition_does_not_keep_the_output_unready() -> None:
     broker = FakeBroker(lambda step: step == "commit")
-    own = context(broker, [])
+    delivery_context = context(broker, [])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
-        async with running(ExactlyOnce(own)) as delivery:
+        async with running(ExactlyOnce(delivery_context)) as delivery:
             await delivery.on_assigned([PARTITION])
             await delivery.deliver([Answer.of(work(0))])
-            await eventually(lambda: not own.health.works("output"))
+            await eventually(lambda: not delivery_context.health.works("output"))
             await delivery.on_revoked()
-            assert own.health.works("output")
+            assert delivery_context.health.works("output")
 
 
 async def test_a_closed_partition_is_never_claimed_again() -> None:
     broker = FakeBroker()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
-        own = PartitionTransactions(PARTITION, context(broker, []))
-        await own.claim()
-        task = asyncio.create_task(own.run())
-        await own.close()
+        partition = PartitionTransactions(PARTITION, context(broker, []))
+        await partition.claim()
+        task = asyncio.create_task(partition.run())
+        await partition.close()
         owner = broker.take_over()
-        own.put(Answer.of(work(0)))
+        partition.put(Answer.of(work(0)))
         await asyncio.wait_for(task, 5)
         with pytest.raises(PartitionClosedError):
-            await own.claim()
+            await partition.claim()
     assert (broker.epoch, broker.running, broker.output) == (owner, [], [])
 
 
@@ -261,13 +261,13 @@ async def test_a_partition_closed_during_a_transaction_is_not_claimed_again() ->
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
-        own = PartitionTransactions(PARTITION, context(broker, []))
-        await own.claim()
+        partition = PartitionTransactions(PARTITION, context(broker, []))
+        await partition.claim()
         broker.fails = fails
-        own.put(Answer.of(work(0)))
-        task = asyncio.create_task(own.run())
+        partition.put(Answer.of(work(0)))
+        task = asyncio.create_task(partition.run())
         await in_commit.wait()
-        await own.close()
+        await partition.close()
         owner = broker.take_over()
         await asyncio.wait_for(task, 5)
     assert (broker.epoch, broker.running) == (owner, [])
