@@ -145,13 +145,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         self._positions.clear()
         self._paused.clear()
         self._metrics.lag.clear()  # the next owner reports it
-        await self._delivery.close()
+        await self._delivery.on_revoked()
 
     async def _finish(self) -> None:
         self._in_flight.drop_waiting()
         with suppress(TimeoutError):
             async with asyncio.timeout(_HAND_OVER_S):
-                await first_of(self._in_flight.idle(), self._delivery.lost())
+                await first_of(self._in_flight.idle(), self._delivery.wait_fenced())
         if len(self._in_flight):
             log.warning("drain_incomplete", in_flight=len(self._in_flight))
         try:
@@ -164,7 +164,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
         """Start the assigned partitions from their committed offsets, read after the delivery has claimed them."""
         partitions, epoch = frozenset(self._consumer.assignment()), self.epoch
         try:
-            await self._delivery.open(partitions)
+            await self._delivery.on_assigned(partitions)
             positions = await self._committed(partitions)
             await self._on_assigned(positions)
         except (KafkaUnavailableError, KafkaError) as error:
@@ -173,7 +173,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publi
             await asyncio.sleep(delay_s)
             return
         if epoch != self.epoch or self._state != "assigned":  # the group has rebalanced meanwhile, or begins to
-            await self._delivery.close()
+            await self._delivery.on_revoked()
             return
         for partition, offset in positions.items():
             if offset is not None:

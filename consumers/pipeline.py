@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
-from consumers.delivery.outputs import Outputs
+from consumers.delivery.record_encoder import RecordEncoder
 from consumers.in_flight import InFlight
 from consumers.intake import Intake, Positions
 from consumers.metrics import ConsumerMetrics
@@ -54,7 +54,7 @@ class Parts:
     inference: Inference
     answers: Answers
     sightings: Sightings
-    outputs: Outputs
+    encoder: RecordEncoder
     watchdog: Watchdog
 
 
@@ -84,8 +84,8 @@ class Pipeline:
         self._forming = asyncio.Lock()
         self._delivered = self._inferring = 0
         context = DeliveryContext(
-            consumer=parts.consumer,
-            outputs=parts.outputs,
+            offset_store=parts.consumer,
+            encoder=parts.encoder,
             on_delivered=self._on_delivered,
             kafka=kafka,
             settings=settings,

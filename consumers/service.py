@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 import cv2
 import structlog
 
-from consumers.delivery.outputs import Outputs
+from consumers.delivery.record_encoder import RecordEncoder
 from consumers.intake import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Parts, Pipeline
@@ -154,6 +154,6 @@ async def _parts(
             matcher=matcher, model=encoder.manifest, metadata=metadata, observe=sightings.observe, metrics=metrics
         ),
         sightings=sightings,
-        outputs=Outputs(kafka, group_id=own.group_id, tracer=tracer),
+        encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
         watchdog=Watchdog(own.stall_timeout_s, health, Probe(kafka, own.group_id).unread),
     )

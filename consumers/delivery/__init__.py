@@ -1,1 +1,1 @@
-"""Publishes answers and commits offsets, at least once or exactly once."""
+"""Publishes the results of frames and commits offsets, at least once or exactly once."""

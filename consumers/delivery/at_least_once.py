@@ -1,4 +1,4 @@
-"""At least once: offsets are committed after the output is acknowledged; after a crash, output may come again."""
+"""At least once: offsets are committed after the output is acknowledged; a crash may repeat output."""
 
 import asyncio
 from collections import deque
@@ -11,12 +11,13 @@ from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaErro
 
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.offsets import OffsetTracker
-from consumers.delivery.outputs import Output
 from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import kafka_errors, new_producer, start_client, stop_client, unavailable
+from framematch.core.kafka.protocols import Producer
+from framematch.core.kafka.records import ProducerRecord
 
 log = structlog.get_logger()
 
@@ -25,74 +26,74 @@ _STOP_TIMEOUT_S = 1.0
 
 
 @dataclass(eq=False)
-class _Sent:
-    """Answers in the order of `deliver`, their records, and what the producer says of each."""
+class _SentBatch:
+    """The results of one `deliver`, their records, and the broker's acknowledgement of each record."""
 
-    answers: Sequence[Answer]
-    records: list[Output]
+    results: Sequence[Answer]
+    records: list[ProducerRecord]
     acknowledgements: list[asyncio.Future[object]]
 
 
 class AtLeastOnce:
-    """See `Delivery`. One producer for all partitions; a frame that is handled twice gives events with equal ids.
+    """A `Delivery` with one producer for all partitions. Events of a frame that is repeated have equal ids.
 
-    A record that Kafka refuses leaves an idempotent producer of no use. Then a new one sends everything again that was
-    not acknowledged, in order, for as long as it takes.
+    An idempotent producer is of no use after a record that Kafka refused. It is replaced, and the new one sends
+    everything that was not acknowledged, in order, until it succeeds.
     """
 
     def __init__(self, context: DeliveryContext) -> None:
         self._context = context
-        self._producer = new_producer(context.kafka)
+        self._producer: Producer = new_producer(context.kafka)
         self._started = asyncio.Event()
         self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
-        self._unacknowledged: deque[_Sent] = deque()
-        self._news = asyncio.Event()
+        self._unacknowledged: deque[_SentBatch] = deque()
+        self._batch_added = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._refusal: KafkaError | None = None  # of a record that the producer did not take
-        self._closed = 0  # so often: what was handed over before belongs to others
+        self._rejection: KafkaError | None = None  # why the producer did not accept a record
+        self._generation = 0  # rises when partitions are revoked: earlier results belong to another consumer
 
     async def run(self) -> None:
-        """See `Delivery`."""
+        """Implements `Delivery.run`."""
         try:
             await start_client(self._producer, self._context.kafka)
             self._context.health.set_ready("output")
             self._started.set()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._acknowledge())
-                group.create_task(self._commit_forever())
+                group.create_task(self._process_acknowledgements())
+                group.create_task(self._commit_periodically())
         finally:
             await stop_client(self._producer)
 
-    async def open(self, partitions: Iterable[TopicPartition]) -> None:
-        """See `Delivery`."""
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Implements `Delivery.on_assigned`."""
         await self._started.wait()
         self._offsets.forget(partitions)
 
-    def fetched(self, work: Work) -> None:
-        """See `Delivery`."""
-        self._offsets.start(work.partition, work.record.offset)
+    def fetched(self, frame: Work) -> None:
+        """Implements `Delivery.fetched`."""
+        self._offsets.start(frame.partition, frame.record.offset)
 
-    async def deliver(self, answers: Sequence[Answer]) -> None:
-        """See `Delivery`. Waits while another producer sends again what the last one could not."""
-        records = [record for answer in answers for record in self._context.outputs.of(answer)]
-        closed = self._closed
+    async def deliver(self, results: Sequence[Answer]) -> None:
+        """Implements `Delivery.deliver`. Waits while a new producer resends."""
+        records = [record for result in results for record in self._context.encoder.encode(result)]
+        generation = self._generation
         async with self._sending:
-            if closed != self._closed:
+            if generation != self._generation:
                 return
-            sent = _Sent(answers, records, await self._send(records))
-            if closed != self._closed:  # given back while the producer was busy
-                _forget(sent.acknowledgements)
+            batch = _SentBatch(results, records, await self._send(records))
+            if generation != self._generation:  # revoked while the producer's buffer was full
+                _ignore_errors(batch.acknowledgements)
                 return
-            self._unacknowledged.append(sent)
-        self._news.set()
+            self._unacknowledged.append(batch)
+        self._batch_added.set()
 
     async def commit(self) -> None:
-        """See `Delivery`. After a rebalance the broker refuses: the new owner does those frames again."""
+        """Implements `Delivery.commit`. After a rebalance the broker refuses: the new owner repeats those frames."""
         offsets = self._offsets.committable()
         if not offsets:
             return
         try:
-            await self._context.consumer.commit(offsets)
+            await self._context.offset_store.commit(offsets)
         except (CommitFailedError, IllegalGenerationError, UnknownMemberIdError) as error:
             self._context.metrics.commits.labels("refused").inc()
             log.info("commit_refused", error=str(error))
@@ -103,105 +104,106 @@ class AtLeastOnce:
             self._context.metrics.commits.labels("done").inc()
             self._offsets.committed(offsets)
 
-    async def lost(self) -> None:
-        """See `Delivery`. Nobody is kept from publishing."""
+    async def wait_fenced(self) -> None:
+        """Never returns: without transactions nothing fences a consumer."""
         await asyncio.Event().wait()
 
-    async def close(self) -> None:
-        """See `Delivery`. What the producer has already taken still goes out: its new owner repeats it."""
-        self._closed += 1
-        for sent in self._unacknowledged:
-            _forget(sent.acknowledgements)
+    async def on_revoked(self) -> None:
+        """Implements `Delivery.on_revoked`. What the producer has buffered is still sent: the new owner repeats it."""
+        self._generation += 1
+        for batch in self._unacknowledged:
+            _ignore_errors(batch.acknowledgements)
         self._unacknowledged.clear()
         self._offsets = OffsetTracker()
 
-    async def _send(self, records: Sequence[Output]) -> list[asyncio.Future[object]]:
-        """Hand records to the producer; what it does not even take counts as refused, and so does all behind it.
+    async def _send(self, records: Sequence[ProducerRecord]) -> list[asyncio.Future[object]]:
+        """Pass records to the producer; returns an acknowledgement for each up to the first that it does not accept.
 
-        A later record could overtake that one, as the producer goes on.
+        After that one no record is sent until the producer is replaced, so that none overtakes it.
         """
-        taken: list[asyncio.Future[object]] = []
+        acknowledgements: list[asyncio.Future[object]] = []
         try:
             for record in records:
-                if self._refusal is not None:
-                    raise self._refusal  # as if the producer did
-                future = await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
-                taken.append(future)
+                if self._rejection is not None:
+                    raise self._rejection
+                acknowledgements.append(
+                    await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
+                )
         except KafkaError as error:
-            self._refusal = error
-            refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-            refused.set_exception(error)
-            taken.append(refused)
-        return taken
+            self._rejection = error
+            failed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            acknowledgements.append(failed)
+        return acknowledgements
 
-    async def _acknowledge(self) -> None:
+    async def _process_acknowledgements(self) -> None:
         while True:
             if not self._unacknowledged:
-                self._news.clear()
-                await self._news.wait()
+                self._batch_added.clear()
+                await self._batch_added.wait()
                 continue
             oldest = self._unacknowledged[0]
             try:
                 await asyncio.gather(*oldest.acknowledgements)
             except KafkaError as error:
-                await self._send_again(error)
+                await self._resend(error)
                 continue
-            if self._unacknowledged and self._unacknowledged[0] is oldest:  # else they were given back meanwhile
+            if self._unacknowledged and self._unacknowledged[0] is oldest:  # else it was revoked meanwhile
                 self._unacknowledged.popleft()
-                self._finish(oldest.answers)
+                self._finish(oldest.results)
 
-    def _finish(self, answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            if answer.offset is not None:
-                self._offsets.finish(answer.partition, answer.offset)
-            self._context.on_delivered(answer)
+    def _finish(self, results: Sequence[Answer]) -> None:
+        for result in results:
+            if result.offset is not None:
+                self._offsets.finish(result.partition, result.offset)
+            self._context.on_delivered(result)
 
-    async def _send_again(self, error: KafkaError) -> None:
-        """Replace the producer, and send again, in order, everything that was not acknowledged."""
-        why = unavailable(self._context.kafka, error)
+    async def _resend(self, error: KafkaError) -> None:
+        """Replace the producer and send everything that was not acknowledged, in order, until it succeeds."""
+        problem = unavailable(self._context.kafka, error)
         backoff = Backoff(*_BACKOFF_S)
         async with self._sending:
-            self._context.health.set_not_ready("output", why.message)
+            self._context.health.set_not_ready("output", problem.message)
             while True:
                 delay_s = backoff.next_delay_s()
                 self._context.metrics.output_retries.inc()
-                log.warning("output_refused", error=str(why), delay_s=round(delay_s, 3))
+                log.warning("output_refused", error=str(problem), delay_s=round(delay_s, 3))
                 await asyncio.sleep(delay_s)
                 try:
-                    await self._renew_producer()
-                    await self._send_all_now()
-                except KafkaUnavailableError as again:
-                    why = again
+                    await self._replace_producer()
+                    await self._send_unacknowledged()
+                except KafkaUnavailableError as next_problem:
+                    problem = next_problem
                 else:
                     self._context.health.set_ready("output")
                     return
 
-    async def _renew_producer(self) -> None:
+    async def _replace_producer(self) -> None:
         await stop_client(self._producer, timeout_s=_STOP_TIMEOUT_S)
         self._producer = new_producer(self._context.kafka)
-        self._refusal = None
+        self._rejection = None
         await start_client(self._producer, self._context.kafka)
 
-    async def _send_all_now(self) -> None:
-        """Send everything, and wait for the oldest of it.
+    async def _send_unacknowledged(self) -> None:
+        """Send everything that was not acknowledged, and wait for the oldest batch.
 
         Raises:
-            KafkaUnavailableError: that is refused again.
+            KafkaUnavailableError: that batch was refused again.
         """
-        waiting = list(self._unacknowledged)
-        for sent in waiting:
-            _forget(sent.acknowledgements)
-            sent.acknowledgements = await self._send(sent.records)
+        batches = list(self._unacknowledged)
+        for batch in batches:
+            _ignore_errors(batch.acknowledgements)
+            batch.acknowledgements = await self._send(batch.records)
         with kafka_errors(self._context.kafka):
-            await asyncio.gather(*(future for sent in waiting[:1] for future in sent.acknowledgements))
+            await asyncio.gather(*(future for batch in batches[:1] for future in batch.acknowledgements))
 
-    async def _commit_forever(self) -> None:
+    async def _commit_periodically(self) -> None:
         while True:
             await asyncio.sleep(self._context.settings.commit_interval_s)
             await self.commit()
 
 
-def _forget(acknowledgements: Iterable[asyncio.Future[object]]) -> None:
-    """Nobody asks for these any more: an error in one is not worth a log line of asyncio's."""
-    for future in acknowledgements:
+def _ignore_errors(futures: Iterable[asyncio.Future[object]]) -> None:
+    """Retrieve the errors of these futures, else asyncio logs each as never retrieved."""
+    for future in futures:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())

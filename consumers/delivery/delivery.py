@@ -1,28 +1,29 @@
-"""What the pipeline asks of a delivery; `at_least_once.py` and `exactly_once.py` are the two there are."""
+"""The interface between the pipeline and a delivery; `AtLeastOnce` and `ExactlyOnce` implement it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from consumers.delivery.outputs import Outputs
+from consumers.delivery.record_encoder import RecordEncoder
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
 from consumers.work import Work
 from framematch.core.health import Health
+from framematch.core.kafka.protocols import OffsetStore
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What either delivery needs: the member of the group whose offsets are committed, and whom to tell what.
+    """What both deliveries need; `offset_store` is our consumer group's.
 
-    `on_delivered` is called once for each answer whose output is acknowledged, or committed in a transaction.
+    `on_delivered` is called once for each result whose output was acknowledged, or committed in a transaction.
     """
 
-    consumer: AIOKafkaConsumer
-    outputs: Outputs
+    offset_store: OffsetStore
+    encoder: RecordEncoder
     on_delivered: Callable[[Answer], None]
     kafka: KafkaSettings
     settings: ConsumerSettings
@@ -31,36 +32,36 @@ class DeliveryContext:
 
 
 class Delivery(Protocol):
-    """Publishes answers in the order of `deliver`, and commits no offset before its output is safe.
+    """Publishes results in the order of `deliver`, and commits an offset after its output.
 
-    Guarantee: an offset is committed only when every frame of its partition below it was delivered. Kafka may be away
-    meanwhile for as long as it likes.
+    Guarantee: an offset is committed only when every frame of its partition below it was delivered, however long Kafka
+    is unreachable meanwhile.
     """
 
     async def run(self) -> None:
-        """Work until cancelled.
+        """Publish and commit until cancelled.
 
         Raises:
             KafkaUnavailableError: no broker answers at the start.
         """
 
-    async def open(self, partitions: Iterable[TopicPartition]) -> None:
-        """These partitions are ours now: called before their committed offsets are read and a frame is fetched.
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take these partitions over; called before their committed offsets are read and a frame is fetched.
 
-        Where the delivery can do that, a zombie that still works on one of them is fenced.
+        With transactions this fences a former owner that still runs.
         """
 
-    def fetched(self, work: Work) -> None:
-        """A frame was fetched; called in the order of its partition."""
+    def fetched(self, frame: Work) -> None:
+        """Register a fetched frame; called in the order of its partition."""
 
-    async def deliver(self, answers: Sequence[Answer]) -> None:
-        """Take these over. Answers of a partition that is not open are left to its owner."""
+    async def deliver(self, results: Sequence[Answer]) -> None:
+        """Publish these results. Those of a partition that is not assigned to us are ignored."""
 
     async def commit(self) -> None:
         """Commit now what was delivered."""
 
-    async def lost(self) -> None:
-        """Return once another consumer has one of our partitions, so that what is in flight cannot be finished."""
+    async def wait_fenced(self) -> None:
+        """Return once another consumer owns one of our partitions, so that its frames cannot be finished here."""
 
-    async def close(self) -> None:
-        """All partitions are given back: what is not committed is forgotten."""
+    async def on_revoked(self) -> None:
+        """Give all partitions back and forget what is not committed."""

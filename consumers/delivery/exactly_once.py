@@ -1,4 +1,4 @@
-"""Exactly once: output and offset of a partition go in one Kafka transaction, fenced by the partition's own id."""
+"""Exactly once: a partition's output and offset go into one Kafka transaction, fenced by the partition's own id."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -13,74 +13,74 @@ from framematch.core.lifecycle import first_of
 
 
 class ExactlyOnce:
-    """See `Delivery`. Subscribers that read committed records alone see each event once.
+    """A `Delivery` whose every event is seen once by subscribers that read committed records only.
 
-    The client's transactions know nothing of the consumer group, so a zombie is kept from committing by a transactional
-    id for each input partition: who claimed it last has it. The committed offset is read after that.
+    aiokafka's transactions do not check the group's generation. So each input partition has a transactional id: its
+    newest owner fences the one before, and reads the committed offset after that.
     """
 
     def __init__(self, context: DeliveryContext) -> None:
         self._context = context
         self._group: asyncio.Future[asyncio.TaskGroup] = asyncio.get_running_loop().create_future()
-        self._open: dict[TopicPartition, PartitionTransactions] = {}
+        self._assigned: dict[TopicPartition, PartitionTransactions] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """See `Delivery`."""
+        """Implements `Delivery.run`."""
         async with asyncio.TaskGroup() as group:
             self._context.health.set_ready("output")
             self._group.set_result(group)
             await asyncio.Event().wait()
 
-    async def open(self, partitions: Iterable[TopicPartition]) -> None:
-        """See `Delivery`.
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Implements `Delivery.on_assigned`.
 
         Raises:
-            KafkaUnavailableError: the transactions of a partition could not be taken over.
+            KafkaUnavailableError: a partition's transactional id could not be claimed.
         """
         group = await asyncio.shield(self._group)
-        await self.close()  # there is something open when what came after a first try has failed
-        opened = {partition: PartitionTransactions(partition, self._context) for partition in partitions}
+        await self.on_revoked()  # a former attempt may have failed after this method
+        assigned = {partition: PartitionTransactions(partition, self._context) for partition in partitions}
         try:
-            await _claim_all(opened.values())
+            await _claim_all(assigned.values())
         except BaseException:
-            await asyncio.gather(*(transactions.close() for transactions in opened.values()))
+            await asyncio.gather(*(transactions.close() for transactions in assigned.values()))
             raise
-        self._open = opened
-        self._tasks = [group.create_task(transactions.run()) for transactions in opened.values()]
+        self._assigned = assigned
+        self._tasks = [group.create_task(transactions.run()) for transactions in assigned.values()]
 
-    def fetched(self, work: Work) -> None:
-        """See `Delivery`. Nothing to remember: a partition's frames are answered in order."""
+    def fetched(self, frame: Work) -> None:
+        """Nothing to register: a partition's frames are delivered in order."""
 
-    async def deliver(self, answers: Sequence[Answer]) -> None:
-        """See `Delivery`."""
-        for answer in answers:
-            if answer.partition in self._open:
-                self._open[answer.partition].put(answer)
+    async def deliver(self, results: Sequence[Answer]) -> None:
+        """Implements `Delivery.deliver`."""
+        for result in results:
+            if result.partition in self._assigned:
+                self._assigned[result.partition].put(result)
 
     async def commit(self) -> None:
-        """See `Delivery`. Offsets went with their output."""
+        """Nothing to do: transactions commit the offsets."""
 
-    async def lost(self) -> None:
-        """See `Delivery`."""
-        if not self._open:
+    async def wait_fenced(self) -> None:
+        """Implements `Delivery.wait_fenced`."""
+        if not self._assigned:
             await asyncio.Event().wait()
-        await first_of(*(transactions.fenced.wait() for transactions in self._open.values()))
+        await first_of(*(transactions.fenced.wait() for transactions in self._assigned.values()))
 
-    async def close(self) -> None:
-        """See `Delivery`."""
-        closing, self._open = self._open, {}
+    async def on_revoked(self) -> None:
+        """Implements `Delivery.on_revoked`."""
+        revoked, self._assigned = self._assigned, {}
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        # A task that was cancelled before it began has closed nothing.
-        await asyncio.gather(*(transactions.close() for transactions in closing.values()))
+        # A task that was cancelled before its first step has closed nothing.
+        await asyncio.gather(*(transactions.close() for transactions in revoked.values()))
 
 
-async def _claim_all(opened: Iterable[PartitionTransactions]) -> None:
-    """Claim each, at once; when one fails, after the others have come to an end too."""
-    for error in await asyncio.gather(*(transactions.claim() for transactions in opened), return_exceptions=True):
+async def _claim_all(assigned: Iterable[PartitionTransactions]) -> None:
+    """Claim all at once; raises the first error after every claim has ended."""
+    for error in await asyncio.gather(*(transactions.claim() for transactions in assigned), return_exceptions=True):
         if error is not None:
             raise error

@@ -1,4 +1,4 @@
-"""Which offset of each partition may be committed: pure bookkeeping, no I/O."""
+"""Which offset of each partition may be committed. No I/O."""
 
 from collections import deque
 from collections.abc import Hashable, Iterable
@@ -10,18 +10,18 @@ Partition = TypeVar("Partition", bound=Hashable)
 
 @dataclass
 class _Progress:
-    """One partition: records fetched and not yet committable, in offset order, and which of them are done."""
+    """A partition's offsets that are not committable yet, in order, and which of these records are finished."""
 
     pending: deque[int] = field(default_factory=deque)
-    done: set[int] = field(default_factory=set)
+    finished: set[int] = field(default_factory=set)
     committable: int | None = None
 
 
 class OffsetTracker(Generic[Partition]):
-    """Turns completions in any order into the lowest contiguous offset per partition.
+    """Finds the lowest contiguous offset of each partition, in whatever order its records are finished.
 
-    Guarantee: `committable()` never covers a record that was started and is not done. Offsets that were never started
-    (gaps that compaction or transaction markers leave) do not hold anything up.
+    Guarantee: `committable()` never covers a record that was started and not finished. Offsets that were never started
+    (gaps left by compaction or transaction markers) block nothing.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class OffsetTracker(Generic[Partition]):
         """A record was fetched.
 
         Raises:
-            ValueError: offsets of one partition must rise; call `forget` before reading it again from an earlier one.
+            ValueError: not above the partition's last offset; call `forget` before reading it again.
         """
         progress = self._partitions.setdefault(partition, _Progress())
         if progress.pending and offset <= progress.pending[-1]:
@@ -40,14 +40,14 @@ class OffsetTracker(Generic[Partition]):
         progress.pending.append(offset)
 
     def finish(self, partition: Partition, offset: int) -> None:
-        """A record's output was acknowledged. Records of a forgotten partition are ignored: it has another owner."""
+        """A record's output was acknowledged. Ignored for a forgotten partition: it has another owner."""
         progress = self._partitions.get(partition)
         if progress is None or not progress.pending or offset < progress.pending[0]:
             return
-        progress.done.add(offset)
-        while progress.pending and progress.pending[0] in progress.done:
+        progress.finished.add(offset)
+        while progress.pending and progress.pending[0] in progress.finished:
             first = progress.pending.popleft()
-            progress.done.remove(first)
+            progress.finished.remove(first)
             progress.committable = first + 1
 
     def committable(self) -> dict[Partition, int]:
@@ -56,16 +56,11 @@ class OffsetTracker(Generic[Partition]):
         return {partition: p.committable for partition, p in found if p.committable is not None}
 
     def committed(self, offsets: dict[Partition, int]) -> None:
-        """These offsets are stored: they need not be committed again."""
+        """These offsets are stored and need not be committed again."""
         for partition, offset in offsets.items():
             progress = self._partitions.get(partition)
             if progress is not None and progress.committable == offset:
                 progress.committable = None
-
-    def in_flight(self, partitions: Iterable[Partition] | None = None) -> int:
-        """How many started records of these partitions (default: all) hold up a commit or are not done."""
-        chosen = self._partitions if partitions is None else partitions
-        return sum(len(self._partitions[p].pending) for p in chosen if p in self._partitions)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions have another owner now, or are read again from the committed offset."""

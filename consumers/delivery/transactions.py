@@ -1,45 +1,52 @@
-"""The transactions of one input partition: its output and its offset, all of it or nothing."""
+"""The transactions of one input partition: output and offset are committed together or not at all."""
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from consumers.delivery.delivery import DeliveryContext
-from consumers.delivery.outputs import Output
 from consumers.stages.answers import Answer
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
+from framematch.core.kafka.protocols import Producer
+from framematch.core.kafka.records import ProducerRecord
+from framematch.core.units import MS_PER_S
 
 log = structlog.get_logger()
 
-_MOST_FRAMES = 500  # in one transaction
+_MAX_RESULTS = 500  # in one transaction
 _BACKOFF_S = (0.4, 5.0)
 _STOP_TIMEOUT_S = 1.0
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 
-@dataclass(frozen=True)
-class _Due:
-    """An answer that waits for its transaction, and its records."""
+class PartitionClosedError(Exception):
+    """The partition was given up: its transactional id belongs to the next owner and must not be claimed again."""
 
-    answer: Answer
-    records: list[Output]
+
+@dataclass(frozen=True)
+class _PendingOutput:
+    """A result that waits for its transaction, and its records."""
+
+    result: Answer
+    records: list[ProducerRecord]
 
 
 class PartitionTransactions:
-    """Delivers the answers of one partition, in the order of its offsets.
+    """Delivers the results of one partition, in the order of its offsets.
 
-    Guarantee: a transaction begins at the committed offset as it was after this producer took the transactional id
-    over, so nothing is left out and nothing is done twice, whoever else believes that the partition is his.
+    Guarantee: a transaction starts at the offset that was committed after this producer claimed the transactional id.
+    So nothing is left out or repeated, even if another consumer also believes that it owns the partition.
 
-    `fenced` is set while another producer has the transactional id.
+    `fenced` is set while another producer owns the transactional id.
     """
 
     def __init__(self, partition: TopicPartition, context: DeliveryContext) -> None:
@@ -47,87 +54,93 @@ class PartitionTransactions:
         self._context = context
         self._group_id = context.settings.group_id
         self._id = f"{self._group_id}-{partition.topic}-{partition.partition}"
-        self._producer: AIOKafkaProducer | None = None
-        self._waiting: deque[_Due] = deque()
-        self._news = asyncio.Event()
-        self._began_s = 0.0
-        self._committed = 0  # below it everything is, as far as is known
+        self._producer: Producer | None = None
+        self._closed = False
+        self._pending: deque[_PendingOutput] = deque()
+        self._output_added = asyncio.Event()
+        self._started_s = 0.0  # when the last transaction started
+        self._committed = 0  # the partition's committed offset, as far as is known
         self.fenced = asyncio.Event()
 
     async def claim(self) -> None:
-        """Take the transactional id over: what an earlier producer has not committed is undone, and it is fenced.
+        """Take the transactional id: an earlier producer is fenced and its open transaction aborted.
 
         Raises:
-            KafkaUnavailableError: no broker answers, or it does not allow it.
+            KafkaUnavailableError: no broker answers, or it refuses.
+            PartitionClosedError: the partition was given up.
         """
         if self._producer is not None:
             await stop_client(self._producer, timeout_s=_STOP_TIMEOUT_S)
+        if self._closed:
+            raise PartitionClosedError
         self._producer = new_producer(self._context.kafka, transactional_id=self._id)
         await start_client(self._producer, self._context.kafka)
 
-    def put(self, answer: Answer) -> None:
-        """Take over the next answer of the partition."""
-        self._waiting.append(_Due(answer, self._context.outputs.of(answer)))
-        self._news.set()
+    def put(self, result: Answer) -> None:
+        """Add the partition's next result."""
+        self._pending.append(_PendingOutput(result, self._context.encoder.encode(result)))
+        self._output_added.set()
 
     async def run(self) -> None:
-        """Commit transactions until cancelled; the producer is closed in the end."""
+        """Commit transactions until cancelled or closed; the producer is closed at the end."""
         try:
-            while True:
-                await self._commit(self._left(await self._next()))
+            with suppress(PartitionClosedError):
+                while True:
+                    await self._commit(self._uncommitted(await self._next()))
         finally:
             await self.close()
 
     async def close(self) -> None:
-        """Close the producer: what it has not committed is undone by the next claim, or by the broker in time."""
+        """Give the partition up. The next claim aborts what is not committed, or the broker does after a while."""
+        self._closed = True
+        self._context.health.set_ready("output", source=self._partition)
         if self._producer is not None:
-            closing, self._producer = self._producer, None
-            await stop_client(closing, timeout_s=_STOP_TIMEOUT_S)
+            producer, self._producer = self._producer, None
+            await stop_client(producer, timeout_s=_STOP_TIMEOUT_S)
 
-    async def _next(self) -> list[_Due]:
-        """What has come since the last transaction began; no sooner than the interval between two allows."""
-        while not self._waiting:
-            self._news.clear()
-            await self._news.wait()
-        pause_s = self._began_s + self._context.settings.transaction_interval_ms / 1_000 - time.monotonic()
+    async def _next(self) -> list[_PendingOutput]:
+        """The output since the last transaction, once the interval between two transactions has passed."""
+        while not self._pending:
+            self._output_added.clear()
+            await self._output_added.wait()
+        pause_s = self._started_s + self._context.settings.transaction_interval_ms / MS_PER_S - time.monotonic()
         if pause_s > 0:
             await asyncio.sleep(pause_s)
-        self._began_s = time.monotonic()
-        return [self._waiting.popleft() for _ in range(min(_MOST_FRAMES, len(self._waiting)))]
+        self._started_s = time.monotonic()
+        return [self._pending.popleft() for _ in range(min(_MAX_RESULTS, len(self._pending)))]
 
-    async def _commit(self, due: list[_Due]) -> None:
-        """Commit all of it, for as long as it takes."""
+    async def _commit(self, outputs: list[_PendingOutput]) -> None:
+        """Commit all of it, retrying until it succeeds."""
         backoff = Backoff(*_BACKOFF_S)
-        while due:
+        while outputs:
             try:
-                await self._transact(due)
-            # The client refuses or asserts by its own state, which is wrong once its sending task has died of an error.
+                await self._transact(outputs)
+            # aiokafka refuses, or asserts, by its own state, which is wrong once its sender task has died of an error.
             except (KafkaError, TimeoutError, IllegalOperation, AssertionError) as error:
                 await self._recover(error, backoff)
-                due = self._left(due)
+                outputs = self._uncommitted(outputs)
             else:
-                self._context.health.set_ready("output")
                 self._context.metrics.commits.labels("done").inc()
-                self._delivered(due)
-                return
+                self._report_delivered(outputs)
+                break
+        self._context.health.set_ready("output", source=self._partition)
 
-    async def _transact(self, due: list[_Due]) -> None:
+    async def _transact(self, outputs: list[_PendingOutput]) -> None:
         producer = self._producer
         if producer is None:
-            raise AssertionError("closed while it is being used")
-        async with asyncio.timeout(TRANSACTION_TIMEOUT_MS / 1_000):
+            raise PartitionClosedError
+        async with asyncio.timeout(TRANSACTION_TIMEOUT_MS / MS_PER_S):
             await producer.begin_transaction()  # 1
-            records = [record for one in due for record in one.records]
-            await self._send(producer, records)  # 2
-            if offsets := [one.answer.offset for one in due if one.answer.offset is not None]:
+            await self._send(producer, [record for output in outputs for record in output.records])  # 2
+            if offsets := [output.result.offset for output in outputs if output.result.offset is not None]:
                 await producer.send_offsets_to_transaction({self._partition: max(offsets) + 1}, self._group_id)  # 3
             await producer.commit_transaction()  # 4
 
-    async def _send(self, producer: AIOKafkaProducer, records: Iterable[Output]) -> None:
+    async def _send(self, producer: Producer, records: Iterable[ProducerRecord]) -> None:
         sent: list[asyncio.Future[object]] = []
         try:
             for record in records:
-                sent.append(  # noqa: PERF401  # what was sent before an error is asked for below
+                sent.append(  # noqa: PERF401  # after an error the records sent before it are awaited below
                     await producer.send(record.topic, record.value, key=record.key, headers=record.headers)
                 )
         except IllegalOperation:
@@ -136,17 +149,17 @@ class PartitionTransactions:
         await asyncio.gather(*sent)
 
     async def _recover(self, error: Exception, backoff: Backoff) -> None:
-        """Claim the partition again after a failed transaction, and see which offset is committed by then.
+        """Claim the partition again after a failed transaction, and read the committed offset.
 
-        A transaction that failed may have been committed all the same, or another owner has gone on from there.
+        The failed transaction may have been committed all the same, or another owner may have continued.
         """
         while True:
             await self._pause(error, backoff)
             try:
                 await self.claim()
-                self._committed = await self._context.consumer.committed(self._partition) or 0
-            except (KafkaUnavailableError, KafkaError) as again:
-                error = again
+                self._committed = await self._context.offset_store.committed(self._partition) or 0
+            except (KafkaUnavailableError, KafkaError) as next_error:
+                error = next_error
             else:
                 self.fenced.clear()
                 return
@@ -154,29 +167,31 @@ class PartitionTransactions:
     async def _pause(self, error: Exception, backoff: Backoff) -> None:
         number = self._partition.partition
         if isinstance(error, _FENCED):
-            # Another consumer has the partition. If the group still says otherwise after a session, it is ours again.
+            # Another consumer owns the partition. If the group still assigns it to us after a session, it is ours.
             self.fenced.set()
-            delay_s = self._context.settings.session_timeout_ms / 1_000
+            delay_s = self._context.settings.session_timeout_ms / MS_PER_S
             self._context.metrics.commits.labels("fenced").inc()
             log.warning("transaction_fenced", partition=number, delay_s=delay_s)
         else:
             delay_s = backoff.next_delay_s()
-            self._context.health.set_not_ready("output", f"a transaction failed: {type(error).__name__}")
+            reason = f"a transaction failed: {type(error).__name__}"
+            self._context.health.set_not_ready("output", reason, source=self._partition)
             self._context.metrics.commits.labels("failed").inc()
             log.warning("transaction_failed", partition=number, error=repr(error)[:300], delay_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
 
-    def _left(self, due: list[_Due]) -> list[_Due]:
-        """Report what was committed all the same, or by another owner; the rest is left.
+    def _uncommitted(self, outputs: list[_PendingOutput]) -> list[_PendingOutput]:
+        """The outputs at or above the committed offset; those below it are reported as delivered.
 
-        What has no offset of its own went with the last frame of its transaction.
+        Output without an offset of its own was committed with the last frame of its transaction.
         """
         committed = self._committed
-        last = max((one.answer.offset for one in due if one.answer.offset is not None), default=committed)
-        offsets = [last if one.answer.offset is None else one.answer.offset for one in due]
-        self._delivered(one for one, offset in zip(due, offsets, strict=True) if offset < committed)
-        return [one for one, offset in zip(due, offsets, strict=True) if offset >= committed]
+        last = max((o.result.offset for o in outputs if o.result.offset is not None), default=committed)
+        offsets = [last if output.result.offset is None else output.result.offset for output in outputs]
+        pairs = list(zip(outputs, offsets, strict=True))
+        self._report_delivered(output for output, offset in pairs if offset < committed)
+        return [output for output, offset in pairs if offset >= committed]
 
-    def _delivered(self, due: Iterable[_Due]) -> None:
-        for one in due:
-            self._context.on_delivered(one.answer)
+    def _report_delivered(self, outputs: Iterable[_PendingOutput]) -> None:
+        for output in outputs:
+            self._context.on_delivered(output.result)

@@ -43,16 +43,16 @@ async def recall(kafka: KafkaSettings, tracker: SightingTracker, committed: Mapp
     matches, ended = await _read(kafka, below, _lookback_s(tracker.settings))
     for frame in _frames(matches):
         try:
-            tracker.recall(frame)
+            tracker.restore(frame)
         except ValueError as error:
             log.warning("event_unreadable", frame=frame[0].frame.id, error=str(error))
     for event in ended:
-        tracker.recall_silence(event)
+        tracker.restore_silence_end(event)
     log.info(
         "sightings_recalled",
         partitions=sorted(below),
         records=len(matches),
-        open=tracker.sightings,
+        open=tracker.open_sightings,
         seconds=round(time.perf_counter() - began_s, 3),
     )
 

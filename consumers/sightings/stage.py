@@ -48,7 +48,7 @@ class Sightings:
 
         `caught_up`: partitions of which no frame waits in Kafka or is in flight.
         """
-        ended = self._tracker.silent({partition.partition for partition in caught_up})
+        ended = self._tracker.end_silent({partition.partition for partition in caught_up})
         topic = Topics(self._kafka.topic_prefix).frames
         self._metrics.sightings.labels("ended").inc(len(ended))
         return [

@@ -70,18 +70,18 @@ class Inference:
                 region.work.bad = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
 
     async def _embed(self, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
-        backoff = Backoff(*_BACKOFF_S)
+        backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
         while True:
             try:
                 found = await embed_isolating(self._encoder, crops)
             except (TritonUnavailableError, EmbeddingError) as error:
-                await self._wait(error, backoff.next_delay_s())
+                await self._wait(error, backoff.next_delay_s(), batch)
             else:
-                self._health.set_ready("triton")
+                self._health.set_ready("triton", source=batch)
                 return found
 
-    async def _wait(self, error: FramematchError, delay_s: float) -> None:
-        self._health.set_not_ready("triton", error.message)
+    async def _wait(self, error: FramematchError, delay_s: float, batch: object) -> None:
+        self._health.set_not_ready("triton", error.message, source=batch)
         event = "model_output_invalid" if isinstance(error, EmbeddingError) else "inference_retried"
         self._metrics.inference_retries.labels(event).inc()
         log.warning(event, error=str(error), delay_s=round(delay_s, 3))

@@ -1,1 +1,1 @@
-"""Several consumer processes on one host as one service."""
+"""Runs several consumers as processes of one service."""

@@ -1,4 +1,4 @@
-"""One worker: a process of its own that runs a service, says why it ended, and goes when its parent is gone."""
+"""One worker process: runs a service, reports why it ended, and ends when its parent is gone."""
 
 import asyncio
 import os
@@ -21,15 +21,15 @@ from framematch.core.lifecycle import run_service
 from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 
-Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
-"""A service: a function of a module, so that another process finds it."""
+Service = Callable[[Settings, asyncio.Event], Awaitable[None]]
+"""Runs until the event is set. A module-level function, so that the new process can import it."""
 
-_ORPHAN_S = 15.0  # beyond the shutdown deadline, for a worker that nobody is left to kill
+_ORPHAN_GRACE_S = 15.0  # beyond the shutdown deadline, for a worker whose parent can no longer kill it
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a worker ended: its exit code (negative for a signal, as in `multiprocessing`), why, and what to do."""
+class ExitStatus:
+    """How a worker ended: exit code (negative for a signal, as in `multiprocessing`), reason, and what to do."""
 
     exit_code: int
     reason: str
@@ -37,20 +37,20 @@ class Ending:
 
 
 class WorkerProcess:
-    """A context: the process of worker `number` is started when this is made, and is gone after the block.
+    """The process of worker `number`: started by the constructor, gone after the `with` block.
 
-    It gets its settings as they are, through a pipe: none of them stands in its arguments or is read a second time.
-    When this process dies, even by SIGKILL, the worker finishes what is in flight as after a SIGTERM, and ends.
+    The settings are sent through a pipe, so no secret is in the process list. When this process dies, even by SIGKILL,
+    the worker shuts down as after a SIGTERM.
     """
 
-    def __init__(self, number: int, work: Work, settings: Settings) -> None:
-        context = get_context("spawn")  # nothing of the parent's threads, files or memory goes along
-        self._last_words, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_main, args=(number, work, settings, sender), name=f"worker-{number}")
-        with _interrupts_blocked():
+    def __init__(self, number: int, service: Service, settings: Settings) -> None:
+        context = get_context("spawn")  # inherits none of the parent's threads, files or memory
+        self._exit_report, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=_main, args=(number, service, settings, sender), name=f"worker-{number}")
+        with _sigint_blocked():
             self._process.start()
         sender.close()
-        self._ending: Ending | None = None
+        self._exit_status: ExitStatus | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +61,7 @@ class WorkerProcess:
         self._process.kill()
         self._process.join()
         self._process.close()
-        self._last_words.close()
+        self._exit_report.close()
 
     @property
     def pid(self) -> int | None:
@@ -69,45 +69,45 @@ class WorkerProcess:
         return self._process.pid
 
     def terminate(self) -> None:
-        """Tell it to finish, and return at once."""
+        """Send SIGTERM, and return at once."""
         self._process.terminate()
 
-    async def ended(self) -> Ending:
-        """Return when it has ended, and how; again for who asks later, not for two at a time."""
-        if self._ending is None:
-            await self._gone()
-            self._ending = self._how()
-        return self._ending
+    async def wait(self) -> ExitStatus:
+        """Wait for its end. May be called again afterwards, but not twice at a time."""
+        if self._exit_status is None:
+            await self._wait_for_sentinel()
+            self._exit_status = self._read_exit_status()
+        return self._exit_status
 
-    async def _gone(self) -> None:
-        loop, gone = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self._process.sentinel, gone.set)
+    async def _wait_for_sentinel(self) -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, ended.set)
         try:
-            await gone.wait()
+            await ended.wait()
         finally:
             loop.remove_reader(self._process.sentinel)
         self._process.join()
 
-    def _how(self) -> Ending:
-        code = self._process.exitcode or 0  # None is for one that has not been waited for
+    def _read_exit_status(self) -> ExitStatus:
+        code = self._process.exitcode or 0  # None only before `join`
         try:
-            return self._last_words.recv() if self._last_words.poll() else _silent(code)
+            return self._exit_report.recv() if self._exit_report.poll() else _unreported(code)
         except EOFError:
-            return _silent(code)
+            return _unreported(code)
 
 
-def _silent(code: int) -> Ending:
-    """The ending of a process that had no time for last words."""
+def _unreported(code: int) -> ExitStatus:
+    """The status of a process that ended without a report."""
     if code >= 0:
-        return Ending(code, f"exit code {code}")
+        return ExitStatus(code, f"exit code {code}")
     hint = "Often the kernel, for want of memory" if -code == signal.SIGKILL else ""
-    return Ending(code, f"signal {-code} ({signal.strsignal(-code)})", hint)
+    return ExitStatus(code, f"signal {-code} ({signal.strsignal(-code)})", hint)
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """What is started in the block never sees SIGINT: Ctrl-C goes to all at a terminal, and the parent passes it on."""
-    ensure_running()  # or the first start does, and lets the signal through again
+def _sigint_blocked() -> Iterator[None]:
+    """Processes started in the block never get SIGINT: a terminal sends Ctrl-C to all, and the parent forwards it."""
+    ensure_running()  # the resource tracker's own start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -115,22 +115,22 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _main(number: int, work: Work, settings: Settings, last_words: Connection) -> None:
-    """What runs in the worker."""
+def _main(number: int, service: Service, settings: Settings, exit_report: Connection) -> None:
+    """The main function of the worker process."""
     deadline_s = settings.shutdown_deadline_s
     threading.Thread(target=_end_with_parent, args=(deadline_s,), name="parent-watch", daemon=True).start()
     configure_logging(settings.log.level, settings.log.format, service="consumer", worker=str(number))
     try:
-        run_service(partial(work, settings), shutdown_deadline_s=deadline_s)
+        run_service(partial(service, settings), shutdown_deadline_s=deadline_s)
     except FramematchError as error:
-        last_words.send(Ending(error.exit_code, error.message, error.hint))
+        exit_report.send(ExitStatus(error.exit_code, error.message, error.hint))
         sys.exit(error.exit_code)
 
 
 def _end_with_parent(deadline_s: float) -> None:
-    """Tell this process to finish when its parent is gone, and kill it when it does not in time."""
+    """Send SIGTERM to this process when its parent is gone, and SIGKILL after the deadline."""
     if (parent := parent_process()) is not None:
         parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(deadline_s + _ORPHAN_S)
+    time.sleep(deadline_s + _ORPHAN_GRACE_S)
     os.kill(os.getpid(), signal.SIGKILL)

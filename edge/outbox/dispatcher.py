@@ -81,8 +81,8 @@ class Dispatcher:
 
     @property
     def stalled_s(self) -> float:
-        """For how long Kafka has acknowledged nothing while frames were waiting for it; 0 when none waits."""
-        return min((stalled_s for box in self._outboxes.values() if (stalled_s := box.stalled_s)), default=0.0)
+        """The longest time for which a camera's frames waited without an acknowledgement; 0 when none waits."""
+        return max((outbox.stalled_s for outbox in self._outboxes.values()), default=0.0)
 
     @property
     def outboxes(self) -> tuple[Outbox, ...]:

@@ -1,32 +1,32 @@
-"""Catalogue pictures: read from a folder, checked before they are stored, decoded to RGB when an index is built."""
+"""Catalogue images: read from a folder, checked before they are stored, decoded to RGB when an index is built."""
 
 import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from framematch.core.errors import CatalogError
+from framematch.core.units import BYTES_PER_MB
+from framematch.vision.arrays import Pixels
 from framematch.vision.rgb import upright_rgb
 
-# An image is one MongoDB document, which may have 16 MB with everything in it.
+# An image is one MongoDB document, which may have 16 MB in all.
 MAX_BYTES = 15_000_000
-# As many as a frame may have; 150 MB once decoded.
+# The limit of a frame too; 150 MB once decoded.
 MAX_PIXELS = 50_000_000
-# What shops have. Pillow opens more (EPS runs Ghostscript), which we don't want to meet.
+# Pillow opens more formats, with more risk: EPS runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
-# What Pillow's decoders raise for damaged files.
+# Raised by Pillow's decoders for damaged files.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError)
 _BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file as the catalogue names it, its bytes and their SHA-256 in hexadecimal."""
+    """An image file: its name in the catalogue, its bytes and their SHA-256 in hexadecimal."""
 
     name: str
     digest: str
@@ -34,10 +34,10 @@ class ImageFile:
 
 
 def read_image(root: Path, name: str) -> ImageFile:
-    """The file `name` below the resolved folder `root`; links that lead out of it are not followed.
+    """Read the file `name` below the resolved folder `root`; links out of it are not followed.
 
     Raises:
-        CatalogError: no such file, outside of `root`, unreadable, or larger than `MAX_BYTES`.
+        CatalogError: the file is missing, outside of `root`, unreadable, or larger than `MAX_BYTES`.
     """
     try:
         path = (root / name).resolve()
@@ -46,22 +46,22 @@ def read_image(root: Path, name: str) -> ImageFile:
         if not path.is_file():
             raise CatalogError(f"image {name!r} not found")
         if path.stat().st_size > MAX_BYTES:
-            raise CatalogError(f"image {name!r} has more than {MAX_BYTES // 1_000_000} MB")
+            raise CatalogError(f"image {name!r} has more than {MAX_BYTES // BYTES_PER_MB} MB")
         data = path.read_bytes()
     except (OSError, ValueError, RuntimeError) as error:
-        # ValueError: a NUL in the name; RuntimeError: links that go in a circle.
+        # ValueError: a NUL in the name. RuntimeError: circular links.
         raise CatalogError(f"image {name!r} cannot be read: {error}") from None
     return ImageFile(name, hashlib.sha256(data).hexdigest(), data)
 
 
-def decode_rgb(data: bytes) -> NDArray[np.uint8]:
-    """The picture as uint8 [height, width, 3] RGB: turned as its EXIF says, transparency on white.
+def decode_rgb(data: bytes) -> Pixels:
+    """Decode an image to RGB [height, width, 3]: rotated by its EXIF orientation, on white where it is transparent.
 
-    The header's size is checked before a pixel is decoded.
+    The size in the header is checked before anything is decoded.
 
     Raises:
-        CatalogError: not an image of a known format, damaged, truncated or larger than `MAX_PIXELS`. The message
-            completes "the image …".
+        CatalogError: an unknown format, damaged, truncated or larger than `MAX_PIXELS`. The message completes "the
+            image …".
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -1,7 +1,7 @@
-"""Imports a catalogue file: good rows go into MongoDB with their images, bad ones are reported, and twice is once."""
+"""Imports a catalogue file: stores valid rows with their images in MongoDB and reports the others. Idempotent."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -16,22 +16,22 @@ from framematch.catalog.images import ImageFile, decode_rgb, read_image
 from framematch.catalog.products import Product, ProductStore, StoredImage, View
 from framematch.catalog.rows import ProductDraft, RowProblem, parse_rows
 from framematch.core.errors import CatalogError, UsageError
+from framematch.core.progress import OnProgress
+from framematch.core.units import BYTES_PER_KB
 
 log = structlog.get_logger()
 
-# Rows a round trip to MongoDB. Their image files are in memory together.
+# Rows for each round trip to MongoDB. Their image files are in memory together.
 CHUNK_ROWS = 64
-# Decoding an image is what costs; Pillow lets go of the interpreter meanwhile.
-WORKERS = 2
-# A product's document without its images: each of its events carries all of it.
+# For decoding, which takes most of the time; Pillow releases the GIL meanwhile.
+THREADS = 2
+# Of a product's document without its images: each of its events contains all of it.
 MAX_ROW_BYTES = 256_000
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many products are new, differ from before or are the same, and which rows were left out."""
+    """How many products are new, changed or unchanged, and which rows were not imported."""
 
     added: int
     changed: int
@@ -40,28 +40,28 @@ class ImportReport:
 
     @property
     def good(self) -> int:
-        """Rows that are in the catalogue now."""
+        """How many rows are in the catalogue now."""
         return self.added + self.changed + self.unchanged
 
 
 async def import_products(
     path: Path, images_dir: Path, store: ProductStore, on_progress: OnProgress = lambda _done, _total: None
 ) -> ImportReport:
-    """Put the products of a CSV or JSON lines file (see `parse_rows`) into the catalogue, with their images.
+    """Import the products of a CSV or JSON lines file (see `parse_rows`) with their images.
 
-    Image paths are relative to `images_dir` and may not lead out of it. A row is imported with all of its images or not
-    at all. A product that is there already is replaced where it differs; products that the file lacks stay. Importing
-    a file again changes nothing, so an import that was cut short is simply started again.
+    Image paths are relative to `images_dir` and must not lead out of it. A row is imported with all of its images or
+    not at all. An existing product is replaced if it differs; products that are not in the file are kept. Importing a
+    file again changes nothing, so an interrupted import can simply be repeated.
 
-    `on_progress` gets the lines done and the lines of the file.
+    `on_progress` counts lines of the file.
 
     Raises:
         UsageError: the file or the folder cannot be read.
         CatalogError: the file is no catalogue.
-        MongoUnavailableError: MongoDB went away.
+        MongoUnavailableError: MongoDB became unavailable.
     """
     root = _folder(images_dir)
-    with _open(path) as file, ThreadPoolExecutor(WORKERS, "import") as pool:
+    with _open(path) as file, ThreadPoolExecutor(THREADS, "import") as pool:
         total = sum(1 for _ in file)
         file.seek(0)
         await store.ensure_indexes()
@@ -88,9 +88,9 @@ async def import_products(
 async def _with_images(
     drafts: list[ProductDraft], root: Path, store: ProductStore, pool: ThreadPoolExecutor
 ) -> tuple[list[Product], list[RowProblem]]:
-    """Products whose images are stored, and the rows whose images cannot be.
+    """Products whose images are stored, and the rows whose images are invalid.
 
-    An image that is stored was checked when it came, so it is not decoded again.
+    An image that is stored already was checked then, so it is not decoded again.
     """
     loop = asyncio.get_running_loop()
     files = await asyncio.gather(*(loop.run_in_executor(pool, _read_all, draft, root) for draft in drafts))
@@ -103,11 +103,11 @@ async def _with_images(
     products: list[Product] = []
     problems: list[RowProblem] = []
     for draft, row in zip(drafts, files, strict=True):
-        made = row if isinstance(row, str) else _product(draft, row, checked)
-        if isinstance(made, Product):
-            products.append(made)
+        outcome = row if isinstance(row, str) else _product(draft, row, checked)
+        if isinstance(outcome, Product):
+            products.append(outcome)
         else:
-            problems.append(RowProblem(draft.line, made))
+            problems.append(RowProblem(draft.line, outcome))
     wanted = {view.image: view for product in products for view in product.views}
     await store.put_images([StoredImage(wanted[digest], data[digest]) for digest in new if digest in wanted])
     return products, problems
@@ -148,7 +148,7 @@ def _product(draft: ProductDraft, files: list[ImageFile], checked: dict[str, Vie
         size = len(bson.encode(asdict(product)))
     except (BSONError, OverflowError, UnicodeEncodeError) as error:
         return f"cannot be stored in MongoDB: {error}"
-    return product if size <= MAX_ROW_BYTES else f"has more than {MAX_ROW_BYTES // 1000} kB of text"
+    return product if size <= MAX_ROW_BYTES else f"has more than {MAX_ROW_BYTES // BYTES_PER_KB} kB of text"
 
 
 def _chunks(rows: Iterable[ProductDraft | RowProblem]) -> Iterator[list[ProductDraft | RowProblem]]:

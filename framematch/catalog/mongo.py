@@ -1,4 +1,4 @@
-"""Connects to MongoDB, and turns its driver's errors into ours."""
+"""Connects to MongoDB, and translates its driver's errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,34 +10,35 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, Op
 
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError
 from framematch.core.redact import redact_url
+from framematch.core.units import MS_PER_S
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
 Client = AsyncMongoClient[Document]
 
-# A server that accepts a connection and then hangs is given up after this; single operations here take milliseconds.
+# For a server that accepts a connection and then hangs; single operations take milliseconds.
 SOCKET_TIMEOUT_S = 30.0
-_UNAUTHORIZED = {13, 18}  # MongoDB's error codes Unauthorized and AuthenticationFailed
+_UNAUTHORIZED = {13, 18}  # the error codes Unauthorized and AuthenticationFailed
 
 
 async def connect(uri: str, timeout_s: float = 5.0) -> Client:
-    """A client whose server has answered a ping; the caller closes it (`async with` does).
+    """Connect and ping the server; the caller closes the client (`async with` does).
 
     Raises:
-        SettingsError: the URI is not one of MongoDB's.
-        MongoUnavailableError: no server answered within `timeout_s`, or it refuses the credentials.
+        SettingsError: the URI is no MongoDB address.
+        MongoUnavailableError: no server answered within `timeout_s`, or it refused the credentials.
     """
     try:
         client: Client = AsyncMongoClient(
             uri,
             appname="framematch",
             tz_aware=True,
-            serverSelectionTimeoutMS=int(timeout_s * 1000),
-            connectTimeoutMS=int(timeout_s * 1000),
-            socketTimeoutMS=int(max(timeout_s, SOCKET_TIMEOUT_S) * 1000),
+            serverSelectionTimeoutMS=int(timeout_s * MS_PER_S),
+            connectTimeoutMS=int(timeout_s * MS_PER_S),
+            socketTimeoutMS=int(max(timeout_s, SOCKET_TIMEOUT_S) * MS_PER_S),
         )
     except (InvalidURI, ConfigurationError, ValueError):
-        # The driver's own words may quote the URI, so they are not passed on.
+        # The driver's message may quote the URI, so it is not shown.
         raise SettingsError(
             "mongodb.uri is not a valid MongoDB address",
             hint="Write mongodb://user:password@host:27017, with special characters escaped (%40 for @)",
@@ -55,15 +56,17 @@ async def connect(uri: str, timeout_s: float = 5.0) -> Client:
 
 @contextmanager
 def mongo_errors(doing: str) -> Iterator[None]:
-    """Raise our errors for the driver's; `doing` completes "while …" in the message.
+    """Translate the driver's errors; `doing` completes "while …" in the message.
 
     Raises:
-        MongoUnavailableError: the server went away, or did not answer in time.
-        CatalogError: it answered, and refused.
+        MongoUnavailableError: the connection failed, or the server did not answer in time.
+        CatalogError: the server refused the operation.
     """
     try:
         yield
     except PyMongoError as error:
         if isinstance(error, ConnectionFailure) or error.timeout:
-            raise MongoUnavailableError(f"MongoDB went away while {doing}", hint="Check that it runs") from error
+            raise MongoUnavailableError(
+                f"MongoDB became unavailable while {doing}", hint="Check that it runs"
+            ) from error
         raise CatalogError(f"MongoDB refused while {doing}: {redact_url(str(error))}") from error

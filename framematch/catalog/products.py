@@ -15,7 +15,7 @@ _VERSION = "catalog_version"
 
 @dataclass(frozen=True)
 class View:
-    """One picture of a product: the SHA-256 of its file in hexadecimal, and its size in pixels as displayed."""
+    """One image of a product: the SHA-256 of its file in hexadecimal, and its displayed size in pixels."""
 
     image: str
     width: int
@@ -24,7 +24,7 @@ class View:
 
 @dataclass(frozen=True)
 class Product:
-    """A catalogue entry; `attributes` holds whatever further columns the catalogue has."""
+    """A catalogue entry; `attributes` has the catalogue's other columns."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class Product:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The bytes of an image file, as they came, and what they were found to be."""
+    """An image file's original bytes, and the view that they show."""
 
     view: View
     data: bytes
@@ -46,22 +46,22 @@ class StoredImage:
 class ProductStore:
     """The collections `products`, `images` and `meta` of one database.
 
-    An image is one document under the SHA-256 of its bytes, not a GridFS file: files are below MongoDB's 16 MB per
-    document (`framematch.catalog.images.MAX_BYTES`), and one document is written whole or not at all.
+    An image is one document, keyed by the SHA-256 of its bytes, and no GridFS file: it fits MongoDB's limit of 16 MB
+    (`framematch.catalog.images.MAX_BYTES`), and a document is written whole or not at all.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def ensure_indexes(self) -> None:
-        """Create what queries need; harmless when it is there."""
+        """Create the indexes that queries need, if they are missing."""
         with mongo_errors("creating indexes"):
             await self.database.products.create_index("category")
 
     async def upsert_many(self, products: Sequence[Product]) -> None:
-        """Write products, replacing those with the same id, and give the catalogue a new version if that changed it.
+        """Write products, replacing those with the same id, and increment the catalogue version if anything changed.
 
-        The version comes after the write: whoever reads a version and then the products never takes old ones for new.
+        The version is written last: who reads it before the products never gets older products than the version says.
         """
         if not products:
             return
@@ -69,16 +69,16 @@ class ProductStore:
         with mongo_errors("writing products"):
             result = await self.database.products.bulk_write(writes, ordered=False)
             if result.upserted_count or result.modified_count:
-                await self._raise_version()
+                await self._increment_version()
 
     async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
-        """The products with these ids, in one query; ids that the catalogue lacks are absent."""
+        """The products with these ids, in one query; unknown ids are left out."""
         with mongo_errors("reading products"):
             documents = await self.database.products.find({"_id": {"$in": list(ids)}}).to_list()
         return {document["_id"]: _to_product(document) for document in documents}
 
     async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
-        """Products in the order of their ids; all of them unless told otherwise."""
+        """Products in the order of their ids; all of them by default."""
         where = {} if category is None else {"category": category}
         with mongo_errors("reading products"):
             async for document in self.database.products.find(where).sort("_id").limit(limit or 0):
@@ -90,19 +90,19 @@ class ProductStore:
             return await self.database.products.count_documents({} if category is None else {"category": category})
 
     async def catalog_version(self) -> int:
-        """A number that rises whenever products changed; 0 before the first."""
+        """A number that rises with every change of products; 0 for an empty catalogue."""
         with mongo_errors("reading the catalogue version"):
             document = await self.database.meta.find_one({"_id": _VERSION})
         return int(document["version"]) if document else 0
 
     async def find_views(self, digests: Iterable[str]) -> dict[str, View]:
-        """Those of the images that are stored, without their bytes."""
+        """The views of those images that are stored."""
         with mongo_errors("looking for images"):
             documents = await self.database.images.find({"_id": {"$in": list(digests)}}, {"data": 0}).to_list()
         return {document["_id"]: View(document["_id"], document["width"], document["height"]) for document in documents}
 
     async def put_images(self, images: Sequence[StoredImage]) -> None:
-        """Store images; one that is there already stays as it is."""
+        """Store images; existing ones are kept."""
         if not images:
             return
         documents = [
@@ -117,12 +117,12 @@ class ProductStore:
                     raise
 
     async def get_images(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of these images, in one query; those that are not stored are absent."""
+        """The bytes of these images, in one query; unknown ones are left out."""
         with mongo_errors("reading images"):
             documents = await self.database.images.find({"_id": {"$in": list(digests)}}).to_list()
         return {document["_id"]: bytes(document["data"]) for document in documents}
 
-    async def _raise_version(self) -> None:
+    async def _increment_version(self) -> None:
         await self.database.meta.find_one_and_update(
             {"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True, return_document=ReturnDocument.AFTER
         )
@@ -135,7 +135,7 @@ def _to_document(product: Product) -> Document:
 
 
 def _to_product(document: Document) -> Product:
-    """The product in a document; fields that others have added to it are ignored."""
+    """The product in a document; unknown fields are ignored."""
     views = tuple(View(**view) for view in document["views"])
     known = {field.name for field in fields(Product)} - {"id", "views"}
     return Product(id=document["_id"], views=views, **{key: document[key] for key in known & document.keys()})

@@ -1,4 +1,4 @@
-"""Reads a catalogue file, CSV or JSON lines: every row becomes a product draft or a problem that names its line."""
+"""Parses a catalogue file, CSV or JSON lines: each row becomes a product draft or a problem with its line number."""
 
 import csv
 import itertools
@@ -20,7 +20,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class ProductDraft:
-    """A row that reads well; whether its images exist is not known yet. `images` are paths as they are written."""
+    """A valid row, whose images are not checked yet; `images` are the paths in the file."""
 
     line: int
     id: str
@@ -41,18 +41,18 @@ class RowProblem:
 
 
 class _RowError(Exception):
-    """The reason of a `RowProblem`, on its way up."""
+    """A row is invalid; the message is the reason of its `RowProblem`."""
 
 
 def parse_rows(lines: Iterable[bytes]) -> Iterator[ProductDraft | RowProblem]:
-    """Rows of a catalogue file, in order; `lines` keep their line ends, as iterating a binary file gives them.
+    """Parse the rows of a catalogue file, in order; `lines` include their line ends, as a binary file yields them.
 
-    CSV has a header with `id`, `name` and `image` (several paths apart by `;`), and may have `category`, `price` and
-    `description`; its delimiter may be a comma, a semicolon or a tab. JSON lines have the same keys, or a list
-    `images`. Further columns become attributes; empty cells count as absent. Of two rows with one id the first counts.
+    CSV has a header with `id`, `name` and `image` (several paths separated by `;`), and may have `category`, `price`
+    and `description`; its delimiter is a comma, a semicolon or a tab. JSON lines have the same keys, or a list
+    `images`. Other columns become attributes; empty cells count as absent. Of rows with the same id the first counts.
 
     Raises:
-        CatalogError: the file as a whole is neither, or lacks a column; raised at the first step of the iteration.
+        CatalogError: the file is neither, or a column is missing; raised at the first step of the iteration.
     """
     seen: dict[str, int] = {}
     for line, fields in _read(lines):
@@ -69,7 +69,7 @@ def parse_rows(lines: Iterable[bytes]) -> Iterator[ProductDraft | RowProblem]:
 
 
 def _read(lines: Iterable[bytes]) -> Iterator[tuple[int, Fields | str]]:
-    """Line number and fields of each row, or what is wrong with its syntax."""
+    """Line number and fields of each row, or its syntax error."""
     rest = iter(lines)
     first = next(rest, b"").removeprefix(_BOM)
     if not first:
@@ -112,7 +112,7 @@ def _read_csv(header: bytes, rest: Iterable[bytes]) -> Iterator[tuple[int, Field
 
 
 def _to_text(line: bytes) -> str:
-    # Bytes that are not UTF-8 become lone surrogates, so that one bad row does not end the file.
+    # Bytes that are not UTF-8 become lone surrogates, so that one bad row does not end the import.
     return line.decode("utf-8", "surrogateescape")
 
 
@@ -133,8 +133,8 @@ def _columns(reader: Iterator[list[str]]) -> list[str]:
         raise CatalogError("the file is not UTF-8 text", hint=_SAVE_AS)
     columns = [name.lower() if name.lower() in _FIELDS else name for name in header]
     named = [name for name in columns if name]
-    if twice := {name for name in named if named.count(name) > 1}:
-        raise CatalogError(f"the header names {min(twice)!r} twice", hint="Give every column a name of its own")
+    if repeated := {name for name in named if named.count(name) > 1}:
+        raise CatalogError(f"the header names {min(repeated)!r} twice", hint="Give every column a name of its own")
     missing = [name for name in ("id", "name") if name not in columns]
     if not {"image", "images"} & set(columns):
         missing.append("image")
@@ -204,6 +204,8 @@ def _images(fields: Fields) -> tuple[str, ...]:
 
 
 def _attributes(fields: Fields) -> dict[str, Any]:
-    more = {key: value for key, value in fields.items() if key not in _FIELDS and value is not None}
-    given = fields.get("attributes")
-    return {**given, **more} if isinstance(given, dict) else more if given is None else {**more, "attributes": given}
+    columns = {key: value for key, value in fields.items() if key not in _FIELDS and value is not None}
+    attributes = fields.get("attributes")
+    if attributes is None or isinstance(attributes, dict):
+        return {**(attributes or {}), **columns}
+    return {**columns, "attributes": attributes}

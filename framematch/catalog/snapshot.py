@@ -1,4 +1,4 @@
-"""One immutable build of the index: its manifest, its FAISS index, and which product each row shows."""
+"""An immutable build of the index: manifest, FAISS index, and the product of each row."""
 
 import hashlib
 import re
@@ -18,14 +18,14 @@ FORMAT_VERSION: Final = 1
 INDEX_FILE: Final = "index.faiss"
 ROWS_FILE: Final = "rows.json"
 _FILES = {INDEX_FILE, ROWS_FILE}
-# An id becomes the name of a folder.
+# An id is also the name of a folder.
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 _REBUILD = "Run 'framematch catalog build'"
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file of the snapshot must be: SHA-256 in hexadecimal, and size."""
+    """A file's SHA-256 in hexadecimal, and its size."""
 
     sha256: str
     bytes: int
@@ -33,7 +33,7 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class SnapshotManifest:
-    """What a snapshot is made of and for; whoever serves it checks this first. `created_at` is RFC 3339."""
+    """Describes a snapshot, and the model and preprocessing that it needs. `created_at` is RFC 3339."""
 
     id: str
     created_at: str
@@ -53,7 +53,7 @@ class SnapshotManifest:
 
 @dataclass(frozen=True)
 class RowTable:
-    """For each row of the index its product, and which of the product's views it is (0 is the first)."""
+    """For each row of the index its product, and the number of the product's view, from 0."""
 
     product_ids: tuple[str, ...]
     views: tuple[int, ...]
@@ -85,20 +85,20 @@ def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
         manifest.model_digest == model.digest,
         manifest.preprocessing_digest == preprocessing,
     ]
-    for (what, ours, theirs), equal in zip(pairs, same, strict=True):
+    for (name, built_with, served), equal in zip(pairs, same, strict=True):
         if not equal:
             raise ModelMismatchError(
-                f"snapshot {manifest.id} was built with {what} {ours}, Triton serves {theirs}", hint=_REBUILD
+                f"snapshot {manifest.id} was built with {name} {built_with}, Triton serves {served}", hint=_REBUILD
             )
 
 
 def pack(index: faiss.Index, rows: RowTable) -> dict[str, bytes]:
-    """The snapshot's files by name; equal input gives equal bytes."""
+    """The snapshot's files by name; deterministic."""
     return {INDEX_FILE: faiss.serialize_index(index).tobytes(), ROWS_FILE: msgspec.json.encode(rows)}
 
 
 def describe(files: dict[str, bytes]) -> dict[str, FileInfo]:
-    """What the manifest says of these files."""
+    """The manifest's entries for these files."""
     return {name: FileInfo(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
 
 
@@ -106,7 +106,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
     """Refuse a manifest that this version cannot use.
 
     Raises:
-        CatalogError: another format, other files than ours, or an id that is no name of a folder.
+        CatalogError: another format version, unknown files, or an id that is no folder name.
     """
     if manifest.format_version != FORMAT_VERSION:
         raise CatalogError(
@@ -118,7 +118,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
 
 
 def is_intact(path: Path, info: FileInfo) -> bool:
-    """Whether the file is there and has the size and the SHA-256 of the manifest."""
+    """Whether the file exists with the size and SHA-256 of the manifest."""
     try:
         if path.stat().st_size != info.bytes:
             return False
@@ -129,7 +129,7 @@ def is_intact(path: Path, info: FileInfo) -> bool:
 
 
 def read_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
-    """Read the files in `folder`, which must be intact (`is_intact`): FAISS trusts what it reads.
+    """Read the files in `folder`. They must be intact (`is_intact`), as FAISS does not validate what it reads.
 
     Raises:
         CatalogError: they do not agree with the manifest.

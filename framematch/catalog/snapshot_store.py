@@ -1,4 +1,4 @@
-"""Keeps snapshots in MongoDB, names the active one, and fetches them to local disk, verified."""
+"""Stores snapshots in MongoDB, marks the active one, and downloads them to local disk, verified."""
 
 import asyncio
 import hashlib
@@ -31,24 +31,24 @@ log = structlog.get_logger()
 
 _BUCKET = "snapshots"
 _ACTIVE = "active_snapshot"
-# Larger than GridFS's default of 255 KB: an index is read from its start to its end.
+# Larger than GridFS's default of 255 KB, as an index is always read whole.
 _CHUNK_BYTES = 1_048_576
 _REBUILD = "Run 'framematch catalog build'"
 
 
 @dataclass(frozen=True)
 class ActiveSnapshot:
-    """Which snapshot consumers should serve; `version` rises with every change, so polling it is enough."""
+    """The snapshot that consumers should serve; `version` rises with every change."""
 
     snapshot_id: str
     version: int
 
 
 async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
-    """Store the snapshot; its manifest comes last, so one that can be found has all its files.
+    """Store the snapshot. Its manifest is written last, so a snapshot that can be found has all its files.
 
     Raises:
-        MongoUnavailableError: MongoDB went away; what was written is not found by anyone.
+        MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
     """
     manifest = snapshot.manifest
     files = await asyncio.to_thread(pack, snapshot.index, snapshot.rows)
@@ -77,13 +77,13 @@ async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnaps
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-    active = _to_active(cast("Document", document))  # an upsert always gives one
+    active = _to_active(cast("Document", document))  # an upsert always returns one
     log.info("snapshot_activated", snapshot=snapshot_id, version=active.version)
     return active
 
 
 async def active_snapshot(database: Database) -> ActiveSnapshot | None:
-    """The active snapshot, or None before the first build. One small read: made for polling."""
+    """The active snapshot, or None before the first build. One small read, suitable for polling."""
     with mongo_errors("reading the active snapshot"):
         document = await database.meta.find_one({"_id": _ACTIVE})
     return _to_active(document) if document else None
@@ -108,14 +108,14 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
 
 
 async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | None = None) -> Snapshot:
-    """The snapshot with this id, or the active one, by way of `cache_dir/<id>/`.
+    """Load the snapshot with this id, or the active one, from the cache `cache_dir/<id>/`.
 
-    A file that is missing there or damaged is fetched: to a temporary file, synced, verified, renamed. Processes may
-    share the folder. Nothing is read by FAISS that has not the SHA-256 of the manifest.
+    A file that is missing or damaged there is downloaded to a temporary file, synced, verified and renamed. Processes
+    may share the folder. FAISS reads only files with the SHA-256 of the manifest.
 
     Raises:
-        CatalogError: none is active, or the one asked for is unknown or damaged in MongoDB.
-        MongoUnavailableError: MongoDB went away.
+        CatalogError: no snapshot is active, or it is unknown, or damaged in MongoDB.
+        MongoUnavailableError: MongoDB became unavailable.
     """
     if snapshot_id is None:
         active = await active_snapshot(database)
@@ -146,7 +146,7 @@ async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info
 
 
 async def _download(database: Database, file_id: str, info: FileInfo, path: Path) -> bool:
-    """Write the stored file to `path`, synced; False when it is not the one that `info` describes."""
+    """Write the stored file to `path` and sync it; False when it does not agree with `info`."""
     digest = hashlib.sha256()
     with mongo_errors("fetching a snapshot"), path.open("wb") as file:
         try:

@@ -1,4 +1,4 @@
-"""Estimates from the catalogue alone how similar, and how far ahead of the second product, a match must be."""
+"""Estimates the thresholds of a match, similarity and margin, from the catalogue alone."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,25 +6,27 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from framematch.vision.arrays import Embeddings
+
 METHOD: Final = "nearest-impostor quantile"
 METHOD_SINGLE: Final = "a single product: fixed"
 
-# Share of strangers, pictured as the catalogue pictures its own, that would be accepted; see `estimate_thresholds`.
+# Share of unknown products, photographed like the catalogue's, that would be accepted; see `estimate_thresholds`.
 FALSE_ACCEPT_RATE = 0.5
-# Share of the lead over the second product, as a perfect photograph has it, that a match needs.
+# Share of a perfect photograph's margin over the second product that a match needs.
 MARGIN_SHARE = 0.10
-# Pictures that are all but the same stand for two products under one picture, and say nothing about strangers.
+# Above it two products share one picture, which says nothing about unknown products.
 SAME_PICTURE = 0.9995
-# Used when there is no other product to compare with.
+# Used for a catalogue of one product.
 SINGLE_PRODUCT_MATCH = 0.8
-# Enough for a quantile (its error is below 1 % of rank) at a cost that does not grow with the square of the catalogue.
+# Enough for a quantile (an error below 1 % of rank), and the cost grows only linearly with the catalogue.
 SAMPLED_VIEWS = 2_000
 _CHUNK_VIEWS = 128
 
 
 @dataclass(frozen=True)
 class ThresholdEstimate:
-    """Cosine similarities: the least for a match and the least lead; `impostors` is how many pairs stand behind it."""
+    """The minimum cosine similarity and margin of a match; `impostors` is the number of pairs they are based on."""
 
     match: float
     margin: float
@@ -33,11 +35,11 @@ class ThresholdEstimate:
     impostors: int
 
 
-def nearest_impostors(embeddings: NDArray[np.float32], products: NDArray[np.int64]) -> NDArray[np.float32]:
-    """For each view the similarity of the nearest view of another product; shape [min(N, SAMPLED_VIEWS)] or [0].
+def nearest_impostors(embeddings: Embeddings, products: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The similarity of each view's nearest view of another product; shape [min(N, SAMPLED_VIEWS)] or [0].
 
     Args:
-        embeddings: unit-length rows, float32 [N, D].
+        embeddings: unit-length rows.
         products: a number for the product of each row, int64 [N].
     """
     if np.all(products == products[:1]):
@@ -54,29 +56,28 @@ def nearest_impostors(embeddings: NDArray[np.float32], products: NDArray[np.int6
     return nearest
 
 
-def estimate_thresholds(embeddings: NDArray[np.float32], products: NDArray[np.int64]) -> ThresholdEstimate:
+def estimate_thresholds(embeddings: Embeddings, products: NDArray[np.int64]) -> ThresholdEstimate:
     """Thresholds from the catalogue's own pictures, until they are calibrated on frames.
 
-    Each view, compared with the products that it does not show, stands for a picture of a stranger: a product that the
-    catalogue lacks (leave one out). `match` is the similarity that `FALSE_ACCEPT_RATE` of these reach. Products that
-    look alike raise it, a model that crowds all embeddings together raises it too: the scale is the catalogue's own.
+    Each view, compared with all other products, stands for a picture of an unknown product (leave one out). `match` is
+    the similarity that the share `FALSE_ACCEPT_RATE` of these pictures reaches. Similar products raise it, and so does
+    a model whose embeddings are all close together: the scale is the catalogue's own.
 
-    A rate of one half looks high, and is: camera frames are further from the catalogue than its pictures are from each
-    other, strangers and true products alike. With the model of `demo` and its 120 photos, a rate of 0.1 accepted 7 % of
-    strangers and 55 % of the photos whose nearest product was the right one, and 0.5 accepted 31 % and 89 %.
-    A false-accept rate to rely on needs frames of the cameras themselves.
+    A rate of one half is high on purpose: camera frames are less similar to the catalogue than its pictures are to each
+    other, for known and unknown products alike. With the model of `demo` and its 120 photos, a rate of 0.1 accepted 7 %
+    of unknown products and 55 % of the photos whose nearest product was right; 0.5 accepted 31 % and 89 %. A reliable
+    false-accept rate needs frames of the cameras themselves.
 
-    `margin` is `MARGIN_SHARE` of the lead that a perfect photograph (similarity 1) has over the median nearest other
-    product.
+    `margin` is `MARGIN_SHARE` of the margin of a perfect photograph (similarity 1) over the median nearest impostor.
 
     Args:
-        embeddings: unit-length rows, float32 [N, D]; N is at least 1.
+        embeddings: unit-length rows, at least one.
         products: a number for the product of each row, int64 [N].
     """
     nearest = nearest_impostors(embeddings, products)
-    strangers = nearest[nearest < SAME_PICTURE]
-    if strangers.size == 0:
+    impostors = nearest[nearest < SAME_PICTURE]
+    if impostors.size == 0:
         return ThresholdEstimate(SINGLE_PRODUCT_MATCH, 0.0, METHOD_SINGLE, None, 0)
-    match = float(np.quantile(strangers, 1 - FALSE_ACCEPT_RATE))
-    margin = MARGIN_SHARE * (1 - float(np.median(strangers)))
-    return ThresholdEstimate(match, margin, METHOD, FALSE_ACCEPT_RATE, int(strangers.size))
+    match = float(np.quantile(impostors, 1 - FALSE_ACCEPT_RATE))
+    margin = MARGIN_SHARE * (1 - float(np.median(impostors)))
+    return ThresholdEstimate(match, margin, METHOD, FALSE_ACCEPT_RATE, int(impostors.size))

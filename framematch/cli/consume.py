@@ -24,7 +24,7 @@ def consume(
     """
     with needs("consumer,cpu"):
         from consumers.service import run_consumer
-        from consumers.workers.supervisor import LAST_WORDS_S, run_workers
+        from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
 
     given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
     settings = prepare("consumer", config, given)
@@ -33,5 +33,5 @@ def consume(
         run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s)
     else:
         run_service(
-            lambda stop: run_workers(settings, stop, run_consumer), shutdown_deadline_s=deadline_s + LAST_WORDS_S
+            lambda stop: run_workers(settings, stop, run_consumer), shutdown_deadline_s=deadline_s + EXIT_REPORT_S
         )

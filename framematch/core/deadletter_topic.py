@@ -1,7 +1,7 @@
 """Reads the topic of dead letters to where it ends now: all of them, some, or one."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -12,14 +12,13 @@ from framematch.core.deadletters import Letter, Position, parse_letter
 from framematch.core.errors import DeadLetterError, KafkaUnavailableError
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
 from framematch.core.kafka.topics import Topics, topic_exists
+from framematch.core.progress import OnProgress
 from framematch.core.settings import KafkaSettings
 
 log = structlog.get_logger()
 
 _POLL_MS = 500
 _SILENCE_S = 30.0  # what is asked for is there: this is for a broker that does not answer
-
-OnProgress = Callable[[int, int], None]
 
 
 class DeadLetterTopic:

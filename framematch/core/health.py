@@ -1,6 +1,6 @@
 """The HTTP endpoint of a service: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -13,33 +13,41 @@ from framematch.core.settings import HttpSettings
 
 log = structlog.get_logger()
 
+_STARTING = object()  # the source of each part until the first report
+
 
 class Health:
-    """What a service waits for: it is ready when every part is."""
+    """The parts that a service needs; it is ready when every part works.
+
+    A part may have several sources that report on it, such as the partitions of an output. It works when none of them
+    reports a reason, so a source that works never hides one that fails.
+    """
 
     def __init__(self, *parts: str) -> None:
-        self._reasons: dict[str, str | None] = dict.fromkeys(parts, "starting")
+        self._reasons: dict[str, dict[Hashable, str]] = {part: {_STARTING: "starting"} for part in parts}
 
-    def set_ready(self, part: str) -> None:
-        """`part` works."""
-        self._reasons[part] = None
+    def set_ready(self, part: str, *, source: Hashable = None) -> None:
+        """`part` works as far as `source` knows."""
+        self._reasons[part].pop(_STARTING, None)
+        self._reasons[part].pop(source, None)
 
-    def set_not_ready(self, part: str, reason: str) -> None:
-        """`part` does not work, and why: no secrets, it is shown."""
-        self._reasons[part] = reason
+    def set_not_ready(self, part: str, reason: str, *, source: Hashable = None) -> None:
+        """`part` does not work, and why. The reason is public: it must contain no secret."""
+        self._reasons[part].pop(_STARTING, None)
+        self._reasons[part][source] = reason
 
     @property
     def ready(self) -> bool:
         """Whether every part works."""
-        return all(reason is None for reason in self._reasons.values())
+        return self.works(*self._reasons)
 
     def works(self, *parts: str) -> bool:
         """Whether these parts work."""
-        return all(self._reasons[part] is None for part in parts)
+        return not any(self._reasons[part] for part in parts)
 
     def report(self) -> dict[str, str]:
-        """Each part with `ok` or the reason."""
-        return {part: reason or "ok" for part, reason in self._reasons.items()}
+        """Each part with `ok` or its reasons, each reason once."""
+        return {part: "; ".join(dict.fromkeys(reasons.values())) or "ok" for part, reasons in self._reasons.items()}
 
 
 @asynccontextmanager

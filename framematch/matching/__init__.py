@@ -1,1 +1,1 @@
-"""Embeddings to decisions: search, threshold and margin, metadata."""
+"""From embeddings to decisions, product metadata and sightings."""

@@ -16,7 +16,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The least similarity for a match, and the least lead over the second product."""
+    """The minimum similarity of a match, and its minimum margin over the second product."""
 
     match: float
     margin: float
@@ -24,10 +24,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a picture shows, as far as it can be told.
+    """What a picture shows.
 
-    `candidates` are best first, `score` is the first one's similarity (None without candidates) and `margin` its lead
-    over the second (None when there is no second product).
+    `candidates` are best first. `score` is the first one's similarity, None without candidates. `margin` is its lead
+    over the second one, None without a second product.
     """
 
     kind: DecisionKind
@@ -37,11 +37,11 @@ class Decision:
 
 
 def decide(candidates: Sequence[Candidate], thresholds: Thresholds) -> Decision:
-    """Unknown below `match`; ambiguous when the second product is nearer than `margin`; else a match.
+    """Unknown below `match`; ambiguous when the margin is below `margin`; else a match.
 
     Args:
         candidates: one for each product, best first.
-        thresholds: both are inclusive: a score or a margin that equals them is enough.
+        thresholds: inclusive: a score or margin that equals its threshold is enough.
     """
     score = candidates[0].score if candidates else None
     margin = candidates[0].score - candidates[1].score if len(candidates) > 1 else None
@@ -49,7 +49,7 @@ def decide(candidates: Sequence[Candidate], thresholds: Thresholds) -> Decision:
 
 
 def _kind(score: float | None, margin: float | None, thresholds: Thresholds) -> DecisionKind:
-    if score is None or not score >= thresholds.match:  # not "<": NaN is no match
+    if score is None or not score >= thresholds.match:  # not "<", so that NaN is no match
         return "unknown"
     if margin is not None and margin < thresholds.margin:
         return "ambiguous"

@@ -1,4 +1,4 @@
-"""Product metadata for decisions: from memory while it is young, else from MongoDB; never a reason to stop."""
+"""Product metadata from memory while it is fresh, else from MongoDB; a failure of MongoDB never blocks matching."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from framematch.core.events import MetadataState
 
 log = structlog.get_logger()
 
-# One query of a few ids takes milliseconds; a batch never waits longer than this for MongoDB.
+# A query of a few ids takes milliseconds; a batch waits no longer than this for MongoDB.
 LOOKUP_TIMEOUT_S = 0.5
 PAUSE_INITIAL_S = 1.0
 PAUSE_MAX_S = 30.0
@@ -22,7 +22,7 @@ PAUSE_MAX_S = 30.0
 
 @dataclass(frozen=True)
 class Metadata:
-    """A product as known: `fresh` within its time to live, `cached` beyond it, `missing` when it is not known."""
+    """A product's metadata: `fresh` within its time to live, `cached` beyond it, `missing` when it is not known."""
 
     state: MetadataState
     product: Product | None
@@ -35,10 +35,10 @@ class _Entry:
 
 
 class MetadataCache:
-    """Metadata of the products seen last, read again when it is older than `ttl_s`.
+    """Caches metadata of the most recently used products, and reads an entry again after `ttl_s`.
 
-    While MongoDB is away, what is in memory is given whatever its age, and only one lookup in a while tries again:
-    after a pause that doubles from `PAUSE_INITIAL_S` to `PAUSE_MAX_S`. The others don't wait.
+    While MongoDB is unavailable, cached entries are used whatever their age. Only one lookup retries, after a pause
+    that doubles from `PAUSE_INITIAL_S` to `PAUSE_MAX_S`; the others do not wait.
     """
 
     def __init__(
@@ -54,51 +54,51 @@ class MetadataCache:
         self._clock = clock
         self._lookup_timeout_s = lookup_timeout_s
         self._entries: LRUCache[str, _Entry] = LRUCache(max_entries)
-        self._pause_s = 0.0  # 0 while MongoDB answers
+        self._pause_s = 0.0  # 0 while MongoDB is available
         self._retry_at_s = 0.0
 
     async def lookup(self, product_ids: Iterable[str]) -> dict[str, Metadata]:
-        """Metadata of each id, by one query for those that are not in memory or too old. Never raises for MongoDB."""
+        """Metadata of each id, with one query for those that are not cached or not fresh. Never raises for MongoDB."""
         now_s = self._clock()
-        known = {key: self._entries.get(key) for key in product_ids}
-        wanted = [key for key, entry in known.items() if not self._is_young(entry, now_s)]
+        cached = {key: self._entries.get(key) for key in product_ids}
+        wanted = [key for key, entry in cached.items() if not self._is_fresh(entry, now_s)]
         read = await self._read(wanted, now_s) if wanted else {}
-        return {key: self._metadata(read.get(key, entry), now_s) for key, entry in known.items()}
+        return {key: self._metadata(read.get(key, entry), now_s) for key, entry in cached.items()}
 
     async def _read(self, ids: list[str], now_s: float) -> dict[str, _Entry]:
         if self._pause_s and now_s < self._retry_at_s:
             return {}
         pause_s = self._pause_s
-        # Said before the attempt, so that lookups meanwhile don't wait too.
+        # Set before the attempt, so that concurrent lookups do not wait too.
         self._retry_at_s = now_s + max(pause_s, PAUSE_INITIAL_S)
         try:
             async with asyncio.timeout(self._lookup_timeout_s):
                 products = await self._store.get_many(ids)
         except (UnavailableError, CatalogError, TimeoutError) as error:
-            # CatalogError: it answers and refuses, as when rights were withdrawn.
-            if self._pause_s == pause_s:  # else a lookup beside this one has noticed
-                self._went_away(error)
+            # CatalogError: MongoDB refuses, for instance after its rights were withdrawn.
+            if self._pause_s == pause_s:  # else a concurrent lookup has failed and doubled the pause
+                self._on_failure(error)
             return {}
-        self._came_back()
+        self._on_success()
         entries = {key: _Entry(products.get(key), now_s) for key in ids}
         self._entries.update(entries)
         return entries
 
-    def _went_away(self, error: Exception) -> None:
+    def _on_failure(self, error: Exception) -> None:
         if not self._pause_s:
             log.warning("metadata_unavailable", error=str(error) or "no answer in time")
         self._pause_s = min(max(2 * self._pause_s, PAUSE_INITIAL_S), PAUSE_MAX_S)
         self._retry_at_s = self._clock() + self._pause_s
 
-    def _came_back(self) -> None:
+    def _on_success(self) -> None:
         if self._pause_s:
             log.info("metadata_available")
         self._pause_s = 0.0
 
-    def _is_young(self, entry: _Entry | None, now_s: float) -> bool:
+    def _is_fresh(self, entry: _Entry | None, now_s: float) -> bool:
         return entry is not None and now_s - entry.read_at_s < self._ttl_s
 
     def _metadata(self, entry: _Entry | None, now_s: float) -> Metadata:
         if entry is None or entry.product is None:
             return Metadata("missing", None)
-        return Metadata("fresh" if self._is_young(entry, now_s) else "cached", entry.product)
+        return Metadata("fresh" if self._is_fresh(entry, now_s) else "cached", entry.product)

@@ -1,65 +1,64 @@
-"""Searches the index of a snapshot: embeddings in, the nearest products out."""
+"""Searches the index of a snapshot for the nearest products."""
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from framematch.catalog.snapshot import Snapshot
 from framematch.matching.decision import Candidate
+from framematch.vision.arrays import Embeddings
 
-# FAISS hands a search to BLAS only from this many queries x dimensions. Its default of 128,000 leaves batches below 250
-# of 512 dimensions to a plain loop. Measured over 20,000 x 512 on one core, loop against BLAS in ms: 1 query 1.4 and
-# 3.7, 3 queries 4.3 and 4.3, 16 queries 22.8 and 5.9. So: from 4 queries of 512 dimensions on.
+# FAISS uses BLAS only from this many queries x dimensions. Its default of 128,000 leaves batches below 250 of 512
+# dimensions to a plain loop. Measured over 20,000 x 512 on one core, loop against BLAS in ms: 1 query 1.4 and 3.7,
+# 3 queries 4.3 and 4.3, 16 queries 22.8 and 5.9. So: from 4 queries of 512 dimensions on.
 BLAS_THRESHOLD = 2_000
-# Consumers scale by processes, one a core, and two threads lost to one at small batches.
+# Consumers scale by processes, one a core; two threads were slower than one with small batches.
 SEARCH_THREADS = 1
-# FAISS refuses more neighbours on a GPU.
-_GPU_MAX_ROWS = 2_048
+_MAX_GPU_ROWS = 2_048  # FAISS's limit of neighbours on a GPU
 
 
 class ProductIndex:
-    """The index of one snapshot, on the GPU when FAISS sees one. One search at a time."""
+    """The index of one snapshot, on the GPU when FAISS finds one. Runs one search at a time."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         faiss.cvar.distance_compute_blas_threshold = BLAS_THRESHOLD
         self._product_ids = snapshot.rows.product_ids
         self._products = snapshot.manifest.products
-        self._most_rows = self._rows = snapshot.index.ntotal
+        self._max_rows = self._rows = snapshot.index.ntotal
         self._index = snapshot.index
         if faiss.get_num_gpus() > 0:
             self._resources = faiss.StandardGpuResources()
             self._index = faiss.index_cpu_to_gpu(self._resources, 0, snapshot.index)
-            self._most_rows = min(self._rows, _GPU_MAX_ROWS)
+            self._max_rows = min(self._rows, _MAX_GPU_ROWS)
 
-    def search(self, embeddings: NDArray[np.float32], k: int) -> list[tuple[Candidate, ...]]:
-        """For each embedding the `k` nearest products, best first; fewer only where the catalogue has fewer.
+    def search(self, embeddings: Embeddings, k: int) -> list[tuple[Candidate, ...]]:
+        """For each embedding the `k` nearest products, best first; fewer only if the catalogue has fewer.
 
-        The views of a product count as one candidate with the similarity of the nearest. (A GPU sees 2,048 views at
-        most, so there a product with that many can hide others.)
+        The views of a product count as one candidate, with the similarity of the nearest. A GPU returns at most 2,048
+        views, so there a product with that many views can hide others.
 
         Args:
-            embeddings: unit-length rows, float32 [N, D].
-            k: products wanted, 1 or more.
+            embeddings: unit-length rows.
+            k: number of products, at least 1.
         """
-        # Rows are found by view; ask for more when views of the same product crowd the others out.
+        # The index returns views: ask for more of them when one product's views leave too few products.
         wanted = min(k, self._products)
-        rows = min(k if self._rows == self._products else 2 * k, self._most_rows)
+        rows = min(k if self._rows == self._products else 2 * k, self._max_rows)
         while True:
             found = self._search_rows(embeddings, rows, wanted)
-            if rows == self._most_rows or all(len(candidates) == wanted for candidates in found):
+            if rows == self._max_rows or all(len(candidates) == wanted for candidates in found):
                 return found
-            rows = min(4 * rows, self._most_rows)
+            rows = min(4 * rows, self._max_rows)
 
-    def _search_rows(self, embeddings: NDArray[np.float32], rows: int, wanted: int) -> list[tuple[Candidate, ...]]:
-        # OpenMP keeps this number for each calling thread, so it is said here and not once at the start.
+    def _search_rows(self, embeddings: Embeddings, rows: int, wanted: int) -> list[tuple[Candidate, ...]]:
+        # OpenMP keeps this number per calling thread, so it is set here and not once at the start.
         faiss.omp_set_num_threads(SEARCH_THREADS)
         scores, found = self._index.search(np.ascontiguousarray(embeddings, np.float32), rows)
         return [self._merge(*query, wanted) for query in zip(scores.tolist(), found.tolist(), strict=True)]
 
     def _merge(self, scores: list[float], rows: list[int], wanted: int) -> tuple[Candidate, ...]:
-        """One candidate a product: rows come best first, so a product's first row is its nearest view."""
+        """One candidate for each product. Rows are best first, so a product's first row is its nearest view."""
         best: dict[str, float] = {}
         for score, row in zip(scores, rows, strict=True):
-            if row >= 0:  # FAISS fills up with -1, for instance when an embedding holds NaN
+            if row >= 0:  # FAISS fills up with -1, for instance when an embedding contains NaN
                 best.setdefault(self._product_ids[row], score)
         return tuple(Candidate(key, score) for key, score in list(best.items())[:wanted])

@@ -1,17 +1,15 @@
-"""From embeddings to decisions, by one snapshot."""
+"""From embeddings to decisions, with one snapshot."""
 
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from framematch.catalog.snapshot import Snapshot
 from framematch.matching.decision import Decision, Thresholds, decide
 from framematch.matching.index import ProductIndex
+from framematch.vision.arrays import Embeddings
 
 
 class Matcher:
-    """Searches one snapshot and decides by its thresholds, or by those that are given in their place."""
+    """Searches one snapshot, and decides by its thresholds unless others are given."""
 
     def __init__(
         self,
@@ -29,9 +27,8 @@ class Matcher:
         self._k = k
         self._index = ProductIndex(snapshot)
 
-    def match(self, embeddings: NDArray[np.float32]) -> list[Decision]:
-        """One decision for each row of float32 [N, D], with `k` candidates. Computes: call it in a thread."""
-        # The margin needs a second product even when only one is asked for.
-        found = self._index.search(embeddings, max(self._k, 2))
+    def match(self, embeddings: Embeddings) -> list[Decision]:
+        """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""
+        found = self._index.search(embeddings, max(self._k, 2))  # the margin needs a second product
         decisions = (decide(candidates, self.thresholds) for candidates in found)
         return [replace(decision, candidates=decision.candidates[: self._k]) for decision in decisions]

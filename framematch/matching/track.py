@@ -1,4 +1,4 @@
-"""One product in front of one camera: a track, which is a sighting once it is confirmed. Pure values, no state."""
+"""The track of one product at one camera, which becomes a sighting when it is confirmed. Immutable values."""
 
 from dataclasses import dataclass, replace
 
@@ -19,9 +19,9 @@ from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 @dataclass(frozen=True)
 class Track:
-    """What is known after the last frame that showed the product.
+    """A product's track after the last frame that showed it.
 
-    Confirmed: subscribers have been told that it started. Times are in microseconds since the epoch, by the edge's
+    `confirmed`: it is a sighting, whose start was published. Times are microseconds since the epoch by the edge's
     clock; `last_seen_at_us` is never before `started_at_us`, even if that clock was set back.
     """
 
@@ -37,15 +37,15 @@ class Track:
     confirmed: bool = False
 
     def link(self) -> SightingLink:
-        """What a match event says of it."""
+        """The link in a match event."""
         return SightingLink(self.id, to_rfc3339(self.started_at_us), self.frames, self.best)
 
     def event_id(self, kind: SightingKind) -> str:
-        """Id of the event that tells `kind` of it now."""
+        """Id of an event of this kind in the present state."""
         return sighting_change_id(self.id, kind, self.last_frame_id)
 
     def event(self, kind: SightingKind, reason: EndReason | None = None) -> SightingEvent:
-        """What subscribers are told of it."""
+        """A sighting event of the present state."""
         return SightingEvent(
             schema=SIGHTING_SCHEMA,
             id=self.event_id(kind),
@@ -63,25 +63,25 @@ class Track:
 
 
 def shown_product(event: MatchEvent) -> str | None:
-    """Id of the product that the region shows, or in the ambiguous case is most similar to; None when unknown."""
+    """Id of the product that matched, or is nearest in an ambiguous decision; None when unknown."""
     if event.product is not None:
         return event.product.id
     return event.candidates[0].product_id if event.decision == "ambiguous" and event.candidates else None
 
 
 def advance(before: Track | None, event: MatchEvent, at_us: int) -> Track | None:
-    """The track of the product that `event` shows, after its frame; None when there is none.
+    """The track of the event's product after its frame; None when there is none.
 
-    A match begins one or continues it. An ambiguous decision keeps one alive that is confirmed, no more. An event that
-    was published before says itself what came of it.
+    A match starts a track or continues it. An ambiguous decision only keeps a confirmed one open. A published event
+    contains the track's state itself.
 
     Args:
-        before: the track of this product, as it was before the frame.
-        event: the clearest of the frame's events that show this product.
-        at_us: when the frame came.
+        before: the product's track before the frame.
+        event: the frame's clearest event that shows the product.
+        at_us: when the frame arrived.
 
     Raises:
-        ValueError: the event names a time that is none.
+        ValueError: the event contains an invalid time.
     """
     if event.sighting is not None:
         return _linked(before, event, event.sighting, at_us)
@@ -125,7 +125,7 @@ def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_u
 
 def _linked(before: Track | None, event: MatchEvent, link: SightingLink, at_us: int) -> Track:
     product = event.product or (before.product if before else None)
-    if product is None:  # it has been ambiguous for longer than we look back
+    if product is None:  # its last match is older than the events that are restored
         product = ProductInfo(event.candidates[0].product_id, event.candidates[0].product_id)
     started_at_us = from_rfc3339(link.started_at)
     return Track(

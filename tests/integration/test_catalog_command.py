@@ -34,19 +34,19 @@ PRODUCTS = 81
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a test's commands find their servers."""
+class Site:
+    """The database that a test's commands use."""
 
     uri: str
     database: str
 
 
 @pytest.fixture
-def place(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def site(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     name = f"command_{uuid.uuid4().hex}"
     monkeypatch.setenv("MONGODB_URI", mongodb.uri)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", name)
-    yield Place(mongodb.uri, name)
+    yield Site(mongodb.uri, name)
     asyncio.run(drop(mongodb.uri, name))
 
 
@@ -67,8 +67,8 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-@pytest.mark.usefixtures("place")
-def test_importing_says_what_became_of_the_rows_and_listing_shows_them() -> None:
+@pytest.mark.usefixtures("site")
+def test_importing_reports_the_rows_and_listing_shows_them() -> None:
     result = run("import", str(DATA_DIR / "catalog.csv"))
     assert result.exit_code == 0
     assert f"{PRODUCTS} added, 0 changed, 0 unchanged, 0 rows left out" in result.stdout
@@ -77,8 +77,8 @@ def test_importing_says_what_became_of_the_rows_and_listing_shows_them() -> None
     assert {json.loads(line)["category"] for line in lines} == {"Apple"}
 
 
-@pytest.mark.usefixtures("place")
-def test_bad_rows_are_listed_with_line_and_reason_up_to_a_number(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("site")
+def test_bad_rows_are_listed_with_line_and_reason_up_to_a_limit(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes((DATA_DIR / "images" / "kiwi.jpg").read_bytes())
     bad = "".join(f"{number},Bad,[none].jpg\n" for number in range(SHOWN_PROBLEMS + 5))
     (tmp_path / "p.csv").write_text("id,name,image\ngood,Good,a.jpg\n" + bad)
@@ -89,7 +89,7 @@ def test_bad_rows_are_listed_with_line_and_reason_up_to_a_number(tmp_path: Path)
     assert "and 5 more rows" in result.stdout
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("site")
 def test_a_file_without_a_good_row_fails(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("id,name,image\n1,Bad,none.jpg\n")
     result = run("import", str(tmp_path / "p.csv"))
@@ -105,8 +105,8 @@ def test_without_an_address_of_mongodb_the_error_names_the_setting() -> None:
     assert result.exception.exit_code == 2
 
 
-def test_a_build_is_active_and_finds_the_catalogues_own_pictures(
-    place: Place, triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_built_snapshot_is_active_and_matches_the_catalogues_own_pictures(
+    site: Site, triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TRITON_URL", triton.url)
     run("import", str(DATA_DIR / "catalog.csv"))
@@ -114,17 +114,17 @@ def test_a_build_is_active_and_finds_the_catalogues_own_pictures(
     assert result.exit_code == 0, result.output
     assert f"rows        {PRODUCTS} views of {PRODUCTS} products" in result.stdout
 
-    snapshot, decisions = asyncio.run(match_own_pictures(place, triton.url, tmp_path))
+    snapshot, decisions = asyncio.run(match_own_pictures(site, triton.url, tmp_path))
     assert snapshot.manifest.id in result.stdout
     assert snapshot.manifest.preprocessing_variant == "exact"
     assert [decision.candidates[0].product_id for decision in decisions] == list(snapshot.rows.product_ids)
     assert sum(decision.kind == "match" for decision in decisions) > 0.9 * PRODUCTS
 
 
-async def match_own_pictures(place: Place, url: str, cache_dir: Path) -> tuple[Snapshot, list[Decision]]:
-    """The active snapshot, and its decisions for the pictures that it was built from, by its own preprocessing."""
-    async with await connect(place.uri) as client, await ImageEncoder.connect(url) as encoder:
-        snapshot = await load_snapshot(client[place.database], cache_dir)
+async def match_own_pictures(site: Site, url: str, cache_dir: Path) -> tuple[Snapshot, list[Decision]]:
+    """The active snapshot, and its decisions for the pictures that it was built from."""
+    async with await connect(site.uri) as client, await ImageEncoder.connect(url) as encoder:
+        snapshot = await load_snapshot(client[site.database], cache_dir)
         check_compatible(snapshot.manifest, encoder.manifest)
         with pytest.raises(ModelMismatchError):
             check_compatible(snapshot.manifest, replace(encoder.manifest, digest="ab" * 32))

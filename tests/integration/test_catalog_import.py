@@ -1,4 +1,4 @@
-"""Catalogue files into a real MongoDB server."""
+"""Catalogue files are imported into a real MongoDB server."""
 
 import asyncio
 import gc
@@ -67,7 +67,7 @@ async def test_importing_twice_changes_nothing(store: ProductStore, images: Path
     assert [product async for product in store.iterate()] == products
 
 
-async def test_a_changed_row_replaces_its_product_and_raises_the_version(store: ProductStore, images: Path) -> None:
+async def test_a_changed_row_replaces_its_product_and_increments_the_version(store: ProductStore, images: Path) -> None:
     await import_text(HEADER + "a,Apple,,0.5,,0.png,Mill\nb,Pear,,,,1.png,\n", images, store)
     version = await store.catalog_version()
     report = await import_text(HEADER + "a,Apple,,0.6,,0.png,\nb,Pear,,,,1.png,\nc,Plum,,,,2.png,\n", images, store)
@@ -77,7 +77,7 @@ async def test_a_changed_row_replaces_its_product_and_raises_the_version(store: 
     assert await store.catalog_version() > version
 
 
-async def test_products_that_a_file_lacks_stay(store: ProductStore, images: Path) -> None:
+async def test_products_that_are_not_in_the_file_are_kept(store: ProductStore, images: Path) -> None:
     await import_text(HEADER + "a,Apple,,,,0.png,\n", images, store)
     await import_text(HEADER + "b,Pear,,,,1.png,\n", images, store)
     assert await store.count() == 2
@@ -116,12 +116,12 @@ async def test_the_same_image_under_two_products_is_stored_once(store: ProductSt
     assert len((await store.get_many(["b"]))["b"].views) == 1
 
 
-async def test_an_image_of_a_row_that_was_left_out_is_not_stored(store: ProductStore, images: Path) -> None:
+async def test_the_images_of_a_bad_row_are_not_stored(store: ProductStore, images: Path) -> None:
     await import_text(HEADER + "a,Apple,,,,0.png;none.png,\n", images, store)
     assert await store.database.images.count_documents({}) == 0
 
 
-async def test_json_lines_keep_what_mongodb_can_hold_and_report_what_not(store: ProductStore, images: Path) -> None:
+async def test_json_values_that_mongodb_cannot_store_are_reported(store: ProductStore, images: Path) -> None:
     lines = [
         '{"id":"a","name":"A","image":"0.png","a.b":{"$c":[1,2.5,null]}}',
         '{"id":"b","name":"B","image":"0.png","n":99999999999999999999}',
@@ -134,7 +134,7 @@ async def test_json_lines_keep_what_mongodb_can_hold_and_report_what_not(store: 
     assert report.problems[1] == RowProblem(3, "has more than 256 kB of text")
 
 
-async def test_progress_goes_by_lines_to_the_end(store: ProductStore, images: Path) -> None:
+async def test_progress_counts_lines_to_the_end(store: ProductStore, images: Path) -> None:
     count = CHUNK_ROWS + 5
     path = images.parent / "products.csv"
     path.write_text(HEADER + "".join(f"{number},P,,,,0.png,\n" for number in range(count)), encoding="utf-8")
@@ -151,7 +151,7 @@ async def test_products_are_listed_by_category_in_the_order_of_their_ids(store: 
     assert await store.count(category="y") == 1
 
 
-async def test_a_file_or_folder_that_is_not_there_is_wrong_usage(store: ProductStore, tmp_path: Path) -> None:
+async def test_a_missing_file_or_folder_is_a_usage_error(store: ProductStore, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         await import_products(tmp_path / "none.csv", tmp_path, store)
     with pytest.raises(UsageError, match="no folder"):
@@ -163,9 +163,9 @@ async def test_a_file_that_is_no_catalogue_is_one_error(store: ProductStore, ima
         await import_text("sku,title\n1,2\n", images, store)
 
 
-def test_a_server_that_is_away_is_named_without_its_password(dead_address: str) -> None:
+def test_an_unreachable_server_is_named_without_its_password(dead_address: str) -> None:
     with warnings.catch_warnings():
-        # PyMongo 4.20 forgets the socket of a monitor that it cancels while connecting; collected here it is harmless.
+        # PyMongo 4.20 does not close the socket of a monitor that it cancels while connecting; it is collected here.
         warnings.simplefilter("ignore", ResourceWarning)
         with pytest.raises(MongoUnavailableError) as caught:
             asyncio.run(connect(f"mongodb://user:canary@{dead_address}", timeout_s=0.2))
@@ -180,7 +180,7 @@ def test_a_server_that_is_away_is_named_without_its_password(dead_address: str) 
 @pytest.mark.parametrize(
     "uri", ["http://user:canary@host", "mongodb://user:can/ary@host", "mongodb://user:canary@host:port"]
 )
-async def test_an_address_that_is_none_is_refused_without_quoting_it(uri: str) -> None:
+async def test_an_invalid_address_is_refused_without_quoting_it(uri: str) -> None:
     with pytest.raises(SettingsError) as caught:
         await connect(uri, timeout_s=0.2)
     assert uri not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Product metadata while a real MongoDB server goes away and comes back."""
+"""Product metadata while a real MongoDB server stops and starts again."""
 
 import asyncio
 import gc
@@ -19,12 +19,12 @@ APPLE = Product("a", "Apple")
 TTL_S = 60.0
 
 
-def test_events_keep_their_metadata_while_the_server_is_stopped_and_get_it_fresh_after(tmp_path: Path) -> None:
+def test_metadata_is_cached_while_the_server_is_stopped_and_fresh_after(tmp_path: Path) -> None:
     server = MongoServer(tmp_path)
     server.start()
     try:
         with warnings.catch_warnings():
-            # PyMongo 4.20 forgets the socket of a monitor that it cancels while connecting.
+            # PyMongo 4.20 does not close the socket of a monitor that it cancels while connecting.
             warnings.simplefilter("ignore", ResourceWarning)
             before, during, after = asyncio.run(stop_and_start(server))
             gc.collect()
@@ -36,7 +36,7 @@ def test_events_keep_their_metadata_while_the_server_is_stopped_and_get_it_fresh
 
 
 async def stop_and_start(server: MongoServer) -> tuple[dict[str, Metadata], ...]:
-    """What lookups give before, during and after."""
+    """The results of lookups before, during and after the stop."""
     now_s = 0.0
     async with await connect(server.uri) as client:
         store = ProductStore(client[f"metadata_{uuid.uuid4().hex}"])
@@ -52,7 +52,7 @@ async def stop_and_start(server: MongoServer) -> tuple[dict[str, Metadata], ...]
         return before, during, await cache.lookup(["a"])
 
 
-async def test_fields_that_another_program_has_added_to_a_product_are_ignored(mongodb: MongoServer) -> None:
+async def test_unknown_fields_of_a_product_are_ignored(mongodb: MongoServer) -> None:
     async with await connect(mongodb.uri) as client:
         store = ProductStore(client[f"metadata_{uuid.uuid4().hex}"])
         await store.upsert_many([APPLE])

@@ -1,4 +1,4 @@
-"""Index snapshots through a real MongoDB server and local disk."""
+"""Index snapshots in a real MongoDB server and on local disk."""
 
 import asyncio
 import uuid
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from framematch.catalog.build import build_snapshot
@@ -23,7 +22,7 @@ from framematch.catalog.snapshot_store import (
 )
 from framematch.core.errors import CatalogError, TritonUnavailableError
 from framematch.matching.matcher import Matcher
-from framematch.vision.arrays import Pixels
+from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.preprocess import Preprocessor
 from stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, make_snapshot, picture, unit_rows
@@ -75,7 +74,7 @@ async def test_every_view_gets_a_row_that_finds_its_product(catalogue: ProductSt
     assert encoder.largest_batch <= encoder.manifest.max_batch_size
 
 
-async def test_building_shows_progress_up_to_the_last_view(catalogue: ProductStore) -> None:
+async def test_building_reports_progress_up_to_the_last_view(catalogue: ProductStore) -> None:
     seen: list[tuple[int, int]] = []
     await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
@@ -88,7 +87,7 @@ async def test_an_empty_catalogue_is_not_built(database: Database) -> None:
     assert "catalog import" in caught.value.hint
 
 
-async def test_an_image_that_is_gone_ends_the_build_naming_the_product(catalogue: ProductStore) -> None:
+async def test_a_missing_image_ends_the_build_and_names_the_product(catalogue: ProductStore) -> None:
     view = (await catalogue.get_many(["p07"]))["p07"].views[0]
     await catalogue.database.images.delete_one({"_id": view.image})
     with pytest.raises(CatalogError, match="image of product 'p07' is gone"):
@@ -96,21 +95,21 @@ async def test_an_image_that_is_gone_ends_the_build_naming_the_product(catalogue
 
 
 class BrokenEncoder(ColourEncoder):
-    """Answers once, then is away."""
+    """Answers once, then is unavailable."""
 
-    async def embed(self, pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        """As `ImageEncoder.embed`."""
+    async def embed(self, pixels: Pixels) -> Embeddings:
+        """Like `ImageEncoder.embed`."""
         if self.largest_batch:
-            raise TritonUnavailableError("Triton went away")
+            raise TritonUnavailableError("Triton is unavailable")
         return await super().embed(pixels)
 
 
-async def test_an_error_of_the_model_ends_the_build_as_itself(catalogue: ProductStore) -> None:
+async def test_an_error_of_the_model_ends_the_build_unchanged(catalogue: ProductStore) -> None:
     with pytest.raises(TritonUnavailableError):
         await build_snapshot(catalogue, BrokenEncoder(), PREPROCESSOR)
 
 
-async def test_a_loaded_snapshot_searches_like_the_one_that_was_built(
+async def test_a_loaded_snapshot_decides_like_the_built_one(
     database: Database, stored: Snapshot, tmp_path: Path
 ) -> None:
     loaded = await load_snapshot(database, tmp_path / "cache")
@@ -119,7 +118,7 @@ async def test_a_loaded_snapshot_searches_like_the_one_that_was_built(
     assert Matcher(loaded).match(asked) == Matcher(stored).match(asked)
 
 
-async def test_a_snapshot_on_disk_is_not_fetched_again(database: Database, stored: Snapshot, tmp_path: Path) -> None:
+async def test_a_snapshot_on_disk_is_not_downloaded_again(database: Database, stored: Snapshot, tmp_path: Path) -> None:
     await load_snapshot(database, tmp_path / "cache")
     await database["snapshots.chunks"].delete_many({})
     assert (await load_snapshot(database, tmp_path / "cache")).manifest == stored.manifest
@@ -127,7 +126,7 @@ async def test_a_snapshot_on_disk_is_not_fetched_again(database: Database, store
 
 @pytest.mark.parametrize("name", [INDEX_FILE, ROWS_FILE])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "deleted"])
-async def test_a_damaged_local_file_is_fetched_again(
+async def test_a_damaged_local_file_is_downloaded_again(
     database: Database, stored: Snapshot, tmp_path: Path, name: str, damage: str
 ) -> None:
     await load_snapshot(database, tmp_path / "cache")
@@ -161,7 +160,7 @@ async def test_a_file_that_is_missing_in_mongodb_is_refused(
         await load_snapshot(database, tmp_path / "cache")
 
 
-async def test_processes_that_start_together_may_share_the_folder(
+async def test_processes_that_start_together_can_share_the_folder(
     database: Database, stored: Snapshot, tmp_path: Path
 ) -> None:
     loaded = await asyncio.gather(*(load_snapshot(database, tmp_path / "cache") for _ in range(4)))
@@ -179,7 +178,7 @@ async def test_each_activation_has_a_higher_version(database: Database, stored: 
     assert await active_snapshot(database) == again
 
 
-async def test_a_stored_snapshot_is_not_active_until_told(database: Database) -> None:
+async def test_a_stored_snapshot_is_not_active_until_it_is_activated(database: Database) -> None:
     snapshot = make_snapshot(unit_rows(2), ["a", "b"])
     await save_snapshot(database, snapshot)
     assert await active_snapshot(database) is None
@@ -205,7 +204,7 @@ async def test_a_damaged_manifest_is_refused(database: Database, stored: Snapsho
         await load_snapshot(database, tmp_path)
 
 
-async def test_a_manifest_that_leads_out_of_the_folder_is_refused(
+async def test_a_manifest_with_a_path_as_its_id_is_refused(
     database: Database, stored: Snapshot, tmp_path: Path
 ) -> None:
     await database.snapshots.update_one({"_id": stored.manifest.id}, {"$set": {"manifest.id": "../outside"}})

@@ -1,4 +1,4 @@
-"""Several workers of one service as real processes: they share the work, come back, and end together."""
+"""Workers of one service as real processes: they share the partitions, are restarted, and stop together."""
 
 import json
 import os
@@ -26,7 +26,7 @@ TWO = {"FRAMEMATCH_CONSUMER__WORKERS": "2", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.
 
 
 class Workers:
-    """A parent with its workers, and what they print and log."""
+    """A parent with its workers, and their output."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self.process = process
@@ -65,14 +65,14 @@ class Workers:
 
 
 @contextmanager
-def workers(folder: Path, work: str, **settings: str) -> Iterator[Workers]:
-    """Two workers that do this work; nothing of them is left after the block."""
+def workers(folder: Path, service: str, **settings: str) -> Iterator[Workers]:
+    """Two workers that run this service; all are killed after the block."""
     output = folder / "output"
     with (
         TemporaryDirectory() as sockets,  # a killed parent leaves them behind; `folder` is too long for their paths
         output.open("wb") as file,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.worker_program", work],
+            [sys.executable, "-m", "tests.integration.worker_program", service],
             env={**os.environ, **TWO, **settings, "TMPDIR": sockets},
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -86,8 +86,8 @@ def workers(folder: Path, work: str, **settings: str) -> Iterator[Workers]:
 
 
 @contextmanager
-def ready_workers(folder: Path, work: str = "serves", **settings: str) -> Iterator[Workers]:
-    with workers(folder, work, **settings) as found:
+def ready_workers(folder: Path, service: str = "serves", **settings: str) -> Iterator[Workers]:
+    with workers(folder, service, **settings) as found:
         wait_until(found.ready, message="all workers are ready")
         yield found
 
@@ -105,13 +105,13 @@ def topics(kafka: KafkaServer, partitions: int) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def parent(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    """Two workers that run on after a test, for one partition."""
+    """Two workers for one partition, shared by several tests."""
     folder, secret = tmp_path_factory.mktemp("workers"), "mongodb://user:canary@mongodb"
     with ready_workers(folder, **topics(kafka, partitions=1), MONGODB_URI=secret) as found:
         yield found
 
 
-def test_more_workers_than_partitions_are_warned_of(parent: Workers) -> None:
+def test_more_workers_than_partitions_cause_a_warning(parent: Workers) -> None:
     wait_until(lambda: parent.events("workers_idle"), message="the warning")
     [warning] = parent.events("workers_idle")
     assert (warning["level"], warning["workers"], warning["partitions"]) == ("warning", 2, 1)
@@ -122,13 +122,13 @@ def test_every_log_line_of_a_worker_has_its_number(parent: Workers) -> None:
     assert sorted(event.get("worker", "parent") for event in listening) == ["1", "2", "parent"]
 
 
-def test_a_secret_stands_in_no_argument_of_a_worker(parent: Workers) -> None:
+def test_no_argument_of_a_worker_contains_a_secret(parent: Workers) -> None:
     family = process_tree(parent.process.pid)
     assert len(family) >= 3
     assert [pid for pid in family if "canary" in command_line(pid)] == []
 
 
-def test_a_worker_that_is_stuck_makes_the_service_unhealthy(parent: Workers) -> None:
+def test_a_stuck_worker_makes_the_service_unhealthy(parent: Workers) -> None:
     assert parent.get("/healthz") == (200, '{"status": "ok"}')
     halt(parent.pids()["1"])
     assert parent.get("/healthz") == (503, '{"worker-1": "no answer within 2 s"}')
@@ -136,7 +136,7 @@ def test_a_worker_that_is_stuck_makes_the_service_unhealthy(parent: Workers) -> 
     wait_until(parent.ready)
 
 
-def test_a_worker_that_is_killed_comes_back_and_its_end_is_explained(parent: Workers) -> None:
+def test_a_killed_worker_is_restarted_and_the_reason_is_logged(parent: Workers) -> None:
     before = parent.pids()
     os.kill(before["2"], signal.SIGKILL)
     wait_until(lambda: parent.pids()["2"] != before["2"] and parent.ready(), message="another process")
@@ -147,7 +147,7 @@ def test_a_worker_that_is_killed_comes_back_and_its_end_is_explained(parent: Wor
     assert [event["worker"] for event in parent.events("worker_restarted")] == ["2"]
 
 
-def test_workers_share_the_partitions_and_sigterm_ends_all_with_0(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_workers_share_the_partitions_and_exit_with_0_after_sigterm(kafka: KafkaServer, tmp_path: Path) -> None:
     with ready_workers(tmp_path, "consumes", **topics(kafka, partitions=4)) as parent:
         wait_until(lambda: parent.metric("assigned") == {"1": 2, "2": 2}, message="two partitions each")
         assert parent.metric("framematch_consumer_worker_up") == {"1": 1, "2": 1}
@@ -156,7 +156,7 @@ def test_workers_share_the_partitions_and_sigterm_ends_all_with_0(kafka: KafkaSe
     assert not parent.events("workers_idle")
 
 
-def test_ctrl_c_reaches_all_processes_of_a_terminal_and_cuts_nothing_short(tmp_path: Path) -> None:
+def test_ctrl_c_in_a_terminal_lets_every_worker_finish(tmp_path: Path) -> None:
     with ready_workers(tmp_path) as parent:
         os.killpg(parent.process.pid, signal.SIGINT)
         assert parent.exit_code() == 0
@@ -164,15 +164,15 @@ def test_ctrl_c_reaches_all_processes_of_a_terminal_and_cuts_nothing_short(tmp_p
     assert not parent.events("service_cancelled")
 
 
-def test_workers_told_to_stop_while_they_start_end_with_0(tmp_path: Path) -> None:
+def test_workers_stopped_while_they_start_exit_with_0(tmp_path: Path) -> None:
     with workers(tmp_path, "serves") as parent:
         wait_until(lambda: len(parent.pids()) == 2, message="both processes")
         parent.process.terminate()
         assert parent.exit_code() == 0
 
 
-def test_a_worker_that_fails_at_the_end_makes_the_exit_code_1(tmp_path: Path) -> None:
-    with workers(tmp_path, "fails_at_the_end") as parent:
+def test_a_worker_that_fails_at_shutdown_makes_the_exit_code_1(tmp_path: Path) -> None:
+    with workers(tmp_path, "fails_at_shutdown") as parent:
         wait_until(lambda: parent.lines().count("started") == 2, message="both workers")
         assert parent.get("/healthz")[0] == 200
         assert parent.get("/readyz") == (503, '{"worker-1": "starting", "worker-2": "starting"}')
@@ -181,13 +181,13 @@ def test_a_worker_that_fails_at_the_end_makes_the_exit_code_1(tmp_path: Path) ->
     assert parent.lines()[-1] == "framematch: worker 1 did not end as it should: not done. Do it"
 
 
-def test_wrong_settings_end_all_with_2_and_one_line(tmp_path: Path) -> None:
+def test_wrong_settings_stop_all_workers_with_exit_code_2_and_one_line(tmp_path: Path) -> None:
     with workers(tmp_path, "refuses") as parent:
         assert parent.exit_code() == 2
     assert [line for line in parent.lines() if "this cannot be" in line] == ["framematch: this cannot be. Set it right"]
 
 
-def test_workers_whose_parent_is_killed_finish_and_end(tmp_path: Path) -> None:
+def test_workers_whose_parent_is_killed_finish_and_exit(tmp_path: Path) -> None:
     with ready_workers(tmp_path) as parent:
         family = process_tree(parent.process.pid)[1:]
         assert len(family) >= 2

@@ -11,13 +11,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from consumers.delivery.delivery import DeliveryContext
-from consumers.delivery.outputs import Output, Outputs
+from consumers.delivery.record_encoder import RecordEncoder
 from consumers.delivery.transactions import PartitionTransactions
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
 from framematch.core.errors import BadFrameError
 from framematch.core.health import Health
 from framematch.core.kafka.clients import HEADROOM_BYTES, new_consumer, new_producer, started
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
@@ -73,17 +74,17 @@ class Owner:
     site: Site
     delivered: list[int | None] = field(default_factory=list)
 
-    def of(self, answer: Answer) -> list[Output]:
-        """Two records would be no better than this one: its offset."""
-        return [Output(self.site.topics.matches, answer.key, str(answer.offset).encode(), [])]
+    def encode(self, result: Answer) -> list[ProducerRecord]:
+        """One record: the frame's offset."""
+        return [ProducerRecord(self.site.topics.matches, result.key, str(result.offset).encode())]
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[PartitionTransactions]:
         """The transactions of the partition, claimed and running."""
-        outputs: Any = self
+        encoder: Any = self
         context = DeliveryContext(
-            consumer=self.site.member,
-            outputs=outputs,
+            offset_store=self.site.member,
+            encoder=encoder,
             on_delivered=lambda answer: self.delivered.append(answer.offset),
             kafka=self.site.kafka,
             settings=self.site.settings,
@@ -151,15 +152,15 @@ RECORDS = {
 
 
 async def test_the_broker_takes_the_dead_letter_of_every_record(site: Site) -> None:
-    outputs = Outputs(site.kafka, group_id="g")
+    encoder = RecordEncoder(site.kafka, group_id="g")
     letters: list[ConsumerRecord] = []
     options = {"auto_offset_reset": "earliest"}
     async with started(new_producer(site.kafka), site.kafka) as producer:
         for one in RECORDS.values():
             bad = work(0)
             bad.record, bad.bad = one, BadFrameError("headers", "é" * 5_000)
-            (output,) = outputs.of(Answer.of(bad))
-            await (await producer.send(output.topic, output.value, key=output.key, headers=output.headers))
+            (letter,) = encoder.encode(Answer.of(bad))
+            await (await producer.send(letter.topic, letter.value, key=letter.key, headers=letter.headers))
     async with started(new_consumer(site.kafka, site.topics.deadletter, **options), site.kafka) as reader:
 
         async def all_there() -> bool:

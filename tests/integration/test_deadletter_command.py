@@ -87,9 +87,10 @@ class Site:
 
         async def write(producer: AIOKafkaProducer) -> None:
             for record in records:
-                letter = dead_letter(record, stage, BadFrameError(reason, f"{reason} it is"), max_bytes=max_bytes)
+                error = BadFrameError(reason, f"{reason} it is")
+                letter = dead_letter(record, stage, error, topic=self.topics.deadletter, max_bytes=max_bytes)
                 await producer.send_and_wait(
-                    self.topics.deadletter, letter.value, key=record.key, headers=letter.headers, partition=partition
+                    letter.topic, letter.value, key=record.key, headers=letter.headers, partition=partition
                 )
 
         async def send() -> None:

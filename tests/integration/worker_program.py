@@ -1,11 +1,11 @@
-"""Several workers without models or a catalogue: `python -m tests.integration.worker_program WORK`."""
+"""Workers without models or a catalogue: `python -m tests.integration.worker_program SERVICE`."""
 
 import asyncio
 import sys
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from consumers.workers.supervisor import LAST_WORDS_S, run_workers
+from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
 from framematch.core.errors import CatalogError, FramematchError, SettingsError
 from framematch.core.health import Health, serve_http
 from framematch.core.kafka.clients import new_consumer, started
@@ -16,20 +16,20 @@ from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
 
 
-def _say(what: str) -> None:
-    sys.stdout.write(f"{what}\n")
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 async def serves(settings: Settings, stop: asyncio.Event) -> None:
-    """Is ready until it is told to stop."""
+    """Is ready until it is stopped."""
     async with serve_http(Health(), CollectorRegistry(), settings.http):
         await stop.wait()
-        _say("finished")
+        _print("finished")
 
 
 async def consumes(settings: Settings, stop: asyncio.Event) -> None:
-    """Is a member of the group, ready when it has partitions."""
+    """Joins the group, and is ready when it has partitions."""
     registry, health = CollectorRegistry(), Health("kafka")
     assigned = Gauge("assigned", "Partitions", registry=registry)
     await ensure_topics(settings.kafka)
@@ -43,29 +43,29 @@ async def consumes(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def refuses(_settings: Settings, _stop: asyncio.Event) -> None:
-    """Finds out that the settings are wrong."""
+    """Fails because the settings are wrong."""
     raise SettingsError("this cannot be", hint="Set it right")
 
 
-async def fails_at_the_end(_settings: Settings, stop: asyncio.Event) -> None:
-    """Does not get its work done."""
-    _say("started")
+async def fails_at_shutdown(_settings: Settings, stop: asyncio.Event) -> None:
+    """Fails while it shuts down."""
+    _print("started")
     await stop.wait()
     raise CatalogError("not done", hint="Do it")
 
 
-WORKS = {work.__name__: work for work in (serves, consumes, refuses, fails_at_the_end)}
+SERVICES = {service.__name__: service for service in (serves, consumes, refuses, fails_at_shutdown)}
 
 
 def main() -> None:
-    """As the command does it."""
+    """Run the service in workers, as `framematch consume --workers` does."""
     settings = load_settings()
     configure_logging(settings.log.level, settings.log.format, service="consumer")
-    work, deadline_s = WORKS[sys.argv[1]], settings.shutdown_deadline_s + LAST_WORDS_S
+    service, deadline_s = SERVICES[sys.argv[1]], settings.shutdown_deadline_s + EXIT_REPORT_S
     try:
-        run_service(lambda stop: run_workers(settings, stop, work), shutdown_deadline_s=deadline_s)
+        run_service(lambda stop: run_workers(settings, stop, service), shutdown_deadline_s=deadline_s)
     except FramematchError as error:
-        _say(f"framematch: {error}")
+        _print(f"framematch: {error}")
         sys.exit(error.exit_code)
 
 

@@ -1,15 +1,15 @@
-"""Small snapshots and pictures for the tests."""
+"""Small snapshots and images for the tests."""
 
 import io
 from collections.abc import Sequence
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
 from framematch.catalog.thresholds import ThresholdEstimate
+from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
 from framematch.vision.preprocess_spec import PreprocessSpec
@@ -19,21 +19,21 @@ MODEL = ModelManifest("colours", "ab" * 32, 48, SPEC, None, None, max_batch_size
 
 
 class ColourEncoder:
-    """Stands in for Triton: a picture's embedding is its own 4 x 4 pixels, less their mean, at unit length."""
+    """A fake encoder: a picture's embedding is its own 4 x 4 pixels, centred and normalised."""
 
     def __init__(self, manifest: ModelManifest = MODEL) -> None:
         self.manifest = manifest
         self.largest_batch = 0
 
-    async def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `ImageEncoder.embed`."""
+    async def embed(self, pixels: Pixels) -> Embeddings:
+        """Like `ImageEncoder.embed`."""
         self.largest_batch = max(self.largest_batch, len(pixels))
         flat = pixels.reshape(len(pixels), -1).astype(np.float32) - 127.5
         return _unit(flat)
 
 
 def make_snapshot(
-    embeddings: NDArray[np.float32], product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1
+    embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1
 ) -> Snapshot:
     """A snapshot of these rows; the views of a product are numbered in order."""
     index = faiss.IndexFlatIP(embeddings.shape[1])
@@ -58,19 +58,19 @@ def make_snapshot(
     return Snapshot(manifest, index, rows)
 
 
-def unit_rows(rows: int, dimension: int = MODEL.dimension, seed: int = 0) -> NDArray[np.float32]:
+def unit_rows(rows: int, dimension: int = MODEL.dimension, seed: int = 0) -> Embeddings:
     """Random float32 [rows, dimension] of unit length."""
     x = np.random.default_rng(seed).standard_normal((rows, dimension), dtype=np.float32)
     return _unit(x)
 
 
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = x / np.linalg.norm(x, axis=1, keepdims=True)
+def _unit(x: Embeddings) -> Embeddings:
+    rows: Embeddings = x / np.linalg.norm(x, axis=1, keepdims=True)
     return rows
 
 
 def picture(seed: int, side: int = 24) -> bytes:
-    """A PNG of 4 x 4 coloured fields, other ones for each seed."""
+    """A PNG of 4 x 4 coloured fields, different for each seed."""
     fields = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(fields).resize((side, side), Image.Resampling.NEAREST).save(buffer, "PNG")

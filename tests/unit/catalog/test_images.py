@@ -1,4 +1,4 @@
-"""Pictures of the catalogue: checked and decoded."""
+"""Catalogue images: checked and decoded."""
 
 import io
 from pathlib import Path
@@ -36,14 +36,14 @@ def test_transparent_parts_are_white() -> None:
     assert decode_rgb(encoded(Image.new("RGBA", (2, 2), (0, 0, 0, 0)))).min() == 255
 
 
-def test_a_picture_is_turned_as_its_exif_says() -> None:
+def test_a_picture_is_rotated_by_its_exif_orientation() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees to display
+    exif[0x0112] = 6  # rotate by 90 degrees to display
     assert decode_rgb(encoded(Image.new("RGB", (8, 6)), "JPEG", exif=exif)).shape == (8, 6, 3)
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n", bytes(1000)])
-def test_what_is_no_picture_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
     with pytest.raises(CatalogError, match="is not an image"):
         decode_rgb(data)
 

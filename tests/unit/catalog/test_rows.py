@@ -38,7 +38,7 @@ def test_a_json_line_becomes_the_same_draft() -> None:
     assert only(line) == ProductDraft(1, "a-1", "Apple", "Fruit", 0.55, "Red, sweet", {}, ("a.jpg",))
 
 
-def test_further_columns_become_attributes_and_empty_cells_are_absent() -> None:
+def test_other_columns_become_attributes_and_empty_cells_are_absent() -> None:
     draft = only("id,name,image,Brand,weight g\n1,Apple,a.jpg,,150\n")
     assert draft.attributes == {"weight g": "150"}
 
@@ -53,16 +53,16 @@ def test_several_images_are_separated_by_semicolons_and_named_once() -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_the_delimiter_is_found_in_the_header(delimiter: str) -> None:
+def test_the_delimiter_is_detected_from_the_header(delimiter: str) -> None:
     draft = only("id,name,image\n1,Apple,a.jpg\n".replace(",", delimiter))
     assert (draft.id, draft.name, draft.images) == ("1", "Apple", ("a.jpg",))
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_understood() -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted() -> None:
     assert only(b"\xef\xbb\xbfid,name,image\r\n1,\xc3\x84pfel,a.jpg\r\n").name == "Äpfel"
 
 
-def test_known_columns_are_found_in_any_case() -> None:
+def test_known_columns_are_recognised_in_any_case() -> None:
     assert only("ID,Name,Image\n1,Apple,a.jpg\n").name == "Apple"
 
 
@@ -109,7 +109,7 @@ def test_a_bad_json_row_is_a_problem_with_its_reason(row: str, reason: str) -> N
     assert problem(row + "\n") == RowProblem(1, reason)
 
 
-def test_a_line_that_is_no_json_object_is_a_problem_and_the_rest_is_read() -> None:
+def test_a_line_that_is_no_json_object_is_a_problem_and_the_rest_is_parsed() -> None:
     good = '{"id":1,"name":"A","image":"a"}\n'
     rows = parse(good + "{oops\n\n" + "[1]\n" + good.replace("1", "2"))
     assert [type(row) for row in rows] == [ProductDraft, RowProblem, RowProblem, ProductDraft]
@@ -121,7 +121,7 @@ def test_the_second_row_of_an_id_is_a_problem_that_names_the_first() -> None:
     assert rows[1] == RowProblem(3, "duplicate id '1', first on line 2")
 
 
-def test_a_row_that_is_not_utf_8_is_a_problem_and_the_rest_is_read() -> None:
+def test_a_row_that_is_not_utf_8_is_a_problem_and_the_rest_is_parsed() -> None:
     rows = parse(HEADER.encode() + b"1,\xc4pfel,,,,a.jpg\n2,Pear,,,,b.jpg\n")
     assert rows[0] == RowProblem(2, "not UTF-8 text: save the file as CSV (UTF-8)")
     assert isinstance(rows[1], ProductDraft)

@@ -1,4 +1,4 @@
-"""Snapshots as files: what is written is read, and nothing else is."""
+"""Snapshots as files: only intact files of a compatible snapshot are accepted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,20 +28,20 @@ def write(snapshot: Snapshot, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-def test_a_snapshot_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_written_snapshot_is_read_back_equal(tmp_path: Path) -> None:
     write(SNAPSHOT, tmp_path)
     read = read_snapshot(SNAPSHOT.manifest, tmp_path)
     assert read.rows == SNAPSHOT.rows
     assert (read.index.reconstruct_n(0, 4) == SNAPSHOT.index.reconstruct_n(0, 4)).all()
 
 
-def test_files_as_written_are_intact(tmp_path: Path) -> None:
+def test_written_files_are_intact(tmp_path: Path) -> None:
     write(SNAPSHOT, tmp_path)
     assert all(is_intact(tmp_path / name, info) for name, info in SNAPSHOT.manifest.files.items())
 
 
 @pytest.mark.parametrize("name", [INDEX_FILE, ROWS_FILE])
-def test_one_changed_bit_is_noticed(tmp_path: Path, name: str) -> None:
+def test_one_changed_bit_is_detected(tmp_path: Path, name: str) -> None:
     write(SNAPSHOT, tmp_path)
     data = bytearray((tmp_path / name).read_bytes())
     data[-1] ^= 1

@@ -1,4 +1,4 @@
-"""Thresholds that the catalogue gives by itself."""
+"""Thresholds estimated from the catalogue alone."""
 
 import numpy as np
 import pytest
@@ -13,33 +13,33 @@ from framematch.catalog.thresholds import (
 from tests.unit.catalog.snapshots import unit_rows
 
 
-def test_the_views_of_the_same_product_are_no_impostors() -> None:
+def test_views_of_the_same_product_are_no_impostors() -> None:
     embeddings = np.array([[1, 0], [1, 0], [0.6, 0.8]], np.float32)
     assert nearest_impostors(embeddings, np.array([0, 0, 1])) == pytest.approx([0.6, 0.6, 0.6])
 
 
-def test_the_stated_share_of_strangers_reaches_the_match_threshold() -> None:
+def test_the_stated_share_of_impostors_reaches_the_match_threshold() -> None:
     embeddings, products = unit_rows(200), np.arange(200)
     nearest = nearest_impostors(embeddings, products)
     match = estimate_thresholds(embeddings, products).match
     assert np.mean(nearest >= match) == pytest.approx(FALSE_ACCEPT_RATE, abs=0.01)
 
 
-def test_a_model_that_crowds_embeddings_together_gets_a_higher_threshold_and_a_smaller_margin() -> None:
+def test_embeddings_that_are_close_together_get_a_higher_threshold_and_a_smaller_margin() -> None:
     loose = unit_rows(100)
-    crowded = loose + 3
-    crowded /= np.linalg.norm(crowded, axis=1, keepdims=True)
+    close = loose + 3
+    close /= np.linalg.norm(close, axis=1, keepdims=True)
     products = np.arange(100)
-    one, other = estimate_thresholds(loose, products), estimate_thresholds(crowded, products)
-    assert other.match > one.match
-    assert 0 < other.margin < one.margin
+    spread, narrow = estimate_thresholds(loose, products), estimate_thresholds(close, products)
+    assert narrow.match > spread.match
+    assert 0 < narrow.margin < spread.margin
 
 
-def test_one_picture_under_two_products_does_not_raise_the_threshold() -> None:
+def test_pictures_shared_by_two_products_do_not_raise_the_threshold() -> None:
     embeddings = unit_rows(50)
-    most_twice = np.concatenate([embeddings, embeddings[:40]])
+    mostly_shared = np.concatenate([embeddings, embeddings[:40]])
     alone = estimate_thresholds(embeddings, np.arange(50)).match
-    assert estimate_thresholds(most_twice, np.arange(90)).match == pytest.approx(alone, abs=0.1)
+    assert estimate_thresholds(mostly_shared, np.arange(90)).match == pytest.approx(alone, abs=0.1)
 
 
 def test_a_catalogue_of_one_product_gets_fixed_thresholds() -> None:
@@ -48,7 +48,7 @@ def test_a_catalogue_of_one_product_gets_fixed_thresholds() -> None:
     assert 0 < estimate.match < 1
 
 
-def test_a_large_catalogue_is_sampled_in_the_same_way_each_time() -> None:
+def test_a_large_catalogue_is_sampled_deterministically() -> None:
     embeddings, products = unit_rows(SAMPLED_VIEWS + 500), np.arange(SAMPLED_VIEWS + 500)
     assert estimate_thresholds(embeddings, products) == estimate_thresholds(embeddings, products)
     assert estimate_thresholds(embeddings, products).impostors == SAMPLED_VIEWS

@@ -1,4 +1,4 @@
-"""At least once: no offset is committed before its output is out; what is refused goes out again, in order."""
+"""At least once: no offset is committed before its output; what Kafka refuses is sent again, in order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -21,10 +21,11 @@ from structlog.testing import capture_logs
 from consumers.delivery import at_least_once
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import DeliveryContext
-from consumers.delivery.outputs import Output
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
 from framematch.core.health import Health
+from framematch.core.kafka.protocols import OffsetStore, Producer
+from framematch.core.kafka.records import Headers, ProducerRecord
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
@@ -34,32 +35,44 @@ FRAMES = 6
 PARTITION = work(0).partition
 
 
-class Producer:
-    """Takes records; they are out when the broker acknowledges them. After one that is refused, all are."""
+class FakeProducer:
+    """Buffers records until the test acknowledges or refuses them. After one that is refused, all are."""
 
-    def __init__(self, broker: "Broker") -> None:
+    def __init__(self, broker: "FakeBroker") -> None:
         self.broker = broker
         self.refused = False
         self.pending: list[tuple[bytes, asyncio.Future[object]]] = []
 
     async def start(self) -> None:
-        if self.broker.starts_fail:
-            self.broker.starts_fail -= 1
+        if self.broker.failing_starts:
+            self.broker.failing_starts -= 1
             raise KafkaError("not yet")
         self.broker.producer = self
 
     async def stop(self) -> None:
         self.refuse()
 
-    async def send(self, _topic: str, value: bytes, **_record: Any) -> asyncio.Future[object]:
-        await self.broker.room.wait()
-        if self.broker.full:
+    async def send(
+        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers
+    ) -> asyncio.Future[object]:
+        del topic, key, headers
+        await self.broker.buffer_has_room.wait()
+        if self.broker.refuses_to_buffer:
             raise KafkaTimeoutError
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self.pending.append((value, future))
+        self.pending.append((value or b"", future))
         if self.refused:
             self.refuse()
         return future
+
+    async def begin_transaction(self) -> None:
+        raise NotImplementedError
+
+    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, int], group_id: str) -> None:
+        raise NotImplementedError
+
+    async def commit_transaction(self) -> None:
+        raise NotImplementedError
 
     def acknowledge(self, count: int) -> None:
         for value, future in self.pending[:count]:
@@ -74,41 +87,52 @@ class Producer:
         self.pending.clear()
 
 
-class Broker:
-    """What is out, and what is committed."""
+class FakeBroker:
+    """The records that were written, and the committed offset."""
 
     def __init__(self) -> None:
         self.log: list[int] = []
         self.offset = 0
-        self.starts_fail = 0
-        self.full = False
-        self.commit_fails: KafkaError | None = None
-        self.room = asyncio.Event()
-        self.room.set()
-        self.producer = Producer(self)
+        self.failing_starts = 0
+        self.refuses_to_buffer = False
+        self.commit_error: KafkaError | None = None
+        self.buffer_has_room = asyncio.Event()
+        self.buffer_has_room.set()
+        self.producer = FakeProducer(self)
+
+    def new_producer(self, _settings: KafkaSettings) -> Producer:
+        return FakeProducer(self)
+
+    @property
+    def offset_store(self) -> OffsetStore:
+        return self
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        raise NotImplementedError
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        if self.commit_fails:
-            raise self.commit_fails
+        if self.commit_error:
+            raise self.commit_error
         (offset,) = offsets.values()
         assert set(range(offset)) <= set(self.log)
         assert offset > self.offset
         self.offset = offset
 
 
-class NumberedOutputs:
-    """One record for each frame: its offset."""
+class OffsetEncoder:
+    """Encodes each frame as one record: its offset."""
 
-    def of(self, answer: Answer) -> list[Output]:
-        return [] if answer.offset is None else [Output("matches", answer.key, str(answer.offset).encode(), [])]
+    def encode(self, result: Answer) -> list[ProducerRecord]:
+        return [] if result.offset is None else [ProducerRecord("matches", result.key, str(result.offset).encode())]
 
 
 @asynccontextmanager
-async def delivering(broker: Broker, delivered: list[int | None]) -> AsyncIterator[AtLeastOnce]:
-    stand_ins: Any = {"consumer": broker, "outputs": NumberedOutputs()}
+async def delivering(broker: FakeBroker, delivered: list[int | None]) -> AsyncIterator[AtLeastOnce]:
+    encoder: Any = OffsetEncoder()
     context = DeliveryContext(
-        **stand_ins,
-        on_delivered=lambda answer: delivered.append(answer.offset),
+        offset_store=broker.offset_store,
+        encoder=encoder,
+        on_delivered=lambda result: delivered.append(result.offset),
         kafka=KafkaSettings(),
         settings=ConsumerSettings(commit_interval_s=1_000),
         metrics=ConsumerMetrics(new_registry()),
@@ -116,11 +140,11 @@ async def delivering(broker: Broker, delivered: list[int | None]) -> AsyncIterat
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(at_least_once, "_BACKOFF_S", (0.0, 0.0))
-        patch.setattr(at_least_once, "new_producer", lambda _settings: Producer(broker))
+        patch.setattr(at_least_once, "new_producer", broker.new_producer)
         delivery = AtLeastOnce(context)
         running = asyncio.create_task(delivery.run())
         try:
-            await delivery.open([PARTITION])
+            await delivery.on_assigned([PARTITION])
             yield delivery
             assert not running.done()
         finally:
@@ -129,12 +153,12 @@ async def delivering(broker: Broker, delivered: list[int | None]) -> AsyncIterat
 
 
 async def settle() -> None:
-    """Let all tasks go on as far as they can."""
+    """Let all tasks run until they wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def hand_over(delivery: AtLeastOnce, *offsets: int) -> None:
+async def deliver_frames(delivery: AtLeastOnce, *offsets: int) -> None:
     frames = [work(offset) for offset in offsets]
     for frame in frames:
         delivery.fetched(frame)
@@ -146,27 +170,27 @@ STEPS = st.sampled_from(["deliver", "deliver", "acknowledge", "refuse", "commit"
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(STEPS, max_size=30))
-async def test_whatever_is_refused_nothing_is_lost_nor_committed_early(script: list[str]) -> None:
-    broker, delivered, tasks = Broker(), list[int | None](), list[asyncio.Task[None]]()
+async def test_whatever_kafka_refuses_nothing_is_lost_or_committed_early(script: list[str]) -> None:
+    broker, delivered, tasks = FakeBroker(), list[int | None](), list[asyncio.Task[None]]()
     async with delivering(broker, delivered) as delivery:
         offsets = iter(range(FRAMES))
 
         def deliver() -> None:
             if (offset := next(offsets, None)) is not None:
-                tasks.append(asyncio.create_task(hand_over(delivery, offset)))
+                tasks.append(asyncio.create_task(deliver_frames(delivery, offset)))
 
         def refuse() -> None:
             broker.producer.refuse()
 
-        acts: dict[str, Callable[[], object]] = {
+        actions: dict[str, Callable[[], object]] = {
             "deliver": deliver,
             "acknowledge": lambda: broker.producer.acknowledge(1),
             "refuse": refuse,
             "commit": lambda: tasks.append(asyncio.create_task(delivery.commit())),
-            "no producer": lambda: setattr(broker, "starts_fail", 1),
+            "no producer": lambda: setattr(broker, "failing_starts", 1),
         }
         for step in script + ["deliver"] * FRAMES:
-            acts[step]()
+            actions[step]()
             await settle()
         while len(delivered) < FRAMES:
             await eventually(lambda: broker.producer.pending, timeout_s=5, message=f"a record after {delivered}")
@@ -179,8 +203,8 @@ async def test_whatever_is_refused_nothing_is_lost_nor_committed_early(script: l
     assert broker.offset == FRAMES
 
 
-async def test_what_is_acknowledged_out_of_order_waits_for_those_before_it() -> None:
-    broker, delivered = Broker(), list[int | None]()
+async def test_an_offset_is_committed_after_all_below_it_however_results_are_ordered() -> None:
+    broker, delivered = FakeBroker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
         for offset in range(3):
             delivery.fetched(work(offset))
@@ -190,23 +214,23 @@ async def test_what_is_acknowledged_out_of_order_waits_for_those_before_it() -> 
         await delivery.commit()
         assert broker.offset == 0
         await delivery.deliver([Answer.of(work(0)), Answer.of(work(1))])
-        broker.log.append(0)  # as if another consumer had done it: the order of the log is not what is tested
+        broker.log.append(0)  # as if another consumer had published it: the order of the log is not tested here
         broker.producer.acknowledge(2)
         await eventually(lambda: len(delivered) == 3)
         await delivery.commit()
     assert broker.offset == 3
 
 
-async def test_what_is_given_back_while_it_is_sent_counts_no_more() -> None:
-    broker, delivered = Broker(), list[int | None]()
+async def test_results_revoked_while_they_are_sent_are_not_reported() -> None:
+    broker, delivered = FakeBroker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
-        broker.room.clear()  # as a producer whose buffer is full
-        handing = asyncio.create_task(hand_over(delivery, 0))
+        broker.buffer_has_room.clear()
+        delivering_task = asyncio.create_task(deliver_frames(delivery, 0))
         await settle()
-        await delivery.close()
-        delivery.fetched(work(0))  # the partition comes back, and so does the frame
-        broker.room.set()
-        await asyncio.wait_for(handing, 5)
+        await delivery.on_revoked()
+        delivery.fetched(work(0))  # the partition is assigned again, and the frame fetched again
+        broker.buffer_has_room.set()
+        await asyncio.wait_for(delivering_task, 5)
         broker.producer.acknowledge(1)
         await settle()
         assert delivered == []
@@ -215,15 +239,15 @@ async def test_what_is_given_back_while_it_is_sent_counts_no_more() -> None:
         await eventually(lambda: delivered == [0])
 
 
-async def test_nothing_overtakes_what_the_producer_did_not_take() -> None:
-    broker, delivered = Broker(), list[int | None]()
+async def test_no_record_overtakes_one_that_the_producer_did_not_accept() -> None:
+    broker, delivered = FakeBroker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
         first = broker.producer
-        await hand_over(delivery, 0)
-        broker.full = True
-        await hand_over(delivery, 1)
-        broker.full = False  # it would take the next one
-        await hand_over(delivery, 2)
+        await deliver_frames(delivery, 0)
+        broker.refuses_to_buffer = True
+        await deliver_frames(delivery, 1)
+        broker.refuses_to_buffer = False  # it would accept the next one
+        await deliver_frames(delivery, 2)
         first.acknowledge(9)
         await eventually(lambda: broker.producer is not first and len(broker.producer.pending) == 2)
         broker.producer.acknowledge(2)
@@ -231,14 +255,14 @@ async def test_nothing_overtakes_what_the_producer_did_not_take() -> None:
     assert broker.log == [0, 1, 2]
 
 
-async def test_what_was_given_back_is_not_sent_again_by_a_new_producer() -> None:
-    broker, delivered = Broker(), list[int | None]()
+async def test_revoked_results_are_not_resent_by_a_new_producer() -> None:
+    broker, delivered = FakeBroker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
-        await hand_over(delivery, 0, 1)
-        await delivery.close()
+        await deliver_frames(delivery, 0, 1)
+        await delivery.on_revoked()
         first = broker.producer
         first.refuse()
-        await hand_over(delivery, 5)
+        await deliver_frames(delivery, 5)
         await eventually(lambda: broker.producer is not first)
         await eventually(lambda: broker.producer.pending)
         assert [value for value, _ in broker.producer.pending] == [b"5"]
@@ -247,20 +271,20 @@ async def test_what_was_given_back_is_not_sent_again_by_a_new_producer() -> None
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(CommitFailedError(), "commit_refused"), (KafkaConnectionError(), "commit_failed")]
+    ("error", "event"), [(CommitFailedError(), "commit_refused"), (KafkaConnectionError(), "commit_failed")]
 )
-async def test_a_commit_that_fails_is_told_and_tried_again(error: KafkaError, said: str) -> None:
-    broker, delivered = Broker(), list[int | None]()
+async def test_a_failed_commit_is_logged_and_retried(error: KafkaError, event: str) -> None:
+    broker, delivered = FakeBroker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
-        await hand_over(delivery, 0)
+        await deliver_frames(delivery, 0)
         broker.producer.acknowledge(1)
         await eventually(lambda: delivered == [0])
-        broker.commit_fails = error
+        broker.commit_error = error
         with capture_logs() as logs:
             await delivery.commit()
-        assert [line["event"] for line in logs] == [said]
+        assert [entry["event"] for entry in logs] == [event]
         assert broker.offset == 0
-        broker.commit_fails = None
+        broker.commit_error = None
         await delivery.commit()
     assert broker.offset == 1
 

@@ -143,6 +143,20 @@ async def test_while_it_waits_it_is_not_ready_and_decides_nothing(
     assert (health.ready, scores(regions)) == (True, [1])
 
 
+async def test_a_batch_that_succeeds_does_not_hide_one_that_fails(
+    decide: Callable[[Encoder], Inference], health: Health
+) -> None:
+    failing, working = Encoder(*[TritonUnavailableError("away")] * 1_000_000), Encoder()
+    with capture_logs():
+        waiting = asyncio.create_task(decide(failing).decide(batch(1)))
+        await eventually(lambda: failing.calls)
+        await decide(working).decide(batch(1))
+        assert health.report() == {"triton": "away"}
+        failing.answers.clear()
+        await asyncio.wait_for(waiting, 5)
+    assert health.ready
+
+
 async def test_another_model_is_no_reason_to_wait(decide: Callable[[Encoder], Inference]) -> None:
     with pytest.raises(ModelMismatchError):
         await decide(Encoder(ModelMismatchError("another"))).decide(batch(1))

@@ -20,7 +20,7 @@ from framematch.core.health import Health
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
-from tests.unit.consumers.made_up_group import Member, Topic
+from tests.unit.consumers.fake_group import Member, Topic
 
 
 class Gate:
@@ -34,7 +34,7 @@ class Gate:
         self.failures = 0
         self.fetched_places: list[tuple[int, int]] = []
 
-    async def open(self, _partitions: Iterable[TopicPartition]) -> None:
+    async def on_assigned(self, _partitions: Iterable[TopicPartition]) -> None:
         self.opening += 1
         await self.may_open.wait()
         if self.failures:
@@ -48,10 +48,10 @@ class Gate:
         self.committing += 1
         await self.may_commit.wait()
 
-    async def lost(self) -> None:
+    async def wait_fenced(self) -> None:
         await asyncio.Event().wait()
 
-    async def close(self) -> None:
+    async def on_revoked(self) -> None:
         self.closed += 1
 
 

@@ -1,4 +1,4 @@
-"""The offset tracker: any order of completions commits no offset early."""
+"""The offset tracker: in whatever order records are finished, no offset is committed early."""
 
 import pytest
 from hypothesis import given
@@ -14,11 +14,11 @@ def tracker_with(*offsets: int) -> OffsetTracker[str]:
     return tracker
 
 
-def test_nothing_is_committable_before_the_first_completion() -> None:
+def test_nothing_is_committable_before_a_record_is_finished() -> None:
     assert tracker_with(0, 1).committable() == {}
 
 
-def test_a_completion_out_of_order_waits_for_those_before_it() -> None:
+def test_a_record_finished_out_of_order_waits_for_those_before_it() -> None:
     tracker = tracker_with(5, 6, 7)
     tracker.finish("p", 6)
     assert tracker.committable() == {}
@@ -33,14 +33,14 @@ def test_partitions_do_not_wait_for_each_other() -> None:
     assert tracker.committable() == {"q": 10}
 
 
-def test_gaps_between_offsets_hold_nothing_up() -> None:
+def test_gaps_between_offsets_block_nothing() -> None:
     tracker = tracker_with(3, 10)
     tracker.finish("p", 3)
     tracker.finish("p", 10)
     assert tracker.committable() == {"p": 11}
 
 
-def test_what_is_committed_need_not_be_committed_again() -> None:
+def test_a_committed_offset_is_not_committable_again() -> None:
     tracker = tracker_with(0, 1)
     tracker.finish("p", 0)
     tracker.committed({"p": 1})
@@ -58,7 +58,7 @@ def test_progress_during_a_commit_is_not_lost() -> None:
     assert tracker.committable() == {"p": 2}
 
 
-def test_a_forgotten_partition_is_never_committed_by_a_late_completion() -> None:
+def test_a_record_finished_late_commits_nothing_of_a_forgotten_partition() -> None:
     tracker = tracker_with(0, 1)
     tracker.finish("p", 0)
     tracker.forget(["p", "unknown"])
@@ -74,22 +74,13 @@ def test_a_forgotten_partition_can_be_read_again_from_an_earlier_offset() -> Non
     assert tracker.committable() == {"p": 9}
 
 
-def test_an_offset_that_does_not_rise_is_a_mistake_of_the_caller() -> None:
+def test_an_offset_that_does_not_rise_is_refused() -> None:
     with pytest.raises(ValueError, match="offset 3 of p after 4"):
         tracker_with(4, 3)
 
 
-def test_in_flight_counts_what_holds_up_a_commit() -> None:
-    tracker = tracker_with(0, 1, 2)
-    tracker.start("q", 0)
-    tracker.finish("p", 1)
-    assert (tracker.in_flight(), tracker.in_flight(["p"]), tracker.in_flight(["unknown"])) == (4, 3, 0)
-    tracker.finish("p", 0)
-    assert tracker.in_flight() == 2
-
-
 @given(st.data())
-def test_any_order_of_completions_commits_no_offset_early(data: st.DataObject) -> None:
+def test_no_offset_is_committed_early_in_whatever_order_records_are_finished(data: st.DataObject) -> None:
     started = {
         partition: sorted(data.draw(st.sets(st.integers(0, 200), min_size=1, max_size=20), label=partition))
         for partition in ("p", "q")
@@ -99,15 +90,14 @@ def test_any_order_of_completions_commits_no_offset_early(data: st.DataObject) -
         for offset in offsets:
             tracker.start(partition, offset)
     everything = [(partition, offset) for partition, offsets in started.items() for offset in offsets]
-    done: set[tuple[str, int]] = set()
+    finished: set[tuple[str, int]] = set()
     committed: dict[str, int] = {}
     for partition, offset in data.draw(st.permutations(everything)):
         tracker.finish(partition, offset)
-        done.add((partition, offset))
+        finished.add((partition, offset))
         committed |= tracker.committable()
         for name, next_offset in committed.items():
-            assert all((name, earlier) in done for earlier in started[name] if earlier < next_offset)
+            assert all((name, earlier) in finished for earlier in started[name] if earlier < next_offset)
         if data.draw(st.booleans()):
             tracker.committed(tracker.committable())
     assert committed == {partition: offsets[-1] + 1 for partition, offsets in started.items()}
-    assert tracker.in_flight() == 0

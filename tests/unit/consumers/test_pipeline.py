@@ -15,7 +15,7 @@ from consumers import intake
 from consumers.delivery import at_least_once, transactions
 from framematch.core.settings import ConsumerSettings
 from tests.support import eventually
-from tests.unit.consumers.made_up_group import Group, Place, Topic
+from tests.unit.consumers.fake_group import Group, Place, Topic
 
 Delivery = Literal["at_least_once", "exactly_once"]
 BOTH = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])

@@ -26,8 +26,9 @@ def record(value: bytes | None, headers: list[tuple[str, bytes]], key: bytes | N
 
 
 def letter_of(original: ConsumerRecord, *, max_bytes: int = 100_000) -> Letter:
-    written = dead_letter(original, "decode", BadFrameError("truncated", "it ends early"), max_bytes=max_bytes)
-    return parse_letter(record(written.value, written.headers, original.key))
+    error = BadFrameError("truncated", "it ends early")
+    written = dead_letter(original, "decode", error, topic="framematch.deadletter", max_bytes=max_bytes)
+    return parse_letter(record(written.value, list(written.headers), original.key))
 
 
 def test_a_letter_gives_back_the_record_that_failed_and_why() -> None:

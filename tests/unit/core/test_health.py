@@ -34,6 +34,19 @@ async def test_it_is_ready_when_every_part_is() -> None:
         assert (await get(f"{url}/readyz")) == (503, '{"kafka": "ok", "triton": "no answer"}')
 
 
+def test_a_source_that_works_does_not_hide_one_that_fails() -> None:
+    health = Health("output")
+    for source, reason in ((0, "refused"), (1, "no answer"), (2, "refused")):
+        health.set_not_ready("output", reason, source=source)
+    health.set_ready("output", source=3)
+    assert health.report() == {"output": "refused; no answer"}
+    for source in (0, 1):
+        health.set_ready("output", source=source)
+    assert (health.works("output"), health.report()) == (False, {"output": "refused"})
+    health.set_ready("output", source=2)
+    assert (health.ready, health.report()) == (True, {"output": "ok"})
+
+
 async def test_metrics_are_in_the_prometheus_format() -> None:
     registry = new_registry()
     Counter("framematch_things", "Things", registry=registry).inc()

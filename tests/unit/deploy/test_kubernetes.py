@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from consumers.workers.supervisor import LAST_WORDS_S
+from consumers.workers.supervisor import EXIT_REPORT_S
 from framematch.cli.topic_plan import Site
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, Settings
@@ -228,7 +228,7 @@ def test_every_probe_uses_an_existing_port_and_path(pod: Pod) -> None:
 
 def test_kubernetes_waits_longer_than_the_shutdown_deadline() -> None:
     for name in ("consumer", "edge"):
-        assert PODS[name].spec["terminationGracePeriodSeconds"] > Settings().shutdown_deadline_s + LAST_WORDS_S
+        assert PODS[name].spec["terminationGracePeriodSeconds"] > Settings().shutdown_deadline_s + EXIT_REPORT_S
 
 
 @each_pod

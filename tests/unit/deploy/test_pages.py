@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from consumers.metrics import ConsumerMetrics
-from consumers.workers.metrics import WorkerMetrics
+from consumers.workers.supervisor import WorkerMetrics
 from edge.metrics import EdgeMetrics
 from framematch.core.settings_sources import known_environment_names
 

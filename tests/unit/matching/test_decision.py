@@ -42,14 +42,12 @@ def test_no_candidate_is_unknown_without_a_score() -> None:
     assert (decision.kind, decision.score, decision.margin) == ("unknown", None, None)
 
 
-def test_a_score_that_is_no_number_is_unknown() -> None:
+def test_a_score_of_nan_is_unknown() -> None:
     assert decide(candidates(math.nan), THRESHOLDS).kind == "unknown"
 
 
 @given(scores, thresholds)
-def test_only_a_score_that_reaches_the_threshold_with_the_lead_is_a_match(
-    found: list[float], limits: Thresholds
-) -> None:
+def test_a_match_needs_both_the_score_and_the_margin(found: list[float], limits: Thresholds) -> None:
     enough = bool(found) and found[0] >= limits.match
     ahead = len(found) < 2 or found[0] - found[1] >= limits.margin
     expected = "match" if enough and ahead else "ambiguous" if enough else "unknown"
@@ -66,5 +64,5 @@ def test_stricter_thresholds_never_make_a_match(
 
 
 @given(scores, thresholds)
-def test_candidates_are_passed_on_as_they_are(found: list[float], limits: Thresholds) -> None:
+def test_candidates_are_passed_on_unchanged(found: list[float], limits: Thresholds) -> None:
     assert decide(candidates(*found), limits).candidates == tuple(candidates(*found))

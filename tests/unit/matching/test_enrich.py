@@ -1,4 +1,4 @@
-"""Product metadata from memory and from MongoDB, with a store that can be away."""
+"""Product metadata from memory and from MongoDB, with a store that can be unavailable."""
 
 import asyncio
 import itertools
@@ -15,7 +15,7 @@ TTL_S = 60.0
 
 
 class FakeStore:
-    """Products in a dict; each query is noted, and fails or hangs when told."""
+    """Products in a dict. Each query is recorded; it can fail or hang."""
 
     def __init__(self, *ids: str) -> None:
         self.products = {key: Product(key, key.upper()) for key in ids}
@@ -24,7 +24,7 @@ class FakeStore:
         self.hangs = False
 
     async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
-        """As `ProductStore.get_many`."""
+        """Like `ProductStore.get_many`."""
         self.queries.append(set(ids))
         if self.hangs:
             await asyncio.Event().wait()
@@ -34,7 +34,7 @@ class FakeStore:
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -58,19 +58,19 @@ def cache(store: FakeStore, clock: Clock) -> MetadataCache:
     return MetadataCache(cast("ProductStore", store), ttl_s=TTL_S, clock=clock, lookup_timeout_s=0.01)
 
 
-async def test_all_that_a_batch_needs_is_read_in_one_query(cache: MetadataCache, store: FakeStore) -> None:
+async def test_all_products_of_a_batch_are_read_in_one_query(cache: MetadataCache, store: FakeStore) -> None:
     found = await cache.lookup(["a", "b", "a"])
     assert found == {"a": Metadata("fresh", Product("a", "A")), "b": Metadata("fresh", Product("b", "B"))}
     assert store.queries == [{"a", "b"}]
 
 
-async def test_what_is_in_memory_is_not_read_again(cache: MetadataCache, store: FakeStore) -> None:
+async def test_a_cached_product_is_not_read_again(cache: MetadataCache, store: FakeStore) -> None:
     await cache.lookup(["a"])
     assert (await cache.lookup(["a", "b"]))["a"].state == "fresh"
     assert store.queries == [{"a"}, {"b"}]
 
 
-async def test_what_is_older_than_its_time_to_live_is_read_again(
+async def test_an_entry_beyond_its_time_to_live_is_read_again(
     cache: MetadataCache, store: FakeStore, clock: Clock
 ) -> None:
     await cache.lookup(["a"])
@@ -79,7 +79,7 @@ async def test_what_is_older_than_its_time_to_live_is_read_again(
     assert (await cache.lookup(["a"]))["a"] == Metadata("fresh", Product("a", "new"))
 
 
-async def test_a_product_that_the_catalogue_lacks_is_missing_and_not_asked_for_each_time(
+async def test_a_product_that_is_not_in_the_catalogue_is_missing_and_cached_as_such(
     cache: MetadataCache, store: FakeStore
 ) -> None:
     assert await cache.lookup(["z"]) == {"z": Metadata("missing", None)}
@@ -87,8 +87,8 @@ async def test_a_product_that_the_catalogue_lacks_is_missing_and_not_asked_for_e
     assert store.queries == [{"z"}]
 
 
-@pytest.mark.parametrize("error", [MongoUnavailableError("away"), CatalogError("not authorised")])
-async def test_while_mongodb_is_away_old_entries_are_given_and_marked(
+@pytest.mark.parametrize("error", [MongoUnavailableError("unreachable"), CatalogError("not authorised")])
+async def test_while_mongodb_is_unavailable_old_entries_are_used_and_marked(
     cache: MetadataCache, store: FakeStore, clock: Clock, error: Exception
 ) -> None:
     await cache.lookup(["a"])
@@ -98,35 +98,35 @@ async def test_while_mongodb_is_away_old_entries_are_given_and_marked(
     assert found == {"a": Metadata("cached", Product("a", "A")), "b": Metadata("missing", None)}
 
 
-async def test_a_server_that_hangs_counts_as_away(cache: MetadataCache, store: FakeStore) -> None:
+async def test_a_server_that_hangs_counts_as_unavailable(cache: MetadataCache, store: FakeStore) -> None:
     store.hangs = True
     assert (await cache.lookup(["a"]))["a"].state == "missing"
 
 
-async def test_young_entries_stay_fresh_while_mongodb_is_away(cache: MetadataCache, store: FakeStore) -> None:
+async def test_fresh_entries_stay_fresh_while_mongodb_is_unavailable(cache: MetadataCache, store: FakeStore) -> None:
     await cache.lookup(["a"])
-    store.error = MongoUnavailableError("away")
+    store.error = MongoUnavailableError("unreachable")
     assert (await cache.lookup(["a", "b"]))["a"].state == "fresh"
 
 
-async def test_while_mongodb_is_away_it_is_asked_once_a_pause_that_doubles(
+async def test_while_mongodb_is_unavailable_lookups_retry_after_a_pause_that_doubles(
     cache: MetadataCache, store: FakeStore, clock: Clock
 ) -> None:
-    store.error = MongoUnavailableError("away")
-    asked_at_s: list[float] = []
+    store.error = MongoUnavailableError("unreachable")
+    queried_at_s: list[float] = []
     for second in range(120):
         clock.now_s = 1000.0 + second
         before = len(store.queries)
         await cache.lookup(["a"])
-        asked_at_s += [second] * (len(store.queries) - before)
-    pauses = [later - sooner for sooner, later in itertools.pairwise(asked_at_s)]
+        queried_at_s += [second] * (len(store.queries) - before)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(queried_at_s)]
     assert pauses == [PAUSE_INITIAL_S, 2, 4, 8, 16, PAUSE_MAX_S, PAUSE_MAX_S]
 
 
-async def test_lookups_beside_the_one_that_tries_again_do_not_wait(
+async def test_lookups_concurrent_with_a_retry_do_not_wait(
     cache: MetadataCache, store: FakeStore, clock: Clock
 ) -> None:
-    store.error = MongoUnavailableError("away")
+    store.error = MongoUnavailableError("unreachable")
     await cache.lookup(["a"])
     store.error, store.hangs = None, True
     clock.now_s += PAUSE_INITIAL_S
@@ -144,10 +144,10 @@ async def test_lookups_that_fail_together_count_as_one_failure(
     assert (await cache.lookup(["a"]))["a"].state == "fresh"
 
 
-async def test_once_mongodb_is_back_every_lookup_reads_again(
+async def test_after_a_successful_retry_every_lookup_reads_again(
     cache: MetadataCache, store: FakeStore, clock: Clock
 ) -> None:
-    store.error = MongoUnavailableError("away")
+    store.error = MongoUnavailableError("unreachable")
     await cache.lookup(["a"])
     store.error = None
     clock.now_s += PAUSE_INITIAL_S
@@ -155,13 +155,13 @@ async def test_once_mongodb_is_back_every_lookup_reads_again(
     assert (await cache.lookup(["b"]))["b"].state == "fresh"
 
 
-async def test_a_batch_with_more_products_than_memory_holds_still_gets_all_of_them(store: FakeStore) -> None:
+async def test_a_batch_with_more_products_than_the_cache_holds_gets_all_of_them(store: FakeStore) -> None:
     cache = MetadataCache(cast("ProductStore", store), max_entries=2)
     await cache.lookup(["c"])
     assert all(found.product for found in (await cache.lookup(["a", "b", "c"])).values())
 
 
-async def test_the_product_seen_longest_ago_leaves_memory_first(store: FakeStore) -> None:
+async def test_the_least_recently_used_product_is_evicted_first(store: FakeStore) -> None:
     cache = MetadataCache(cast("ProductStore", store), max_entries=2)
     for key in ("a", "b", "a", "c", "a", "b"):
         await cache.lookup([key])

@@ -1,4 +1,4 @@
-"""A consumer group on a made-up broker: real pipelines, whose members are given partitions, crash, and are joined."""
+"""A consumer group on a fake broker: real pipelines, whose members get partitions, crash, and are joined by others."""
 
 import asyncio
 import random
@@ -12,7 +12,6 @@ from typing import Any
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalGenerationError
 
-from consumers.delivery.outputs import Output
 from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Parts, Pipeline
 from consumers.stages.answers import Answer, Answers
@@ -21,13 +20,15 @@ from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
 from framematch.core.health import Health
+from framematch.core.kafka.protocols import GroupConsumer, Producer
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.decision import Thresholds
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.sightings import Observed
 from tests.support import eventually
-from tests.unit.consumers.made_up_kafka import MadeUpBroker, MadeUpProducer, Step
+from tests.unit.consumers.fake_kafka import FakeBroker, Step
 from tests.unit.consumers.made_up_work import BAD, UNKNOWN, prepare, record
 
 Place = tuple[int, int]
@@ -35,16 +36,16 @@ Place = tuple[int, int]
 
 
 class Topic:
-    """The frames, what is committed of them, and which were published, in order."""
+    """The frames topic: its records, the committed offsets, and the frames whose results were published, in order."""
 
     def __init__(self, chance: random.Random, *, partitions: int, frames: int, failures: float) -> None:
         self.chance = chance
         self.failures = failures
         self.partitions = [TopicPartition("framematch.frames", number) for number in range(partitions)]
         self.records: dict[TopicPartition, list[ConsumerRecord]] = defaultdict(list)
-        # A consumer that finds no broker at its start ends, as it should.
-        self.plain = MadeUpBroker(lambda step: step != "start" and self._fails(step))
-        self.transactional = {place: MadeUpBroker(self._fails, self.plain.output) for place in self.partitions}
+        # A consumer that reaches no broker at its start ends, as it should.
+        self.plain = FakeBroker(lambda step: step != "start" and self._fails(step))
+        self.transactional = {place: FakeBroker(self._fails, self.plain.output) for place in self.partitions}
         self.offsets: dict[TopicPartition, int] = {}
         for _ in range(frames):
             place = chance.choice(self.partitions)
@@ -58,27 +59,27 @@ class Topic:
 
     @property
     def published(self) -> list[Place]:
-        """The frames that were answered, in order, repeats too."""
+        """The frames whose results were published, in order, with repeats."""
         return [(int(partition), int(offset)) for partition, offset in map(bytes.split, self.plain.output)]
 
     def committed(self, partition: TopicPartition) -> int | None:
-        """By whichever delivery."""
+        """The offset that either delivery has committed."""
         return self.transactional[partition].offset or self.offsets.get(partition)
 
     @property
     def finished(self) -> bool:
-        """Whether all of it is committed."""
+        """Whether every offset is committed."""
         return all(self.committed(place) == len(records) for place, records in self.records.items())
 
-    def new_producer(self, _settings: object, transactional_id: str | None = None) -> MadeUpProducer:
-        """In place of `framematch.core.kafka.clients.new_producer`."""
+    def new_producer(self, _settings: object, transactional_id: str | None = None) -> Producer:
+        """Replaces `framematch.core.kafka.clients.new_producer`."""
         if transactional_id is None:
             return self.plain.new_producer()
         return self.transactional[self.partitions[int(transactional_id.rsplit("-", 1)[1])]].new_producer()
 
 
 class Member:
-    """In place of aiokafka's consumer."""
+    """A fake of aiokafka's consumer."""
 
     def __init__(self, topic: Topic) -> None:
         self._topic = topic
@@ -88,8 +89,9 @@ class Member:
         self._may_commit = False
         self.listener: Any = None
 
-    def subscribe(self, _topics: list[str], listener: object) -> None:
+    def subscribe(self, topics: list[str], *, listener: Any) -> None:
         """The group calls this listener."""
+        del topics
         self.listener = listener
 
     async def leave(self) -> None:
@@ -106,7 +108,7 @@ class Member:
         await self.listener.on_partitions_assigned(self._assigned)
 
     def assignment(self) -> frozenset[TopicPartition]:
-        """Those of the last join."""
+        """The partitions of the last join."""
         return self._assigned
 
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
@@ -128,22 +130,22 @@ class Member:
         self._positions[partition] = offset
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Give none of these."""
+        """Fetch nothing from these."""
         assert self._assigned.issuperset(partitions)
         self._paused.update(partitions)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Give these again."""
+        """Fetch from these again."""
         assert self._assigned.issuperset(partitions)
         self._paused.difference_update(partitions)
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """After a moment."""
+        """The offset that either delivery has committed."""
         await asyncio.sleep(0)
         return self._topic.committed(partition)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Refused when the group has gone on without us; never of frames that were not answered."""
+        """Refused after a rebalance; covers only frames whose results were published."""
         if not self._may_commit:
             raise IllegalGenerationError
         published = set(self._topic.published)
@@ -151,8 +153,12 @@ class Member:
             assert published.issuperset((partition.partition, below) for below in range(offset))
         self._topic.offsets |= offsets
 
+    async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Nothing was deleted."""
+        return dict.fromkeys(partitions, 0)
+
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Of frames."""
+        """The number of frames."""
         return {place: len(self._topic.records[place]) for place in partitions}
 
     async def position(self, partition: TopicPartition) -> int:
@@ -161,23 +167,26 @@ class Member:
 
 
 class AtOnce(Executor):
-    """Runs what it is given where it is."""
+    """Runs each call at once, in the caller's thread."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """A future that is done."""
+        """Returns a future that is done."""
         future: Future[Any] = Future()
         future.set_result(call(*arguments, **named))
         return future
 
 
 class Stages:
-    """In place of what computes and what is asked: by the record's value, in any order."""
+    """Fakes of the preparer, the inference, the record encoder and the product store.
+
+    What happens to a frame is in its record's value; batches end in any order.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
     def prepare(self, work: Work) -> None:
-        """So many regions as the value says, or what else it says."""
+        """As many regions as the value says, or an error, or a frame to skip."""
         work.spans["decode"] = (0, 1)
         kind = work.record.value
         work.frame = Frame(work.record.key.decode(), 0, work.record.offset)
@@ -187,7 +196,7 @@ class Stages:
             prepare(work, 3 if kind == b"blamed" else int(kind))
 
     async def decide(self, batch: Sequence[RegionOf]) -> None:
-        """Sooner or later."""
+        """After a random number of loop iterations."""
         for _ in range(self._chance.randrange(6)):
             await asyncio.sleep(0)
         for region in batch:
@@ -195,14 +204,14 @@ class Stages:
             if region.work.record.value == b"blamed" and region.number == 1:
                 region.work.bad = BadFrameError("invalid_embedding", "to blame")
 
-    def of(self, answer: Answer) -> list[Output]:
-        """One record for each frame, which tells its place."""
-        work = answer.work
+    def encode(self, result: Answer) -> list[ProducerRecord]:
+        """One record for each frame, with its partition and offset."""
+        work = result.work
         assert work
         assert work.complete
-        assert len(answer.events) == (0 if work.bad or work.skipped else len(work.regions))
+        assert len(result.events) == (0 if work.bad or work.skipped else len(work.regions))
         value = f"{work.partition.partition} {work.record.offset}".encode()
-        return [Output("framematch.matches", answer.key, value, [])]
+        return [ProducerRecord("framematch.matches", result.key, value)]
 
     async def get_many(self, ids: list[str]) -> dict[str, Any]:
         """No product is known."""
@@ -211,14 +220,14 @@ class Stages:
 
 
 class NoSightings:
-    """In place of the sightings, which have tests of their own; takes its time to recall them."""
+    """A fake of the sightings, which have tests of their own."""
 
     async def recall(self, _positions: object) -> None:
-        """Nothing."""
+        """Restores nothing."""
         await asyncio.sleep(0)
 
     def forget(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def observe(self, events: Sequence[Any]) -> Observed:
         """The events as they are."""
@@ -230,7 +239,7 @@ class NoSightings:
 
 
 class NoWatchdog:
-    """In place of the watchdog, which has tests of its own."""
+    """A fake of the watchdog, which has tests of its own."""
 
     async def run(self, _progress: object) -> None:
         """Until cancelled."""
@@ -239,7 +248,7 @@ class NoWatchdog:
 
 @dataclass
 class Consumer:
-    """A pipeline that runs, and its member of the group."""
+    """A running pipeline and its member of the group."""
 
     member: Member
     pipeline: Pipeline
@@ -256,7 +265,7 @@ class Group:
         self.consumers: list[Consumer] = []
 
     async def start(self) -> None:
-        """One more consumer."""
+        """Start one more consumer."""
         member, stop = Member(self._topic), asyncio.Event()
         pipeline = _pipeline(self._topic, member, self._settings)
         consumer = Consumer(member, pipeline, asyncio.create_task(pipeline.run(stop)), stop)
@@ -265,12 +274,12 @@ class Group:
         await self.rebalance()
 
     async def crash(self) -> None:
-        """The first consumer ends where it is."""
+        """Kill the first consumer."""
         await self._end(self.consumers.pop(0))
         await self.rebalance()
 
     async def rebalance(self) -> None:
-        """Share the partitions out anew."""
+        """Revoke all partitions and assign them anew."""
         await asyncio.gather(*(consumer.member.leave() for consumer in self.consumers))
         places = self._topic.chance.sample(self._topic.partitions, len(self._topic.partitions))
         count = len(self.consumers)
@@ -283,7 +292,7 @@ class Group:
         await asyncio.wait_for(asyncio.gather(*(consumer.task for consumer in self.consumers)), 5)
 
     async def close(self) -> None:
-        """End whatever still runs."""
+        """Kill the consumers that still run."""
         for consumer in self.consumers:
             await self._end(consumer)
 
@@ -294,6 +303,7 @@ class Group:
 
 def _pipeline(topic: Topic, member: Member, settings: ConsumerSettings) -> Pipeline:
     stages, metrics, none = Stages(topic.chance), ConsumerMetrics(new_registry()), NoSightings()
+    consumer: GroupConsumer = member  # the fake has the interface that the code uses
     matcher: Any = SimpleNamespace(thresholds=Thresholds(0.5, 0.1), manifest=SimpleNamespace(id="snapshot"))
     model: Any = SimpleNamespace(name="small", digest="00ff")
     store: Any = stages
@@ -301,12 +311,12 @@ def _pipeline(topic: Topic, member: Member, settings: ConsumerSettings) -> Pipel
         matcher=matcher, model=model, metadata=MetadataCache(store), observe=none.observe, metrics=metrics
     )
     stand_ins: dict[str, Any] = {
-        "consumer": member,
+        "consumer": consumer,
         "preparer": stages,
         "decode_threads": AtOnce(),
         "inference": stages,
         "sightings": none,
-        "outputs": stages,
+        "encoder": stages,
         "watchdog": NoWatchdog(),
     }
     return Pipeline(

@@ -1,4 +1,4 @@
-"""Match events of frames that were never taken, for the tests of sightings."""
+"""Match events of frames that do not exist, for the tests of sightings."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ _START_US = 1_767_225_600_000_000
 
 
 class Clock:
-    """Our clock, as the test sets it."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -34,25 +34,25 @@ class Clock:
 def frame_events(
     at_s: float, *shown: str, camera: str = "till-1", number: int | None = None, offset: int = 0, partition: int = 0
 ) -> list[MatchEvent]:
-    """The events of the frame that came at `at_s`, a region for each of `shown`.
+    """The events of a frame that arrived at `at_s`, with a region for each of `shown`.
 
-    `milk` is a match, `milk 0.9` one of that score, `milk?` an ambiguous decision; an empty text is an unknown product.
-    Frames of one camera and time are the same one unless `number` tells them apart.
+    `milk` is a match, `milk 0.9` one with that score, `milk?` an ambiguous decision, an empty text an unknown product.
+    Frames of one camera and time are equal unless their `number` differs.
     """
     grabbed_at_us = _START_US + round(at_s * 1_000_000)
     sequence = grabbed_at_us if number is None else number
-    frame = Frame(camera, 7, sequence, grabbed_at_us=grabbed_at_us)  # the camera's own clock stands still
+    frame = Frame(camera, 7, sequence, grabbed_at_us=grabbed_at_us)  # the camera's own clock does not advance
     reference = frame_reference(frame, "framematch.frames", partition, offset)
     return [_event(reference, place, text) for place, text in enumerate(shown or ("",))]
 
 
-def told(sightings: Iterable[SightingEvent]) -> list[tuple[str, str]]:
-    """Kind and product of each."""
+def changes(sightings: Iterable[SightingEvent]) -> list[tuple[str, str]]:
+    """Kind and product of each event."""
     return [(event.kind, event.product.id) for event in sightings]
 
 
 def seconds(at: str) -> float:
-    """The time of an event as frames give it."""
+    """An event's time in the seconds of `frame_events`."""
     return (from_rfc3339(at) - _START_US) / 1_000_000
 
 

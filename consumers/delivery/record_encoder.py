@@ -1,0 +1,90 @@
+"""Encodes a result as records: match events and sightings, or a dead letter."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import structlog
+
+from consumers.delivery.deadletter import dead_letter
+from consumers.stages.answers import Answer
+from consumers.watch.trace import trace_frame
+from consumers.work import Work
+from framematch.core.errors import BadFrameError
+from framematch.core.events import (
+    MatchEvent,
+    ProductInfo,
+    SightingEvent,
+    encode,
+    match_headers,
+    sighting_headers,
+)
+from framematch.core.kafka.clients import HEADROOM_BYTES
+from framematch.core.kafka.records import ProducerRecord
+from framematch.core.kafka.topics import Topics
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.core.tracing import Tracer
+
+log = structlog.get_logger()
+
+_MAX_EVENT_BYTES = 900_000  # below a broker's default limit of 1,000,000 for a record
+_MAX_NAME_CHARACTERS = 1_000  # of a trimmed product's name and category
+
+
+class RecordEncoder:
+    """Encodes results as records, none of which exceeds the size that the broker accepts."""
+
+    def __init__(self, kafka: KafkaSettings, *, group_id: str, tracer: Tracer | None = None) -> None:
+        self._group_id = group_id
+        self._tracer = tracer
+        self._topics = Topics(kafka.topic_prefix)
+        self._max_dead_letter_bytes = kafka.max_message_bytes + HEADROOM_BYTES
+
+    def encode(self, result: Answer) -> list[ProducerRecord]:
+        """The records of `result`, in the order to send; none for a skipped frame.
+
+        Call it once for each result, as it also records the frame's span.
+        """
+        if result.work is not None and result.work.bad is not None:
+            return [self._dead_letter(result.work, result.work.bad)]
+        return list(self._events(result, to_rfc3339(now_us())))
+
+    def _events(self, result: Answer, at: str) -> Iterator[ProducerRecord]:
+        traceparent = self._traceparent(result.work) if result.work and result.events else None
+        for event in result.events:
+            headers = match_headers(event, at, traceparent)
+            yield ProducerRecord(self._topics.matches, result.key, _encode_event(event), headers)
+        for sighting in result.sightings:
+            headers = sighting_headers(sighting, at)
+            yield ProducerRecord(self._topics.sightings, result.key, _encode_event(sighting), headers)
+
+    def _traceparent(self, frame: Work) -> str | None:
+        if frame.frame is None or self._tracer is None:
+            return frame.frame.traceparent if frame.frame else None
+        return trace_frame(self._tracer, frame, frame.frame, group_id=self._group_id)
+
+    def _dead_letter(self, frame: Work, bad: BadFrameError) -> ProducerRecord:
+        record = frame.record
+        log.warning(
+            "frame_deadlettered", stage=frame.bad_stage, reason=bad.reason, error=bad.message,
+            partition=record.partition, offset=record.offset,
+        )  # fmt: skip
+        return dead_letter(
+            record, frame.bad_stage, bad, topic=self._topics.deadletter, max_bytes=self._max_dead_letter_bytes
+        )
+
+
+def _encode_event(event: MatchEvent | SightingEvent) -> bytes:
+    """The event as JSON; without its product's details when it would be too large for a record."""
+    value, product = encode(event), event.product
+    if len(value) <= _MAX_EVENT_BYTES or product is None:
+        return value
+    log.warning("event_trimmed", product=product.id, event_id=event.id)
+    if isinstance(event, MatchEvent):
+        event = replace(event, metadata_state="missing")
+    return encode(replace(event, product=_without_details(product)))
+
+
+def _without_details(product: ProductInfo) -> ProductInfo:
+    category = product.category and product.category[:_MAX_NAME_CHARACTERS]
+    return ProductInfo(product.id, product.name[:_MAX_NAME_CHARACTERS], category, product.price)
