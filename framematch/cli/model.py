@@ -139,7 +139,7 @@ def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     how = f"Serve it with `framematch stack up`, or `tritonserver --model-repository={repository}`."
     if url is None:
         return how
-    with needs("consumer"):
+    with needs("model"):
         from framematch.model_build.reload import Reload, reload_models
     outcome = asyncio.run(reload_models(url, manifest))
     said = f"Triton at {url} {outcome.value}."

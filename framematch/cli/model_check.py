@@ -57,7 +57,7 @@ def check(
             "there is nothing to compare with", hint="Give --from BUNDLE, --expected FILE, or both: see --help"
         )
     url = require(settings.triton.url, "triton.url")
-    with needs("consumer,model"):
+    with needs("model"):
         from framematch.model_build.checks.served_check import check_served
     given = _given(bundle, expected, images)
     with Progress(console=Console(stderr=True), transient=True) as progress:
