@@ -39,8 +39,8 @@ def test_values_that_are_not_offered_exit_with_two(tmp_path: Path, arguments: li
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        ([], "from one place", "--hub NAME"),
-        (["--from", "here", "--hub", "me/clip"], "from one place", "--from DIR"),
+        ([], "one source", "--hub NAME"),
+        (["--from", "here", "--hub", "me/clip"], "one source", "--from DIR"),
         (["--from", "here", "--revision", "main"], "--revision", "--hub"),
         (["--from", "here", "--precision", "fp16"], "cpu does not run fp16", "fp32 or int8"),
         (["--from", "here", "--target", "onnx", "--precision", "int8"], "onnx does not run int8", "another target"),

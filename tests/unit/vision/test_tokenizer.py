@@ -81,7 +81,7 @@ def test_added_tokens_that_no_text_gets_are_not_the_highest_id(tmp_path: Path) -
         (77, END_ID, 6, "has no token 77, which is the pad token"),
         (PAD_ID, 78, 6, "has no token 78, which is the end token"),
         (PAD_ID, MILK, 6, "ends texts with token 1; the model's end token is 3"),
-        (PAD_ID, END_ID, 2, "leaves no room beside the 2 special tokens"),
+        (PAD_ID, END_ID, 2, "has no space beside the 2 special tokens"),
     ],
 )
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(
