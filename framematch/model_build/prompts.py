@@ -1,4 +1,4 @@
-"""Texts that stand for a product: its name in a few templates, whose embeddings are averaged."""
+"""Templates that turn a product's name into texts for the text tower."""
 
 from collections.abc import Sequence
 from string import Formatter
@@ -6,8 +6,8 @@ from string import Formatter
 import numpy as np
 import numpy.typing as npt
 
-# What CLIP's authors prompt with: models of that kind were trained on captions of photos. One that was trained on bare
-# names brings its own ("{name}").
+# The prompts of CLIP's authors, for models that were trained on captions of photos. A bundle of another model has its
+# own templates, such as "{name}".
 PHOTO_TEMPLATES = ("a photo of {name}", "a photo of {name}, a kind of {category}")
 
 _FIELDS = {"name", "category"}
@@ -38,7 +38,7 @@ def mean_embedding(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
 
 
 def template_problem(template: str) -> str | None:
-    """What is wrong with a template, or None: it must have {name}, may have {category}, and nothing else in braces."""
+    """What is wrong with a template, or None. It must have {name}, may have {category}, and no other field."""
     try:
         fields = _fields(template)
     except ValueError as error:

@@ -131,7 +131,7 @@ def test_a_hub_that_dies_is_a_retriable_error_and_the_next_run_goes_on_where_it_
 
     with pytest.raises(UnavailableError) as caught:
         fetch(hub, tmp_path, show=kill_when_stalled)
-    assert "goes on where it stopped" in caught.value.hint
+    assert "resume the download" in caught.value.hint
     assert whole_bundles(tmp_path) == []
     hub.start()
     assert fetch(hub, tmp_path).downloaded
@@ -258,7 +258,7 @@ def test_offline_is_said_and_what_is_on_disk_is_used(
 
 def test_an_address_that_is_no_hub_is_said(hub: HubServer, tmp_path: Path) -> None:
     hub.faults.append(Fault("api", "status", status=200))
-    assert "does not answer as a model hub does" in refused(hub, tmp_path).message
+    assert "does not answer like a model hub" in refused(hub, tmp_path).message
 
 
 def test_two_downloads_of_one_repository_do_not_mix(hub: HubServer, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_an_interrupted_command_says_that_the_next_one_goes_on(hub: HubServer, t
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "goes on where it stopped" in said
+    assert "resume the download" in said
     assert whole_bundles(tmp_path / "cache") == []
     assert not (tmp_path / "repository").exists()
     build_command(hub, tmp_path).communicate(timeout=60)

@@ -287,5 +287,5 @@ def test_prompts_that_cannot_be_filled_in_are_refused(tmp_path: Path, templates:
 def test_a_bundle_that_names_no_padding_token_is_refused(tmp_path: Path) -> None:
     config = {**CONFIG, "text_config": {"max_position_embeddings": CONTEXT_LENGTH}}
     folder = BundleFiles(config=config, tokenizer_config=None).write(tmp_path / "bundle")
-    with pytest.raises(ModelError, match="which token is its pad_token"):
+    with pytest.raises(ModelError, match="names its pad_token"):
         load_bundle(folder)

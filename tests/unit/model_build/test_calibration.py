@@ -34,9 +34,9 @@ def test_half_of_the_pictures_calibrate_and_the_others_judge(tmp_path: Path) -> 
     for number in range(10):
         write(tmp_path / f"{number}.png", number * 20)
     found = read(tmp_path)
-    assert greys(found.judging) == [0, 40, 80, 120, 160]
-    assert greys(found.calibrating) == [20, 60, 100, 140, 180]
-    assert found.calibrating.shape == (5, SIDE, SIDE, 3)
+    assert greys(found.evaluation) == [0, 40, 80, 120, 160]
+    assert greys(found.calibration) == [20, 60, 100, 140, 180]
+    assert found.calibration.shape == (5, SIDE, SIDE, 3)
     assert found.labels is None
     assert found.unreadable == 0
 
@@ -47,8 +47,8 @@ def test_pairs_of_a_label_stay_together_and_far_apart_in_name(tmp_path: Path) ->
             write(tmp_path / label / f"{number}.png", first + number)
     found = read(tmp_path)
     assert list(found.labels or ()) == ["kiwi", "kiwi", "milk", "milk", "kiwi"]
-    assert greys(found.judging) == [0, 2, 100, 102, 4]
-    assert greys(found.calibrating) == [1, 3, 101, 103, 104]
+    assert greys(found.evaluation) == [0, 2, 100, 102, 4]
+    assert greys(found.calibration) == [1, 3, 101, 103, 104]
 
 
 def test_folders_with_one_picture_each_are_no_labels(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_more_pictures_than_the_limit_are_thinned_evenly_and_always_alike(tmp_pa
     for number in range(40):
         write(tmp_path / f"{number:02}.png", number)
     found = read(tmp_path, limit=8)
-    assert sorted(greys(found.judging) + greys(found.calibrating)) == [0, 5, 10, 15, 20, 25, 30, 35]
-    assert np.array_equal(read(tmp_path, limit=8).judging, found.judging)
+    assert sorted(greys(found.evaluation) + greys(found.calibration)) == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert np.array_equal(read(tmp_path, limit=8).evaluation, found.evaluation)
 
 
 def test_thinned_labels_keep_their_pairs(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_thinned_labels_keep_their_pairs(tmp_path: Path) -> None:
             write(tmp_path / f"{label:02}" / f"{number}.png", label)
     found = read(tmp_path, limit=8)
     assert list(found.labels or ()) == ["00", "00", "08", "08"]
-    assert greys(found.calibrating) == [4, 4, 12, 12]
+    assert greys(found.calibration) == [4, 4, 12, 12]
 
 
 def test_unreadable_pictures_are_skipped_counted_and_logged(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_unreadable_pictures_are_skipped_counted_and_logged(tmp_path: Path) -> N
     with structlog.testing.capture_logs() as logs:
         found = read(tmp_path)
     assert found.unreadable == 1
-    assert len(found.judging) + len(found.calibrating) == 8
+    assert len(found.evaluation) + len(found.calibration) == 8
     assert [(line["event"], Path(line["file"]).name) for line in logs] == [("calibration_picture_skipped", "3.jpg")]
 
 
@@ -94,7 +94,7 @@ def test_too_few_readable_pictures_are_an_error_that_says_what_to_give(tmp_path:
     (tmp_path / "broken.png").write_bytes(b"")
     with pytest.raises(ModelError, match="has 7 pictures that can be read and 1 that cannot") as caught:
         read(tmp_path)
-    assert "8 or more" in caught.value.hint
+    assert "at least 8" in caught.value.hint
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_transparency_becomes_white_as_in_the_catalogue(tmp_path: Path) -> None:
     for number in range(8):
         Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0)).save(tmp_path / f"{number}.png")
-    assert read(tmp_path).judging.min() == 255
+    assert read(tmp_path).evaluation.min() == 255
 
 
 def test_progress_counts_files_up_to_all_of_them(tmp_path: Path) -> None:

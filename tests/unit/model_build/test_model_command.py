@@ -82,7 +82,7 @@ def build_int8(tmp_path: Path, pictures: Path, *more: str) -> Result:
 def test_int8_is_built_with_a_report_of_what_it_changed(tmp_path: Path, pictures: Path) -> None:
     result = build_int8(tmp_path, pictures)
     assert result.exit_code == 0, result.output
-    assert "6 pictures calibrated, 6 others judge" in result.output
+    assert "6 pictures for calibration, 6 for evaluation" in result.output
     assert all(row in result.output for row in ("mean cosine", "lowest cosine", "right product first"))
     assert "dimensions, int8, cpu" in result.output
 

@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_models(bundle: Bundle
             build_model_repository(other, repository)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "Make room" in caught.value.hint
+    assert "Free some space" in caught.value.hint
     assert contents(repository) == before
     assert [path.name for path in repository.parent.iterdir()] == ["repository"]
 

@@ -38,10 +38,10 @@ def test_a_file_may_have_texts_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([], "holds no reference embeddings"),
-        ({}, "holds no reference embeddings"),
-        ({"images": {"a.jpg": {"vector": [1]}}}, "holds no reference embeddings"),
-        ({"images": {"a.jpg": {"embedding": ["x"]}}}, "holds no reference embeddings"),
+        ([], "has no reference embeddings"),
+        ({}, "has no reference embeddings"),
+        ({"images": {"a.jpg": {"vector": [1]}}}, "has no reference embeddings"),
+        ({"images": {"a.jpg": {"embedding": ["x"]}}}, "has no reference embeddings"),
         ({"images": {"a.jpg": {"embedding": [0, 0]}}}, "'a.jpg' is zero"),
         ({"images": GOOD["images"], "texts": {"honey": {"embedding": [1, 0, 0]}}}, "'honey' has 3 numbers"),
     ],
