@@ -1,17 +1,14 @@
 """The long steps of `framematch model build`: int8 with its report, and the measured plan for the CPU."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from framematch.core.progress import OnProgress
+from framematch.cli.common import progress_bar
 
 if TYPE_CHECKING:
     from framematch.model_build.bundles.bundle import Bundle
@@ -33,14 +30,15 @@ def int8_tower(bundle: "Bundle", tower: "Tower", pictures: Path, *, force: bool)
         ModelError: there are too few pictures, or the embeddings change too much and `force` is not set.
     """
     from framematch.model_build.int8.calibration import read_calibration
-    from framematch.model_build.int8.quantize import compare_towers, quantize_image_tower
+    from framematch.model_build.int8.quantize import quantize_image_tower
+    from framematch.model_build.int8.report import compare_towers
     from framematch.vision.preprocess import Preprocessor
 
     # The default of `catalog build`, which consumers follow.
     preprocessor = Preprocessor(bundle.preprocess, "fast")
-    with _progress("Reading pictures") as show:
+    with progress_bar("Reading", "pictures") as show:
         given = read_calibration(pictures, preprocessor, on_progress=show)
-    with _progress("Quantising") as show:
+    with progress_bar("Quantising", "pictures") as show:
         graph = quantize_image_tower(tower.graph, given.calibration, on_progress=show)
     report = compare_towers(tower.graph, graph, given.evaluation, given.labels)
     _print_report(report, given)
@@ -61,7 +59,7 @@ def measured_plan(bundle: "Bundle", tower: "Tower", options: "BuildOptions") -> 
     shape = (size, spec.crop_height, spec.crop_width, 3)
     batch = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     cores = available_cores()
-    with _progress("Measuring plans") as show:
+    with progress_bar("Measuring", "runs") as show:
         measured = measure_cpu_plans(tower.graph, batch, cores, on_progress=show)
     typer.echo(f"Plans for {cores} cores of this machine, batches of {size}, the best first:")
     table = Table("Instances", "Threads each", "Images/s", box=None, pad_edge=False)
@@ -72,7 +70,7 @@ def measured_plan(bundle: "Bundle", tower: "Tower", options: "BuildOptions") -> 
 
 
 def _print_report(report: "QuantizationReport", given: "CalibrationSet") -> None:
-    from framematch.model_build.int8.quantize import QuantizationLimits
+    from framematch.model_build.int8.report import QuantizationLimits
 
     limits = QuantizationLimits()
     counts = f"{len(given.calibration)} pictures for calibration, {report.pictures} for evaluation"
@@ -88,12 +86,3 @@ def _print_report(report: "QuantizationReport", given: "CalibrationSet") -> None
         limit = f"a drop of at most {limits.retrieval_drop:.0%}, beyond chance"
         table.add_row("right product first", found, limit)
     out.print(table)
-
-
-@contextmanager
-def _progress(task: str) -> Iterator[OnProgress]:
-    """A progress bar on stderr, at a terminal."""
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task_id = progress.add_task(task, total=None)
-        yield lambda done, total: progress.update(task_id, completed=done, total=total)

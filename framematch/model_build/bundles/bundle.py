@@ -22,9 +22,8 @@ from framematch.model_build.bundles.layouts import CLIP, OPENCLIP, Layout
 from framematch.model_build.bundles.model_config import ModelConfig, TextConfig, read_model_config
 from framematch.model_build.bundles.open_clip_preprocess import parse_open_clip_preprocess
 from framematch.model_build.bundles.processor_config import parse_processor_config
+from framematch.model_build.bundles.prompts import PHOTO_TEMPLATES, read_prompts
 from framematch.model_build.bundles.special_tokens import read_special_tokens
-from framematch.model_build.prompts import PHOTO_TEMPLATES, template_problem
-from framematch.vision.model_files import decode_json
 from framematch.vision.preprocess_spec import PreprocessSpec
 from framematch.vision.tokenizer import PaddingSide, Tokenizer
 
@@ -109,7 +108,7 @@ def _preprocess(folder: BundleFolder, config: ModelConfig) -> PreprocessSpec:
     size = (spec.crop_height, spec.crop_width)
     if config.image_size not in (None, size):
         raise ModelError(
-            f"{config.source} says pictures of {config.image_size[0]} x {config.image_size[1]}, "
+            f"{config.source} has pictures of {config.image_size[0]} x {config.image_size[1]}, "
             f"the preprocessing makes {size[0]} x {size[1]}",
             hint="Copy the configuration files from one export",
         )
@@ -136,24 +135,5 @@ def _text_tower(folder: BundleFolder, layout: Layout, config: TextConfig) -> Tex
         eos_token_id=tokens.eos_token_id,
         padding_side=tokens.padding_side,
         cleaning=config.cleaning,
-        prompts=_prompts(folder),
+        prompts=read_prompts(folder),
     )
-
-
-@dataclass(frozen=True)
-class _PromptsFile:
-    templates: tuple[str, ...]
-
-
-def _prompts(folder: BundleFolder) -> tuple[str, ...]:
-    path = folder.find("prompts.json")
-    if path is None:
-        return PHOTO_TEMPLATES
-    templates = decode_json(path, _PromptsFile).templates
-    problems = [f"{template!r}: {problem}" for template in templates if (problem := template_problem(template))]
-    if problems or not templates:
-        raise ModelError(
-            f"{path} is not usable: {'; '.join(problems) or 'it has no templates'}",
-            hint='Give texts with {name}, and {category} where it fits: {"templates": ["a photo of {name}"]}',
-        )
-    return templates

@@ -80,7 +80,6 @@ def read_model_config(folder: BundleFolder) -> ModelConfig:
 @dataclass(frozen=True)
 class _Section:
     hidden_size: _Positive = _SIGLIP_HIDDEN_SIZE
-    projection_size: _Positive | None = None
     image_size: _Positive | None = None
     max_position_embeddings: _Positive | None = None
     pad_token_id: int | None = None

@@ -94,7 +94,7 @@ class HubStore:
         return True
 
     def finish(self, commit: str, names: list[str]) -> Path:
-        """Turn the unfinished download of `commit` with the files `names` into a complete bundle. Returns its folder."""
+        """Turn the unfinished download of `commit`, with the files `names`, into a complete bundle: its folder."""
         folder = self.unfinished(commit)
         files = {name: StoredFile((folder / name).stat().st_size, sha256_of(folder / name)) for name in names}
         source = Source(self.repo, commit, files)

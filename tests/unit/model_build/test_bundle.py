@@ -8,7 +8,7 @@ import pytest
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.bundles.layouts import CLIP, OPENCLIP, SIGLIP
-from framematch.model_build.prompts import PHOTO_TEMPLATES
+from framematch.model_build.bundles.prompts import PHOTO_TEMPLATES
 from tests.unit.model_build.bundles import (
     CONFIG,
     CONTEXT_LENGTH,

@@ -14,8 +14,14 @@ import pytest
 from framematch.core.errors import ModelError
 from framematch.model_build.graphs.fold import fold_image_tower
 from framematch.model_build.int8.nodes import name_nodes, nodes_for_int8
-from framematch.model_build.int8.quantize import QuantizationLimits, compare_towers, quantize_image_tower
-from framematch.model_build.int8.report import QuantizationReport, Retrieval, compare_embeddings
+from framematch.model_build.int8.quantize import quantize_image_tower
+from framematch.model_build.int8.report import (
+    QuantizationLimits,
+    QuantizationReport,
+    Retrieval,
+    compare_embeddings,
+    compare_towers,
+)
 from framematch.model_build.int8.smooth import smooth, smooth_points
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.preprocess_spec import PreprocessSpec
