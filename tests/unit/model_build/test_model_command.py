@@ -91,7 +91,7 @@ def test_int8_that_changes_embeddings_too_much_is_refused_unless_forced(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = QuantizationReport(pictures=6, mean_cosine=0.7, lowest_cosine=0.2, same_neighbour=1.0, retrieval=None)
-    monkeypatch.setattr("framematch.model_build.int8.quantize.compare_towers", lambda *_: bad)
+    monkeypatch.setattr("framematch.model_build.int8.report.compare_towers", lambda *_: bad)
     refused = build_int8(tmp_path / "refused", pictures)
     assert isinstance(refused.exception, ModelError)
     assert "--force" in refused.exception.hint
