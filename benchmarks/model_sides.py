@@ -20,9 +20,9 @@ from framematch.model_build.bundles.bundle import Bundle
 from framematch.model_build.graphs.towers import Tower
 from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.reload import Reload, reload_models
-from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.build_options import BuildOptions, CpuPlan
 from framematch.model_build.repository.model_repository import build_model_repository
-from framematch.model_build.repository.tune import available_cores, default_cpu_plan
+from framematch.model_build.repository.tune import available_cores
 from framematch.vision.manifest import IMAGE_MODEL, Precision
 from stack.up import running_stack
 
@@ -50,7 +50,7 @@ class Server:
             FramematchError: Triton does not serve it.
         """
         options = BuildOptions(
-            precision=precision, max_batch_size=max_batch_size, cpu_plan=default_cpu_plan(available_cores())
+            precision=precision, max_batch_size=max_batch_size, cpu_plan=CpuPlan(threads=available_cores())
         )
         manifest = build_model_repository(
             replace(bundle, text=None), self.repository, options, towers={IMAGE_MODEL: tower}

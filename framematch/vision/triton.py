@@ -1,10 +1,9 @@
 """A client for one model that Triton serves: waits for it, reads its manifest and runs it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -214,43 +213,28 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
     return manifest, frozenset(item.name for item in config.input)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """One kind of failed call: how to recognise it, and the error to raise."""
-
-    matches: Callable[[InferenceServerException], bool]
-    error: type[TritonUnavailableError] | type[ModelError]
-    message: str
-    hint: str
-
-
-# The first row that matches an exception counts.
-_FAILURES = (
-    _Failure(
+_Matches: TypeAlias = Callable[[InferenceServerException], bool]
+# How to recognise a failed call, the error to raise (None: the caller's class), its message and hint; the first match.
+_FAILURES: Sequence[tuple[_Matches, type[TritonUnavailableError] | None, str, str]] = (
+    (
         lambda error: _DEAD_BACKEND in error.message(),
         TritonUnavailableError,
         "the process that runs {name} at {url} has died",
         "Restart Triton, and see its log: a lack of memory is the usual cause",
     ),
-    _Failure(
+    (
         lambda error: error.status() in _RETRIABLE,
         TritonUnavailableError,
-        "Triton at {url} does not answer for {name}: {said}",
+        "Triton at {url} does not answer for {name}: {reason}",
         _UNAVAILABLE_HINT,
     ),
-    _Failure(
-        lambda _error: True,
-        ModelError,
-        "Triton at {url} could not run {name}: {said}",
-        "See Triton's log for the cause",
-    ),
+    (lambda _error: True, None, "Triton at {url} could not run {name}: {reason}", "See Triton's log for the cause"),
 )
 
 
 def _translated(
     error: InferenceServerException, url: str, name: str, *, refused: type[ModelError] = ModelError
 ) -> TritonUnavailableError | ModelError:
-    """The error to raise for `error`; `refused` is the class when Triton answered and could not run the model."""
-    failure = next(failure for failure in _FAILURES if failure.matches(error))
-    kind = refused if failure.error is ModelError else failure.error
-    return kind(failure.message.format(url=url, name=name, said=error.message()), hint=failure.hint)
+    """The error to raise for `error`; `refused` is its class when Triton answered and could not run the model."""
+    _, kind, message, hint = next(row for row in _FAILURES if row[0](error))
+    return (kind or refused)(message.format(url=url, name=name, reason=error.message()), hint=hint)

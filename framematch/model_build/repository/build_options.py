@@ -16,7 +16,9 @@ _PRECISIONS: dict[Target, tuple[Precision, ...]] = {
 class CpuPlan:
     """How the model uses a CPU: the number of instances, and the threads of each.
 
-    `threads` 0 divides the cores that Triton may use when it loads the model among the instances.
+    `threads` 0 divides the cores that Triton may use when it loads the model among the instances. The default is one
+    instance: on two cores, two busy ones made 1.1 to 1.3 times the images/s, but a single batch takes twice as long and
+    each instance has a copy of the weights.
     """
 
     instances: int = 1

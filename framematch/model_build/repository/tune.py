@@ -51,16 +51,6 @@ def candidate_plans(cores: int) -> list[CpuPlan]:
     return [CpuPlan(instances=count, threads=threads) for threads, count in by_threads.items()]
 
 
-def default_cpu_plan(cores: int) -> CpuPlan:
-    """The plan without a measurement: one instance on all `cores`.
-
-    On two cores, two instances with one thread each made 1.1 times the images/s of the ViT-B/32 shape in batches of 8
-    or 32, and 1.1 to 1.3 times those of a small CNN, when both were always busy. But a single batch takes twice as
-    long, and each instance has a copy of the weights: 350 MB for B/32. More cores were not measured.
-    """
-    return CpuPlan(instances=1, threads=cores)
-
-
 def measure_cpu_plans(
     graph: bytes,
     batch: npt.NDArray[np.uint8],

@@ -9,7 +9,7 @@ import pytest
 from framematch.core.errors import ModelError
 from framematch.model_build.repository import tune
 from framematch.model_build.repository.build_options import CpuPlan
-from framematch.model_build.repository.tune import available_cores, candidate_plans, default_cpu_plan, measure_cpu_plans
+from framematch.model_build.repository.tune import available_cores, candidate_plans, measure_cpu_plans
 from tests.unit.model_build.convnets import SIDE, colourful_pictures, convnet
 
 
@@ -28,11 +28,11 @@ def test_the_plans_use_all_cores(cores: int, expected: list[tuple[int, int]]) ->
     assert [(plan.instances, plan.threads) for plan in candidate_plans(cores)] == expected
 
 
-def test_no_plan_uses_more_cores_than_exist_and_the_default_is_among_them() -> None:
+def test_no_plan_uses_more_cores_than_exist_and_one_instance_is_among_them() -> None:
     for cores in range(1, 130):
         plans = candidate_plans(cores)
         assert all(plan.instances * plan.threads <= cores for plan in plans)
-        assert default_cpu_plan(cores) in plans
+        assert CpuPlan(instances=1, threads=cores) in plans
 
 
 def test_every_plan_is_measured_with_a_real_session() -> None:
