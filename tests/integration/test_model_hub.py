@@ -149,7 +149,7 @@ def test_a_file_with_another_digest_is_refused_and_downloaded_anew(hub: HubServe
     hub.faults.append(Fault(path, "tamper", times=1))
     error = refused(hub, tmp_path)
     assert path in error.message
-    assert "the hub says" in error.message
+    assert "according to the hub" in error.message
     assert fetch(hub, tmp_path).downloaded
 
 
