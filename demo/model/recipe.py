@@ -1,4 +1,4 @@
-"""The parameters of a training run. Its result also depends on the data, `finishing.py` and the libraries' versions."""
+"""The parameters of a training run. Its result also depends on the data, `closing.py` and the libraries' versions."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any

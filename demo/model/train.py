@@ -18,8 +18,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo.model import checkpoint
 from demo.model.augment import PictureSource
+from demo.model.closing import SIDE_PX, finish
 from demo.model.export import write_bundle
-from demo.model.finishing import SIDE_PX, finish
 from demo.model.grocery import known_products, load_photos, load_products
 from demo.model.learner import Batch, Optimizer, State, coarse_of, learn, start
 from demo.model.progress import Every, Progress

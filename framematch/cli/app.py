@@ -12,7 +12,6 @@ from framematch.cli.cameras import cameras
 from framematch.cli.consume import consume
 from framematch.cli.doctor import doctor
 from framematch.cli.edge import EdgeCommand, edge
-from framematch.cli.local_servers import with_local_servers
 from framematch.cli.watch import watch
 from framematch.core.errors import FramematchError
 from framematch.core.redact import redact_url
@@ -58,7 +57,7 @@ def main() -> None:
         app(prog_name="framematch")
     except FramematchError as error:
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        hint = f" [dim]{escape(redact_url(with_local_servers(error.hint)))}[/dim]" if error.hint else ""
+        hint = f" [dim]{escape(redact_url(error.hint))}[/dim]" if error.hint else ""
         console.print(f"[bold red]framematch:[/] {escape(redact_url(error.message))}.{hint}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

@@ -14,7 +14,6 @@ from rich.table import Table
 from framematch.cli.camera_board import CameraBoard, summary
 from framematch.cli.cameras import read_known
 from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
-from framematch.cli.local_servers import with_local_servers
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
 from framematch.core.kafka.clients import client_options, started
@@ -74,7 +73,7 @@ async def _guarded(
         lacking = missing_extra(error, "consumer,cpu")
         return [Finding(part, None, lacking.message, lacking.hint)]
     except FramematchError as error:
-        return [Finding(part, False, error.message, with_local_servers(error.hint))]
+        return [Finding(part, False, error.message, error.hint)]
 
 
 async def _kafka(settings: Settings) -> list[Finding]:

@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from framematch.cli.common import needs, prepare_command
-from framematch.cli.local_servers import local_servers_available
 from framematch.cli.model_check import check
 from framematch.cli.model_hub import fetch_bundle
 from framematch.cli.model_towers import int8_tower, measured_plan
@@ -137,7 +137,7 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
 
 def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
-    local = "`framematch stack up`, or " if local_servers_available() else ""
+    local = "`framematch stack up`, or " if find_spec("stack") else ""  # a wheel has no such command
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
     if url is None:
         return how

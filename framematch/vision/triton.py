@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_a
 from framematch.vision.triton_statistics import ModelStatistics, read_statistics
 
 _BUILD_HINT = "Build it with `framematch model build --from DIR` into the model repository that Triton serves"
-_UNAVAILABLE_HINT = "Start Triton, or set TRITON_URL to the host:port of its gRPC endpoint (often 8001)"
+_UNAVAILABLE_HINT = "Set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
 _CHANNEL_OPTIONS = (
     # A batch of 32 pictures has 4.8 MB, and gRPC's default limit is 4 MB. max_batch_size limits requests instead.
     ("grpc.max_send_message_length", -1),
@@ -186,7 +187,9 @@ async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -
         except TritonUnavailableError as error:
             if loop.time() + _RETRY_INTERVAL_S >= deadline:
                 raise TritonUnavailableError(
-                    f"{error.message} (waited {timeout_s:g} s)", hint=error.hint or _UNAVAILABLE_HINT
+                    f"{error.message} (waited {timeout_s:g} s)",
+                    hint=error.hint or _UNAVAILABLE_HINT,
+                    unreachable=error.unreachable,
                 ) from error
         await asyncio.sleep(_RETRY_INTERVAL_S)
 
@@ -215,7 +218,7 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
 
 _Matches: TypeAlias = Callable[[InferenceServerException], bool]
 # How to recognise a failed call, the error to raise (None: the caller's class), its message and hint; the first match.
-_FAILURES: Sequence[tuple[_Matches, type[TritonUnavailableError] | None, str, str]] = (
+_FAILURES: Sequence[tuple[_Matches, Callable[..., TritonUnavailableError] | None, str, str]] = (
     (
         lambda error: _DEAD_BACKEND in error.message(),
         TritonUnavailableError,
@@ -224,7 +227,7 @@ _FAILURES: Sequence[tuple[_Matches, type[TritonUnavailableError] | None, str, st
     ),
     (
         lambda error: error.status() in _RETRIABLE,
-        TritonUnavailableError,
+        partial(TritonUnavailableError, unreachable=True),
         "Triton at {url} does not answer for {name}: {reason}",
         _UNAVAILABLE_HINT,
     ),

@@ -14,8 +14,8 @@ from onnx.reference import ReferenceEvaluator
 
 from demo.model import checkpoint, colour, network, objective
 from demo.model.augment import PictureSource
+from demo.model.closing import discriminant
 from demo.model.export import text_model, vision_model
-from demo.model.finishing import discriminant
 from demo.model.grocery import Photos, Product, cut_out, known_products, load_photos, load_products
 from demo.model.progress import Every, Progress
 from demo.model.recipe import Phase, Recipe

@@ -21,8 +21,17 @@ def test_a_build_prints_the_model_its_folder_and_how_to_serve_it(tmp_path: Path)
     assert result.exit_code == 0, result.output
     assert "Built small-clip: pictures and texts to 4 dimensions, fp32, cpu" in result.output
     assert str(tmp_path / "repository") in result.output
-    assert "framematch stack up" in result.output
+    assert "Serve it with `framematch stack up`, or `tritonserver" in result.output
     assert (tmp_path / "repository" / "clip_image" / "1" / "model.onnx").is_file()
+
+
+def test_a_build_of_a_wheel_does_not_name_a_command_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framematch.cli.model.find_spec", lambda _name: None)
+    bundle = BundleFiles().write(tmp_path / "small-clip")
+    result = CliRunner().invoke(app, ["build", "--from", str(bundle), "--out", str(tmp_path / "repository")])
+    assert "Serve it with `tritonserver" in result.output
 
 
 def test_a_folder_without_a_bundle_is_a_model_error(tmp_path: Path) -> None:

@@ -214,3 +214,11 @@ async def test_no_texts_give_no_rows_and_no_request(tmp_path: Path) -> None:
 async def test_an_address_with_a_scheme_is_refused_immediately() -> None:
     with pytest.raises(FramematchError, match="scheme"):
         await ImageEncoder.connect("http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(("message", "unreachable"), [("no connection", True), ("Stub process is not healthy", False)])
+async def test_only_a_triton_without_an_answer_is_unreachable(message: str, unreachable: bool) -> None:
+    client = FakeClient(lambda _rows: failure("UNAVAILABLE", message))
+    with pytest.raises(TritonUnavailableError) as caught:
+        await ImageEncoder(model(client)).embed(PIXELS)
+    assert caught.value.unreachable is unreachable
