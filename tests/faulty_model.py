@@ -1,4 +1,4 @@
-"""Makes a built `clip_image` fail on demand, or slow: for pictures by their first pixel, for all while told so."""
+"""Makes a built `clip_image` fail or slow: for pictures with a certain first pixel, or for all pictures on demand."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ GIVES_NAN = (255, 0, 254)
 MAKES_IT_RAISE = (0, 255, 255)
 """The first pixel of a picture for which the model's code raises an error."""
 SLOW_S = 0.2
-"""What a request takes longer while the model is slow."""
+"""The additional time of a request while the model is slow."""
 
 Fault = Literal["nan", "shape", "raise", "slow"]
 
@@ -28,7 +28,7 @@ def _faulty(pixels: Any, embeddings: Any) -> Any:
         time.sleep({SLOW_S})
     first = pixels[:, 0, 0]
     if fault == "raise" or (first == {MAKES_IT_RAISE}).all(axis=1).any():
-        raise ValueError("told to fail")
+        raise ValueError("injected failure")
     embeddings = embeddings.copy()
     embeddings[(first == {GIVES_NAN}).all(axis=1) | (fault == "nan")] = np.nan
     return embeddings[:, :-1] if fault == "shape" else embeddings
@@ -41,14 +41,14 @@ class FaultyModel:
     def __init__(self, repository: Path) -> None:
         folder = repository / IMAGE_MODEL / "1"
         code = (folder / "model.py").read_text(encoding="utf-8")
-        assert _RUN in code, "the served code has changed: so must this"
+        assert _RUN in code, "the served code has changed, so this must change too"
         (folder / "model.py").write_text(code.replace(_RUN, _FAULTY_RUN) + _FAULTY, encoding="utf-8")
         self._flag = folder / "fault"
 
     def break_down(self, fault: Fault) -> None:
-        """From now on every answer has this fault."""
+        """Give every answer this fault from now on."""
         self._flag.write_text(fault, encoding="utf-8")
 
     def recover(self) -> None:
-        """From now on only the marked pictures fail."""
+        """From now on only pictures with a certain first pixel fail."""
         self._flag.unlink(missing_ok=True)

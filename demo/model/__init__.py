@@ -1,1 +1,1 @@
-"""The demo's own encoder: how it is trained, exported and measured."""
+"""The demo's own encoder: training, export and evaluation."""

@@ -1,4 +1,4 @@
-"""Saves and restores the state of a training run, so that one that was stopped goes on where it was."""
+"""Saves and restores the state of a training run, so that an interrupted run can be resumed."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from demo.model.network import Tree
 
 
 def save(path: Path, state: Tree, recipe: dict[str, Any]) -> None:
-    """Write `state` and the recipe that it belongs to; an earlier file stays whole until this one is."""
+    """Write `state` and its recipe. An earlier file is replaced only when the new one is complete."""
     leaves = {f"{number:05d}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
@@ -20,7 +20,7 @@ def save(path: Path, state: Tree, recipe: dict[str, Any]) -> None:
 
 
 def restore(path: Path, like: Tree, recipe: dict[str, Any]) -> Tree:
-    """The saved state, in the shape of `like`.
+    """The saved state, with the structure of `like`.
 
     Raises:
         ValueError: the file is of another recipe.

@@ -1,11 +1,11 @@
-"""What is done to the trained towers before they are exported: no more learning from pictures, a few minutes at most.
+"""Finishes the trained towers before the export, in a few minutes.
 
-1. Batch normalisation is measured anew: the statistics of training belong to other weights than the kept average, and
-   to cropped, relit pictures.
-2. The image tower's projection becomes that of Fisher's linear discriminant with shrinkage: directions in which views
-   of one product differ count less. Training pulls each product to a point of its own, which leaves the order of the
-   next best to chance; this brings some of it back.
-3. The text tower learns where the pictures of its products are now.
+1. The statistics of batch normalisation are measured again. Those of training belong to other weights than the kept
+   average, and to augmented pictures.
+2. The image tower's projection is replaced by Fisher's linear discriminant with shrinkage, in which directions count
+   less when pictures of one product differ in them. Training moves each product to a point of its own, which makes the
+   order of the next best products random; this restores some of it.
+3. The text tower is fitted to the new embeddings of its products' pictures.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,68 +19,69 @@ import numpy.typing as npt
 import optax
 
 from demo.model import network, objective
-from demo.model.grocery import Photos, Pixels, Product
+from demo.model.grocery import Photos, Product
 from demo.model.network import Tree
 from demo.model.retrieval import unit
+from framematch.vision.arrays import Pixels
 
 Features = npt.NDArray[np.float32]
 
 
-class Views(Protocol):
-    """What draws augmented pictures, as `PictureSource` does."""
+class DrawPictures(Protocol):
+    """Draws augmented pictures, like `PictureSource`."""
 
     def __call__(self, step: int, *, size: int, side_px: int) -> tuple[Pixels, npt.NDArray[np.int32]]:
-        """`size` pictures of `side_px`, and their products, by number."""
+        """`size` pictures of `side_px`, and the rows of their products."""
 
 
 Texts = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
-# Served pictures are larger than those of training: random crops show things larger than whole photos do.
+# Served pictures are larger than those of training, because random crops show products larger than whole photos do.
 SIDE_PX = 128
-_ICONIC_WEIGHT = 4  # in the statistics, so that iconic pictures have about their share of the training pictures
+_ICONIC_WEIGHT = 4  # gives iconic pictures about the same share in the statistics as in training
 _SHRINKAGE = 2.0
-_BATCH, _VIEW_BATCHES = 64, 80
+_BATCH, _DRAWN_BATCHES = 64, 80
 _TEXT_STEPS, _TEXT_RATE, _TEXT_SCALE = 3000, 1e-3, 20.0
 
 
-def close(
+def finish(
     kept: Tree,
     stats: Tree,
     *,
     photos: Photos,
     products: Sequence[Product],
-    views: Views,
+    draw: DrawPictures,
     texts: Callable[[int], Texts],
 ) -> tuple[Tree, Tree, Tree]:
-    """The image tower's parameters and statistics, and the text tower's parameters, as they are exported.
+    """The image tower's parameters and statistics, and the text tower's parameters, for the export.
 
-    `views` gives that many augmented pictures of that size with their products, by number; `texts` two texts of each.
+    `draw` draws augmented pictures, and `texts` two texts of each product.
     """
     iconic = [product.iconic for product in products]
     measured = _measured_stats(kept["image"], stats, [*photos.pictures, *iconic * _ICONIC_WEIGHT])
     image = dict(kept["image"])
-    drawn = [views(number, size=_BATCH, side_px=SIDE_PX) for number in range(_VIEW_BATCHES)]
-    once = jax.jit(lambda x: network.image_features(image, measured, x, training=False)[0].pooled)
-    seen = np.concatenate([_features(once, pictures) for pictures, _ in drawn])
-    projection, bias = discriminant(seen, np.concatenate([rows for _, rows in drawn]), _SHRINKAGE)
-    # The text tower starts from what the old projection's directions have become.
+    drawn = [draw(number, size=_BATCH, side_px=SIDE_PX) for number in range(_DRAWN_BATCHES)]
+    pooled = jax.jit(lambda x: network.image_features(image, measured, x, training=False)[0].pooled)
+    features = np.concatenate([_features(pooled, pictures) for pictures, _ in drawn])
+    projection, bias = discriminant(features, np.concatenate([rows for _, rows in drawn]), _SHRINKAGE)
+    # The text tower's projection starts as the old one, mapped to the new space.
     text = {**kept["text"], "projection": kept["text"]["projection"] @ np.linalg.pinv(image["projection"]) @ projection}
     image |= {"projection": projection, "bias": bias}
 
-    looks = jax.jit(lambda x: network.pooled_looks(image, measured, x))
-    shown = unit(_features(looks, photos.pictures) @ projection + bias)
-    centres = unit(np.stack([shown[photos.products == row].mean(axis=0) for row in range(len(products))]))
-    centres = unit(centres + unit(_features(looks, iconic) @ projection + bias))
+    averaged = jax.jit(lambda x: network.pooled_average(image, measured, x))
+    embeddings = unit(_features(averaged, photos.pictures) @ projection + bias)
+    centres = unit(np.stack([embeddings[photos.products == row].mean(axis=0) for row in range(len(products))]))
+    centres = unit(centres + unit(_features(averaged, iconic) @ projection + bias))
     return image, measured, _aligned_text(text, centres, texts)
 
 
 def discriminant(
     features: Features, products: npt.NDArray[np.int32], shrinkage: float
 ) -> tuple[Features, npt.NDArray[np.float32]]:
-    """[F, D] and [D] of the map after which views of one product differ about equally in all directions.
+    """The projection [F, D] and bias [D] of Fisher's linear discriminant with shrinkage, from `features` [N, F].
 
-    The inverse square root of the covariance within products, to whose diagonal `shrinkage` times its mean is added;
-    then the D directions in which products differ, one less than there are products. `features` are [N, F].
+    First comes the inverse square root of the covariance within products, with `shrinkage` times its mean added to the
+    diagonal. Then come the D directions in which products differ; D is the number of products minus one.
     """
     rows = np.unique(products)
     means = np.stack([features[products == row].mean(axis=0) for row in rows])
@@ -105,7 +106,7 @@ def _measured_stats(image: Tree, stats: Tree, pictures: Sequence[Pixels]) -> Tre
 
 
 def _aligned_text(text: Tree, centres: Features, texts: Callable[[int], Texts]) -> Tree:
-    """The text tower, trained on to give each product's texts its centre [C, D]."""
+    """Train the text tower to give each product's texts the product's centre [C, D]."""
     optimizer = optax.adam(optax.cosine_decay_schedule(_TEXT_RATE, _TEXT_STEPS))
     truth = jnp.tile(jnp.arange(len(centres)), 2)
 
@@ -127,9 +128,9 @@ def _aligned_text(text: Tree, centres: Features, texts: Callable[[int], Texts]) 
 
 
 def _features(network_of: Callable[[jax.Array], jax.Array], pictures: Sequence[Pixels] | Pixels) -> Features:
-    """What `network_of` gives for pictures of any size."""
+    """The output of `network_of` for pictures of any size."""
     scaled = [_scaled(picture) for picture in pictures]
-    # Full batches alone, so that one compilation serves all.
+    # Only full batches, so that it is compiled once.
     padded = np.stack(scaled + scaled[:1] * (-len(scaled) % _BATCH))
     rows = [network_of(jnp.asarray(padded[i : i + _BATCH], jnp.float32) / 255) for i in range(0, len(padded), _BATCH)]
     return np.concatenate([np.asarray(row) for row in rows])[: len(scaled)]

@@ -1,15 +1,15 @@
-"""The part of the augmentation that runs inside the training step: light, noise, erased boxes and mixed pictures."""
+"""The augmentation within the training step: light, noise, erased boxes and mixed pictures."""
 
 import jax
 import jax.numpy as jnp
 
 _GAIN, _WHITE_BALANCE, _CONTRAST, _SATURATION, _GAMMA, _NOISE = 0.25, 0.13, 0.25, 0.25, 0.15, 0.03
 _ERASED, _MIXED = 0.25, 0.4
-_BOX = (0.3, 0.7)  # side of an erased or mixed box, in sides of the picture
+_BOX = (0.3, 0.7)  # side of an erased or mixed box, relative to the picture's side
 
 
 def augment(key: jax.Array, pictures: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """uint8 [B, S, S, 3] and targets [B, C] to float pictures in 0..1 and targets that say what was mixed in."""
+    """uint8 [B, S, S, 3] and targets [B, C] to float pictures in 0..1 and targets that include mixed-in products."""
     light, erase, mix = jax.random.split(key, 3)
     pictures = _relit(light, pictures.astype(jnp.float32) / 255)
     pictures = _erased(erase, pictures)
@@ -17,7 +17,7 @@ def augment(key: jax.Array, pictures: jax.Array, targets: jax.Array) -> tuple[ja
 
 
 def _relit(key: jax.Array, x: jax.Array) -> jax.Array:
-    """Another lamp and another camera: gain, white balance, gamma, contrast, saturation, noise."""
+    """Simulate other light and another camera: gain, white balance, gamma, contrast, saturation, noise."""
     keys = jax.random.split(key, 7)
     batch = x.shape[0]
 
@@ -38,8 +38,8 @@ def _boxes(key: jax.Array, batch: int, side: int) -> jax.Array:
     size_key, place_key = jax.random.split(key)
     size = jax.random.uniform(size_key, (batch, 2), minval=_BOX[0], maxval=_BOX[1]) * side
     centre = jax.random.uniform(place_key, (batch, 2)) * side
-    line = jnp.arange(side) + 0.5
-    inside = jnp.abs(line[None, None] - centre[:, :, None]) < size[:, :, None] / 2
+    positions = jnp.arange(side) + 0.5
+    inside = jnp.abs(positions[None, None] - centre[:, :, None]) < size[:, :, None] / 2
     return (inside[:, 0, :, None] & inside[:, 1, None, :]).astype(jnp.float32)[..., None]
 
 

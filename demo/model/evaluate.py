@@ -1,6 +1,6 @@
 """Measures a bundle on GroceryStoreDataset: `python -m demo.model.evaluate GROCERY_DIR [--bundle DIR] [--json FILE]`.
 
-The bundle is run as the product runs it, with its own preprocessing, tokenizer and folded graphs, but in this process.
+The bundle's preprocessing, tokenizer and folded graphs are those that are served, but run in this process.
 """
 
 import argparse
@@ -13,36 +13,35 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.dataset import BUNDLE_DIR
-from demo.model.grocery import Pixels, Product, load_photos, load_products
-from demo.model.held_out import known_products
+from demo.model.grocery import Product, known_products, load_photos, load_products
 from demo.model.retrieval import (
     Accuracy,
-    Embeddings,
     Encoded,
     accuracy,
-    against_strangers,
+    auroc_against,
     by_enrolment,
-    draw_views,
+    draw_photos,
     enrolled,
 )
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.graphs.towers import fold_towers
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
+from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
 from framematch.vision.preprocess import Preprocessor
 
-_DRAWS = 20  # of the photos that are enrolled, and of the products that are left out
+_DRAWS = 20  # random choices of the enrolled photos, and of the left-out products
 _LEFT_OUT = 10
 
 
 def main() -> None:
-    """Print the figures as a table, and write them as JSON."""
+    """Print the results as a table, and write them as JSON."""
     parser = argparse.ArgumentParser(description="Measure a bundle on GroceryStoreDataset.")
     parser.add_argument("grocery", type=Path, metavar="GROCERY_DIR", help="a copy of GroceryStoreDataset")
     parser.add_argument("--bundle", type=Path, default=BUNDLE_DIR, metavar="DIR", help="default: the demo's")
-    parser.add_argument("--split", default="val", help="the photos that are asked (default val)")
-    parser.add_argument("--hold-out", type=int, default=0, help="as in training: products that the model never saw")
-    parser.add_argument("--seed", type=int, default=0, help="as in training")
+    parser.add_argument("--split", default="val", help="the photos used as queries (default val)")
+    parser.add_argument("--hold-out", type=int, default=0, help="products left out of training, as in train.py")
+    parser.add_argument("--seed", type=int, default=0, help="as in train.py")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     for name in ("train.txt", f"{arguments.split}.txt"):
@@ -82,15 +81,15 @@ def encode(bundle_path: Path, catalogue: Sequence[Product], grocery: Path, split
         both = {"input_ids": ids, "attention_mask": mask}
         return text.embed({name: both[name] for name in names})
 
-    train, asked = load_photos(grocery, "train"), load_photos(grocery, split)
+    train, queries = load_photos(grocery, "train"), load_photos(grocery, split)
     return Encoded(
         iconic=pictures([product.iconic for product in catalogue]),
         names=texts([product.name for product in catalogue]),
         descriptions=texts([product.description for product in catalogue]),
         train=pictures(train.pictures),
         train_products=train.products,
-        asked=pictures(asked.pictures),
-        asked_products=asked.products,
+        queries=pictures(queries.pictures),
+        query_products=queries.products,
     )
 
 
@@ -101,32 +100,32 @@ def groups_of(grocery: Path) -> dict[int, str]:
 
 
 def by_group(encoded: Encoded, known: Sequence[int], groups: Mapping[int, str]) -> dict[str, Accuracy]:
-    """Accuracy of the whole enrolment in each group of products."""
-    asked, truth = encoded.asked_of(known)
-    similarity = asked @ enrolled(encoded, known, draw_views(encoded, known, 0)).T
+    """Accuracy within each group of products, with everything enrolled."""
+    queries, truth = encoded.queries_of(known)
+    similarity = queries @ enrolled(encoded, known, draw_photos(encoded, known, 0)).T
     of_photo = np.array([groups[known[row]] for row in truth])
     return {name: accuracy(similarity[of_photo == name], truth[of_photo == name]) for name in sorted(set(of_photo))}
 
 
 def never_seen(encoded: Encoded, known: Sequence[int]) -> dict[str, float]:
-    """AUROC against products that were left out of training: their photos of the asked split, and all of theirs."""
-    asked = encoded.asked[~np.isin(encoded.asked_products, known)]
-    all_photos = np.concatenate([asked, encoded.train[~np.isin(encoded.train_products, known)]])
+    """AUROC against products that were left out of training: with the photos of the split, and with all photos."""
+    queries = encoded.queries[~np.isin(encoded.query_products, known)]
+    all_photos = np.concatenate([queries, encoded.train[~np.isin(encoded.train_products, known)]])
     return {
-        f"never seen, {whose}, {score}": value
-        for whose, strangers in (("asked photos", asked), ("all their photos", all_photos))
-        for score, value in _mean_of([against_strangers(encoded, known, strangers, seed) for seed in range(_DRAWS)])
+        f"never seen, {which}, {score}": value
+        for which, unknown in (("photos of the split", queries), ("all photos", all_photos))
+        for score, value in _mean_of([auroc_against(encoded, known, unknown, seed) for seed in range(_DRAWS)])
     }
 
 
 def not_enrolled(encoded: Encoded) -> dict[str, float]:
-    """AUROC against products that the model learnt and the catalogue lacks: the mean over random choices of ten."""
+    """AUROC against products that the model knows and the catalogue lacks: the mean over random choices of ten."""
     count, found = len(encoded.iconic), []
     for draw in range(_DRAWS):
         left_out = np.random.default_rng(draw).permutation(count)[:_LEFT_OUT]
         known = [row for row in range(count) if row not in left_out]
-        strangers = encoded.asked[np.isin(encoded.asked_products, left_out)]
-        found.append(against_strangers(encoded, known, strangers, draw))
+        unknown = encoded.queries[np.isin(encoded.query_products, left_out)]
+        found.append(auroc_against(encoded, known, unknown, draw))
     return {f"not enrolled, {score}": value for score, value in _mean_of(found)}
 
 

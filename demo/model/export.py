@@ -16,7 +16,7 @@ _OPSET, _IR_VERSION = 17, 8
 
 
 class _Graph:
-    """Nodes and weights as they are added; each method gives the name of its result."""
+    """Collects nodes and weights. Each method returns the name of its result."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -45,7 +45,7 @@ class _Graph:
 
 
 def vision_model(params: Any, stats: Any, side_px: int) -> onnx.ModelProto:
-    """`pixel_values` float32 [N, 3, side, side], normalised, to `image_embeds` [N, D]; batch norms are folded in."""
+    """`pixel_values` float32 [N, 3, side, side], normalised, to `image_embeds` [N, D], with folded batch norms."""
     graph = _Graph()
 
     def convolution(name: str, unit: Any, measured: Any, x: str, stride: int) -> str:
@@ -56,7 +56,7 @@ def vision_model(params: Any, stats: Any, side_px: int) -> onnx.ModelProto:
         weights.append(graph.weight(f"{name}_bias", unit["shift"] - measured["mean"] * scale))
         return graph.node("Conv", [x, *weights], name, strides=[stride] * 2, pads=[pad] * 4)
 
-    x = _looks(graph, side_px)
+    x = _variants(graph, side_px)
     x = convolution("stem", params["stem"], stats["stem"], x, network.STEM_STRIDE)
     x = graph.node("Relu", [x], "stem_active")
     for block, _, _, stride in network.block_names():
@@ -68,16 +68,17 @@ def vision_model(params: Any, stats: Any, side_px: int) -> onnx.ModelProto:
             x = convolution(f"{block}_shortcut", unit["shortcut"], measured["shortcut"], x, stride)
         x = graph.node("Relu", [graph.node("Add", [x, y], f"{block}_sum")], f"{block}_active")
     x = graph.node("Flatten", [graph.node("GlobalAveragePool", [x], "pooled")], "pooled_row")
-    by_look = graph.weight("by_look", np.array([network.LOOKS, -1, network.WIDTHS[-1]], np.int64))
-    x = graph.node("ReduceMean", [graph.node("Reshape", [x, by_look], "each_look")], "mean_look", axes=[0], keepdims=0)
+    shape = graph.weight("by_variant", np.array([network.VARIANTS, -1, network.WIDTHS[-1]], np.int64))
+    x = graph.node("Reshape", [x, shape], "variants_pooled")
+    x = graph.node("ReduceMean", [x], "mean_variant", axes=[0], keepdims=0)
     x = graph.node("MatMul", [x, graph.weight("projection", params["projection"])], "projected")
     graph.node("Add", [x, graph.weight("projection_bias", params["bias"])], "image_embeds")
     pixels = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch_size", 3, side_px, side_px])
     return graph.model([pixels], "image_embeds", params["projection"].shape[1])
 
 
-def _looks(graph: _Graph, side_px: int) -> str:
-    """The pictures, then their mirror images, then their middles enlarged: [3 N, 3, side, side]."""
+def _variants(graph: _Graph, side_px: int) -> str:
+    """The pictures, their mirror images and their enlarged middles: [3 N, 3, side, side]."""
     columns = graph.weight("columns", np.array([3], np.int64))
     backwards = [
         graph.weight(name, np.array([value], np.int64)) for name, value in (("end", -1), ("start", -side_px - 1))
@@ -91,7 +92,7 @@ def _looks(graph: _Graph, side_px: int) -> str:
     crop = graph.node("Slice", ["pixel_values", *bounds], "middle")
     scale = side_px / (last - first)
     enlarged = graph.node("Resize", [crop, "", graph.weight("scales", [1, 1, scale, scale])], "enlarged", mode="linear")
-    return graph.node("Concat", ["pixel_values", mirror, enlarged], "looks", axis=0)
+    return graph.node("Concat", ["pixel_values", mirror, enlarged], "variants", axis=0)
 
 
 def text_model(params: Any) -> onnx.ModelProto:
@@ -101,9 +102,9 @@ def text_model(params: Any) -> onnx.ModelProto:
     scores = graph.node("MatMul", [words, graph.weight("query", params["query"])], "scores_column")
     scores = graph.node("Squeeze", [scores, graph.weight("last", np.array([-1], np.int64))], "scores")
     mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
-    away = graph.node("Sub", [mask, graph.weight("one", 1.0)], "padding")
-    away = graph.node("Mul", [away, graph.weight("far", 1e4)], "padding_score")
-    share = graph.node("Softmax", [graph.node("Add", [scores, away], "masked")], "share", axis=-1)
+    padding = graph.node("Sub", [mask, graph.weight("one", 1.0)], "padding")
+    padding = graph.node("Mul", [padding, graph.weight("far", 1e4)], "padding_score")
+    share = graph.node("Softmax", [graph.node("Add", [scores, padding], "masked")], "share", axis=-1)
     row = graph.node("Unsqueeze", [share, graph.weight("row", np.array([1], np.int64))], "share_row")
     pooled = graph.node("MatMul", [row, words], "pooled_row")
     pooled = graph.node("Squeeze", [pooled, "row"], "pooled")
@@ -119,7 +120,7 @@ def text_model(params: Any) -> onnx.ModelProto:
 
 
 def write_bundle(destination: Path, towers: tuple[Any, Any, Any], tokenizer: Tokenizer, *, side_px: int) -> Path:
-    """Write the bundle of (image parameters, image statistics, text parameters), as NumPy arrays."""
+    """Write the bundle of `towers`: image parameters, image statistics and text parameters, as NumPy arrays."""
     image, stats, text = towers
     (destination / "onnx").mkdir(parents=True, exist_ok=True)
     onnx.save(vision_model(image, stats, side_px), destination / "onnx" / "vision_model.onnx")
@@ -150,7 +151,7 @@ def _preprocessor_config(side_px: int) -> dict[str, Any]:
 
 
 def _config(tokenizer: Tokenizer, side_px: int, dimension: int) -> dict[str, Any]:
-    """The keys of CLIP's config.json that hold for these towers."""
+    """The keys of CLIP's config.json that apply to these towers."""
     return {
         "model_type": "clip",
         "projection_dim": dimension,

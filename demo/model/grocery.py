@@ -1,4 +1,4 @@
-"""Reads what the encoder learns from: GroceryStoreDataset's photos, and the demo's catalogue of its 81 products."""
+"""Reads the training data: GroceryStoreDataset's photos, and the demo's catalogue of its 81 products."""
 
 import csv
 from collections.abc import Sequence
@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from demo.dataset import DATA_DIR
+from framematch.vision.arrays import Pixels
 
-Pixels = npt.NDArray[np.uint8]
-
-# Photos have 348 x 348 pixels; the largest crop that training looks at is no sharper than this.
+# Photos have 348 x 348 pixels; training does not need more than this.
 PHOTO_SIDE_PX = 256
-ICONIC_SIDE_PX = 198
-# Iconic pictures are cut-outs on white, with some JPEG noise in it.
+# Iconic pictures are cut-outs on white with some JPEG noise.
 _WHITE_TOLERANCE = 10
 
 
@@ -33,17 +31,16 @@ class Product:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos of one split: RGB [N, 256, 256, 3], and the product's row in the catalogue for each [N]."""
+    """Photos of one split: RGB [N, 256, 256, 3], and the row of each one's product in the catalogue [N]."""
 
     pictures: Pixels
     products: npt.NDArray[np.int64]
 
     def only(self, products: Sequence[int]) -> "Photos":
-        """The photos of `products`, whose rows are then counted in the order given."""
+        """The photos of `products`; the new rows are indices into `products`."""
         rows = {product: row for row, product in enumerate(products)}
         kept = [index for index, product in enumerate(self.products.tolist()) if product in rows]
-        renamed = np.array([rows[self.products[index]] for index in kept], np.int64)
-        return Photos(self.pictures[kept], renamed)
+        return Photos(self.pictures[kept], np.array([rows[self.products[index]] for index in kept], np.int64))
 
 
 def load_products(data_dir: Path = DATA_DIR) -> list[Product]:
@@ -55,11 +52,17 @@ def load_products(data_dir: Path = DATA_DIR) -> list[Product]:
         ]
 
 
+def known_products(catalogue: Sequence[Product], hold_out: int, seed: int) -> list[int]:
+    """Rows of all products but `hold_out` random ones, which are left out of training to measure unknown products."""
+    left_out = set(np.random.default_rng([seed, 2]).permutation(len(catalogue))[:hold_out].tolist())
+    return [row for row in range(len(catalogue)) if row not in left_out]
+
+
 def load_photos(grocery: Path, split: str) -> Photos:
     """The photos that `split`.txt lists, scaled to 256 x 256.
 
     Raises:
-        FileNotFoundError: `grocery` is no copy of the data set with that split.
+        FileNotFoundError: `grocery` is not a copy of the data set with that split.
     """
     lines = [line.split(", ") for line in (grocery / f"{split}.txt").read_text(encoding="utf-8").splitlines()]
     side = (PHOTO_SIDE_PX, PHOTO_SIDE_PX)
@@ -71,7 +74,7 @@ def read_rgb(path: Path) -> Pixels:
     """The picture as RGB [h, w, 3].
 
     Raises:
-        FileNotFoundError: it is missing or no picture.
+        FileNotFoundError: it is missing or not a picture.
     """
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
@@ -80,9 +83,9 @@ def read_rgb(path: Path) -> Pixels:
 
 
 def cut_out(iconic: Pixels) -> npt.NDArray[np.float32]:
-    """How much of each pixel belongs to the product, 0 to 1 [h, w]: all but the white that reaches the border."""
+    """The share of each pixel that belongs to the product, 0 to 1 [h, w]: all but white connected to the border."""
     height, width = iconic.shape[:2]
-    # A frame of white joins whatever white touches the border, so one flood from the corner finds all of it.
+    # A white frame connects all white regions at the border, so one flood fill from the corner finds them.
     framed = np.pad(iconic, ((1, 1), (1, 1), (0, 0)), constant_values=255)
     mask = np.zeros((height + 4, width + 4), np.uint8)
     tolerance = (_WHITE_TOLERANCE,) * 3

@@ -1,4 +1,4 @@
-"""One step of training: what it changes, how it starts, and how a batch moves it."""
+"""The training step, and its initial state."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from demo.model.grocery import Product
 from demo.model.network import Tree
 from demo.model.recipe import Recipe
 
-_RUNNING = 0.9  # how slowly the statistics follow the batches
+_RUNNING = 0.9  # share of the old statistics in the running average
 
 Optimizer: TypeAlias = Any  # an optax.GradientTransformation; optax publishes no types
 
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step changes; `kept` is the running average of the parameters, which becomes the model."""
+    """The state of a run; `kept` is the running average of the parameters, which becomes the model."""
 
     step: Any
     params: Tree
@@ -40,7 +40,7 @@ class State(NamedTuple):
 
 
 def start(recipe: Recipe, *, products: int, vocabulary: int, categories: int) -> tuple[State, Optimizer]:
-    """The state before the first step, and what moves it; equal recipes give equal states."""
+    """The initial state and the optimizer. Equal recipes give equal states."""
     rng = np.random.default_rng(recipe.seed)
     image, stats = network.init_image(rng)
     params = {
@@ -62,7 +62,7 @@ def start(recipe: Recipe, *, products: int, vocabulary: int, categories: int) ->
 def learn(
     state: State, batch: Batch, coarse: jax.Array, *, recipe: Recipe, optimizer: Optimizer
 ) -> tuple[State, jax.Array]:
-    """One step: the state after `batch`, and the loss before it. `coarse` is `coarse_of` the products."""
+    """One step: the state after `batch`, and the loss before it. `coarse` is `coarse_of(products)`."""
     key = jax.random.fold_in(jax.random.key(recipe.seed), state.step)
     pictures, targets = colour.augment(key, batch.pictures, jax.nn.one_hot(batch.products, len(coarse)))
 
@@ -81,7 +81,7 @@ def learn(
 
 
 def coarse_of(products: Sequence[Product]) -> npt.NDArray[np.float32]:
-    """[products, categories] of 0 and 1: which category each product is of."""
+    """[products, categories] of 0 and 1: the category of each product."""
     categories = sorted({product.category for product in products})
     rows = [categories.index(product.category) for product in products]
     return np.eye(len(categories), dtype=np.float32)[rows]
@@ -92,5 +92,5 @@ def _between(old: Tree, new: Tree, share: Any) -> Tree:
 
 
 def _matrices(params: Tree) -> Tree:
-    """True where weights decay: not for biases, scales and temperatures."""
+    """True for leaves with weight decay: not for biases, scales and temperatures."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -1,4 +1,4 @@
-"""What training makes small: the losses over one batch of pictures and two texts of each product."""
+"""The losses over one batch of pictures and two texts of each product."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ _FIRST_SCALE, _MAX_SCALE = 12.0, 30.0  # of cosines, before a softmax
 
 
 def init_heads(rng: np.random.Generator, products: int, categories: int) -> Tree:
-    """What the losses learn beside the towers; it is not served."""
+    """Parameters of the losses, which are trained with the towers and not served."""
     return {
         "proxies": rng.normal(size=(products, DIMENSION)).astype(np.float32),
         "coarse": (rng.normal(size=(WIDTHS[-1], categories)) / np.sqrt(WIDTHS[-1])).astype(np.float32),
@@ -29,8 +29,8 @@ def unit(x: jax.Array) -> jax.Array:
 def loss(params: Tree, features: Features, texts: jax.Array, targets: jax.Array, coarse: jax.Array) -> jax.Array:
     """The sum of the losses, a scalar.
 
-    `params` has `proxies` [C, 128], `coarse` [192, G] and the two `log_scales`; `texts` are unit embeddings
-    [2, C, 128]; `targets` [B, C] sum to 1 in each row; `coarse` [C, G] says which category a product is of.
+    `params` has `proxies` [C, 128], `coarse` [192, G] and two `log_scales`. `texts` are unit embeddings [2, C, 128].
+    Each row of `targets` [B, C] sums to 1. `coarse` [C, G] has the category of each product.
     """
     pictures = unit(features.embedding)
     scales = jnp.exp(jnp.minimum(params["log_scales"], jnp.log(_MAX_SCALE)))
@@ -50,18 +50,18 @@ def _cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _clip(similarity: jax.Array, targets: jax.Array) -> jax.Array:
-    """Radford et al., 2021, from pictures to texts and back, where several pictures may show what one text names."""
+    """CLIP's loss (Radford et al., 2021), for the case that several pictures show the product of one text."""
     share = targets.sum(axis=0)
     back = _cross_entropy(similarity.T, targets.T / share[:, None])
     return (_cross_entropy(similarity, targets) + back) / 2
 
 
 def _supervised_contrast(pictures: jax.Array, targets: jax.Array) -> jax.Array:
-    """Khosla et al., 2020, with the overlap of the targets as weight of a pair, so that mixed pictures count too."""
+    """Supervised contrastive loss (Khosla et al., 2020). Pairs are weighted by the overlap of their targets."""
     others = 1 - jnp.eye(len(pictures))
     logits = pictures @ pictures.T / _CONTRAST_TEMPERATURE - 1e4 * (1 - others)
     weights = (targets @ targets.T) * others
     total = weights.sum(axis=1)
     row = -(weights * jax.nn.log_softmax(logits, axis=1)).sum(axis=1) / jnp.maximum(total, 1e-6)
-    paired = total > 1e-6  # noqa: PLR2004  # a picture without a partner has no pair to count
+    paired = total > 1e-6  # noqa: PLR2004  # a picture without a partner is in no pair
     return (row * paired).sum() / jnp.maximum(paired.sum(), 1)

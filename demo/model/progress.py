@@ -1,4 +1,4 @@
-"""Tells how a training run gets on: one line every half minute."""
+"""Prints the progress of a training run every half minute."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _REPORT_EVERY_S = 30.0
 
 
 class Every:
-    """True when it is asked `interval_s` or longer after it was last true, or made."""
+    """A timer: true when `interval_s` have passed since it was last true, or created."""
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
@@ -17,7 +17,7 @@ class Every:
         self._last = clock()
 
     def __call__(self) -> bool:
-        """Whether it is time again."""
+        """Whether the interval has passed."""
         now = self._clock()
         if now - self._last < self._interval_s:
             return False
@@ -26,7 +26,7 @@ class Every:
 
 
 class Progress:
-    """Prints step, loss, speed and the time left at this speed (a later phase with larger pictures is slower)."""
+    """Prints step, loss, speed and the remaining time at this speed (a later phase with larger pictures is slower)."""
 
     def __init__(self, recipe: Recipe, first: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._recipe = recipe
@@ -36,7 +36,7 @@ class Progress:
         self._losses: list[float] = []
 
     def count(self, step: int, loss: float) -> None:
-        """After the step number `step`."""
+        """Count the finished step number `step`."""
         self._losses.append(loss)
         if not self._due():
             return

@@ -1,4 +1,4 @@
-"""All that decides what a training run gives, beside the data, `closing.py` and the versions of the libraries."""
+"""The parameters of a training run. Its result also depends on the data, `closing.py` and the libraries' versions."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,13 +21,13 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warm_up: int = 300
-    average: float = 0.998  # of the weights that are kept, over the steps
+    average: float = 0.998  # decay of the running average of the weights
     hold_out: int = 0
     seed: int = 0
 
     @property
     def steps(self) -> int:
-        """Of all phases."""
+        """The steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
     def side_px(self, step: int) -> int:
@@ -39,10 +39,10 @@ class Recipe:
         return self.phases[-1].side_px
 
     def scaled(self, share: float) -> "Recipe":
-        """The same with `share` of the steps."""
+        """The same recipe with `share` of the steps."""
         phases = tuple(Phase(phase.side_px, max(1, round(phase.steps * share))) for phase in self.phases)
         return replace(self, phases=phases)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON would give it back."""
+        """The recipe as JSON decodes it."""
         return {**asdict(self), "phases": [asdict(phase) for phase in self.phases]}

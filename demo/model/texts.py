@@ -1,4 +1,4 @@
-"""What the text tower reads: a small tokenizer of the catalogue's words, and the many ways to name a product."""
+"""The text tower's input: a small tokenizer of the catalogue's words, and random texts for each product."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ VOCABULARY = 1400
 START, END, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 
 _PHRASES = ("{name} {category}", "{category} {name}", "a photo of {name}", "a photo of a {name}")
-_BARE = 0.5  # of the names stand alone
-_WORDS_KEPT = (0.4, 1.0)  # of a description
+_BARE = 0.5  # share of names without a phrase
+_WORDS_KEPT = (0.4, 1.0)  # share of a description's words
 
 
 def make_tokenizer(products: Sequence[Product]) -> Tokenizer:
-    """Lower-case words, and the pieces of words that it has not seen."""
+    """A tokenizer of lower-case words; unknown words are split into pieces."""
     texts = [f"{p.name} {p.category} {p.description}" for p in products] + list(_PHRASES)
     tokenizer = Tokenizer(WordPiece(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -36,7 +36,7 @@ def make_tokenizer(products: Sequence[Product]) -> Tokenizer:
 
 
 class TextSource:
-    """Two random texts for each product, by step number: one that names it and one that describes it."""
+    """Two random texts for each product, by step number: a name and a description."""
 
     def __init__(self, products: Sequence[Product], tokenizer: Tokenizer, *, seed: int) -> None:
         self._products = products
@@ -44,7 +44,7 @@ class TextSource:
         self._seed = seed
 
     def __call__(self, step: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Token ids and mask [2 * products, CONTEXT_LENGTH]: all that name, then all that describe."""
+        """Token ids and mask [2 * products, CONTEXT_LENGTH]: all names, then all descriptions."""
         rng = np.random.default_rng([self._seed, step, 1])
         naming = [_naming(product, rng) for product in self._products]
         return encode(self._tokenizer, [*naming, *(_describing(product, rng) for product in self._products)])
@@ -57,7 +57,7 @@ def _naming(product: Product, rng: np.random.Generator) -> str:
 
 
 def _describing(product: Product, rng: np.random.Generator) -> str:
-    """Some of the description's words, in their order."""
+    """A random choice of the description's words, in order."""
     words = product.description.split()
     share = rng.uniform(*_WORDS_KEPT)
     return " ".join([word for word in words if rng.uniform() < share] or words)

@@ -1,7 +1,7 @@
 """Trains the demo's encoder: `python -m demo.model.train GROCERY_DIR --out DIR`.
 
-Learns from the data set's `train` photos and the demo's catalogue alone. A run that was stopped goes on where it was
-when it is started again with the same folder. JAX takes a GPU when it has one.
+Uses only the data set's `train` photos and the demo's catalogue. An interrupted run is resumed when it is started again
+with the same folder. JAX uses a GPU when there is one.
 """
 
 import argparse
@@ -18,10 +18,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo.model import checkpoint
 from demo.model.augment import PictureSource
-from demo.model.closing import SIDE_PX, close
+from demo.model.closing import SIDE_PX, finish
 from demo.model.export import write_bundle
-from demo.model.grocery import load_photos, load_products
-from demo.model.held_out import known_products
+from demo.model.grocery import known_products, load_photos, load_products
 from demo.model.learner import Batch, Optimizer, State, coarse_of, learn, start
 from demo.model.progress import Every, Progress
 from demo.model.recipe import Recipe
@@ -35,20 +34,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's encoder.")
     parser.add_argument("grocery", type=Path, metavar="GROCERY_DIR", help="a copy of GroceryStoreDataset")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the bundle")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the steps: 0.1 for a quick look")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the steps: 0.1 for a quick try")
     parser.add_argument("--hold-out", type=int, default=0, help="products to leave out, to measure unknown ones")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if not (arguments.grocery / "train.txt").is_file():
         parser.error(f"no train.txt in {arguments.grocery}: give a copy of GroceryStoreDataset")
-    # One convolution does not fill several cores: each takes its part of the batch instead (1.6 times as fast on two).
+    # One convolution does not use several cores, so each core gets a part of the batch (1.6 times as fast on two).
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     recipe = Recipe(hold_out=arguments.hold_out, seed=arguments.seed).scaled(arguments.scale)
     print(run(arguments.grocery, arguments.out, recipe))
 
 
 def run(grocery: Path, out: Path, recipe: Recipe) -> Path:
-    """Train by `recipe`, from the checkpoint in `out` when there is one; the folder of the bundle.
+    """Train by `recipe`, starting from the checkpoint in `out` if there is one. Returns the bundle's folder.
 
     Raises:
         ValueError: the checkpoint is of another recipe.
@@ -57,7 +56,7 @@ def run(grocery: Path, out: Path, recipe: Recipe) -> Path:
     catalogue = load_products()
     known = known_products(catalogue, recipe.hold_out, recipe.seed)
     products, photos = [catalogue[row] for row in known], load_photos(grocery, "train").only(known)
-    # The whole catalogue's words: a product that was left out can still be named.
+    # The whole catalogue's words, so that the names of left-out products are known.
     tokenizer = make_tokenizer(catalogue)
     coarse = coarse_of(products)
     state, optimizer = start(
@@ -75,7 +74,7 @@ def run(grocery: Path, out: Path, recipe: Recipe) -> Path:
 
     save = partial(checkpoint.save, file, recipe=recipe.to_json())
     state = _train(state, recipe=recipe, optimizer=optimizer, draw=draw, coarse=coarse, save=save)
-    towers = close(state.kept, state.stats, photos=photos, products=products, views=pictures, texts=texts)
+    towers = finish(state.kept, state.stats, photos=photos, products=products, draw=pictures, texts=texts)
     return write_bundle(out / "grocery-mini", jax.tree.map(np.asarray, towers), tokenizer, side_px=SIDE_PX)
 
 
@@ -88,7 +87,7 @@ def _train(
     coarse: npt.NDArray[np.float32],
     save: Callable[[State], None],
 ) -> State:
-    """Go on to the recipe's end; each batch is drawn while the one before is learnt."""
+    """Train to the recipe's end. Each batch is drawn while the previous one is being computed."""
     devices = Mesh(np.array(_devices(recipe.batch)), ("batch",))
     everywhere, shared = NamedSharding(devices, PartitionSpec()), NamedSharding(devices, PartitionSpec("batch"))
     places = Batch(pictures=shared, products=shared, ids=everywhere, mask=everywhere)
@@ -109,7 +108,7 @@ def _train(
 
 
 def _devices(batch: int) -> list[jax.Device]:
-    """As many devices as share the batch evenly."""
+    """The largest number of devices that divides the batch."""
     found = jax.devices()
     count = max(number for number in range(1, len(found) + 1) if batch % number == 0)
     return found[:count]

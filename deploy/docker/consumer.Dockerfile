@@ -17,8 +17,9 @@ COPY consumers consumers
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/framematch/bin/python install --no-deps /wheels/*.whl
 
-# What `model build` needs beyond a consumer: ONNX. The consumer's lock goes in again, so that nothing of it changes.
+# Adds the extra `model`. Both locks have the same versions of what they share.
 FROM build AS build-tools
+ARG FLAVOUR=cpu
 COPY deploy/docker/tools-requirements.txt deploy/docker/
 RUN pip --python /opt/framematch/bin/python install --require-hashes \
     -r requirements/consumer-${FLAVOUR}.txt -r deploy/docker/tools-requirements.txt

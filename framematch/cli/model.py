@@ -1,7 +1,8 @@
-"""`framematch model`: turn a model bundle into Triton's model repository, and check what Triton serves."""
+"""`framematch model`: builds Triton's model repository from a model bundle, and checks what Triton serves."""
 
 import asyncio
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -49,7 +50,7 @@ def build(
         Literal["cpu", "onnx", "tensorrt"],
         typer.Option(
             help="What runs the graph: `cpu` is ONNX Runtime in Triton's python backend, `onnx` its onnxruntime "
-            "backend on a GPU, `tensorrt` an engine that is made in Triton's container."
+            "backend on a GPU, `tensorrt` an engine that is built in Triton's container."
         ),
     ] = "cpu",
     precision: Annotated[
@@ -60,18 +61,18 @@ def build(
         Path | None, typer.Option(metavar="DIR", help="Pictures like those to be matched; int8 needs them.")
     ] = None,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Measure ways to share out the cores, and take the fastest (`cpu`).")
+        bool, typer.Option("--tune", help="Measure how many instances and threads are fastest, and use them (`cpu`).")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Build int8 even if it changes embeddings too much.")] = False,
     out: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts in one run of the model.")] = 32,
 ) -> None:
-    """Build `clip_image` and `clip_text` from a bundle, and have a running Triton load them.
+    """Build `clip_image` and `clip_text` from a bundle, and make a running Triton load them.
 
-    The bundle is a folder (--from), or is downloaded from the hub (--hub), pinned to a commit. Rescaling, normalising
-    and the unit length are folded into the graphs: Triton takes uint8 pixels and returns unit vectors. A model that is
-    there already is replaced as a whole; an index built with another model is refused from then on, so build the
-    catalogue's index again.
+    The bundle is a folder (--from) or is downloaded from the hub (--hub), pinned to a commit. Rescaling, normalising
+    and the unit length become parts of the graphs: Triton takes uint8 pixels and returns unit vectors. The models
+    replace those that the repository has. An index that was built with another model is refused from then on, so build
+    the catalogue's index again.
     """
     settings = prepare_command("model")
     _check_source(bundle, hub, revision)
@@ -110,15 +111,15 @@ def _print_built(manifest: "ModelManifest", target: str, source: Path, repositor
 def _check_source(bundle: Path | None, hub: str | None, revision: str | None) -> None:
     if (bundle is None) == (hub is None):
         raise UsageError(
-            "a model comes from one place",
+            "a model has one source",
             hint="Give either --from DIR or --hub NAME, for instance --hub openai/clip-vit-base-patch32",
         )
     if revision is not None and hub is None:
-        raise UsageError("--revision is of a hub's repository", hint="Give it with --hub, or leave it out")
+        raise UsageError("--revision is for a hub's repository", hint="Give it with --hub, or leave it out")
 
 
 def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: bool, force: bool) -> None:
-    """Refuse options that would be ignored, or that lack another one."""
+    """Refuse options that have no effect, or that need another option."""
     quantised = options.served_precision == "int8"
     if quantised and calibration is None:
         raise UsageError(
@@ -131,16 +132,17 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
     if force and not quantised:
         raise UsageError("--force is for int8", hint="Add --precision int8, or leave it out")
     if tune and options.target != "cpu":
-        raise UsageError("--tune is for the target cpu", hint="Leave it out: a GPU shares itself out")
+        raise UsageError("--tune is for the target cpu", hint="Leave it out: on a GPU there are no cores to share")
 
 
 def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
-    """Have a reachable Triton load the models; the line that says what became of it."""
-    how = f"Serve it with `framematch stack up`, or `tritonserver --model-repository={repository}`."
+    """Make a reachable Triton load the models. Returns the line to print."""
+    local = "`framematch stack up`, or " if find_spec("stack") else ""  # a wheel has no such command
+    how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
     if url is None:
         return how
-    with needs("consumer"):
+    with needs("model"):
         from framematch.model_build.reload import Reload, reload_models
     outcome = asyncio.run(reload_models(url, manifest))
-    said = f"Triton at {url} {outcome.value}."
-    return said if outcome is Reload.LOADED else f"{said} {how}"
+    result = f"Triton at {url} {outcome.value}."
+    return result if outcome is Reload.LOADED else f"{result} {how}"

@@ -1,4 +1,4 @@
-"""`framematch model check`: does Triton give the embeddings that it should?"""
+"""`framematch model check`: compares the embeddings that Triton returns with reference embeddings."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,17 +10,16 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
-from framematch.cli.common import CONFIG_OPTION, needs, prepare_command
+from framematch.cli.common import CONFIG_OPTION, needs, prepare_command, progress_bar
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.settings_sources import require
 
 if TYPE_CHECKING:
     from framematch.model_build.checks.conformance import Check
     from framematch.model_build.checks.reference import Reference
-    from framematch.model_build.checks.served_check import Given
+    from framematch.model_build.checks.served_check import CheckInputs
     from framematch.vision.arrays import Pixels
     from framematch.vision.manifest import ModelManifest
 
@@ -30,7 +29,7 @@ out = Console(highlight=False, soft_wrap=True)
 def check(
     bundle: Annotated[
         Path | None,
-        typer.Option("--from", help="Folder of the bundle: its own fp32 graphs, run here, are compared with."),
+        typer.Option("--from", help="Folder of a bundle, whose fp32 graphs are run here and compared with."),
     ] = None,
     expected: Annotated[
         Path | None, typer.Option(help="Reference embeddings in JSON; docs/models.md shows the format.")
@@ -38,32 +37,28 @@ def check(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the pictures.", show_default="images/ beside the reference embeddings, else drawn ones"
+            help="Folder of the pictures.", show_default="images/ beside the reference embeddings, else built-in ones"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object in place of the table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """Compare what Triton serves with reference embeddings, with the bundle it was built from, or with both.
 
-    Pictures are scaled in both ways, exact and fast, and each must reach its limit; so must texts, and their token ids
-    must be equal where the reference has them. Exit code 0 when all pass, 1 otherwise.
+    Pictures are scaled by both the exact and the fast preprocessing. Both, and texts, must reach their limits. Token
+    ids must be equal if the reference has them. Exit code 0 when all pass, 1 otherwise.
 
     Example: `framematch model check --from ~/clip-vit-base-patch32`
     """
     settings = prepare_command("model check", config)
     if bundle is None and expected is None:
-        raise UsageError(
-            "there is nothing to compare with", hint="Give --from BUNDLE, --expected FILE, or both: see --help"
-        )
+        raise UsageError("there is no reference", hint="Give --from BUNDLE, --expected FILE, or both: see --help")
     url = require(settings.triton.url, "triton.url")
-    with needs("consumer,model"):
+    with needs("model"):
         from framematch.model_build.checks.served_check import check_served
-    given = _given(bundle, expected, images)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Comparing pictures", total=len(given.pictures))
-        show = partial(progress.advance, task)
-        served, checks = asyncio.run(check_served(url, settings.triton.timeout_s, given, show))
+    inputs = _inputs(bundle, expected, images)
+    with progress_bar("Comparing", "pictures") as show:
+        served, checks = asyncio.run(check_served(url, settings.triton.timeout_s, inputs, show))
     failed = sum(not (item.passed or item.skipped) for item in checks)
     if as_json:
         out.out(_json(served, checks, passed=not failed))
@@ -80,17 +75,17 @@ def check(
 
 def table(checks: "list[Check]") -> Table:
     """One row for each check."""
-    made = Table("", "What", "Against", "Number", "Lowest", "Mean", "Limit", "Verdict", box=None, pad_edge=False)
-    for column in made.columns[:-1]:
+    rows = Table("", "What", "Against", "Number", "Lowest", "Mean", "Limit", "Verdict", box=None, pad_edge=False)
+    for column in rows.columns[:-1]:
         column.no_wrap = True
-    for column in made.columns[3:6]:
+    for column in rows.columns[3:6]:
         column.justify = "right"
     for item in checks:
         mark = "[dim]-[/]" if item.skipped else "[green]ok[/]" if item.passed else "[bold red]no[/]"
         verdict = "" if item.passed else f"{'not checked: ' if item.skipped else ''}{item.problem}"
         numbers = (str(item.number), _cosine(item.lowest), _cosine(item.mean), str(item.limit or ""))
-        made.add_row(mark, item.what, escape(item.against), *numbers, escape(verdict))
-    return made
+        rows.add_row(mark, item.what, escape(item.against), *numbers, escape(verdict))
+    return rows
 
 
 def _cosine(value: float | None) -> str:
@@ -103,8 +98,8 @@ def _json(served: "ModelManifest", checks: "list[Check]", *, passed: bool) -> st
     return msgspec.json.encode({"model": model, "checks": rows, "passed": passed}).decode()
 
 
-def _given(folder: Path | None, expected: Path | None, images: Path | None) -> "Given":
-    """Read what the command line names.
+def _inputs(folder: Path | None, expected: Path | None, images: Path | None) -> "CheckInputs":
+    """Read the files that the command line names.
 
     Raises:
         ModelError: the bundle or the reference embeddings cannot be used.
@@ -113,15 +108,15 @@ def _given(folder: Path | None, expected: Path | None, images: Path | None) -> "
     from framematch.model_build.bundles.bundle import load_bundle
     from framematch.model_build.checks.reference import Reference, read_reference
     from framematch.model_build.checks.samples import PRODUCT_NAMES
-    from framematch.model_build.checks.served_check import Given
+    from framematch.model_build.checks.served_check import CheckInputs
 
     bundle = load_bundle(folder) if folder else None
     reference = read_reference(expected) if expected else Reference()
     tokenized = bundle
     if bundle is None and expected and (expected.parent / "tokenizer.json").is_file():
         tokenized = load_bundle(expected.parent)
-    pictures, load = _pictures(reference, expected, images, drawn=bundle is not None)
-    return Given(
+    pictures, load = _pictures(reference, expected, images, built_in=bundle is not None)
+    return CheckInputs(
         pictures=pictures,
         load=load,
         texts=list(reference.texts) or (PRODUCT_NAMES if bundle and bundle.text else ()),
@@ -133,9 +128,9 @@ def _given(folder: Path | None, expected: Path | None, images: Path | None) -> "
 
 
 def _pictures(
-    reference: "Reference", expected: Path | None, images: Path | None, *, drawn: bool
+    reference: "Reference", expected: Path | None, images: Path | None, *, built_in: bool
 ) -> "tuple[Sequence[str], Callable[[str], Pixels]]":
-    """Names, and what loads one of them: the reference's own, else those of the folder, else `drawn` ones."""
+    """Names, and a function that loads one: of the reference's pictures, else of the folder's, else built-in ones."""
     from framematch.model_build.checks.samples import sample_pictures
 
     if expected and reference.images:
@@ -149,7 +144,7 @@ def _pictures(
         return list(reference.images), partial(_load, folder.resolve())
     if images:
         return _names_in(images), partial(_load, images.resolve())
-    samples = sample_pictures() if drawn else {}
+    samples = sample_pictures() if built_in else {}
     return list(samples), samples.__getitem__
 
 
@@ -161,12 +156,12 @@ def _names_in(folder: Path) -> list[str]:
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in endings)
     if not names:
-        raise CatalogError(f"there are no pictures in {folder}", hint=f"Known are {', '.join(FORMATS)}")
+        raise CatalogError(f"there are no pictures in {folder}", hint=f"Supported: {', '.join(FORMATS)}")
     return names
 
 
 def _load(folder: Path, name: str) -> "Pixels":
-    """As the catalogue reads pictures: turned as their EXIF says, transparency on white."""
+    """Decode a picture as the catalogue does."""
     from framematch.catalog.images import decode_rgb, read_image
 
     data = read_image(folder, name).data

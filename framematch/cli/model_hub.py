@@ -1,4 +1,4 @@
-"""What `framematch model build --hub` shows while a bundle is downloaded, and says of where it is from."""
+"""`framematch model build --hub`: downloads the bundle and shows the progress."""
 
 from pathlib import Path
 
@@ -7,15 +7,16 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from framematch.core.paths import cache_dir
+from framematch.core.units import BYTES_PER_MB
 
 _INTERRUPTED = 130
 
 
 def fetch_bundle(name: str, revision: str | None) -> Path:
-    """The folder of the hub's bundle `name`, downloaded with a bar on stderr unless it is on disk.
+    """Download the hub's bundle `name` unless it is on disk. Returns its folder.
 
     Raises:
-        FramematchError: it cannot be had; the message says why.
+        FramematchError: it is not available; the message says why.
     """
     from framematch.model_build.hub.download import NEWEST, download_bundle
 
@@ -28,15 +29,16 @@ def fetch_bundle(name: str, revision: str | None) -> Path:
 
             def show(path: str, done_bytes: int, all_bytes: int) -> None:
                 if not terminal and bar.tasks[task].description != path:
-                    errors.print(f"Fetching {path}: {done_bytes / 1e6:.0f} of {all_bytes / 1e6:.0f} MB are there")
+                    done_mb, all_mb = done_bytes / BYTES_PER_MB, all_bytes / BYTES_PER_MB
+                    errors.print(f"Downloading {path}: {done_mb:.0f} of {all_mb:.0f} MB are on disk")
                 bar.update(task, description=path, completed=done_bytes, total=all_bytes)
 
             found = download_bundle(name, revision=revision, cache=cache_dir(), progress=show)
     except KeyboardInterrupt:
-        errors.print("Stopped. The same command goes on where it stopped.")
+        errors.print("Stopped. Run the same command again to resume the download.")
         raise typer.Exit(_INTERRUPTED) from None
-    how = "downloaded, digests checked" if found.downloaded else "on disk already, digests checked"
+    how = "downloaded, digests verified" if found.downloaded else "on disk already, digests verified"
     typer.echo(f"{found.repo} at {found.commit}: {how}")
     if found.pinned:
-        typer.echo(f"  the commit of the build before; --revision {NEWEST} takes the newest")
+        typer.echo(f"  the commit of the previous build; --revision {NEWEST} takes the newest")
     return found.path

@@ -53,9 +53,16 @@ class SettingsError(UsageError):
 
 
 class UnavailableError(FramematchError):
-    """A server or camera is away; trying again later can help."""
+    """A server or camera is unavailable; a later retry can help.
+
+    `unreachable`: nothing answers at its address, so it may have to be started.
+    """
 
     retriable = True
+
+    def __init__(self, message: str, *, hint: str = "", unreachable: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.unreachable = unreachable
 
 
 class KafkaUnavailableError(UnavailableError):

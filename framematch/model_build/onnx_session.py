@@ -1,4 +1,4 @@
-"""Runs a served graph in this process with ONNX Runtime: for calibrating, tuning and comparing, not for serving."""
+"""Runs a served graph in this process with ONNX Runtime, for calibration, tuning and comparison."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ class OnnxSession:
     """One graph on the CPU. Threads may share one."""
 
     def __init__(self, graph: bytes, *, threads: int | None = None) -> None:
-        """Load the serialised `graph`; `threads` None means one for each physical core.
+        """Load the serialised `graph`; `threads` None means one thread for each physical core.
 
         Raises:
             ModelError: ONNX Runtime cannot run it.
@@ -24,7 +24,7 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         if threads is not None:
             options.intra_op_num_threads = threads
-        # Between two batches, spinning threads would take the cores from everything else that is measured.
+        # Spinning threads would take CPU time from whatever else is measured.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -51,7 +51,7 @@ class OnnxSession:
 
 
 def embed_pictures(session: OnnxSession, pictures: Pixels, batch_size: int = 8) -> Embeddings:
-    """Pictures uint8 [N, H, W, 3], N at least 1, through an image tower in batches -> float32 [N, D].
+    """Run an image tower on pictures uint8 [N, H, W, 3], N at least 1, in batches -> float32 [N, D].
 
     Raises:
         ModelError: the graph refuses the pictures.
@@ -61,16 +61,16 @@ def embed_pictures(session: OnnxSession, pictures: Pixels, batch_size: int = 8) 
 
 
 def _ort_errors() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's exceptions share no base class but Exception; they live in one module."""
+    """ONNX Runtime's exceptions have no common base class but Exception; all are in one module."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
     found = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]
     return (*found, RuntimeError, ValueError)
 
 
 ORT_ERRORS = _ort_errors()
-"""What ONNX Runtime raises when it cannot do what it was asked."""
+"""All exceptions that ONNX Runtime raises."""
 
 
 def first_line(error: Exception) -> str:
-    """What `error` says, without what follows on further lines; its type when it says nothing."""
+    """The first line of `error`'s message, or its type when there is no message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Asks a running Triton to take up a model repository that was just built."""
+"""Makes a running Triton load the models that were just built."""
 
 from enum import Enum
 from typing import Any
@@ -11,28 +11,28 @@ from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.triton import TritonModel
 
-# A large model is read, optimised and warmed up within the call.
+# The call returns when a model is read, optimised and warmed up.
 _LOAD_TIMEOUT_S = 300.0
 _CONNECT_TIMEOUT_S = 5.0
 _NOT_EXPLICIT = "explicit model load / unload is not allowed"
 
 
 class Reload(Enum):
-    """What became of the request; the value completes the sentence "Triton at URL …"."""
+    """The result of a reload; the value completes the sentence "Triton at URL …"."""
 
     LOADED = "now serves it"
-    AWAY = "does not answer"
+    UNREACHABLE = "does not answer"
     NOT_EXPLICIT = "does not load models on request (it runs without --model-control-mode=explicit)"
     OTHER_REPOSITORY = "serves another model repository"
 
 
 async def reload_models(url: str, manifest: ModelManifest) -> Reload:
-    """Load the models of `manifest` at Triton's gRPC endpoint `url` (host:port) and see that they are what it serves.
+    """Make Triton at its gRPC endpoint `url` (host:port) load the models of `manifest`, and check that it serves them.
 
     `clip_text` is unloaded when the manifest has no text tower.
 
     Raises:
-        ModelError: Triton tried to load a model and failed.
+        ModelError: Triton failed to load a model.
     """
     client = InferenceServerClient(url)
     try:
@@ -61,8 +61,8 @@ async def _served(url: str, manifest: ModelManifest) -> Reload:
             url, IMAGE_MODEL, timeout_s=_CONNECT_TIMEOUT_S, request_timeout_s=_CONNECT_TIMEOUT_S
         )
     except TritonUnavailableError:
-        return Reload.AWAY
-    except ModelError:  # a clip_image that carries no manifest of ours
+        return Reload.UNREACHABLE
+    except ModelError:  # its clip_image was not built by framematch
         return Reload.OTHER_REPOSITORY
     await model.close()
     return Reload.LOADED if model.manifest == manifest else Reload.OTHER_REPOSITORY
@@ -72,8 +72,9 @@ def _outcome(error: InferenceServerException, url: str) -> Reload:
     if _NOT_EXPLICIT in error.message():
         return Reload.NOT_EXPLICIT
     if error.status() in {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"}:
-        return Reload.AWAY
-    said = " ".join(error.message().split()).rstrip(";. ")
+        return Reload.UNREACHABLE
+    reason = " ".join(error.message().split()).rstrip(";. ")
     raise ModelError(
-        f"Triton at {url} could not load the model: {said}", hint=load_hint(said) or "See Triton's log for the cause"
+        f"Triton at {url} could not load the model: {reason}",
+        hint=load_hint(reason) or "See Triton's log for the cause",
     ) from error

@@ -1,1 +1,1 @@
-"""Pixels and words become embeddings: model bundles, preprocessing, Triton's model repository and its clients."""
+"""Embeds pictures and texts through Triton: preprocessing, the tokenizer, and the clients that services use."""

@@ -14,23 +14,23 @@ from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel
 from framematch.vision.triton_statistics import ModelStatistics
 
-# |length^2 - 1| of what a model in half precision may return for a unit vector.
+# A unit vector from a model in half precision: the largest accepted |length^2 - 1|.
 _UNIT_LENGTH_TOLERANCE = 1e-2
 
 
 class _Encoder:
-    """What both encoders share: the lifetime of the connection, and batches no larger than the model takes."""
+    """The parts that both encoders share: the connection, and splitting rows into batches that the model accepts."""
 
     def __init__(self, model: TritonModel) -> None:
         self._model = model
 
     @property
     def manifest(self) -> ModelManifest:
-        """What is served: compare it with the index before the first batch."""
+        """The served model. Compare it with the index before the first batch."""
         return self._model.manifest
 
     async def check(self) -> None:
-        """Ask Triton whether it still serves the same model.
+        """Check that Triton still serves the same model.
 
         Raises:
             TritonUnavailableError: no answer, or the model is not ready.
@@ -39,11 +39,11 @@ class _Encoder:
         await self._model.check()
 
     async def statistics(self) -> ModelStatistics:
-        """What Triton has counted of the model since it was loaded, of all clients.
+        """Triton's counters for the model since it was loaded, for all clients.
 
         Raises:
             TritonUnavailableError: no answer, or the model is not ready.
-            ModelError: this Triton does not tell.
+            ModelError: this Triton does not publish statistics.
         """
         return await self._model.statistics()
 
@@ -73,7 +73,7 @@ class _Encoder:
 
     def _verified(self, embeddings: Embeddings) -> Embeddings:
         squared = np.einsum("ij,ij->i", embeddings, embeddings)
-        # Written so that NaN fails too.
+        # This form of the comparison makes NaN fail too.
         bad = np.flatnonzero(~(np.abs(squared - 1.0) <= _UNIT_LENGTH_TOLERANCE))
         if bad.size:
             raise EmbeddingError(
@@ -87,7 +87,7 @@ class _Encoder:
 
 
 class ImageEncoder(_Encoder):
-    """Embeds pictures that a `Preprocessor` of `manifest.preprocess` has cropped."""
+    """Embeds pictures that a `Preprocessor` made with `manifest.preprocess` has cropped."""
 
     @classmethod
     async def connect(
@@ -102,9 +102,10 @@ class ImageEncoder(_Encoder):
         return cls(await TritonModel.connect(url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s))
 
     async def share_memory(self, batches: int) -> None:
-        """Pass up to `batches` batches at a time in memory shared with Triton; more of them go through gRPC.
+        """Send up to `batches` concurrent batches in memory shared with Triton, and any others through gRPC.
 
-        Where that cannot be, as with a Triton on another host, all go through gRPC, and the log says why.
+        When shared memory cannot be used, as with a Triton on another host, every batch goes through gRPC and the log
+        says why.
         """
         spec = self.manifest.preprocess
         batch_bytes = self.manifest.max_batch_size * spec.crop_height * spec.crop_width * 3
@@ -115,8 +116,8 @@ class ImageEncoder(_Encoder):
 
         Raises:
             ValueError: `pixels` has another type or shape.
-            TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
-            ModelMismatchError: Triton came back from a failure with another model.
+            TritonUnavailableError: Triton is unreachable, slow or busy; the same call can be retried.
+            ModelMismatchError: after a failure Triton serves another model.
             EmbeddingError: the model failed on the pictures, or returned anything but finite unit vectors.
         """
         spec = self.manifest.preprocess
@@ -127,7 +128,7 @@ class ImageEncoder(_Encoder):
 
 
 class TextEncoder(_Encoder):
-    """Embeds texts, with the tokenizer of the bundle that the served model was built from."""
+    """Embeds texts with the tokenizer of the bundle that the served model was built from."""
 
     def __init__(self, model: TritonModel, tokenizer: Tokenizer) -> None:
         super().__init__(model)
@@ -160,11 +161,11 @@ class TextEncoder(_Encoder):
         return cls(served, tokenizer)
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        """Texts -> float32 [N, D], each row of unit length, in the same order. Tokens past the context length are cut.
+        """Texts -> float32 [N, D], each row of unit length, in the same order. Longer texts are cut.
 
         Raises:
-            TritonUnavailableError: Triton is away, slow or busy; the same call can be tried again.
-            ModelMismatchError: Triton came back from a failure with another model.
+            TritonUnavailableError: Triton is unreachable, slow or busy; the same call can be retried.
+            ModelMismatchError: after a failure Triton serves another model.
             EmbeddingError: the model failed on the texts, or returned anything but finite unit vectors.
         """
         if not texts:

@@ -1,4 +1,4 @@
-"""Embeds a batch though the model fails on some of it, and tells a bad picture from a broken model."""
+"""Poison isolation: when a batch fails, finds the pictures that the model cannot embed."""
 
 from collections.abc import Sequence
 
@@ -15,15 +15,14 @@ log = structlog.get_logger()
 
 
 async def embed_isolating(encoder: ImageEncoder, crops: Pixels) -> tuple[Embeddings, frozenset[int]]:
-    """Embed RGB uint8 [N, H, W, 3]: float32 [N, D], and the rows of the pictures that have no embedding.
+    """Embed RGB uint8 [N, H, W, 3]; returns float32 [N, D] and the rows of invalid pictures, which are zero.
 
-    Their rows are zero. A batch with a good answer takes one call. Of any other, each picture without an embedding goes
-    once more, beside a control picture: when the model can embed the control and again not the picture, the picture is
-    to blame. When it fails on both, each goes alone.
+    A batch with a good answer takes one call. Otherwise each picture without an embedding is sent again, together with
+    a control picture. A picture is invalid when the model embeds the control and fails on the picture again. When the
+    model fails on both, they are sent one at a time.
 
     Raises:
-        EmbeddingError: the model cannot embed the control either. Nothing is wrong with the pictures; the same call can
-            be tried again once the model works.
+        EmbeddingError: the model cannot embed the control picture either, so the model is broken. Retry when it works.
         TritonUnavailableError: as `ImageEncoder.embed`.
         ModelMismatchError: as `ImageEncoder.embed`.
     """
@@ -41,26 +40,26 @@ async def _embed_suspects(
     if error.bad_rows is not None:
         suspects, embeddings = error.bad_rows, error.embeddings
         embeddings[list(suspects)] = 0
-    blamed = set()
+    invalid_rows = set()
     for row in suspects:
         found = await _embed_beside_control(encoder, crops[row])
         if found is None:
-            blamed.add(row)
+            invalid_rows.add(row)
         else:
             embeddings[row] = found
-    log.warning("pictures_isolated", error=error.message, suspects=len(suspects), blamed=len(blamed))
-    return embeddings, frozenset(blamed)
+    log.warning("pictures_isolated", error=error.message, suspects=len(suspects), invalid=len(invalid_rows))
+    return embeddings, frozenset(invalid_rows)
 
 
 async def _embed_beside_control(encoder: ImageEncoder, crop: Pixels) -> Embeddings | None:
-    """The embedding [D] of one picture, or None when it is to blame for having none."""
+    """The embedding [D] of one picture, or None when the picture is invalid."""
     control = _control_picture(crop.shape)
     if encoder.manifest.max_batch_size < _PAIR:
         return await _embed_between_controls(encoder, crop, control)
     try:
         found: Embeddings = (await encoder.embed(np.stack([crop, control])))[0]
     except EmbeddingError as error:
-        if error.bad_rows is None:  # one picture can make the model fail on both
+        if error.bad_rows is None:  # an invalid picture can make the model fail on both
             return await _embed_between_controls(encoder, crop, control)
         if error.bad_rows != (0,):
             raise _broken(error) from error
@@ -69,7 +68,7 @@ async def _embed_beside_control(encoder: ImageEncoder, crop: Pixels) -> Embeddin
 
 
 async def _embed_between_controls(encoder: ImageEncoder, crop: Pixels, control: Pixels) -> Embeddings | None:
-    """The same in a call each. The model must work before and after: it may break or recover at any time."""
+    """The same with one picture per call. The control is sent before and after, as the model may break in between."""
     await _require_embedding(encoder, control)
     try:
         found: Embeddings = (await encoder.embed(crop[None]))[0]
@@ -88,11 +87,11 @@ async def _require_embedding(encoder: ImageEncoder, control: Pixels) -> None:
 
 def _broken(error: EmbeddingError) -> EmbeddingError:
     return EmbeddingError(
-        f"{error.message}; this holds for the control picture too, so the model is to blame",
+        f"{error.message}; the control picture fails too, so the model is broken",
         hint="See Triton's log; build the model again, or restart Triton",
     )
 
 
 def _control_picture(shape: tuple[int, ...]) -> Pixels:
-    """The same noise each time: unlike a flat picture, no layer can turn it into zeros."""
+    """Always the same noise. A flat picture would not do: some layers turn it into zeros."""
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Why Triton could not load a model, from its own words, and what to do about it."""
+"""Hints for the messages of a Triton that could not load a model."""
 
 import re
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from framematch.vision.manifest import ENGINE_SCRIPT
 
 _NO_ENGINE = (
-    f"Run {ENGINE_SCRIPT} of the model repository in this Triton's container: it makes the TensorRT engine, and makes "
-    "it again for another TensorRT or GPU"
+    f"Run {ENGINE_SCRIPT} of the model repository in this Triton's container. It makes the TensorRT engine, also for "
+    "another version of TensorRT or another GPU"
 )
 _NO_BACKEND = (
     "Serve it with Triton's container (deploy/README.md), whose backends include {0}, or build the model again with "
-    "--target cpu: the Triton of `framematch stack up` runs that alone"
+    "--target cpu, which needs the python backend alone"
 )
-# Pattern in Triton's message, and the hint, into which the pattern's groups go.
+# A pattern for Triton's message, and the hint, which is formatted with the pattern's groups.
 _KNOWN: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"unable to find backend library for backend '(\w+)'"), _NO_BACKEND),
     (re.compile(r"unable to find 'libtriton_(\w+)\.so'"), _NO_BACKEND),
@@ -30,7 +30,7 @@ _KNOWN: Sequence[tuple[re.Pattern[str], str]] = (
 
 
 def load_hint(message: str) -> str | None:
-    """What to do when Triton says `message` about a model that it could not load; None when that is not known."""
+    """What to do about `message`, Triton's reason for not loading a model; None when the reason is not known here."""
     for pattern, hint in _KNOWN:
         if found := pattern.search(message):
             return hint.format(*found.groups())

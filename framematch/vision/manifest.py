@@ -1,4 +1,4 @@
-"""What is served: which model, which preprocessing, which dimension. Triton carries it in the model's configuration."""
+"""The manifest of a served model: its name, preprocessing, dimension, … It is part of Triton's model configuration."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,10 +24,10 @@ FORMAT_VERSION = 2
 class ModelManifest:
     """One embedding space. `clip_image` and `clip_text` of one build carry the same manifest.
 
-    `digest` is the sha256 (hex) of the graphs, so equal digests give comparable embeddings. A model in fp16 has the
-    digest of the fp32 graphs that it was made of: half precision moves an embedding by less than the search can tell.
-    int8 moves it further, and has a digest of its own. `context_length` and `tokenizer_digest` (sha256 of
-    tokenizer.json) are None when there is no text tower.
+    `digest` is the sha256 (hex) of the graphs: models with equal digests give comparable embeddings. A model in fp16
+    has the digest of the fp32 graphs, because half precision changes an embedding too little to matter in a search. An
+    int8 model has a digest of its own. `context_length` and `tokenizer_digest` (sha256 of tokenizer.json) are None
+    when there is no text tower.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ModelManifest:
     format_version: int = FORMAT_VERSION
 
     def same_space(self, other: "ModelManifest") -> bool:
-        """Whether embeddings of both can be compared; name, batch size, target and fp32 or fp16 do not matter."""
+        """Whether embeddings of both are comparable. Name, batch size, target, and fp32 or fp16 do not matter."""
         return all(
             getattr(self, name) == getattr(other, name)
             for name in ("digest", "dimension", "preprocess", "tokenizer_digest")
@@ -54,10 +54,10 @@ class ModelManifest:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "ModelManifest":
-        """The manifest in `text`.
+        """Parse `text`.
 
         Raises:
-            ModelError: it is no manifest, or one of a format that this version cannot read.
+            ModelError: it is not a manifest, or its format is of another version.
         """
         try:
             version = msgspec.json.decode(text, type=_Versioned).format_version

@@ -1,4 +1,4 @@
-"""Reads the small files of a model bundle, and tells the real file from git's stand-in for it."""
+"""Reads the small files of a model bundle, and recognises git-LFS pointers."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ def decode_json(path: Path, shape: type[_T]) -> _T:
     """The JSON file at `path` as `shape`.
 
     Raises:
-        ModelError: it is not readable, not JSON, or lacks what `shape` needs.
+        ModelError: it is not readable, not JSON, or does not fit `shape`.
     """
     try:
         content = path.read_bytes()
@@ -28,7 +28,7 @@ def decode_json(path: Path, shape: type[_T]) -> _T:
 
 
 def require_no_lfs_pointer(path: Path, content: bytes) -> None:
-    """Refuse the few lines that git-LFS leaves in place of a large file; the first bytes of it are enough.
+    """Refuse the few lines that git-LFS leaves in place of a large file; the file's first bytes are enough.
 
     Raises:
         ModelError: `content` is such a pointer.

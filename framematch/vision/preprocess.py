@@ -1,11 +1,11 @@
-"""Turns a decoded picture into the cropped uint8 picture that `clip_image` takes.
+"""Resizes and crops a decoded picture to the uint8 input of `clip_image`.
 
-`exact` does what the reference CLIP processor does (Pillow, antialiased); `fast` is for streams (OpenCV: area averaging
-when shrinking more than twice, bilinear otherwise). Both look only at the part of the picture that the crop keeps. A
-spec without `resize_shortest_edge` squeezes the whole picture into the crop, as SigLIP does.
+`exact` is the reference CLIP processor (Pillow, antialiased). `fast` is for streams: OpenCV, with area averaging when
+it shrinks more than twice and bilinear interpolation otherwise. Both read only the part of the picture that the crop
+keeps. Without `resize_shortest_edge` the whole picture is resized to the crop's size, as SigLIP does.
 
-Measured on one core, against the embeddings of the transformers library for the seven pictures of a CLIP-shaped model
-with random weights (lowest cosine), in ms for a picture of that size:
+Measured on one core with a CLIP-shaped model of random weights. Cosine: the lowest of seven pictures against the
+transformers library's embeddings. Times: ms for a picture of that size.
 
 | variant                      | cosine   | 256x256 | 640x360 | 1920x1080 | 2400x1800 |
 |------------------------------|----------|---------|---------|-----------|-----------|
@@ -20,7 +20,7 @@ with random weights (lowest cosine), in ms for a picture of that size:
 | linear                       | 0.99386  | 0.08    | 0.15    | 0.22      | 0.19      |
 | cubic                        | 0.99209  | 0.09    | 0.20    | 0.49      | 0.46      |
 
-The last two alias: their cost falls because they look at a few pixels in each block only.
+The last two alias: they are fast because they read only a few pixels of each block.
 """
 
 import hashlib
@@ -38,21 +38,21 @@ from framematch.vision.preprocess_spec import PreprocessSpec
 
 Variant: TypeAlias = Literal["exact", "fast"]
 
-# Raise it whenever the same picture would give other pixels: indexes built before are then refused.
+# Raise it whenever the same picture gives other pixels: then older indexes are refused.
 _ALGORITHM_VERSION = 1
 
 _PIL_RESAMPLE = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _KERNEL_RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
 _CHANNELS = 3
-# Bilinear interpolation reads two pixels a side, so up to this factor it skips none.
+# Bilinear interpolation reads two pixels along each axis, so up to this factor it skips none.
 _LINEAR_MAX_SCALE = 2.0
-_REDUCTIONS = (1, 2, 4, 8)  # those that a JPEG decoder can do
-_LEAST_LEFT = 1.25  # source pixels per output pixel after a reduction
+_REDUCTIONS = (1, 2, 4, 8)  # the reductions that a JPEG decoder offers
+_MIN_SCALE_LEFT = 1.25  # source pixels per output pixel after a reduction
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Along one axis: the part of the source that the crop keeps, in source pixels."""
+    """The part of the source that the crop keeps along one axis, in source pixels."""
 
     start: float
     stop: float
@@ -65,12 +65,12 @@ class _Span:
         return cls(first * scale, (first + crop) * scale, scale)
 
     def window(self, source: int, radius: float) -> tuple[int, int]:
-        """Whole pixels that a filter of `radius` output pixels (source pixels when enlarging) can reach."""
+        """The whole pixels that a filter of `radius` output pixels (source pixels when enlarging) reads."""
         reach = radius * max(self.scale, 1.0) + 1
         return max(0, math.floor(self.start - reach)), min(source, math.ceil(self.stop + reach))
 
     def rounded(self, source: int) -> tuple[int, int]:
-        """The nearest whole pixels, one at least."""
+        """The nearest whole pixels, at least one."""
         first = min(round(self.start), source - 1)
         return first, max(round(self.stop), first + 1)
 
@@ -86,18 +86,18 @@ class Preprocessor:
 
     @property
     def digest(self) -> str:
-        """Sha256 (hex) over the spec, the variant and the version of the algorithm: equal digest, equal pixels."""
+        """Sha256 (hex) over the spec, the variant and the algorithm's version: equal digests give equal pixels."""
         return self._digest
 
     def reduction(self, height: int, width: int) -> int:
-        """By how much a picture of this size may have been reduced before: 1, 2, 4 or 8, its blocks averaged.
+        """The factor 1, 2, 4 or 8 by which a decoder may reduce a picture of this size, averaging blocks.
 
-        Enough is left to be scaled down, not up: for the pictures of the table above the lowest cosine is 0.99962 as
-        without, and 0.9988 if a picture were reduced to the size of the crop. `exact` takes the picture itself.
+        The reduced picture is still larger than the crop: then the lowest cosine of the table above stays 0.99962.
+        Reduced to the crop's size it would be 0.9988. `exact` needs the full picture.
         """
         if self.variant == "exact":
             return 1
-        scale = min(span.scale for span in self._spans(height, width)) / _LEAST_LEFT
+        scale = min(span.scale for span in self._spans(height, width)) / _MIN_SCALE_LEFT
         return max(factor for factor in _REDUCTIONS if factor <= max(1.0, scale))
 
     def __call__(self, rgb: Pixels) -> Pixels:
@@ -120,7 +120,7 @@ class Preprocessor:
                 _Span.of(height, self.spec.crop_height, self.spec.crop_height),
                 _Span.of(width, self.spec.crop_width, self.spec.crop_width),
             )
-        # As in the reference: the long side is cut down to whole pixels, not rounded.
+        # The reference implementation truncates the long side to whole pixels, so this does too.
         resized_height = edge if height <= width else int(edge * height / width)
         resized_width = edge if width <= height else int(edge * width / height)
         return (
@@ -135,7 +135,7 @@ class Preprocessor:
         picture = Image.fromarray(rgb[top:bottom, left:right])
         box = (columns.start - left, rows.start - top, columns.stop - left, rows.stop - top)
         size = (self.spec.crop_width, self.spec.crop_height)
-        # The box may pass the edge by a rounding error, which Pillow refuses.
+        # Pillow refuses a box that passes the edge by a rounding error.
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], right - left), min(box[3], bottom - top))
         return np.asarray(picture.resize(size, _PIL_RESAMPLE[self.spec.resample], box=inside))
 
@@ -145,7 +145,7 @@ class Preprocessor:
         kept = rgb[top:bottom, left:right]
         size = (self.spec.crop_width, self.spec.crop_height)
         if self.spec.resize_shortest_edge is None and max(rows.scale, columns.scale) > _LINEAR_MAX_SCALE:
-            # Squeezed, one side can shrink much while the other grows. OpenCV averages areas only where neither grows.
+            # One side may shrink much while the other grows. OpenCV averages areas only when neither side grows.
             smaller = (min(size[0], kept.shape[1]), min(size[1], kept.shape[0]))
             kept = np.asarray(cv2.resize(kept, smaller, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         shrinks_much = min(rows.scale, columns.scale) > _LINEAR_MAX_SCALE

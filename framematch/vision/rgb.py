@@ -1,14 +1,15 @@
-"""The one way in which stored pictures become pixels; camera frames have neither EXIF nor transparency."""
+"""Converts stored pictures to RGB. Camera frames do not need it: they have neither EXIF nor transparency."""
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from framematch.vision.arrays import Pixels
 
-def upright_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Uint8 [h, w, 3]: turned as the EXIF says, transparency on white.
 
-    Raises what Pillow raises when the picture's bytes are damaged: it is decoded here.
+def upright_rgb(image: Image.Image) -> Pixels:
+    """Rotate by the EXIF orientation, and put transparent pictures on white.
+
+    The picture is decoded here, so damaged bytes raise Pillow's exceptions.
     """
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:

@@ -1,4 +1,4 @@
-"""Memory that this process shares with a Triton on the same host, so that pictures need not travel through gRPC."""
+"""Memory shared with a Triton on the same host, so that pictures do not travel through gRPC."""
 
 import asyncio
 import fcntl
@@ -16,10 +16,10 @@ import structlog
 from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-_FOLDER = Path("/dev/shm")  # noqa: S108  # where the kernel has it, and where Triton looks for a region by its key
+_FOLDER = Path("/dev/shm")  # noqa: S108  # the kernel's folder, in which Triton finds a region by its key
 _PREFIX = "framematch-inputs-"
 _TIMEOUT_S = 2.0
-# Triton holds a region for some milliseconds after it has answered the last request that used it.
+# Triton uses a region for some milliseconds after it has answered the last request.
 _RELEASE_ATTEMPTS = 20
 _RELEASE_INTERVAL_S = 0.05
 
@@ -27,17 +27,17 @@ log = structlog.get_logger()
 
 
 class SharedSlots:
-    """One region, registered at Triton once, with a slot for each request in flight.
+    """One region, registered with Triton once, with a slot for each request in flight.
 
-    What does not fit, and everything while Triton cannot map the region, goes through gRPC. The region is a file that
-    `close` removes. A killed process leaves it behind, mapped by Triton, until `remove_left_behind`.
+    Inputs that do not fit go through gRPC, and so does everything while Triton cannot map the region. The region is a
+    file that `close` removes. The file of a killed process stays, mapped by Triton, until `remove_abandoned`.
     """
 
     def __init__(self, client: Any, *, slots: int, slot_bytes: int) -> None:
-        """Make the region, not registered yet.
+        """Create the region without registering it.
 
         Raises:
-            OSError: there is no memory of this kind, or not enough.
+            OSError: there is no shared memory, or not enough.
         """
         self._client = client
         self._slot_bytes = slot_bytes
@@ -45,7 +45,7 @@ class SharedSlots:
         self._registered = False
         self._descriptor, self._path = _new_file()
         try:
-            # Reserved now: a page that is not there when it is written to would end the process.
+            # Reserve the memory now: writing to a page that cannot be allocated would kill the process.
             os.posix_fallocate(self._descriptor, 0, slots * slot_bytes)
             self._memory = mmap.mmap(self._descriptor, slots * slot_bytes)
         except BaseException:
@@ -53,7 +53,7 @@ class SharedSlots:
             raise
 
     async def register(self) -> None:
-        """Have Triton map the region; also after Triton was restarted. When it cannot, the log says why."""
+        """Make Triton map the region; call it again after a restart of Triton. If Triton cannot, the log says why."""
         key = f"/{self._path.name}"
         try:
             await self._client.register_system_shared_memory(
@@ -73,12 +73,12 @@ class SharedSlots:
 
     @contextmanager
     def tensor(self, name: str, array: npt.NDArray[Any]) -> Iterator[InferInput]:
-        """The input `name` for one request, which must end within the block; `array` is copied."""
+        """The input `name` for one request, which must end within the `with` block; `array` is copied."""
         if not self._registered or not self._free or array.nbytes > self._slot_bytes:
             yield inline_tensor(name, array)
             return
         slot = self._free.pop()
-        # When the request was given up, Triton may still read the slot later; nobody reads its answer.
+        # After a cancelled request Triton may still read the slot; the answer to that is discarded.
         try:
             offset = slot * self._slot_bytes
             np.ndarray(array.shape, array.dtype, buffer=self._memory, offset=offset)[...] = array
@@ -88,7 +88,7 @@ class SharedSlots:
             self._free.append(slot)
 
     async def close(self) -> None:
-        """Have Triton release the region, and remove it."""
+        """Make Triton release the region, and remove its file."""
         self._memory.close()
         self._remove_file()
         if self._registered:
@@ -106,22 +106,22 @@ def inline_tensor(name: str, array: npt.NDArray[Any]) -> InferInput:
     return tensor.set_data_from_numpy(np.ascontiguousarray(array))
 
 
-async def remove_left_behind(client: Any) -> None:
-    """Remove the regions of processes that were killed, and have this Triton release them."""
-    for region in _remove_unlocked_files():
+async def remove_abandoned(client: Any) -> None:
+    """Remove the regions of killed processes, and make this Triton release them."""
+    for region in _remove_abandoned_files():
         await _release(client, region)
 
 
-def _remove_unlocked_files() -> list[str]:
-    """The names of those removed."""
+def _remove_abandoned_files() -> list[str]:
+    """Returns the names of the removed files."""
     return [path.name for path in _FOLDER.glob(f"{_PREFIX}*") if _remove_unlocked(path)]
 
 
 def _remove_unlocked(path: Path) -> bool:
-    """Remove a file whose owner lives no more: the owner holds the lock for as long as it lives."""
+    """Remove a file whose owner has ended: a running owner keeps its file locked. Returns whether it was removed."""
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except OSError:  # it has just gone, or is another user's
+    except OSError:  # removed meanwhile, or another user's
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,7 +135,7 @@ def _remove_unlocked(path: Path) -> bool:
 
 
 async def _release(client: Any, region: str) -> None:
-    """Have Triton unmap the region, if it answers: it refuses while it holds the region."""
+    """Make Triton unmap the region, if it answers. Triton refuses while it still uses the region."""
     for _ in range(_RELEASE_ATTEMPTS):
         try:
             await client.unregister_system_shared_memory(region, client_timeout=_TIMEOUT_S)
@@ -155,4 +155,4 @@ def _new_file() -> tuple[int, Path]:
         path = Path(name)
         if path.exists():
             return descriptor, path
-        os.close(descriptor)  # someone took it for one left behind, before it was locked
+        os.close(descriptor)  # another process removed it as abandoned, before it was locked

@@ -1,4 +1,4 @@
-"""Texts become the token ids that `clip_text` takes."""
+"""Converts texts to the token ids that `clip_text` takes."""
 
 import hashlib
 import string
@@ -20,9 +20,9 @@ _NO_PUNCTUATION = str.maketrans({"_": " ", **dict.fromkeys(string.punctuation.re
 
 
 class Tokenizer:
-    """The bundle's own tokenizer, cutting and padding to the model's context length.
+    """The bundle's own tokenizer, which truncates and pads to the model's context length.
 
-    A text that is too long loses its tail but keeps its end token, where most models read the text's embedding.
+    A truncated text keeps its end token, because most models read the embedding there.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Tokenizer:
         """Read tokenizer.json at `file`.
 
         Raises:
-            ModelError: the file is missing, not a tokenizer, or does not know the special tokens.
+            ModelError: the file is missing, is not a tokenizer, or lacks the special tokens.
         """
         try:
             content = file.read_bytes()
@@ -54,10 +54,10 @@ class Tokenizer:
         self._clean = _CLEANINGS[cleaning]
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        frame: list[int] = self._tokenizer.encode("").ids
+        special: list[int] = self._tokenizer.encode("").ids
         self._require_known(file, {"pad": pad_token_id, "end": eos_token_id})
-        _require_frame(file, frame, eos_token_id, context_length)
-        self._highest_id = max(pad_token_id, *frame, *_word_ids(self._tokenizer))
+        _require_special_tokens(file, special, eos_token_id, context_length)
+        self._highest_id = max(pad_token_id, *special, *_word_ids(self._tokenizer))
         pad_token = self._tokenizer.id_to_token(pad_token_id)
         self._tokenizer.enable_truncation(context_length)
         self._tokenizer.enable_padding(
@@ -66,7 +66,7 @@ class Tokenizer:
 
     @property
     def highest_id(self) -> int:
-        """The highest id that a text can get; special tokens count only when every text gets them."""
+        """The highest id that a text can contain. Of the special tokens only those that every text gets count."""
         return self._highest_id
 
     def _require_known(self, file: Path, special: Mapping[str, int | None]) -> None:
@@ -77,7 +77,7 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """`input_ids` and `attention_mask`, both int64 [N, context_length].
 
-        The mask is 1 on tokens and 0 on padding; it is 1 throughout for a model that was trained to see the padding.
+        The mask is 1 for tokens and 0 for padding. It is 1 everywhere for a model that was trained to see the padding.
         """
         encodings = self._tokenizer.encode_batch([self._clean(text) for text in texts])
         shape = (len(encodings), self._context_length)
@@ -88,20 +88,20 @@ class Tokenizer:
         return ids, mask
 
 
-def _require_frame(file: Path, frame: Sequence[int], end: int | None, context_length: int) -> None:
-    """`frame` is what every text gets, as an empty one does."""
-    if end is not None and (not frame or frame[-1] != end):
-        found = f"ends texts with token {frame[-1]}" if frame else "marks no end of a text"
+def _require_special_tokens(file: Path, special: Sequence[int], end: int | None, context_length: int) -> None:
+    """Check `special`, the tokens of an empty text, which every text gets."""
+    if end is not None and (not special or special[-1] != end):
+        found = f"ends texts with token {special[-1]}" if special else "marks no end of a text"
         raise ModelError(f"{file} {found}; the model's end token is {end}", hint=_FIT_HINT)
-    if len(frame) >= context_length:
+    if len(special) >= context_length:
         raise ModelError(
-            f"a context length of {context_length} leaves no room beside the {len(frame)} special tokens of {file}",
+            f"a context length of {context_length} has no space beside the {len(special)} special tokens of {file}",
             hint=_FIT_HINT,
         )
 
 
 def _word_ids(tokenizer: _Tokenizer) -> list[int]:
-    """Ids of all tokens but the added ones: of those, T5's tokenizers have a hundred that no model knows."""
+    """The ids of all tokens but the added ones. T5's tokenizers add a hundred tokens that no model has."""
     added = set(tokenizer.get_added_tokens_decoder())
     return [token_id for token_id in tokenizer.get_vocab().values() if token_id not in added]
 
@@ -110,7 +110,7 @@ def _one_spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-# What OpenCLIP does before its tokenizers, without mending broken Unicode and HTML.
+# OpenCLIP's cleaning of texts, without its repair of broken Unicode and HTML.
 _CLEANINGS: Mapping[str, Callable[[str], str]] = {
     "none": lambda text: text,
     "whitespace": _one_spaced,

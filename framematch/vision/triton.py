@@ -1,9 +1,10 @@
-"""Connects to one model that Triton serves: waits for it, reads its manifest, runs it."""
+"""A client for one model that Triton serves: waits for it, reads its manifest and runs it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,40 +23,37 @@ from framematch.core.errors import (
 from framematch.vision.arrays import Embeddings
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
-from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_left_behind
+from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_abandoned
 from framematch.vision.triton_statistics import ModelStatistics, read_statistics
 
 _BUILD_HINT = "Build it with `framematch model build --from DIR` into the model repository that Triton serves"
-_UNAVAILABLE_HINT = (
-    "Start it with `framematch stack up`, or set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
-)
+_UNAVAILABLE_HINT = "Set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
 _CHANNEL_OPTIONS = (
-    # A batch of 32 pictures is 4.8 MB, above gRPC's own 4 MB: no limit here, Triton's max_batch_size is one.
+    # A batch of 32 pictures has 4.8 MB, and gRPC's default limit is 4 MB. max_batch_size limits requests instead.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # gRPC would wait up to two minutes before it tries again, long after a restarted Triton is back.
+    # By default gRPC waits up to two minutes before it reconnects to a restarted Triton.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 _RETRY_INTERVAL_S = 0.2
-# Of one small call (index, configuration) that no model run stands behind.
+# For calls that do not run the model, such as reading the index or the configuration.
 _CONTROL_TIMEOUT_S = 5.0
-# gRPC codes that say "not now": the same request can succeed later. A model that is being reloaded is NOT_FOUND.
+# gRPC codes of requests that can succeed later. A model that is being reloaded is NOT_FOUND.
 _RETRIABLE = frozenset(
     f"StatusCode.{code}"
     for code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED", "NOT_FOUND")
 )
-# How Triton words (code INTERNAL) that the python backend's process died. It says ready all the same and starts no new
-# one: only a restart helps.
+# Part of Triton's message (code INTERNAL) when the process of its python backend has died. Triton still reports the
+# model as ready and does not restart the process.
 _DEAD_BACKEND = "Stub process"
-_DEAD_BACKEND_HINT = "Restart Triton, and see its log: a lack of memory is the usual cause"
 
 log = structlog.get_logger()
 
 
 class TritonModel:
-    """One model behind one gRPC channel. Many `infer` calls may be in flight at once."""
+    """One model behind one gRPC channel. `infer` calls may run concurrently."""
 
     def __init__(
         self, client: Any, url: str, name: str, config: tuple[ModelManifest, frozenset[str]], request_timeout_s: float
@@ -75,7 +73,7 @@ class TritonModel:
         Raises:
             SettingsError: `url` is not host:port.
             TritonUnavailableError: no answer, or the model is not ready, in that time.
-            ModelError: Triton's repository has no such model, or it was not built by framematch.
+            ModelError: Triton's repository has no such model, or framematch did not build it.
         """
         if "://" in url:
             raise SettingsError("TRITON_URL has a scheme", hint="Give host:port of the gRPC endpoint alone")
@@ -89,11 +87,11 @@ class TritonModel:
         return cls(client, url, name, config, request_timeout_s)
 
     async def share_memory(self, *, slots: int, slot_bytes: int) -> None:
-        """Pass inputs of up to `slot_bytes` in shared memory, for `slots` calls of `infer` at a time.
+        """Send inputs of up to `slot_bytes` in shared memory, for up to `slots` concurrent calls of `infer`.
 
-        Where that cannot be, they go through gRPC as before, and the log says why.
+        When shared memory cannot be used, inputs go through gRPC and the log says why.
         """
-        await remove_left_behind(self._client)
+        await remove_abandoned(self._client)
         try:
             self._shared = SharedSlots(self._client, slots=slots, slot_bytes=slot_bytes)
         except OSError as error:
@@ -104,10 +102,10 @@ class TritonModel:
     async def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
         """Run one batch of at most `manifest.max_batch_size` rows; float32 [N, D], owned by the caller.
 
-        Whether the rows are unit vectors is for the caller to check.
+        The caller checks whether the rows are unit vectors.
 
         Raises:
-            TritonUnavailableError: no answer in time, or not now; trying again can help.
+            TritonUnavailableError: no answer in time, or a temporary refusal; the call can be retried.
             EmbeddingError: the model failed on the batch, or returned another shape or type.
         """
         with ExitStack() as slots:
@@ -116,16 +114,16 @@ class TritonModel:
                 result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
             except InferenceServerException as error:
                 self._check_first = True
-                raise _translated(error, self._url, self._name, EmbeddingError) from error
+                raise _translated(error, self._url, self._name, refused=EmbeddingError) from error
         return self._read(result, rows=len(next(iter(inputs.values()))))
 
     async def check_after_failure(self) -> None:
-        """Do `check` when the last call failed: a Triton that was restarted may serve another model."""
+        """Call `check` if the last call failed: a restarted Triton may serve another model."""
         if self._check_first:
             await self.check()
 
     async def check(self) -> None:
-        """Ask Triton whether it still serves the model that this process started with.
+        """Check that Triton still serves the model that this process started with.
 
         Raises:
             TritonUnavailableError: no answer, or the model is not ready.
@@ -144,11 +142,11 @@ class TritonModel:
         self._check_first = False
 
     async def statistics(self) -> ModelStatistics:
-        """What Triton has counted of the model since it was loaded.
+        """Triton's counters for the model since it was loaded.
 
         Raises:
             TritonUnavailableError: no answer, or the model is not ready.
-            ModelError: this Triton does not tell.
+            ModelError: this Triton does not publish statistics.
         """
         try:
             return await read_statistics(self._client, self._name, _CONTROL_TIMEOUT_S)
@@ -168,7 +166,7 @@ class TritonModel:
         expected = (rows, self.manifest.dimension)
         try:
             embeddings = result.as_numpy("embedding")
-        except ValueError:  # fewer bytes than the shape that came with them says
+        except ValueError:  # the answer has fewer bytes than its shape needs
             embeddings = np.empty((0, 0), np.float32)
         if embeddings is None or embeddings.shape != expected or embeddings.dtype != np.float32:
             self._check_first = True
@@ -189,7 +187,9 @@ async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -
         except TritonUnavailableError as error:
             if loop.time() + _RETRY_INTERVAL_S >= deadline:
                 raise TritonUnavailableError(
-                    f"{error.message} (waited {timeout_s:g} s)", hint=error.hint or _UNAVAILABLE_HINT
+                    f"{error.message} (waited {timeout_s:g} s)",
+                    hint=error.hint or _UNAVAILABLE_HINT,
+                    unreachable=error.unreachable,
                 ) from error
         await asyncio.sleep(_RETRY_INTERVAL_S)
 
@@ -216,13 +216,28 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
     return manifest, frozenset(item.name for item in config.input)
 
 
+_Matches: TypeAlias = Callable[[InferenceServerException], bool]
+# How to recognise a failed call, the error to raise (None: the caller's class), its message and hint; the first match.
+_FAILURES: Sequence[tuple[_Matches, Callable[..., TritonUnavailableError] | None, str, str]] = (
+    (
+        lambda error: _DEAD_BACKEND in error.message(),
+        TritonUnavailableError,
+        "the process that runs {name} at {url} has died",
+        "Restart Triton, and see its log: a lack of memory is the usual cause",
+    ),
+    (
+        lambda error: error.status() in _RETRIABLE,
+        partial(TritonUnavailableError, unreachable=True),
+        "Triton at {url} does not answer for {name}: {reason}",
+        _UNAVAILABLE_HINT,
+    ),
+    (lambda _error: True, None, "Triton at {url} could not run {name}: {reason}", "See Triton's log for the cause"),
+)
+
+
 def _translated(
-    error: InferenceServerException, url: str, name: str, refused: type[ModelError] = ModelError
+    error: InferenceServerException, url: str, name: str, *, refused: type[ModelError] = ModelError
 ) -> TritonUnavailableError | ModelError:
-    """What to raise for `error`: Triton is away, or it answered and could not do it, which is a `refused`."""
-    status, message = error.status(), error.message()
-    if _DEAD_BACKEND in message:
-        return TritonUnavailableError(f"the process that runs {name} at {url} has died", hint=_DEAD_BACKEND_HINT)
-    if status in _RETRIABLE:
-        return TritonUnavailableError(f"Triton at {url} does not answer for {name}: {message}", hint=_UNAVAILABLE_HINT)
-    return refused(f"Triton at {url} could not run {name}: {message}", hint="See Triton's log for the cause")
+    """The error to raise for `error`; `refused` is its class when Triton answered and could not run the model."""
+    _, kind, message, hint = next(row for row in _FAILURES if row[0](error))
+    return (kind or refused)(message.format(url=url, name=name, reason=error.message()), hint=hint)

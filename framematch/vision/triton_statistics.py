@@ -1,18 +1,17 @@
-"""What Triton counts of a model, and what that says of the time between two looks."""
+"""Triton's counters for a model, and the rates between two readings of them."""
 
 from dataclasses import dataclass
 from typing import Any
 
-_NS_PER_S = 1e9
-_NS_PER_MS = 1e6
+from framematch.core.units import NS_PER_MS, NS_PER_S
 
 
 @dataclass(frozen=True)
 class ModelStatistics:
-    """Counts since the model was loaded, of all of Triton's clients; times are sums in nanoseconds.
+    """Counters since the model was loaded, for all of Triton's clients; times are sums in nanoseconds.
 
-    A run is one execution of one batch, made of one or more requests. `compute_ns` is the model itself, `copy_ns` is
-    what a run takes to gather its inputs and to hand out its outputs. `instances` of the model can run side by side.
+    A run is one execution of one batch, which has one or more requests. `compute_ns` is the model itself, `copy_ns` is
+    the time for gathering inputs and returning outputs. `instances` of the model can run in parallel.
     """
 
     model: str
@@ -25,7 +24,7 @@ class ModelStatistics:
     copy_ns: int = 0
 
     def since(self, before: "ModelStatistics") -> "ModelStatistics":
-        """What came after `before`. When Triton was restarted or the model reloaded, that is all there is now."""
+        """The difference to `before`. After a restart of Triton or a reload of the model it is the whole reading."""
         if self.requests < before.requests or self.runs < before.runs:
             return self
         return ModelStatistics(
@@ -42,10 +41,10 @@ class ModelStatistics:
 
 @dataclass(frozen=True)
 class ServingRates:
-    """How a model was served for a while. Means are None when there was nothing to take the mean of.
+    """How a model was served during an interval. A mean is None when it has no values.
 
-    `busy_percent` is the share of the time in which its instances ran; `queued_requests` is how many requests waited on
-    average, which by Little's law is the time that they waited in all, by the time that has passed.
+    `busy_percent` is the share of the interval in which its instances ran. `queued_requests` is the mean number of
+    waiting requests: by Little's law, the sum of their waiting times divided by the interval.
     """
 
     model: str
@@ -59,16 +58,16 @@ class ServingRates:
 
 
 def rates_of(counted: ModelStatistics, seconds: float) -> ServingRates:
-    """The rates of what was counted in `seconds`, as `ModelStatistics.since` gives it."""
-    passed_ns = seconds * _NS_PER_S
+    """The rates of `counted`, a difference of two readings (`ModelStatistics.since`), over `seconds`."""
+    passed_ns = seconds * NS_PER_S
     return ServingRates(
         model=counted.model,
         inferences_per_second=counted.inferences / seconds,
         mean_batch_size=_mean(counted.inferences, counted.runs),
-        mean_queue_ms=_mean(counted.queue_ns / _NS_PER_MS, counted.requests),
-        mean_compute_ms=_mean(counted.compute_ns / _NS_PER_MS, counted.runs),
-        mean_copy_ms=_mean(counted.copy_ns / _NS_PER_MS, counted.runs),
-        # Runs that began before are counted when they end: a short look can see more than there was time for.
+        mean_queue_ms=_mean(counted.queue_ns / NS_PER_MS, counted.requests),
+        mean_compute_ms=_mean(counted.compute_ns / NS_PER_MS, counted.runs),
+        mean_copy_ms=_mean(counted.copy_ns / NS_PER_MS, counted.runs),
+        # A run counts when it ends, so a short interval can include more run time than it lasted.
         busy_percent=min(100.0, 100.0 * (counted.compute_ns + counted.copy_ns) / (passed_ns * counted.instances)),
         queued_requests=counted.queue_ns / passed_ns,
     )
@@ -82,7 +81,7 @@ async def read_statistics(client: Any, model: str, timeout_s: float) -> ModelSta
     """
     config = (await client.get_model_config(model, client_timeout=timeout_s)).config
     versions = (await client.get_inference_statistics(model, client_timeout=timeout_s)).model_stats
-    # By batch size: there each run is counted once, elsewhere once for each of its requests.
+    # Only the statistics by batch size count each run once; the others count it once per request.
     batches = [batch for version in versions for batch in version.batch_stats]
     return ModelStatistics(
         model=model,

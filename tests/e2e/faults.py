@@ -147,7 +147,7 @@ FAULTS = (
         repair_the_model,
         deliveries=("exactly_once",),
         logged=("model_output_invalid",),
-        unready=("triton", "the model is to blame"),
+        unready=("triton", "the model is broken"),
         counted=(("inference_retries_total", {"reason": "model_output_invalid"}),),
     ),
     Fault(

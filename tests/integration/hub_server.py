@@ -1,8 +1,8 @@
-"""A stand-in for the public model hub: the requests and answers of its API that a download needs, and its failures.
+"""A fake of the public model hub: the part of its API that a download needs, and its failures.
 
-Written from huggingface_hub's own code and from answers of the real hub that are on public record; the real one was
-never asked. Small files are redirected to a path of the same host (307), large ones to a signed address of another host
-(302) that refuses a token, as the real hub does. Try it: `python -m tests.integration.hub_server FOLDER`.
+It follows huggingface_hub's code and published answers of the real hub, which was never asked. Small files are
+redirected to a path of the same host (307), large ones to a signed address of another host (302) that refuses a token,
+as on the real hub. Try it: `python -m tests.integration.hub_server FOLDER`.
 """
 
 import argparse
@@ -30,9 +30,9 @@ _T = TypeVar("_T")
 
 @dataclass
 class Fault:
-    """What goes wrong with a file (`path`), or with the API (`path` "api"), the next `times` times.
+    """A failure of the next `times` requests for a file (`path`), or for the API (`path` "api").
 
-    `cut` and `stall` happen after `after_bytes` of the answer: the connection breaks, or nothing more comes.
+    After `after_bytes` of the response, `cut` closes the connection, and `stall` sends nothing more.
     """
 
     path: str
@@ -43,8 +43,8 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request that came, by the name of its file."""
+class ReceivedRequest:
+    """One received request; `path` is the file, or "api"."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Asked:
 
 @dataclass
 class Repository:
-    """Its branches and tags, and the files of every commit."""
+    """Branches and tags (`refs`), and the files of every commit."""
 
     name: str
     refs: dict[str, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Repository:
     private: bool = False
 
     def commit(self, files: dict[str, bytes], ref: str = "main") -> str:
-        """Put `files` in place of what `ref` held; the new commit."""
+        """Replace the files of `ref`. Returns the new commit."""
         digest = hashlib.sha1(usedforsecurity=False)
         for path, content in sorted(files.items()):
             digest.update(path.encode() + b"\0" + content)
@@ -71,12 +71,12 @@ class Repository:
         return commit
 
     def resolve(self, revision: str) -> str | None:
-        """The commit that a branch, a tag or a commit's own id names."""
+        """The commit of a branch, a tag or a commit's id."""
         return self.refs.get(revision, revision if revision in self.commits else None)
 
 
 class HubServer:
-    """The hub at `endpoint`, in a thread of its own; `stop` breaks what is being transferred."""
+    """The hub at `endpoint`, in its own thread; `stop` interrupts running transfers."""
 
     def __init__(self, *, bytes_per_s: float | None = None) -> None:
         self._port, self._cdn_port = ReservedPort(), ReservedPort()
@@ -86,22 +86,22 @@ class HubServer:
         self._runners: list[web.AppRunner] = []
         self.repositories: dict[str, Repository] = {}
         self.faults: list[Fault] = []
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
 
     @property
     def endpoint(self) -> str:
         return f"http://{self._port.address}"
 
     def add(self, name: str, folder: Path) -> Repository:
-        """A repository whose main branch holds the files of `folder`."""
+        """A repository whose main branch has the files of `folder`."""
         repository = self.repositories.setdefault(name, Repository(name))
         paths = [path for path in folder.rglob("*") if path.is_file()]
         repository.commit({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
         return repository
 
-    def requests_for(self, path: str) -> list[Asked]:
-        """Those for the bytes of one file, or for the API."""
-        return [asked for asked in self.asked if asked.path == path]
+    def requests_for(self, path: str) -> list[ReceivedRequest]:
+        """The requests for the bytes of one file, or for the API."""
+        return [request for request in self.requests if request.path == path]
 
     def start(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -118,9 +118,9 @@ class HubServer:
         self._loop.close()
         self._loop = self._thread = None
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
     async def _start(self) -> None:
         hub, cdn = web.Application(), web.Application()
@@ -141,7 +141,7 @@ class HubServer:
         self._runners.clear()
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
-        self._note(request, "api")
+        self._record(request, "api")
         if (fault := self._fault("api", "hang", "status")) is not None:
             return await self._fail(fault)
         repository = self._repository(request)
@@ -179,7 +179,7 @@ class HubServer:
         path = request.match_info["path"]
         content = self._repository(request).commits[request.match_info["commit"]][path]
         if "gzip" in request.headers.get("Accept-Encoding", ""):
-            self._note(request, path)
+            self._record(request, path)
             return web.Response(body=gzip.compress(content), headers={"Content-Encoding": "gzip"})
         return await self._send(request, path, content)
 
@@ -193,8 +193,8 @@ class HubServer:
         return await self._send(request, path, content)
 
     async def _send(self, request: web.Request, path: str, content: bytes) -> web.StreamResponse:
-        """The bytes of one file, from where the request's range begins, with the faults there are."""
-        self._note(request, path)
+        """The bytes of one file from the start of the request's range, with faults."""
+        self._record(request, path)
         if (fault := self._fault(path, "hang", "status")) is not None:
             return await self._fail(fault)
         if self._fault(path, "tamper") is not None:
@@ -227,7 +227,7 @@ class HubServer:
             request.transport.close()
 
     def _repository(self, request: web.Request) -> Repository:
-        """The one that is asked for; without a token the hub does not say which are missing and which private."""
+        """The requested repository. Without a token the hub does not distinguish missing from private ones."""
         repository = self.repositories.get(request.match_info["name"])
         token = request.headers.get("Authorization")
         if token not in {None, f"Bearer {TOKEN}"}:
@@ -238,8 +238,8 @@ class HubServer:
             raise web.HTTPUnauthorized(headers={"X-Error-Message": "Invalid username or password."})
         return repository
 
-    def _note(self, request: web.Request, path: str) -> None:
-        self.asked.append(Asked(request.method, path, dict(request.headers)))
+    def _record(self, request: web.Request, path: str) -> None:
+        self.requests.append(ReceivedRequest(request.method, path, dict(request.headers)))
 
     def _fault(self, path: str, *kinds: str) -> Fault | None:
         for fault in self.faults:
@@ -251,12 +251,12 @@ class HubServer:
     async def _fail(self, fault: Fault) -> web.StreamResponse:
         if fault.kind == "hang":
             await asyncio.Event().wait()
-        return web.json_response({"error": "it was meant to fail"}, status=fault.status)
+        return web.json_response({"error": "injected failure"}, status=fault.status)
 
 
 @contextmanager
 def running_hub() -> Iterator[HubServer]:
-    """A hub for the block."""
+    """A hub that runs within the `with` block."""
     server = HubServer()
     server.start()
     try:
@@ -266,7 +266,7 @@ def running_hub() -> Iterator[HubServer]:
 
 
 def is_large(path: str) -> bool:
-    """Whether .gitattributes of public exports would put the file into LFS."""
+    """Whether .gitattributes of public exports puts the file into LFS."""
     return path.endswith((".onnx", "_data"))
 
 
@@ -275,7 +275,7 @@ def git_sha1(content: bytes) -> str:
 
 
 def sibling(path: str, content: bytes) -> dict[str, Any]:
-    """One file as the API lists it when `blobs` are asked for. An LFS file's blob is its pointer."""
+    """One file in the API's list with `blobs`. An LFS file's blob is its pointer."""
     if not is_large(path):
         return {"rfilename": path, "size": len(content), "blobId": git_sha1(content)}
     digest = hashlib.sha256(content).hexdigest()
@@ -285,8 +285,8 @@ def sibling(path: str, content: bytes) -> dict[str, Any]:
 
 
 def refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    told = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
-    return web.Response(status=status, headers=told, text=json.dumps({"error": message}))
+    explained = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
+    return web.Response(status=status, headers=explained, text=json.dumps({"error": message}))
 
 
 def main() -> None:

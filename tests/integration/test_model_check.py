@@ -1,4 +1,4 @@
-"""`framematch model check` against the real Triton: what passes, what fails, and what is another model."""
+"""`framematch model check` with the real Triton: passing and failing checks, and other models."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ StartTriton = Callable[[Path], TritonServer]
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of its own making."""
+    """A small bundle."""
     return BundleFiles().write(tmp_path_factory.mktemp("bundles") / "small")
 
 
@@ -49,13 +49,13 @@ def run(url: str, *arguments: str | Path) -> Result:
 
 
 def checks(result: Result) -> dict[tuple[str, str], dict[str, float]]:
-    """The rows of `--json`, by what and against what."""
+    """The rows of `--json`, by their `what` and `against`."""
     rows = msgspec.json.decode(result.stdout)["checks"]
     return {(row["what"], row["against"]): row for row in rows}
 
 
 @with_clip_tiny
-def test_the_conformance_bundle_gives_the_reference_s_embeddings(clip_tiny_url: str) -> None:
+def test_the_conformance_bundle_has_the_reference_s_embeddings(clip_tiny_url: str) -> None:
     result = run(clip_tiny_url, "--expected", CLIP_TINY / "expected.json", "--from", CLIP_TINY, "--json")
     assert result.exit_code == 0, result.output
     rows = checks(result)
@@ -68,7 +68,7 @@ def test_the_conformance_bundle_gives_the_reference_s_embeddings(clip_tiny_url: 
 
 
 @with_clip_tiny
-def test_the_tokenizer_beside_the_reference_will_do(clip_tiny_url: str) -> None:
+def test_the_tokenizer_beside_the_reference_is_used(clip_tiny_url: str) -> None:
     result = run(clip_tiny_url, "--expected", CLIP_TINY / "expected.json")
     assert result.exit_code == 0, result.output
     assert "All checks passed" in result.output
@@ -76,14 +76,14 @@ def test_the_tokenizer_beside_the_reference_will_do(clip_tiny_url: str) -> None:
 
 
 @with_clip_tiny
-def test_drawn_pictures_and_names_of_products_will_do_for_a_bundle(clip_tiny_url: str) -> None:
+def test_a_bundle_can_be_checked_with_the_built_in_pictures_and_texts(clip_tiny_url: str) -> None:
     result = run(clip_tiny_url, "--from", CLIP_TINY)
     assert result.exit_code == 0, result.output
     assert "All checks passed" in result.output
 
 
 @with_clip_tiny
-def test_without_a_tokenizer_texts_are_left_out_and_said_to_be(clip_tiny_url: str, tmp_path: Path) -> None:
+def test_without_a_tokenizer_texts_are_reported_as_skipped(clip_tiny_url: str, tmp_path: Path) -> None:
     alone = tmp_path / "expected.json"
     alone.write_bytes((CLIP_TINY / "expected.json").read_bytes())
     result = run(clip_tiny_url, "--expected", alone, "--images", CLIP_TINY / "images")
@@ -113,7 +113,7 @@ def test_reference_embeddings_of_another_model_are_refused_and_both_are_named(sm
     assert "small" in error.message
 
 
-def test_a_bundle_is_compared_with_drawn_pictures_and_names_of_products(small: Path, small_url: str) -> None:
+def test_a_bundle_is_compared_with_the_built_in_pictures_and_texts(small: Path, small_url: str) -> None:
     rows = checks(run(small_url, "--from", small, "--json"))
     assert rows["exact pictures", "ONNX of small"]["number"] >= 10
     assert rows["exact pictures", "ONNX of small"]["lowest"] >= 0.9999
@@ -139,7 +139,7 @@ def test_a_bundle_with_another_tokenizer_is_refused(small_url: str, tmp_path: Pa
     assert "tokenizer" in error.message
 
 
-def test_a_bundle_without_a_text_tower_is_compared_by_pictures_alone(
+def test_a_bundle_without_a_text_tower_is_compared_by_pictures_only(
     start_triton: StartTriton, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     bundle = image_only().write(tmp_path / "pictures-only")
@@ -148,7 +148,7 @@ def test_a_bundle_without_a_text_tower_is_compared_by_pictures_alone(
     assert {what for what, _against in checks(result)} == {"exact pictures", "fast pictures"}
 
 
-def test_a_triton_without_the_model_is_told_how_to_build_it(
+def test_the_error_for_a_missing_model_says_how_to_build_it(
     small: Path, start_triton: StartTriton, tmp_path: Path
 ) -> None:
     error = run(start_triton(tmp_path).url, "--from", small).exception
@@ -156,7 +156,7 @@ def test_a_triton_without_the_model_is_told_how_to_build_it(
     assert "framematch model build" in error.hint
 
 
-def test_a_picture_that_is_damaged_is_named(small: Path, small_url: str, tmp_path: Path) -> None:
+def test_a_damaged_picture_is_named(small: Path, small_url: str, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more than this")
     error = run(small_url, "--from", small, "--images", tmp_path).exception
     assert isinstance(error, CatalogError)

@@ -1,4 +1,4 @@
-"""Downloading a bundle, against a stand-in that speaks the hub's API. The real hub is not asked."""
+"""Downloading a bundle from a fake of the hub's API. The real hub is not used."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ WEIGHTS_BYTES = 300_000
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small export as public ones are: other precisions beside, and a second file of weights."""
+    """A small export like public ones, with other precisions and a second file of weights."""
     folder = BundleFiles().write(tmp_path_factory.mktemp("export") / "files")
     (folder / WEIGHTS).write_bytes(np.random.default_rng(1).bytes(WEIGHTS_BYTES))
     (folder / "onnx" / "vision_model_quantized.onnx").write_bytes(b"not asked for")
@@ -57,19 +57,19 @@ def fetch(
 
 
 def refused(hub: HubServer, cache: Path, revision: str | None = None, name: str = ASKED_AS) -> FramematchError:
-    """The error that a download ends with; nothing that looks whole may be left."""
+    """The error of a download, which must not leave a bundle that looks complete."""
     with pytest.raises(FramematchError) as caught:
         fetch(hub, cache, revision, name=name)
     assert "\n" not in str(caught.value)
-    assert whole_bundles(cache) == []
+    assert complete_bundles(cache) == []
     return caught.value
 
 
-def whole_bundles(cache: Path) -> list[Path]:
+def complete_bundles(cache: Path) -> list[Path]:
     return [path for path in cache.glob("hub/*/*/*") if not path.parent.name.endswith(".part")]
 
 
-def test_a_known_name_gives_its_onnx_export_at_the_commit_of_main(
+def test_a_known_name_downloads_its_onnx_export_at_the_commit_of_main(
     hub: HubServer, repository: Repository, export: Path, tmp_path: Path
 ) -> None:
     found = fetch(hub, tmp_path)
@@ -94,7 +94,7 @@ def test_progress_ends_with_all_bytes_of_all_files(hub: HubServer, tmp_path: Pat
     assert [done for _, done, _ in shown] == sorted(done for _, done, _ in shown)
 
 
-def test_a_whole_bundle_is_used_again_without_asking_the_hub(hub: HubServer, tmp_path: Path) -> None:
+def test_a_complete_bundle_is_used_again_without_asking_the_hub(hub: HubServer, tmp_path: Path) -> None:
     first = fetch(hub, tmp_path)
     hub.stop()
     again = fetch(hub, tmp_path)
@@ -102,7 +102,7 @@ def test_a_whole_bundle_is_used_again_without_asking_the_hub(hub: HubServer, tmp
     assert not fetch(hub, tmp_path, revision=first.commit).downloaded
 
 
-def test_a_branch_that_moved_is_followed_only_when_it_is_asked_for(
+def test_a_moved_branch_is_followed_only_with_an_explicit_revision(
     hub: HubServer, repository: Repository, tmp_path: Path
 ) -> None:
     first = fetch(hub, tmp_path).commit
@@ -114,15 +114,13 @@ def test_a_branch_that_moved_is_followed_only_when_it_is_asked_for(
 
 
 @pytest.mark.parametrize("path", ["tokenizer.json", WEIGHTS])
-def test_a_connection_that_breaks_is_continued_in_the_same_run(hub: HubServer, tmp_path: Path, path: str) -> None:
+def test_an_interrupted_transfer_is_resumed_in_the_same_run(hub: HubServer, tmp_path: Path, path: str) -> None:
     hub.faults.append(Fault(path, "cut", times=2, after_bytes=200))
     fetch(hub, tmp_path)
-    assert [asked.headers.get("Range") for asked in hub.requests_for(path)] == [None, "bytes=200-", "bytes=400-"]
+    assert [request.headers.get("Range") for request in hub.requests_for(path)] == [None, "bytes=200-", "bytes=400-"]
 
 
-def test_a_hub_that_dies_is_a_retriable_error_and_the_next_run_goes_on_where_it_stopped(
-    hub: HubServer, tmp_path: Path
-) -> None:
+def test_a_hub_that_dies_is_a_retriable_error_and_the_next_run_resumes(hub: HubServer, tmp_path: Path) -> None:
     hub.faults.append(Fault(WEIGHTS, "stall", times=1, after_bytes=100_000))
 
     def kill_when_stalled(path: str, done: int, whole: int) -> None:
@@ -131,15 +129,17 @@ def test_a_hub_that_dies_is_a_retriable_error_and_the_next_run_goes_on_where_it_
 
     with pytest.raises(UnavailableError) as caught:
         fetch(hub, tmp_path, show=kill_when_stalled)
-    assert "goes on where it stopped" in caught.value.hint
-    assert whole_bundles(tmp_path) == []
+    assert "resume the download" in caught.value.hint
+    assert complete_bundles(tmp_path) == []
     hub.start()
     assert fetch(hub, tmp_path).downloaded
-    assert [asked.headers.get("Range") for asked in hub.requests_for(WEIGHTS)] == [None, "bytes=100000-"]
+    assert [request.headers.get("Range") for request in hub.requests_for(WEIGHTS)] == [None, "bytes=100000-"]
     assert len(hub.requests_for(IMAGE)) == 1
 
 
-def test_a_server_without_ranges_is_asked_from_the_beginning(hub: HubServer, export: Path, tmp_path: Path) -> None:
+def test_from_a_server_without_ranges_the_file_is_downloaded_from_the_start(
+    hub: HubServer, export: Path, tmp_path: Path
+) -> None:
     hub.faults += [Fault(WEIGHTS, "cut", times=1, after_bytes=100_000), Fault(WEIGHTS, "no-range")]
     assert (fetch(hub, tmp_path).path / WEIGHTS).read_bytes() == (export / WEIGHTS).read_bytes()
 
@@ -149,7 +149,7 @@ def test_a_file_with_another_digest_is_refused_and_downloaded_anew(hub: HubServe
     hub.faults.append(Fault(path, "tamper", times=1))
     error = refused(hub, tmp_path)
     assert path in error.message
-    assert "the hub says" in error.message
+    assert "according to the hub" in error.message
     assert fetch(hub, tmp_path).downloaded
 
 
@@ -161,7 +161,7 @@ def test_a_bundle_that_was_changed_on_disk_is_refused(hub: HubServer, tmp_path: 
     assert "Delete" in caught.value.hint
 
 
-def test_a_download_of_a_commit_that_nobody_wants_any_more_is_cleared_away(
+def test_an_abandoned_download_of_another_commit_is_removed(
     hub: HubServer, repository: Repository, tmp_path: Path
 ) -> None:
     hub.faults.append(Fault(WEIGHTS, "status", times=3))
@@ -171,7 +171,7 @@ def test_a_download_of_a_commit_that_nobody_wants_any_more_is_cleared_away(
     assert list(tmp_path.glob("hub/*/*.part")) == []
 
 
-def test_a_repository_that_is_not_there_is_named(hub: HubServer, tmp_path: Path) -> None:
+def test_a_missing_repository_is_named(hub: HubServer, tmp_path: Path) -> None:
     error = refused(hub, tmp_path, name="nobody/nothing")
     assert f"{hub.endpoint} has no repository nobody/nothing" in error.message
 
@@ -181,24 +181,26 @@ def test_a_private_repository_hints_at_the_token(hub: HubServer, repository: Rep
     assert "HF_TOKEN" in refused(hub, tmp_path).hint
 
 
-def test_a_gated_repository_says_where_to_ask(hub: HubServer, repository: Repository, tmp_path: Path) -> None:
+def test_the_error_for_a_gated_repository_says_where_to_ask_for_access(
+    hub: HubServer, repository: Repository, tmp_path: Path
+) -> None:
     repository.gated = True
     error = refused(hub, tmp_path)
     assert "gated" in error.message
     assert f"{hub.endpoint}/{NAME}" in error.hint
 
 
-def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(
+def test_the_token_is_sent_to_the_hub_and_not_to_the_redirect_s_host(
     hub: HubServer, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository.gated = True
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert fetch(hub, tmp_path).downloaded
-    assert {"Authorization" in asked.headers for asked in hub.requests_for("api")} == {True}
-    assert {"Authorization" in asked.headers for asked in hub.requests_for(WEIGHTS)} == {False}
+    assert {"Authorization" in request.headers for request in hub.requests_for("api")} == {True}
+    assert {"Authorization" in request.headers for request in hub.requests_for(WEIGHTS)} == {False}
 
 
-def test_a_token_that_is_not_valid_is_said_and_not_shown(
+def test_an_invalid_token_is_reported_and_not_shown(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
@@ -207,11 +209,11 @@ def test_a_token_that_is_not_valid_is_said_and_not_shown(
     assert "hf_expired" not in str(error)
 
 
-def test_a_revision_that_is_not_there_is_named(hub: HubServer, tmp_path: Path) -> None:
+def test_a_missing_revision_is_named(hub: HubServer, tmp_path: Path) -> None:
     assert "no revision 'v9'" in refused(hub, tmp_path, revision="v9").message
 
 
-def test_a_repository_without_an_export_lists_what_it_has(hub: HubServer, tmp_path: Path) -> None:
+def test_the_error_for_a_repository_without_an_export_lists_its_files(hub: HubServer, tmp_path: Path) -> None:
     hub.repositories["me/torch"] = Repository("me/torch")
     hub.repositories["me/torch"].commit({"config.json": b"{}", "pytorch_model.bin": b"weights"})
     error = refused(hub, tmp_path, name="me/torch")
@@ -221,14 +223,14 @@ def test_a_repository_without_an_export_lists_what_it_has(hub: HubServer, tmp_pa
 
 
 @pytest.mark.parametrize(("status", "hint"), [(429, "Wait"), (503, "try again later"), (403, "may not read")])
-def test_a_refusal_by_status_says_what_helps(hub: HubServer, tmp_path: Path, status: int, hint: str) -> None:
+def test_an_error_status_has_a_hint(hub: HubServer, tmp_path: Path, status: int, hint: str) -> None:
     hub.faults.append(Fault("api", "status", status=status))
     error = refused(hub, tmp_path)
     assert str(status) in error.message
     assert hint in error.hint
 
 
-def test_a_signed_address_does_not_come_into_an_error(hub: HubServer, tmp_path: Path) -> None:
+def test_an_error_never_has_a_signed_address(hub: HubServer, tmp_path: Path) -> None:
     hub.faults.append(Fault(IMAGE, "status", status=500))
     assert "localhost" not in str(refused(hub, tmp_path))
 
@@ -245,7 +247,7 @@ def test_a_hub_that_hangs_is_an_error_after_the_timeout(
     assert error.retriable
 
 
-def test_offline_is_said_and_what_is_on_disk_is_used(
+def test_offline_mode_is_reported_and_a_bundle_on_disk_is_used(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -256,12 +258,12 @@ def test_offline_is_said_and_what_is_on_disk_is_used(
     assert not fetch(hub, tmp_path).downloaded
 
 
-def test_an_address_that_is_no_hub_is_said(hub: HubServer, tmp_path: Path) -> None:
+def test_an_address_that_is_not_a_hub_is_reported(hub: HubServer, tmp_path: Path) -> None:
     hub.faults.append(Fault("api", "status", status=200))
-    assert "does not answer as a model hub does" in refused(hub, tmp_path).message
+    assert "does not answer like a model hub" in refused(hub, tmp_path).message
 
 
-def test_two_downloads_of_one_repository_do_not_mix(hub: HubServer, tmp_path: Path) -> None:
+def test_a_repository_is_not_downloaded_twice_at_the_same_time(hub: HubServer, tmp_path: Path) -> None:
     errors: list[FramematchError] = []
 
     def meanwhile(*_: object) -> None:
@@ -273,7 +275,7 @@ def test_two_downloads_of_one_repository_do_not_mix(hub: HubServer, tmp_path: Pa
 
 
 def build_command(hub: HubServer, folder: Path) -> "subprocess.Popen[str]":
-    """`framematch model build --hub` as a process of its own."""
+    """`framematch model build --hub` as a separate process."""
     own = {"FRAMEMATCH_CACHE_DIR": str(folder / "cache"), "FRAMEMATCH_STATE_DIR": str(folder / "state")}
     return subprocess.Popen(
         [sys.executable, "-m", "framematch", "model", "build", "--hub", ASKED_AS, "--out", str(folder / "repository")],
@@ -284,7 +286,7 @@ def build_command(hub: HubServer, folder: Path) -> "subprocess.Popen[str]":
     )
 
 
-def test_the_command_downloads_builds_and_says_which_commit(
+def test_the_command_downloads_builds_and_prints_the_commit(
     hub: HubServer, repository: Repository, tmp_path: Path
 ) -> None:
     said, _ = build_command(hub, tmp_path).communicate(timeout=60)
@@ -295,7 +297,7 @@ def test_the_command_downloads_builds_and_says_which_commit(
     assert len(hub.requests_for(IMAGE)) == 1
 
 
-def test_an_interrupted_command_says_that_the_next_one_goes_on(hub: HubServer, tmp_path: Path) -> None:
+def test_an_interrupted_command_can_be_resumed(hub: HubServer, tmp_path: Path) -> None:
     hub.faults.append(Fault(WEIGHTS, "stall", times=1, after_bytes=100_000))
     process = build_command(hub, tmp_path)
     part = "cache/hub/*/*.part/*/" + WEIGHTS
@@ -303,8 +305,8 @@ def test_an_interrupted_command_says_that_the_next_one_goes_on(hub: HubServer, t
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "goes on where it stopped" in said
-    assert whole_bundles(tmp_path / "cache") == []
+    assert "resume the download" in said
+    assert complete_bundles(tmp_path / "cache") == []
     assert not (tmp_path / "repository").exists()
     build_command(hub, tmp_path).communicate(timeout=60)
-    assert [asked.headers.get("Range") for asked in hub.requests_for(WEIGHTS)] == [None, "bytes=100000-"]
+    assert [request.headers.get("Range") for request in hub.requests_for(WEIGHTS)] == [None, "bytes=100000-"]

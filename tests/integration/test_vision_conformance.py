@@ -28,7 +28,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class ExpectedImage:
-    """What the reference gives for a picture."""
+    """The reference for a picture."""
 
     embedding: list[float]
     pixel_mean: float
@@ -37,7 +37,7 @@ class ExpectedImage:
 
 @dataclass(frozen=True)
 class ExpectedText:
-    """What the reference gives for a text."""
+    """The reference for a text."""
 
     embedding: list[float]
     input_ids: list[int]
@@ -91,14 +91,14 @@ def cosines(embeddings: npt.NDArray[np.float32], reference: list[list[float]]) -
 
 
 @pytest.mark.parametrize(("variant", "at_least"), [("exact", 0.9999), ("fast", 0.99)])
-async def test_pictures_give_the_reference_s_embeddings(
+async def test_pictures_have_the_reference_s_embeddings(
     images: ImageEncoder, bundle: Bundle, expected: Expected, variant: Variant, at_least: float
 ) -> None:
     embeddings = await images.embed(cropped(bundle, expected, variant))
     assert cosines(embeddings, [image.embedding for image in expected.images.values()]).min() >= at_least
 
 
-async def test_pictures_that_the_decoder_has_reduced_give_the_reference_s_embeddings(
+async def test_pictures_reduced_by_the_decoder_have_the_reference_s_embeddings(
     images: ImageEncoder, bundle: Bundle, expected: Expected
 ) -> None:
     preprocess = Preprocessor(bundle.preprocess, "fast")
@@ -118,15 +118,15 @@ def test_exact_pixels_have_the_reference_s_mean_and_deviation(bundle: Bundle, ex
     np.testing.assert_allclose(found, reference, atol=1e-4)
 
 
-def test_texts_give_the_reference_s_token_ids(bundle: Bundle, expected: Expected) -> None:
+def test_texts_have_the_reference_s_token_ids(bundle: Bundle, expected: Expected) -> None:
     ids, _mask = bundle.load_tokenizer()(list(expected.texts))
     assert ids.tolist() == [text.input_ids for text in expected.texts.values()]
 
 
-async def test_texts_give_the_reference_s_embeddings(texts: TextEncoder, expected: Expected) -> None:
+async def test_texts_have_the_reference_s_embeddings(texts: TextEncoder, expected: Expected) -> None:
     embeddings = await texts.embed(list(expected.texts))
     assert cosines(embeddings, [text.embedding for text in expected.texts.values()]).min() >= 0.9999
 
 
-async def test_pictures_and_texts_are_of_one_space(images: ImageEncoder, texts: TextEncoder) -> None:
+async def test_pictures_and_texts_have_one_embedding_space(images: ImageEncoder, texts: TextEncoder) -> None:
     assert images.manifest == texts.manifest

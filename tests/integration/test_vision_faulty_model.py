@@ -58,25 +58,25 @@ def marked(row: int, first_pixel: tuple[int, int, int]) -> npt.NDArray[np.uint8]
 
 
 @pytest.mark.parametrize("first_pixel", [GIVES_NAN, MAKES_IT_RAISE])
-async def test_the_one_picture_that_the_model_cannot_take_is_blamed(
+async def test_the_one_picture_that_the_model_cannot_embed_is_invalid(
     encoder: ImageEncoder, first_pixel: tuple[int, int, int]
 ) -> None:
     good = await encoder.embed(PIXELS)
-    embeddings, blamed = await embed_isolating(encoder, marked(2, first_pixel))
-    assert blamed == {2}
+    embeddings, invalid = await embed_isolating(encoder, marked(2, first_pixel))
+    assert invalid == {2}
     assert not embeddings[2].any()
     np.testing.assert_allclose(np.delete(embeddings, 2, axis=0), np.delete(good, 2, axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("fault", ["nan", "shape", "raise"])
-async def test_while_the_model_is_broken_nobody_is_blamed_and_then_the_same_batch_works(
+async def test_a_broken_model_makes_no_picture_invalid_and_after_recovery_the_same_batch_works(
     encoder: ImageEncoder, model: FaultyModel, fault: Fault
 ) -> None:
     model.break_down(fault)
-    with pytest.raises(EmbeddingError, match="the model is to blame") as caught:
+    with pytest.raises(EmbeddingError, match="the model is broken") as caught:
         await embed_isolating(encoder, PIXELS)
     assert caught.value.retriable
     model.recover()
-    embeddings, blamed = await embed_isolating(encoder, PIXELS)
-    assert not blamed
+    embeddings, invalid = await embed_isolating(encoder, PIXELS)
+    assert not invalid
     assert embeddings.shape == (len(PIXELS), encoder.manifest.dimension)

@@ -94,7 +94,7 @@ def text_inputs(token_id: int) -> list[InferInput]:
 
 
 async def embed_when_back(encoder: ImageEncoder) -> npt.NDArray[np.float32]:
-    """The embeddings of `PIXELS` as soon as Triton answers again."""
+    """The embeddings of `PIXELS`, when Triton answers again."""
     answers: list[npt.NDArray[np.float32]] = []
 
     async def answered() -> bool:
@@ -108,7 +108,7 @@ async def embed_when_back(encoder: ImageEncoder) -> npt.NDArray[np.float32]:
     return answers[0]
 
 
-async def test_a_batch_above_the_maximum_gives_the_same_rows_as_one_by_one(url: str) -> None:
+async def test_a_batch_above_the_maximum_has_the_same_rows_as_single_pictures(url: str) -> None:
     async with await ImageEncoder.connect(url) as encoder:
         assert encoder.manifest.max_batch_size == 4
         together = await encoder.embed(PIXELS)
@@ -116,7 +116,7 @@ async def test_a_batch_above_the_maximum_gives_the_same_rows_as_one_by_one(url: 
     np.testing.assert_allclose(together, np.concatenate(single), atol=1e-6)
 
 
-async def test_many_batches_in_flight_each_get_their_own_rows(url: str) -> None:
+async def test_concurrent_batches_each_get_their_own_rows(url: str) -> None:
     async with await ImageEncoder.connect(url) as encoder:
         alone = await encoder.embed(PIXELS)
         slices = [slice(first, first + 1 + first % 3) for first in range(len(PIXELS) - 2)] * 4
@@ -125,7 +125,7 @@ async def test_many_batches_in_flight_each_get_their_own_rows(url: str) -> None:
         np.testing.assert_allclose(answer, alone[part], atol=1e-6)
 
 
-async def test_two_instances_of_one_thread_give_the_rows_of_one_instance(
+async def test_two_instances_of_one_thread_have_the_rows_of_one_instance(
     url: str, bundle: Bundle, own_triton: TritonServer
 ) -> None:
     options = BuildOptions(max_batch_size=4, cpu_plan=CpuPlan(instances=2, threads=1))
@@ -139,7 +139,7 @@ async def test_two_instances_of_one_thread_give_the_rows_of_one_instance(
 
 
 @pytest.mark.parametrize(("target", "backend"), [("onnx", "onnxruntime"), ("tensorrt", "tensorrt")])
-async def test_a_triton_that_has_no_backend_for_the_target_is_an_error_that_says_what_to_do(
+async def test_a_triton_without_the_target_s_backend_is_an_error_with_a_hint(
     bundle: Bundle, own_triton: TritonServer, target: Target, backend: str
 ) -> None:
     manifest = build_model_repository(bundle, own_triton.model_repository, BuildOptions(target))
@@ -152,7 +152,7 @@ async def test_a_triton_that_has_no_backend_for_the_target_is_an_error_that_says
     assert "--target cpu" in connecting.value.hint
 
 
-async def test_a_request_that_fails_does_not_take_its_batch_along(tmp_path: Path, own_triton: TritonServer) -> None:
+async def test_a_request_that_fails_does_not_fail_its_batch(tmp_path: Path, own_triton: TritonServer) -> None:
     """An embedding lookup refuses ids outside its table, so one bad request breaks the run of the whole batch."""
     await asyncio.to_thread(build, BundleFiles(text=lookup_text_tower()).write(tmp_path / "bundle"), own_triton)
     client = InferenceServerClient(own_triton.url)
@@ -189,15 +189,13 @@ async def test_texts_are_embedded_through_the_served_model(url: str, bundle: Bun
     assert not np.allclose(embeddings[0], embeddings[1])
 
 
-async def test_nobody_at_the_address_is_a_retriable_error_after_the_timeout(dead_address: str) -> None:
+async def test_an_unreachable_address_is_a_retriable_error_after_the_timeout(dead_address: str) -> None:
     with pytest.raises(TritonUnavailableError) as caught:
         await ImageEncoder.connect(dead_address, timeout_s=0.5)
     assert caught.value.hint
 
 
-async def test_a_killed_triton_is_a_retriable_error_and_its_return_is_noticed(
-    bundle: Bundle, own_triton: TritonServer
-) -> None:
+async def test_a_killed_triton_is_a_retriable_error_until_it_is_back(bundle: Bundle, own_triton: TritonServer) -> None:
     await asyncio.to_thread(build, bundle.path, own_triton)
     async with await ImageEncoder.connect(own_triton.url) as encoder:
         before = await encoder.embed(PIXELS)
@@ -222,7 +220,7 @@ async def test_a_triton_that_hangs_is_a_retriable_error_after_the_request_s_time
         assert (await embed_when_back(encoder)).shape == (len(PIXELS), DIMENSION)
 
 
-async def test_a_triton_that_returns_with_another_model_is_refused(
+async def test_a_restarted_triton_with_another_model_is_refused(
     bundle: Bundle, own_triton: TritonServer, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(build, bundle.path, own_triton)
@@ -247,14 +245,14 @@ async def test_check_notices_a_model_that_was_replaced_without_a_failure(
             await encoder.check()
 
 
-def test_build_has_a_running_triton_load_the_models_and_their_successors(
+def test_build_makes_a_running_triton_load_the_models_and_later_ones(
     bundle: Bundle, own_triton: TritonServer, tmp_path: Path
 ) -> None:
     assert "now serves it" in build(bundle.path, own_triton)
     assert "now serves it" in build(other_model(tmp_path / "other"), own_triton)
 
 
-def test_build_says_when_the_running_triton_serves_another_repository(bundle: Bundle, url: str, tmp_path: Path) -> None:
+def test_build_reports_a_running_triton_of_another_repository(bundle: Bundle, url: str, tmp_path: Path) -> None:
     arguments = ["build", "--from", str(bundle.path), "--out", str(tmp_path / "elsewhere"), "--max-batch-size", "2"]
     result = CliRunner().invoke(app, arguments, env={"TRITON_URL": url})
     assert result.exit_code == 0

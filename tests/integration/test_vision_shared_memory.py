@@ -1,4 +1,4 @@
-"""Pictures in memory shared with a real Triton: same answers, restarts, killed processes, and where it cannot be."""
+"""Memory shared with a real Triton: equal answers, restarts, killed processes, and hosts where it does not work."""
 
 import asyncio
 import errno
@@ -74,7 +74,7 @@ def names_in(folder: Path) -> list[str]:
 
 @contextmanager
 def other_process(url: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has a region of its own at Triton."""
+    """A process with its own region registered with Triton."""
     command = [sys.executable, "-m", "tests.integration.shared_memory_program", url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -92,13 +92,13 @@ def embeddings_of(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.usefixtures("_no_pixels_through_grpc")
-async def test_shared_memory_gives_the_embeddings_that_grpc_gives(encoder: ImageEncoder) -> None:
+async def test_shared_memory_has_the_same_embeddings_as_grpc(encoder: ImageEncoder) -> None:
     through_grpc = await encoder.embed(PIXELS)
     await encoder.share_memory(1)
     np.testing.assert_allclose(await encoder.embed(PIXELS), through_grpc, atol=1e-6)
 
 
-async def test_each_of_more_batches_than_there_are_slots_gets_its_own_rows(encoder: ImageEncoder) -> None:
+async def test_more_batches_than_slots_each_get_their_own_rows(encoder: ImageEncoder) -> None:
     alone = await encoder.embed(PIXELS)
     await encoder.share_memory(2)
     slices = [slice(first, first + 1 + first % 3) for first in range(len(PIXELS) - 2)] * 4
@@ -107,7 +107,7 @@ async def test_each_of_more_batches_than_there_are_slots_gets_its_own_rows(encod
         np.testing.assert_allclose(answer, alone[part], atol=1e-6)
 
 
-async def test_the_end_leaves_neither_a_file_nor_a_region_at_triton(url: str) -> None:
+async def test_closing_leaves_neither_a_file_nor_a_region_in_triton(url: str) -> None:
     before = await regions_at(url)
     async with await ImageEncoder.connect(url) as encoder:
         await encoder.share_memory(2)
@@ -119,7 +119,7 @@ async def test_the_end_leaves_neither_a_file_nor_a_region_at_triton(url: str) ->
 
 
 @pytest.mark.usefixtures("_no_pixels_through_grpc")
-async def test_a_restarted_triton_gets_the_region_again(repository: Path, tmp_path: Path) -> None:
+async def test_the_region_is_registered_again_with_a_restarted_triton(repository: Path, tmp_path: Path) -> None:
     triton = TritonServer(tmp_path / "server", repository)
     triton.start()
     try:
@@ -129,7 +129,7 @@ async def test_a_restarted_triton_gets_the_region_again(repository: Path, tmp_pa
             regions = await regions_at(triton.url)
             triton.kill()
             triton.start()
-            # No call has failed so far: the first one finds out.
+            # No call has failed yet, so the first one notices the restart.
             answers = []
 
             async def answered() -> bool:
@@ -147,7 +147,7 @@ async def test_a_restarted_triton_gets_the_region_again(repository: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("_no_pixels_through_grpc")
-async def test_two_processes_at_once_do_not_touch_each_other_s_region(url: str, encoder: ImageEncoder) -> None:
+async def test_two_processes_do_not_touch_each_other_s_region(url: str, encoder: ImageEncoder) -> None:
     expected = await encoder.embed(pictures(SIDE))
     with other_process(url) as other:
         await encoder.share_memory(BATCHES)
@@ -156,7 +156,9 @@ async def test_two_processes_at_once_do_not_touch_each_other_s_region(url: str, 
     np.testing.assert_allclose(np.frombuffer(bytes.fromhex(theirs), np.float32), expected.ravel(), atol=1e-6)
 
 
-async def test_what_a_killed_process_left_behind_goes_when_the_next_one_starts(url: str, encoder: ImageEncoder) -> None:
+async def test_the_region_of_a_killed_process_is_removed_when_the_next_one_starts(
+    url: str, encoder: ImageEncoder
+) -> None:
     before = await regions_at(url)
     with other_process(url):
         (left,) = await regions_at(url) - before
@@ -167,7 +169,7 @@ async def test_what_a_killed_process_left_behind_goes_when_the_next_one_starts(u
     assert left not in await regions_at(url)
 
 
-async def test_a_triton_that_cannot_see_the_memory_gets_the_pictures_through_grpc(
+async def test_a_triton_without_access_to_the_memory_gets_pictures_through_grpc(
     encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(shared_memory, "_FOLDER", tmp_path)  # Triton looks elsewhere, as on another host
@@ -178,7 +180,7 @@ async def test_a_triton_that_cannot_see_the_memory_gets_the_pictures_through_grp
     assert (await encoder.embed(PIXELS)).shape == (len(PIXELS), encoder.manifest.dimension)
 
 
-async def test_a_host_without_room_for_the_memory_is_no_failure_and_leaves_no_file(
+async def test_a_host_with_too_little_shared_memory_is_no_failure_and_leaves_no_file(
     encoder: ImageEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_arguments: int) -> None:

@@ -1,1 +1,1 @@
-"""Reads a model bundle: what its configuration says, and which files it has."""
+"""Reads a model bundle: its configuration and the list of its files."""

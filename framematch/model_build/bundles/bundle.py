@@ -1,16 +1,16 @@
 """Reads a model bundle: a folder in the layout of public ONNX exports of CLIP, SigLIP or OpenCLIP.
 
-    config.json                what the model is: its type, the dimension, picture size and context length;
-                               or open_clip_config.json, which OpenCLIP's exports have
-    preprocessor_config.json   how a picture becomes the image tower's input; OpenCLIP's configuration says it itself
-    tokenizer.json             how a text becomes token ids
-    tokenizer_config.json      optional: names the padding and end tokens; without it config.json's ids count
+    config.json                the model's type, dimension, picture size and context length; OpenCLIP's exports have
+                               open_clip_config.json instead
+    preprocessor_config.json   the preprocessing of pictures; OpenCLIP has it in open_clip_config.json
+    tokenizer.json             the tokenizer
+    tokenizer_config.json      optional: names the padding and end tokens; without it config.json's ids are used
     prompts.json               optional: templates for product names, `{"templates": ["a photo of {name}"]}`
-    onnx/vision_model.onnx     pixels -> one vector a picture; also in the folder itself
-    onnx/text_model.onnx       token ids -> one vector a text; also in the folder itself
+    onnx/vision_model.onnx     pixels -> one vector per picture; also in the folder itself
+    onnx/text_model.onnx       token ids -> one vector per text; also in the folder itself
 
-A bundle without a text tower says so by `"model_type": "clip_vision_model"` (or `siglip_vision_model`) in its
-config.json; then the tokenizer and the text graph are not asked for.
+A bundle without a text tower has `"model_type": "clip_vision_model"` (or `siglip_vision_model`) in its config.json, and
+needs no tokenizer and no text graph.
 """
 
 from dataclasses import dataclass
@@ -22,19 +22,18 @@ from framematch.model_build.bundles.layouts import CLIP, OPENCLIP, Layout
 from framematch.model_build.bundles.model_config import ModelConfig, TextConfig, read_model_config
 from framematch.model_build.bundles.open_clip_preprocess import parse_open_clip_preprocess
 from framematch.model_build.bundles.processor_config import parse_processor_config
+from framematch.model_build.bundles.prompts import PHOTO_TEMPLATES, read_prompts
 from framematch.model_build.bundles.special_tokens import read_special_tokens
-from framematch.model_build.prompts import PHOTO_TEMPLATES, template_problem
-from framematch.vision.model_files import decode_json
 from framematch.vision.preprocess_spec import PreprocessSpec
 from framematch.vision.tokenizer import PaddingSide, Tokenizer
 
 
 @dataclass(frozen=True)
 class TextTower:
-    """The text half of a bundle. Ids are those of the tokenizer; `context_length` counts tokens.
+    """The text half of a bundle. `context_length` is in tokens.
 
-    `cleaning` is what OpenCLIP does to a text before the tokenizer sees it (`none`, `whitespace`, `lower` or
-    `canonicalize`), and `prompts` are the templates for product names.
+    `cleaning` is how a text is cleaned before the tokenizer (`none`, `whitespace`, `lower` or `canonicalize`).
+    `prompts` are the templates for product names.
     """
 
     graph: Path
@@ -49,7 +48,7 @@ class TextTower:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that is complete on disk; its graphs are read when a model repository is built."""
+    """A bundle that is complete on disk. Its graphs are read only when a model repository is built."""
 
     path: Path
     name: str
@@ -61,7 +60,7 @@ class Bundle:
 
     @property
     def context_length(self) -> int | None:
-        """Tokens of a text, or None when the bundle is image-only."""
+        """The text tower's context length in tokens, or None when the bundle is image-only."""
         return self.text.context_length if self.text else None
 
     def load_tokenizer(self) -> Tokenizer:
@@ -89,7 +88,7 @@ def load_bundle(path: Path) -> Bundle:
     """Read and check the bundle in the folder `path`.
 
     Raises:
-        ModelError: a file is missing or unreadable, or the bundle asks for something that is not supported.
+        ModelError: a file is missing or unreadable, or the bundle needs something that is not supported.
     """
     folder = BundleFolder.open(path)
     config = read_model_config(folder)
@@ -109,7 +108,7 @@ def _preprocess(folder: BundleFolder, config: ModelConfig) -> PreprocessSpec:
     size = (spec.crop_height, spec.crop_width)
     if config.image_size not in (None, size):
         raise ModelError(
-            f"{config.source} says pictures of {config.image_size[0]} x {config.image_size[1]}, "
+            f"{config.source} has pictures of {config.image_size[0]} x {config.image_size[1]}, "
             f"the preprocessing makes {size[0]} x {size[1]}",
             hint="Copy the configuration files from one export",
         )
@@ -118,7 +117,7 @@ def _preprocess(folder: BundleFolder, config: ModelConfig) -> PreprocessSpec:
 
 def _stated_preprocess(folder: BundleFolder, config: ModelConfig) -> PreprocessSpec:
     if config.layout is OPENCLIP and config.image_size:
-        # OpenCLIP's own statement is what the model was trained with; a preprocessor_config.json beside it is derived.
+        # OpenCLIP's own file is what the model was trained with; a preprocessor_config.json beside it is derived.
         stated = folder.find("open_clip_config.json", "visual/preprocess_cfg.json", "preprocess_cfg.json")
         if stated is not None:
             return parse_open_clip_preprocess(stated, config.image_size)
@@ -136,24 +135,5 @@ def _text_tower(folder: BundleFolder, layout: Layout, config: TextConfig) -> Tex
         eos_token_id=tokens.eos_token_id,
         padding_side=tokens.padding_side,
         cleaning=config.cleaning,
-        prompts=_prompts(folder),
+        prompts=read_prompts(folder),
     )
-
-
-@dataclass(frozen=True)
-class _PromptsFile:
-    templates: tuple[str, ...]
-
-
-def _prompts(folder: BundleFolder) -> tuple[str, ...]:
-    path = folder.find("prompts.json")
-    if path is None:
-        return PHOTO_TEMPLATES
-    templates = decode_json(path, _PromptsFile).templates
-    problems = [f"{template!r}: {problem}" for template in templates if (problem := template_problem(template))]
-    if problems or not templates:
-        raise ModelError(
-            f"{path} is not usable: {'; '.join(problems) or 'it has no templates'}",
-            hint='Give texts with {name}, and {category} where it fits: {"templates": ["a photo of {name}"]}',
-        )
-    return templates

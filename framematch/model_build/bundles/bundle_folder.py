@@ -1,4 +1,4 @@
-"""A bundle's folder: finds files, and says what there is when something is missing."""
+"""A bundle's folder: finds files, and lists the folder's content when something is missing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +7,14 @@ from framematch.core.errors import ModelError
 from framematch.model_build.bundles.layouts import SUPPORTED_HINT
 from framematch.model_build.files.graph_file import describe_graph_file
 
-# More than one export has; a whole hub cache given by mistake has thousands.
+# An export has fewer files; a hub's cache, given by mistake, has thousands.
 _LISTED_FILES = 30
 _LISTED_SUFFIXES = {".json", ".onnx", ".onnx_data", ".data", ".model", ".safetensors", ".bin"}
 
 
 @dataclass(frozen=True)
 class BundleFolder:
-    """The folder `path`, which exists."""
+    """An existing folder."""
 
     path: Path
 
@@ -31,14 +31,14 @@ class BundleFolder:
         return cls(path)
 
     def find(self, *names: str) -> Path | None:
-        """The first of these files that is there."""
+        """The first of these files that exists."""
         return next((self.path / name for name in names if (self.path / name).is_file()), None)
 
     def require(self, *names: str) -> Path:
-        """The first of these files that is there.
+        """The first of these files that exists.
 
         Raises:
-            ModelError: none is.
+            ModelError: none exists.
         """
         found = self.find(*names)
         if found is None:
@@ -49,7 +49,7 @@ class BundleFolder:
         return found
 
     def describe(self) -> str:
-        """What the folder holds, on one line: its model files, and the inputs and outputs of the graphs."""
+        """The folder's model files, on one line, with the inputs and outputs of the graphs."""
         files = sorted(file for pattern in ("*", "*/*") for file in self.path.glob(pattern))
         listed = [file for file in files if file.suffix in _LISTED_SUFFIXES and file.is_file()]
         names = [

@@ -1,4 +1,4 @@
-"""Families of exports: where each keeps its graphs, and how it names their inputs and outputs."""
+"""Families of exports: the paths of their graphs, and the names of inputs and outputs."""
 
 from dataclasses import dataclass, replace
 
@@ -11,9 +11,9 @@ SUPPORTED_HINT = (
 
 @dataclass(frozen=True)
 class Layout:
-    """What a family calls its parts. Where several names are in use, the first that is found counts.
+    """The names that a family uses. Of several names the first that exists counts.
 
-    `masks_padding` tells whether the text tower was trained to ignore padding, if it takes an attention mask at all.
+    `masks_padding`: whether the text tower was trained to ignore padding, if it has an attention mask.
     """
 
     name: str
@@ -42,7 +42,7 @@ SIGLIP = replace(
     text_outputs=("pooler_output", "text_embeds"),
     masks_padding=False,
 )
-# OpenCLIP has no exporter of its own, so each that is in use chose its names.
+# OpenCLIP has no exporter of its own, and others choose different names.
 OPENCLIP = Layout(
     name="OpenCLIP",
     image_graphs=(*CLIP.image_graphs, "visual/model.onnx", "onnx/visual.onnx", "visual.onnx"),

@@ -1,8 +1,8 @@
-"""What a bundle's configuration says about its model, in the two notations that are in use.
+"""Reads a model's configuration, in either of two formats.
 
-`config.json` is the transformers library's, `open_clip_config.json` is OpenCLIP's (some exports keep the latter's inner
-part as config.json). A number that a nested section of the transformers library's file leaves out has that library's
-default: it writes down what differs only.
+`config.json` is the transformers library's format, and `open_clip_config.json` is OpenCLIP's; some exports have the
+inner part of OpenCLIP's as config.json. Numbers that a nested section of the transformers library's file leaves out
+have that library's defaults, because it writes only what differs from them.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ _MODEL_TYPES: dict[str, Layout] = {
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The text tower: tokens of a text, and what is said about special tokens and about cleaning texts."""
+    """The text tower: its context length, special tokens and the cleaning of texts."""
 
     context_length: int
     pad_token_id: int | None = None
@@ -43,7 +43,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """`dimension` of the embeddings; `image_size` (height, width) in pixels when it is said; `text` if there is one."""
+    """`image_size` is (height, width) in pixels, None when not stated; `text` is None without a text tower."""
 
     source: Path
     layout: Layout
@@ -53,26 +53,26 @@ class ModelConfig:
 
 
 def read_model_config(folder: BundleFolder) -> ModelConfig:
-    """Read whichever configuration describes the model.
+    """Read the configuration that describes the model.
 
     Raises:
-        ModelError: there is none, or it describes a model that is not supported; the error lists what was found.
+        ModelError: there is none, or the model is not supported; the message lists the folder's files.
     """
     path = folder.find("config.json")
-    own = decode_json(path, dict[str, Any]) if path else {}
+    settings = decode_json(path, dict[str, Any]) if path else {}
     open_clip = folder.find("open_clip_config.json")
-    model_type = own.get("model_type")
+    model_type = settings.get("model_type")
     # Some OpenCLIP exports have a config.json with nothing but a model_type.
-    described = model_type in _WITHOUT_TEXT or "text_config" in own or "projection_dim" in own
+    described = model_type in _WITHOUT_TEXT or "text_config" in settings or "projection_dim" in settings
     if path and model_type in _MODEL_TYPES and (described or open_clip is None):
         return _from_transformers(path, str(model_type))
     if open_clip is not None:
         return _from_open_clip(open_clip, decode_json(open_clip, _OpenClipFile).model_cfg)
-    if path and {"embed_dim", "vision_cfg", "text_cfg"} <= own.keys():
+    if path and {"embed_dim", "vision_cfg", "text_cfg"} <= settings.keys():
         return _from_open_clip(path, decode_json(path, _OpenClipModel))
-    said = f"model_type {model_type!r}" if path else "no config.json"
+    problem = f"model_type {model_type!r}" if path else "no config.json"
     raise ModelError(
-        f"{folder.path} is not a model bundle that can be used: {said}; found: {folder.describe()}",
+        f"{folder.path} is not a model bundle that can be used: {problem}; found: {folder.describe()}",
         hint=SUPPORTED_HINT,
     )
 
@@ -80,7 +80,6 @@ def read_model_config(folder: BundleFolder) -> ModelConfig:
 @dataclass(frozen=True)
 class _Section:
     hidden_size: _Positive = _SIGLIP_HIDDEN_SIZE
-    projection_size: _Positive | None = None
     image_size: _Positive | None = None
     max_position_embeddings: _Positive | None = None
     pad_token_id: int | None = None
@@ -159,12 +158,12 @@ class _OpenClipFile:
 
 def _from_open_clip(path: Path, model: _OpenClipModel) -> ModelConfig:
     size, text = model.vision_cfg.image_size, model.text_cfg
-    # OpenCLIP's own tokenizer fills up with zeros and lower-cases; one of the transformers library does neither.
-    own = text.hf_tokenizer_name is None
-    options = {"clean": "lower" if own else "whitespace", **text.tokenizer_kwargs}
+    # OpenCLIP's own tokenizer pads with zeros and converts to lower case; the transformers library's does neither.
+    open_clip_tokenizer = text.hf_tokenizer_name is None
+    options = {"clean": "lower" if open_clip_tokenizer else "whitespace", **text.tokenizer_kwargs}
     cleaning = options.pop("clean")
-    asked = {name: value for name, value in options.items() if value not in (None, False)}
-    if cleaning not in {"lower", "whitespace", "canonicalize"} or asked:
+    unknown = {name: value for name, value in options.items() if value not in (None, False)}
+    if cleaning not in {"lower", "whitespace", "canonicalize"} or unknown:
         raise ModelError(
             f"{path} asks for tokenizer_kwargs {text.tokenizer_kwargs}, which is not supported",
             hint='Supported: "clean" with "lower", "whitespace" or "canonicalize"',
@@ -174,5 +173,5 @@ def _from_open_clip(path: Path, model: _OpenClipModel) -> ModelConfig:
         layout=OPENCLIP,
         dimension=model.embed_dim,
         image_size=(size, size) if isinstance(size, int) else size,
-        text=TextConfig(text.context_length, pads_with_zero=own, cleaning=cleaning),
+        text=TextConfig(text.context_length, pads_with_zero=open_clip_tokenizer, cleaning=cleaning),
     )

@@ -1,4 +1,4 @@
-"""How OpenCLIP's configuration states the preprocessing."""
+"""Reads the preprocessing from OpenCLIP's configuration."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,12 +36,12 @@ class _File:
 
 
 def parse_open_clip_preprocess(path: Path, image_size: tuple[int, int]) -> PreprocessSpec:
-    """Read open_clip_config.json, or the preprocess_cfg.json that some exports put beside the graph, at `path`.
+    """Read open_clip_config.json at `path`, or the preprocess_cfg.json that some exports have beside the graph.
 
-    `image_size` (height, width) holds where the file gives no size of its own.
+    `image_size` (height, width) is used when the file has no size.
 
     Raises:
-        ModelError: it is not valid, or asks for something that is not supported.
+        ModelError: the file is not valid, or needs something that is not supported.
     """
     settings = decode_json(path, dict[str, Any])
     if path.name == "open_clip_config.json":

@@ -1,4 +1,4 @@
-"""Reads preprocessor_config.json into a `PreprocessSpec`, and refuses every setting that it does not carry out."""
+"""Reads preprocessor_config.json into a `PreprocessSpec`, and refuses every setting that is not supported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from framematch.vision.model_files import COPY_AGAIN_HINT, decode_json
 from framematch.vision.preprocess_spec import PreprocessSpec, Resample, Rgb
 
 DEFAULT_RESCALE_FACTOR = 1 / 255
-# PIL's numbers, which the files of the transformers library carry.
+# Pillow's numbers, which the transformers library writes.
 _RESAMPLE: Mapping[int, Resample] = {2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
 class _Family:
-    """What one kind of image processor does with settings that are absent, and which values are supported.
+    """One kind of image processor: the supported values of its settings, and its defaults.
 
-    The first of `fixed` is what holds when the setting is absent.
+    The first value of each of `fixed` is its default.
     """
 
     types: tuple[str, ...]
     fixed: Mapping[str, tuple[object, ...]]
-    number_is_square: bool  # whether a size of one number means both sides, not the shortest
+    number_is_square: bool  # whether a size of one number means both sides, and not the shortest side
     defaults: Mapping[str, object]
 
 
@@ -77,7 +77,7 @@ def parse_processor_config(path: Path) -> PreprocessSpec:
     """Read the file `path`.
 
     Raises:
-        ModelError: it is not valid, or holds a setting that this program would have to ignore.
+        ModelError: it is not valid, or has a setting that is not supported.
     """
     settings = decode_json(path, dict[str, Any])
     family = _family(path, settings)
@@ -99,10 +99,10 @@ def parse_processor_config(path: Path) -> PreprocessSpec:
 
 
 def require_supported(path: Path, spec: PreprocessSpec) -> PreprocessSpec:
-    """`spec`, as the file `path` states it, when it can be carried out.
+    """Check `spec`, which was read from `path`, and return it.
 
     Raises:
-        ModelError: it cannot.
+        ModelError: it is not supported.
     """
     if min(spec.crop_height, spec.crop_width) < 1:
         raise unsupported(path, f"pictures of {spec.crop_height} x {spec.crop_width}", "Sizes must be positive")
@@ -118,12 +118,12 @@ def require_supported(path: Path, spec: PreprocessSpec) -> PreprocessSpec:
 
 
 def unsupported(path: Path, what: str, why: str) -> ModelError:
-    """The error for `what`, a setting in the file `path`."""
+    """The error for the setting `what` in the file `path`."""
     return ModelError(f"{path} asks for {what}, which is not supported", hint=why)
 
 
 def _family(path: Path, settings: Mapping[str, Any]) -> _Family:
-    """By the first type that is named; without one it is CLIP's."""
+    """The family of the first type name in `settings`; CLIP's when there is none."""
     named = next((settings[name] for name in _TYPE_NAMES if settings.get(name)), _FAMILIES[0].types[0])
     found = next((family for family in _FAMILIES if named in family.types), None)
     if found is None:
@@ -137,14 +137,14 @@ def _refuse_unsupported(path: Path, settings: Mapping[str, Any], family: _Family
         if name in family.fixed and value not in family.fixed[name]:
             allowed = " or ".join(repr(allowed) for allowed in family.fixed[name])
             raise unsupported(path, f"{name} = {value!r}", f"{family.types[0]} is supported with {allowed}")
-        # null and false switch a feature off, so there is nothing to ignore.
+        # null and false switch a feature off, so ignoring the setting is correct.
         known = name in family.fixed or name in _READ or name in _BOOKKEEPING
         if not known and value not in (None, False):
             raise unsupported(path, f"{name} = {value!r}", "This processor setting is not known here")
 
 
 def _spec(path: Path, config: _ProcessorConfig, *, crops: bool, number_is_square: bool) -> PreprocessSpec | None:
-    """None when size and crop do not make a picture of one size, or say more than this program carries out."""
+    """None when size and crop do not give one size, or need more than is supported."""
     if config.resample not in _RESAMPLE:
         raise unsupported(path, f"resample = {config.resample}", "Only 2 (bilinear) and 3 (bicubic) are supported")
     edge, squeezed = _resize(config.size, number_is_square=number_is_square)
@@ -163,7 +163,7 @@ def _spec(path: Path, config: _ProcessorConfig, *, crops: bool, number_is_square
 
 
 def _resize(size: _Size | int, *, number_is_square: bool) -> tuple[int | None, tuple[int, int] | None]:
-    """The length of the shortest edge, or height and width of the whole picture; neither when there is more to it."""
+    """The length of the shortest edge, or height and width of the whole picture; neither when not supported."""
     if isinstance(size, int):
         return (None, (size, size)) if number_is_square else (size, None)
     if size.longest_edge is not None:

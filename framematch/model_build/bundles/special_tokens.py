@@ -1,4 +1,4 @@
-"""Which tokens fill a text up and end it, by the names that a bundle's tokenizer files give them."""
+"""Finds the padding and end tokens, by their names in a bundle's tokenizer files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from framematch.vision.tokenizer import PaddingSide
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the tokenizer, and at which side of a text padding goes."""
+    """Token ids, and the side of a text on which padding is added."""
 
     pad_token_id: int
     eos_token_id: int
@@ -46,14 +46,14 @@ def read_special_tokens(tokenizer: Path, config: TextConfig) -> SpecialTokens:
     """Look the tokens up in tokenizer_config.json or special_tokens_map.json beside the file `tokenizer`.
 
     Raises:
-        ModelError: a file is not usable, names a token that the tokenizer lacks, or nothing says which token it is.
+        ModelError: a file is not usable, names a token that the tokenizer lacks, or no file names the token.
     """
     ids = {token.content: token.id for token in decode_json(tokenizer, _TokenizerFile).added_tokens}
     files = (tokenizer.with_name("tokenizer_config.json"), tokenizer.with_name("special_tokens_map.json"))
     found = [(file, decode_json(file, _Names)) for file in files if file.is_file()]
 
     def id_of(role: str, fallback: int | None) -> int:
-        """By name first: old CLIP configurations carry wrong ids (pad 1, eos 2)."""
+        """Look by name first, because old CLIP configurations have wrong ids (pad 1, eos 2)."""
         for file, names in found:
             token = getattr(names, role) or (names.sep_token if role == "eos_token" else None)
             if token is not None:
@@ -66,7 +66,7 @@ def read_special_tokens(tokenizer: Path, config: TextConfig) -> SpecialTokens:
                 return ids[content]
         if fallback is None:
             raise ModelError(
-                f"nothing beside {tokenizer} says which token is its {role}",
+                f"no file beside {tokenizer} names its {role}",
                 hint=f"Add tokenizer_config.json with {role}, or text_config.{role}_id to config.json",
             )
         return fallback

@@ -1,1 +1,1 @@
-"""Compares what Triton serves with embeddings that it should give."""
+"""Compares the embeddings that Triton returns with reference embeddings."""

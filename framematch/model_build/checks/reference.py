@@ -1,9 +1,9 @@
-"""Reads a file of reference embeddings: what another program, as a rule the transformers library, gives for a model.
+"""Reads a file of reference embeddings, which another program computed, usually the transformers library.
 
     {"images": {"a.jpg": {"embedding": [...]}},
      "texts": {"a jar of honey": {"embedding": [...], "input_ids": [...]}}}
 
-`input_ids` is optional; further keys are allowed. Pictures lie in the folder `images/` beside the file, unless told.
+`input_ids` is optional; other keys are allowed. By default pictures are in the folder `images/` beside the file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class ReferencePicture:
 
 @dataclass(frozen=True)
 class ReferenceText:
-    """The embedding of one text and, where the file has them, its token ids with the padding."""
+    """The embedding of one text and, if the file has them, its token ids including the padding."""
 
     embedding: list[float]
     input_ids: list[int] | None = None
@@ -38,30 +38,30 @@ class ReferenceText:
 
 @dataclass(frozen=True)
 class Reference:
-    """Embeddings by the name of the picture's file, and by text. All have the same dimension."""
+    """Embeddings by the picture's file name, and by text. All have the same dimension."""
 
     images: Mapping[str, ReferencePicture] = field(default_factory=dict)
     texts: Mapping[str, ReferenceText] = field(default_factory=dict)
 
     @property
     def embeddings(self) -> list[tuple[str, list[float]]]:
-        """All of them, each with its picture's or text's name."""
+        """All embeddings, each with the picture's name or the text."""
         pictures = [(name, item.embedding) for name, item in self.images.items()]
         return pictures + [(text, item.embedding) for text, item in self.texts.items()]
 
     @property
     def dimension(self) -> int:
-        """Of every embedding."""
+        """The dimension of every embedding."""
         return len(self.embeddings[0][1])
 
     @property
     def token_ids(self) -> dict[str, Sequence[int]]:
-        """Of the texts that have them."""
+        """The token ids of the texts that have them."""
         return {text: item.input_ids for text, item in self.texts.items() if item.input_ids is not None}
 
 
 def rows_of(items: Iterable[ReferencePicture | ReferenceText]) -> npt.NDArray[np.float64]:
-    """Their embeddings, [N, D]."""
+    """The embeddings of `items`, [N, D]."""
     return np.array([item.embedding for item in items], np.float64)
 
 
@@ -69,16 +69,16 @@ def read_reference(file: Path) -> Reference:
     """Read and check `file`.
 
     Raises:
-        ModelError: it is missing, not of this shape, empty, or holds an embedding that is none.
+        ModelError: it is missing, malformed or empty, or has an invalid embedding.
     """
     try:
         found = msgspec.json.decode(file.read_bytes(), type=Reference)
     except OSError as error:
         raise ModelError(f"cannot read the reference embeddings: {error}", hint="Check the path") from error
     except msgspec.DecodeError as error:
-        raise ModelError(f"{file} holds no reference embeddings: {error}", hint=_SHAPE_HINT) from error
+        raise ModelError(f"{file} has no reference embeddings: {error}", hint=_SHAPE_HINT) from error
     if not found.embeddings:
-        raise ModelError(f"{file} holds no reference embeddings", hint=_SHAPE_HINT)
+        raise ModelError(f"{file} has no reference embeddings", hint=_SHAPE_HINT)
     for name, embedding in found.embeddings:
         _require_embedding(file, name, embedding, found.dimension)
     return found
@@ -86,7 +86,7 @@ def read_reference(file: Path) -> Reference:
 
 def _require_embedding(file: Path, name: str, embedding: Sequence[float], dimension: int) -> None:
     if len(embedding) != dimension:
-        problem = f"has {len(embedding)} numbers where others have {dimension}"
+        problem = f"has {len(embedding)} numbers, and others have {dimension}"
     elif not any(embedding):
         problem = "is zero, which has no direction"
     else:

@@ -1,4 +1,4 @@
-"""Pictures and texts to try a model with where nobody gives any: always the same, and unlike each other."""
+"""Built-in pictures and texts for testing a model: always the same, and unlike each other."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ PRODUCT_NAMES = (
     "running shoes",
     "a carton of milk",
 )
-# Width and height: smaller and larger than what models take, upright, wide and odd.
+# Width and height: smaller and larger than a model's input, upright, wide and odd.
 _SIZES = ((160, 120), (224, 224), (640, 360), (333, 517), (1280, 720), (901, 601))
 _SHAPES = 12
 _CHANNELS = 3
@@ -23,7 +23,7 @@ _SEED = 20
 
 
 def sample_pictures() -> dict[str, Pixels]:
-    """RGB uint8 [h, w, 3] by a name that says what it shows: gradients, clouds and shapes, each in several sizes."""
+    """RGB uint8 [h, w, 3] by name: gradients, clouds and shapes, each in several sizes."""
     rng = np.random.default_rng(_SEED)
     kinds: tuple[tuple[str, Callable[[np.random.Generator, int, int], Pixels]], ...] = (
         ("gradient", _gradient),
@@ -34,13 +34,13 @@ def sample_pictures() -> dict[str, Pixels]:
 
 
 def _gradient(rng: np.random.Generator, width: int, height: int) -> Pixels:
-    """Four corners of different colours."""
+    """A gradient between four corners of different colours."""
     corners = rng.uniform(0, 255, (2, 2, _CHANNELS)).astype(np.float32)
     return _bytes(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def _clouds(rng: np.random.Generator, width: int, height: int) -> Pixels:
-    """Noise at every scale, the finer the weaker, as in photos."""
+    """Noise at every scale, weaker at finer scales, as in photos."""
     total = np.full((height, width, _CHANNELS), 128.0, np.float32)
     cells = 3
     while cells < max(width, height):

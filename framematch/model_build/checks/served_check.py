@@ -1,4 +1,4 @@
-"""Embeds through Triton, and compares with reference embeddings and with what a bundle's own graphs give here."""
+"""Embeds through Triton, and compares with reference embeddings and with a bundle's graphs, run in this process."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from framematch.core.progress import OnProgress
 from framematch.model_build.bundles.bundle import Bundle
 from framematch.model_build.checks.conformance import (
     Check,
@@ -30,19 +31,15 @@ from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.preprocess import Preprocessor
 from framematch.vision.tokenizer import Tokenizer
 
-# Crops held at a time; decoded pictures are held one at a time.
+# Crops in memory; of decoded pictures there is one at a time.
 _BATCH = 32
-
-OnProgress = Callable[[int], object]
-"""Gets how many more pictures are done."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """What there is to compare with: `reference`, read from the file `reference_name`, or `bundle`, or both.
+class CheckInputs:
+    """What to compare with: `reference`, read from the file `reference_name`, or `bundle`, or both.
 
-    `load` gives the picture of each name, RGB uint8 [h, w, 3]. `tokenizer` is None when none is at hand; then texts
-    are not compared.
+    `load` returns the picture of a name, RGB uint8 [h, w, 3]. Without a `tokenizer` texts are not compared.
     """
 
     pictures: Sequence[str]
@@ -55,23 +52,23 @@ class Given:
 
 
 async def check_served(
-    url: str, timeout_s: float, given: Given, on_progress: OnProgress
+    url: str, timeout_s: float, given: CheckInputs, on_progress: OnProgress
 ) -> tuple[ModelManifest, list[Check]]:
-    """Compare what the Triton at `url` (host:port) serves with all that was given.
+    """Compare what the Triton at `url` (host:port) serves with `given`; `on_progress` counts pictures.
 
     Raises:
-        TritonUnavailableError: Triton is away, slow, or has the model not ready.
-        ModelMismatchError: another model is served than the one that was given.
-        ModelError: a model is missing at Triton, or the bundle is broken.
+        TritonUnavailableError: Triton is unreachable or slow, or the model is not ready.
+        ModelMismatchError: the served model is not that of `given`.
+        ModelError: Triton does not have the model, or the bundle is broken.
     """
-    own = _OwnGraphs(given.bundle) if given.bundle else None
+    local = _LocalModel(given.bundle) if given.bundle else None
     async with await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s) as images:
         served = images.manifest
-        if own:
-            require_same_model(served, own.manifest)
+        if local:
+            require_same_model(served, local.manifest)
         if given.reference:
             require_dimension(served, given.reference_name, given.reference.dimension)
-        checks = await _pictures(images, given, own, on_progress)
+        checks = await _pictures(images, given, local, on_progress)
     if not given.texts:
         return served, checks
     if given.tokenizer is None:
@@ -81,10 +78,10 @@ async def check_served(
     async with await TextEncoder.connect(
         url, tokenizer=given.tokenizer, timeout_s=timeout_s, request_timeout_s=timeout_s
     ) as texts:
-        return served, checks + await _texts(texts, given.tokenizer, given, own)
+        return served, checks + await _texts(texts, given.tokenizer, given, local)
 
 
-class _OwnGraphs:
+class _LocalModel:
     """A bundle's fp32 graphs, run in this process."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -95,29 +92,29 @@ class _OwnGraphs:
         self._inputs = {model: [item.name for item in tower.inputs] for model, tower in towers.items()}
 
     def embed(self, model: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Embeddings:
-        """What the graph of `model` makes of those of the inputs that it has."""
+        """Run the graph of `model` with those of `inputs` that it has."""
         return self._sessions[model].embed({name: inputs[name] for name in self._inputs[model]})
 
 
 async def _pictures(
-    encoder: ImageEncoder, given: Given, own: _OwnGraphs | None, on_progress: OnProgress
+    encoder: ImageEncoder, given: CheckInputs, local: _LocalModel | None, on_progress: OnProgress
 ) -> list[Check]:
-    """Both ways of scaling against exact references: what a stream loses to fast preprocessing is a part of it."""
+    """Compare both exact and fast preprocessing with exact references."""
     if not given.pictures:
         return []
     exact, fast = (Preprocessor(encoder.manifest.preprocess, variant) for variant in ("exact", "fast"))
     found: dict[Kind, list[Embeddings]] = {"exact pictures": [], "fast pictures": []}
-    local = []
+    local_rows = []
     for first in range(0, len(given.pictures), _BATCH):
         decoded = map(given.load, given.pictures[first : first + _BATCH])
         crops = [np.stack(both) for both in zip(*((exact(picture), fast(picture)) for picture in decoded), strict=True)]
         for kind, pixels in zip(found, crops, strict=True):
             found[kind].append(await encoder.embed(pixels))
-        if own:
-            local.append(own.embed(IMAGE_MODEL, {"pixels": crops[0]}))
-        on_progress(len(crops[0]))
+        if local:
+            local_rows.append(local.embed(IMAGE_MODEL, {"pixels": crops[0]}))
+        on_progress(first + len(crops[0]), len(given.pictures))
     items = given.reference.images if given.reference else {}
-    references = _references(given.reference_name, items, given.pictures, own, local)
+    references = _references(given.reference_name, items, given.pictures, local, local_rows)
     return [
         compare_embeddings(
             kind,
@@ -132,14 +129,16 @@ async def _pictures(
     ]
 
 
-async def _texts(encoder: TextEncoder, tokenizer: Tokenizer, given: Given, own: _OwnGraphs | None) -> list[Check]:
+async def _texts(
+    encoder: TextEncoder, tokenizer: Tokenizer, given: CheckInputs, local: _LocalModel | None
+) -> list[Check]:
     rows = await encoder.embed(given.texts)
-    local = []
-    if own:
+    local_rows = []
+    if local:
         input_ids, attention_mask = tokenizer(given.texts)
-        local.append(own.embed(TEXT_MODEL, {"input_ids": input_ids, "attention_mask": attention_mask}))
+        local_rows.append(local.embed(TEXT_MODEL, {"input_ids": input_ids, "attention_mask": attention_mask}))
     items = given.reference.texts if given.reference else {}
-    references = _references(given.reference_name, items, given.texts, own, local)
+    references = _references(given.reference_name, items, given.texts, local, local_rows)
     limit = limit_for("texts", encoder.manifest.precision)
     return [
         compare_embeddings("texts", label, names=given.texts, found=rows, reference=reference, limit=limit)
@@ -147,7 +146,7 @@ async def _texts(encoder: TextEncoder, tokenizer: Tokenizer, given: Given, own: 
     ]
 
 
-def _token_ids(tokenizer: Tokenizer, given: Given) -> list[Check]:
+def _token_ids(tokenizer: Tokenizer, given: CheckInputs) -> list[Check]:
     reference = given.reference.token_ids if given.reference else {}
     if not reference:
         return []
@@ -159,13 +158,13 @@ def _references(
     label: str,
     items: Mapping[str, ReferencePicture | ReferenceText],
     names: Sequence[str],
-    own: _OwnGraphs | None,
-    local: Sequence[Embeddings],
+    local: _LocalModel | None,
+    local_rows: Sequence[Embeddings],
 ) -> list[tuple[str, Rows]]:
-    """Each reference that there is, with what it is called: one row for each of `names`."""
+    """The references with their labels. Each has one row for each of `names`."""
     found: list[tuple[str, Rows]] = []
     if items:
         found.append((label, rows_of(items[name] for name in names)))
-    if own:
-        found.append((own.label, np.concatenate(local)))
+    if local:
+        found.append((local.label, np.concatenate(local_rows)))
     return found

@@ -1,4 +1,4 @@
-"""Weights that an ONNX export keeps in files beside the graph (`vision_model.onnx_data`)."""
+"""Reads weights that an ONNX export has in files beside the graph (`vision_model.onnx_data`)."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _HINT = "Copy the graph together with its data files, into one folder and under 
 
 @dataclass(frozen=True)
 class ExternalData:
-    """The bytes of one tensor: `length` bytes from `offset` on in the file `path`."""
+    """The bytes of one tensor: `length` bytes at `offset` of the file `path`."""
 
     path: Path
     offset: int
@@ -24,13 +24,13 @@ class ExternalData:
 
     @classmethod
     def of(cls, graph: Path, tensor: TensorProto) -> "ExternalData":
-        """Where the weights of `tensor`, a tensor of the graph in the file `graph`, are.
+        """Locate the weights of `tensor`, a tensor of the graph in the file `graph`.
 
-        The file's own name must stay in the graph's folder. It may be a symbolic link, as in a hub's cache, which is
-        why this is not left to `onnx.load`.
+        The file must be in the graph's folder or below it. It may be a symbolic link, as in a hub's cache; `onnx.load`
+        refuses those.
 
         Raises:
-            ModelError: they are elsewhere, missing or cut short.
+            ModelError: the weights are outside of the folder, missing or truncated.
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = PurePosixPath(entries.get("location", ""))
@@ -43,7 +43,7 @@ class ExternalData:
             offset = int(entries.get("offset", 0))
             length = int(entries.get("length", _bytes_of(tensor)))
         except ValueError as error:
-            raise ModelError(f"{graph} says wrongly where its weights are: {error}", hint=_HINT) from error
+            raise ModelError(f"{graph} has a wrong location of its weights: {error}", hint=_HINT) from error
         size = path.stat().st_size
         if not 0 <= offset <= offset + length <= size:
             _require_no_pointer(path)
@@ -53,10 +53,10 @@ class ExternalData:
         return cls(path, offset, length)
 
     def read_into(self, tensor: TensorProto) -> None:
-        """Move the bytes into `tensor`, which then stands for itself.
+        """Read the bytes into `tensor`, which then no longer refers to the file.
 
         Raises:
-            ModelError: they cannot be read.
+            ModelError: the file cannot be read.
         """
         try:
             with self.path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Reads an ONNX file with all its weights, and describes what its graph takes and gives."""
+"""Reads an ONNX file with all its weights, and describes the graph's inputs and outputs."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ _HEAD_BYTES = 64
 
 
 def read_graph(path: Path) -> ModelProto:
-    """The model in the file `path`, with the weights that it keeps in other files.
+    """The model in the file `path`, including weights in other files.
 
     Raises:
-        ModelError: the file or one with weights is missing, cut short, a git-LFS pointer, or it is more than 2 GB.
+        ModelError: a file is missing, truncated or a git-LFS pointer, or the model has more than 2 GB.
     """
     model = _parse(path)
     outside = [
@@ -42,7 +42,7 @@ def read_graph(path: Path) -> ModelProto:
 
 
 def inputs_of(model: ModelProto) -> dict[str, ValueInfoProto]:
-    """The graph's inputs by name, in order; initialisers that old exports list among them are no inputs."""
+    """The graph's inputs by name, in order, without the initialisers that old exports list among them."""
     constants = {constant.name for constant in model.graph.initializer}
     return {value.name: value for value in model.graph.input if value.name not in constants}
 
@@ -56,7 +56,7 @@ def describe_graph(model: ModelProto) -> str:
 
 
 def describe_graph_file(path: Path) -> str:
-    """As `describe_graph`, or that the file is not readable."""
+    """The same for the file `path`, or "not readable"."""
     try:
         return describe_graph(_parse(path))
     except ModelError:

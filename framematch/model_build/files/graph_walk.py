@@ -1,4 +1,4 @@
-"""Walks through an ONNX model with all that is nested in it: branches, loop bodies and local functions."""
+"""Iterates over an ONNX model, including branches, loop bodies and local functions."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,7 +6,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 
 def all_nodes(model: ModelProto) -> Iterator[NodeProto]:
-    """Every node, those of nested graphs and functions included."""
+    """Every node, including those of nested graphs and functions."""
     yield from _nested(model.graph.node)
     for function in model.functions:
         yield from _nested(function.node)

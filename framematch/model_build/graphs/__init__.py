@@ -1,1 +1,1 @@
-"""Reads a bundle's ONNX graphs, checks them, and folds them into what Triton serves."""
+"""Checks a bundle's ONNX graphs, and folds preprocessing and normalisation into them."""

@@ -1,7 +1,7 @@
 """Folds the arithmetic around a tower into its ONNX graph: uint8 pixels or token ids go in, unit vectors come out.
 
-What is added are plain operators (Cast, Transpose, Mul, Add, ReduceSum, Sqrt, Div), which TensorRT and ONNX Runtime's
-quantiser know.
+Only plain operators are added (Cast, Transpose, Mul, Add, ReduceSum, Sqrt, Div), which TensorRT and ONNX Runtime's
+quantiser support.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ INPUT_IDS = "input_ids"
 PIXELS = "pixels"
 EMBEDDING = "embedding"
 
-# Keeps the tower's own names apart from those that we add.
+# Prefix of the tower's own names, so that added names cannot clash with them.
 _PREFIX = "tower/"
 _ID_TYPES = {TensorProto.INT64, TensorProto.INT32}
 
 
 @dataclass(frozen=True)
-class _Served:
-    """One input of the folded graph, and the nodes that lead from it to the tower's own input."""
+class _FoldedInput:
+    """One input of the folded graph, and the nodes from it to the tower's own input."""
 
     value: ValueInfoProto
     nodes: Sequence[NodeProto]
@@ -38,23 +38,23 @@ class _Served:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What a tower may call its input and its output, in order of preference."""
+class _TowerNames:
+    """The names that a tower's input and output may have, in order of preference."""
 
     kind: str
     inputs: Sequence[str]
     outputs: Sequence[str]
 
-    def of(self, tower: ModelProto) -> tuple[str, str]:
-        """The first input and the first output that `tower` has."""
-        have_inputs, have_outputs = inputs_of(tower), {value.name for value in tower.graph.output}
-        name = next((name for name in self.inputs if name in have_inputs), None)
-        output = next((name for name in self.outputs if name in have_outputs), None)
+    def find_in(self, tower: ModelProto) -> tuple[str, str]:
+        """The input and the output of `tower`."""
+        inputs, outputs = inputs_of(tower), {value.name for value in tower.graph.output}
+        name = next((name for name in self.inputs if name in inputs), None)
+        output = next((name for name in self.outputs if name in outputs), None)
         if name is None or output is None:
-            raise self.missing(tower)
+            raise self.mismatch(tower)
         return name, output
 
-    def missing(self, tower: ModelProto) -> ModelError:
+    def mismatch(self, tower: ModelProto) -> ModelError:
         expected = f"{' or '.join(self.inputs)} -> {' or '.join(self.outputs)}"
         return ModelError(
             f"the graph is no {self.kind}: expected {expected}, found {describe_graph(tower)}", hint=SUPPORTED_HINT
@@ -64,28 +64,28 @@ class _Parts:
 def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int, layout: Layout = CLIP) -> ModelProto:
     """`pixel_values` -> `image_embeds` becomes `pixels` uint8 [N, H, W, 3], RGB -> `embedding` float32 [N, D].
 
-    The embedding has unit length. Other layouts have other names. `tower` itself is changed, as a copy of a large one
-    would cost its size again: use what is returned.
+    The embedding has unit length. Other layouts have other names. `tower` is changed, as a copy would need its memory
+    again: use the returned graph.
 
     Raises:
         ModelError: the graph is not an image tower of this layout, does not fit the bundle, or cannot be served.
     """
     require_servable(tower)
     widen_to_fp32(tower)
-    parts = _Parts(f"{layout.name} image tower", layout.pixel_inputs, layout.image_outputs)
-    name, output = parts.of(tower)
+    names = _TowerNames(f"{layout.name} image tower", layout.pixel_inputs, layout.image_outputs)
+    name, output = names.find_in(tower)
     found = inputs_of(tower)
     if len(found) > 1 or found[name].type.tensor_type.elem_type != TensorProto.FLOAT:
-        raise parts.missing(tower)
+        raise names.mismatch(tower)
     require_shape(found[name], (None, 3, spec.crop_height, spec.crop_width))
     # (x * rescale - mean) / std == x * (rescale / std) + (-mean / std), per channel of NCHW.
     std = np.array(spec.std, np.float64)
     scale = (spec.rescale_factor / std).astype(np.float32).reshape(1, 3, 1, 1)
     offset = (-np.array(spec.mean, np.float64) / std).astype(np.float32).reshape(1, 3, 1, 1)
-    served = _Served(
+    pixels = _FoldedInput(
         value=helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", spec.crop_height, spec.crop_width, 3]),
         nodes=[
-            # The cast comes first: TensorRT takes uint8 only as the input of a cast.
+            # The cast is first, because TensorRT accepts uint8 only as the input of a cast.
             helper.make_node("Cast", [PIXELS], ["pixels_float"], to=TensorProto.FLOAT),
             helper.make_node("Transpose", ["pixels_float"], ["pixels_nchw"], perm=[0, 3, 1, 2]),
             helper.make_node("Mul", ["pixels_nchw", "pixel_scale"], ["pixels_scaled"]),
@@ -93,57 +93,57 @@ def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int, la
         ],
         constants=[numpy_helper.from_array(scale, "pixel_scale"), numpy_helper.from_array(offset, "pixel_offset")],
     )
-    return _fold(tower, [served], output, dimension)
+    return _fold(tower, [pixels], output, dimension)
 
 
 def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layout: Layout = CLIP) -> ModelProto:
     """`input_ids` (and `attention_mask`) -> `text_embeds` becomes the same int64 [N, L] -> `embedding` float32 [N, D].
 
-    The embedding has unit length. Other layouts have other names. `tower` itself is changed, as a copy of a large one
-    would cost its size again: use what is returned.
+    The embedding has unit length. Other layouts have other names. `tower` is changed, as a copy would need its memory
+    again: use the returned graph.
 
     Raises:
         ModelError: the graph is not a text tower of this layout, does not fit the bundle, or cannot be served.
     """
     require_servable(tower)
     widen_to_fp32(tower)
-    parts = _Parts(f"{layout.name} text tower", layout.id_inputs, layout.text_outputs)
-    ids, output = parts.of(tower)
-    served = []
+    names = _TowerNames(f"{layout.name} text tower", layout.id_inputs, layout.text_outputs)
+    ids, output = names.find_in(tower)
+    inputs = []
     for name, value in inputs_of(tower).items():
         element_type = value.type.tensor_type.elem_type
         if name not in {ids, ATTENTION_MASK} or element_type not in _ID_TYPES:
-            raise parts.missing(tower)
+            raise names.mismatch(tower)
         require_shape(value, (None, context_length))
         served_name = INPUT_IDS if name == ids else name
-        served.append(
-            _Served(
+        inputs.append(
+            _FoldedInput(
                 value=helper.make_tensor_value_info(served_name, TensorProto.INT64, ["N", context_length]),
                 nodes=[helper.make_node("Cast", [served_name], [f"{_PREFIX}{name}"], to=element_type)],
             )
         )
-    return _fold(tower, served, output, dimension)
+    return _fold(tower, inputs, output, dimension)
 
 
-def _fold(tower: ModelProto, served: Sequence[_Served], output: str, dimension: int) -> ModelProto:
+def _fold(tower: ModelProto, inputs: Sequence[_FoldedInput], output: str, dimension: int) -> ModelProto:
     (result,) = (value for value in tower.graph.output if value.name == output)
     require_shape(result, (None, dimension))
     folded = onnx.compose.add_prefix(tower, _PREFIX, inplace=True)
     graph: GraphProto = folded.graph
     tower_nodes = list(graph.node)
-    _replace(graph.input, [item.value for item in served])
+    _replace(graph.input, [item.value for item in inputs])
     _replace(graph.output, [helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["N", dimension])])
-    _replace(graph.node, [*(node for item in served for node in item.nodes), *tower_nodes, *_unit_length(output)])
-    graph.initializer.extend(constant for item in served for constant in item.constants)
+    _replace(graph.node, [*(node for item in inputs for node in item.nodes), *tower_nodes, *_unit_length(output)])
+    graph.initializer.extend(constant for item in inputs for constant in item.constants)
     graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "last_axis"))
-    # Shapes that the exporter wrote down for the inside are hints only, and may name the old inputs.
+    # The exporter's shapes of inner values are only hints, and may refer to the old inputs.
     _replace(graph.value_info, [])
     check_graph(folded)
     return folded
 
 
 def _unit_length(output: str) -> list[NodeProto]:
-    """Divide by the length. A zero vector gives NaN on purpose: the client refuses it instead of matching nothing."""
+    """Divide by the length. A zero vector becomes NaN on purpose, so that the client refuses it."""
     return [
         helper.make_node("Cast", [f"{_PREFIX}{output}"], ["raw"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["raw", "raw"], ["raw_squared"]),

@@ -1,15 +1,15 @@
-"""Widens an fp16 ONNX graph to fp32: CPUs compute that faster, and every served graph starts from fp32."""
+"""Converts an fp16 ONNX graph to fp32, which CPUs compute faster. Every served graph is made from fp32."""
 
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from framematch.model_build.files.graph_walk import all_graphs, all_nodes, all_tensors
 
-# Attributes that name the type of an operator's result.
+# Attributes with the type of an operator's result.
 _TYPE_ATTRIBUTES = {"to", "dtype", "output_dtype", "stash_type", "softmax_precision"}
 
 
 def widen_to_fp32(model: ModelProto) -> None:
-    """Make every float16 of `model` a float32, in place: weights, constants, casts, and what is said about types."""
+    """Convert every float16 of `model` to float32, in place: weights, constants, casts and declared types."""
     for tensor in all_tensors(model):
         if tensor.data_type == TensorProto.FLOAT16:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name))

@@ -13,19 +13,19 @@ EXPORT_HINT = "Export the model again with PyTorch or Optimum: fp32, opset 17, a
 
 # Opset 13 made ReduceSum take its axes as an input; that form still holds in every later one.
 _MIN_OPSET = 13
-# What ONNX Runtime in Triton's environment knows (stack/triton-requirements.txt); it is of the same age as `onnx` here.
+# What ONNX Runtime in Triton's environment supports (stack/triton-requirements.txt); it is as old as `onnx` here.
 _MAX_OPSET = onnx.defs.onnx_opset_version()
 _MAX_IR_VERSION = onnx.IR_VERSION
 _QUANTISED = ("quant", "matmulinteger", "convinteger", "qlinear", "matmulnbits", "qgemm", "qattention")
-# Shapes and axes are small constants, which inference must see; weights are large, and their shape is enough.
+# Shape inference needs the values of small constants (shapes, axes), and only the shapes of weights.
 _SMALL_CONSTANT = 64
 
 
 def require_servable(model: ModelProto) -> None:
-    """Check the version of the graph and that it is not quantised already.
+    """Check that the graph has a supported version and is not quantised.
 
     Raises:
-        ModelError: ONNX Runtime or TensorRT could not load it, or it would not be fp32.
+        ModelError: it is too old, too new or quantised.
     """
     opset = next((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), 0)
     if not _MIN_OPSET <= opset <= _MAX_OPSET:
@@ -47,10 +47,10 @@ def require_servable(model: ModelProto) -> None:
 
 
 def require_shape(value: ValueInfoProto, expected: Sequence[int | None]) -> None:
-    """Each size must be dynamic or the expected one; None stands for the batch, which must be dynamic.
+    """Check that each size is dynamic or the expected one; None stands for the batch, which must be dynamic.
 
     Raises:
-        ModelError: it is not so.
+        ModelError: a size differs.
     """
     sizes = [size.dim_value if size.HasField("dim_value") else None for size in value.type.tensor_type.shape.dim]
     if len(sizes) == len(expected) and sizes[0] is not None:
@@ -67,14 +67,14 @@ def require_shape(value: ValueInfoProto, expected: Sequence[int | None]) -> None
 
 
 def check_graph(model: ModelProto) -> None:
-    """Check the whole graph, and that its only output has the shape that it claims.
+    """Check the whole graph, and that its only output has the declared shape.
 
     Raises:
-        ModelError: it is not valid ONNX, or an inner part fixes the batch or gives another dimension.
+        ModelError: the graph is not valid ONNX, has a fixed batch size inside, or computes another dimension.
     """
     skeleton = _skeleton(model)
-    (claimed,) = model.graph.output
-    expected = [size.dim_value or None for size in claimed.type.tensor_type.shape.dim]
+    (declared,) = model.graph.output
+    expected = [size.dim_value or None for size in declared.type.tensor_type.shape.dim]
     for size in skeleton.graph.output[0].type.tensor_type.shape.dim:
         size.Clear()
     try:
@@ -86,7 +86,7 @@ def check_graph(model: ModelProto) -> None:
 
 
 def _skeleton(model: ModelProto) -> ModelProto:
-    """The graph with its weights as inputs: as good for checking, and small however large the weights are."""
+    """The graph with its weights as inputs: enough for checking, and small even when the weights are large."""
     weights = [tensor for tensor in model.graph.initializer if math.prod(tensor.dims) > _SMALL_CONSTANT]
     named = {tensor.name for tensor in weights}
     graph = onnx.GraphProto(name=model.graph.name)

@@ -1,4 +1,4 @@
-"""Reads a bundle's graphs and folds them into what is served: uint8 pixels or token ids in, unit vectors out."""
+"""Reads a bundle's graphs and folds them into the served graphs: uint8 pixels or token ids in, unit vectors out."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
 
 @dataclass(frozen=True)
 class ServedInput:
-    """One input of a served model, as config.pbtxt names it; `dims` without the batch."""
+    """One input of a served model, in config.pbtxt's terms; `dims` is without the batch."""
 
     name: str
     data_type: str
@@ -28,7 +28,7 @@ class ServedInput:
 
 @dataclass(frozen=True)
 class Tower:
-    """One served graph, serialised, and what config.pbtxt says about its inputs."""
+    """One served graph, serialised, and its inputs."""
 
     graph: bytes
     inputs: Sequence[ServedInput]
@@ -38,14 +38,14 @@ def fold_towers(bundle: Bundle) -> dict[str, Tower]:
     """The fp32 graphs to serve, by model name: `clip_image` and, when the bundle has a text tower, `clip_text`.
 
     Raises:
-        ModelError: a graph is missing, broken or does not fit the rest of the bundle.
+        ModelError: a graph is missing or broken, or does not fit the rest of the bundle.
     """
     spec = bundle.preprocess
-    with _naming(bundle.image_graph):
+    with _errors_name(bundle.image_graph):
         image = fold_image_tower(read_graph(bundle.image_graph), spec, bundle.dimension, bundle.layout)
         pixels = ServedInput(PIXELS, "TYPE_UINT8", (spec.crop_height, spec.crop_width, 3))
         towers = {IMAGE_MODEL: Tower(_serialised(image), [pixels])}
-    del image  # before the other one is read: each may have a gigabyte
+    del image  # each graph may have a gigabyte, so free it before the next is read
     if bundle.text is not None:
         towers[TEXT_MODEL] = _text_tower(bundle, bundle.text)
     return towers
@@ -53,7 +53,7 @@ def fold_towers(bundle: Bundle) -> dict[str, Tower]:
 
 def _text_tower(bundle: Bundle, text: TextTower) -> Tower:
     tokenizer = bundle.load_tokenizer()
-    with _naming(text.graph):
+    with _errors_name(text.graph):
         folded = fold_text_tower(read_graph(text.graph), text.context_length, bundle.dimension, bundle.layout)
         rows = token_table_rows(folded, INPUT_IDS)
         if rows is not None and tokenizer.highest_id >= rows:
@@ -66,7 +66,7 @@ def _text_tower(bundle: Bundle, text: TextTower) -> Tower:
 
 
 def digest_of(towers: Mapping[str, Tower]) -> str:
-    """Sha256 (hex) over name and graph of each tower, sorted by name: equal digests, equal embeddings."""
+    """Sha256 (hex) over name and graph of each tower, sorted by name. Equal digests give equal embeddings."""
     digest = hashlib.sha256()
     for name in sorted(towers):
         digest.update(f"{name}\0{len(towers[name].graph)}\0".encode())
@@ -75,8 +75,8 @@ def digest_of(towers: Mapping[str, Tower]) -> str:
 
 
 @contextmanager
-def _naming(graph: Path) -> Iterator[None]:
-    """Errors about the graph say in which file it is."""
+def _errors_name(graph: Path) -> Iterator[None]:
+    """Add the file's path to errors about its graph."""
     try:
         yield
     except ModelError as error:

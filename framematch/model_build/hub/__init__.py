@@ -1,1 +1,1 @@
-"""Downloads a model bundle from a hub: pinned to a commit, resumed, checked."""
+"""Downloads a model bundle from a hub: pinned to a commit, resumable, with verified digests."""

@@ -1,8 +1,8 @@
-"""Asks a model hub which files a repository holds at a commit, and fetches them; a stopped transfer goes on.
+"""A client for a model hub: lists a repository's files at a commit, and downloads them with resume.
 
-`huggingface_hub` gives the addresses, the token, the session and the errors. Its own download functions throw away what
-was transferred when they are interrupted, and take large files through a second protocol (Xet) that only the public hub
-speaks; so the bytes come by plain HTTP, which every hub and mirror serves, into a file that the next attempt extends.
+`huggingface_hub` supplies addresses, the token, the session and the errors. Its download functions lose the transferred
+bytes when they are interrupted, and fetch large files by a second protocol (Xet) that only the public hub supports.
+Therefore files come by plain HTTP, which every hub and mirror supports, and the next attempt appends to the file.
 """
 
 import re
@@ -23,7 +23,7 @@ from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ig
 from framematch.core.errors import ModelError, UsageError
 from framematch.model_build.hub.errors import hub_error
 
-_WORTH_RETRYING = {
+_RETRIABLE_STATUSES = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.BAD_GATEWAY,
@@ -38,7 +38,7 @@ _AGENT = f"framematch/{version('framematch')}"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a repository. Large ones have a sha256 (hex), small ones the sha1 of their git blob."""
+    """One file of a repository. `digest` is the sha256 (hex) of large files, and the git blob's sha1 of small ones."""
 
     path: str
     size_bytes: int
@@ -48,7 +48,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class RemoteRepository:
-    """A repository as it is at one commit."""
+    """A repository at one commit."""
 
     name: str
     commit: str
@@ -56,9 +56,9 @@ class RemoteRepository:
 
 
 class HubClient:
-    """Reads repositories of models at `endpoint`: the public hub, or what HF_ENDPOINT named when Python started.
+    """Reads model repositories at `endpoint`, by default the public hub or HF_ENDPOINT (read at import).
 
-    A transfer that breaks goes on after each of `retry_waits_s`, counted anew whenever bytes have come.
+    An interrupted transfer is retried after each of `retry_waits_s`. The count starts again when bytes have arrived.
     """
 
     def __init__(self, endpoint: str | None = None, *, retry_waits_s: tuple[float, ...] = (1.0, 2.0, 4.0)) -> None:
@@ -66,11 +66,11 @@ class HubClient:
         self._retry_waits_s = retry_waits_s
 
     def repository(self, name: str, revision: str) -> RemoteRepository:
-        """The repository `name` at what `revision` (a branch, tag or commit) is now.
+        """The repository `name` at the current commit of `revision` (a branch, tag or commit).
 
         Raises:
-            UsageError: `name` cannot be a repository's.
-            ModelError: there is no such repository or revision, or it may not be read.
+            UsageError: `name` is not a valid name of a repository.
+            ModelError: there is no such repository or revision, or access is denied.
             UnavailableError: the hub does not answer in time; retriable.
         """
         checked_name(name)
@@ -86,12 +86,12 @@ class HubClient:
         return RemoteRepository(name, str(info.sha), tuple(_remote_file(sibling) for sibling in info.siblings))
 
     def fetch(self, repository: RemoteRepository, file: RemoteFile, target: Path, show: Callable[[int], None]) -> None:
-        """Put `file` at `target`, after the bytes that are there already; `show` takes the bytes that are there now.
+        """Download `file` to `target`, appending to the bytes that it has; `show` gets the bytes on disk.
 
-        Nothing is checked but the size: digests are the caller's.
+        Only the size is checked; the caller checks the digest.
 
         Raises:
-            ModelError, UnavailableError: as `repository`; what came stays at `target`.
+            ModelError, UnavailableError: as `repository`; the transferred bytes stay in `target`.
             OSError: `target` cannot be written.
         """
         target.touch()
@@ -102,11 +102,11 @@ class HubClient:
             except (OfflineModeIsEnabled, TransportError) as error:
                 if target.stat().st_size > before:
                     waits_s = iter(self._retry_waits_s)
-                wait_s = next(waits_s, None) if _worth_retrying(error) else None
+                wait_s = next(waits_s, None) if _is_retriable(error) else None
                 if wait_s is None:
                     failure = hub_error(error, self.endpoint, repository.name, repository.commit)
                     if failure.retriable:
-                        failure.hint += ". The same command goes on where it stopped"
+                        failure.hint += ". Run the same command again to resume the download"
                     raise failure from error
                 time.sleep(wait_s)
             else:
@@ -115,35 +115,35 @@ class HubClient:
     def _stream(
         self, repository: RemoteRepository, file: RemoteFile, target: Path, show: Callable[[int], None]
     ) -> None:
-        """One request's bytes; returns when the answer ends, or has become longer than the file should be."""
-        there = target.stat().st_size
+        """Write one response; returns at its end, or when it has more bytes than the file."""
+        on_disk = target.stat().st_size
         url = hf_hub_url(repository.name, file.path, revision=repository.commit, endpoint=self.endpoint)
-        # Compressed, a range would count other bytes than those on disk.
+        # A range of a compressed response would not count the bytes on disk.
         headers = {**build_hf_headers(user_agent=_AGENT), "Accept-Encoding": "identity"}
-        if there:
-            headers["Range"] = f"bytes={there}-"
-        # The session drops the token by itself when a redirect leads to another host.
+        if on_disk:
+            headers["Range"] = f"bytes={on_disk}-"
+        # The session drops the token when it is redirected to another host.
         with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             hf_raise_for_status(response)
-            resumed = response.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-            there = there if resumed else 0
+            resumed = response.headers.get("Content-Range", "").startswith(f"bytes {on_disk}-")
+            on_disk = on_disk if resumed else 0
             with target.open("ab" if resumed else "wb") as output:
                 for chunk in response.iter_bytes():
                     output.write(chunk)
-                    there += len(chunk)
-                    show(there)
-                    if there > file.size_bytes:
+                    on_disk += len(chunk)
+                    show(on_disk)
+                    if on_disk > file.size_bytes:
                         return
 
     def _not_a_hub(self) -> ModelError:
-        return ModelError(f"{self.endpoint} does not answer as a model hub does", hint="Check HF_ENDPOINT")
+        return ModelError(f"{self.endpoint} does not answer like a model hub", hint="Check HF_ENDPOINT")
 
 
 def checked_name(name: str) -> str:
-    """`name` itself, when a repository can have it.
+    """Return `name` if it is a valid name of a repository; a name like `../x` is not.
 
     Raises:
-        UsageError: it cannot; nothing like `../x` comes through.
+        UsageError: it is not valid.
     """
     try:
         validate_repo_id(name)
@@ -161,7 +161,7 @@ def _remote_file(sibling: RepoSibling) -> RemoteFile:
     return RemoteFile(sibling.rfilename, sibling.size or 0, sibling.blob_id or "", "git-sha1")
 
 
-def _worth_retrying(error: Exception) -> bool:
+def _is_retriable(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in _WORTH_RETRYING
+        return error.response.status_code in _RETRIABLE_STATUSES
     return not isinstance(error, OfflineModeIsEnabled)

@@ -1,4 +1,4 @@
-"""Downloads a model bundle from a hub: pinned to a commit, resumed where it stopped, every file's digest checked."""
+"""Downloads a model bundle from a hub: pinned to a commit, resumable, with verified digests."""
 
 import shutil
 from collections.abc import Callable
@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framematch.core.errors import ModelError
+from framematch.core.units import BYTES_PER_MB
 from framematch.model_build.hub.client import COMMIT, HubClient, RemoteFile, RemoteRepository, checked_name
 from framematch.model_build.hub.files import ONNX_EXPORTS, bundle_files
 from framematch.model_build.hub.store import HubStore, git_sha1_of, sha256_of
 
 NEWEST = "main"
-_SPACE_HINT = "Make room, or set FRAMEMATCH_CACHE_DIR to a folder that has more"
+_SPACE_HINT = "Free some space, or set FRAMEMATCH_CACHE_DIR to a folder with more"
 
 Progress = Callable[[str, int, int], None]
-"""Takes the file that is being fetched, the bytes of all files that are there, and the bytes of all files."""
+"""Takes the current file, the downloaded bytes of all files, and the total bytes of all files."""
 
 
 @dataclass(frozen=True)
 class HubBundle:
-    """A whole bundle in the folder `path`: `repo` at `commit`, as the hub has it.
+    """A complete bundle in the folder `path`: the repository `repo` at `commit`.
 
-    `downloaded` is False when it was on disk before; `pinned` is True when its commit was chosen by an earlier build.
+    `downloaded` is False when it was on disk before; `pinned` is True when an earlier build chose the commit.
     """
 
     path: Path
@@ -36,14 +37,14 @@ def download_bundle(
 ) -> HubBundle:
     """The bundle of the repository `repo` at `revision`: a branch, a tag or a commit.
 
-    Without a revision it is the commit that was used last, and the newest one only when there is none. A commit that
-    is whole on disk is used without asking the hub.
+    Without a revision it is the last used commit, or the newest one when there is none. The hub is not asked for a
+    commit that is complete on disk.
 
     Raises:
-        UsageError: `repo` cannot be a repository's name.
-        ModelError: the hub does not have it or does not give it, it is no ONNX export, a file is not what the hub says
-            it is, or the disk is full.
-        UnavailableError: the hub does not answer, or another process downloads the same; retriable.
+        UsageError: `repo` is not a valid name of a repository.
+        ModelError: the repository does not exist, is not accessible or is not an ONNX export, a digest differs, or the
+            disk is full.
+        UnavailableError: the hub does not answer, or another process is downloading the repository; retriable.
     """
     store = HubStore(cache, checked_name(ONNX_EXPORTS.get(repo, repo)))
     pinned = store.pinned if revision is None else None
@@ -59,7 +60,7 @@ def download_bundle(
 
 
 def _fetch(client: HubClient, store: HubStore, revision: str, progress: Progress) -> tuple[str, bool]:
-    """The commit of `revision`, whole on disk, and whether it had to be downloaded."""
+    """Make `revision` complete on disk. Returns its commit, and whether it was downloaded."""
     with store.locked():
         remote = client.repository(store.repo, revision)
         if store.has(remote.commit):
@@ -69,21 +70,21 @@ def _fetch(client: HubClient, store: HubStore, revision: str, progress: Progress
 
 
 def _download(client: HubClient, remote: RemoteRepository, store: HubStore, progress: Progress) -> None:
-    """Fetch what is missing of `remote`, check it, and make it a whole bundle."""
+    """Download what is missing of `remote`, verify it, and make it a complete bundle."""
     files = bundle_files(remote)
     folder = store.unfinished(remote.commit)
     for file in files:
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-    there = {file.path: _size(folder / file.path) for file in files}
-    whole = sum(file.size_bytes for file in files)
-    _check_space(folder, whole - sum(there.values()))
+    on_disk = {file.path: _size(folder / file.path) for file in files}
+    total = sum(file.size_bytes for file in files)
+    _check_space(folder, total - sum(on_disk.values()))
     for file in files:
 
-        def show(bytes_there: int, path: str = file.path) -> None:
-            there[path] = bytes_there
-            progress(path, sum(there.values()), whole)
+        def show(size_bytes: int, path: str = file.path) -> None:
+            on_disk[path] = size_bytes
+            progress(path, sum(on_disk.values()), total)
 
-        show(there[file.path])
+        show(on_disk[file.path])
         client.fetch(remote, file, folder / file.path, show)
         _check_digest(folder / file.path, file, remote)
     store.finish(remote.commit, [file.path for file in files])
@@ -93,23 +94,23 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(folder).free
     if needed_bytes > free_bytes:
         raise ModelError(
-            f"not enough disk space: {needed_bytes / 1e6:.0f} MB to download, "
-            f"{free_bytes / 1e6:.0f} MB free in {folder}",
+            f"not enough disk space: {needed_bytes / BYTES_PER_MB:.0f} MB to download, "
+            f"{free_bytes / BYTES_PER_MB:.0f} MB free in {folder}",
             hint=_SPACE_HINT,
         )
 
 
 def _check_digest(path: Path, file: RemoteFile, remote: RemoteRepository) -> None:
-    """Compare with what the hub says; a file that differs is deleted, because going on from it cannot help."""
+    """Compare with the hub's digest. A file that differs is deleted, because resuming it would not help."""
     found = sha256_of(path) if file.digest_kind == "sha256" else git_sha1_of(path)
     if found == file.digest:
         return
     size_bytes = path.stat().st_size
     path.unlink()
     raise ModelError(
-        f"{file.path} of {remote.name} came with {size_bytes} bytes and {file.digest_kind} {found[:12]}, "
-        f"and the hub says {file.size_bytes} bytes and {file.digest[:12]}",
-        hint="Run the command again: it downloads that file anew. A mirror or proxy may be serving another one",
+        f"{file.path} of {remote.name} was received with {size_bytes} bytes and {file.digest_kind} {found[:12]}; "
+        f"according to the hub it has {file.size_bytes} bytes and {file.digest[:12]}",
+        hint="Run the command again: it downloads that file anew. A mirror or proxy may be serving another file",
     )
 
 

@@ -1,6 +1,6 @@
-"""What a model hub's refusals and failures mean for whoever asked for a model: one line, and what to do.
+"""Translates the errors of a model hub into one line and a hint.
 
-No URL of a redirect appears in them: those of large files are signed, and good for whoever holds them.
+They never contain the URL of a redirect, because those of large files are signed and work for anyone.
 """
 
 from http import HTTPStatus
@@ -20,7 +20,7 @@ _OFFLINE_HINT = "without a network, copy an export to this machine and give --fr
 
 
 def hub_error(error: Exception, endpoint: str, repo: str, revision: str) -> FramematchError:
-    """The error to raise for what `huggingface_hub` or its HTTP client raised while it asked `endpoint` for `repo`."""
+    """The error to raise for `error`, which `huggingface_hub` or its HTTP client raised for `repo` at `endpoint`."""
     if isinstance(error, OfflineModeIsEnabled):
         return ModelError(
             f"{revision!r} of {repo} cannot be looked up: HF_HUB_OFFLINE is set",
@@ -48,9 +48,10 @@ def hub_error(error: Exception, endpoint: str, repo: str, revision: str) -> Fram
 
 
 def _may_be_private(error: Exception) -> bool:
-    """Without a token the hub answers 401 for what is missing, too; `huggingface_hub` knows that of https alone.
+    """Whether a status 401 means a missing or private repository.
 
-    A token that it refuses gets 401 as well, and says so.
+    The hub answers so without a token, which `huggingface_hub` recognises for https only. For a token that it refuses
+    the hub answers 401 with another message.
     """
     return (
         isinstance(error, HfHubHTTPError)
@@ -60,13 +61,15 @@ def _may_be_private(error: Exception) -> bool:
 
 
 def _status_error(status: int, endpoint: str, repo: str) -> FramematchError:
-    said = f"{endpoint} answered {status} for {repo}"
+    message = f"{endpoint} answered {status} for {repo}"
     if status == HTTPStatus.UNAUTHORIZED:
-        return ModelError(said, hint=f"The token is not valid any more: {_LOG_IN}, or unset it for public repositories")
+        return ModelError(
+            message, hint=f"The token is not valid any more: {_LOG_IN}, or unset it for public repositories"
+        )
     if status == HTTPStatus.FORBIDDEN:
-        return ModelError(said, hint="The token may not read this repository: give it that right, or use another")
+        return ModelError(message, hint="The token may not read this repository: give it that right, or use another")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return UnavailableError(said, hint=f"Wait some minutes; who is logged in may ask more often: {_LOG_IN}")
+        return UnavailableError(message, hint=f"Wait some minutes. With a login the limit is higher: {_LOG_IN}")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return UnavailableError(said, hint="The hub has trouble: try again later")
-    return ModelError(said, hint="Check the repository's name and HF_ENDPOINT")
+        return UnavailableError(message, hint="The hub has a problem: try again later")
+    return ModelError(message, hint="Check the repository's name and HF_ENDPOINT")

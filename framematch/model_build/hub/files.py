@@ -1,4 +1,4 @@
-"""Which of a repository's files make a bundle: the fp32 graphs with their weights, and what says how to use them."""
+"""Chooses the files of a repository that make a bundle: the fp32 graphs, their weights, and configuration files."""
 
 import re
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from framematch.core.errors import ModelError
 from framematch.model_build.bundles.layouts import OPENCLIP, Layout
 from framematch.model_build.hub.client import RemoteFile, RemoteRepository
 
-# The original repositories hold PyTorch weights; these hold the same weights as ONNX, with the towers apart.
+# The original repositories have PyTorch weights; these have the same weights as ONNX, with separate towers.
 ONNX_EXPORTS = {
     "openai/clip-vit-base-patch32": "Xenova/clip-vit-base-patch32",
     "openai/clip-vit-base-patch16": "Xenova/clip-vit-base-patch16",
     "openai/clip-vit-large-patch14": "Xenova/clip-vit-large-patch14",
     "google/siglip-base-patch16-224": "Xenova/siglip-base-patch16-224",
 }
-# Its names of graphs include those of the other families.
+# Its names of graphs include those of all other families.
 _LAYOUT: Layout = OPENCLIP
 _SETTINGS = re.compile(
     r"(visual/|textual/)?(config|open_clip_config|preprocessor_config|preprocess_cfg"
@@ -25,10 +25,10 @@ _SHOWN_FILES = 12
 
 
 def bundle_files(repository: RemoteRepository) -> Sequence[RemoteFile]:
-    """The files that a bundle needs, small ones first: a dozen other precisions lie beside them.
+    """The files that a bundle needs, small ones first. Other files, such as other precisions, are left out.
 
     Raises:
-        ModelError: the repository is no ONNX export with its towers apart.
+        ModelError: the repository is not an ONNX export with separate towers.
     """
     names = {file.path for file in repository.files}
     graphs = [_first(_LAYOUT.image_graphs, names), _first(_LAYOUT.text_graphs, names)]
@@ -36,19 +36,19 @@ def bundle_files(repository: RemoteRepository) -> Sequence[RemoteFile]:
         listed = sorted(name for name in names if name.endswith(".onnx")) or sorted(names)
         found = ", ".join(listed[:_SHOWN_FILES]) + (", …" if len(listed) > _SHOWN_FILES else "")
         raise ModelError(
-            f"{repository.name} is no ONNX export with its towers apart: it lacks {', '.join(missing)} "
+            f"{repository.name} is not an ONNX export with separate towers: it lacks {', '.join(missing)} "
             f"(found: {found or 'nothing'})",
             hint=f"Use one that is, such as {ONNX_EXPORTS['openai/clip-vit-base-patch32']}, or export the model with "
             "optimum (docs/models.md) and give --from DIR",
         )
-    # Beside a graph of more than 2 GB, and some smaller ones, lie files with its weights: model.onnx_data, _data_1, …
+    # Graphs of more than 2 GB, and some smaller ones, have files with weights beside them: model.onnx_data, _data_1, …
     patterns = [_SETTINGS, *(re.compile(rf"{re.escape(graph)}([_.]data\w*)?") for graph in graphs if graph)]
     chosen = [file for file in repository.files if any(pattern.fullmatch(file.path) for pattern in patterns)]
     return sorted(chosen, key=lambda file: file.size_bytes)
 
 
 def _missing(names: AbstractSet[str], image_graph: str | None, text_graph: str | None) -> list[str]:
-    """What no bundle can do without, by the names that public exports use."""
+    """The required files that are missing, by the names that public exports use."""
     missing = [] if image_graph else [_LAYOUT.image_graphs[0]]
     if "open_clip_config.json" not in names:
         missing += [name for name in ("config.json", "preprocessor_config.json") if name not in names]

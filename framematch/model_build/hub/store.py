@@ -1,8 +1,8 @@
-"""What was downloaded from a hub, on disk: whole bundles by commit, the pinned commit, and unfinished downloads.
+"""The downloads from a hub on disk: complete bundles by commit, the pinned commit, and unfinished downloads.
 
-<cache>/hub/<owner>--<name>/pin.json                 the commit that counts when no revision is asked for
-<cache>/hub/<owner>--<name>/<commit>/<name>/         a whole bundle, and source.json: where it is from, its digests
-<cache>/hub/<owner>--<name>/<commit>.part/<name>/    an unfinished download; renamed when every file is checked
+<cache>/hub/<owner>--<name>/pin.json                 the commit to use when no revision is given
+<cache>/hub/<owner>--<name>/<commit>/<name>/         a complete bundle, and source.json: its origin and digests
+<cache>/hub/<owner>--<name>/<commit>.part/<name>/    an unfinished download; renamed when every file is verified
 """
 
 import fcntl
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a bundle: its size and sha256 (hex)."""
+    """A file of a bundle; `sha256` is in hex."""
 
     size_bytes: int
     sha256: str
@@ -32,7 +32,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Source:
-    """source.json: where a bundle's files are from. Paths are relative to the bundle's folder."""
+    """source.json: the origin of a bundle's files. Paths are relative to the bundle's folder."""
 
     repo: str
     commit: str
@@ -54,31 +54,31 @@ class HubStore:
 
     @property
     def pinned(self) -> str | None:
-        """The commit that was last used, or None before the first download."""
+        """The last used commit, or None before the first download."""
         path = self.folder / "pin.json"
         return _decode(path, _Pin).commit if path.exists() else None
 
     def pin(self, commit: str) -> None:
-        """Let `commit` be the one that counts from now on."""
+        """Use `commit` from now on when no revision is given."""
         if self.pinned == commit:
-            return  # the cache may be one that can only be read
+            return  # the cache may be read-only
         unfinished = self.folder / "pin.json.new"
         unfinished.write_bytes(msgspec.json.encode(_Pin(commit)))
         unfinished.replace(self.folder / "pin.json")
 
     def bundle(self, commit: str) -> Path:
-        """Where the whole bundle of `commit` is, or will be."""
+        """The folder of the complete bundle of `commit`; it may not exist yet."""
         return self.folder / commit / self._name
 
     def unfinished(self, commit: str) -> Path:
-        """Where a download of `commit` collects its files."""
+        """The folder of an unfinished download of `commit`."""
         return self.folder / f"{commit}.part" / self._name
 
     def has(self, commit: str) -> bool:
-        """Whether the bundle of `commit` is whole on disk.
+        """Whether the bundle of `commit` is complete on disk.
 
         Raises:
-            ModelError: it is there, and is not what was downloaded.
+            ModelError: its files were changed after the download.
         """
         path = self.bundle(commit)
         if not path.exists():
@@ -94,7 +94,7 @@ class HubStore:
         return True
 
     def finish(self, commit: str, names: list[str]) -> Path:
-        """Make the unfinished download of `commit`, which has all `names`, the whole bundle; its folder."""
+        """Turn the unfinished download of `commit`, with the files `names`, into a complete bundle: its folder."""
         folder = self.unfinished(commit)
         files = {name: StoredFile((folder / name).stat().st_size, sha256_of(folder / name)) for name in names}
         source = Source(self.repo, commit, files)
@@ -106,10 +106,10 @@ class HubStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold this repository for one download at a time; the lock goes with the process.
+        """Lock the repository, so that one process at a time downloads it. The lock ends with the process.
 
         Raises:
-            UnavailableError: another process is downloading it; retriable.
+            UnavailableError: another process is downloading the repository; retriable.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
@@ -129,7 +129,7 @@ def sha256_of(path: Path) -> str:
 
 
 def git_sha1_of(path: Path) -> str:
-    """The file's id as a git blob: sha1 (hex) over a header with its length, and its bytes."""
+    """The file's id as a git blob: the sha1 (hex) of a header with its length and of its bytes."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -1,1 +1,1 @@
-"""Quantises an image tower, and judges it by pictures that did not calibrate."""
+"""Quantises an image tower to int8, and evaluates it with pictures that were not used for calibration."""

@@ -1,4 +1,4 @@
-"""Reads the pictures that int8 is calibrated with, and keeps half of them apart to judge the result."""
+"""Reads the pictures for int8: half of them calibrate the tower, the other half evaluate it."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,11 +17,12 @@ from framematch.vision.preprocess import Preprocessor
 from framematch.vision.rgb import upright_rgb
 
 MIN_PICTURES = 8
-# Ranges settle within some dozens of pictures; the rest makes the judgement finer, at a few seconds for a large model.
+# Some dozens of pictures are enough for the ranges. More make the evaluation more precise, at a few seconds for a large
+# model.
 MAX_PICTURES = 256
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-# What Pillow's decoders raise for damaged files, and for a picture too large to be meant.
+# What Pillow's decoders raise for damaged files and for implausibly large pictures.
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -33,8 +34,8 @@ _DECODE_ERRORS = (
     Image.DecompressionBombWarning,
 )
 _HINT = (
-    f"Give a folder with {MIN_PICTURES} or more JPEG, PNG or WebP pictures of the kind that cameras will see, best 100 "
-    "or more; subfolders named after products let the change in retrieval accuracy be measured"
+    f"Give a folder with at least {MIN_PICTURES}, better 100, JPEG, PNG or WebP pictures of the kind that cameras will "
+    "see. With subfolders named after products the change in retrieval accuracy is measured too"
 )
 
 log = structlog.get_logger()
@@ -42,14 +43,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Preprocessed pictures, uint8 [N, H, W, 3]: some to calibrate with, others to judge by, none in both.
+    """Preprocessed pictures, uint8 [N, H, W, 3], in two disjoint sets.
 
-    `labels` are those of the judging pictures, or None without subfolders that hold two pictures each. `unreadable`
-    counts the files that were skipped.
+    `labels` are those of `evaluation`, or None unless a subfolder has two pictures. `unreadable` counts the files that
+    were skipped.
     """
 
-    calibrating: Pixels
-    judging: Pixels
+    calibration: Pixels
+    evaluation: Pixels
     labels: Sequence[str] | None
     unreadable: int
 
@@ -67,18 +68,18 @@ def read_calibration(
     limit: int = MAX_PICTURES,
     on_progress: OnProgress = lambda _done, _total: None,
 ) -> CalibrationSet:
-    """Read up to `limit` of the pictures below `folder`, chosen evenly; the same folder gives the same pictures.
+    """Read up to `limit` pictures below `folder`, chosen evenly and reproducibly.
 
-    A picture's folder is its label. `on_progress` gets the files done and to do.
+    A picture's folder is its label. `on_progress` counts files.
 
     Raises:
-        ModelError: there is no such folder, or fewer than `MIN_PICTURES` pictures in it can be read.
+        ModelError: there is no such folder, or fewer than `MIN_PICTURES` of its pictures can be read.
     """
     groups = _even_choice(_groups(_files_by_label(folder)), limit)
     total = sum(len(group) for group in groups)
     pictures: list[list[_Picture]] = []
     for group in groups:
-        on_progress(sum(len(done) for done in pictures), total)
+        on_progress(sum(len(read) for read in pictures), total)
         pictures.append([picture for path in group if (picture := _read(path, folder, preprocessor))])
     on_progress(total, total)
     readable = sum(len(group) for group in pictures)
@@ -103,14 +104,14 @@ def _files_by_label(folder: Path) -> dict[str, list[Path]]:
 
 
 def _is_picture(path: Path) -> bool:
-    """By its name; hidden files are what other systems leave beside pictures."""
+    """Decided by the name. Hidden files do not count: other systems leave some beside pictures."""
     return path.suffix.lower() in _FORMATS and not path.name.startswith(".") and path.is_file()
 
 
 def _groups(labelled: dict[str, list[Path]]) -> list[tuple[Path, ...]]:
-    """What must stay on one side: pairs with one label, so that each has one to find; and single pictures.
+    """Groups that must stay in one set: pairs of one label, so that each picture has another to find, and singles.
 
-    Without labels all are single. Pairs are far apart in the order of names, for neighbours are often one scene.
+    Without labels all are singles. Pairs are far apart in the order of names, because neighbours often show one scene.
     """
     if len(labelled) <= 1:
         return [(path,) for path in chain.from_iterable(labelled.values())]
@@ -123,7 +124,7 @@ def _groups(labelled: dict[str, list[Path]]) -> list[tuple[Path, ...]]:
 
 
 def _even_choice(groups: Sequence[tuple[Path, ...]], limit: int) -> list[tuple[Path, ...]]:
-    """Groups with `limit` files at most, spread over all of them."""
+    """Groups with at most `limit` files, spread evenly over all groups."""
     files = sum(len(group) for group in groups)
     if files <= limit:
         return list(groups)
@@ -138,18 +139,18 @@ def _even_choice(groups: Sequence[tuple[Path, ...]], limit: int) -> list[tuple[P
 
 
 def _split(groups: Sequence[Sequence[_Picture]], unreadable: int) -> CalibrationSet:
-    """Every second group of each size judges, pairs first; the others calibrate."""
-    judging: list[_Picture] = []
-    calibrating: list[_Picture] = []
+    """Every second group of each size is for evaluation, pairs first; the others are for calibration."""
+    evaluation: list[_Picture] = []
+    calibration: list[_Picture] = []
     for size in sorted({len(group) for group in groups}, reverse=True):
         same_size = [group for group in groups if len(group) == size]
-        judging += chain.from_iterable(same_size[::2])
-        calibrating += chain.from_iterable(same_size[1::2])
+        evaluation += chain.from_iterable(same_size[::2])
+        calibration += chain.from_iterable(same_size[1::2])
     has_pairs = any(len(group) > 1 for group in groups)
     return CalibrationSet(
-        calibrating=np.stack([picture.pixels for picture in calibrating]),
-        judging=np.stack([picture.pixels for picture in judging]),
-        labels=[picture.label for picture in judging] if has_pairs else None,
+        calibration=np.stack([picture.pixels for picture in calibration]),
+        evaluation=np.stack([picture.pixels for picture in evaluation]),
+        labels=[picture.label for picture in evaluation] if has_pairs else None,
         unreadable=unreadable,
     )
 

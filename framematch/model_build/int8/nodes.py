@@ -1,8 +1,8 @@
-"""Chooses which nodes of an image tower run as int8: those that carry the cost, and keep the embedding what it is.
+"""Chooses the nodes of an image tower that run as int8: those that take the time and do not change the embedding much.
 
 Measured with one thread, batch 8, on a CPU with VNNI, the same pictures for all variants; cosine is the mean to fp32.
-The CNN has a 7x7 stem of stride 4 and residual 3x3 stages, the ViT 6 layers of width 384; both have random weights, so
-compare the rows with each other, not with another model:
+The CNN has a 7x7 stem of stride 4 and residual 3x3 stages, the ViT 6 layers of width 384. Both have random weights, so
+compare the rows only with each other:
 
 | CNN                                       | cosine | speed | | ViT                               | cosine | speed |
 |-------------------------------------------|--------|-------|-|-----------------------------------|--------|-------|
@@ -12,7 +12,7 @@ compare the rows with each other, not with another model:
 | and the stem stays fp32 (chosen)          | 0.9947 | 2.9   | | and the patches too (chosen)      | 0.9968 | 2.5   |
 |                                           |        |       | | all sums and their inputs int8    | 0.0662 | 1.8   |
 
-The first convolution sees three channels, which fill no int8 instruction; the projection is small and last.
+The first convolution has three input channels, too few for int8 instructions; the projection is small and last.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from onnx import ModelProto, NodeProto
 
 PRODUCTS = ("MatMul", "Gemm")
-# In the order in which they may stand behind a convolution, all free of charge once their input is int8.
+# Operators that may follow a convolution; they cost nothing when their input is int8.
 _JOINS = ("Add", "Relu", "Clip", "MaxPool")
 KINDS = (*PRODUCTS, "Conv", *_JOINS)
 
 
 def name_nodes(model: ModelProto) -> None:
-    """Give each node a name of its own, in place: exports may leave names out, and the quantiser goes by them."""
+    """Give each node a unique name, in place: exports may leave names out, and the quantiser needs them."""
     for number, node in enumerate(model.graph.node):
         node.name = f"{number}/{node.op_type}"
 
@@ -34,8 +34,8 @@ def name_nodes(model: ModelProto) -> None:
 def nodes_for_int8(model: ModelProto) -> list[str]:
     """Names of the nodes to quantise, in order; empty when int8 would gain nothing.
 
-    Convolutions but the first, with the sums and activations that join them; products with a constant matrix but the
-    last, when that is the projection. All else, normalisation, attention, pooling and unit length, stays fp32.
+    These are all convolutions but the first, the sums and activations between them, and all products with a constant
+    matrix but the projection at the end. Normalisation, attention, pooling and the unit length stay fp32.
     """
     layers = list(_layers(model))
     convolutions = [node for node in layers if node.op_type == "Conv"]
@@ -46,17 +46,17 @@ def nodes_for_int8(model: ModelProto) -> list[str]:
 
 
 def constant_products(model: ModelProto) -> Mapping[str, Sequence[NodeProto]]:
-    """For each tensor that only constant matrices multiply, those MatMul nodes."""
+    """The tensors that are used only in products with constant matrices, each with its MatMul nodes."""
     constants = _constants(model)
     users: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for tensor in node.input:
             users.setdefault(tensor, []).append(node)
-    served = {output.name for output in model.graph.output}
+    outputs = {output.name for output in model.graph.output}
     return {
         tensor: nodes
         for tensor, nodes in users.items()
-        if tensor not in served
+        if tensor not in outputs
         and all(node.op_type == "MatMul" and node.input[0] == tensor and node.input[1] in constants for node in nodes)
     }
 
@@ -70,7 +70,7 @@ def _layers(model: ModelProto) -> Iterator[NodeProto]:
 
 
 def _joins(model: ModelProto, convolutions: set[str]) -> list[str]:
-    """What stands between int8 convolutions: each tensor that it takes is one that they take or make."""
+    """The operators between int8 convolutions: those that use only inputs and outputs of such convolutions."""
     found: list[str] = []
     computed = {output for node in model.graph.node for output in node.output}
     int8 = {

@@ -1,8 +1,8 @@
-"""Makes an int8 image tower: weights by output channel, activations by the ranges that calibration pictures give.
+"""Quantises an image tower to int8: weights per output channel, activations by the ranges of calibration pictures.
 
-Ranges are the lowest and the highest value seen. In the measurements of `quantize_nodes`, ONNX Runtime's entropy method
-gave the same cosines, and leaving out a thousandth of a percent of the values made the ViT a little better (0.9971
-against 0.9967) and the CNN worse (0.9922 against 0.9951). Activations are unsigned: signed ones took 2.3 times as long
+Ranges are from the lowest to the highest value. In the measurements of `nodes.py`, ONNX Runtime's entropy method gave
+the same cosines. Leaving out a thousandth of a percent of the values made the ViT a little better (0.9971 against
+0.9967) and the CNN worse (0.9922 against 0.9951). Activations are unsigned, because signed ones took 2.3 times as long
 in the CNN on x86.
 """
 
@@ -22,17 +22,13 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from framematch.core.errors import ModelError
 from framematch.core.progress import OnProgress
 from framematch.model_build.int8.nodes import KINDS, PRODUCTS, name_nodes, nodes_for_int8
-from framematch.model_build.int8.report import QuantizationLimits, QuantizationReport, compare_towers
 from framematch.model_build.int8.smooth import smooth, smooth_points
 from framematch.model_build.onnx_session import ORT_ERRORS, OnnxSession, first_line
 from framematch.vision.arrays import Pixels
 
-__all__ = ["QuantizationLimits", "QuantizationReport", "compare_towers", "quantize_image_tower"]
-
-
-# Calibration keeps the activations of one batch in memory: of a ViT-L/14 about 50 MB a picture.
+# Calibration keeps the activations of one batch in memory, about 50 MB per picture of a ViT-L/14.
 _BATCH_SIZE = 4
-# The optimised graph, the one to quantise, and copies that the quantiser makes of it; 3.3 times the graph was enough.
+# The optimised graph, the graph to quantise, and the quantiser's copies; 3.3 times the graph's size was enough.
 _TEMPORARY_COPIES = 4
 _FP32_HINT = "Build it as fp32"
 
@@ -40,19 +36,19 @@ _FP32_HINT = "Build it as fp32"
 def quantize_image_tower(
     graph: bytes, calibration: Pixels, *, on_progress: OnProgress = lambda _done, _total: None
 ) -> bytes:
-    """The folded image tower `graph` as int8: same input, same output, one serialised graph in QDQ form.
+    """The folded image tower `graph` as int8: the same input and output, one serialised graph in QDQ form.
 
-    The same graph and pictures give the same bytes. Whether the embeddings are still good is `compare_towers`' to say.
+    The same graph and pictures give the same bytes. `compare_towers` measures the quality of its embeddings.
 
     Args:
         graph: `pixels` uint8 [N, H, W, 3] -> `embedding` float32 [N, D].
-        calibration: uint8 [N, H, W, 3], N at least 1, preprocessed as the served pictures will be.
-        on_progress: gets the pictures done and to do; each is computed twice.
+        calibration: uint8 [N, H, W, 3], N at least 1, preprocessed like the served pictures.
+        on_progress: counts pictures; each is computed twice.
 
     Raises:
-        ModelError: the graph has nothing to gain, ONNX Runtime cannot run or quantise it, or there is no disk space.
+        ModelError: int8 gains nothing, ONNX Runtime cannot run or quantise the graph, or disk space is missing.
     """
-    OnnxSession(graph).embed({"pixels": calibration[:1]})  # refuses a graph or pictures that do not fit, by name
+    OnnxSession(graph).embed({"pixels": calibration[:1]})  # a clear error for a graph or pictures that do not fit
     total = 2 * len(calibration)
     try:
         with tempfile.TemporaryDirectory(prefix="framematch-int8-") as folder:
@@ -76,10 +72,10 @@ def quantize_image_tower(
 
 
 def _require_space(folder: Path, graph_bytes: int) -> None:
-    """Say it before: ONNX Runtime calls a full disk a failed serialisation.
+    """Check the disk space first, because ONNX Runtime reports a full disk as a failed serialisation.
 
     Raises:
-        ModelError: the disk has less free than the quantiser's files take.
+        ModelError: the quantiser's files need more than is free.
     """
     free = shutil.disk_usage(folder).free
     if free < _TEMPORARY_COPIES * graph_bytes:
@@ -95,13 +91,13 @@ def _space_hint(graph_bytes: int) -> str:
 
 
 def _optimised(graph: bytes, path: Path) -> ModelProto:
-    """The graph after ONNX Runtime's basic optimisations: constants folded, so that each weight is a constant."""
+    """The graph after ONNX Runtime's basic optimisations, which fold constants, so that each weight is a constant."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(path)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     model = onnx.load(path)
-    add_pre_process_metadata(model)  # or the quantiser asks for what was just done
+    add_pre_process_metadata(model)  # else the quantiser warns that the graph is not optimised
     return model
 
 
@@ -109,11 +105,11 @@ def _even_out(model: ModelProto, calibration: Pixels, on_done: Callable[[int], N
     points = smooth_points(model)
     if not points:
         return
-    watched = ModelProto()
-    watched.CopyFrom(model)
+    observed = ModelProto()
+    observed.CopyFrom(model)
     names = [point.tensor for point in points]
-    watched.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    observed.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    session = onnxruntime.InferenceSession(observed.SerializeToString(), providers=["CPUExecutionProvider"])
     largest: dict[str, Any] = dict.fromkeys(names, 0)
     for feed in _Batches(calibration, on_done):
         for name, value in zip(names, session.run(names, feed), strict=True):
@@ -139,7 +135,7 @@ def _quantised(model: ModelProto, batches: "_Batches", folder: Path) -> bytes:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
-        # A product's result goes to sums and activations in fp32: rounding it would cost precision and time.
+        # Results of products feed sums and activations in fp32: rounding them would cost precision and time.
         extra_options={"OpTypesToExcludeOutputQuantization": list(PRODUCTS)},
     )
     quantised: bytes = onnx.load(result).SerializeToString(deterministic=True)
@@ -147,7 +143,7 @@ def _quantised(model: ModelProto, batches: "_Batches", folder: Path) -> bytes:
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime publishes no types
-    """Feeds the pictures in batches, once, and reports those that were taken before."""
+    """Feeds the pictures in batches, once; `on_done` gets the number of pictures before each batch."""
 
     def __init__(self, pictures: Pixels, on_done: Callable[[int], None]) -> None:
         self._feeds = self._walk(pictures, on_done)

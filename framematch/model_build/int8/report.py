@@ -1,4 +1,4 @@
-"""Says what int8 did to an image tower: how close its embeddings stay, and whether they still find the same product."""
+"""Measures the quality of an int8 image tower: how similar its embeddings are, and whether retrieval still works."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from framematch.core.errors import ModelError
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.arrays import Embeddings
 
-# A drop counts when it is larger than chance: one-sided, 95 %.
+# The one-sided 95 % quantile of the normal distribution: a smaller drop may be chance.
 _CHANCE_Z = 1.645
 
 
 @dataclass(frozen=True)
 class QuantizationLimits:
-    """The worst that is accepted unless forced.
+    """The limits of a build without --force.
 
-    Cosines: 0.99 is an angle of 8 degrees, 0.95 one of 18. A small CNN trained on products had 0.9998 on average and
-    0.9994 at the lowest, and retrieval of 87.9 % became 88.1 %; calibrated on black pictures 0.985 and 0.89. Sound
-    towers of random weights, which are harder, had 0.992 and more on average (see `quantize_nodes`). `retrieval_drop`
-    is a share of the pictures, beyond what chance explains. `same_neighbour` counts where pictures have no labels; it
-    is wide, because pictures that look alike change places easily.
+    A cosine of 0.99 is an angle of 8 degrees, 0.95 one of 18. A small CNN trained on products had a mean of 0.9998 and
+    a minimum of 0.9994, and retrieval of 87.9 % became 88.1 %; calibrated with black pictures it had 0.985 and 0.89.
+    Good towers of random weights, which are harder, had means of at least 0.992 (see `nodes.py`). `retrieval_drop` is
+    a share of the pictures, beyond what chance explains. `same_neighbour` is used without labels. It is low, because
+    the nearest of several similar pictures changes easily.
     """
 
     mean_cosine: float = 0.99
@@ -34,9 +34,10 @@ class QuantizationLimits:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Among `queries` pictures with another of the same label: how often the nearest other one has that label.
+    """How often the nearest other picture has the same label.
 
-    `before` and `after` are shares in fp32 and int8; `lost` and `gained` count the pictures that changed.
+    `queries` is the number of pictures that have another of their label. `before` and `after` are the shares in fp32
+    and int8; `lost` and `gained` count the pictures that changed.
     """
 
     queries: int
@@ -47,12 +48,12 @@ class Retrieval:
 
     @property
     def drop(self) -> float:
-        """How much smaller the share became."""
+        """The decrease of the share."""
         return self.before - self.after
 
     @property
     def drop_beyond_chance(self) -> float:
-        """The least drop that explains `lost` and `gained` at 95 %: a paired comparison, as McNemar's test is."""
+        """The smallest drop that explains `lost` and `gained` at 95 %: a paired comparison like McNemar's test."""
         changed, net = self.lost + self.gained, self.lost - self.gained
         deviation = math.sqrt(max(changed - net**2 / self.queries, 0.0)) / self.queries
         return self.drop - _CHANCE_Z * deviation
@@ -60,10 +61,10 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class QuantizationReport:
-    """A candidate tower against its reference, on pictures that it was not calibrated with.
+    """A candidate tower against its reference, on pictures that were not used for calibration.
 
-    `same_neighbour` is the share of pictures whose nearest other picture is the same in both; `retrieval` is None where
-    pictures have no labels, or no two the same.
+    `same_neighbour` is the share of pictures whose nearest other picture is the same for both. `retrieval` is None
+    unless two pictures have the same label.
     """
 
     pictures: int
@@ -73,10 +74,10 @@ class QuantizationReport:
     retrieval: Retrieval | None
 
     def problems(self, limits: QuantizationLimits | None = None) -> list[str]:
-        """What is beyond `limits`, with the figures; empty when all is well."""
+        """One line for each exceeded limit; empty when the tower passes."""
         limits = limits or QuantizationLimits()
         found = []
-        # Written so that NaN, which a broken tower may give, counts as a problem.
+        # This form of the comparisons makes NaN, which a broken tower may return, a problem.
         if not self.mean_cosine >= limits.mean_cosine:
             found.append(f"mean cosine to fp32 {self.mean_cosine:.4f}, at least {limits.mean_cosine} wanted")
         if not self.lowest_cosine >= limits.lowest_cosine:
@@ -94,33 +95,33 @@ class QuantizationReport:
         return found
 
     def require(self, limits: QuantizationLimits | None = None) -> None:
-        """Do nothing when all is within `limits`.
+        """Check `limits`.
 
         Raises:
-            ModelError: something is not; the message has the figures.
+            ModelError: one is exceeded; the message has the figures.
         """
         if problems := self.problems(limits):
             raise ModelError(
-                f"int8 changes the embeddings too much, judged by {self.pictures} pictures: {'; '.join(problems)}",
-                hint="Calibrate with more pictures, of the kind that cameras will see, or build fp32; --force takes it",
+                f"int8 changes the embeddings too much, measured with {self.pictures} pictures: {'; '.join(problems)}",
+                hint="Calibrate with more pictures, of the kind that cameras will see, build fp32, or give --force",
             )
 
     def __str__(self) -> str:
-        told = f"cosine to fp32 {self.mean_cosine:.4f} on average, {self.lowest_cosine:.4f} at the lowest"
+        cosine = f"cosine to fp32 {self.mean_cosine:.4f} on average, {self.lowest_cosine:.4f} at the lowest"
         if self.retrieval:
-            return f"{told}; retrieval {_points(self.retrieval)} of {self.retrieval.queries} pictures"
-        return f"{told}; {self.same_neighbour:.0%} of {self.pictures} pictures keep their nearest picture"
+            return f"{cosine}; retrieval {_points(self.retrieval)} of {self.retrieval.queries} pictures"
+        return f"{cosine}; {self.same_neighbour:.0%} of {self.pictures} pictures keep their nearest picture"
 
 
 def compare_towers(
     reference: bytes, candidate: bytes, pictures: npt.NDArray[np.uint8], labels: Sequence[str] | None
 ) -> QuantizationReport:
-    """Both towers' embeddings of the same pictures, compared.
+    """Compare both towers' embeddings of the same pictures.
 
     Args:
         reference: an image tower, `pixels` -> `embedding` of unit length.
-        candidate: another with the same input and output.
-        pictures: uint8 [N, H, W, 3], two at least; best those that the candidate was not calibrated with.
+        candidate: another tower with the same input and output.
+        pictures: uint8 [N, H, W, 3], at least two, preferably not those of the calibration.
         labels: the product of each picture, or None.
 
     Raises:
@@ -132,13 +133,13 @@ def compare_towers(
     if expected.shape != actual.shape:
         raise ModelError(
             f"the towers have {expected.shape[1]} and {actual.shape[1]} dimensions",
-            hint="Compare towers that were made from one bundle",
+            hint="Compare towers of one bundle",
         )
     return compare_embeddings(expected, actual, labels)
 
 
 def compare_embeddings(expected: Embeddings, actual: Embeddings, labels: Sequence[str] | None) -> QuantizationReport:
-    """The report on embeddings of the same pictures, float32 [N, D], unit length, N at least 2."""
+    """Compare embeddings of the same pictures, float32 [N, D], unit length, N at least 2."""
     if len(expected) < 2:  # noqa: PLR2004  # a picture and its neighbour
         raise ValueError("two pictures at least are needed to find a nearest one")
     cosines = (expected * actual).sum(axis=1)
@@ -156,7 +157,7 @@ def _retrieval(
     labels: npt.NDArray[np.str_], before: npt.NDArray[np.intp], after: npt.NDArray[np.intp]
 ) -> Retrieval | None:
     _, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    queries = counts[which] > 1  # a picture alone with its label can only be wrong; it stays for others to find
+    queries = counts[which] > 1  # a picture whose label is unique cannot be right, but others may find it
     if not queries.any():
         return None
     right_before = (labels[before] == labels)[queries]
@@ -171,7 +172,7 @@ def _retrieval(
 
 
 def _nearest(embeddings: Embeddings) -> npt.NDArray[np.intp]:
-    """For each row the nearest other one; [N]."""
+    """The index of the nearest other row for each row; [N]."""
     similarity = embeddings @ embeddings.T
     np.fill_diagonal(similarity, -np.inf)
     nearest: npt.NDArray[np.intp] = similarity.argmax(axis=1)

@@ -1,10 +1,10 @@
-"""Evens out activations before int8: some channels of a transformer are many times larger than the others.
+"""SmoothQuant: evens out the activations of a transformer before int8 (Xiao et al. 2022, section 4).
 
-One scale has to serve all channels of a tensor, so a few large ones cost the small ones their precision. Where a layer
-normalisation leads to products with constant matrices only, dividing its scale and shift by s and multiplying the
-matrices' rows by s changes nothing, and s can make both sides easier: "SmoothQuant", Xiao et al. 2022, section 4.
+All channels of a tensor have one scale, so a few large channels cost the others their precision. Where a layer
+normalisation feeds only products with constant matrices, its scale and shift are divided by s and the matrices' rows
+multiplied by s. The result is the same, and both sides are easier to quantise.
 
-With 4 channels of each normalisation 12 times as large, in a ViT of random weights, the mean cosine of int8 to fp32 was
+In a ViT of random weights with 4 channels of each normalisation 12 times as large, the mean cosine of int8 to fp32 was
 0.957 without this, 0.9929 with a share of 0.5, 0.9931 with 0.7 and 0.9896 with 0.85; without such channels 0.9970,
 0.9973, 0.9974 and 0.9974.
 """
@@ -18,16 +18,16 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from framematch.model_build.int8.nodes import constant_products
 
-# How much of the unevenness moves from the activations into the matrices (the paper's alpha).
+# The share of the unevenness that moves from the activations into the matrices (the paper's alpha).
 _SHARE = 0.7
-# A channel that is always zero may have any scale.
-_SMALLEST = 1e-5
+# Avoids a division by zero: a channel that is always zero may have any scale.
+_EPSILON = 1e-5
 _VECTOR_RANK = 1
 
 
 @dataclass(frozen=True)
 class SmoothPoint:
-    """A tensor that can be evened out: scale and shift make it, and the matrices take it."""
+    """A tensor that can be evened out: `vectors` (scale and shift) produce it, `matrices` multiply it."""
 
     tensor: str
     vectors: Sequence[str]
@@ -35,33 +35,33 @@ class SmoothPoint:
 
 
 def smooth_points(model: ModelProto) -> list[SmoothPoint]:
-    """Every tensor that a layer normalisation makes for products with constant matrices and nothing else."""
+    """Every tensor that a layer normalisation produces and that only constant matrices multiply."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    makers = {output: node for node in model.graph.node for output in node.output}
+    producers = {output: node for node in model.graph.node for output in node.output}
     uses = _uses(model)
     points = []
     for tensor, products in constant_products(model).items():
-        vectors = list(_affine_vectors(tensor, makers, constants, uses))
+        vectors = list(_affine_vectors(tensor, producers, constants, uses))
         matrices = [node.input[1] for node in products]
-        own = all(name in constants and uses[name] == 1 for name in (*vectors, *matrices))
-        if vectors and own and all(len(constants[name].dims) == _VECTOR_RANK for name in vectors):
+        unshared = all(name in constants and uses[name] == 1 for name in (*vectors, *matrices))
+        if vectors and unshared and all(len(constants[name].dims) == _VECTOR_RANK for name in vectors):
             points.append(SmoothPoint(tensor, vectors, matrices))
     return points
 
 
 def smooth(model: ModelProto, largest: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Even out `model` in place; its results stay as they are, but for rounding.
+    """Even out `model` in place. Its results change only by rounding.
 
     Args:
         model: as given to `smooth_points`.
-        largest: for each point's tensor the largest absolute value of each channel, float32 [channels].
+        largest: by tensor, the largest absolute value of each channel, float32 [channels].
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for point in smooth_points(model):
         matrices = [numpy_helper.to_array(constants[name]) for name in point.matrices]
         rows = np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0)
-        activations = np.maximum(largest[point.tensor], _SMALLEST)
-        scale = (activations**_SHARE / np.maximum(rows, _SMALLEST) ** (1 - _SHARE)).astype(np.float32)
+        activations = np.maximum(largest[point.tensor], _EPSILON)
+        scale = (activations**_SHARE / np.maximum(rows, _EPSILON) ** (1 - _SHARE)).astype(np.float32)
         for name in point.vectors:
             _set(constants[name], numpy_helper.to_array(constants[name]) / scale)
         for name, matrix in zip(point.matrices, matrices, strict=True):
@@ -69,17 +69,17 @@ def smooth(model: ModelProto, largest: Mapping[str, npt.NDArray[np.float32]]) ->
 
 
 def _affine_vectors(
-    tensor: str, makers: Mapping[str, NodeProto], constants: Mapping[str, TensorProto], uses: Mapping[str, int]
+    tensor: str, producers: Mapping[str, NodeProto], constants: Mapping[str, TensorProto], uses: Mapping[str, int]
 ) -> Iterator[str]:
-    """Names of the scale and the shift that make `tensor`: of one node, or of a Mul and an Add as old exports write."""
-    maker = makers.get(tensor)
-    if maker is None:
+    """Names of the scale and the shift that produce `tensor`: inputs of one node, or of a Mul and an Add."""
+    producer = producers.get(tensor)
+    if producer is None:
         return
-    if maker.op_type == "LayerNormalization":
-        yield from filter(None, maker.input[1:])
-    elif maker.op_type == "Add" and (shift := _split(maker, constants)):
+    if producer.op_type == "LayerNormalization":
+        yield from filter(None, producer.input[1:])
+    elif producer.op_type == "Add" and (shift := _split(producer, constants)):
         inner, name = shift
-        multiply = makers.get(inner)
+        multiply = producers.get(inner)
         if multiply and multiply.op_type == "Mul" and uses[inner] == 1 and (scale := _split(multiply, constants)):
             yield from (scale[1], name)
 

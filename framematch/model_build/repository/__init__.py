@@ -1,1 +1,1 @@
-"""Writes the model repository that Triton serves, for a CPU or a GPU."""
+"""Writes Triton's model repository, for a CPU or a GPU."""

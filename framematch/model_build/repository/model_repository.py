@@ -16,7 +16,7 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.targets import REPOSITORY_FILES, repository_files, served_towers
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 
-# What a build owns in a repository. It replaces all of it, and leaves everything else alone.
+# The entries of a repository that a build replaces. It does not touch any others.
 _OWNED = (IMAGE_MODEL, TEXT_MODEL, *REPOSITORY_FILES)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -28,16 +28,15 @@ def build_model_repository(
     *,
     towers: Mapping[str, Tower] | None = None,
 ) -> ModelManifest:
-    """Write the models of `bundle` into the folder `destination`, and return the manifest that they carry.
+    """Write the models of `bundle` into the folder `destination`, and return their manifest.
 
-    The models are made in full beside the old ones and then take their places by renames: a failure leaves the old
-    models as they were, whichever version made them. What this bundle or target does not have goes away: the
-    `clip_text` of another bundle, TensorRT's engines and script. Of builds into one folder at the same time, the last
-    to finish stays, as a whole. `towers` replaces the bundle's own fp32 graphs, for instance by quantised ones;
-    `options.precision` says what they are.
+    The new models are written beside the old ones and then renamed into place, so a failure leaves the old models
+    unchanged. Entries that this bundle or target does not have are removed: `clip_text`, TensorRT's engines and
+    script. Of concurrent builds into one folder the last to finish wins, completely. `towers` replaces the bundle's
+    fp32 graphs, for instance by quantised ones; `options.precision` is their precision.
 
     Raises:
-        ModelError: a graph is missing, broken or does not fit the rest of the bundle, or the folder is not writable.
+        ModelError: a graph is missing or broken, or does not fit the rest of the bundle, or the folder is not writable.
     """
     towers = fold_towers(bundle) if towers is None else towers
     manifest = manifest_of(bundle, towers, options)
@@ -50,7 +49,7 @@ def build_model_repository(
 
 
 def manifest_of(bundle: Bundle, towers: Mapping[str, Tower], options: BuildOptions) -> ModelManifest:
-    """What a build of `towers`, the graphs of `bundle`, carries."""
+    """The manifest of a build of `towers`, the graphs of `bundle`."""
     return ModelManifest(
         name=bundle.name,
         digest=digest_of(towers),
@@ -66,11 +65,11 @@ def manifest_of(bundle: Bundle, towers: Mapping[str, Tower], options: BuildOptio
 
 def _replace_models(destination: Path, files: Mapping[str, bytes]) -> None:
     destination.mkdir(parents=True, exist_ok=True)
-    # Beside the repository, not in it: a Triton that starts meanwhile would take an unfinished folder for a model.
+    # Beside the repository, because a Triton that starts meanwhile would take an unfinished folder in it for a model.
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as staging:
         for path, content in files.items():
             _write(Path(staging) / path, content)
-        with _alone_in(destination):
+        with _exclusive(destination):
             _swap_in(Path(staging), destination)
 
 
@@ -82,8 +81,8 @@ def _write(file: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait while another build puts its models into `folder`. Locking the folder itself leaves no file behind."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Wait until no other build writes to `folder`. The lock is on the folder itself, so there is no lock file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -93,7 +92,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _swap_in(staging: Path, destination: Path) -> None:
-    """Rename what is old away and what was built into place; on any failure, everything goes back."""
+    """Rename the old models away and the new ones into place; on any failure, undo all renames."""
     old = staging / "old"
     old.mkdir()
     undo: list[tuple[Path, Path]] = []
@@ -117,5 +116,5 @@ def _swap_in(staging: Path, destination: Path) -> None:
 def _not_written(destination: Path, error: OSError) -> ModelError:
     message = f"cannot write the model repository {destination}: {error.strerror or error}"
     if error.errno in _FULL:
-        return ModelError(message, hint="Make room there, or give another folder; the models that were there stay")
+        return ModelError(message, hint="Free some space there, or give another folder; the old models are unchanged")
     return ModelError(message, hint="The folder and the one around it must be writable and on one file system")

@@ -1,4 +1,4 @@
-"""Writes Triton's config.pbtxt of one served tower."""
+"""Writes Triton's config.pbtxt for one served tower."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from framematch.model_build.graphs.towers import ServedInput
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 
-# How long Triton holds back a batch that is neither half full nor full, for more requests to join it.
+# How long Triton delays a batch that is neither half full nor full, so that more requests can join it.
 _MAX_QUEUE_DELAY_US = 1000
 
 
 @dataclass(frozen=True)
 class Serving:
-    """How Triton runs a model: the lines of config.pbtxt in which the targets differ.
-
-    `engine` and `instances` are such lines. A warm-up runs for each of `warm_up_batch_sizes`.
-    """
+    """The parts of config.pbtxt in which the targets differ. `engine` and `instances` are lines of it."""
 
     engine: str
     instances: str
@@ -25,7 +22,7 @@ class Serving:
 
 
 def config_pbtxt(name: str, inputs: Sequence[ServedInput], manifest: ModelManifest, serving: Serving) -> str:
-    """The text of config.pbtxt: what runs it, inputs and output, dynamic batching, warm-ups, and the manifest."""
+    """The text of config.pbtxt: backend, inputs and output, dynamic batching, warm-ups, and the manifest."""
     input_lines = ",\n".join(_input(item) for item in inputs)
     blocks = [
         f"name: {_quoted(name)}",
@@ -36,7 +33,7 @@ def config_pbtxt(name: str, inputs: Sequence[ServedInput], manifest: ModelManife
         "version_policy { latest { num_versions: 1 } }",
         serving.instances,
         _dynamic_batching(manifest.max_batch_size),
-        "# The first real requests would otherwise pay for what is prepared at a first run.",
+        "# Otherwise the first requests would wait for what is prepared at a first run.",
         _warm_ups(inputs, serving.warm_up_batch_sizes),
         *(_parameter(key, value) for key, value in serving.parameters.items()),
         "# Read and checked by every client when it connects.",
@@ -46,7 +43,7 @@ def config_pbtxt(name: str, inputs: Sequence[ServedInput], manifest: ModelManife
 
 
 def preferred_batch_sizes(max_batch_size: int) -> list[int]:
-    """Half a batch and a whole one."""
+    """A half and a full batch."""
     return sorted({max(max_batch_size // 2, 1), max_batch_size})
 
 
@@ -63,7 +60,7 @@ def _dynamic_batching(max_batch_size: int) -> str:
         return ""
     preferred = _numbers(preferred_batch_sizes(max_batch_size))
     return (
-        "# A half or a full batch leaves at once, anything else waits a moment for company.\n"
+        "# A half or a full batch runs at once; others wait a moment for more requests.\n"
         f"dynamic_batching {{ preferred_batch_size: [ {preferred} ] "
         f"max_queue_delay_microseconds: {_MAX_QUEUE_DELAY_US} }}"
     )
@@ -84,7 +81,7 @@ def _warm_up(inputs: Sequence[ServedInput], batch_size: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As JSON quotes it, which protobuf's text format reads too."""
+    """A JSON string, which protobuf's text format can read too."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -1,10 +1,10 @@
-"""Finds out how a CPU's cores are best shared out: few instances of the model with many threads, or many with few."""
+"""Measures how the model uses a CPU best: few instances with many threads, or many instances with few."""
 
 import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -12,53 +12,43 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from framematch.core.progress import OnProgress
 from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.repository.build_options import CpuPlan
 
 # Each instance is a process with a copy of the weights.
 _MAX_INSTANCES = 8
-# Two medians that are closer are equal, as far as a shared machine can tell; the plan with less memory goes first.
-_SAME = 0.03
+# Medians that differ by less count as equal, as on a shared machine; then the plan with fewer instances is better.
+_EQUAL_SHARE = 0.03
 _ROUNDS = 5
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 class MeasuredPlan(NamedTuple):
-    """A plan and what it gave: the median over all rounds."""
+    """A plan and its speed, the median of all rounds."""
 
     plan: CpuPlan
     images_per_s: float
 
 
 def available_cores(cgroup_root: Path = _CGROUP_ROOT, own_cgroup: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores that this process may use: its affinity, and less when a container's CPU quota allows less; 1 at least."""
+    """The number of cores that this process may use: its affinity, limited by a container's CPU quota; at least 1."""
     cores = len(os.sched_getaffinity(0))
     quotas = [_quota_cores(text) for text in _cpu_max_files(cgroup_root, own_cgroup)]
     return max(1, min([cores, *(int(quota) for quota in quotas if quota is not None)]))
 
 
 def candidate_plans(cores: int) -> list[CpuPlan]:
-    """Plans that use `cores` as well as they can be shared, fewest instances first.
+    """Plans for `cores`, fewest instances first.
 
-    Instances are powers of two up to 8, and one for each core of a small machine; of two plans with as many threads an
-    instance, the one with idle cores is left out.
+    The numbers of instances are powers of two up to 8, and on a small machine also one for each core. Of two plans with
+    equal threads per instance, the one with idle cores is left out.
     """
     counts = [count for count in (1, 2, 4, _MAX_INSTANCES) if count <= cores]
     if cores < _MAX_INSTANCES:
         counts.append(cores)
     by_threads = {cores // count: count for count in sorted(counts)}
     return [CpuPlan(instances=count, threads=threads) for threads, count in by_threads.items()]
-
-
-def default_cpu_plan(cores: int) -> CpuPlan:
-    """The plan to take unmeasured: one instance on all of `cores`.
-
-    On two cores, two instances of one thread gave 1.1 times the images/s of the ViT-B/32 shape in batches of 8 or 32,
-    and 1.1 to 1.3 times those of a small CNN, when both always had work. But a batch that comes alone then takes twice
-    as long, and each instance holds the weights: 350 MB of B/32. More cores were not measured; that is what
-    `measure_cpu_plans` is for.
-    """
-    return CpuPlan(instances=1, threads=cores)
 
 
 def measure_cpu_plans(
@@ -68,23 +58,23 @@ def measure_cpu_plans(
     *,
     seconds: float = 1.0,
     rounds: int = _ROUNDS,
-    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_progress: OnProgress = lambda _done, _total: None,
 ) -> list[MeasuredPlan]:
-    """Each candidate for `cores`, best first; of plans that are as good as the best, the one with fewest instances.
+    """Measure each plan for `cores`; returns the best first, and of equally good ones that with fewest instances.
 
-    All take turns for `rounds` rounds, so that a machine that slows down slows every plan. Takes about `seconds` for
-    each candidate in each round, and the time to load its sessions.
+    The plans alternate for `rounds` rounds, so that a machine that slows down affects all of them. A round takes about
+    `seconds` for each plan, and the time to load its sessions.
 
     Args:
         graph: an image tower, `pixels` -> `embedding`.
-        batch: uint8 [N, H, W, 3], what each instance computes at a time.
-        cores: to share out.
-        seconds: how long a candidate runs in a round.
-        rounds: how often.
-        on_progress: gets the measurements done and to do.
+        batch: uint8 [N, H, W, 3], the input of each run.
+        cores: the number of cores to use.
+        seconds: how long a plan runs in a round.
+        rounds: the number of rounds.
+        on_progress: counts measurements.
 
     Raises:
-        ModelError: ONNX Runtime cannot run the graph or the pictures do not fit.
+        ModelError: ONNX Runtime cannot run the graph, or the pictures do not fit.
     """
     plans = candidate_plans(cores)
     rates: dict[CpuPlan, list[float]] = {plan: [] for plan in plans}
@@ -99,7 +89,7 @@ def measure_cpu_plans(
 
 
 def _best_first(measured: list[MeasuredPlan]) -> list[MeasuredPlan]:
-    enough = (1 - _SAME) * max(item.images_per_s for item in measured)
+    enough = (1 - _EQUAL_SHARE) * max(item.images_per_s for item in measured)
 
     def rank(item: MeasuredPlan) -> tuple[bool, float]:
         as_good = item.images_per_s >= enough
@@ -109,26 +99,26 @@ def _best_first(measured: list[MeasuredPlan]) -> list[MeasuredPlan]:
 
 
 def _images_per_s(graph: bytes, batch: npt.NDArray[np.uint8], plan: CpuPlan, seconds: float) -> float:
-    """All instances at work at once, each on its own session, as Triton runs them."""
+    """Run all instances in parallel, each with its own session, as Triton does."""
     sessions = [OnnxSession(graph, threads=plan.threads) for _ in range(plan.instances)]
     for session in sessions:
         session.embed({"pixels": batch})  # the first run prepares memory
     start = threading.Barrier(plan.instances)
 
-    def work(session: OnnxSession) -> float:
+    def run(session: OnnxSession) -> float:
         start.wait()
-        runs, began = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - began) < seconds or runs == 0:
-            session.embed({"pixels": batch})  # releases Python's lock while it computes
+        runs, started_s = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started_s) < seconds or runs == 0:
+            session.embed({"pixels": batch})  # releases the GIL while it computes
             runs += 1
         return runs * len(batch) / elapsed
 
     with ThreadPoolExecutor(plan.instances) as pool:
-        return sum(pool.map(work, sessions))
+        return sum(pool.map(run, sessions))
 
 
 def _cpu_max_files(root: Path, own_cgroup: Path) -> Iterator[str]:
-    """The cpu.max of this process's cgroup (version 2) and of those around it; a container sees its own as the root."""
+    """The cpu.max of this process's cgroup (version 2) and its parents; in a container the root is its own cgroup."""
     try:
         lines = own_cgroup.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -144,6 +134,6 @@ def _cpu_max_files(root: Path, own_cgroup: Path) -> Iterator[str]:
 
 
 def _quota_cores(cpu_max: str) -> float | None:
-    """Cores that "<quota> <period>" in microseconds allows; None for "max", which is no limit."""
+    """The cores that "<quota> <period>" (microseconds) allows; None for "max", which means no limit."""
     quota, _, period = cpu_max.partition(" ")
     return None if quota.strip() == "max" else int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""`framematch model check` without a Triton: its table, and what it says before it asks for one."""
+"""`framematch model check` without a Triton: its table, and errors before Triton is asked."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ FAILED = Check("fast pictures", "expected.json", 7, 0.5, 0.9, Limit(0.95, 0.98),
 
 
 def run(*arguments: str | Path) -> Result:
-    """With an address where nobody answers: what is wrong must be found before it is asked."""
+    """The address is unreachable: errors must be found before Triton is asked."""
     return CliRunner().invoke(app, ["check", *map(str, arguments)], env={"TRITON_URL": "127.0.0.1:1"})
 
 
@@ -45,13 +45,13 @@ def test_a_row_has_the_cosines_the_limit_and_a_verdict() -> None:
     assert "b.jpg is below the limit" in failed
 
 
-def test_a_row_that_was_not_compared_says_why() -> None:
+def test_a_skipped_row_has_the_reason() -> None:
     (row,) = shown(skipped("texts", "expected.json", "no tokenizer [here]"))
     assert row.startswith("- ")
     assert "not checked: no tokenizer [here]" in row
 
 
-def test_without_anything_to_compare_with_the_usage_is_wrong() -> None:
+def test_without_a_reference_the_usage_is_wrong() -> None:
     error = run().exception
     assert isinstance(error, UsageError)
     assert "--from" in error.hint
@@ -70,7 +70,7 @@ def test_a_broken_reference_file_is_named(tmp_path: Path) -> None:
     assert "expected.json" in error.message
 
 
-def test_pictures_that_the_reference_names_and_nobody_finds_are_counted(tmp_path: Path) -> None:
+def test_missing_pictures_of_the_reference_are_counted(tmp_path: Path) -> None:
     row = {"embedding": [1.0] * DIMENSION}
     file = reference(tmp_path, images={"a.jpg": row, "b.jpg": row})
     (tmp_path / "images").mkdir()
@@ -91,5 +91,5 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path, folder: str) -> None
     assert folder in error.message
 
 
-def test_a_folder_that_is_no_bundle_is_a_model_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_bundle_is_a_model_error(tmp_path: Path) -> None:
     assert isinstance(run("--from", tmp_path).exception, ModelError)

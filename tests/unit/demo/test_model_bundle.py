@@ -1,4 +1,4 @@
-"""The bundle that the demo brings: small, whole, and better than chance on the demo's own photos."""
+"""The demo's own bundle: small, complete, and better than chance on the demo's photos."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_the_towers_are_small(bundle: Bundle) -> None:
     assert bundle.text.graph.stat().st_size <= 1 * MB
 
 
-def test_a_batch_gives_what_single_pictures_give(bundle: Bundle, towers: dict[str, Tower]) -> None:
+def test_a_batch_has_the_embeddings_of_single_pictures(bundle: Bundle, towers: dict[str, Tower]) -> None:
     files = [DATA_DIR / "images" / name for name in ("kiwi.jpg", "leek.jpg")]
     singles = np.concatenate([pictures(bundle, towers, [file]) for file in files])
     np.testing.assert_allclose(pictures(bundle, towers, files), singles, atol=1e-5)
@@ -80,7 +80,7 @@ def test_catalogue_pictures_find_their_product_by_its_name(
     assert ((gallery @ names.T).argmax(axis=1) == np.arange(len(products))).mean() > 0.8
 
 
-def test_padding_changes_nothing_of_a_text(bundle: Bundle, towers: dict[str, Tower]) -> None:
+def test_padding_does_not_change_the_embedding_of_a_text(bundle: Bundle, towers: dict[str, Tower]) -> None:
     ids, mask = bundle.load_tokenizer()(["yoghurt"])
     session = OnnxSession(towers[TEXT_MODEL].graph)
     other = np.where(mask == 1, ids, 5)

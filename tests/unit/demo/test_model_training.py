@@ -1,4 +1,4 @@
-"""Training on a handful of invented pictures: what it draws, what it learns, how it goes on, what it writes."""
+"""Training on a few generated pictures: drawing, losses, resuming and the export."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,7 @@ from demo.model import checkpoint, colour, network, objective
 from demo.model.augment import PictureSource
 from demo.model.closing import discriminant
 from demo.model.export import text_model, vision_model
-from demo.model.grocery import Photos, Product, cut_out, load_photos, load_products
-from demo.model.held_out import known_products
+from demo.model.grocery import Photos, Product, cut_out, known_products, load_photos, load_products
 from demo.model.progress import Every, Progress
 from demo.model.recipe import Phase, Recipe
 from demo.model.texts import CONTEXT_LENGTH, TextSource, encode, make_tokenizer
@@ -63,18 +62,18 @@ def run(model: onnx.ModelProto, **inputs: np.ndarray) -> np.ndarray:
 
 
 class TestPictures:
-    def test_a_step_always_draws_the_same(self, photos: Photos, products: list[Product]) -> None:
+    def test_a_step_always_draws_the_same_pictures(self, photos: Photos, products: list[Product]) -> None:
         drawn = [PictureSource(photos, products, seed=3)(7, size=6, side_px=32) for _ in range(2)]
         np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
         np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
 
-    def test_other_steps_and_other_seeds_draw_others(self, photos: Photos, products: list[Product]) -> None:
+    def test_other_steps_and_seeds_draw_other_pictures(self, photos: Photos, products: list[Product]) -> None:
         source = PictureSource(photos, products, seed=3)
         other = PictureSource(photos, products, seed=4)
         pictures = [source(7, size=6, side_px=32)[0], source(8, size=6, side_px=32)[0], other(7, size=6, side_px=32)[0]]
         assert len({picture.tobytes() for picture in pictures}) == 3
 
-    def test_one_in_six_is_an_iconic_picture(self, photos: Photos, products: list[Product]) -> None:
+    def test_one_picture_in_six_is_iconic(self, photos: Photos, products: list[Product]) -> None:
         drawn, rows = PictureSource(photos, products, seed=0)(0, size=12, side_px=32)
         assert drawn.shape == (12, 32, 32, 3)
         assert rows.shape == (12,)
@@ -87,19 +86,19 @@ class TestPictures:
         rows = np.concatenate([source(step, size=24, side_px=8)[1][:20] for step in range(40)])
         assert (rows == 0).mean() > 2 / 12
 
-    def test_a_cut_out_keeps_the_product_and_not_the_white(self, products: list[Product]) -> None:
+    def test_a_cut_out_has_the_product_and_not_the_white_background(self, products: list[Product]) -> None:
         alpha = cut_out(products[0].iconic)
         assert alpha[100, 100] == 1
         assert alpha[5, 5] == 0
 
-    def test_white_inside_of_a_product_stays(self) -> None:
+    def test_white_inside_a_product_belongs_to_it(self) -> None:
         picture = product(0).iconic.copy()
         picture[90:110, 90:110] = 255
         assert cut_out(picture)[100, 100] == 1
 
 
 class TestColour:
-    def test_pictures_stay_pictures_and_targets_still_sum_to_one(self) -> None:
+    def test_augmented_pictures_stay_in_range_and_targets_sum_to_one(self) -> None:
         pictures = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
         out, targets = AUGMENT(jax.random.key(1), jnp.asarray(pictures), jnp.eye(32))
         assert out.shape == (32, 16, 16, 3)
@@ -114,7 +113,7 @@ class TestColour:
 
 
 class TestTexts:
-    def test_a_text_is_cut_and_padded_as_the_served_tokenizer_does(self, products: list[Product]) -> None:
+    def test_a_text_is_truncated_and_padded_like_the_served_tokenizer_does(self, products: list[Product]) -> None:
         tokenizer = make_tokenizer(products)
         ids, mask = encode(tokenizer, ["red apple", "apple " * 200])
         assert ids.shape == mask.shape == (2, CONTEXT_LENGTH)
@@ -131,16 +130,16 @@ class TestTexts:
 
 
 class TestLearning:
-    def test_the_exported_image_tower_gives_what_the_trained_one_gives(self, towers: Towers) -> None:
+    def test_the_exported_image_tower_computes_the_same_as_the_trained_one(self, towers: Towers) -> None:
         params, stats, _ = towers
         params = params | {"bias": np.random.default_rng(2).normal(size=network.DIMENSION).astype(np.float32)}
         pictures = np.random.default_rng(1).uniform(0, 1, (2, 48, 48, 3)).astype(np.float32)
-        pooled = jax.jit(network.pooled_looks)(params, stats, jnp.asarray(pictures))
+        pooled = jax.jit(network.pooled_average)(params, stats, jnp.asarray(pictures))
         pixels = ((pictures - network.MEAN) / network.STD).transpose(0, 3, 1, 2)
         found = run(vision_model(params, stats, 48), pixel_values=pixels)
         np.testing.assert_allclose(found, pooled @ params["projection"] + params["bias"], atol=1e-3, rtol=1e-3)
 
-    def test_the_exported_text_tower_gives_what_the_trained_one_gives(self, towers: Towers) -> None:
+    def test_the_exported_text_tower_computes_the_same_as_the_trained_one(self, towers: Towers) -> None:
         ids = np.random.default_rng(1).integers(0, 50, (3, 9))
         mask = (np.arange(9) < np.array([[9], [4], [2]])).astype(np.int64)
         expected = network.text_embedding(towers[2], jnp.asarray(ids), jnp.asarray(mask))
@@ -166,10 +165,10 @@ class TestLearning:
 
 
 class TestClosing:
-    def test_the_discriminant_tells_products_apart_where_their_views_agree(self) -> None:
+    def test_the_discriminant_uses_directions_in_which_a_product_s_pictures_agree(self) -> None:
         rng = np.random.default_rng(0)
         products = np.repeat(np.arange(3), 200).astype(np.int32)
-        # What differs between products is small, what differs between views of one product is large.
+        # Products differ little, pictures of one product differ much.
         features = np.column_stack([0.1 * products, 0.1 * (products == 1), 10 * rng.normal(size=600)])
         features[:, :2] += 0.01 * rng.normal(size=(600, 2))
         projection, bias = discriminant(features.astype(np.float32), products, shrinkage=1e-6)
@@ -188,18 +187,18 @@ class TestClosing:
 
 
 class TestCheckpoint:
-    def test_a_saved_state_comes_back(self, tmp_path: Path) -> None:
+    def test_a_saved_state_is_restored(self, tmp_path: Path) -> None:
         state = {"a": jnp.arange(3.0), "b": (jnp.ones((2, 2)), jnp.asarray(7))}
         checkpoint.save(tmp_path / "c.npz", state, {"seed": 1})
         found = checkpoint.restore(tmp_path / "c.npz", state, {"seed": 1})
         assert jax.tree.all(jax.tree.map(np.array_equal, state, found))
 
-    def test_one_of_another_recipe_is_refused(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_of_another_recipe_is_refused(self, tmp_path: Path) -> None:
         checkpoint.save(tmp_path / "c.npz", {"a": jnp.ones(1)}, {"seed": 1})
         with pytest.raises(ValueError, match="another recipe"):
             checkpoint.restore(tmp_path / "c.npz", {"a": jnp.ones(1)}, {"seed": 2})
 
-    def test_a_save_that_fails_leaves_the_one_before(self, tmp_path: Path) -> None:
+    def test_a_failed_save_keeps_the_previous_checkpoint(self, tmp_path: Path) -> None:
         checkpoint.save(tmp_path / "c.npz", {"a": jnp.ones(1)}, {})
         with pytest.raises(TypeError):
             checkpoint.save(tmp_path / "c.npz", {"a": jnp.zeros(1)}, {"odd": object()})
@@ -211,7 +210,7 @@ class TestRecipe:
         recipe = replace(Recipe(), phases=(Phase(64, 3), Phase(96, 2)))
         assert [recipe.side_px(step) for step in range(5)] == [64, 64, 64, 96, 96]
 
-    def test_a_part_of_it_keeps_the_phases(self) -> None:
+    def test_a_scaled_recipe_has_the_same_phases(self) -> None:
         assert [phase.side_px for phase in Recipe().scaled(0.001).phases] == [64, 96]
 
     def test_left_out_products_are_the_same_for_the_same_seed(self, products: list[Product]) -> None:
@@ -219,13 +218,13 @@ class TestRecipe:
         assert len(known_products(products, 1, 4)) == 2
 
 
-def test_something_is_due_once_in_each_interval() -> None:
+def test_the_timer_is_true_once_in_each_interval() -> None:
     now = iter([0.0, 4.0, 5.0, 9.0, 10.0])
     due = Every(5.0, lambda: next(now))
     assert [due() for _ in range(4)] == [False, True, False, True]
 
 
-def test_progress_says_how_far_how_fast_and_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_has_the_step_the_speed_and_the_remaining_time(capsys: pytest.CaptureFixture[str]) -> None:
     seconds = [0.0]
     progress = Progress(Recipe(phases=(Phase(64, 100),), batch=10), 0, lambda: seconds[0])
     seconds[0] = 60.0
@@ -233,7 +232,7 @@ def test_progress_says_how_far_how_fast_and_how_long(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "step 10/100  64 px  loss 2.500  2 pictures/s  9 min left\n"
 
 
-def test_the_data_set_is_read_by_its_lists(tmp_path: Path) -> None:
+def test_the_data_set_is_read_from_its_lists_of_files(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     cv2.imwrite(str(tmp_path / "train" / "a.png"), np.full((348, 348, 3), (10, 20, 30), np.uint8))
     (tmp_path / "train.txt").write_text("train/a.png, 2, 0\n")

@@ -123,6 +123,15 @@ def test_the_lock_of_the_tools_is_that_of_the_development_environment() -> None:
     assert {name: development.get(name) for name in tools} == tools
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_lock_of_the_tools_changes_no_version_of_the_consumer(flavour: str) -> None:
+    consumer = requirements(ROOT / "requirements" / f"consumer-{flavour}.txt")
+    tools = requirements(FOLDER / "tools-requirements.txt")
+    names = {pin.partition("==")[0] for pin in consumer}
+
+    assert {pin for pin in tools if pin.partition("==")[0] in names} <= consumer.keys()
+
+
 def test_the_lock_of_triton_is_that_of_the_local_stack() -> None:
     stack = requirements(ROOT / "stack" / "triton-requirements.txt")
     triton = requirements(FOLDER / "triton-requirements.txt")

@@ -1,4 +1,4 @@
-"""Small model bundles for the tests: towers of one matrix each, whose embeddings numpy can compute."""
+"""Small model bundles for the tests: each tower is one matrix, so that numpy can compute its embeddings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ CONFIG: Mapping[str, Any] = {
     "projection_dim": DIMENSION,
     "text_config": {"max_position_embeddings": CONTEXT_LENGTH, "pad_token_id": 77, "eos_token_id": 78},
 }
-# As such files are written: the nested sections leave out what is the transformers library's default.
+# As the transformers library writes it: the nested sections leave out its defaults.
 SIGLIP_PROCESSOR: Mapping[str, Any] = {
     "do_normalize": True,
     "do_rescale": True,
@@ -92,7 +92,7 @@ def image_tower(
     batch: str | int = "B",
     names: tuple[str, str] = ("pixel_values", "image_embeds"),
 ) -> ModelProto:
-    """Output = flatten(input) @ matrix, with `names` for both. An inner tensor is called `pixels`, as a folded one."""
+    """Output = flatten(input) @ matrix, with `names` for both. An inner tensor is named `pixels`, as when folded."""
     matrix = weights(3 * side * side) if matrix is None else matrix
     nodes = [
         helper.make_node("Flatten", [names[0]], ["pixels"]),
@@ -108,7 +108,7 @@ def token_tower(
     names: tuple[str, str] = ("input_ids", "text_embeds"),
     element_type: int = TensorProto.INT64,
 ) -> ModelProto:
-    """Output = the sum over positions p of (p + 1) * table[id at p]: it sees the order of tokens, and padding."""
+    """Output = the sum over positions p of (p + 1) * table[id at p]: it depends on token order and padding."""
     positions = np.arange(1, CONTEXT_LENGTH + 1, dtype=np.float32).reshape(1, CONTEXT_LENGTH, 1)
     nodes = [
         helper.make_node("Gather", ["matrix", names[0]], ["looked_up"]),
@@ -123,7 +123,7 @@ def token_tower(
 
 
 def halved(model: ModelProto) -> ModelProto:
-    """The same in fp16, as exports for GPUs are."""
+    """The same model in fp16, like exports for GPUs."""
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
@@ -176,7 +176,7 @@ def tokenizer() -> Tokenizer:
 
 @dataclass
 class BundleFiles:
-    """What a bundle's folder holds; a test changes a part, then writes it. `others` are further JSON files."""
+    """A bundle's files. A test changes a part and then writes them. `others` are additional JSON files."""
 
     config: dict[str, Any] | None = field(default_factory=lambda: dict(CONFIG))
     processor: dict[str, Any] | None = field(default_factory=lambda: dict(PROCESSOR))
@@ -187,7 +187,7 @@ class BundleFiles:
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
-        """Write all files; the folder itself."""
+        """Write all files, and return the folder."""
         folder.mkdir(parents=True)
         jsons = {
             "config.json": self.config,
@@ -209,14 +209,14 @@ class BundleFiles:
 
 
 def image_only() -> BundleFiles:
-    """A bundle that says that it has no text tower."""
+    """A bundle without a text tower."""
     return BundleFiles(
         config={"model_type": "clip_vision_model", "projection_dim": DIMENSION}, tokenizer_config=None, text=None
     )
 
 
 def siglip() -> BundleFiles:
-    """As SigLIP is exported for transformers.js: pooled outputs, no attention mask."""
+    """Like SigLIP's exports for transformers.js: pooled outputs, no attention mask."""
     return BundleFiles(
         config=dict(SIGLIP_CONFIG),
         processor=dict(SIGLIP_PROCESSOR),
@@ -226,7 +226,7 @@ def siglip() -> BundleFiles:
 
 
 def open_clip() -> BundleFiles:
-    """As OpenCLIP's models are exported: its own configuration, a config.json that says little, int32 ids."""
+    """Like exports of OpenCLIP's models: its own configuration, a config.json with little in it, int32 ids."""
     return BundleFiles(
         config={"model_type": "siglip"},
         processor=None,

@@ -1,4 +1,4 @@
-"""Small image towers with random weights, whose embeddings tell pictures apart: a CNN, and a transformer's block."""
+"""Small image towers with random weights: a CNN and a block of a transformer."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def transformer(*, decomposed: bool, uneven: float = 1.0, seed: int = 0) -> byte
 
 
 class _Graph:
-    """Collects nodes without names and weights; each method gives the name of what it made."""
+    """Collects nodes without names and weights; each method returns the name of its result."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Reading a model bundle: what it says, and how a broken one is refused."""
+"""Reading a model bundle: its content, and the errors for broken ones."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.bundles.layouts import CLIP, OPENCLIP, SIGLIP
-from framematch.model_build.prompts import PHOTO_TEMPLATES
+from framematch.model_build.bundles.prompts import PHOTO_TEMPLATES
 from tests.unit.model_build.bundles import (
     CONFIG,
     CONTEXT_LENGTH,
@@ -45,7 +45,7 @@ def test_a_complete_bundle_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", FILES[1:])
-def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path, missing: str) -> None:
+def test_a_missing_file_is_named_with_the_files_found(tmp_path: Path, missing: str) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     (folder / missing).rename(folder / missing.replace(".", "_old."))
     with pytest.raises(ModelError, match=r"lacks .*" + missing) as caught:
@@ -74,7 +74,7 @@ def test_a_missing_number_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [None, {**CONFIG, "model_type": "blip"}])
-def test_another_kind_of_model_is_refused_with_what_was_found_and_what_works(
+def test_another_kind_of_model_is_refused_with_what_was_found_and_what_is_supported(
     tmp_path: Path, config: dict[str, Any] | None
 ) -> None:
     folder = BundleFiles(config=config, graphs=("model.onnx", "onnx/text_model.onnx")).write(tmp_path / "bundle")
@@ -86,12 +86,12 @@ def test_another_kind_of_model_is_refused_with_what_was_found_and_what_works(
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_folder_is_said_to_hold_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported_as_empty(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="found: no file of a model"):
         load_bundle(tmp_path)
 
 
-def test_graphs_may_lie_in_the_folder_itself(tmp_path: Path) -> None:
+def test_graphs_may_be_in_the_folder_itself(tmp_path: Path) -> None:
     folder = BundleFiles(graphs=("vision_model.onnx", "text_model.onnx")).write(tmp_path / "bundle")
     bundle = load_bundle(folder)
     assert bundle.layout is CLIP
@@ -100,7 +100,7 @@ def test_graphs_may_lie_in_the_folder_itself(tmp_path: Path) -> None:
     assert bundle.text.graph == folder / "text_model.onnx"
 
 
-def test_a_git_lfs_pointer_is_told_from_the_file(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_is_recognised(tmp_path: Path) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     (folder / "tokenizer.json").write_text(LFS_POINTER)
     with pytest.raises(ModelError, match=r"tokenizer\.json is a git-LFS pointer") as caught:
@@ -108,20 +108,20 @@ def test_a_git_lfs_pointer_is_told_from_the_file(tmp_path: Path) -> None:
     assert "git lfs pull" in caught.value.hint
 
 
-def test_pictures_of_another_size_than_the_config_says_are_refused(tmp_path: Path) -> None:
+def test_a_picture_size_that_differs_from_the_config_is_refused(tmp_path: Path) -> None:
     config = {**CONFIG, "vision_config": {"image_size": SIDE + 1}}
-    with pytest.raises(ModelError, match=r"says pictures of 9 x 9, the preprocessing makes 8 x 8"):
+    with pytest.raises(ModelError, match=r"has pictures of 9 x 9, the preprocessing makes 8 x 8"):
         load_bundle(BundleFiles(config=config).write(tmp_path / "bundle"))
 
 
 @pytest.mark.parametrize("length", [0, -1])
-def test_a_context_length_that_is_no_length_is_refused(tmp_path: Path, length: int) -> None:
+def test_an_invalid_context_length_is_refused(tmp_path: Path, length: int) -> None:
     config = {**CONFIG, "text_config": {"max_position_embeddings": length}}
     with pytest.raises(ModelError, match="max_position_embeddings"):
         load_bundle(BundleFiles(config=config).write(tmp_path / "bundle"))
 
 
-def test_siglip_has_the_hidden_size_as_dimension_and_squeezes_pictures(tmp_path: Path) -> None:
+def test_siglip_s_dimension_is_its_hidden_size_and_pictures_are_resized_without_a_crop(tmp_path: Path) -> None:
     bundle = load_bundle(siglip().write(tmp_path / "bundle"))
     assert bundle.layout is SIGLIP
     assert bundle.dimension == DIMENSION
@@ -130,7 +130,7 @@ def test_siglip_has_the_hidden_size_as_dimension_and_squeezes_pictures(tmp_path:
     assert (bundle.preprocess.crop_height, bundle.preprocess.crop_width) == (SIDE, SIDE)
 
 
-def test_what_a_siglip_config_leaves_out_is_the_transformers_library_s_default(tmp_path: Path) -> None:
+def test_missing_numbers_of_siglip_have_the_transformers_library_s_defaults(tmp_path: Path) -> None:
     files = siglip()
     files.config = {"model_type": "siglip", "text_config": {"vocab_size": 32000}, "vision_config": {"patch_size": 16}}
     bundle = load_bundle(files.write(tmp_path / "bundle"))
@@ -144,7 +144,7 @@ def test_siglip_without_texts_is_image_only(tmp_path: Path) -> None:
     assert load_bundle(files.write(tmp_path / "bundle")).text is None
 
 
-def test_open_clip_says_size_preprocessing_and_context_length_itself(tmp_path: Path) -> None:
+def test_open_clip_s_config_has_size_preprocessing_and_context_length(tmp_path: Path) -> None:
     bundle = load_bundle(open_clip().write(tmp_path / "bundle"))
     assert bundle.layout is OPENCLIP
     assert (bundle.dimension, bundle.context_length) == (DIMENSION, CONTEXT_LENGTH)
@@ -154,7 +154,7 @@ def test_open_clip_says_size_preprocessing_and_context_length_itself(tmp_path: P
     assert (bundle.text.pad_token_id, bundle.text.cleaning) == (PAD_ID, "canonicalize")
 
 
-def test_open_clip_s_own_tokenizer_fills_up_with_zeros(tmp_path: Path) -> None:
+def test_open_clip_s_own_tokenizer_pads_with_zeros(tmp_path: Path) -> None:
     files = open_clip()
     files.others["open_clip_config.json"]["model_cfg"]["text_cfg"] = {"context_length": CONTEXT_LENGTH}
     text = load_bundle(files.write(tmp_path / "bundle")).text
@@ -162,7 +162,7 @@ def test_open_clip_s_own_tokenizer_fills_up_with_zeros(tmp_path: Path) -> None:
     assert (text.pad_token_id, text.cleaning) == (0, "lower")
 
 
-def test_open_clip_without_a_resize_mode_crops_as_clip_does(tmp_path: Path) -> None:
+def test_open_clip_without_a_resize_mode_crops_like_clip(tmp_path: Path) -> None:
     files = open_clip()
     files.others["open_clip_config.json"]["preprocess_cfg"] = {"interpolation": "bilinear", "mean": None}
     spec = load_bundle(files.write(tmp_path / "bundle")).preprocess
@@ -197,7 +197,7 @@ def test_a_complete_config_wins_over_open_clip_s(tmp_path: Path) -> None:
         ("model_cfg", {"text_cfg": {"tokenizer_kwargs": {"clean": "all"}}}, "clean"),
     ],
 )
-def test_what_open_clip_asks_for_and_is_not_carried_out_is_refused_by_name(
+def test_unsupported_settings_of_open_clip_are_refused_by_name(
     tmp_path: Path, section: str, change: dict[str, Any], named: str
 ) -> None:
     files = open_clip()
@@ -244,7 +244,7 @@ def test_a_special_token_that_the_tokenizer_lacks_is_refused(tmp_path: Path) -> 
         load_bundle(folder)
 
 
-def test_special_tokens_map_names_tokens_where_tokenizer_config_does_not(tmp_path: Path) -> None:
+def test_tokens_are_looked_up_in_special_tokens_map_after_tokenizer_config(tmp_path: Path) -> None:
     files = BundleFiles(
         tokenizer_config={"padding_side": "left"},
         others={"special_tokens_map.json": {"pad_token": {"content": "<pad>"}, "eos_token": "<end>"}},
@@ -254,14 +254,14 @@ def test_special_tokens_map_names_tokens_where_tokenizer_config_does_not(tmp_pat
     assert (text.pad_token_id, text.eos_token_id, text.padding_side) == (PAD_ID, END_ID, "left")
 
 
-def test_a_bundle_may_bring_its_own_prompts(tmp_path: Path) -> None:
+def test_a_bundle_may_have_its_own_prompts(tmp_path: Path) -> None:
     files = BundleFiles(others={"prompts.json": {"templates": ["{name}"]}})
     bundle = load_bundle(files.write(tmp_path / "bundle"))
     assert bundle.text is not None
     assert bundle.text.prompts == ("{name}",)
 
 
-def test_without_prompts_of_its_own_a_bundle_has_clip_s(tmp_path: Path) -> None:
+def test_a_bundle_without_prompts_has_clip_s(tmp_path: Path) -> None:
     bundle = load_bundle(BundleFiles().write(tmp_path / "bundle"))
     assert bundle.text is not None
     assert bundle.text.prompts == PHOTO_TEMPLATES
@@ -277,7 +277,7 @@ def test_without_prompts_of_its_own_a_bundle_has_clip_s(tmp_path: Path) -> None:
         (3, "array"),
     ],
 )
-def test_prompts_that_cannot_be_filled_in_are_refused(tmp_path: Path, templates: object, problem: str) -> None:
+def test_invalid_prompts_are_refused(tmp_path: Path, templates: object, problem: str) -> None:
     files = BundleFiles(others={"prompts.json": {"templates": templates}})
     with pytest.raises(ModelError, match=r"prompts\.json is not usable") as caught:
         load_bundle(files.write(tmp_path / "bundle"))
@@ -287,5 +287,5 @@ def test_prompts_that_cannot_be_filled_in_are_refused(tmp_path: Path, templates:
 def test_a_bundle_that_names_no_padding_token_is_refused(tmp_path: Path) -> None:
     config = {**CONFIG, "text_config": {"max_position_embeddings": CONTEXT_LENGTH}}
     folder = BundleFiles(config=config, tokenizer_config=None).write(tmp_path / "bundle")
-    with pytest.raises(ModelError, match="which token is its pad_token"):
+    with pytest.raises(ModelError, match="names its pad_token"):
         load_bundle(folder)

@@ -1,4 +1,4 @@
-"""Which comparisons of embeddings pass, and what the ones that don't pass say."""
+"""Which comparisons of embeddings pass, and the problems of those that fail."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ ROWS = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 4)))[0][:3].astype(
 
 
 def turned(row: int, degrees: float) -> npt.NDArray[np.float32]:
-    """`ROWS` with one of them turned by an angle, in the plane of its first two axes and of its own length."""
+    """`ROWS` with one row rotated by an angle, in the plane of its first two axes."""
     angle = np.radians(degrees)
     found = ROWS.copy()
     other = ROWS[(row + 1) % 3]  # at a right angle to it
@@ -47,14 +47,14 @@ def test_equal_embeddings_pass_with_cosine_one() -> None:
     assert [check.lowest, check.mean] == pytest.approx([1, 1])
 
 
-def test_one_embedding_that_is_turned_by_a_degree_fails_fp32_and_is_named() -> None:
+def test_one_embedding_rotated_by_a_degree_fails_fp32_and_is_named() -> None:
     check = compare(turned(1, degrees=1), limit_for("exact pictures", "fp32"))
     assert not check.passed
     assert check.lowest == pytest.approx(np.cos(np.radians(1)), abs=1e-6)
     assert "two.jpg" in check.problem
 
 
-def test_embeddings_that_changed_places_fail() -> None:
+def test_embeddings_in_another_order_fail() -> None:
     assert not compare(ROWS[[1, 0, 2]], limit_for("fast pictures", "int8")).passed
 
 
@@ -78,16 +78,16 @@ def test_lengths_do_not_matter_to_the_cosine() -> None:
     ("precision", "degrees", "passes"),
     [("fp32", 0.5, True), ("fp32", 1, False), ("fp16", 2, True), ("fp16", 3, False), ("int8", 17, True)],
 )
-def test_the_less_exact_a_model_the_more_it_may_turn_a_vector(precision: str, degrees: float, passes: bool) -> None:
+def test_a_less_precise_model_may_rotate_a_vector_more(precision: str, degrees: float, passes: bool) -> None:
     assert compare(turned(0, degrees), limit_for("exact pictures", precision)).passed is passes
 
 
-def test_int8_is_held_to_its_mean_as_well() -> None:
+def test_int8_has_a_limit_for_the_mean_as_well() -> None:
     everywhere = np.roll(ROWS, 1, axis=0) * np.sin(np.radians(17)) + ROWS * np.cos(np.radians(17))
     assert not compare(everywhere.astype(np.float32), limit_for("exact pictures", "int8")).passed
 
 
-def test_fast_pictures_have_a_limit_of_their_own_unless_the_model_is_less_exact_than_that() -> None:
+def test_fast_pictures_have_their_own_limit_unless_the_model_s_is_lower() -> None:
     assert [limit_for("fast pictures", precision) for precision in ("fp32", "fp16", "int8")] == [
         Limit(0.99, 0.99),
         Limit(0.99, 0.99),
@@ -95,7 +95,7 @@ def test_fast_pictures_have_a_limit_of_their_own_unless_the_model_is_less_exact_
     ]
 
 
-def test_texts_of_an_int8_model_are_not_quantised_and_are_held_to_more() -> None:
+def test_texts_of_an_int8_model_are_not_quantised_and_have_a_higher_limit() -> None:
     assert limit_for("texts", "int8").lowest > limit_for("exact pictures", "int8").lowest
 
 

@@ -90,9 +90,7 @@ def test_a_zero_vector_becomes_nan_and_not_a_silent_zero() -> None:
         (OPENCLIP, ("pixel_values", "image_embeds")),
     ],
 )
-def test_a_folded_image_tower_gives_what_the_tower_gives_for_normalised_input(
-    layout: Layout, names: tuple[str, str]
-) -> None:
+def test_a_folded_image_tower_equals_the_tower_with_normalised_input(layout: Layout, names: tuple[str, str]) -> None:
     normalised = ((PIXELS / 255 - MEAN) / STD).transpose(0, 3, 1, 2).astype(np.float32)
     expected = run_raw(image_tower(names=names), normalised)
     folded = fold_image_tower(image_tower(names=names), SPEC, DIMENSION, layout)
@@ -106,9 +104,7 @@ def test_a_folded_image_tower_gives_what_the_tower_gives_for_normalised_input(
         (OPENCLIP, ("text", "embedding"), TensorProto.INT32),
     ],
 )
-def test_a_folded_text_tower_gives_what_the_tower_gives(
-    layout: Layout, names: tuple[str, str], element_type: int
-) -> None:
+def test_a_folded_text_tower_equals_the_tower(layout: Layout, names: tuple[str, str], element_type: int) -> None:
     ids = IDS % 6
     expected = run_raw(token_tower(names=names), ids)
     tower = token_tower(names=names, element_type=element_type)
@@ -117,7 +113,7 @@ def test_a_folded_text_tower_gives_what_the_tower_gives(
     np.testing.assert_allclose(run(folded, input_ids=ids), unit(expected), atol=1e-5)
 
 
-def test_siglip_s_pooled_output_wins_over_the_states_beside_it() -> None:
+def test_siglip_s_pooled_output_is_used_and_not_the_hidden_states() -> None:
     tower = image_tower(names=("pixel_values", "pooler_output"))
     tower.graph.node.append(helper.make_node("Identity", ["pixels"], ["last_hidden_state"]))
     tower.graph.output.insert(0, helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, None))
@@ -133,7 +129,7 @@ def test_an_fp16_tower_is_widened_to_fp32() -> None:
     np.testing.assert_allclose(run(folded, pixels=PIXELS), unit(normalised @ matrix), atol=1e-5)
 
 
-def test_casts_to_fp16_inside_of_a_branch_are_widened_too() -> None:
+def test_casts_to_fp16_in_a_branch_are_widened_too() -> None:
     def branch(name: str) -> onnx.GraphProto:
         half = numpy_helper.from_array(np.full((1,), 2, np.float16), "two")
         nodes = [
@@ -155,13 +151,13 @@ def test_casts_to_fp16_inside_of_a_branch_are_widened_too() -> None:
     np.testing.assert_allclose(run(doubled, pixels=PIXELS), run(plain, pixels=PIXELS), atol=1e-6)
 
 
-def test_the_added_operators_are_ones_that_tensorrt_and_the_quantiser_know() -> None:
+def test_the_added_operators_are_supported_by_tensorrt_and_the_quantiser() -> None:
     folded = fold_image_tower(image_tower(), SPEC, DIMENSION)
     added = {node.op_type for node in folded.graph.node} - {node.op_type for node in image_tower().graph.node}
     assert added == {"Cast", "Transpose", "Mul", "Add", "ReduceSum", "Sqrt", "Div"}
 
 
-def test_initialisers_that_old_exports_list_as_inputs_are_no_inputs() -> None:
+def test_initialisers_that_old_exports_list_as_inputs_do_not_count_as_inputs() -> None:
     tower = image_tower()
     tower.graph.input.append(
         onnx.helper.make_tensor_value_info("matrix", TensorProto.FLOAT, [3 * SIDE * SIDE, DIMENSION])
@@ -202,14 +198,14 @@ def retyped(tower: ModelProto, element_type: int) -> ModelProto:
 
 
 def undeclared(dimension: int) -> ModelProto:
-    """The output's size is known from the weights alone, as in exports that name it `Gemm_dim_1`."""
+    """The output's size follows only from the weights, as in exports that name it `Gemm_dim_1`."""
     tower = image_tower(np.ones((3 * SIDE * SIDE, dimension), np.float32))
     tower.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "Gemm_dim_1"
     return tower
 
 
 def fixed_inside() -> ModelProto:
-    """A dynamic batch by its input alone: an inner operator makes it one again."""
+    """A batch that is dynamic in the input, and fixed to one by an inner operator."""
     tower = image_tower()
     tower.graph.initializer.append(numpy_helper.from_array(np.array([1, -1], np.int64), "one_row"))
     tower.graph.node[0].CopyFrom(helper.make_node("Reshape", ["pixel_values", "one_row"], ["pixels"]))
@@ -242,19 +238,19 @@ def test_a_graph_that_does_not_fit_the_bundle_is_refused(tower: ModelProto, mess
         fold_image_tower(tower, SPEC, DIMENSION)
 
 
-def test_onnx_runtime_runs_the_newest_version_that_is_let_through() -> None:
+def test_onnx_runtime_runs_the_newest_accepted_version() -> None:
     tower = with_opset(onnx.defs.onnx_opset_version())
     tower.ir_version = onnx.IR_VERSION
     graph = fold_image_tower(tower, SPEC, DIMENSION).SerializeToString()
     assert OnnxSession(graph, threads=1).embed({"pixels": PIXELS}).shape == (3, DIMENSION)
 
 
-def test_ids_that_are_no_whole_numbers_are_refused() -> None:
+def test_ids_that_are_not_integers_are_refused() -> None:
     with pytest.raises(ModelError, match="no CLIP text tower"):
         fold_text_tower(retyped(text_tower(with_mask=False), TensorProto.FLOAT), CONTEXT_LENGTH, DIMENSION)
 
 
-def test_a_text_tower_that_wants_more_than_ids_and_mask_is_refused_with_what_it_wants() -> None:
+def test_a_text_tower_with_other_inputs_than_ids_and_mask_is_refused_with_their_names() -> None:
     tower = text_tower()
     tower.graph.input.append(helper.make_tensor_value_info("position_ids", TensorProto.INT64, ["B", "L"]))
     with pytest.raises(ModelError, match=r"position_ids int64 \[B, L\]"):

@@ -1,4 +1,4 @@
-"""Which files of a hub's repository make a bundle, and what is kept on disk. No server is asked."""
+"""Which files of a hub's repository make a bundle, and the files on disk. Without a server."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,7 +28,7 @@ def chosen(*names: str) -> set[str]:
 
 
 class FakeHub(HubClient):
-    """Has one commit, and writes its files as they are."""
+    """A client for a repository with one commit."""
 
     def __init__(self, found: RemoteRepository) -> None:
         super().__init__("http://nowhere.invalid")
@@ -59,11 +59,11 @@ def test_other_precisions_and_frameworks_are_left_out() -> None:
 @pytest.mark.parametrize(
     "name", ["onnx/vision_model.onnx_data", "onnx/text_model.onnx.data", "onnx/text_model.onnx_data_1"]
 )
-def test_weights_beside_a_graph_come_along(name: str) -> None:
+def test_weights_beside_a_graph_are_chosen(name: str) -> None:
     assert name in chosen(*CLIP_FILES, name)
 
 
-def test_weights_with_a_path_of_their_own_do_not() -> None:
+def test_weights_with_another_path_are_left_out() -> None:
     assert chosen(*CLIP_FILES, "onnx/vision_model.onnx_data/../../../../evil") == set(CLIP_FILES)
 
 
@@ -72,7 +72,7 @@ def test_an_export_without_a_text_tower_needs_no_tokenizer() -> None:
     assert chosen(*names) == set(names)
 
 
-def test_an_openclip_export_brings_its_own_settings() -> None:
+def test_an_openclip_export_has_its_own_settings() -> None:
     names = ("open_clip_config.json", "tokenizer.json", "visual/model.onnx", "textual/model.onnx")
     assert chosen(*names) == set(names)
 
@@ -88,7 +88,7 @@ def test_a_text_tower_without_a_tokenizer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["../clip", "me/clip/more", "/etc", "me/..", "", "me clip"])
-def test_what_cannot_be_a_repository_is_wrong_usage(name: str) -> None:
+def test_an_invalid_name_of_a_repository_is_wrong_usage(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be the name"):
         checked_name(name)
 
@@ -102,14 +102,14 @@ def test_a_blob_has_the_id_that_git_gives_it(tmp_path: Path) -> None:
     assert git_sha1_of(tmp_path / "hello") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
-def test_a_whole_bundle_says_where_it_is_from(tmp_path: Path) -> None:
+def test_a_complete_bundle_records_its_origin(tmp_path: Path) -> None:
     found = fetch(tmp_path)
     source = (found.path / "source.json").read_text()
     assert found.path.name == "clip"
     assert all(part in source for part in ("me/clip", COMMIT, sha256_of(found.path / "config.json")))
 
 
-def test_a_bundle_in_a_cache_that_can_only_be_read_is_used(tmp_path: Path) -> None:
+def test_a_bundle_in_a_read_only_cache_is_used(tmp_path: Path) -> None:
     path = fetch(tmp_path).path
     (tmp_path / "hub" / "me--clip" / "lock").unlink()
     (tmp_path / "hub" / "me--clip").chmod(0o500)
@@ -127,7 +127,7 @@ def test_a_bundle_that_lost_a_file_is_refused(tmp_path: Path) -> None:
     assert "Delete" in caught.value.hint
 
 
-def test_a_disk_without_room_is_said_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("framematch.model_build.hub.download.shutil.disk_usage", lambda _: usage)
     with pytest.raises(ModelError, match="not enough disk space") as caught:
@@ -135,7 +135,7 @@ def test_a_disk_without_room_is_said_before_the_download(tmp_path: Path, monkeyp
     assert "FRAMEMATCH_CACHE_DIR" in caught.value.hint
 
 
-def test_a_cache_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
+def test_a_cache_that_is_not_a_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "hub").write_text("in the way")
     with pytest.raises(ModelError, match="cannot be written"):
         fetch(tmp_path)

@@ -1,4 +1,4 @@
-"""Building Triton's model repository: what it holds, and that a failure leaves the old one."""
+"""Building Triton's model repository: its content, and that a failure leaves the old one unchanged."""
 
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_both_models_are_written_whole(bundle: Bundle, tmp_path: Path) -> None:
+def test_both_models_are_complete(bundle: Bundle, tmp_path: Path) -> None:
     build_model_repository(bundle, tmp_path / "repository")
     assert set(contents(tmp_path / "repository")) == {
         f"{model}/{file}"
@@ -43,7 +43,7 @@ def test_both_models_are_written_whole(bundle: Bundle, tmp_path: Path) -> None:
     }
 
 
-def test_the_configuration_carries_the_manifest_that_build_returns(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_configuration_has_the_manifest_that_build_returns(bundle: Bundle, tmp_path: Path) -> None:
     built = build_model_repository(bundle, tmp_path / "repository")
     for name in ("clip_image", "clip_text"):
         config = read_config(tmp_path / "repository" / name)
@@ -74,7 +74,7 @@ def test_the_digest_depends_on_the_graphs_alone(bundle: Bundle, tmp_path: Path) 
     assert first.digest != other.digest
 
 
-def test_the_served_code_needs_nothing_of_framematch(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_served_code_does_not_import_framematch(bundle: Bundle, tmp_path: Path) -> None:
     build_model_repository(bundle, tmp_path / "repository")
     code = (tmp_path / "repository" / "clip_image" / "1" / "model.py").read_text()
     imports = [line for line in code.splitlines() if line.startswith(("import ", "from "))]
@@ -89,7 +89,7 @@ def test_a_second_build_replaces_the_first(bundle: Bundle, tmp_path: Path) -> No
     assert ModelManifest.from_json(config.parameters[MANIFEST_PARAMETER].string_value) == manifest
 
 
-def test_an_image_only_bundle_takes_the_text_model_of_another_away(bundle: Bundle, tmp_path: Path) -> None:
+def test_an_image_only_bundle_removes_the_text_model_of_another(bundle: Bundle, tmp_path: Path) -> None:
     build_model_repository(bundle, tmp_path / "repository")
     manifest = build_model_repository(load_bundle(image_only().write(tmp_path / "b2")), tmp_path / "repository")
     assert [path.name for path in (tmp_path / "repository").iterdir()] == ["clip_image"]
@@ -115,7 +115,7 @@ def test_a_graph_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing_move", [1, 2, 3, 4])
-def test_a_failure_at_any_move_leaves_the_old_models_and_nothing_beside(
+def test_a_failure_of_any_rename_leaves_the_old_models_and_nothing_else(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_move: int
 ) -> None:
     repository = tmp_path / "served" / "repository"
@@ -139,7 +139,7 @@ def test_a_failure_at_any_move_leaves_the_old_models_and_nothing_beside(
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_the_old_models(bundle: Bundle, tmp_path: Path) -> None:
-    """The kernel refuses to let a file grow past a limit as it does when the disk is full."""
+    """A limit on the size of files makes the kernel refuse a write, as a full disk does."""
     repository = tmp_path / "served" / "repository"
     build_model_repository(bundle, repository)
     before = contents(repository)
@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_models(bundle: Bundle
             build_model_repository(other, repository)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "Make room" in caught.value.hint
+    assert "Free some space" in caught.value.hint
     assert contents(repository) == before
     assert [path.name for path in repository.parent.iterdir()] == ["repository"]
 
@@ -168,7 +168,7 @@ def test_a_repository_of_another_version_is_replaced(bundle: Bundle, tmp_path: P
     assert not (repository / "clip_image" / "1" / "model.graph").exists()
 
 
-def test_what_others_keep_in_the_repository_stays(bundle: Bundle, tmp_path: Path) -> None:
+def test_other_entries_of_the_repository_stay(bundle: Bundle, tmp_path: Path) -> None:
     other_model = tmp_path / "repository" / "their_model" / "config.pbtxt"
     other_model.parent.mkdir(parents=True)
     other_model.write_text("theirs")
@@ -176,7 +176,7 @@ def test_what_others_keep_in_the_repository_stays(bundle: Bundle, tmp_path: Path
     assert other_model.read_text() == "theirs"
 
 
-def test_builds_into_one_folder_at_the_same_time_leave_the_models_of_one(bundle: Bundle, tmp_path: Path) -> None:
+def test_concurrent_builds_into_one_folder_leave_the_models_of_one(bundle: Bundle, tmp_path: Path) -> None:
     repository = tmp_path / "served" / "repository"
     bundles = [bundle, other_bundle(tmp_path / "other")]
     with ThreadPoolExecutor(max_workers=4) as threads:

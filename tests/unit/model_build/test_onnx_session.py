@@ -1,4 +1,4 @@
-"""Running a graph in this process, and what a graph that does not run is answered with."""
+"""Running a graph in this process, and the errors for one that does not run."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,7 +33,7 @@ def test_threads_may_share_a_session() -> None:
     assert all(np.array_equal(one, expected) for one in found)
 
 
-def test_bytes_that_are_no_graph_are_one_line() -> None:
+def test_invalid_bytes_are_one_clear_error() -> None:
     with pytest.raises(ModelError, match="ONNX Runtime cannot run the graph: ") as caught:
         OnnxSession(b"no graph")
     assert "\n" not in str(caught.value)
@@ -48,12 +48,12 @@ def test_bytes_that_are_no_graph_are_one_line() -> None:
         {},
     ],
 )
-def test_inputs_that_the_graph_refuses_are_one_line(inputs: dict[str, np.ndarray]) -> None:
+def test_inputs_that_the_graph_refuses_are_one_clear_error(inputs: dict[str, np.ndarray]) -> None:
     with pytest.raises(ModelError, match="the graph does not run: ") as caught:
         OnnxSession(convnet(), threads=1).embed(inputs)
     assert "\n" not in str(caught.value)
 
 
-def test_an_error_that_says_nothing_is_named_by_its_type() -> None:
+def test_an_error_without_a_message_is_named_by_its_type() -> None:
     assert first_line(RuntimeError("first\nsecond")) == "first"
     assert first_line(RuntimeError()) == "RuntimeError"

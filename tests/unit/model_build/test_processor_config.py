@@ -1,4 +1,4 @@
-"""preprocessor_config.json: every setting is carried out or refused, none is ignored."""
+"""preprocessor_config.json: every setting is applied or refused, none is ignored."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def test_an_unsupported_setting_is_refused_by_name(tmp_path: Path, changes: dict
         parse(tmp_path, **changes)
 
 
-def test_unknown_settings_that_are_off_change_nothing(tmp_path: Path) -> None:
+def test_unknown_settings_that_are_off_are_ignored(tmp_path: Path) -> None:
     extra = {"do_pad": None, "default_to_square": False, "_valid_processor_keys": ["images"], "device": None}
     assert parse(tmp_path, **extra) == parse(tmp_path)
 
@@ -62,7 +62,7 @@ def test_bilinear_is_read(tmp_path: Path) -> None:
     assert parse(tmp_path, resample=2).resample == "bilinear"
 
 
-def test_siglip_squeezes_the_whole_picture_into_height_and_width(tmp_path: Path) -> None:
+def test_siglip_resizes_the_whole_picture_to_height_and_width(tmp_path: Path) -> None:
     spec = parse(tmp_path, SIGLIP_PROCESSOR, size={"height": SIDE, "width": 2 * SIDE})
     assert (spec.resize_shortest_edge, spec.crop_height, spec.crop_width) == (None, SIDE, 2 * SIDE)
 
@@ -71,11 +71,11 @@ def test_a_number_as_size_is_a_square_for_siglip(tmp_path: Path) -> None:
     assert parse(tmp_path, SIGLIP_PROCESSOR, size=SIDE) == parse(tmp_path, SIGLIP_PROCESSOR)
 
 
-def test_siglip_s_means_are_a_half_where_none_are_given(tmp_path: Path) -> None:
+def test_siglip_s_default_mean_is_one_half(tmp_path: Path) -> None:
     spec = parse(tmp_path, SIGLIP_PROCESSOR, image_mean=None, image_std=None)
     assert (spec.mean, spec.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def test_a_crop_of_the_size_that_was_squeezed_to_changes_nothing(tmp_path: Path) -> None:
+def test_a_crop_of_the_resized_size_is_accepted(tmp_path: Path) -> None:
     size = {"height": SIDE, "width": SIDE}
     assert parse(tmp_path, size=size) == parse(tmp_path, size=size, do_center_crop=False)

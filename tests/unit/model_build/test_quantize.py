@@ -1,4 +1,4 @@
-"""int8 of small towers with ONNX Runtime's real quantiser, and the report's figures against numbers made by hand."""
+"""int8 of small towers with ONNX Runtime's real quantiser, and the report's figures against computed ones."""
 
 import errno
 import logging
@@ -14,8 +14,14 @@ import pytest
 from framematch.core.errors import ModelError
 from framematch.model_build.graphs.fold import fold_image_tower
 from framematch.model_build.int8.nodes import name_nodes, nodes_for_int8
-from framematch.model_build.int8.quantize import QuantizationLimits, compare_towers, quantize_image_tower
-from framematch.model_build.int8.report import QuantizationReport, Retrieval, compare_embeddings
+from framematch.model_build.int8.quantize import quantize_image_tower
+from framematch.model_build.int8.report import (
+    QuantizationLimits,
+    QuantizationReport,
+    Retrieval,
+    compare_embeddings,
+    compare_towers,
+)
 from framematch.model_build.int8.smooth import smooth, smooth_points
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
 from framematch.vision.preprocess_spec import PreprocessSpec
@@ -96,7 +102,7 @@ def test_evening_out_changes_weights_and_no_embedding(decomposed: bool) -> None:
     np.testing.assert_allclose(embed_pictures(OnnxSession(changed), JUDGING), expected, atol=1e-5)
 
 
-def test_calibrated_on_black_pictures_it_is_refused_with_the_figures() -> None:
+def test_a_tower_calibrated_with_black_pictures_is_refused_with_the_figures() -> None:
     broken = quantize_image_tower(REFERENCE, np.zeros_like(CALIBRATING))
     with pytest.raises(ModelError, match=r"mean cosine to fp32 0\.\d+, at least 0\.99 wanted") as caught:
         compare_towers(REFERENCE, broken, JUDGING, None).require()
@@ -133,7 +139,7 @@ def test_pictures_of_another_size_are_refused() -> None:
         quantize_image_tower(REFERENCE, np.zeros((8, SIDE + 1, SIDE, 3), np.uint8))
 
 
-def test_a_full_disk_is_said_with_the_folder_and_the_space_needed(
+def test_a_full_disk_is_an_error_with_the_folder_and_the_needed_space(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: object) -> None:
@@ -147,7 +153,7 @@ def test_a_full_disk_is_said_with_the_folder_and_the_space_needed(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_space_is_said_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_an_error_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1000))
     with pytest.raises(ModelError, match="temporary files do not fit: 0 MB are free") as caught:
         quantize_image_tower(REFERENCE, CALIBRATING)
@@ -174,7 +180,7 @@ def test_retrieval_counts_pictures_whose_nearest_other_one_has_their_label() -> 
     assert report.retrieval == Retrieval(queries=4, before=1.0, after=0.5, lost=2, gained=0)
 
 
-def test_labels_without_a_pair_say_nothing_about_retrieval() -> None:
+def test_labels_without_a_pair_give_no_retrieval() -> None:
     rows = unit((1, 0), (0, 1), (1, 1))
     assert compare_embeddings(rows, rows, ["a", "b", "c"]).retrieval is None
 
@@ -185,7 +191,7 @@ def report_with(retrieval: Retrieval) -> QuantizationReport:
     )
 
 
-def test_a_drop_that_chance_explains_is_no_problem_and_a_larger_one_is() -> None:
+def test_a_drop_within_chance_passes_and_a_larger_one_does_not() -> None:
     # 6 lost and 4 gained of 200: a drop of 0.01, whose deviation is sqrt(10 - 4/200) / 200 = 0.0158.
     by_chance = Retrieval(queries=200, before=0.90, after=0.89, lost=6, gained=4)
     assert by_chance.drop_beyond_chance == pytest.approx(0.01 - 1.645 * 0.0158, abs=1e-4)
@@ -196,13 +202,13 @@ def test_a_drop_that_chance_explains_is_no_problem_and_a_larger_one_is() -> None
     assert problem == "retrieval 90.0% in fp32, 80.0% in int8, a drop of at most 1 points wanted"
 
 
-def test_limits_can_be_other_ones() -> None:
+def test_other_limits_can_be_given() -> None:
     report = QuantizationReport(pictures=9, mean_cosine=0.98, lowest_cosine=0.90, same_neighbour=0.5, retrieval=None)
     assert len(report.problems()) == 3
     assert report.problems(QuantizationLimits(mean_cosine=0.97, lowest_cosine=0.8, same_neighbour=0.4)) == []
 
 
-def test_a_tower_that_gives_no_numbers_is_a_problem() -> None:
+def test_a_tower_that_returns_nan_is_a_problem() -> None:
     expected = unit((1, 0), (1, 0.1), (0, 1))
     assert compare_embeddings(expected, np.full_like(expected, np.nan), None).problems()
 

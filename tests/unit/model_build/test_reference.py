@@ -23,7 +23,7 @@ def written(folder: Path, content: object) -> Path:
     return file
 
 
-def test_pictures_and_texts_are_read_and_further_keys_ignored(tmp_path: Path) -> None:
+def test_pictures_and_texts_are_read_and_other_keys_are_ignored(tmp_path: Path) -> None:
     reference = read_reference(written(tmp_path, GOOD))
     assert rows_of(reference.images.values()).tolist() == [[0.6, 0.8]]
     assert rows_of(reference.texts.values()).tolist() == [[1, 0], [0, 1]]
@@ -31,22 +31,22 @@ def test_pictures_and_texts_are_read_and_further_keys_ignored(tmp_path: Path) ->
     assert reference.token_ids == {"a jar of honey": [0, 3, 2, 2]}
 
 
-def test_a_file_may_have_texts_alone(tmp_path: Path) -> None:
+def test_a_file_may_have_only_texts(tmp_path: Path) -> None:
     assert not read_reference(written(tmp_path, {"texts": GOOD["texts"]})).images
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([], "holds no reference embeddings"),
-        ({}, "holds no reference embeddings"),
-        ({"images": {"a.jpg": {"vector": [1]}}}, "holds no reference embeddings"),
-        ({"images": {"a.jpg": {"embedding": ["x"]}}}, "holds no reference embeddings"),
+        ([], "has no reference embeddings"),
+        ({}, "has no reference embeddings"),
+        ({"images": {"a.jpg": {"vector": [1]}}}, "has no reference embeddings"),
+        ({"images": {"a.jpg": {"embedding": ["x"]}}}, "has no reference embeddings"),
         ({"images": {"a.jpg": {"embedding": [0, 0]}}}, "'a.jpg' is zero"),
         ({"images": GOOD["images"], "texts": {"honey": {"embedding": [1, 0, 0]}}}, "'honey' has 3 numbers"),
     ],
 )
-def test_what_holds_no_usable_embeddings_is_one_clear_error(tmp_path: Path, content: object, said: str) -> None:
+def test_a_file_without_usable_embeddings_is_one_clear_error(tmp_path: Path, content: object, said: str) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         read_reference(written(tmp_path, content))
     assert "expected.json" in caught.value.message

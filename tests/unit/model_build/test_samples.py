@@ -1,4 +1,4 @@
-"""The drawn pictures that models are tried with."""
+"""The built-in pictures for testing a model."""
 
 import numpy as np
 

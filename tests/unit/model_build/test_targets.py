@@ -1,4 +1,4 @@
-"""What each target writes: configuration, files, precision. Triton's own protobuf reads the configurations."""
+"""The output of each target: configuration, files, precision. Triton's protobuf parses the configurations."""
 
 import importlib.util
 import sys
@@ -42,7 +42,7 @@ def built(bundle: Bundle, folder: Path, options: BuildOptions) -> tuple[ModelMan
 
 
 def squaring_tower(bundle: Bundle, scale: float) -> Tower:
-    """An image tower with a layer norm spelt out, over activations of about `scale`."""
+    """An image tower with a layer norm of several operators, with activations of about `scale`."""
     initializers = [
         numpy_helper.from_array(weights(3 * SIDE * SIDE) * np.float32(scale), "matrix"),
         numpy_helper.from_array(np.array(2, np.float32), "two"),
@@ -78,7 +78,7 @@ def cosines(first: bytes, second: bytes) -> Any:
 
 @pytest.fixture
 def served_code(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """python_backend.py, with a stand-in for the module that only Triton has."""
+    """python_backend.py, with a fake of the module that only Triton has."""
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("triton_python_backend_utils"))
     spec = importlib.util.spec_from_file_location("served", SERVED_CODE)
     assert spec is not None
@@ -88,9 +88,7 @@ def served_code(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_the_cpu_target_serves_as_many_instances_with_as_many_threads_as_planned(
-    bundle: Bundle, tmp_path: Path
-) -> None:
+def test_the_cpu_target_has_the_plan_s_instances_and_threads(bundle: Bundle, tmp_path: Path) -> None:
     _, config = built(bundle, tmp_path / "r", BuildOptions(cpu_plan=CpuPlan(instances=2, threads=3)))
     assert config.backend == "python"
     assert [(group.kind, group.count) for group in config.instance_group] == [
@@ -110,7 +108,7 @@ def test_the_cpu_target_serves_as_many_instances_with_as_many_threads_as_planned
         ({}, 1, 4, 4),
     ],
 )
-def test_threads_are_as_planned_within_the_cores_there_are_when_triton_loads_the_model(
+def test_the_plan_s_threads_are_limited_by_the_cores_when_triton_loads_the_model(
     served_code: ModuleType, parameters: dict[str, Any], instances: int, cores: int, threads: int
 ) -> None:
     config = {"instance_group": [{"count": instances}], "parameters": parameters}
@@ -125,7 +123,7 @@ def test_the_onnx_target_runs_in_triton_s_onnxruntime_backend_on_the_gpu(bundle:
     assert not (tmp_path / "r" / "clip_image" / "1" / "model.py").exists()
 
 
-def test_the_tensorrt_target_serves_a_plan_in_half_precision_that_is_not_there_yet(
+def test_the_tensorrt_target_serves_a_plan_in_half_precision_that_is_built_later(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     manifest, config = built(bundle, tmp_path / "r", BuildOptions("tensorrt"))
@@ -145,15 +143,15 @@ def test_a_gpu_is_warmed_up_with_every_preferred_batch(
 
 
 @pytest.mark.parametrize("target", ["cpu", "onnx", "tensorrt"])
-def test_clients_cannot_tell_the_targets_apart(bundle: Bundle, tmp_path: Path, target: Target) -> None:
+def test_all_targets_look_the_same_to_clients(bundle: Bundle, tmp_path: Path, target: Target) -> None:
     reference, expected = built(bundle, tmp_path / "cpu", BuildOptions())
     manifest, config = built(bundle, tmp_path / "other", BuildOptions(target))
     assert (list(config.input), list(config.output)) == (list(expected.input), list(expected.output))
     assert manifest.same_space(reference)
 
 
-def test_the_uint8_pixels_of_an_engine_go_into_a_cast_and_nowhere_else(bundle: Bundle, tmp_path: Path) -> None:
-    """TensorRT takes uint8 in no other way."""
+def test_the_uint8_pixels_of_an_engine_are_only_the_input_of_a_cast(bundle: Bundle, tmp_path: Path) -> None:
+    """TensorRT accepts uint8 only there."""
     build_model_repository(bundle, tmp_path / "r", BuildOptions("tensorrt"))
     graph = onnx.load(tmp_path / "r" / "clip_image" / "1" / "model.onnx").graph
     assert [node.op_type for node in graph.node if "pixels" in node.input] == ["Cast"]
@@ -168,7 +166,7 @@ def test_a_precision_that_the_target_does_not_run_is_refused_with_those_that_it_
     assert "fp32" in caught.value.hint
 
 
-def test_towers_that_are_handed_in_are_served_and_give_the_digest(bundle: Bundle, tmp_path: Path) -> None:
+def test_given_towers_are_served_and_determine_the_digest(bundle: Bundle, tmp_path: Path) -> None:
     towers = fold_towers(bundle)
     image = onnx.load_from_string(towers["clip_image"].graph)
     image.doc_string = "another"
@@ -189,12 +187,12 @@ def test_half_precision_keeps_the_embeddings_and_halves_the_weights(bundle: Bund
     assert types["pixel_scale"] == TensorProto.FLOAT
 
 
-def test_half_precision_survives_activations_whose_squares_it_could_not_hold(bundle: Bundle) -> None:
+def test_half_precision_works_with_activations_whose_squares_exceed_fp16(bundle: Bundle) -> None:
     tower = squaring_tower(bundle, scale=200)
     assert (cosines(tower.graph, half_precision(tower).graph) > 0.9999).all()
 
 
-def test_half_precision_survives_an_embedding_whose_squared_length_it_could_not_hold(tmp_path: Path) -> None:
+def test_half_precision_works_with_an_embedding_whose_squared_length_exceeds_fp16(tmp_path: Path) -> None:
     files = BundleFiles()
     matrix = next(item for item in files.image.graph.initializer if item.name == "matrix")
     matrix.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(matrix) * np.float32(100), "matrix"))

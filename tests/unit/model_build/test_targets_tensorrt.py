@@ -1,4 +1,4 @@
-"""The script that makes TensorRT engines, run by a shell with a stand-in for trtexec. TensorRT itself is not run."""
+"""The script that builds TensorRT engines, run with a fake trtexec. TensorRT itself is not run."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.unit.model_build.bundles import BundleFiles, image_only, image_tower,
 
 ROOT = Path(__file__).resolve().parents[3]
 OPTIONS = BuildOptions("tensorrt", max_batch_size=16, usual_batch_size=8)
-# Says its version as trtexec does, notes its arguments, and writes what the test put into $ENGINE.
+# Prints its version like trtexec, records its arguments, and writes the content of $ENGINE.
 TRTEXEC = """#!/bin/sh
 if [ "$1" = --help ]; then
     echo "&&&& RUNNING TensorRT.trtexec [TensorRT v$TENSORRT] [b1] # trtexec --help"
@@ -36,7 +36,7 @@ NVIDIA_SMI = '#!/bin/sh\n[ -n "$GPU" ] || exit 9\necho "$GPU"\n'
 
 @dataclass
 class Machine:
-    """A model repository, and a machine whose programs do as the test says."""
+    """A model repository, and a machine with fake programs."""
 
     repository: Path
     programs: Path
@@ -46,7 +46,7 @@ class Machine:
     returns: int = 0
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the script from elsewhere."""
+        """Run the script from another folder."""
         environment = {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "CALLS": str(self.programs / "calls"),
@@ -90,7 +90,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in (folder / "clip_image" / "1").iterdir()}
 
 
-def test_trtexec_is_called_once_a_model_with_its_inputs_and_the_smallest_usual_and_largest_batch(
+def test_trtexec_is_called_once_per_model_with_its_inputs_and_the_smallest_usual_and_largest_batch(
     machine: Machine,
 ) -> None:
     result = machine.run()
@@ -104,7 +104,7 @@ def test_trtexec_is_called_once_a_model_with_its_inputs_and_the_smallest_usual_a
     assert "--onnx=clip_image/1/model.onnx" in image
     assert "--maxShapes=input_ids:16x6,attention_mask:16x6" in text
     assert {"--stronglyTyped", "--skipInference"} <= set(text)
-    # TensorRT 11 knows these no more; the graph is in half precision.
+    # TensorRT 11 does not have these flags; the graph is in half precision.
     assert not {"--fp16", "--int8", "--best"} & {*image, *text}
 
 
@@ -119,22 +119,22 @@ def test_print_shows_the_commands_and_needs_neither_trtexec_nor_a_gpu(machine: M
     assert "--optShapes=input_ids:8x6,attention_mask:8x6" in lines[1]
 
 
-def test_the_engine_is_there_whole_with_a_log_and_nothing_else(machine: Machine) -> None:
+def test_the_engine_is_complete_with_a_log_and_no_other_files(machine: Machine) -> None:
     machine.run()
     assert machine.plan().read_text() == "an engine"
     assert files(machine.repository) == {"model.onnx", "model.plan", "model.plan.made-of"}
     assert "a layer that cannot be" in (machine.repository / "clip_image" / "trtexec.log").read_text()
 
 
-def test_a_second_run_leaves_the_engines_as_they_are(machine: Machine) -> None:
+def test_a_second_run_does_not_build_the_engines_again(machine: Machine) -> None:
     machine.run()
     result = machine.run()
-    assert "there already" in result.stdout
+    assert "exists already" in result.stdout
     assert len(machine.calls()) == 2
 
 
 @pytest.mark.parametrize(("name", "value"), [("tensorrt", "110100"), ("gpu", "NVIDIA T4, 7.5, 580.1")])
-def test_another_tensorrt_or_gpu_gets_engines_of_its_own(machine: Machine, name: str, value: str) -> None:
+def test_another_tensorrt_or_gpu_gets_new_engines(machine: Machine, name: str, value: str) -> None:
     machine.run()
     setattr(machine, name, value)
     machine.engine = "another"
@@ -143,24 +143,24 @@ def test_another_tensorrt_or_gpu_gets_engines_of_its_own(machine: Machine, name:
 
 
 @pytest.mark.parametrize(("returns", "engine"), [(1, "half an eng"), (0, "")])
-def test_a_build_that_fails_names_the_log_and_leaves_no_plan(machine: Machine, returns: int, engine: str) -> None:
+def test_a_failed_build_names_the_log_and_leaves_no_plan(machine: Machine, returns: int, engine: str) -> None:
     machine.returns, machine.engine = returns, engine
     result = machine.run()
     assert result.returncode == 1
-    assert "could not make the engine of clip_image" in result.stderr
+    assert "could not build the engine of clip_image" in result.stderr
     assert str(machine.repository / "clip_image" / "trtexec.log") in result.stderr
     assert "a layer that cannot be" in result.stderr
     assert files(machine.repository) == {"model.onnx"}
 
 
-def test_a_build_that_fails_leaves_the_engine_that_was_there(machine: Machine) -> None:
+def test_a_failed_build_leaves_the_old_engine(machine: Machine) -> None:
     machine.run()
     machine.tensorrt, machine.returns, machine.engine = "110100", 1, "half an eng"
     assert machine.run().returncode == 1
     assert machine.plan().read_text() == "an engine"
 
 
-def test_without_trtexec_the_script_says_where_to_run_it(machine: Machine) -> None:
+def test_without_trtexec_the_error_says_where_to_run_the_script(machine: Machine) -> None:
     (machine.programs / "trtexec").unlink()
     result = machine.run()
     assert result.returncode == 1
@@ -177,7 +177,7 @@ def test_trtexec_can_be_anywhere(machine: Machine) -> None:
     assert machine.run().returncode == 0
 
 
-def test_without_a_gpu_nothing_is_tried(machine: Machine) -> None:
+def test_without_a_gpu_trtexec_is_not_called(machine: Machine) -> None:
     machine.gpu = ""
     result = machine.run()
     assert result.returncode == 1
@@ -198,14 +198,14 @@ def test_another_argument_is_wrong_usage(machine: Machine) -> None:
     assert "usage" in result.stderr
 
 
-def test_a_build_for_another_target_takes_engines_and_script_away(machine: Machine, tmp_path: Path) -> None:
+def test_a_build_for_another_target_removes_engines_and_script(machine: Machine, tmp_path: Path) -> None:
     machine.run()
     build_model_repository(load_bundle(image_only().write(tmp_path / "other")), machine.repository)
     assert [path.name for path in machine.repository.iterdir()] == ["clip_image"]
     assert files(machine.repository) == {"model.onnx", "model.py"}
 
 
-def test_a_new_model_takes_the_engines_of_the_old_one_away(machine: Machine, tmp_path: Path) -> None:
+def test_a_new_model_removes_the_engines_of_the_old_one(machine: Machine, tmp_path: Path) -> None:
     machine.run()
     other = BundleFiles(image=image_tower(weights(3 * 8 * 8, seed=9))).write(tmp_path / "other")
     build_model_repository(load_bundle(other), machine.repository, OPTIONS)

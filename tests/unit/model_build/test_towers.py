@@ -1,4 +1,4 @@
-"""A bundle's graphs become what is served, or one clear line says what is wrong with them."""
+"""A bundle's graphs become served graphs, or the error names the problem."""
 
 import os
 from collections.abc import Callable
@@ -34,21 +34,21 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsiz
 
 
 def with_external_data(folder: Path) -> Path:
-    """Keep the image tower's weights in a file of their own; that file."""
+    """Move the image tower's weights to a separate file, and return it."""
     graph = folder / "onnx" / "vision_model.onnx"
     onnx.save(onnx.load(graph), graph, save_as_external_data=True, location="vision_model.onnx_data", size_threshold=0)
     return graph.with_name("vision_model.onnx_data")
 
 
 @pytest.mark.parametrize(("make", "towers"), [(BundleFiles, 2), (image_only, 1), (siglip, 2), (open_clip, 2)])
-def test_each_layout_gives_its_towers(tmp_path: Path, make: Callable[[], BundleFiles], towers: int) -> None:
+def test_each_layout_has_its_towers(tmp_path: Path, make: Callable[[], BundleFiles], towers: int) -> None:
     folded = fold_towers(load_bundle(make().write(tmp_path / "bundle")))
     assert list(folded) == ["clip_image", "clip_text"][:towers]
     assert [(item.name, item.dims) for item in folded["clip_image"].inputs] == [("pixels", (SIDE, SIDE, 3))]
 
 
 @pytest.mark.parametrize("make", [siglip, open_clip])
-def test_onnx_runtime_gives_what_the_unfolded_towers_give(tmp_path: Path, make: Callable[[], BundleFiles]) -> None:
+def test_folded_towers_equal_the_unfolded_ones(tmp_path: Path, make: Callable[[], BundleFiles]) -> None:
     files = make()
     bundle = load_bundle(files.write(tmp_path / "bundle"))
     folded = fold_towers(bundle)
@@ -66,14 +66,14 @@ def test_onnx_runtime_gives_what_the_unfolded_towers_give(tmp_path: Path, make: 
         np.testing.assert_allclose(embedding, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-5)
 
 
-def test_weights_beside_the_graph_become_part_of_what_is_served(tmp_path: Path) -> None:
+def test_weights_beside_the_graph_become_part_of_the_served_graph(tmp_path: Path) -> None:
     plain = fold_towers(load_bundle(BundleFiles().write(tmp_path / "plain")))
     folder = BundleFiles().write(tmp_path / "bundle")
     with_external_data(folder)
     assert fold_towers(load_bundle(folder))["clip_image"].graph == plain["clip_image"].graph
 
 
-def test_weights_that_a_hub_s_cache_links_to_are_read(tmp_path: Path) -> None:
+def test_weights_behind_symbolic_links_are_read(tmp_path: Path) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     data = with_external_data(folder)
     data.rename(tmp_path / "blob")
@@ -88,14 +88,14 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         fold_towers(load_bundle(folder))
 
 
-def test_weights_that_are_cut_short_are_named(tmp_path: Path) -> None:
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     os.truncate(with_external_data(folder), 100)
     with pytest.raises(ModelError, match=r"onnx_data is cut short: it has 100 bytes, vision_model\.onnx needs 3072"):
         fold_towers(load_bundle(folder))
 
 
-def test_a_pointer_in_place_of_weights_is_named(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_in_place_of_weights_is_named(tmp_path: Path) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     with_external_data(folder).write_bytes(LFS_POINTER)
     with pytest.raises(ModelError, match="onnx_data is a git-LFS pointer"):
@@ -103,7 +103,7 @@ def test_a_pointer_in_place_of_weights_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("location", ["../weights", "/etc/passwd", ""])
-def test_weights_outside_of_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     with_external_data(folder)
     path = folder / "onnx" / "vision_model.onnx"
@@ -136,7 +136,7 @@ def test_a_graph_of_more_than_two_gigabytes_is_refused_before_it_is_read(tmp_pat
         (LFS_POINTER, "is a git-LFS pointer"),
     ],
 )
-def test_a_file_that_is_no_graph_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_file_that_is_not_a_graph_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     (folder / "onnx" / "text_model.onnx").write_bytes(content)
     with pytest.raises(ModelError, match=rf"text_model\.onnx .*{problem}") as caught:
@@ -176,14 +176,14 @@ def test_the_table_of_tokens_is_found_through_casts_and_constants() -> None:
     assert token_table_rows(tower, "input_ids") == 9
 
 
-def test_a_graph_that_looks_tokens_up_in_another_way_has_no_table() -> None:
+def test_a_graph_without_a_lookup_of_tokens_has_no_table() -> None:
     tower = token_tower()
     tower.graph.initializer.append(numpy_helper.from_array(weights(3), "other"))
     tower.graph.node[0].input[1] = "other"
     assert token_table_rows(tower, "input_ids") is None
 
 
-def test_texts_of_the_bundle_have_the_context_length_that_is_served(tmp_path: Path) -> None:
+def test_texts_of_the_bundle_have_the_served_context_length(tmp_path: Path) -> None:
     bundle = load_bundle(siglip().write(tmp_path / "bundle"))
     (ids,) = fold_towers(bundle)["clip_text"].inputs
     assert ids.dims == (CONTEXT_LENGTH,)

@@ -1,4 +1,4 @@
-"""Which plans are tried for how many cores, in which order they come out, and how many cores there are."""
+"""The plans for a number of cores, their order, and the number of available cores."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from framematch.core.errors import ModelError
 from framematch.model_build.repository import tune
 from framematch.model_build.repository.build_options import CpuPlan
-from framematch.model_build.repository.tune import available_cores, candidate_plans, default_cpu_plan, measure_cpu_plans
+from framematch.model_build.repository.tune import available_cores, candidate_plans, measure_cpu_plans
 from tests.unit.model_build.convnets import SIDE, colourful_pictures, convnet
 
 
@@ -24,18 +24,18 @@ from tests.unit.model_build.convnets import SIDE, colourful_pictures, convnet
         (64, [(1, 64), (2, 32), (4, 16), (8, 8)]),
     ],
 )
-def test_candidates_share_out_the_cores(cores: int, expected: list[tuple[int, int]]) -> None:
+def test_the_plans_use_all_cores(cores: int, expected: list[tuple[int, int]]) -> None:
     assert [(plan.instances, plan.threads) for plan in candidate_plans(cores)] == expected
 
 
-def test_no_candidate_takes_more_cores_than_there_are_and_the_default_is_one_of_them() -> None:
+def test_no_plan_uses_more_cores_than_exist_and_one_instance_is_among_them() -> None:
     for cores in range(1, 130):
         plans = candidate_plans(cores)
         assert all(plan.instances * plan.threads <= cores for plan in plans)
-        assert default_cpu_plan(cores) in plans
+        assert CpuPlan(instances=1, threads=cores) in plans
 
 
-def test_every_candidate_is_measured_with_a_real_session() -> None:
+def test_every_plan_is_measured_with_a_real_session() -> None:
     seen: list[tuple[int, int]] = []
     measured = measure_cpu_plans(
         convnet(),
@@ -51,7 +51,7 @@ def test_every_candidate_is_measured_with_a_real_session() -> None:
 
 
 def ranked(monkeypatch: pytest.MonkeyPatch, rates: dict[int, list[float]]) -> list[tuple[int, float]]:
-    """Instances and rate, best first, where plans with so many instances give these rates round by round."""
+    """Instances and rate, best first, for plans whose rates in each round are given by their number of instances."""
     left = {instances: iter(values) for instances, values in rates.items()}
     monkeypatch.setattr(tune, "_images_per_s", lambda _graph, _batch, plan, _seconds: next(left[plan.instances]))
     rounds = len(next(iter(rates.values())))
@@ -59,12 +59,12 @@ def ranked(monkeypatch: pytest.MonkeyPatch, rates: dict[int, list[float]]) -> li
     return [(plan.instances, rate) for plan, rate in measured]
 
 
-def test_the_highest_median_comes_first_whatever_one_round_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_highest_median_is_first_whatever_a_single_round_measures(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {1: [100.0, 100.0, 100.0], 2: [150.0, 10.0, 150.0], 4: [120.0, 120.0, 900.0]}
     assert ranked(monkeypatch, rates) == [(2, 150.0), (4, 120.0), (1, 100.0)]
 
 
-def test_of_plans_that_are_as_good_the_one_with_fewest_instances_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_equally_good_plans_the_one_with_fewest_instances_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ranked(monkeypatch, {1: [98.0], 2: [90.0], 4: [100.0]}) == [(1, 98.0), (4, 100.0), (2, 90.0)]
 
 
@@ -74,7 +74,7 @@ def test_a_graph_that_does_not_run_is_refused() -> None:
 
 
 def cgroup(root: Path, **cpu_max: str) -> int:
-    """Cores for a process in the group `/slice/unit`, with these limits: of the root, the slice and the unit."""
+    """Cores for a process in the cgroup `/slice/unit`, with the limits of the root, the slice and the unit."""
     (root / "slice" / "unit").mkdir(parents=True)
     for name, text in cpu_max.items():
         folder = {"top": root, "slice": root / "slice", "unit": root / "slice" / "unit"}[name]
@@ -89,16 +89,16 @@ def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3})
 
 
-def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
+def test_without_a_quota_the_affinity_is_used(tmp_path: Path) -> None:
     assert cgroup(tmp_path, unit="max 100000\n") == 4
     assert available_cores(tmp_path, tmp_path / "absent") == 4
 
 
-def test_the_smallest_quota_around_the_process_counts(tmp_path: Path) -> None:
+def test_the_smallest_quota_of_the_process_s_cgroups_is_used(tmp_path: Path) -> None:
     assert cgroup(tmp_path, unit="300000 100000\n", slice="200000 100000\n") == 2
 
 
-def test_a_containers_quota_is_at_its_root(tmp_path: Path) -> None:
+def test_a_container_s_quota_is_at_its_root(tmp_path: Path) -> None:
     assert cgroup(tmp_path, top="350000 100000\n") == 3
 
 

@@ -1,4 +1,4 @@
-"""What the encoders make of Triton's answers, with a client that gives scripted ones."""
+"""The encoders with scripted answers of Triton."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ Answer = Callable[[int], Any]
 
 
 class Result:
-    """Holds what `as_numpy` gives, or the error that it raises."""
+    """The result of `as_numpy`, or the error that it raises."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -38,14 +38,14 @@ class Result:
 
 
 class Attributes:
-    """An object with the given attributes, as protobuf's messages have them."""
+    """An object with the given attributes, like a protobuf message."""
 
     def __init__(self, **attributes: Any) -> None:
         self.__dict__.update(attributes)
 
 
 class FakeClient:
-    """Answers each inference by `answer(rows)`, and says that `manifest` is served."""
+    """Answers each inference by `answer(rows)`, and serves `manifest`."""
 
     def __init__(self, answer: Answer, manifest: ModelManifest = MANIFEST) -> None:
         self.answer = answer
@@ -68,7 +68,7 @@ class FakeClient:
 
 
 def unit_rows(rows: int) -> npt.NDArray[np.float32]:
-    """Row i points along axis i modulo 4."""
+    """Row i is the unit vector of axis i modulo 4."""
     return np.eye(4, dtype=np.float32)[np.arange(rows) % 4]
 
 
@@ -80,7 +80,7 @@ def failure(status: str, message: str = "because") -> InferenceServerException:
     return InferenceServerException(message, f"StatusCode.{status}")
 
 
-async def test_rows_come_back_in_order_and_belong_to_the_caller() -> None:
+async def test_rows_are_in_order_and_owned_by_the_caller() -> None:
     embeddings = await ImageEncoder(model(FakeClient(unit_rows))).embed(PIXELS)
     np.testing.assert_array_equal(embeddings, unit_rows(2))
     assert embeddings.flags.writeable
@@ -127,7 +127,7 @@ async def test_anything_but_finite_unit_vectors_is_an_embedding_error(answer: An
         await ImageEncoder(model(FakeClient(answer))).embed(PIXELS)
 
 
-async def test_the_error_names_the_bad_rows_of_a_split_batch_and_brings_the_good_ones() -> None:
+async def test_the_error_has_the_bad_rows_of_a_split_batch_and_the_good_embeddings() -> None:
     client = FakeClient(lambda rows: unit_rows(rows) * np.array([[1], [1], [np.nan]], np.float32)[:rows])
     with pytest.raises(EmbeddingError, match="2 of 7 embeddings") as caught:
         await ImageEncoder(model(client)).embed(np.zeros((7, 8, 8, 3), np.uint8))
@@ -135,7 +135,7 @@ async def test_the_error_names_the_bad_rows_of_a_split_batch_and_brings_the_good
     np.testing.assert_array_equal(caught.value.embeddings[[0, 1, 3, 4, 6]], unit_rows(5)[[0, 1, 0, 1, 0]])
 
 
-async def test_after_a_tensor_of_another_shape_the_served_model_is_looked_at_again() -> None:
+async def test_after_a_tensor_of_another_shape_the_served_model_is_checked_again() -> None:
     client = FakeClient(lambda rows: np.eye(rows, 5, dtype=np.float32))
     encoder = ImageEncoder(model(client))
     with pytest.raises(EmbeddingError):
@@ -145,7 +145,7 @@ async def test_after_a_tensor_of_another_shape_the_served_model_is_looked_at_aga
         await encoder.embed(PIXELS)
 
 
-async def test_half_precision_s_rounding_is_accepted() -> None:
+async def test_rounding_of_half_precision_is_accepted() -> None:
     client = FakeClient(lambda rows: unit_rows(rows) * np.float32(1.002))
     assert (await ImageEncoder(model(client)).embed(PIXELS)).shape == (2, 4)
 
@@ -162,7 +162,7 @@ async def test_half_precision_s_rounding_is_accepted() -> None:
         (failure("INVALID_ARGUMENT", "unexpected shape"), EmbeddingError),
     ],
 )
-async def test_a_failure_says_whether_triton_is_away_or_cannot_run_this_batch(
+async def test_a_failure_is_either_an_unavailable_triton_or_a_batch_that_cannot_run(
     error: InferenceServerException, kind: type[FramematchError]
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -194,7 +194,9 @@ async def test_after_a_failure_the_same_model_is_used_again_with_its_new_batch_s
 
 
 @pytest.mark.parametrize("inputs", [frozenset({"input_ids"}), frozenset({"input_ids", "attention_mask"})])
-async def test_texts_go_with_a_mask_only_where_the_model_takes_one(tmp_path: Path, inputs: frozenset[str]) -> None:
+async def test_texts_are_sent_with_a_mask_only_if_the_model_has_that_input(
+    tmp_path: Path, inputs: frozenset[str]
+) -> None:
     client = FakeClient(unit_rows)
     tokenizer = load_bundle(BundleFiles().write(tmp_path / "bundle")).load_tokenizer()
     embeddings = await TextEncoder(model(client, inputs), tokenizer).embed(["milk", "fresh kiwi"])
@@ -209,6 +211,14 @@ async def test_no_texts_give_no_rows_and_no_request(tmp_path: Path) -> None:
     assert not client.requests
 
 
-async def test_an_address_with_a_scheme_is_refused_at_once() -> None:
+async def test_an_address_with_a_scheme_is_refused_immediately() -> None:
     with pytest.raises(FramematchError, match="scheme"):
         await ImageEncoder.connect("http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(("message", "unreachable"), [("no connection", True), ("Stub process is not healthy", False)])
+async def test_only_a_triton_without_an_answer_is_unreachable(message: str, unreachable: bool) -> None:
+    client = FakeClient(lambda _rows: failure("UNAVAILABLE", message))
+    with pytest.raises(TritonUnavailableError) as caught:
+        await ImageEncoder(model(client)).embed(PIXELS)
+    assert caught.value.unreachable is unreachable

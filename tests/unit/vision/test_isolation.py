@@ -1,4 +1,4 @@
-"""A batch with bad answers: who is to blame, a picture or the model."""
+"""Poison isolation tells invalid pictures from a broken model."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.arrays import Embeddings
+from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess_spec import PreprocessSpec
 from framematch.vision.triton import TritonModel
 
-Pixels = npt.NDArray[np.uint8]
 Answer = Callable[[Pixels], Embeddings]
 
 SPEC = PreprocessSpec(2, 2, 2, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
@@ -28,7 +27,7 @@ GOOD, NAN, FAILS = 1, 2, 3
 
 
 class ScriptedModel(TritonModel):
-    """Answers by `answers` in turn, the last of them again and again; `sizes` are those of the requests."""
+    """Uses one of `answers` for each request, and the last one for all further requests; `sizes` has their rows."""
 
     def __init__(self, *answers: Answer, max_batch_size: int = 8) -> None:
         manifest = replace(MANIFEST, max_batch_size=max_batch_size)
@@ -44,7 +43,7 @@ class ScriptedModel(TritonModel):
 
 
 def pictures(*kinds: int) -> Pixels:
-    """One picture of each kind; their second bytes number them."""
+    """One picture of each kind. The second byte of each is its number."""
     made = np.zeros((len(kinds), 2, 2, 3), np.uint8)
     made[:, 0, 0, 0] = kinds
     made[:, 0, 0, 1] = np.arange(len(kinds))
@@ -57,7 +56,7 @@ def direction(pixels: Pixels) -> Embeddings:
 
 
 def by_kind(pixels: Pixels) -> Embeddings:
-    """As a model does that cannot cope with some pictures."""
+    """The answer of a model that fails on some pictures."""
     kinds = pixels[:, 0, 0, 0]
     if (kinds == FAILS).any():
         raise EmbeddingError("could not run")
@@ -74,8 +73,8 @@ def fails(_pixels: Pixels) -> Embeddings:
     raise EmbeddingError("could not run")
 
 
-def away(_pixels: Pixels) -> Embeddings:
-    raise TritonUnavailableError("gone")
+def unreachable(_pixels: Pixels) -> Embeddings:
+    raise TritonUnavailableError("no answer")
 
 
 def replaced(_pixels: Pixels) -> Embeddings:
@@ -84,30 +83,30 @@ def replaced(_pixels: Pixels) -> Embeddings:
 
 async def test_a_good_batch_takes_one_request() -> None:
     model = ScriptedModel(by_kind)
-    embeddings, blamed = await embed_isolating(ImageEncoder(model), pictures(GOOD, GOOD, GOOD))
+    embeddings, invalid = await embed_isolating(ImageEncoder(model), pictures(GOOD, GOOD, GOOD))
     np.testing.assert_array_equal(embeddings, np.eye(3, 4))
-    assert not blamed
+    assert not invalid
     assert model.sizes == [3]
 
 
-async def test_a_picture_without_an_embedding_is_blamed_after_one_more_try_and_the_others_keep_theirs() -> None:
+async def test_a_picture_that_fails_twice_is_invalid_and_the_others_keep_their_embeddings() -> None:
     model = ScriptedModel(by_kind)
-    embeddings, blamed = await embed_isolating(ImageEncoder(model), pictures(GOOD, NAN, GOOD))
-    assert blamed == {1}
+    embeddings, invalid = await embed_isolating(ImageEncoder(model), pictures(GOOD, NAN, GOOD))
+    assert invalid == {1}
     np.testing.assert_array_equal(embeddings, np.eye(3, 4) * [[1], [0], [1]])
     assert model.sizes == [3, 2]
 
 
-async def test_a_picture_that_makes_the_whole_batch_fail_is_found_and_the_others_get_their_embeddings() -> None:
+async def test_a_picture_that_makes_the_whole_batch_fail_is_invalid_and_the_others_are_embedded() -> None:
     model = ScriptedModel(by_kind)
-    embeddings, blamed = await embed_isolating(ImageEncoder(model), pictures(GOOD, FAILS, GOOD))
-    assert blamed == {1}
+    embeddings, invalid = await embed_isolating(ImageEncoder(model), pictures(GOOD, FAILS, GOOD))
+    assert invalid == {1}
     np.testing.assert_array_equal(embeddings, np.eye(3, 4) * [[1], [0], [1]])
 
 
-async def test_a_picture_that_works_at_the_second_try_is_not_blamed() -> None:
-    embeddings, blamed = await embed_isolating(ImageEncoder(ScriptedModel(all_nan, by_kind)), pictures(GOOD, GOOD))
-    assert not blamed
+async def test_a_picture_that_succeeds_on_retry_is_valid() -> None:
+    embeddings, invalid = await embed_isolating(ImageEncoder(ScriptedModel(all_nan, by_kind)), pictures(GOOD, GOOD))
+    assert not invalid
     np.testing.assert_array_equal(embeddings, np.eye(2, 4))
 
 
@@ -115,23 +114,21 @@ async def test_a_picture_that_works_at_the_second_try_is_not_blamed() -> None:
     kinds=st.lists(st.sampled_from([GOOD, NAN, FAILS]), max_size=12),
     max_batch_size=st.integers(1, 8),
 )
-async def test_exactly_the_bad_pictures_are_blamed_however_the_batch_is_split(
-    kinds: list[int], max_batch_size: int
-) -> None:
+async def test_exactly_the_bad_pictures_are_invalid_for_every_batch_size(kinds: list[int], max_batch_size: int) -> None:
     crops = pictures(*kinds)
     encoder = ImageEncoder(ScriptedModel(by_kind, max_batch_size=max_batch_size))
-    embeddings, blamed = await embed_isolating(encoder, crops)
-    assert blamed == {row for row, kind in enumerate(kinds) if kind != GOOD}
+    embeddings, invalid = await embed_isolating(encoder, crops)
+    assert invalid == {row for row, kind in enumerate(kinds) if kind != GOOD}
     expected = direction(crops)
-    expected[list(blamed)] = 0
+    expected[list(invalid)] = 0
     np.testing.assert_array_equal(embeddings, expected)
 
 
 @pytest.mark.parametrize("broken", [all_nan, fails])
 @pytest.mark.parametrize("max_batch_size", [1, 8])
-async def test_a_broken_model_blames_no_picture_and_can_be_tried_again(broken: Answer, max_batch_size: int) -> None:
+async def test_a_broken_model_makes_no_picture_invalid_and_is_retriable(broken: Answer, max_batch_size: int) -> None:
     model = ScriptedModel(broken, max_batch_size=max_batch_size)
-    with pytest.raises(EmbeddingError, match="the model is to blame") as caught:
+    with pytest.raises(EmbeddingError, match="the model is broken") as caught:
         await embed_isolating(ImageEncoder(model), pictures(GOOD, GOOD, GOOD))
     assert caught.value.retriable
     assert caught.value.hint
@@ -143,31 +140,31 @@ async def test_a_broken_model_blames_no_picture_and_can_be_tried_again(broken: A
     calls=st.integers(1, 8),
     max_batch_size=st.sampled_from([1, 8]),
 )
-async def test_a_model_that_breaks_or_recovers_at_any_time_blames_no_picture(
+async def test_a_model_that_breaks_or_recovers_at_any_time_makes_no_picture_invalid(
     broken: Answer, before: int, calls: int, max_batch_size: int
 ) -> None:
     answers = [by_kind] * before + [broken] * calls + [by_kind]
-    blamed: frozenset[int] = frozenset()
+    invalid: frozenset[int] = frozenset()
     with suppress(EmbeddingError):
-        _, blamed = await embed_isolating(
+        _, invalid = await embed_isolating(
             ImageEncoder(ScriptedModel(*answers, max_batch_size=max_batch_size)), pictures(GOOD, GOOD)
         )
-    assert not blamed
+    assert not invalid
 
 
-async def test_a_control_that_fails_beside_a_good_picture_is_the_model_s_fault() -> None:
+async def test_a_control_that_fails_beside_a_good_picture_means_a_broken_model() -> None:
     def nan_at_the_end(pixels: Pixels) -> Embeddings:
         embeddings = direction(pixels)
         embeddings[-1] = np.nan
         return embeddings
 
-    with pytest.raises(EmbeddingError, match="the model is to blame"):
+    with pytest.raises(EmbeddingError, match="the model is broken"):
         await embed_isolating(ImageEncoder(ScriptedModel(nan_at_the_end)), pictures(GOOD, GOOD))
 
 
-@pytest.mark.parametrize(("answer", "kind"), [(away, TritonUnavailableError), (replaced, ModelMismatchError)])
+@pytest.mark.parametrize(("answer", "kind"), [(unreachable, TritonUnavailableError), (replaced, ModelMismatchError)])
 @pytest.mark.parametrize("first", [by_kind, all_nan])
-async def test_a_triton_that_goes_away_or_serves_another_model_blames_nobody(
+async def test_an_unreachable_triton_or_another_model_makes_no_picture_invalid(
     first: Answer, answer: Answer, kind: type[Exception]
 ) -> None:
     encoder = ImageEncoder(ScriptedModel(first, answer))

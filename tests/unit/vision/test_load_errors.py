@@ -1,4 +1,4 @@
-"""What to do about a model that Triton could not load."""
+"""Hints for a model that Triton could not load."""
 
 import pytest
 
@@ -22,5 +22,5 @@ def test_a_known_cause_has_its_own_hint(message: str, said: str) -> None:
     assert said in hint
 
 
-def test_an_unknown_cause_has_none() -> None:
+def test_an_unknown_cause_has_no_hint() -> None:
     assert load_hint("the moon is full") is None

@@ -1,4 +1,4 @@
-"""The manifest that travels in Triton's configuration."""
+"""The manifest in Triton's configuration."""
 
 import json
 from dataclasses import replace
@@ -20,11 +20,11 @@ MANIFEST = ModelManifest(
 )
 
 
-def test_a_manifest_comes_back_from_json_as_it_was() -> None:
+def test_a_manifest_survives_a_round_trip_through_json() -> None:
     assert ModelManifest.from_json(MANIFEST.to_json()) == MANIFEST
 
 
-def test_a_manifest_of_another_format_is_refused_with_what_to_do() -> None:
+def test_a_manifest_of_another_format_is_refused_with_a_hint() -> None:
     newer = json.loads(MANIFEST.to_json()) | {"format_version": 99, "dimension": "many"}
     with pytest.raises(ModelError, match="format 99") as caught:
         ModelManifest.from_json(json.dumps(newer))
@@ -32,7 +32,7 @@ def test_a_manifest_of_another_format_is_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 2}'])
-def test_what_is_no_manifest_is_refused(text: str) -> None:
+def test_invalid_manifests_are_refused(text: str) -> None:
     with pytest.raises(ModelError, match="not readable"):
         ModelManifest.from_json(text)
 

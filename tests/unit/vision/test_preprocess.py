@@ -1,4 +1,4 @@
-"""Resizing and cropping: the exact variant against Pillow itself, the fast one against the exact one."""
+"""Resizing and cropping: the exact variant against Pillow, the fast one against the exact one."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def picture(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def reference(rgb: npt.NDArray[np.uint8], spec: PreprocessSpec) -> npt.NDArray[np.uint8]:
-    """What the reference processor does: resize the whole picture with Pillow, then crop the centre."""
+    """The reference processor: resize the whole picture with Pillow, then crop the centre."""
     height, width = rgb.shape[:2]
     edge = spec.resize_shortest_edge
     if edge is None:
@@ -79,19 +79,21 @@ def test_exact_follows_the_spec(spec: PreprocessSpec) -> None:
 @pytest.mark.parametrize(
     "spec", [SQUEEZE, replace(SQUEEZE, resample="bilinear"), replace(SQUEEZE, crop_height=48, crop_width=80)]
 )
-def test_exact_squeezes_the_whole_picture_as_pillow_does(height: int, width: int, spec: PreprocessSpec) -> None:
+def test_exact_without_a_crop_is_pillow_s_resize_of_the_whole_picture(
+    height: int, width: int, spec: PreprocessSpec
+) -> None:
     rgb = picture(height, width)
     assert np.array_equal(Preprocessor(spec, "exact")(rgb), reference(rgb, spec))
 
 
 @pytest.mark.parametrize(("height", "width"), [*SIZES, (80, 2000), (2000, 80), (40, 2000)])
-def test_fast_squeezes_to_within_three_levels_of_exact_on_average(height: int, width: int) -> None:
+def test_fast_without_a_crop_is_within_three_levels_of_exact_on_average(height: int, width: int) -> None:
     rgb = picture(height, width)
     assert difference(Preprocessor(SQUEEZE, "fast")(rgb), reference(rgb, SQUEEZE)).mean() <= 3.0
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_fast_stays_within_three_levels_of_exact_on_average(height: int, width: int) -> None:
+def test_fast_is_within_three_levels_of_exact_on_average(height: int, width: int) -> None:
     rgb = picture(height, width)
     assert difference(Preprocessor(SPEC, "fast")(rgb), reference(rgb, SPEC)).mean() <= 3.0
 
@@ -99,7 +101,7 @@ def test_fast_stays_within_three_levels_of_exact_on_average(height: int, width: 
 @pytest.mark.parametrize("spec", [SPEC, SQUEEZE])
 @pytest.mark.parametrize("variant", VARIANTS)
 @given(height=st.integers(1, 400), width=st.integers(1, 400))
-def test_any_size_gives_the_crop_and_keeps_a_plain_colour(
+def test_any_size_is_cropped_and_a_plain_colour_is_unchanged(
     variant: Variant, spec: PreprocessSpec, height: int, width: int
 ) -> None:
     plain = np.full((height, width, 3), (10, 128, 250), np.uint8)
@@ -111,7 +113,7 @@ def test_any_size_gives_the_crop_and_keeps_a_plain_colour(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("height", "width"), [(1, 20_000), (20_000, 1), (3, 9_999)])
-def test_a_strip_gives_its_middle(variant: Variant, height: int, width: int) -> None:
+def test_of_a_strip_the_middle_is_cropped(variant: Variant, height: int, width: int) -> None:
     strip = np.zeros((height, width, 3), np.uint8)
     middle = slice(height // 2 - 2, height // 2 + 3) if height > width else slice(width // 2 - 2, width // 2 + 3)
     strip[(middle, slice(None)) if height > width else (slice(None), middle)] = 200
@@ -119,7 +121,7 @@ def test_a_strip_gives_its_middle(variant: Variant, height: int, width: int) -> 
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_view_into_a_larger_picture_is_taken(variant: Variant) -> None:
+def test_an_array_view_of_a_larger_picture_is_accepted(variant: Variant) -> None:
     large = picture(400, 500)
     view = large[50:250, 100:400]
     preprocess = Preprocessor(SPEC, variant)
@@ -141,7 +143,7 @@ def test_what_is_not_an_rgb_picture_is_a_programming_error(wrong: npt.NDArray[np
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 900), (223, 300), (280, 280), (560, 1000), (1120, 2000), (9000, 9000)])
-def test_a_picture_is_reduced_only_as_far_as_it_is_scaled_down_anyway(size: tuple[int, int]) -> None:
+def test_a_reduced_picture_is_still_larger_than_the_crop(size: tuple[int, int]) -> None:
     spec = replace(SPEC, resize_shortest_edge=224, crop_height=224, crop_width=224)
     reduction = Preprocessor(spec, "fast").reduction(*size)
     assert reduction in {1, 2, 4, 8}
@@ -149,11 +151,11 @@ def test_a_picture_is_reduced_only_as_far_as_it_is_scaled_down_anyway(size: tupl
     assert reduction == 8 or min(size) / (2 * reduction) < 224 * 1.25
 
 
-def test_the_exact_variant_takes_no_reduced_pictures() -> None:
+def test_the_exact_variant_needs_full_pictures() -> None:
     assert Preprocessor(SPEC, "exact").reduction(5000, 5000) == 1
 
 
-def test_the_digest_tells_specs_and_variants_apart() -> None:
+def test_specs_and_variants_have_different_digests() -> None:
     digests = {
         Preprocessor(SPEC, "exact").digest,
         Preprocessor(SPEC, "fast").digest,
@@ -164,5 +166,5 @@ def test_the_digest_tells_specs_and_variants_apart() -> None:
     assert len(digests) == 5
 
 
-def test_the_digest_stays_what_it_was_when_indexes_were_built() -> None:
+def test_the_digest_is_the_same_as_in_existing_indexes() -> None:
     assert Preprocessor(SPEC, "exact").digest == "4c24faeedf0f61cd64122e6dd52dbe77d9f9feda130c81bca5021913b6b092fa"

@@ -1,4 +1,4 @@
-"""Texts to token ids of a fixed length."""
+"""Converting texts to token ids of a fixed length."""
 
 from pathlib import Path
 
@@ -24,26 +24,26 @@ def test_a_short_text_is_padded_to_the_context_length_and_masked(tokenizer: Toke
     assert mask.tolist() == [[1, 1, 1, 1, 0, 0]]
 
 
-def test_a_long_text_loses_its_tail_but_keeps_its_end_token(tokenizer: Tokenizer) -> None:
+def test_a_truncated_text_keeps_its_end_token(tokenizer: Tokenizer) -> None:
     ids, mask = tokenizer(["milk " * 20])
     assert ids.tolist() == [[START_ID, MILK, MILK, MILK, MILK, END_ID]]
     assert mask.tolist() == [[1] * 6]
 
 
-def test_texts_come_back_in_order_and_no_text_is_an_empty_batch(tokenizer: Tokenizer) -> None:
+def test_texts_are_in_order_and_no_text_is_an_empty_batch(tokenizer: Tokenizer) -> None:
     ids, _mask = tokenizer(["kiwi", "milk", "kiwi"])
     assert ids[:, 1].tolist() == [KIWI, MILK, KIWI]
     assert [array.shape for array in tokenizer([])] == [(0, 6), (0, 6)]
 
 
-def test_padding_goes_to_the_side_that_the_bundle_names(tmp_path: Path) -> None:
+def test_padding_is_on_the_side_that_the_bundle_names(tmp_path: Path) -> None:
     files = BundleFiles(tokenizer_config={"pad_token": "<pad>", "eos_token": "<end>", "padding_side": "left"})
     ids, mask = load_bundle(files.write(tmp_path / "bundle")).load_tokenizer()(["milk"])
     assert ids.tolist() == [[PAD_ID, PAD_ID, PAD_ID, START_ID, MILK, END_ID]]
     assert mask.tolist() == [[0, 0, 0, 1, 1, 1]]
 
 
-def test_siglip_pads_with_the_end_token_and_sees_the_padding(tmp_path: Path) -> None:
+def test_siglip_pads_with_the_end_token_and_does_not_mask_the_padding(tmp_path: Path) -> None:
     files = siglip()
     files.tokenizer_config = {"pad_token": "<end>", "eos_token": "<end>"}
     ids, mask = load_bundle(files.write(tmp_path / "bundle")).load_tokenizer()(["milk"])
@@ -51,13 +51,13 @@ def test_siglip_pads_with_the_end_token_and_sees_the_padding(tmp_path: Path) -> 
     assert mask.min() == 1
 
 
-def test_open_clip_s_cleaning_comes_before_the_tokenizer(tmp_path: Path) -> None:
+def test_open_clip_s_texts_are_cleaned_before_the_tokenizer(tmp_path: Path) -> None:
     tokenizer = load_bundle(open_clip().write(tmp_path / "bundle")).load_tokenizer()
     ids, _mask = tokenizer(["  FRESH_Milk,\n'kiwi'! "])
     assert ids.tolist() == [[START_ID, FRESH, MILK, KIWI, END_ID, PAD_ID]]
 
 
-def test_the_tokenizer_s_own_settings_for_length_do_not_count(tmp_path: Path) -> None:
+def test_the_tokenizer_s_own_settings_for_length_are_ignored(tmp_path: Path) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     other = _Tokenizer.from_file(str(folder / "tokenizer.json"))
     other.enable_truncation(3)
@@ -81,7 +81,7 @@ def test_added_tokens_that_no_text_gets_are_not_the_highest_id(tmp_path: Path) -
         (77, END_ID, 6, "has no token 77, which is the pad token"),
         (PAD_ID, 78, 6, "has no token 78, which is the end token"),
         (PAD_ID, MILK, 6, "ends texts with token 1; the model's end token is 3"),
-        (PAD_ID, END_ID, 2, "leaves no room beside the 2 special tokens"),
+        (PAD_ID, END_ID, 2, "has no space beside the 2 special tokens"),
     ],
 )
 def test_a_tokenizer_that_does_not_fit_the_model_is_refused(

@@ -1,4 +1,4 @@
-"""What Triton's counts say of the time between two looks."""
+"""Rates between two readings of Triton's counters."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ BEFORE = ModelStatistics("clip_image", 2, 100, 900, 60, 500 * MS, 3_000 * MS, 60
 AFTER = ModelStatistics("clip_image", 2, 120, 1_100, 70, 900 * MS, 4_000 * MS, 700 * MS)
 
 
-def test_what_came_between_two_looks_is_their_difference() -> None:
+def test_counters_since_a_reading_are_the_difference() -> None:
     assert AFTER.since(BEFORE) == ModelStatistics("clip_image", 2, 20, 200, 10, 400 * MS, 1_000 * MS, 100 * MS)
 
 
@@ -24,12 +24,12 @@ def test_the_rates_are_per_run_per_request_and_per_second() -> None:
     assert rates.queued_requests == pytest.approx(0.2)
 
 
-def test_after_a_restart_all_that_is_counted_is_new() -> None:
+def test_after_a_restart_the_whole_reading_counts() -> None:
     restarted = ModelStatistics("clip_image", 1, 3, 24, 3, 6 * MS, 30 * MS, 3 * MS)
     assert restarted.since(BEFORE) == restarted
 
 
-def test_a_restart_that_served_as_many_requests_shows_in_the_runs() -> None:
+def test_a_restart_with_as_many_requests_is_detected_by_the_runs() -> None:
     restarted = replace(AFTER, runs=5)
     assert restarted.since(BEFORE) == restarted
 
@@ -40,5 +40,5 @@ def test_without_a_run_there_are_no_means() -> None:
     assert rates.mean_batch_size is rates.mean_queue_ms is rates.mean_compute_ms is rates.mean_copy_ms is None
 
 
-def test_runs_that_began_before_make_no_more_than_all_of_the_time() -> None:
+def test_runs_that_started_earlier_never_exceed_all_of_the_interval() -> None:
     assert rates_of(AFTER.since(BEFORE), seconds=0.1).busy_percent == 100

@@ -1,4 +1,4 @@
-"""What can run a model in Triton: one module for each target of `framematch model build`, and the choice among them."""
+"""The targets of `framematch model build`: one module for each backend of Triton."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +11,19 @@ from framematch.model_build.repository.triton_config import config_pbtxt
 from framematch.vision.manifest import ENGINE_SCRIPT, ModelManifest
 
 _TARGETS = {"cpu": cpu, "onnx": onnx, "tensorrt": tensorrt}
-# Whatever a target may put into the repository beside its models; a build of another target takes it away.
+# Files of a target beside its models; a build for another target removes them.
 REPOSITORY_FILES = (ENGINE_SCRIPT,)
 
 
 def served_towers(towers: Mapping[str, Tower], options: BuildOptions) -> dict[str, Tower]:
-    """`towers` in the precision of `options`. int8 is not made here: such towers come in as they are."""
+    """`towers` in the precision of `options`. Towers for int8 are quantised already."""
     if options.served_precision == "fp16":
         return {name: half_precision(tower) for name, tower in towers.items()}
     return dict(towers)
 
 
 def repository_files(towers: Mapping[str, Tower], manifest: ModelManifest, options: BuildOptions) -> dict[str, bytes]:
-    """Everything that Triton's model repository holds for `towers`, by path in it."""
+    """All files of Triton's model repository for `towers`, by their path in it."""
     target = _TARGETS[options.target]
     files: dict[str, bytes] = {}
     for name, tower in towers.items():
@@ -36,5 +36,5 @@ def repository_files(towers: Mapping[str, Tower], manifest: ModelManifest, optio
 
 
 def next_step(options: BuildOptions, repository: Path) -> str | None:
-    """What is left to do by hand before Triton can serve what was built in `repository`; None when nothing is."""
+    """What the user must do before Triton can serve the models in `repository`; None when nothing."""
     return tensorrt.next_step(repository) if options.target == "tensorrt" else None

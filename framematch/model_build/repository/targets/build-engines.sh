@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes the TensorRT engines that this model repository's config.pbtxt files ask for: 1/model.onnx -> 1/model.plan.
+# Builds the TensorRT engines that this model repository's config.pbtxt files need: 1/model.onnx -> 1/model.plan.
 # Written by `framematch model build --target tensorrt`; run it where the engines will be served, in Triton's container.
 # From this folder:
 #
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/models" \
 #       nvcr.io/nvidia/tritonserver:26.06-py3 sh /models/build-engines.sh
 #
-# An engine of the same graph, shapes, TensorRT and GPU that is there already is left as it is.
+# An existing engine of the same graph, shapes, TensorRT and GPU is not built again.
 #   --print   print the commands and run nothing
-#   TRTEXEC   the trtexec to use, when it is neither on PATH nor where Triton's container has it
+#   TRTEXEC   the trtexec to use, when it is neither on PATH nor at its place in Triton's container
 set -eu
 
 print_only=false
@@ -33,14 +33,14 @@ find_trtexec() {
             return
         fi
     done
-    fail "there is no trtexec. Run this script in Triton's container (its first lines say how), or set TRTEXEC."
+    fail "there is no trtexec. Run this script in Triton's container (see its first lines), or set TRTEXEC."
 }
 
-# What an engine depends on besides its graph and its shapes: trtexec, the version of TensorRT, the GPU.
-look_around() {
+# Finds what an engine depends on besides its graph and shapes: trtexec, TensorRT's version and the GPU.
+find_environment() {
     trtexec=$(find_trtexec)
     help=$("$trtexec" --help 2>&1 || true)
-    # It says 8601 for 8.6.1, and 100300 for 10.3.0.
+    # The version is 8601 for 8.6.1, and 100300 for 10.3.0.
     tensorrt=$(printf '%s\n' "$help" | sed -n 's/.*TensorRT v\([0-9][0-9]*\).*/\1/p' | head -n 1)
     [ -n "$tensorrt" ] || fail "$trtexec does not say which TensorRT it is of, but: $(printf '%s\n' "$help" | head -n 1)"
     [ "$tensorrt" -ge 100000 ] || fail "TensorRT 10 or newer is needed, for token ids of 64 bits, and this one is \
@@ -61,28 +61,28 @@ engine() {
     if $print_only; then
         part=$plan
     fi
-    # The graph says in which precision each step runs: --stronglyTyped keeps to it, and TensorRT 11 knows no other way.
+    # The graph sets the precision of each operator. --stronglyTyped makes TensorRT follow it; TensorRT 11 always does.
     set -- --onnx="$graph" --saveEngine="$part" "$@" \
         --stronglyTyped --skipInference --timingCacheFile=trtexec.timing-cache
     if $print_only; then
         echo "trtexec $*"
         return
     fi
-    made_of="TensorRT v$tensorrt; $gpu; $(cksum <"$graph"); $shapes"
-    if [ -s "$plan" ] && [ "$(cat "$plan.made-of" 2>/dev/null)" = "$made_of" ]; then
-        echo "$model: its engine is there already"
+    built_from="TensorRT v$tensorrt; $gpu; $(cksum <"$graph"); $shapes"
+    if [ -s "$plan" ] && [ "$(cat "$plan.made-of" 2>/dev/null)" = "$built_from" ]; then
+        echo "$model: its engine exists already"
         return
     fi
-    echo "$model: making its engine, which takes minutes; the log is $log"
+    echo "$model: building its engine, which takes minutes; the log is $log"
     echo "$trtexec $*" >"$log"
     if ! "$trtexec" "$@" >>"$log" 2>&1 || ! [ -s "$part" ]; then
         tail -n 5 "$log" >&2
-        fail "trtexec could not make the engine of $model. The whole log: $PWD/$log"
+        fail "trtexec could not build the engine of $model. The whole log: $PWD/$log"
     fi
-    # The old stamp goes first: whatever happens between these lines, no stamp vouches for another engine.
+    # The old record is removed first, so that an interruption never leaves a record of another engine.
     rm -f "$plan.made-of"
     mv -f "$part" "$plan"
-    echo "$made_of" >"$plan.made-of"
+    echo "$built_from" >"$plan.made-of"
     echo "$model: $plan is ready"
 }
 
@@ -90,8 +90,8 @@ cd "$(dirname "$0")"
 trap 'rm -f ./*/1/model.plan.part$$' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-$print_only || look_around
+$print_only || find_environment
 
 # ENGINES: `framematch model build` puts one call of `engine` for each model here.
 
-$print_only || echo "Start Triton now, or have a running one load the models again. Then run: framematch model check"
+$print_only || echo "Start Triton now, or make a running one load the models again. Then run: framematch model check"

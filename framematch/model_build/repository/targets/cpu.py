@@ -12,12 +12,12 @@ _SERVED_CODE = Path(__file__).with_name("python_backend.py")
 
 
 def serving(options: BuildOptions) -> Serving:
-    """Instances and threads as the plan says."""
+    """The plan's instances and threads."""
     plan = options.cpu_plan or CpuPlan()
     return Serving(
         engine='backend: "python"',
-        instances="# Each instance is a process with a session of its own; together they should not want more threads\n"
-        "# than there are cores.\n"
+        instances="# Each instance is a process with its own session. Together they should not have more threads than\n"
+        "# there are cores.\n"
         f"instance_group [ {{ kind: KIND_CPU count: {plan.instances} }} ]",
         parameters={_THREADS_PARAMETER: str(plan.threads)},
     )

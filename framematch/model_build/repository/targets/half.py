@@ -1,7 +1,7 @@
-"""fp16: a tower's graph in half precision, for GPUs.
+"""Converts a tower's graph to half precision (fp16), for GPUs.
 
-The graph itself is converted, instead of asking TensorRT for it: TensorRT 11 takes precisions from nowhere else, ONNX
-Runtime runs the same graph, and what half precision costs can be measured without a GPU.
+The graph itself is converted, because TensorRT 11 takes precisions only from it. ONNX Runtime runs the same graph, so
+the loss can be measured without a GPU.
 """
 
 from collections.abc import Iterator
@@ -13,34 +13,34 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from framematch.model_build.graphs.towers import Tower
 
-# How names of the export's own values begin in a folded graph. What the fold puts around the tower stays fp32: a
-# pixel's value and an embedding's squared length need more than half precision has.
+# The prefix of the export's own values in a folded graph. The operators around the tower stay fp32, because a pixel's
+# value and an embedding's squared length need more precision.
 _EXPORT = "tower/"
-# Older exports spell a layer norm out, and the square in it can pass 65504, the largest number of fp16.
+# Older exports write a layer norm as several operators, and its square can exceed 65504, the largest fp16 number.
 _AFTER_A_SQUARE = frozenset({"ReduceMean", "Add", "Sqrt", "Div"})
 
-# Constants of up to this size may be shapes, which the inference needs; weights are larger.
+# Constants of up to this size may be shapes, whose values shape inference needs; weights are larger.
 _SMALL_BYTES = 1024
 
 
 def half_precision(tower: Tower) -> Tower:
-    """`tower` with weights and activations in fp16; its inputs and its output keep their types."""
+    """`tower` with weights and activations in fp16. Its inputs and its output keep their types."""
     model = onnx.load_from_string(tower.graph)
     for index, node in enumerate(model.graph.node):
-        node.name = f"{index}:{node.name}"  # the converter goes by names, which ONNX does not ask for
-    _write_down_types(model)
+        node.name = f"{index}:{node.name}"  # the converter needs unique names, which ONNX does not require
+    _infer_types(model)
     kept = [*_around_the_tower(model), *_variances(model)]
     converted: ModelProto = float16.convert_float_to_float16(
         model, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
     )
-    _stay_wide(converted)
+    _drop_narrowing_casts(converted)
     OnnxModel.graph_topological_sort(converted.graph, is_deterministic=True)
     graph: bytes = converted.SerializeToString(deterministic=True)
     return Tower(graph, tower.inputs)
 
 
-def _write_down_types(model: ModelProto) -> None:
-    """What the converter must know of inner values. The weights stay out of the inference, which copies all it gets."""
+def _infer_types(model: ModelProto) -> None:
+    """Add the types of inner values, which the converter needs. Inference copies its input, so weights are left out."""
     graph = model.graph
     large = [item for item in graph.initializer if len(item.raw_data) > _SMALL_BYTES]
     small = [item for item in graph.initializer if len(item.raw_data) <= _SMALL_BYTES]
@@ -58,7 +58,7 @@ def _around_the_tower(model: ModelProto) -> Iterator[str]:
 
 
 def _variances(model: ModelProto) -> Iterator[str]:
-    """Squares, and what follows them up to the division by the deviation. Nodes of an ONNX graph are in order."""
+    """Squares, and the nodes after them up to the division by the deviation. An ONNX graph's nodes are sorted."""
     wide: set[str] = set()
     for node in model.graph.node:
         if node.op_type == "Pow" or (node.op_type in _AFTER_A_SQUARE and wide.intersection(node.input)):
@@ -67,11 +67,11 @@ def _variances(model: ModelProto) -> Iterator[str]:
                 wide.update(node.output)
 
 
-def _stay_wide(model: ModelProto) -> None:
-    """Let values go from one fp32 node to the next as they are: the converter squeezes each through fp16 on its way."""
+def _drop_narrowing_casts(model: ModelProto) -> None:
+    """Remove the casts to fp16 and back that the converter inserts between two fp32 nodes."""
     narrowed = {node.output[0]: node for node in model.graph.node if _casts_to(node, TensorProto.FLOAT16)}
     for node in model.graph.node:
-        # By this ending the converter marks what an fp32 node gives; other casts to fp16 may come from integers.
+        # The converter marks outputs of fp32 nodes by this suffix; other casts to fp16 may be from integers.
         cast = narrowed.get(node.input[0]) if _casts_to(node, TensorProto.FLOAT) else None
         if cast is not None and cast.input[0].endswith("_cast_to_fp16"):
             node.op_type = "Identity"

@@ -11,11 +11,11 @@ def serving(options: BuildOptions) -> Serving:
     """One session on each GPU."""
     return Serving(
         engine='backend: "onnxruntime"',
-        instances="# One session on each GPU that Triton sees; another one would hold the weights again.\n"
+        instances="# One session on each GPU that Triton sees; a second one would load the weights again.\n"
         "instance_group [ { kind: KIND_GPU count: 1 } ]",
-        # By default cuDNN measures every algorithm again for each new batch size. The backend's documents call it
-        # deprecated as a parameter, but as an option of the accelerator the backend overwrites it with the default
-        # whenever a model has parameters, and ours has the manifest.
+        # By default cuDNN measures all algorithms again for each new batch size. The backend's documentation calls the
+        # parameter deprecated. But the backend overwrites the accelerator's option with the default whenever a model
+        # has parameters, and ours has the manifest.
         parameters={"cudnn_conv_algo_search": _HEURISTIC},
         warm_up_batch_sizes=sorted({1, *preferred_batch_sizes(options.max_batch_size)}),
     )

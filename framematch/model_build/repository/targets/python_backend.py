@@ -1,6 +1,6 @@
-"""Runs one ONNX graph inside Triton's python backend. `framematch model build` copies this file as `1/model.py`.
+"""Runs one ONNX graph in Triton's python backend. `framematch model build` copies this file as `1/model.py`.
 
-It runs in Triton's own Python environment, which has numpy and onnxruntime only: nothing of framematch may be imported.
+Triton's Python environment has only numpy and onnxruntime, so this module must not import framematch.
 """
 
 import json
@@ -17,7 +17,7 @@ _OUTPUT = "embedding"
 
 
 class TritonPythonModel:
-    """One session for each instance, and one run for each batch that Triton forms."""
+    """One session per instance, and one run per batch that Triton forms."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph beside this file."""
@@ -25,7 +25,7 @@ class TritonPythonModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads(json.loads(args["model_config"]), len(os.sched_getaffinity(0)))
         options.inter_op_num_threads = 1
-        # Spinning threads would take the cores from Triton itself and from everyone else between two batches.
+        # Spinning threads would take CPU time from Triton and other processes between two batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
@@ -33,10 +33,10 @@ class TritonPythonModel:
         self._inputs = [value.name for value in self._session.get_inputs()]
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response for each request, in order. A request that fails gets an error; the others get their result."""
+        """One response per request, in order. A request that fails gets an error; the others get their results."""
         try:
             return self._run(requests)
-        except Exception as error:  # noqa: BLE001  # whatever ONNX Runtime raises belongs to the requests, not to the server
+        except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors are about the requests, and have no common base
             if len(requests) == 1:
                 return [triton.InferenceResponse([], triton.TritonError(f"{type(error).__name__}: {error}"))]
         return [self.execute([request])[0] for request in requests]
@@ -53,13 +53,13 @@ class TritonPythonModel:
 
 
 def _threads(config: dict[str, Any], cores: int) -> int:
-    """As the parameter `threads` says, within the cores there are; 0 is this instance's share of them."""
-    asked = int(config.get("parameters", {}).get("threads", {}).get("string_value", "0"))
+    """The parameter `threads`, limited to the number of cores; 0 means this instance's share of the cores."""
+    threads = int(config.get("parameters", {}).get("threads", {}).get("string_value", "0"))
     instances = sum(group["count"] for group in config["instance_group"])
-    return min(asked, cores) if asked else max(cores // instances, 1)
+    return min(threads, cores) if threads else max(cores // instances, 1)
 
 
 def _joined(name: str, requests: Sequence[Any]) -> Any:
-    """The requests' rows one after the other; a view of Triton's own memory when there is one request."""
+    """The rows of all requests, concatenated; for a single request a view of Triton's memory."""
     parts = [triton.get_input_tensor_by_name(request, name).as_numpy() for request in requests]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,6 +1,6 @@
-"""Target `tensorrt`: the graphs, the configuration and a script that makes TensorRT engines of them with trtexec.
+"""Target `tensorrt`: the graphs, the configuration, and a script that builds TensorRT engines with trtexec.
 
-An engine fits one TensorRT release and one kind of GPU, so it is made where it is served: in Triton's container.
+An engine works with one TensorRT release and one kind of GPU, so it is built where it is served: in Triton's container.
 """
 
 import shlex
@@ -12,38 +12,38 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.triton_config import Serving, preferred_batch_sizes
 from framematch.vision.manifest import ENGINE_SCRIPT
 
-# What deploy/docker/triton.Dockerfile builds on: an engine runs in the TensorRT that made it, and in no other.
+# The base image of deploy/docker/triton.Dockerfile: an engine runs only in the TensorRT version that built it.
 CONTAINER = "nvcr.io/nvidia/tritonserver:26.06-py3"
 _TEMPLATE = Path(__file__).with_name(ENGINE_SCRIPT)
 _PLACE = "# ENGINES: `framematch model build` puts one call of `engine` for each model here.\n"
 
 
 def serving(options: BuildOptions) -> Serving:
-    """Two instances on each GPU: one copies pixels while the other computes."""
+    """Two instances per GPU: one copies pixels while the other computes."""
     return Serving(
-        engine=f'# 1/model.plan is made of 1/model.onnx by ../{ENGINE_SCRIPT}.\nplatform: "tensorrt_plan"',
-        instances="# On each GPU that Triton sees: one copies its pixels while the other computes.\n"
+        engine=f'# ../{ENGINE_SCRIPT} builds 1/model.plan from 1/model.onnx.\nplatform: "tensorrt_plan"',
+        instances="# Two on each GPU that Triton sees: one copies pixels while the other computes.\n"
         "instance_group [ { kind: KIND_GPU count: 2 } ]",
         warm_up_batch_sizes=sorted({1, *preferred_batch_sizes(options.max_batch_size)}),
     )
 
 
 def model_files(tower: Tower) -> dict[str, bytes]:
-    """The graph that the engine is made of, by path in the model's folder."""
+    """The graph from which the engine is built, by path in the model's folder."""
     return {"1/model.onnx": tower.graph}
 
 
 def shape_arguments(tower: Tower, options: BuildOptions) -> list[str]:
-    """The arguments of trtexec for the smallest, the usual and the largest batch."""
+    """Trtexec's arguments for the smallest, the usual and the largest batch."""
     sizes = {"min": 1, "opt": options.tuned_batch_size, "max": options.max_batch_size}
     return [f"--{key}Shapes={_shapes(tower, batch_size)}" for key, batch_size in sizes.items()]
 
 
 def build_script(towers: Mapping[str, Tower], options: BuildOptions) -> str:
-    """The shell script that makes the engine of each of `towers`, by model name."""
+    """The shell script that builds the engine of each of `towers` (by model name)."""
     before, found, after = _TEMPLATE.read_text(encoding="utf-8").partition(_PLACE)
     if not found:
-        raise ValueError(f"{_TEMPLATE} has no place for the engines")
+        raise ValueError(f"{_TEMPLATE} lacks the line for the engines")
     calls = [
         " \\\n    ".join(["engine " + shlex.quote(name), *map(shlex.quote, shape_arguments(tower, options))])
         for name, tower in towers.items()
@@ -54,7 +54,7 @@ def build_script(towers: Mapping[str, Tower], options: BuildOptions) -> str:
 def next_step(repository: Path) -> str:
     """How to run the script."""
     return (
-        f"Make the engines where they will be served, in Triton's container (--print shows the commands):\n"
+        f"Build the engines where they will be served, in Triton's container (--print shows the commands):\n"
         f'  docker run --rm --gpus all --user "$(id -u):$(id -g)" -v {shlex.quote(f"{repository}:/models")} '
         f"{CONTAINER} sh /models/{ENGINE_SCRIPT}"
     )

@@ -1,0 +1,147 @@
+"""Each command works with the packages of its own extras: it imports no package that they leave out.
+
+The development environment has the packages of all extras, so each test hides those that the extras under test do not
+install. Which these are is read from pyproject.toml.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Collection, Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from framematch.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# By extras: the modules of the commands (in framematch.cli).
+COMMANDS = {
+    "": ("cameras", "deadletter", "topics", "watch"),
+    "edge": ("edge",),
+    "consumer,cpu": ("catalog", "consume", "doctor"),
+    "model": ("model", "model_check"),
+}
+LIBRARY = "framematch.core.subscribe"
+# Those of the source checkout, which no wheel has.
+CHECKOUT_ONLY = {"stack"}
+
+# Each container's locks, and the extras whose commands it runs. FAISS comes in two packages with one module.
+LOCKS = {
+    ("requirements/edge.txt",): ("edge", "tracing"),
+    ("requirements/consumer-cpu.txt",): ("consumer", "cpu", "tracing"),
+    ("requirements/consumer-gpu.txt",): ("consumer", "gpu", "tracing"),
+    ("requirements/consumer-cpu.txt", "deploy/docker/tools-requirements.txt"): ("consumer", "cpu", "model", "tracing"),
+    ("requirements/consumer-gpu.txt", "deploy/docker/tools-requirements.txt"): ("consumer", "gpu", "model", "tracing"),
+}
+
+
+def requirements_of(extras: Collection[str]) -> list[Requirement]:
+    optional = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in optional[extra])]
+    return [Requirement(line) for line in lines]
+
+
+def installed_by(extras: Collection[str]) -> set[str]:
+    """All distributions that `pip install framematch[extras]` installs, but those this environment lacks."""
+    found: set[tuple[str, str]] = set()
+    waiting = [(item.name, extra) for item in requirements_of(extras) for extra in ("", *item.extras)]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) not in found:
+            found.add((name, extra))
+            waiting += dependencies(name, extra)
+    return {canonicalize_name(name) for name, _extra in found}
+
+
+@cache
+def dependencies(name: str, extra: str) -> list[tuple[str, str]]:
+    environment = {"extra": extra}
+    try:
+        lines = [Requirement(line) for line in requires(name) or ()]
+    except PackageNotFoundError:
+        return []
+    needed = [item for item in lines if item.marker is None or item.marker.evaluate(environment)]
+    return [(item.name, inner) for item in needed for inner in ("", *item.extras)]
+
+
+def hidden_from(extras: Collection[str]) -> list[str]:
+    """Top-level modules of everything else; coverage stays, which may measure the program."""
+    kept = {*installed_by(extras), "framematch", "coverage"}
+    return [
+        module
+        for module, owners in packages_distributions().items()
+        if kept.isdisjoint(canonicalize_name(owner) for owner in owners)
+    ]
+
+
+def split(extras: str) -> list[str]:
+    return [extra for extra in extras.split(",") if extra]
+
+
+def command_modules(group: typer.Typer) -> Iterator[str]:
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield command.callback.__module__.removeprefix("framematch.cli.")
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield from command_modules(inner.typer_instance)
+
+
+def run_with(
+    extras: str, modules: Collection[str] = (), commands: Collection[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    asked = {"hidden": hidden_from(split(extras)), "modules": list(modules), "commands": list(commands)}
+    program = [sys.executable, "-m", "tests.import_program", json.dumps(asked)]
+    environment = {**os.environ, "TRITON_URL": "127.0.0.1:1"}
+    return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("extras", COMMANDS, ids=lambda extras: extras or "no extra")
+def test_the_commands_import_nothing_that_their_extras_leave_out(extras: str) -> None:
+    modules = [f"framematch.cli.{name}" for name in COMMANDS[extras]]
+
+    done = run_with(extras, modules=[*modules, LIBRARY])
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert set(command_modules(app)) == {name for names in COMMANDS.values() for name in names} | CHECKOUT_ONLY
+
+
+def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> None:
+    commands = {
+        "edge --camera till-1=0": "edge",
+        "consume": "consumer,cpu",
+        "catalog import none.csv": "consumer,cpu",
+        "catalog list": "consumer,cpu",
+        "catalog build": "consumer,cpu",
+        "model build --from none": "model",
+        "model check --from none": "model",
+    }
+
+    done = run_with("", commands=commands)
+
+    assert done.returncode == 0, done.stderr
+    hints = [line.rpartition("pip install ")[2] for line in done.stdout.splitlines()]
+    assert hints == [f"'framematch[{extras}]'" for extras in commands.values()]
+
+
+@pytest.mark.parametrize(("locks", "extras"), LOCKS.items(), ids=[" ".join(locks) for locks in LOCKS])
+def test_a_container_locks_all_that_its_commands_need(locks: tuple[str, ...], extras: tuple[str, ...]) -> None:
+    text = "".join((ROOT / lock).read_text(encoding="utf-8") for lock in locks)
+    locked = {canonicalize_name(name) for name in re.findall(r"^([A-Za-z0-9][\w.-]*)==", text, re.MULTILINE)}
+
+    assert locked
+    assert installed_by(extras) - locked == set()
