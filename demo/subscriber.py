@@ -12,7 +12,7 @@ from rich.text import Text
 from demo import timecode
 from demo.schedule import FeedSchedule, View
 from demo.verdict import Observations
-from framematch.cli.match_board import event_line
+from framematch.cli.match_table import event_line
 from framematch.core.events import MatchEvent, decode
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.topics import Topics
@@ -62,7 +62,7 @@ class Subscriber:
         if event.frame.id in self.seen.events:
             self.seen.repeats += 1
             return
-        latency_ms = (now_us() - from_rfc3339(event.frame.came_at)) / 1_000
+        latency_ms = (now_us() - from_rfc3339(event.frame.arrived_at)) / 1_000
         self.seen.events[event.frame.id] = event
         self.seen.latencies_ms.append(latency_ms)
         self._console.print(event_line(event, latency_ms).append_text(self._mark(event)))

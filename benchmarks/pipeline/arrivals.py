@@ -65,10 +65,10 @@ class Subscriber:
 
     async def _read(self) -> list[Arrival]:
         fetched = await self._reader.getmany(timeout_ms=_POLL_MS)
-        came_at_us = now_us()
+        arrived_at_us = now_us()
         events = [decode(record.value, MatchEvent) for records in fetched.values() for record in records]
         return [
-            Arrival((came_at_us - from_rfc3339(event.frame.captured_at)) / _US_PER_MS, event.timings_ms)
+            Arrival((arrived_at_us - from_rfc3339(event.frame.captured_at)) / _US_PER_MS, event.timings_ms)
             for event in events
         ]
 

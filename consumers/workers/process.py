@@ -19,6 +19,7 @@ from typing import Self
 from framematch.core.errors import FramematchError
 from framematch.core.lifecycle import run_service
 from framematch.core.logging import configure_logging
+from framematch.core.redact import run_redacted
 from framematch.core.settings import Settings
 
 Work = Callable[[Settings, asyncio.Event], Awaitable[None]]
@@ -46,7 +47,8 @@ class WorkerProcess:
     def __init__(self, number: int, work: Work, settings: Settings) -> None:
         context = get_context("spawn")  # nothing of the parent's threads, files or memory goes along
         self._last_words, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_main, args=(number, work, settings, sender), name=f"worker-{number}")
+        arguments = (_main, number, work, settings, sender)
+        self._process = context.Process(target=run_redacted, args=arguments, name=f"worker-{number}")
         with _interrupts_blocked():
             self._process.start()
         sender.close()

@@ -1,11 +1,11 @@
-"""The HTTP endpoint of a service: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
+"""A service's health and metrics over HTTP: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from framematch.core.errors import SettingsError
@@ -15,36 +15,43 @@ log = structlog.get_logger()
 
 
 class Health:
-    """What a service waits for: it is ready when every part is."""
+    """The readiness of a service: it is ready when each of its parts is."""
 
     def __init__(self, *parts: str) -> None:
         self._reasons: dict[str, str | None] = dict.fromkeys(parts, "starting")
 
     def set_ready(self, part: str) -> None:
-        """`part` works."""
+        """Mark `part` as ready."""
         self._reasons[part] = None
 
     def set_not_ready(self, part: str, reason: str) -> None:
-        """`part` does not work, and why: no secrets, it is shown."""
+        """Mark `part` as not ready. /readyz shows `reason`, so it must not contain a secret."""
         self._reasons[part] = reason
 
     @property
     def ready(self) -> bool:
-        """Whether every part works."""
+        """Whether every part is ready."""
         return all(reason is None for reason in self._reasons.values())
 
     def works(self, *parts: str) -> bool:
-        """Whether these parts work."""
+        """Whether all of these parts are ready."""
         return all(self._reasons[part] is None for part in parts)
 
     def report(self) -> dict[str, str]:
-        """Each part with `ok` or the reason."""
+        """Each part with `ok`, or the reason why it is not ready."""
         return {part: reason or "ok" for part, reason in self._reasons.items()}
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with the memory, CPU and file descriptors of this process under `framematch_process_…`."""
+    registry = CollectorRegistry()
+    ProcessCollector(namespace="framematch", registry=registry)
+    return registry
 
 
 @asynccontextmanager
 async def serve_http(health: Health, registry: CollectorRegistry, settings: HttpSettings) -> AsyncIterator[str]:
-    """Serve the endpoint while the context lasts, and give its URL.
+    """Serve the three endpoints inside the context; yields the base URL.
 
     Raises:
         SettingsError: see `serve_routes`.
@@ -65,16 +72,16 @@ async def serve_http(health: Health, registry: CollectorRegistry, settings: Http
 
 
 def metrics_response(registry: CollectorRegistry) -> web.Response:
-    """What the registry holds, in the format of Prometheus."""
+    """The registry's metrics in Prometheus' text format."""
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @asynccontextmanager
 async def serve_routes(routes: Iterable[web.RouteDef], settings: HttpSettings) -> AsyncIterator[str]:
-    """Serve these routes while the context lasts, and give the URL, or the path of the UNIX socket.
+    """Serve these routes inside the context; yields the base URL, or `unix:` and the path of the UNIX socket.
 
     Raises:
-        SettingsError: the port is taken, the address is not this machine's, or the socket cannot be made.
+        SettingsError: the port is in use, the address is not one of this machine, or the socket cannot be created.
     """
     app = web.Application()
     app.add_routes(routes)
@@ -97,7 +104,7 @@ async def _listen(runner: web.AppRunner, settings: HttpSettings) -> str:
     except OSError as error:
         raise SettingsError(
             f"cannot serve HTTP at {settings.host}:{settings.port}: {error.strerror or error}",
-            hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any",
+            hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any free one",
         ) from None
     host, port = runner.addresses[0][:2]
     return f"http://{host}:{port}"

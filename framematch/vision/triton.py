@@ -27,9 +27,7 @@ from framematch.vision.triton_statistics import ModelStatistics, read_statistics
 Embeddings = npt.NDArray[np.float32]
 
 _BUILD_HINT = "Build it with `framematch model build --from DIR` into the model repository that Triton serves"
-_UNAVAILABLE_HINT = (
-    "Start it with `framematch stack up`, or set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
-)
+_UNAVAILABLE_HINT = "Set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
 _CHANNEL_OPTIONS = (
     # A batch of 32 pictures is 4.8 MB, above gRPC's own 4 MB: no limit here, Triton's max_batch_size is one.
     ("grpc.max_send_message_length", -1),
@@ -190,7 +188,9 @@ async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -
         except TritonUnavailableError as error:
             if loop.time() + _RETRY_INTERVAL_S >= deadline:
                 raise TritonUnavailableError(
-                    f"{error.message} (waited {timeout_s:g} s)", hint=error.hint or _UNAVAILABLE_HINT
+                    f"{error.message} (waited {timeout_s:g} s)",
+                    hint=error.hint or _UNAVAILABLE_HINT,
+                    unreachable=error.unreachable,
                 ) from error
         await asyncio.sleep(_RETRY_INTERVAL_S)
 
@@ -225,5 +225,7 @@ def _translated(
     if _DEAD_BACKEND in message:
         return TritonUnavailableError(f"the process that runs {name} at {url} has died", hint=_DEAD_BACKEND_HINT)
     if status in _RETRIABLE:
-        return TritonUnavailableError(f"Triton at {url} does not answer for {name}: {message}", hint=_UNAVAILABLE_HINT)
+        return TritonUnavailableError(
+            f"Triton at {url} does not answer for {name}: {message}", hint=_UNAVAILABLE_HINT, unreachable=True
+        )
     return refused(f"Triton at {url} could not run {name}: {message}", hint="See Triton's log for the cause")

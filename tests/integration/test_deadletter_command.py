@@ -174,7 +174,7 @@ def test_filters_choose_what_is_replayed_and_records_without_bytes_are_left_out(
     site.fail(records[3:], reason="headers")
     said = site.say("replay", "--reason", "model", "-y")
     assert said.splitlines() == [
-        "1 letter cannot be sent: the record's bytes were not kept",
+        "1 dead letter cannot be sent: the record's bytes were not kept",
         f"2 records sent to {site.topics.frames}; their frames keep their ids",
     ]
     assert [record.value for record in site.frames()][-2:] == [b"bytes 3", b"bytes 4"]
@@ -222,7 +222,7 @@ def test_letters_of_several_partitions_are_told_apart(site: Site) -> None:
     assert f"{site.topics.frames} {records[2].partition}:2" in site.say("show", "1:1")
     refused = site.run("show", "1").exception
     assert isinstance(refused, UsageError)
-    assert str(refused) == "the topic has 2 partitions. Say which one: 0:1"
+    assert str(refused) == "the topic has 2 partitions. Give the partition too: 0:1"
 
 
 def test_letters_of_transactions_are_read_to_the_end_and_aborted_ones_are_none(site: Site) -> None:
@@ -244,7 +244,7 @@ def test_what_is_no_dead_letter_is_said_and_passed_over(site: Site) -> None:
     asyncio.run(send())
     done = site.run("list", "--json")
     assert [json.loads(line)["letter"] for line in done.stdout.splitlines()] == ["0:0"]
-    assert "letter_unreadable" in done.stderr
+    assert "dead_letter_unreadable" in done.stderr
 
 
 @pytest.mark.parametrize("place", ["0:7", "3:0", "9"])

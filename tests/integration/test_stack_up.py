@@ -96,7 +96,7 @@ def test_status_asks_every_server_of_the_running_stack(up: LocalStack) -> None:
 def test_a_second_up_shows_the_addresses_of_the_first(up: LocalStack) -> None:
     result = invoke("up")
     assert result.exit_code == 0
-    assert "run already" in result.stdout
+    assert "running already" in result.stdout
     assert up.mongodb_uri is not None
     assert up.mongodb_uri in result.stdout
     assert read_local_stack() == up
@@ -128,7 +128,7 @@ def test_a_killed_supervisor_takes_its_servers_along_and_up_works_again(up: Loca
     assert invoke("status").exit_code == 1
     again = invoke("up", "--only", "mediamtx")
     assert again.exit_code == 0
-    assert "run already" not in again.stdout
+    assert "running already" not in again.stdout
 
 
 def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_p
     with pytest.raises(FramematchError, match="mongodb ended during its start") as caught:
         control.up(names=["mongodb", "mediamtx"], data_dir=tmp_path / "data")
     assert "mongodb.log" in caught.value.hint
-    assert control.running_stack() is None
+    assert read_local_stack() is None
 
 
 def test_an_error_in_the_block_stops_the_servers(tmp_path: Path) -> None:

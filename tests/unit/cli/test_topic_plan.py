@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framematch.cli.topic_plan import (
-    BUSY,
     CAMERAS_PER_PARTITION,
-    FEWEST_PARTITIONS,
     FRAME_OVERHEAD_BYTES,
+    MIN_PARTITIONS,
     SEGMENT_BYTES,
+    UTILISATION_MAX,
     Site,
     busiest_cameras,
     plan_site,
@@ -37,7 +37,7 @@ def test_two_hundred_cameras() -> None:
 
 def test_two_cameras_need_one_consumer_and_get_the_fewest_partitions() -> None:
     plan = plan_site(Site(cameras=2, fps=5, brokers=1, replicas=1))
-    assert (plan.consumers, plan.partitions) == (1, FEWEST_PARTITIONS)
+    assert (plan.consumers, plan.partitions) == (1, MIN_PARTITIONS)
 
 
 @given(sites)
@@ -46,8 +46,8 @@ def test_no_consumer_is_busier_than_it_should_be(site: Site) -> None:
         plan = plan_site(site)
     except UsageError:
         return
-    assert plan.busiest_frames_per_s <= BUSY * site.consumer_fps
-    assert plan.consumers * BUSY * site.consumer_fps >= site.frames_per_s
+    assert plan.busiest_frames_per_s <= UTILISATION_MAX * site.consumer_fps
+    assert plan.consumers * UTILISATION_MAX * site.consumer_fps >= site.frames_per_s
 
 
 @given(sites)
@@ -57,7 +57,7 @@ def test_partitions_can_be_shared_evenly_by_the_consumers_and_by_double_their_nu
     except UsageError:
         return
     assert plan.partitions % (2 * plan.consumers) == 0
-    assert plan.partitions >= max(FEWEST_PARTITIONS, site.brokers, site.cameras / CAMERAS_PER_PARTITION)
+    assert plan.partitions >= max(MIN_PARTITIONS, site.brokers, site.cameras / CAMERAS_PER_PARTITION)
 
 
 @pytest.mark.parametrize(("cameras", "consumers"), [(200, 12), (1_000, 27), (20, 3), (10, 10)])

@@ -80,5 +80,5 @@ def test_the_list_shows_what_is_missing_and_how_long_records_are_kept() -> None:
     frames = TopicState("framematch.frames", 1, 1, {"retention.ms": "5400000", "cleanup.policy": "delete"})
     status = TopicState("framematch.status", 1, 1, {"retention.ms": "1", "cleanup.policy": "compact"})
     table = state_table(specs, ClusterState(1, {topic.name: topic for topic in (frames, status)}))
-    assert list(table.columns[3].cells) == ["1.5", "the last", "-"]
+    assert list(table.columns[3].cells) == ["1.5", "compacted", "-"]
     assert list(table.columns[4].cells) == ["", "", "missing: framematch topics create"]

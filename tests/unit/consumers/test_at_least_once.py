@@ -24,8 +24,7 @@ from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.outputs import Output
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
-from framematch.core.health import Health
-from framematch.core.metrics import new_registry
+from framematch.core.health import Health, new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.made_up_work import work

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.delivery.deadletter import dead_letter
-from framematch.core.deadletters import parse_letter
+from framematch.core.deadletters import parse_dead_letter
 from framematch.core.errors import BadFrameError
 
 ERROR = BadFrameError("truncated", "the JPEG ends early")
@@ -66,7 +66,7 @@ def test_every_record_has_a_letter_that_fits_and_tells_where_it_lay(
     assert letter.key is not None or letter.value is not None
     sent = (letter.key, letter.value, letter.headers)
     assert DefaultRecordBatchBuilder.estimate_size_in_bytes(*sent) <= MAX_BYTES
-    told = parse_letter(SimpleNamespace(**vars(letter), partition=0, offset=1, timestamp=2)).failure
+    told = parse_dead_letter(SimpleNamespace(**vars(letter), partition=0, offset=1, timestamp=2)).failure
     assert (told.reason, told.topic, told.partition, told.offset) == ("headers", "framematch.frames", 3, 7)
     if told.omitted_bytes is None:
         assert (letter.key, letter.value or b"") == (key, value or b"")

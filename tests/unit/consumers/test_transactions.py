@@ -17,8 +17,7 @@ from consumers.delivery.transactions import PartitionTransactions
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.health import Health
-from framematch.core.metrics import new_registry
+from framematch.core.health import Health, new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.made_up_kafka import MadeUpBroker, Step, failing_at

@@ -7,8 +7,7 @@ import pytest
 from prometheus_client import Counter
 
 from framematch.core.errors import SettingsError
-from framematch.core.health import Health, serve_http
-from framematch.core.metrics import new_registry
+from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.settings import HttpSettings
 
 

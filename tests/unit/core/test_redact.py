@@ -1,6 +1,7 @@
 """Secrets are hidden however they are written, and what is no secret stays readable."""
 
 import json
+import multiprocessing
 import sys
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from framematch.core.redact import redact, redact_argument, redact_uncaught, redact_url
+from framematch.core.redact import redact, redact_argument, redact_uncaught, redact_url, run_redacted
 
 # What may stand in a URL: no white space, nothing invisible. A canary marks where it ends.
 PIECES = ["@", ":", "/", "://", "?", "&", "=", "#", "%40", "pw=", "?pw=", "&token=", "'", '"', "<", ",", ";", "\\", "a"]
@@ -116,4 +117,16 @@ def test_a_traceback_that_nobody_caught_shows_no_credentials(
         sys.excepthook(OSError, error, error.__traceback__)
     said = capsys.readouterr().err
     assert said.count("OSError: cannot open rtsp://***@10.0.0.5/1") == 2
+    assert "canary" not in said
+
+
+def test_a_traceback_of_a_child_process_shows_no_credentials(capfd: pytest.CaptureFixture[str]) -> None:
+    child = multiprocessing.get_context("spawn").Process(
+        target=run_redacted, args=(open, "/nowhere/rtsp://user:canary@10.0.0.5/1")
+    )
+    child.start()
+    child.join()
+    said = capfd.readouterr().err
+    assert child.exitcode == 1
+    assert "FileNotFoundError" in said
     assert "canary" not in said

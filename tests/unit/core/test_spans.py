@@ -2,7 +2,7 @@
 
 import pytest
 
-from framematch.core.spans import TraceContext, within
+from framematch.core.tracing import TraceContext, in_sample
 
 HEADER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
@@ -50,6 +50,6 @@ def test_none_or_all_are_sampled(sample_ratio: float, sampled: int) -> None:
 
 def test_a_share_is_sampled_and_a_larger_share_holds_it() -> None:
     ids = [TraceContext.new().trace_id for _ in range(2_000)]
-    few, more = ({one for one in ids if within(one, ratio)} for ratio in (0.1, 0.3))
+    few, more = ({one for one in ids if in_sample(one, ratio)} for ratio in (0.1, 0.3))
     assert 100 <= len(few) <= 300  # 200 expected, and 13 is the standard deviation
     assert few < more

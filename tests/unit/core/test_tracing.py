@@ -7,8 +7,7 @@ import pytest
 from framematch.core.errors import PrerequisiteError, SettingsError
 from framematch.core.settings import TracingSettings
 from framematch.core.settings_sources import load_settings
-from framematch.core.spans import Span, TraceContext
-from framematch.core.tracing import Tracer, open_tracer
+from framematch.core.tracing import Span, TraceContext, Tracer, open_tracer
 
 HEADER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 STAGES = {"decode": (1_000, 2_000), "infer": (2_500, 4_000), "search": (4_000, 4_100)}
@@ -31,8 +30,8 @@ def test_a_frame_is_a_child_of_its_header_and_its_stages_are_children_of_it() ->
     assert frame.parent == TraceContext.parse(HEADER)
     assert frame.context == published
     assert (frame.name, frame.kind, frame.attributes) == ("framematch consume", "consumer", ATTRIBUTES)
-    assert (frame.began_ns, frame.ended_ns) == (1_000, 4_100)
-    assert {span.name: (span.began_ns, span.ended_ns) for span in stages} == STAGES
+    assert (frame.started_ns, frame.ended_ns) == (1_000, 4_100)
+    assert {span.name: (span.started_ns, span.ended_ns) for span in stages} == STAGES
     assert {span.parent for span in stages} == {published}
     assert len({span.context.span_id for span in found.spans}) == 4
     assert {span.context.trace_id for span in found.spans} == {0x0123456789ABCDEF0123456789ABCDEF}

@@ -135,7 +135,7 @@ def test_frame_headers_are_as_the_golden_file() -> None:
 
 def test_a_match_event_of_an_older_consumer_can_be_read() -> None:
     event = decode((GOLDEN / "match.v1-first.json").read_bytes(), MatchEvent)
-    assert (event.frame.grabbed_at, event.frame.came_at) == (None, event.frame.captured_at)
+    assert (event.frame.grabbed_at, event.frame.arrived_at) == (None, event.frame.captured_at)
     assert event.sighting is None
     jsonschema.validate(golden("match.v1-first.json"), json_schema("match.v1"))
 
