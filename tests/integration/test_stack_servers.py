@@ -16,7 +16,7 @@ from stack import kafka as kafka_module
 from stack import mediamtx as mediamtx_module
 from stack import mongodb as mongodb_module
 from stack.cache import run_tool
-from stack.golang import OLDEST_GO, go_program, go_version
+from stack.golang import MIN_GO_VERSION, go_program, go_version
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
@@ -155,4 +155,4 @@ def test_without_go_on_path_the_toolchain_of_its_wheel_runs(monkeypatch: pytest.
     monkeypatch.setattr("shutil.which", lambda _name: None)
     go = go_program()
     version = go_version(run_tool([go, "env", "GOVERSION"], what="asking for its version"))
-    assert version >= OLDEST_GO
+    assert version >= MIN_GO_VERSION

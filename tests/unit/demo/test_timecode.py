@@ -116,5 +116,5 @@ def test_it_leaves_the_centre_square_alone() -> None:
 
 @pytest.mark.parametrize(("camera", "index"), [(-1, 0), (CAMERAS, 0), (0, -1), (0, FRAMES)])
 def test_a_number_that_does_not_fit_is_refused(camera: int, index: int) -> None:
-    with pytest.raises(ValueError, match="no room"):
+    with pytest.raises(ValueError, match="do not fit"):
         timecode.write(noisy_picture(5), camera, index)

@@ -78,7 +78,7 @@ def test_a_dead_letter_is_not_lost() -> None:
 
 def test_without_a_match_the_demo_failed() -> None:
     verdict = verdict_on(seen((SHOWN, event("", "kiwi", decision="unknown"))))
-    assert verdict.problems == ["no match came"]
+    assert verdict.problems == ["there was no match"]
 
 
 def test_top1_and_top5_are_over_frames_with_a_product_fully_in_view() -> None:
