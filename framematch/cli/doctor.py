@@ -75,7 +75,7 @@ async def _guarded(
 ) -> list[Finding]:
     try:
         return await check(settings)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if (missing := missing_package(error, "doctor")) is None:
             raise
         return [Finding(part, False, missing.message, missing.hint)]

@@ -37,7 +37,7 @@ class Commands(TyperGroup):
         with _redacted_usage():
             try:
                 return super().invoke(ctx)
-            except ModuleNotFoundError as error:
+            except ImportError as error:
                 _program, *groups = str(ctx.command_path).split()
                 if (missing := missing_package(error, " ".join([*groups, ctx.invoked_subcommand]))) is None:
                     raise
@@ -53,13 +53,15 @@ def _redacted_usage() -> Iterator[None]:
         raise
 
 
-def missing_package(error: ModuleNotFoundError, command: str) -> PrerequisiteError | None:
-    """The error for a package that `command` needs; None for a module that none of its extras has."""
+def missing_package(error: ImportError, command: str) -> PrerequisiteError | None:
+    """The error for a missing or broken package of the command's extras; None for a module of our own."""
     extras = EXTRAS.get(command) or EXTRAS.get(command.partition(" ")[0])
     if extras is None or (error.name or "").partition(".")[0] in _OUR_PACKAGES:
         return None
+    missing = isinstance(error, ModuleNotFoundError)
     return PrerequisiteError(
-        f"this command needs the Python package {error.name!r}",
+        f"this command needs the Python package {error.name!r}"
+        + ("" if missing else f", which cannot be loaded: {error}"),
         hint=f"Install it with: pip install 'framematch[{extras}]'",
     )
 
@@ -69,5 +71,4 @@ def hint_of(error: FramematchError) -> str:
     missing = isinstance(error, AddressNotSetError) or (isinstance(error, UnavailableError) and error.unreachable)
     if not missing or find_spec("stack") is None:
         return error.hint
-    start = "start the servers on this machine with 'framematch stack up'"
-    return f"{error.hint}, or {start}" if error.hint else start.capitalize()
+    return f"{error.hint}, or start the servers on this machine with 'framematch stack up'"

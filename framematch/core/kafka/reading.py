@@ -1,9 +1,11 @@
 """Reads Kafka topics up to their present end."""
+# ruff: noqa: D102  # the methods of the Protocol are those of aiokafka
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 from framematch.core.errors import KafkaUnavailableError
 
@@ -11,7 +13,22 @@ _POLL_MS = 500
 _SILENCE_S = 30.0  # the records exist, so a longer silence means that the broker does not answer
 
 
-async def present_ranges(consumer: AIOKafkaConsumer) -> dict[TopicPartition, range]:
+Offsets = Mapping[TopicPartition, int]
+Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+
+class SeekableConsumer(Protocol):
+    """The methods of AIOKafkaConsumer that are used here."""
+
+    def assignment(self) -> Collection[TopicPartition]: ...
+    async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Offsets: ...
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> Offsets: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+    async def position(self, partition: TopicPartition) -> int: ...
+    async def getmany(self, *partitions: TopicPartition, timeout_ms: int) -> Records: ...
+
+
+async def present_ranges(consumer: SeekableConsumer) -> dict[TopicPartition, range]:
     """The offsets that each partition assigned to `consumer` has now.
 
     Raises:
@@ -23,7 +40,7 @@ async def present_ranges(consumer: AIOKafkaConsumer) -> dict[TopicPartition, ran
 
 
 async def read_to_end(
-    consumer: AIOKafkaConsumer,
+    consumer: SeekableConsumer,
     ranges: Mapping[TopicPartition, range],
     *,
     poll_ms: int = _POLL_MS,

@@ -1,4 +1,4 @@
-"""What the table of cameras says, from the statuses that came."""
+"""The table of cameras shows their latest statuses."""
 
 from dataclasses import replace
 from io import StringIO
@@ -51,18 +51,18 @@ def line_of(table: CameraTable, camera: str = "till-1") -> list[str]:
     return line
 
 
-def test_an_online_camera_shows_its_figures() -> None:
+def test_an_online_camera_is_shown_with_its_rates_and_ages() -> None:
     line = line_of(table_of(status(lag_s=0.2, reconnects=3, drops={"overrun": 7})))
     assert " ".join(line) == "till-1 online 5 min 25.0 4.5 2.1 s 0.2 s 3 - 2.0 s overrun 7"
 
 
-def test_frames_on_disk_are_shown_with_their_size() -> None:
+def test_spooled_frames_are_shown_with_their_size() -> None:
     table = table_of(status(state="degraded", reason="12 frames wait", spooled_frames=12, spooled_bytes=480_000))
     assert "12 (0.5 MB)" in text_of(table)
     assert "12 frames wait" in text_of(table)
 
 
-def test_the_last_status_of_a_camera_counts() -> None:
+def test_the_latest_status_of_a_camera_counts() -> None:
     table = table_of(status(), status(state="offline", reason="no frame for 5 s"))
     assert line_of(table)[1] == "offline"
     assert "no frame for 5 s" in text_of(table)
@@ -91,24 +91,24 @@ def test_an_edge_that_is_silent_for_three_of_its_intervals_is_stale(
     assert line_of(table_of(status(sent_s_ago=sent_s_ago, interval_s=interval_s)))[1] == shown
 
 
-def test_a_stale_camera_shows_no_rates_and_what_it_was() -> None:
+def test_a_stale_camera_shows_no_rates_and_its_last_state() -> None:
     table = table_of(status(sent_s_ago=600, state="offline", reason="stopped"))
     assert "25.0" not in text_of(table)
     assert "the edge is silent and may have died; the camera was offline: stopped" in text_of(table)
 
 
-def test_an_edge_whose_clock_is_ahead_is_not_from_the_future() -> None:
+def test_an_age_is_never_negative() -> None:
     assert "0.0 s" in text_of(table_of(status(sent_s_ago=-60)))
 
 
-def test_a_tombstone_takes_a_camera_off() -> None:
+def test_a_tombstone_removes_a_camera() -> None:
     table = table_of(status("till-1"), status("till-2"))
     assert table.update(b"till-1", None) is None
     assert table.update(b"till-9", None) is None
     assert [entry.status.camera for entry in table.entries(NOW_US)] == ["till-2"]
 
 
-def test_one_camera_can_be_asked_for() -> None:
+def test_one_camera_can_be_selected() -> None:
     table = table_of(status("till-1"), status("till-2"), camera="till-2")
     assert [entry.status.camera for entry in table.entries(NOW_US)] == ["till-2"]
 
@@ -134,14 +134,14 @@ def test_a_status_of_the_first_edges_is_shown() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"\xff", encode(status(at="yesterday")), encode(status(since="soon"))])
-def test_what_is_no_status_is_refused_and_changes_nothing(value: bytes) -> None:
+def test_an_invalid_status_is_refused_and_changes_nothing(value: bytes) -> None:
     table = table_of(status())
     with pytest.raises(msgspec.DecodeError):
         table.update(b"till-1", value)
     assert line_of(table)[1] == "online"
 
 
-def test_a_reason_cannot_command_the_terminal_or_the_markup() -> None:
+def test_a_shown_reason_contains_neither_control_characters_nor_markup() -> None:
     text = text_of(table_of(status(state="offline", reason="\x1b[2J[bold]gone[/bold]")))
     assert "?[2J[bold]gone[/bold]" in text
 

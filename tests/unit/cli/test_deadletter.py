@@ -1,4 +1,4 @@
-"""How dead letters are shown, and what the commands refuse before they ask Kafka."""
+"""How dead letters are shown, and which arguments are refused before connecting to Kafka."""
 
 import json
 from dataclasses import replace
@@ -31,14 +31,14 @@ def text_of(shown: RenderableType) -> str:
     return " ".join(text.getvalue().split())
 
 
-def test_a_row_says_when_where_and_why() -> None:
+def test_a_row_has_time_position_and_reason() -> None:
     assert "0:17 2026-01-01 00:00:00 till-1 decode truncated it ends early framematch.frames 3:1007 84.2 kB" in text_of(
         table([DEAD_LETTER])
     )
     assert "84.2 kB, not kept" in text_of(table([OMITTED]))
 
 
-def test_a_json_line_holds_all_but_bytes_and_headers() -> None:
+def test_a_json_line_has_everything_but_bytes_and_headers() -> None:
     assert json.loads(json_line(DEAD_LETTER)) == {
         "letter": "0:17",
         "written_at": "2026-01-01T00:00:00.000000Z",
@@ -57,7 +57,7 @@ def test_a_json_line_holds_all_but_bytes_and_headers() -> None:
 
 
 @pytest.mark.parametrize("dead_letter", [DEAD_LETTER, replace(DEAD_LETTER, key=b"\x1b[2J")])
-def test_what_a_record_holds_cannot_command_the_terminal(dead_letter: DeadLetter) -> None:
+def test_a_shown_record_contains_no_control_characters(dead_letter: DeadLetter) -> None:
     assert "\x1b" not in text_of(full(dead_letter)) + text_of(table([dead_letter]))
 
 
@@ -79,7 +79,7 @@ def test_a_dead_letter_is_shown_with_the_headers_of_its_record() -> None:
         (["show", "0:-1"], "'0:-1' is no position of a dead letter"),
     ],
 )
-def test_what_is_not_clear_is_wrong_usage(arguments: list[str], said: str) -> None:
+def test_ambiguous_arguments_are_wrong_usage(arguments: list[str], said: str) -> None:
     refused = CliRunner().invoke(app, ["deadletter", *arguments]).exception
     assert isinstance(refused, UsageError)
     assert said in refused.message

@@ -23,7 +23,7 @@ from framematch.core.errors import (
     SettingsError,
 )
 
-# The packages that no extra but the base has are never blocked.
+# Each command, a package that it needs, and the extras that the error must name.
 BLOCKED = {
     "edge --camera a=b.mp4": ("av", "edge"),
     "edge --camera a=b.mp4 --dry-run": ("setproctitle", "edge"),

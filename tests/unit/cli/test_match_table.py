@@ -1,4 +1,4 @@
-"""What `framematch watch` shows at a terminal, from the events that came."""
+"""The tables and lines of `framematch watch`."""
 
 import re
 from dataclasses import replace
@@ -31,7 +31,7 @@ def sightings_of(*events: SightingEvent) -> SightingTable:
 
 
 def lines_of(shown: RenderableType) -> list[str]:
-    """Without the spaces that make columns."""
+    """The lines, with runs of spaces as one space."""
     text = StringIO()
     Console(file=text, width=200).print(shown)
     return [re.sub(" +", " ", line).strip() for line in text.getvalue().splitlines()]
@@ -49,12 +49,12 @@ def test_without_a_match_the_nearest_product_is_shown_by_its_id() -> None:
     assert "till-2 ambiguous - - - 2.0 s 1.0" in lines
 
 
-def test_the_age_grows_and_the_rate_falls_while_nothing_comes() -> None:
+def test_the_age_grows_and_the_rate_falls_without_new_events() -> None:
     table = table_of(match_event(1), match_event(2))
     assert "till-1 match Milk 1.50 0.900 +0.125 62 s 0.0" in lines_of(table.view(NOW_US + 60 * S, 50))
 
 
-def test_the_last_events_stand_below_with_their_age_when_they_came() -> None:
+def test_the_latest_events_are_listed_below_with_their_age_on_arrival() -> None:
     lines = lines_of(table_of(*(match_event(number) for number in range(20))).view(NOW_US, 50))
     assert lines[-RECENT:] == ["00:00:00.000 till-1 match Milk 1.50 0.900 +0.125 2000 ms"] * RECENT
     assert lines[-RECENT - 2 : -RECENT] == ["1 camera, 20.0 events/s", ""]
@@ -73,14 +73,14 @@ def test_before_the_first_event_it_says_that_it_waits() -> None:
     assert lines_of(SightingTable().view(NOW_US, 50)) == ["waiting for sightings"]
 
 
-def test_an_event_whose_time_is_none_is_refused_and_changes_nothing() -> None:
+def test_an_event_with_an_invalid_time_is_refused_and_changes_nothing() -> None:
     table, event = table_of(match_event()), match_event(1)
     with pytest.raises(ValueError, match="isoformat"):
         table.update(replace(event, frame=replace(event.frame, grabbed_at="soon")), NOW_US)
     assert "1 camera, 1.0 events/s" in lines_of(table.view(NOW_US, 50))
 
 
-def test_a_name_cannot_command_the_terminal_or_the_markup() -> None:
+def test_a_shown_name_contains_neither_control_characters_nor_markup() -> None:
     event = match_event(product="\x1b[2j[bold]")
     assert "?[2J[Bold]" in event_line(event, 0).plain
     assert any("?[2J[Bold]" in line for line in lines_of(table_of(event).view(NOW_US, 50)))
@@ -100,7 +100,7 @@ def test_the_rate_is_over_ten_seconds_or_since_the_first() -> None:
     assert late.per_s(AT_US + 2 * S) == pytest.approx(10, abs=1)
 
 
-def test_what_is_in_view_is_shown_until_it_has_left() -> None:
+def test_a_product_is_shown_until_it_has_left() -> None:
     table = sightings_of(
         sighting_event(product="bread"),
         sighting_event(product="milk"),
@@ -120,6 +120,6 @@ def test_sightings_that_do_not_fit_the_terminal_are_counted() -> None:
     assert "30 products in view, 18 of them not shown: use --camera" in lines
 
 
-def test_a_sighting_is_a_line_that_says_for_how_long_it_was_seen() -> None:
+def test_the_line_of_a_sighting_has_its_duration() -> None:
     line = sighting_line(sighting_event("ended", seen_us=AT_US + 90 * S)).plain
     assert line.split() == ["00:01:30.000", "till-1", "ended", "Milk", "90", "s", "3", "frames", "0.900"]

@@ -1,4 +1,4 @@
-"""A dead letter says what failed, where and why, and gives back the record as it was."""
+"""A dead letter has the reason and origin of a failure, and the unchanged record."""
 
 from dataclasses import replace
 from typing import Any
@@ -46,7 +46,7 @@ def test_a_record_whose_bytes_were_omitted_is_not_whole() -> None:
     assert parsed.size_bytes == len(b"bytesce_idxce_idyodd")
 
 
-def test_a_record_that_was_copied_out_of_the_topic_and_failed_again_says_why_it_failed_last() -> None:
+def test_a_dead_letter_that_was_copied_and_failed_again_has_the_last_reason() -> None:
     first = Failure("decode", "headers", "ce_id is missing", "framematch.frames", 0, 1).headers()
     parsed = dead_letter_of(replace(ORIGINAL, headers=tuple(first)))
     assert (parsed.failure.reason, parsed.failure.offset, parsed.headers) == ("truncated", 7, ())

@@ -35,7 +35,7 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", sorted(CONVENTIONAL_NAMES))
-def test_a_conventional_name_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conventional_variable_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     section, key = CONVENTIONAL_NAMES[name]
     values = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
     value = values.get(name, "mongodb://somewhere")
@@ -44,7 +44,7 @@ def test_a_conventional_name_sets_its_setting(name: str, monkeypatch: pytest.Mon
     assert (found.get_secret_value() if hasattr(found, "get_secret_value") else found) == value
 
 
-def test_our_own_name_wins_over_the_conventional_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_variable_wins_over_the_conventional_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "conventional:9092")
     monkeypatch.setenv("FRAMEMATCH_KAFKA__BOOTSTRAP_SERVERS", "own:9092")
     assert load_settings().kafka.bootstrap_servers == "own:9092"
@@ -73,12 +73,12 @@ def test_the_state_file_is_ignored_when_another_process_has_the_supervisors_id(s
     assert load_settings().triton.url is None
 
 
-def test_a_camera_may_be_written_short(tmp_path: Path) -> None:
+def test_a_camera_has_a_short_form(tmp_path: Path) -> None:
     settings = load_settings(yaml_file(tmp_path, "edge: {cameras: {till-1: 'rtsp://u:p@host/1', till-2: {source: 0}}}"))
     assert settings.edge.cameras["till-1"].source.get_secret_value() == "rtsp://u:p@host/1"
 
 
-def test_the_file_may_name_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_may_use_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMERA_PASSWORD", "canary")
     text = "edge: {cameras: {a: 'rtsp://u:${CAMERA_PASSWORD}@host/1', b: '${OTHER:-video.mp4}'}}"
     cameras = load_settings(yaml_file(tmp_path, text)).edge.cameras
@@ -115,7 +115,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "nowhere.yaml")
 
 
-def test_an_unknown_environment_name_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_environment_variable_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEMATCH_KAFKA__BOOTSTRAP_SERVRES", "x")
     with pytest.raises(SettingsError, match="Did you mean FRAMEMATCH_KAFKA__BOOTSTRAP_SERVERS"):
         load_settings()
