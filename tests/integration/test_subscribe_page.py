@@ -1,4 +1,4 @@
-"""The Python programs that the pages show run as they stand there."""
+"""The Python programs of the documentation run unchanged."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ def settings(kafka: KafkaServer) -> KafkaSettings:
 
 @pytest.fixture
 def outputs(settings: KafkaSettings, tmp_path: Path) -> Iterator[list[Path]]:
-    """What each program prints, while all of them run; those that name the topic itself get the test's own."""
+    """Run all programs and collect their output; those that name the topic get the test's own."""
     environment = {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": str(settings.bootstrap_servers),
@@ -60,7 +60,7 @@ def outputs(settings: KafkaSettings, tmp_path: Path) -> Iterator[list[Path]]:
         yield files
 
 
-def test_every_program_prints_what_comes(settings: KafkaSettings, outputs: list[Path]) -> None:
+def test_every_program_prints_events(settings: KafkaSettings, outputs: list[Path]) -> None:
     topics = Topics(settings.topic_prefix)
     number = 0
 
@@ -72,7 +72,7 @@ def test_every_program_prints_what_comes(settings: KafkaSettings, outputs: list[
                 await producer.send_and_wait(topic, encode(event), key=b"till-1")
 
     def silent() -> list[Path]:
-        """Those that have printed nothing yet; they may have subscribed after the events so far."""
+        """The programs without output; they may have subscribed after the events so far."""
         nonlocal number
         number += 1
         came = sighting_event()
