@@ -169,12 +169,13 @@ async def _send(kafka: KafkaSettings, positions: Collection[Position]) -> int:
     async with open_dead_letters(kafka) as topic, started(new_producer(kafka), kafka) as producer:
         with progress_bar("Sending", "records") as show_progress, kafka_errors(kafka):
             async for dead_letter in topic.read(among=frozenset(positions)):
+                record = dead_letter.original(Topics(kafka.topic_prefix).frames)
                 await producer.send_and_wait(
-                    Topics(kafka.topic_prefix).frames,
-                    dead_letter.value,
-                    key=dead_letter.key,
-                    headers=list(dead_letter.headers),
-                    timestamp_ms=dead_letter.failure.timestamp_ms,
+                    record.topic,
+                    record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    timestamp_ms=record.timestamp_ms,
                 )
                 sent += 1
                 show_progress(sent, len(positions))

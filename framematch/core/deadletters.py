@@ -7,10 +7,11 @@ from typing import Self
 import msgspec
 from aiokafka import ConsumerRecord
 
+from framematch.core.kafka.records import Headers, ProducerRecord
+
 PREFIX = "deadletter_"
 """Our headers start with it; all other headers are the record's own."""
 
-Headers = tuple[tuple[str, bytes], ...]
 Position = tuple[int, int]
 """Partition and offset."""
 
@@ -63,6 +64,10 @@ class DeadLetter:
     def whole(self) -> bool:
         """Whether it has the record's bytes, so that the record can be replayed."""
         return self.failure.omitted_bytes is None
+
+    def original(self, topic: str) -> ProducerRecord:
+        """The record that failed, to be sent to `topic` again."""
+        return ProducerRecord(topic, self.key, self.value, self.headers, self.failure.timestamp_ms)
 
     def without_value(self) -> Self:
         """A copy without the value, which takes little memory."""

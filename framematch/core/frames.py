@@ -1,7 +1,7 @@
 """The frame message: the value is a JPEG, the metadata are CloudEvents headers (Kafka binding, binary mode)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,7 +21,6 @@ Clock = Literal["rtcp", "rtp", "wall"]
 """Source of a capture time: the camera's clock (RTCP), the stream's timestamps from its first frame, or our clock."""
 _CLOCKS: dict[str, Clock] = {name: name for name in get_args(Clock)}
 
-Headers = Sequence[tuple[str, bytes]]
 Region = tuple[int, int, int, int]
 """A box `(x, y, width, height)` in pixels of the JPEG."""
 

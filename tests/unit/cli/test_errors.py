@@ -31,6 +31,7 @@ BLOCKED = {
     "catalog import x.csv": ("pymongo", "consumer,cpu"),
     "catalog list": ("pymongo", "consumer,cpu"),
     "catalog build": ("tritonclient", "consumer,cpu"),
+    "model build --from .": ("onnx", "model"),
     "stack status": ("tritonclient", "consumer"),
 }
 PROGRAM = """

@@ -10,6 +10,7 @@ from aiokafka import ConsumerRecord
 from consumers.delivery.deadletter import dead_letter
 from framematch.core.deadletters import DeadLetter, Failure, parse_dead_letter
 from framematch.core.errors import BadFrameError
+from framematch.core.kafka.records import ProducerRecord
 
 ORIGINAL = ConsumerRecord(
     topic="framematch.frames", partition=3, offset=7, timestamp=1_767_225_600_123, timestamp_type=0, key=b"till-1",
@@ -38,6 +39,12 @@ def test_a_dead_letter_has_the_record_that_failed_and_the_reason() -> None:
     )
     assert (parsed.position, parsed.at_ms, parsed.camera) == ((1, 12), 1_767_225_700_000, "till-1")
     assert (parsed.whole, parsed.size_bytes) == (True, 5)
+
+
+def test_the_original_record_can_be_sent_again_with_its_time() -> None:
+    assert dead_letter_of(ORIGINAL).original("frames") == ProducerRecord(
+        "frames", ORIGINAL.key, ORIGINAL.value, ORIGINAL.headers, ORIGINAL.timestamp
+    )
 
 
 def test_a_record_whose_bytes_were_omitted_is_not_whole() -> None:
