@@ -124,7 +124,7 @@ def test_dead_letters_are_listed_with_their_fields(site: Site) -> None:
     [record] = site.publish("till-1")
     site.fail([record])
     heading, line = site.say("list").splitlines()
-    assert heading.split() == ["Letter", "Written", "(UTC)", "Camera", "Stage", "Reason", "Error", "Record", "Size"]
+    assert heading.split() == ["Position", "Written", "(UTC)", "Camera", "Stage", "Reason", "Error", "Record", "Size"]
     place, _day, _time, *rest = line.split()
     assert place == "0:0"
     assert " ".join(rest) == (

@@ -121,7 +121,7 @@ REFUSALS: dict[str, tuple[tuple[str, dict[str, Any]], str, str]] = {
         ("SSL", {"protocol": "SASL_SSL"}), "takes no password", "kafka.security_protocol to SSL",
     ),
     "no password where one is wanted": (
-        ("SASL_SSL", {"protocol": "SSL"}), "wants a password", "kafka.security_protocol to SASL_SSL",
+        ("SASL_SSL", {"protocol": "SSL"}), "requires a password", "kafka.security_protocol to SASL_SSL",
     ),
     "the system's authorities": (("SSL", {"ssl_ca_file": None}), "is not trusted", "kafka.ssl_ca_file"),
     "a wrong authority": (("SASL_SSL", {"ssl_ca_file": "strange_ca"}), "is not trusted", "kafka.ssl_ca_file"),
@@ -134,11 +134,11 @@ REFUSALS: dict[str, tuple[tuple[str, dict[str, Any]], str, str]] = {
     "TLS where plaintext is spoken": (("PLAINTEXT", {"protocol": "SSL"}), "does not speak TLS", "the port"),
     "no client certificate": (
         ("MUTUAL_TLS", {"ssl_certificate_file": None, "ssl_key_file": None}),
-        "wants a client certificate", "kafka.ssl_certificate_file",
+        "requires a client certificate", "kafka.ssl_certificate_file",
     ),
     "a client certificate of someone else": (
         ("MUTUAL_TLS", {"ssl_certificate_file": "strange_client", "ssl_key_file": None}),
-        "wants a client certificate that it trusts", "kafka.ssl_certificate_file",
+        "requires a client certificate that it trusts", "kafka.ssl_certificate_file",
     ),
 }  # fmt: skip
 

@@ -108,7 +108,7 @@ def _refused_handshake(error: ssl.SSLError) -> Diagnosis:
     reason = error.reason or ""
     if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA")):
         return Diagnosis(
-            f"the broker wants a client certificate that it trusts ({reason.lower().replace('_', ' ')})",
+            f"the broker requires a client certificate that it trusts ({reason.lower().replace('_', ' ')})",
             "Check kafka.ssl_certificate_file and kafka.ssl_key_file",
         )
     if "ALERT" in reason:
