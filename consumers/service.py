@@ -22,10 +22,9 @@ from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
-from framematch.core.health import Health, serve_http
+from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.topics import ensure_topics
-from framematch.core.metrics import new_registry
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require

@@ -1,4 +1,4 @@
-"""Renders the feed of a camera from its schedule to an H.264 file, once: the file is kept in the cache."""
+"""Renders the feed of a camera from its schedule to an H.264 file in the cache."""
 
 import hashlib
 import os
@@ -18,20 +18,20 @@ from demo.timecode import Picture
 from framematch.core.paths import cache_dir
 
 WIDTH, HEIGHT = 640, 360
-VERSION = 1  # to be raised with every change of what is drawn or how it is encoded
+VERSION = 1  # increase it with every change of the drawing or the encoding
 
-_PHOTO_SIDE_PX = 344  # of the centre square's 360
-_NOISE = 4.0  # standard deviation in grey levels, as of a camera in indoor light
+_PHOTO_SIDE_PX = 344  # within the centre square of 360
+_NOISE = 4.0  # standard deviation in grey levels, as from a camera in indoor light
 _NOISE_FRAMES = 8
-# A camera's usual rate at this size; no B-frames, so that packets are sent in the order in which they are shown.
+# A usual bit rate for this size; no B-frames, so that decoding and presentation order are the same.
 _ENCODER = {"preset": "veryfast", "crf": "25", "maxrate": "1200k", "bufsize": "1200k", "bf": "0", "threads": "1"}
 
 
 @dataclass(frozen=True)
 class _Motion:
-    """How a photo lies and moves while it is in view; pairs are (at the start, at the end)."""
+    """The position and motion of a photo while it is in view; pairs are (at the start, at the end)."""
 
-    direction: int  # +1 comes in from the left and goes out to the right
+    direction: int  # +1 from left to right, -1 from right to left
     zoom: tuple[float, float]
     angle_deg: tuple[float, float]
     brightness: tuple[float, float]
@@ -43,10 +43,10 @@ def render_feed(
     data_dir: Path = DATA_DIR,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Path:
-    """The feed's MP4 file, rendered unless the cache has it; `progress(done, all)` counts frames.
+    """Return the feed's MP4 file from the cache, rendering it if necessary; `progress(done, all)` counts frames.
 
-    The file is 640 x 360, H.264, yuv420p, with a keyframe each second and a timecode in every frame. Its name is a
-    digest of all that it depends on.
+    The file is 640 x 360, H.264, yuv420p, with a keyframe each second and a timecode in every frame. Its name has a
+    digest of everything that it depends on.
     """
     path = cache_dir() / "demo" / f"camera-{schedule.camera}-{_digest(schedule, data_dir)}.mp4"
     if path.is_file():
@@ -74,7 +74,7 @@ def _encode(schedule: FeedSchedule, data_dir: Path, path: Path, progress: Callab
 
 
 def draw_frames(schedule: FeedSchedule, data_dir: Path = DATA_DIR) -> Iterator[Picture]:
-    """Each frame as [360, 640, 3] BGR; the same schedule gives the same pixels."""
+    """Yield each frame as [360, 640, 3] BGR; the same schedule gives the same pixels."""
     rng = np.random.default_rng([schedule.camera, schedule.frames, schedule.fps])
     belt = _belt(rng)
     noise = rng.normal(0, _NOISE, (_NOISE_FRAMES, HEIGHT, WIDTH, 3)).astype(np.int8)
@@ -96,7 +96,7 @@ def _draw_photo(picture: Picture, photo: Picture, motion: _Motion, segment: Segm
     matrix = cv2.getRotationMatrix2D(
         (width / 2, height / 2), _between(motion.angle_deg, done), _between(motion.zoom, done) * _PHOTO_SIDE_PX / height
     )
-    matrix[0, 2] += (WIDTH - width) / 2 + motion.direction * _away_px(segment, index)
+    matrix[0, 2] += (WIDTH - width) / 2 + motion.direction * _offset_px(segment, index)
     matrix[1, 2] += (HEIGHT - height) / 2
     lit = cv2.convertScaleAbs(photo, alpha=_between(motion.brightness, done))
     cv2.warpAffine(lit, matrix, (WIDTH, HEIGHT), dst=picture, borderMode=cv2.BORDER_TRANSPARENT)
@@ -106,11 +106,11 @@ def _between(ends: tuple[float, float], share: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * share
 
 
-def _away_px(segment: Segment, index: int) -> float:
-    """How far the photo still is from the middle, < 0 coming in and > 0 going out; braking and starting smoothly."""
-    coming = max(0, segment.start + segment.slide - index) / (segment.slide + 1)
-    going = max(0, index - (segment.stop - 1 - segment.slide)) / (segment.slide + 1)
-    return (going**2 - coming**2) * (WIDTH + _PHOTO_SIDE_PX) / 2
+def _offset_px(segment: Segment, index: int) -> float:
+    """The photo's offset from the centre: < 0 while it enters, > 0 while it leaves, with smooth acceleration."""
+    entering = max(0, segment.start + segment.slide - index) / (segment.slide + 1)
+    leaving = max(0, index - (segment.stop - 1 - segment.slide)) / (segment.slide + 1)
+    return (leaving**2 - entering**2) * (WIDTH + _PHOTO_SIDE_PX) / 2
 
 
 def _motion(rng: np.random.Generator) -> _Motion:
@@ -126,7 +126,7 @@ def _motion(rng: np.random.Generator) -> _Motion:
 
 
 def _belt(rng: np.random.Generator) -> Picture:
-    """An empty rubber belt between two steel rails: grey, mottled, brighter in the middle."""
+    """An empty rubber belt between two steel rails: grey, mottled, brighter in the centre."""
     mottle = cv2.resize(rng.normal(0, 1, (HEIGHT // 12, WIDTH // 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     ribs = np.sin(np.arange(WIDTH) * (2 * np.pi / 40))
     light = np.exp(-((np.arange(HEIGHT)[:, None] - HEIGHT / 2) ** 2) / (2 * 200.0**2))

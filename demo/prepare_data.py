@@ -1,6 +1,6 @@
-"""Makes `demo/data` from a copy of GroceryStoreDataset: `python -m demo.prepare_data GROCERY_DIR`.
+"""Creates `demo/data` from a copy of GroceryStoreDataset: `python -m demo.prepare_data GROCERY_DIR`.
 
-Gives the same files for the same data set. Only needed to make `demo/data` anew: the result is kept in the repository.
+The same data set gives the same files. Only needed to recreate `demo/data`, which is in the repository.
 """
 
 import argparse
@@ -18,10 +18,10 @@ import numpy as np
 from demo.dataset import DATA_DIR
 
 PHOTO_SIDE_PX = 320
-IMAGE_QUALITY = 92  # catalogue images are small, clean cut-outs; artefacts would show
+IMAGE_QUALITY = 92  # catalogue images are small and clean, so artefacts would be visible
 PHOTO_QUALITY = 85
 
-# Invented: one price in euros for each category, of one piece or package. `_price` varies it by product.
+# Invented prices in euros of one piece or package per category; `_price` varies them by product.
 PRICES_EUR = {
     "Apple": 0.55, "Avocado": 1.29, "Banana": 0.29, "Kiwi": 0.39, "Lemon": 0.49, "Lime": 0.39, "Mango": 1.79,
     "Melon": 2.99, "Nectarine": 0.49, "Orange": 0.59, "Papaya": 2.79, "Passion Fruit": 0.79, "Peach": 0.55,
@@ -32,7 +32,7 @@ PRICES_EUR = {
     "Pepper": 0.99, "Potato": 0.29, "Red Beet": 0.39, "Tomato": 0.39, "Zucchini": 0.89,
 }  # fmt: skip
 
-# Slips in the data set's descriptions, translated from Swedish, that would puzzle a reader.
+# Corrections of mistakes in the data set's descriptions, which were translated from Swedish.
 CORRECTIONS = {
     "Papayan has": "Papaya has",
     "and and": "and",
@@ -48,7 +48,7 @@ CORRECTIONS = {
 
 @dataclass(frozen=True)
 class CatalogRow:
-    """One line of `catalog.csv`; `image` is relative to the file's folder."""
+    """A row of `catalog.csv`; `image` is relative to the file's folder."""
 
     id: str
     name: str
@@ -60,16 +60,16 @@ class CatalogRow:
 
 @dataclass(frozen=True)
 class PhotoRow:
-    """One line of `photos.csv`; `file` is relative to the file's folder."""
+    """A row of `photos.csv`; `file` is relative to the file's folder."""
 
     file: str
     product: str
 
 
 def main() -> None:
-    """Write the catalogue, its images, the photos and the licence; earlier images and photos are replaced."""
-    parser = argparse.ArgumentParser(description="Make demo/data from a copy of GroceryStoreDataset.")
-    parser.add_argument("grocery", type=Path, metavar="GROCERY_DIR", help="holds classes.csv and val.txt")
+    """Write the catalogue, its images, the photos and the licence; existing images and photos are replaced."""
+    parser = argparse.ArgumentParser(description="Create demo/data from a copy of GroceryStoreDataset.")
+    parser.add_argument("grocery", type=Path, metavar="GROCERY_DIR", help="contains classes.csv and val.txt")
     grocery = parser.parse_args().grocery
     missing = [name for name in ("LICENSE", "classes.csv", "val.txt") if not (grocery / name).is_file()]
     if missing:
@@ -104,7 +104,7 @@ def _catalog_row(grocery: Path, line: list[str]) -> CatalogRow:
 
 
 def _photo_rows(grocery: Path, ids: list[str]) -> Iterable[PhotoRow]:
-    """The first and the last `val` photo of each product that has any: neighbours show almost the same scene."""
+    """The first and the last `val` photo of each product with any, as adjacent ones show almost the same scene."""
     lines = [line.split(", ") for line in (grocery / "val.txt").read_text(encoding="utf-8").splitlines()]
     for number, product in enumerate(ids):
         sources = sorted(path for path, fine, _ in lines if int(fine) == number)
@@ -117,10 +117,10 @@ def _photo_rows(grocery: Path, ids: list[str]) -> Iterable[PhotoRow]:
 
 
 def _price(class_name: str, category: str) -> str:
-    """The category's price, up to 20 % more or less by the product's name, ending in 5 or 9."""
+    """The category's price, varied by up to 20 % by the product's name, and ending in 5 or 9."""
     share = int.from_bytes(hashlib.sha256(class_name.encode()).digest()[:2], "big") / 0xFFFF
     cents = round(PRICES_EUR[category] * (80 + 40 * share))
-    return f"{(cents // 10 * 10 + (5 if cents % 10 < 6 else 9)) / 100:.2f}"  # noqa: PLR2004  # the nearer of the two
+    return f"{(cents // 10 * 10 + (5 if cents % 10 < 6 else 9)) / 100:.2f}"  # noqa: PLR2004  # the closer of the two
 
 
 def _clean(text: str) -> str:

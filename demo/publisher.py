@@ -13,19 +13,20 @@ from av import Packet, VideoStream
 from av.container import InputContainer, OutputContainer
 
 from framematch.core.errors import FramematchError, UnavailableError, UsageError
-from framematch.core.redact import redact_url
+from framematch.core.redact import redact_uncaught, redact_url
 
-# libavformat's own names: RTP inside the RTSP connection, and microseconds for a socket that says nothing.
+# libavformat's options: RTP inside the RTSP connection, and the socket's timeout in microseconds.
 _RTSP = {"rtsp_transport": "tcp", "timeout": "5000000"}
 _ATTEMPTS = 3
 
 
 def main() -> int:
-    """Publish until the feed ends or SIGTERM; one line on stderr and exit code 1 when the server is away."""
-    parser = argparse.ArgumentParser(description="Publish a video file to an RTSP server in real time, as it is.")
+    """Publish until the feed ends or SIGTERM; one line on stderr and exit code 1 when the server is unavailable."""
+    redact_uncaught()
+    parser = argparse.ArgumentParser(description="Publish a video file to an RTSP server in real time.")
     parser.add_argument("feed", type=Path)
     parser.add_argument("url")
-    parser.add_argument("--loop", action="store_true", help="start again at the end, until stopped")
+    parser.add_argument("--loop", action="store_true", help="repeat until stopped")
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,11 +40,11 @@ def main() -> int:
 
 
 def publish(feed: Path, url: str, *, loop: bool, stop: threading.Event) -> None:
-    """Send the packets of `feed`, not re-encoded, each when its time has come; `stop` ends it between two packets.
+    """Send the packets of `feed` in real time without re-encoding; `stop` ends it between two packets.
 
     Raises:
         UsageError: `feed` is not a video.
-        UnavailableError: the server does not answer, refuses the path, or goes away while it plays.
+        UnavailableError: the server does not answer, refuses the path, or fails during playback.
     """
     try:
         source = av.open(str(feed))
@@ -63,9 +64,9 @@ def publish(feed: Path, url: str, *, loop: bool, stop: threading.Event) -> None:
 
 
 def _announced(url: str, video: VideoStream) -> OutputContainer:
-    """A session on the server, which waits for packets.
+    """Announce a session on the server, and return it ready for packets.
 
-    MediaMTX refuses whoever comes while it forgets the same path, which it does after each reader who came too early.
+    Retries, because MediaMTX refuses a publisher while it closes the same path, as after a reader that came too early.
     """
     attempt = 1
     while True:
@@ -83,12 +84,12 @@ def _announced(url: str, video: VideoStream) -> OutputContainer:
 
 
 def _packets(source: InputContainer, *, loop: bool) -> "Iterator[Packet[VideoStream]]":
-    """The video's packets with times that go on growing from one round to the next."""
+    """The video's packets, with times that keep increasing from one repetition to the next."""
     video = source.streams.video[0]
     shift = 0
     while True:
         for packet in source.demux(video):
-            if packet.dts is not None and packet.pts is not None:  # the last one is empty
+            if packet.dts is not None and packet.pts is not None:  # the last packet is empty
                 packet.dts += shift
                 packet.pts += shift
                 yield packet
@@ -99,7 +100,7 @@ def _packets(source: InputContainer, *, loop: bool) -> "Iterator[Packet[VideoStr
 
 
 def _paced(packets: "Iterator[Packet[VideoStream]]", stop: threading.Event) -> "Iterator[Packet[VideoStream]]":
-    """Each packet when the time since the first one has passed; ends when `stop` is set."""
+    """Yield each packet at its time after the first one, until `stop` is set."""
     started = time.monotonic()
     for packet in packets:
         due_s = float((packet.dts or 0) * packet.time_base)

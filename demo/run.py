@@ -1,4 +1,4 @@
-"""`make demo`: the whole product on this machine, from two RTSP cameras to match events, and a verdict."""
+"""`make demo`: the whole product on this machine, from two RTSP cameras to match events, with a verdict."""
 
 import argparse
 import asyncio
@@ -31,30 +31,32 @@ from demo.subscriber import Subscriber
 from demo.verdict import Verdict, judge
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
+from framematch.core.redact import redact_uncaught
 from framematch.core.settings import KafkaSettings
 from stack.process import ServerProcess
 from stack.up import running_stack
 
 CAMERAS = (1, 2)
-_SETTLED_S = 1.5  # nothing new from the cameras for so long: their streams have ended
-_ANSWER_DEADLINE_S = 30.0
+_SETTLED_S = 1.5  # without new frames for this time, the streams have ended
+_PROCESSING_DEADLINE_S = 30.0
 _POLL_S = 0.25
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run the demo; exit code 1 when a frame was lost or no match came."""
+    """Run the demo; the exit code is 1 when a frame was lost, or there was no match."""
+    redact_uncaught()
     parser = argparse.ArgumentParser(prog="python -m demo.run", description="Run framematch on this machine.")
     parser.add_argument("--seconds", type=_length_s, default=30.0, help="length of the camera feeds (default 30)")
     arguments = parser.parse_args()
-    # Whoever stops the demo, the servers are stopped on the way out.
+    # SIGTERM too stops the servers before the exit.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="framematch-demo-"))
     try:
         verdict = run(arguments.seconds, folder)
     except KeyboardInterrupt:
-        console.print("\nStopped; everything that the demo started has ended.")
+        console.print("\nStopped. All processes of the demo have ended.")
         shutil.rmtree(folder)
         return 130
     except FramematchError as error:
@@ -64,10 +66,10 @@ def main() -> int:
 
 
 def run(seconds: float, folder: Path) -> Verdict:
-    """Set everything up in `folder`, play the feeds, and judge what came out.
+    """Set everything up in `folder`, play the feeds, and judge the results.
 
     Raises:
-        FramematchError: something did not start, or ended early; the message has the end of its log.
+        FramematchError: a process did not start, or ended early; the message has the end of its log.
     """
     schedules = [make_schedule(load_photos(), camera=camera, seconds=seconds) for camera in CAMERAS]
     with ExitStack() as running:
@@ -88,14 +90,12 @@ def run(seconds: float, folder: Path) -> Verdict:
         edge.wait_ready()
         kafka = KafkaSettings(bootstrap_servers=stack.kafka_bootstrap_servers)
         subscriber = Subscriber(kafka, dict(zip(CAMERAS, schedules, strict=True)), console)
-        console.print(
-            f"\nPlaying {len(feeds)} feeds of {seconds:g} s; what was really in view stands at the end of a line:\n"
-        )
+        console.print(f"\nPlaying {len(feeds)} feeds of {seconds:g} s; each line ends with what was really in view:\n")
         return asyncio.run(_observe(subscriber, publishers, edge, consumer, schedules))
 
 
 def _start_servers(running: ExitStack, folder: Path) -> LocalStack:
-    console.print("Kafka, Triton, a MongoDB-compatible server and an RTSP server start on this machine.")
+    console.print("Starting Kafka, Triton, a MongoDB-compatible server and an RTSP server on this machine.")
     models = folder / "model_repository"
     environment = service_environment(folder / "state")
     run_framematch("model", "build", "--from", str(BUNDLE_DIR), "--out", str(models), environment=environment)
@@ -104,7 +104,7 @@ def _start_servers(running: ExitStack, folder: Path) -> LocalStack:
 
 def _finished(rendering: Sequence[Future[Path]]) -> list[Path]:
     if not all(feed.done() for feed in rendering):
-        console.print("\nThe camera feeds are still being rendered (once; they are kept in the cache) …")
+        console.print("\nRendering the camera feeds (only once: they are cached) …")
     return [feed.result() for feed in rendering]
 
 
@@ -115,7 +115,7 @@ async def _observe(
     consumer: Service,
     schedules: Sequence[FeedSchedule],
 ) -> Verdict:
-    """Watch until the feeds have ended and every published frame is answered, then stop both services."""
+    """Wait until the feeds have ended and every published frame is processed, then stop both services."""
     gpu_percent: list[float] = []
     subscribed = asyncio.Event()
     reading = asyncio.create_task(subscriber.run(subscribed))
@@ -128,7 +128,7 @@ async def _observe(
         captured, dropped = await _settled(edge)
         await asyncio.to_thread(edge.stop)
         with contextlib.suppress(TimeoutError):  # the verdict counts what is missing
-            await asyncio.wait_for(subscriber.all_answered(captured - dropped), _ANSWER_DEADLINE_S)
+            await asyncio.wait_for(subscriber.all_processed(captured - dropped), _PROCESSING_DEADLINE_S)
         await asyncio.to_thread(consumer.stop)
     finally:
         reading.cancel()
@@ -139,7 +139,7 @@ async def _observe(
 
 
 async def _settled(edge: Service) -> tuple[int, int]:
-    """The edge's counts of captured and dropped frames, once they stand still."""
+    """The edge's counts of captured and dropped frames, once they no longer change."""
     loop = asyncio.get_running_loop()
     captured, since = -1, loop.time()
     while loop.time() - since < _SETTLED_S:
@@ -151,14 +151,14 @@ async def _settled(edge: Service) -> tuple[int, int]:
 
 
 def report(verdict: Verdict, folder: Path) -> int:
-    """Print the verdict as a table, and as one line of JSON at the end."""
+    """Print the verdict as a table, and at the end as one line of JSON."""
     table = Table("Verdict", "", box=None, show_header=False, title_justify="left")
     for name, value in _lines(verdict):
         table.add_row(name, f"[bold]{value}[/]")
     console.print()
     console.print(table)
     console.print(
-        "\nThe demo's model is a small one, trained on 2,640 photos of these products: it shows the way of a frame.\n"
+        "\nThe demo's model is a small one, trained on 2,640 photos of these products: it shows how frames flow.\n"
         "With CLIP: framematch model build --hub openai/clip-vit-base-patch32 (docs/models.md)."
     )
     for problem in verdict.problems:
@@ -178,7 +178,7 @@ def _lines(verdict: Verdict) -> list[tuple[str, str]]:
         ("frames matched", f"{verdict.frames_matched} ({decisions or 'no decision'})"),
         ("frames lost", f"{verdict.frames_lost}, {verdict.dead_letters} dead letters, {verdict.repeats} repeats"),
         ("top-1, top-5", f"{_percent(verdict.top1)}, {_percent(verdict.top5)} of {verdict.frames_judged} frames"),
-        ("empty belt taken for a product", _percent(verdict.empty_taken_for_product)),
+        ("empty belt matched as a product", _percent(verdict.empty_taken_for_product)),
         ("camera to match event", f"p50 {_ms(verdict.latency_p50_ms)}, p99 {_ms(verdict.latency_p99_ms)}"),
         ("GPU utilisation", "no GPU on this machine" if gpu is None else f"{gpu:.0f} %"),
     ]

@@ -1,4 +1,4 @@
-"""The plan of a camera feed: which photo of which product is in view in which frame, so the truth is known for each."""
+"""The schedule of a camera feed: which photo is in view in which frame, so that the truth is known for each frame."""
 
 import random
 from bisect import bisect_right
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Seconds, drawn evenly from the range for each product.
+# Seconds, drawn uniformly from the range for each product.
 GAP_S = (0.6, 1.0)
 HOLD_S = (2.0, 2.5)
-SLIDE_S = 0.34  # to come in, and again to go out
+SLIDE_S = 0.34  # to enter, and again to leave
 
 
 class View(StrEnum):
     """What a frame shows."""
 
     EMPTY = "empty"
-    MOVING = "moving"  # partly in view, so neither the product nor nothing is the right answer
+    MOVING = "moving"  # partly in view, so neither the product nor an empty view is right
     SHOWN = "shown"
 
 
@@ -30,7 +30,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames [start, stop) that show some of `photo`; all of it but for the first and last `slide` frames."""
+    """Frames [start, stop) that show `photo`; only part of it in the first and last `slide` frames."""
 
     start: int
     stop: int
@@ -38,7 +38,7 @@ class Segment:
     photo: Photo
 
     def view(self, frame: int) -> View:
-        """MOVING while the photo slides in or out, SHOWN between, EMPTY outside the segment."""
+        """MOVING while the photo enters or leaves, SHOWN in between, EMPTY outside the segment."""
         if not self.start <= frame < self.stop:
             return View.EMPTY
         return View.SHOWN if self.start + self.slide <= frame < self.stop - self.slide else View.MOVING
@@ -59,18 +59,18 @@ class FeedSchedule:
         return round(self.seconds * self.fps)
 
     def segment(self, frame: int) -> Segment | None:
-        """The segment that `frame` lies in, or None in a gap."""
+        """The segment that contains `frame`, or None in a gap."""
         at = bisect_right(self.segments, frame, key=lambda segment: segment.start) - 1
         found = self.segments[at] if at >= 0 else None
         return found if found and frame < found.stop else None
 
     def view(self, frame: int) -> View:
-        """What `frame` shows; a verdict leaves MOVING frames out."""
+        """What `frame` shows; a verdict ignores MOVING frames."""
         segment = self.segment(frame)
         return segment.view(frame) if segment else View.EMPTY
 
     def truth(self, frame: int) -> str | None:
-        """The product that is fully in view, or None; then `view` tells an empty frame from a moving one."""
+        """The product that is fully in view, or None; `view` distinguishes empty frames from moving ones."""
         segment = self.segment(frame)
         return segment.photo.product if segment and segment.view(frame) is View.SHOWN else None
 
@@ -78,13 +78,13 @@ class FeedSchedule:
 def make_schedule(
     photos: Sequence[Photo], *, camera: int, seconds: float = 30.0, fps: int = 15, seed: int = 0
 ) -> FeedSchedule:
-    """Plan the feed of `camera` (1, 2, …): the same arguments give the same plan.
+    """Create the schedule of `camera` (1, 2, …); the same arguments give the same schedule.
 
-    Cameras of one seed walk through one shuffled list of products from different places, so that they show different
-    products for as long as the products last. A feed ends in a gap: it can be looped.
+    Cameras of one seed start at different positions of one shuffled list of products, so that they show different
+    products as long as there are enough. A feed ends in a gap, so it can be looped.
 
     Raises:
-        ValueError: no photos, or a camera, length or rate below one.
+        ValueError: there are no photos, or a camera, length or rate below one.
     """
     if not photos or camera < 1 or fps < 1 or seconds * fps < 1:
         raise ValueError("a schedule needs photos, a camera from 1 on, a length and a frame rate")
@@ -92,15 +92,15 @@ def make_schedule(
     for photo in photos:
         by_product.setdefault(photo.product, []).append(photo)
     products = sorted(by_product)
-    random.Random(f"products {seed}").shuffle(products)  # noqa: S311  # a plan, not a secret
+    random.Random(f"products {seed}").shuffle(products)  # noqa: S311  # no secret
     rng = random.Random(f"camera {camera} of {seed}")  # noqa: S311  # likewise
 
     frames, slide = round(seconds * fps), max(1, round(SLIDE_S * fps))
-    most_products = int(seconds / (GAP_S[0] + HOLD_S[0] + 2 * SLIDE_S)) + 1
+    max_products = int(seconds / (GAP_S[0] + HOLD_S[0] + 2 * SLIDE_S)) + 1
     segments: list[Segment] = []
     at = _frames(rng, GAP_S, fps)
     while True:
-        product = products[((camera - 1) * most_products + len(segments)) % len(products)]
+        product = products[((camera - 1) * max_products + len(segments)) % len(products)]
         segment = Segment(at, at + _frames(rng, HOLD_S, fps) + 2 * slide, slide, rng.choice(by_product[product]))
         at = segment.stop + _frames(rng, GAP_S, fps)
         if at > frames:

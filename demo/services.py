@@ -1,4 +1,4 @@
-"""The commands that a user would run, as processes of their own that cannot outlive the demo."""
+"""Runs the commands of a user as processes that cannot outlive the demo."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _MODULE = (sys.executable, "-m", "framematch")
 
 
 def service_environment(state: Path, stack: LocalStack | None = None) -> dict[str, str]:
-    """The environment for a command against `stack`, without what the caller's own environment would set."""
+    """The environment of a command that uses `stack`, without the caller's own settings."""
     kept = {"FRAMEMATCH_CACHE_DIR"}
     inherited = {k: v for k, v in os.environ.items() if k in kept or k not in known_environment_names()}
     environment = {**inherited, "FRAMEMATCH_STATE_DIR": str(state)}
@@ -42,10 +42,10 @@ def service_environment(state: Path, stack: LocalStack | None = None) -> dict[st
 
 
 def run_framematch(*arguments: str, environment: Mapping[str, str]) -> None:
-    """Run `framematch …` to its end, showing the command and what it prints.
+    """Run `framematch …`, showing the command and its output.
 
     Raises:
-        FramematchError: it failed; it has said why.
+        FramematchError: it failed and has printed why.
     """
     print(f"\n$ framematch {' '.join(arguments)}", flush=True)
     done = subprocess.run([*_MODULE, *arguments], env=dict(environment), check=False)
@@ -54,10 +54,10 @@ def run_framematch(*arguments: str, environment: Mapping[str, str]) -> None:
 
 
 def fill_catalogue(environment: Mapping[str, str]) -> None:
-    """Import the demo's products and build the index of them.
+    """Import the demo's products and build their index.
 
     Raises:
-        FramematchError: a command failed; it has said why.
+        FramematchError: a command failed and has printed why.
     """
     products = str(DATA_DIR / "catalog.csv")
     run_framematch("catalog", "import", products, "--images", str(DATA_DIR), environment=environment)
@@ -73,10 +73,10 @@ class Service:
         self._url = url
 
     def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Return when /readyz says so.
+        """Wait until /readyz reports that it is ready.
 
         Raises:
-            FramematchError: it ended, or was not ready in time; with the end of its log.
+            FramematchError: it ended, or was not ready in time; the message has the end of its log.
         """
         deadline = time.monotonic() + timeout_s
         while not self._answers("/readyz"):
@@ -87,7 +87,7 @@ class Service:
 
     @property
     def running(self) -> bool:
-        """Whether its process has not ended yet."""
+        """Whether its process is running."""
         return self._process.running
 
     @property
@@ -97,7 +97,7 @@ class Service:
 
     @property
     def log(self) -> str:
-        """What it has logged so far."""
+        """Its log so far."""
         return self._process.log_file.read_text(encoding="utf-8", errors="replace")
 
     def check(self) -> None:
@@ -106,14 +106,14 @@ class Service:
             raise self._error(f"ended with exit code {self._process.exit_code}")
 
     def metric(self, name: str, **labels: str) -> list[float]:
-        """The current values of a metric, one for each set of labels that has these."""
+        """The current values of a metric, one for each set of labels that includes these."""
         with urllib.request.urlopen(f"{self._url}/metrics", timeout=5) as response:  # noqa: S310  # our own loopback URL
             text = response.read().decode()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
 
     def readiness(self) -> dict[str, str]:
-        """What /readyz says of each part: `ok`, or why not."""
+        """The state of each part from /readyz: `ok`, or why it is not ready."""
         try:
             response = urllib.request.urlopen(f"{self._url}/readyz", timeout=5)  # noqa: S310  # our own loopback URL
         except urllib.error.HTTPError as unready:
@@ -123,21 +123,21 @@ class Service:
         return parts
 
     def stop(self) -> None:
-        """SIGTERM, and wait until it has finished what is in flight.
+        """Send SIGTERM, and wait until it has finished what is in flight.
 
         Raises:
-            FramematchError: it did not end with exit code 0.
+            FramematchError: the exit code was not 0.
         """
         if self.terminate() != 0:
             raise self._error(f"ended with exit code {self._process.exit_code}")
 
     def terminate(self) -> int | None:
-        """SIGTERM, and SIGKILL after half a minute; the exit code."""
+        """Send SIGTERM, and SIGKILL after half a minute; returns the exit code."""
         self._process.stop(deadline_s=30.0)
         return self._process.exit_code
 
     def kill(self) -> None:
-        """SIGKILL: nothing is finished, nothing committed."""
+        """Send SIGKILL: nothing is finished, nothing is committed."""
         self._process.kill()
 
     def _answers(self, path: str) -> bool:
@@ -155,7 +155,7 @@ class Service:
 
 @contextmanager
 def running_service(*arguments: str, environment: Mapping[str, str], logs: Path) -> Iterator[Service]:
-    """`framematch …` in the background while the block runs, logging to `logs`."""
+    """Run `framematch …` in the background inside the context, logging to `logs`."""
     name, port = arguments[0], ReservedPort()
     print(f"\n$ framematch {' '.join(arguments)} &", flush=True)
     command = Command((*_MODULE, *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)})
@@ -168,7 +168,7 @@ def running_service(*arguments: str, environment: Mapping[str, str], logs: Path)
 
 @contextmanager
 def running_publisher(feed: Path, url: str, logs: Path) -> Iterator[ServerProcess]:
-    """One camera: publishes `feed` to the RTSP server at `url` in real time, once."""
+    """Run one camera inside the context: publish `feed` to the RTSP server at `url` once, in real time."""
     command = Command((sys.executable, "-m", "demo.publisher", str(feed), url))
     process = ServerProcess(command, logs / f"camera-{url.rsplit('/', 1)[1]}.log")
     try:

@@ -1,4 +1,4 @@
-"""The demo's subscriber: reads frames, matches and dead letters as anyone could, and shows each match as it comes."""
+"""The demo's subscriber: reads frames, matches and dead letters, and prints each match."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -12,23 +12,24 @@ from rich.text import Text
 from demo import timecode
 from demo.schedule import FeedSchedule, View
 from demo.verdict import Observations
-from framematch.cli.match_board import event_line
+from framematch.cli.match_table import event_line
 from framematch.core.events import MatchEvent, decode
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339, now_us
+from framematch.core.units import US_PER_MS
 
 
 class Subscriber:
-    """Collects what comes through Kafka into `seen`, until it is cancelled."""
+    """Collects the records of the demo's topics in `seen`, until it is cancelled."""
 
     def __init__(self, kafka: KafkaSettings, schedules: Mapping[int, FeedSchedule], console: Console) -> None:
         self.seen = Observations()
         self._kafka = kafka
         self._schedules = schedules
         self._console = console
-        self._news = asyncio.Event()
+        self._new_records = asyncio.Event()
         topics = Topics(kafka.topic_prefix)
         self._handlers: dict[str, Callable[[ConsumerRecord], None]] = {
             topics.frames: self._on_frame,
@@ -37,7 +38,7 @@ class Subscriber:
         }
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Read until cancelled; `ready` is set once the topics are being read."""
+        """Read until cancelled; sets `ready` once it reads the topics."""
         consumer = new_consumer(self._kafka, *self._handlers, auto_offset_reset="earliest")
         async with started(consumer, self._kafka):
             ready.set()
@@ -45,13 +46,13 @@ class Subscriber:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
                         self._handlers[record.topic](record)
-                self._news.set()
+                self._new_records.set()
 
-    async def all_answered(self, frames: int) -> None:
-        """Return once so many frames came by, and each has a match event or a dead letter."""
-        while len(self.seen.timecodes) < frames or self.seen.unanswered:
-            self._news.clear()
-            await self._news.wait()
+    async def all_processed(self, frames: int) -> None:
+        """Wait for this number of frames, and a match event or dead letter for each."""
+        while len(self.seen.timecodes) < frames or self.seen.unprocessed:
+            self._new_records.clear()
+            await self._new_records.wait()
 
     def _on_frame(self, record: ConsumerRecord) -> None:
         picture = cv2.imdecode(np.frombuffer(record.value, np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -62,13 +63,13 @@ class Subscriber:
         if event.frame.id in self.seen.events:
             self.seen.repeats += 1
             return
-        latency_ms = (now_us() - from_rfc3339(event.frame.came_at)) / 1_000
+        latency_ms = (now_us() - from_rfc3339(event.frame.arrived_at)) / US_PER_MS
         self.seen.events[event.frame.id] = event
         self.seen.latencies_ms.append(latency_ms)
         self._console.print(event_line(event, latency_ms).append_text(self._mark(event)))
 
     def _mark(self, event: MatchEvent) -> Text:
-        """What was really in view; the frame itself is read before its event, but for a race."""
+        """What was really in view; empty when the event was read before its frame."""
         code = self.seen.timecodes.get(event.frame.id)
         if code is None or code[0] not in self._schedules:
             return Text()

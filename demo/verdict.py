@@ -1,4 +1,4 @@
-"""Holds what the pipeline did against the truth of the feeds: pure, from collected records to figures."""
+"""Compares the pipeline's results with the truth of the feeds. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from framematch.core.events import MatchEvent
 
 @dataclass
 class Observations:
-    """What the demo's own subscriber saw, by frame id.
+    """What the demo's subscriber received, by frame id.
 
-    `timecodes` has every frame of the frames topic with the camera and frame number read from its picture (None when
-    unreadable), `events` the first match event of each frame, and `latencies_ms` the time from capture to its arrival.
+    `timecodes` has the camera and frame number read from the picture of each published frame (None when unreadable),
+    `events` the first match event of each frame, and `latencies_ms` the times from arrival of a frame to its event.
     """
 
     timecodes: dict[str, tuple[int, int] | None] = field(default_factory=dict)
@@ -23,17 +23,17 @@ class Observations:
     repeats: int = 0
 
     @property
-    def unanswered(self) -> set[str]:
+    def unprocessed(self) -> set[str]:
         """Published frames with neither a match event nor a dead letter."""
         return self.timecodes.keys() - self.events.keys() - self.dead
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The demo's figures; shares are of 1, None where nothing could be judged.
+    """The results of the demo; shares are between 0 and 1, None where there was nothing to judge.
 
-    `frames_lost` counts what was accepted at a camera and is neither published nor a counted drop, and what was
-    published and neither answered nor a dead letter. Top-1 and top-5 are over frames with a product fully in view.
+    `frames_lost` counts captured frames that were neither published nor counted as dropped, and published frames with
+    neither an event nor a dead letter. Top-1 and top-5 are over frames with a product fully in view.
     """
 
     seconds: float
@@ -61,7 +61,7 @@ class Verdict:
         if self.frames_lost:
             found.append(f"{self.frames_lost} frames were lost")
         if not self.decisions.get("match"):
-            found.append("no match came")
+            found.append("there was no match")
         return found
 
 
@@ -73,7 +73,7 @@ def judge(
     dropped: int,
     gpu_percent: Sequence[float],
 ) -> Verdict:
-    """The verdict on `seen`, with the edge's own counts and the GPU readings taken meanwhile."""
+    """The verdict on `seen`, with the edge's own counts and the GPU readings."""
     by_camera = {schedule.camera: schedule for schedule in schedules}
     shown, empty = _truth(seen, by_camera)
     decisions: dict[str, int] = {}
@@ -87,7 +87,7 @@ def judge(
         frames_dropped=dropped,
         frames_published=published,
         frames_matched=len(seen.events.keys() & seen.timecodes.keys()),
-        frames_lost=max(0, captured - dropped - published) + len(seen.unanswered),
+        frames_lost=max(0, captured - dropped - published) + len(seen.unprocessed),
         dead_letters=len(seen.dead),
         repeats=seen.repeats,
         decisions=decisions,
@@ -102,8 +102,8 @@ def judge(
 
 
 def percentile(values: Sequence[float], percent: int) -> float | None:
-    """The value below which `percent` of 100 lie, or None without values."""
-    if len(values) < 2:  # noqa: PLR2004  # one value is every percentile
+    """The percentile of `values`, or None without values."""
+    if len(values) < 2:  # noqa: PLR2004  # a single value is every percentile
         return _round(values[0]) if values else None
     return _round(quantiles(values, n=100, method="inclusive")[percent - 1])
 
@@ -111,7 +111,7 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 def _truth(
     seen: Observations, schedules: Mapping[int, FeedSchedule]
 ) -> tuple[list[tuple[MatchEvent, str]], list[MatchEvent]]:
-    """Events of frames with a product fully in view, with the product, and events of empty frames."""
+    """Events of frames with a product fully in view, with that product; and events of empty frames."""
     shown: list[tuple[MatchEvent, str]] = []
     empty: list[MatchEvent] = []
     for frame_id, event in seen.events.items():

@@ -45,7 +45,7 @@ _PATHS = """
 def settings_reference() -> str:
     """Return the whole page."""
     top = {name: field for name, field in Settings.model_fields.items() if not _section(field)}
-    parts = [_INTRODUCTION, *_tables(Settings), _table("", "Of every service.", top)]
+    parts = [_INTRODUCTION, *_tables(Settings), _table("", "For all services.", top)]
     parts.append(
         _table("edge.cameras.<id>", CameraSettings.__doc__ or "", CameraSettings.model_fields, variables=False)
     )
@@ -71,7 +71,7 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
 
 def _table(section: str, text: str, fields: dict[str, FieldInfo], *, variables: bool = True) -> str:
     lines = [f"\n## {section or 'Top level'}\n", f"{text.strip()}\n"]
-    lines += ["| setting | default | variable | what |" if variables else "| setting | default | what |"]
+    lines += ["| setting | default | variable | description |" if variables else "| setting | default | description |"]
     lines += ["|---|---|---|---|" if variables else "|---|---|---|"]
     for name, field in fields.items():
         cells = [f"`{name}`", _default(field)]

@@ -13,8 +13,8 @@ from edge.metrics import EdgeMetrics
 from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
 from framematch.core.errors import UsageError
+from framematch.core.health import new_registry
 from framematch.core.lifecycle import first_of
-from framematch.core.metrics import new_registry
 from framematch.core.settings import Settings
 
 

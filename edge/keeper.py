@@ -22,7 +22,7 @@ from framematch.core.backoff import Backoff
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings
-from framematch.core.spans import TraceContext
+from framematch.core.tracing import TraceContext
 
 log = structlog.get_logger()
 

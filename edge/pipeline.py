@@ -23,10 +23,9 @@ from edge.outbox.outbox import Outbox
 from edge.processes import CameraProcesses
 from edge.reload import Accepted, Refused, SettingsWatch
 from edge.status import StatusReporter
-from framematch.core.health import Health, serve_http
+from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.lifecycle import first_of
-from framematch.core.metrics import new_registry
 from framematch.core.settings import Settings
 from framematch.core.tracing import open_tracer
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from edge.link.area import SharedArea
 from edge.worker.run import Assignment, run_worker
+from framematch.core.redact import run_redacted
 
 # multiprocessing runs the script `framematch` again in each process, up to its main guard: `framematch/__main__.py`
 # therefore imports next to nothing at its top.
@@ -45,8 +46,8 @@ class CameraProcesses:
 
         def start() -> ForkServerProcess:
             process = self._context.Process(
-                target=self._work,
-                args=(line, DupFd(area.descriptor), assignment),
+                target=run_redacted,
+                args=(self._work, line, DupFd(area.descriptor), assignment),
                 name=f"camera-{assignment.camera.id}",
                 daemon=True,
             )

@@ -1,4 +1,4 @@
-"""framematch: cameras in, product matches out. `subscribe` gives its events to a program."""
+"""framematch: cameras in, product matches out. `subscribe` reads the events from Python."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from framematch.core.events import MatchEvent, SightingEvent
     from framematch.core.subscribe import subscribe, subscribe_sightings
 else:
-    # Imported when they are asked for: a command that starts needs none of them.
-    _HOMES = {
+    # Imported on first use, so that commands start faster.
+    _MODULES = {
         "MatchEvent": "framematch.core.events",
         "SightingEvent": "framematch.core.events",
         "subscribe": "framematch.core.subscribe",
@@ -18,6 +18,6 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)

@@ -1,15 +1,16 @@
-"""The command `framematch`, also as `python -m framematch`: hides what the process list must not show, then runs.
+"""The command `framematch`, also as `python -m framematch`: redacts its arguments and tracebacks, then runs.
 
-What this module imports at its top is imported again by each camera's process, and before the arguments are hidden.
+Each camera's process imports this module again, so it imports little at its top.
 """
 
 import sys
 
-from framematch.core.redact import redact_argument
+from framematch.core.redact import redact_argument, redact_uncaught
 
 
 def main() -> None:
-    """Run the command line, with its arguments hidden before the rest of the program is loaded: that takes a while."""
+    """Run the command line; secrets are hidden first, because loading the rest of the program takes a while."""
+    redact_uncaught()
     _hide_credentials(sys.argv[1:])
     from framematch.cli.app import main as run  # noqa: PLC0415  # the rest of the program
 
@@ -17,12 +18,12 @@ def main() -> None:
 
 
 def _hide_credentials(arguments: list[str]) -> None:
-    """Take credentials in `arguments` out of what everyone on the machine can see of this process."""
+    """Hide the credentials in `arguments` from the process list, where `setproctitle` is installed (extra `edge`)."""
     shown = [redact_argument(argument) for argument in arguments]
     if shown == arguments:
         return
     try:
-        from setproctitle import setproctitle  # noqa: PLC0415  # of the extra `edge`, the one command that takes URLs
+        from setproctitle import setproctitle  # noqa: PLC0415  # of an extra
     except ImportError:
         return
     setproctitle(" ".join(["framematch", *shown]))

@@ -1,1 +1,1 @@
-"""The real servers on one machine, without Docker: Kafka, Triton, a MongoDB-compatible server and RTSP."""
+"""Real servers on one machine, without Docker: Kafka, Triton, a MongoDB-compatible server and RTSP."""

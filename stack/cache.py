@@ -1,4 +1,4 @@
-"""Fetched and built programs, kept under the cache folder: made once, whole or not at all, by one process at a time."""
+"""Downloaded and built programs in the cache folder: created once, atomically, by one process at a time."""
 
 import contextlib
 import fcntl
@@ -15,11 +15,11 @@ from framematch.core.paths import cache_dir
 
 Report = Callable[[str], None]
 _OUTPUT_LINES = 12
-_STACK_FRAME = re.compile(r"\s+at ")  # of a Java trace, whose first line says enough
+_STACK_FRAME = re.compile(r"\s+at ")  # a line of a Java stack trace
 
 
 def digest_of(*parts: str | bytes) -> str:
-    """Short hex digest of everything that a cached folder is made from."""
+    """A short hex digest of everything that a cached folder is built from."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
@@ -27,16 +27,19 @@ def digest_of(*parts: str | bytes) -> str:
 
 
 def cached_folder(name: str, key: str, build: Callable[[Path], None], *, report: Report, note: str) -> Path:
-    """The folder `NAME-KEY` of the cache, filled by `build` when it is not there yet.
+    """The folder `NAME-KEY` of the cache; `build` creates its contents when it does not exist yet.
 
-    `build` gets an empty temporary folder, which is renamed once it returns: what exists is whole. Its files must not
-    name the folder that they are made in. A second process waits for the first and takes its result. `note` is what
-    `report` gets before a build: what is fetched, and how long that usually takes.
+    `build` gets an empty temporary folder, which is renamed when it returns, so an existing folder is complete. Its
+    files must not contain the temporary path. A second process waits for the first and uses its result. Before a
+    build, `report` gets `note`: what is downloaded, and how long that usually takes.
     """
     folder = cache_dir() / f"{name}-{key}"
     if folder.is_dir():
         return folder
-    with locked(cache_dir() / f"{name}-{key}.lock", waiting=lambda: report(f"{name}: another process fetches it")):
+    with locked(
+        cache_dir() / f"{name}-{key}.lock",
+        waiting=lambda: report(f"{name}: waiting for another process that fetches it"),
+    ):
         if folder.is_dir():
             return folder
         report(f"{name}: {note}")
@@ -52,7 +55,7 @@ def cached_folder(name: str, key: str, build: Callable[[Path], None], *, report:
 
 @contextlib.contextmanager
 def locked(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold an exclusive lock on a file; `waiting` is called when someone else holds it. It ends with the process."""
+    """Lock a file exclusively inside the context, or until the process ends; `waiting` is called before a wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         try:
@@ -67,14 +70,14 @@ def run_tool(
     command: Sequence[str | Path],
     *,
     what: str,
-    hint: str = "Check the network connection and free disk space, then run the same again",
+    hint: str = "Check the network connection and free disk space, then run the command again",
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program to its end and return its output.
+    """Run a program and return its output.
 
     Raises:
-        FramematchError: it failed; the message says while doing `what`, and ends with its last lines.
+        FramematchError: it failed; the message names `what` and has the last lines of the output.
     """
     done = subprocess.run(
         [str(part) for part in command],

@@ -1,4 +1,4 @@
-"""Start, stop and ask after the supervisor that runs the local servers in the background."""
+"""Starts, stops and queries the supervisor that runs the local servers in the background."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from framematch.core.errors import FramematchError, UnavailableError
-from framematch.core.local_stack import LocalStack, read_local_stack, remove_local_stack
+from framematch.core.local_stack import LocalStack, read_local_stack, remove_local_stack, supervisor_runs
 from framematch.core.paths import state_dir
 from stack import kafka, mediamtx, mongodb, supervisor, triton
 from stack.cache import Report, locked
@@ -28,7 +28,7 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Started:
-    """The stack that runs now, and whether it did before."""
+    """The running stack, and whether it was running before."""
 
     local: LocalStack
     already: bool
@@ -36,7 +36,7 @@ class Started:
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server's address and, when it does not answer there, why not."""
+    """The address of a server, and the reason when it does not answer there."""
 
     name: str
     address: str
@@ -50,18 +50,18 @@ def up(
     data_dir: Path | None = None,
     report: Report = print,
 ) -> Started:
-    """Start the servers in the background and return when all of them answer; a running stack is left as it is.
+    """Start the servers in the background and return when all of them answer; a running stack is not changed.
 
     Raises:
         PrerequisiteError: a program that a server needs is missing.
-        FramematchError: a server did not start; nothing is left running.
-        UsageError: there is no server of a name, or the data folder is in use.
+        FramematchError: a server did not start; all others are stopped again.
+        UsageError: a name is unknown, or the data folder is in use.
     """
     folder = (data_dir or default_data_dir()).resolve()
-    with locked(state_dir() / "up.lock", waiting=lambda: report("another 'stack up' is at work: waiting for it")):
-        if (running := running_stack()) is not None:
+    with locked(state_dir() / "up.lock", waiting=lambda: report("waiting for another 'stack up'")):
+        if (running := read_local_stack()) is not None:
             return Started(running, already=True)
-        # Fetched here, where someone is watching; the supervisor finds everything in place.
+        # Installed here, where the user sees the progress, and not by the supervisor.
         servers = make_servers(names, data_dir=folder, model_repository=model_repository)
         install_servers(servers, report)
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,20 +71,20 @@ def up(
 
 
 def down() -> bool:
-    """Stop the supervisor and wait until it and its servers are gone; False when none was running."""
-    running = running_stack()
+    """Stop the supervisor and wait until it and its servers have ended; False when none was running."""
+    running = read_local_stack()
     if running is not None:
         os.kill(running.supervisor_pid, signal.SIGTERM)
-        if not _gone_within(running.supervisor_pid, STOP_DEADLINE_S):
-            os.kill(running.supervisor_pid, signal.SIGKILL)  # the kernel ends its servers with it
-            _gone_within(running.supervisor_pid, STOP_DEADLINE_S)
+        if not _ended_within(running, STOP_DEADLINE_S):
+            os.kill(running.supervisor_pid, signal.SIGKILL)  # the kernel then kills its servers
+            _ended_within(running, STOP_DEADLINE_S)
     remove_local_stack()
     return running is not None
 
 
 def status() -> list[ServerStatus]:
-    """What each server of the running stack says to one real protocol call; empty when none runs."""
-    running = running_stack()
+    """Check each server of the running stack by one real protocol call; empty when no stack is running."""
+    running = read_local_stack()
     if running is None:
         return []
     calls: list[tuple[str, str | None, Callable[[str], None]]] = [
@@ -94,22 +94,16 @@ def status() -> list[ServerStatus]:
         ("mediamtx", running.rtsp_url, mediamtx.ping),
     ]
     with ThreadPoolExecutor(len(calls)) as pool:
-        asked = [pool.submit(_ask, name, address, ping) for name, address, ping in calls if address is not None]
-        return [answer.result() for answer in asked]
-
-
-def running_stack() -> LocalStack | None:
-    """The stack whose supervisor runs; None too when its process id has passed to another program."""
-    local = read_local_stack()
-    return local if local is not None and _is_supervisor(local.supervisor_pid) else None
+        checks = [pool.submit(_check, name, address, ping) for name, address, ping in calls if address is not None]
+        return [check.result() for check in checks]
 
 
 def default_data_dir() -> Path:
-    """Where the servers of `framematch stack up` keep their data and logs."""
+    """The folder of the data and logs of `framematch stack up`."""
     return state_dir() / "stack"
 
 
-def _ask(name: str, address: str, ping: Callable[[str], None]) -> ServerStatus:
+def _check(name: str, address: str, ping: Callable[[str], None]) -> ServerStatus:
     try:
         ping(address)
     except UnavailableError as error:
@@ -124,13 +118,13 @@ def _launch(arguments: Sequence[str], folder: Path, report: Report) -> LocalStac
     with progress.open("wb") as stdout, (folder / "supervisor.log").open("ab") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "stack.supervisor", *arguments],
-            cwd=ROOT,  # where `stack` is found
+            cwd=ROOT,  # the checkout, with the package `stack`
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
-    # The supervisor outlives this process as a rule; where it doesn't, someone has to take its exit code.
+    # The supervisor usually outlives this process; if not, its exit code has to be collected.
     reaper = threading.Thread(target=process.wait, name="supervisor-reaper", daemon=True)
     reaper.start()
     try:
@@ -142,7 +136,7 @@ def _launch(arguments: Sequence[str], folder: Path, report: Report) -> LocalStac
 
 
 def _follow(pid: int, reaper: threading.Thread, progress: Path, failure: Path, report: Report) -> LocalStack:
-    """Pass the supervisor's progress on until it has written the state file; `reaper` lives as long as it does."""
+    """Report the supervisor's progress until it has written the state file; `reaper` runs as long as it does."""
     with progress.open(encoding="utf-8") as lines:
         while True:
             ended = not reaper.is_alive()
@@ -152,38 +146,22 @@ def _follow(pid: int, reaper: threading.Thread, progress: Path, failure: Path, r
             if local is not None and local.supervisor_pid == pid:
                 return local
             if ended:
-                raise _why(failure)
+                raise _start_error(failure)
             time.sleep(_POLL_S)
 
 
-def _why(failure: Path) -> FramematchError:
+def _start_error(failure: Path) -> FramematchError:
     log = failure.with_name("supervisor.log")
     if not failure.exists():
         return FramematchError("the supervisor of the local servers ended unexpectedly", hint=f"Its log: {log}")
-    why = msgspec.json.decode(failure.read_bytes(), type=supervisor.Failure)
-    return FramematchError(why.message, hint=why.hint)
+    reason = msgspec.json.decode(failure.read_bytes(), type=supervisor.StartFailure)
+    return FramematchError(reason.message, hint=reason.hint)
 
 
-def _gone_within(pid: int, deadline_s: float) -> bool:
+def _ended_within(running: LocalStack, deadline_s: float) -> bool:
     deadline = time.monotonic() + deadline_s
-    while _lives(pid):
+    while supervisor_runs(running):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
     return True
-
-
-def _lives(pid: int) -> bool:
-    return _command_line(pid) != b""
-
-
-def _is_supervisor(pid: int) -> bool:
-    return supervisor.__name__.encode() in _command_line(pid)
-
-
-def _command_line(pid: int) -> bytes:
-    """Empty when the process is gone, or ended and not waited for yet."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""

@@ -1,4 +1,4 @@
-"""`make servers`: fetches and builds what the cache lacks for the local servers, and starts none of them."""
+"""`make servers`: downloads and builds what the cache lacks for the local servers, without starting them."""
 
 import sys
 import tempfile
@@ -10,7 +10,7 @@ from stack.up import NAMES, install_servers, make_servers
 
 
 def main() -> int:
-    """Install all servers; when one could not be, its error in one line, and the error's exit code."""
+    """Install all servers; a failure is printed as one line, and returns the error's exit code."""
     with tempfile.TemporaryDirectory() as folder:
         servers = make_servers(NAMES, data_dir=Path(folder), model_repository=Path(folder))
         try:

@@ -1,4 +1,4 @@
-"""Programs built once from Go modules, by the Go on PATH or the one of a PyPI wheel."""
+"""Builds programs from Go modules, with the Go on PATH or that of a PyPI wheel."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 from framematch.core.errors import FramematchError
 from stack.cache import Report, cached_folder, digest_of, run_tool
 
-OLDEST_GO = (1, 24)  # of the go.mod of every module that is built here
+MIN_GO_VERSION = (1, 24)  # in the go.mod of every module that is built here
 GO_REQUIREMENTS = Path(__file__).with_name("go-requirements.txt")
 
 
 @dataclass(frozen=True)
 class GoModule:
-    """A module at one version; `checksum` is of its zip, as `go mod download` prints it."""
+    """A module at one version; `checksum` is that of its zip, as `go mod download` prints it."""
 
     path: str
     version: str
@@ -26,7 +26,7 @@ class GoModule:
 
     @property
     def key(self) -> str:
-        """What a folder of the cache that is built from it is named by."""
+        """The key of a cached folder that is built from this module."""
         return digest_of(self.version, self.checksum)
 
 
@@ -39,12 +39,12 @@ def build_program(
     complete: Callable[[Path], None] = lambda _source: None,
     report: Report = print,
 ) -> None:
-    """Fetch `module` and build `program` from one of its packages; nothing else is left in the program's folder.
+    """Download `module` and build `program` from one of its packages; nothing else remains in the program's folder.
 
-    `complete` adds to the source what the module's own generators would.
+    `complete` adds the source files that the module's own generators would create.
 
     Raises:
-        FramematchError: the download is not what `checksum` says, or the build failed.
+        FramematchError: the download has another checksum, or the build failed.
     """
     go, work = go_program(report), program.parent / "work"
     work.mkdir()
@@ -57,10 +57,10 @@ def build_program(
         "CGO_ENABLED": "0",
     }
     name = f"{module.path}@{module.version}"
-    answer = run_tool([go, "mod", "download", "-json", name], what=f"fetching {name}", environment=environment)
-    fetched = json.loads(answer)
+    output = run_tool([go, "mod", "download", "-json", name], what=f"fetching {name}", environment=environment)
+    fetched = json.loads(output)
     if fetched["Sum"] != module.checksum:
-        raise FramematchError(f"{name} is not what it was: {fetched['Sum']}", hint="Check the Go module proxy")
+        raise FramematchError(f"{name} has another checksum: {fetched['Sum']}", hint="Check the Go module proxy")
     source = Path(fetched["Dir"])
     complete(source)
     run_tool(
@@ -70,9 +70,9 @@ def build_program(
 
 
 def go_program(report: Report = print) -> str:
-    """Path of a `go` that is new enough: from PATH, else from its PyPI wheel in the cache."""
+    """The path of a recent enough `go`: from PATH, else from its PyPI wheel in the cache."""
     found = shutil.which("go")
-    if found and go_version(run_tool([found, "env", "GOVERSION"], what="asking for Go's version")) >= OLDEST_GO:
+    if found and go_version(run_tool([found, "env", "GOVERSION"], what="asking for Go's version")) >= MIN_GO_VERSION:
         return found
 
     def fetch(folder: Path) -> None:
@@ -81,10 +81,10 @@ def go_program(report: Report = print) -> str:
 
     note = "fetching a Go toolchain to build with (70 MB, usually 10 to 30 s)"
     folder = cached_folder("go", digest_of(GO_REQUIREMENTS.read_bytes()), fetch, report=report, note=note)
-    return str(folder / "go" / "bin" / "go")  # the program itself: `bin/go` is a script for an installed package
+    return str(folder / "go" / "bin" / "go")  # the program itself; `bin/go` is a script that needs an installed package
 
 
 def go_version(output: str) -> tuple[int, int]:
-    """(1, 24) for "go1.24.3"; (0, 0) for what is no release."""
+    """(1, 24) for "go1.24.3"; (0, 0) for anything but a release."""
     match = re.match(r"go(\d+)\.(\d+)", output)
     return (int(match[1]), int(match[2])) if match else (0, 0)

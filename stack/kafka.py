@@ -1,4 +1,4 @@
-"""Apache Kafka as one KRaft node: broker and controller in one Java process."""
+"""Apache Kafka as a single KRaft node: broker and controller in one Java process."""
 
 import asyncio
 import base64
@@ -22,8 +22,8 @@ from stack.server import ReservedPort, Server, listens
 POM = Path(__file__).with_name("kafka-pom.xml")
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
 _PING_TIMEOUT_MS = 2000
-_ENDED_BY_SIGTERM = 143  # of a JVM that has ended in order
-# The serial collector and the first compiler alone: up in three seconds, and quick enough for one machine's cameras.
+_SIGTERM_EXIT_CODE = 143  # of a JVM that has shut down properly
+# Only the serial collector and the first compiler: ready in three seconds, and fast enough for one machine's cameras.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={LOGGING}")
 
 PROPERTIES = """\
@@ -47,9 +47,9 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-# A member may be missed sooner than after the 6 s that brokers insist on.
+# Allow session timeouts below the default minimum of 6 s.
 group.min.session.timeout.ms=1000
-# A killed broker may come back only when the controller has given up its last life: 9 s unless told.
+# A killed broker can rejoin only after its old session has expired: 9 s by default.
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 log.cleaner.dedupe.buffer.size=16777216
@@ -57,16 +57,16 @@ log.cleaner.dedupe.buffer.size=16777216
 
 
 def ping(bootstrap_servers: str) -> None:
-    """Ask for the cluster's metadata, and for a broker in it.
+    """Request the cluster's metadata.
 
     Raises:
-        KafkaUnavailableError: no answer, or a cluster without a broker.
+        KafkaUnavailableError: there is no answer, or the cluster has no broker.
     """
     if not listens(bootstrap_servers):
         raise KafkaUnavailableError(
             f"nothing listens at {bootstrap_servers}", hint="Start Kafka, or set KAFKA_BOOTSTRAP_SERVERS"
         )
-    # In a thread of its own, because the caller may be running an event loop.
+    # In its own thread, because the caller may be running an event loop.
     with ThreadPoolExecutor(1) as thread:
         brokers = thread.submit(lambda: asyncio.run(_brokers(bootstrap_servers))).result()
     if not brokers:
@@ -88,9 +88,9 @@ async def _brokers(bootstrap_servers: str) -> int:
 
 
 class KafkaServer(Server):
-    """One Kafka node. Topics are not made by themselves: a client creates them.
+    """One Kafka node, which does not create topics automatically.
 
-    It speaks without TLS or password at `bootstrap_servers`, on loopback alone; with `security` also at the addresses
+    It listens without TLS and password at `bootstrap_servers`, only on loopback; with `security` also at the addresses
     of that.
     """
 
@@ -104,12 +104,12 @@ class KafkaServer(Server):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Its plain listener as `host:port`."""
+        """The plaintext listener as `host:port`."""
         return self._port.address
 
     @property
     def controller(self) -> str:
-        """Where other nodes find it."""
+        """The controller's address as `host:port`."""
         return self._controller_port.address
 
     @property
@@ -118,13 +118,13 @@ class KafkaServer(Server):
         return self.bootstrap_servers
 
     def install(self, report: Report = print) -> None:
-        """Fetch the jars, and make the archive of the classes in them."""
+        """Download the jars, and create the archive of their classes."""
         java_kit(report)
         _jars(report)
         self._class_sharing(report)
 
     def configure(self) -> None:
-        """Write server.properties, and format the data folder the first time."""
+        """Write server.properties, and format a new data folder."""
         logs = self.folder / "data"
         logs.mkdir(exist_ok=True)
         write_private(self._properties, self._settings(logs))
@@ -138,14 +138,14 @@ class KafkaServer(Server):
         return Command((*_java("kafka.Kafka", self._class_sharing()), str(self._properties)))
 
     def ping(self) -> None:
-        """See `stack.kafka.ping`; it is at all of its addresses, which it opens one after the other."""
+        """See `stack.kafka.ping`; also checks the secure listeners, which are opened one after the other."""
         ping(self.bootstrap_servers)
         for address in self.security.addresses.values() if self.security else ():
             if not listens(address):
                 raise KafkaUnavailableError(f"Kafka does not listen at {address} yet", hint="See its log")
 
     def _class_sharing(self, report: Report = print) -> str:
-        """The JVM's option for the archive of classes; with it Kafka starts in half the time."""
+        """The JVM's option for the archive of classes, which halves Kafka's start time."""
         return f"-XX:SharedArchiveFile={_class_archive(report)}"
 
     @property
@@ -167,10 +167,10 @@ class KafkaServer(Server):
         return settings + (self.security.properties(self.folder) if self.security else "")
 
     def _format(self, logs: Path) -> None:
-        # One argument, because one id in 64 begins with a dash.
+        # One argument, because one id in 64 starts with a dash.
         arguments = [f"--cluster-id={self.cluster_id}", "-c", str(self._properties)]
         arguments += self.security.format_arguments() if self.security else []
-        # In a file, because everyone on the machine can read a process's arguments, and these may hold passwords.
+        # In a file, because all users of the machine can read a process's arguments, and these may contain passwords.
         file = self.folder / "format-arguments"
         write_private(file, "\n".join(arguments))
         try:
@@ -184,15 +184,15 @@ class KafkaServer(Server):
 
 
 class _RecordedKafka(KafkaServer):
-    """A broker whose JVM writes the archive of the classes that it has loaded when it ends."""
+    """A broker whose JVM writes an archive of its loaded classes when it ends."""
 
-    stop_deadline_s: ClassVar[float] = 60.0  # writing takes a while
+    stop_deadline_s: ClassVar[float] = 60.0  # writing the archive takes long
 
     def __init__(self, folder: Path, archive: Path) -> None:
         super().__init__(folder)
         self._archive = archive
 
-    def _class_sharing(self, report: Report = print) -> str:  # noqa: ARG002  # there is nothing to make
+    def _class_sharing(self, report: Report = print) -> str:  # noqa: ARG002  # nothing to build
         return f"-XX:ArchiveClassesAtExit={self._archive}"
 
 
@@ -201,7 +201,7 @@ def _java(main_class: str, class_sharing: str) -> tuple[str, ...]:
 
 
 def _class_archive(report: Report) -> Path:
-    """It holds for one build of the JVM, and names the jars where they are: those of the cache."""
+    """The archive of Kafka's classes; it fits one build of the JVM, and contains the paths of the cached jars."""
     name = "kafka.jsa"
 
     def record(folder: Path) -> None:
@@ -210,15 +210,15 @@ def _class_archive(report: Report) -> Path:
             broker.start(report)
         finally:
             broker.stop()
-        if broker.exit_code != _ENDED_BY_SIGTERM:  # half an archive would crash every JVM that reads it
+        if broker.exit_code != _SIGTERM_EXIT_CODE:  # a partial archive would crash every JVM that reads it
             raise FramematchError(
                 "Kafka's JVM did not write the archive of its classes",
-                hint="Check free disk space, then run the same again",
+                hint="Check free disk space, then run the command again",
             )
         shutil.rmtree(broker.folder)
 
     key = digest_of(POM.read_bytes(), java_kit().build)
-    note = "making an archive of its classes, for quicker starts (usually 5 to 15 s)"
+    note = "creating an archive of its classes, for faster starts (usually 5 to 15 s)"
     return cached_folder("kafka-classes", key, record, report=report, note=note) / name
 
 

@@ -1,4 +1,4 @@
-"""TLS and SASL for the local Kafka: listeners beside the plain one, each with another way for clients to come in."""
+"""TLS and SASL for the local Kafka: further listeners, each with another kind of authentication."""
 
 import re
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from stack.server import ReservedPort
 
-# A listener's own name and the protocol that it speaks. MUTUAL_TLS asks for a client's certificate.
+# Listener names and their protocols. MUTUAL_TLS requires a client certificate.
 LISTENERS = {"SSL": "SSL", "MUTUAL_TLS": "SSL", "SASL_SSL": "SASL_SSL", "SASL_PLAINTEXT": "SASL_PLAINTEXT"}
 
 _SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
-# PLAIN shows the password to whoever listens, unless TLS hides it.
+# PLAIN sends the password as it is, so only over TLS.
 MECHANISMS = {"SASL_SSL": ("PLAIN", *_SCRAM), "SASL_PLAINTEXT": _SCRAM}
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9._-]+")
@@ -21,7 +21,7 @@ _LOGIN = "org.apache.kafka.common.security"
 
 @dataclass(frozen=True)
 class Certificates:
-    """The broker's, as PEM text: its key (PKCS#8, not encrypted) and chain, and who signs it and its clients."""
+    """The broker's key (PKCS#8, not encrypted), its chain, and the authority of broker and clients, as PEM text."""
 
     key: str = field(repr=False)
     chain: str
@@ -30,9 +30,9 @@ class Certificates:
 
 @dataclass(frozen=True)
 class KafkaSecurity:
-    """What a broker shows its clients, and the password of each user, which holds for all mechanisms.
+    """The broker's certificates, and the password of each user for all mechanisms.
 
-    Names and passwords are letters, digits, `.`, `_` and `-`: what needs no quotes in any of Kafka's formats.
+    Names and passwords consist of letters, digits, `.`, `_` and `-`, which need no quotes in Kafka's formats.
     """
 
     certificates: Certificates
@@ -42,7 +42,7 @@ class KafkaSecurity:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what would need quotes."""
+        """Refuse names and passwords that would need quotes."""
         for name, password in self.users.items():
             if not (_PLAIN_TEXT.fullmatch(name) and _PLAIN_TEXT.fullmatch(password)):
                 msg = f"user {name!r}: name and password are letters, digits, '.', '_' and '-'"
@@ -50,7 +50,7 @@ class KafkaSecurity:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Where each of `LISTENERS` is, as `host:port`."""
+        """The address of each of `LISTENERS` as `host:port`."""
         return {name: port.address for name, port in self._ports.items()}
 
     def write_stores(self, folder: Path) -> None:
@@ -59,7 +59,7 @@ class KafkaSecurity:
         write_private(folder / "truststore.pem", self.certificates.authority)
 
     def properties(self, folder: Path) -> str:
-        """Lines of server.properties, without the listeners themselves; they hold the users' passwords."""
+        """Lines of server.properties, without the listeners themselves; they contain the users' passwords."""
         lines = [
             "ssl.keystore.type=PEM",
             f"ssl.keystore.location={folder / 'keystore.pem'}",
@@ -77,7 +77,7 @@ class KafkaSecurity:
         return "\n".join(lines) + "\n"
 
     def format_arguments(self) -> list[str]:
-        """Arguments of StorageTool that make the SCRAM users; to be given in a file, because they hold passwords."""
+        """Arguments with which StorageTool creates the SCRAM users; they contain passwords, so pass them in a file."""
         return [
             f"--add-scram={mechanism}=[name={name},password={password}]"
             for mechanism in _SCRAM
@@ -86,7 +86,7 @@ class KafkaSecurity:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that others on the machine cannot read."""
+    """Write a file that only its owner can read."""
     with suppress(FileNotFoundError):
         path.unlink()
     path.touch(mode=0o600, exist_ok=False)

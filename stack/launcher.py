@@ -1,4 +1,4 @@
-"""Becomes another program that the kernel kills once its starter is gone: `launcher.py STARTER_PID PROGRAM ARG…`."""
+"""Replaces itself by a program that the kernel kills when its starter ends: `launcher.py STARTER_PID PROGRAM ARG…`."""
 
 import ctypes
 import os
@@ -9,15 +9,15 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
-    """Ask for the signal, make sure that the starter still lived then, and become the program.
+    """Request the parent-death signal, check that the starter was still running then, and run the program.
 
-    The kernel counts the *thread* that started this process as its parent; `stack.process` keeps that thread alive.
+    The kernel regards the *thread* that started this process as its parent; `stack.process` keeps that thread alive.
     """
     starter_pid, *command = sys.argv[1:]
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit(f"prctl failed: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != int(starter_pid):  # it died before the kernel knew that we care
-        sys.exit("the starter is gone")
+    if os.getppid() != int(starter_pid):  # it ended before the request
+        sys.exit("the starter has ended")
     try:
         os.execvp(command[0], command)  # noqa: S606  # the command is ours, and no shell is wanted
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Java programs from Maven: the jars that a pom.xml of this folder names, fetched once into the cache."""
+"""Downloads the jars of a pom.xml in this folder with Maven, once, into the cache."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from stack.prerequisites import maven
 
 
 def maven_jars(name: str, pom: Path, *, report: Report, note: str) -> Path:
-    """The folder of all jars that `pom` depends on; use it as `FOLDER/*` in a class path."""
+    """The folder with all dependencies of `pom`; use it as `FOLDER/*` in a class path."""
 
     def fetch(folder: Path) -> None:
         copy = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-        # Two at once would write to the same repository of Maven's own, which is not made for that.
+        # Maven's own repository does not support concurrent writers.
         with locked(cache_dir() / "maven.lock"):
             run_tool([maven(report), "-q", "-B", "--strict-checksums", "-f", pom, *copy], what=f"fetching {name}")
 

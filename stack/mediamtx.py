@@ -1,4 +1,4 @@
-"""MediaMTX as RTSP server: from PATH, else built once from its Go module."""
+"""MediaMTX as the RTSP server: from PATH, else built once from its Go module."""
 
 import shutil
 import socket
@@ -35,7 +35,7 @@ paths:
 
 
 def free_rtp_port() -> int:
-    """An even UDP port of this machine that is free now, as the next one is: RTP takes both (RFC 3550, 11)."""
+    """An even UDP port that is free now, like the next one: RTP uses both (RFC 3550, section 11)."""
     while True:
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
@@ -43,7 +43,7 @@ def free_rtp_port() -> int:
         ):
             rtp.bind((LOOPBACK, 0))
             port: int = rtp.getsockname()[1]
-            with suppress(OSError):  # the next one is taken
+            with suppress(OSError):  # the next port is in use
                 rtcp.bind((LOOPBACK, port + 1))
                 if port % 2 == 0:
                     return port
@@ -53,7 +53,7 @@ def ping(url: str) -> None:
     """Send RTSP OPTIONS over TCP.
 
     Raises:
-        CameraUnavailableError: the answer is not an RTSP 200.
+        CameraUnavailableError: there is no answer with RTSP status 200.
     """
     host, port = url.removeprefix("rtsp://").rsplit(":", 1)
     request = f"OPTIONS {url}/ RTSP/1.0\r\nCSeq: 1\r\n\r\n"
@@ -64,11 +64,11 @@ def ping(url: str) -> None:
     except OSError as error:
         raise CameraUnavailableError(f"no RTSP server answers at {url}: {error}", hint="See its log") from None
     if not answer.startswith(b"RTSP/1.0 200"):
-        raise CameraUnavailableError(f"what listens at {url} does not speak RTSP", hint="See its log")
+        raise CameraUnavailableError(f"the server at {url} does not speak RTSP", hint="See its log")
 
 
 class MediaMtxServer(Server):
-    """An RTSP server that anyone on this machine may publish to and read from; `url` is its root."""
+    """An RTSP server for all publishers and readers on this machine; `url` is its root."""
 
     name: ClassVar[str] = "mediamtx"
 
@@ -79,7 +79,7 @@ class MediaMtxServer(Server):
 
     @property
     def url(self) -> str:
-        """`rtsp://127.0.0.1:PORT`; a stream's name follows after a slash."""
+        """`rtsp://127.0.0.1:PORT`; append a slash and the name of a stream."""
         return f"rtsp://{self._port.address}"
 
     @property
@@ -111,7 +111,7 @@ class MediaMtxServer(Server):
 
 
 def install_mediamtx(report: Report = print) -> str:
-    """Path of a `mediamtx` program: the one on PATH, else the cache's, which is built when it is missing."""
+    """The path of `mediamtx`: from PATH, else from the cache, where it is built when missing."""
     if found := shutil.which("mediamtx"):
         return found
 
@@ -123,6 +123,6 @@ def install_mediamtx(report: Report = print) -> str:
 
 
 def _complete(source: Path) -> None:
-    """`go generate` would make these two, from places that a build should not depend on; HLS is switched off."""
+    """Create two files that `go generate` would download; HLS is disabled."""
     (source / "internal" / "core" / "VERSION").write_text(MODULE.version, encoding="utf-8")
     (source / "internal" / "servers" / "hls" / "hls.min.js").touch()

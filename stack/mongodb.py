@@ -1,4 +1,4 @@
-"""A server that speaks MongoDB's wire protocol over an on-disk H2 store: mongo-java-server."""
+"""mongo-java-server: a server with MongoDB's wire protocol and an H2 database on disk."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ def ping(uri: str) -> None:
     """Run MongoDB's `ping` command.
 
     Raises:
-        MongoUnavailableError: no answer.
+        MongoUnavailableError: there is no answer.
     """
     client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=_PING_TIMEOUT_MS)
     try:
@@ -39,7 +39,7 @@ def ping(uri: str) -> None:
 
 
 class MongoServer(Server):
-    """The MongoDB-compatible server; it knows no change streams and no real transactions."""
+    """The MongoDB-compatible server; it supports neither change streams nor real transactions."""
 
     name: ClassVar[str] = "mongodb"
 
@@ -49,7 +49,7 @@ class MongoServer(Server):
 
     @property
     def uri(self) -> str:
-        """What MongoDB's clients take."""
+        """The URI for MongoDB clients."""
         return f"mongodb://{self._port.address}"
 
     @property
@@ -58,16 +58,16 @@ class MongoServer(Server):
         return self.uri
 
     def install(self, report: Report = print) -> None:
-        """Fetch the jars and compile the main class."""
+        """Download the jars and compile the main class."""
         java_kit(report)
         _class_path(report)
 
     def configure(self) -> None:
-        """Make the data folder; the rest are arguments."""
+        """Create the data folder; everything else is passed as arguments."""
         (self.folder / "data").mkdir(exist_ok=True)
 
     def command(self) -> Command:
-        """The main class over the data file."""
+        """The main class with the data file."""
         store = self.folder / "data" / "framematch.mv"
         java = java_kit().java
         main = ("-cp", _class_path(), SOURCE.stem, LOOPBACK, str(self._port.number), str(store))

@@ -1,4 +1,4 @@
-"""Programs that the operating system provides: found, installed with apt-get where we may, explained elsewhere."""
+"""Finds programs of the operating system, and installs missing ones with apt-get where permitted."""
 
 import os
 import re
@@ -15,14 +15,17 @@ from stack.cache import Report, locked, run_tool
 
 T = TypeVar("T")
 
-OLDEST_JAVA = 17  # Kafka 4 needs it
-JDK_PACKAGES = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless")  # the first that the distribution has
+MIN_JAVA_VERSION = 17  # for Kafka 4
+JDK_PACKAGES = (
+    "openjdk-17-jdk-headless",
+    "openjdk-21-jdk-headless",
+)  # the first one that the distribution has is installed
 _OS_RELEASE = Path("/etc/os-release")
 
 
 @dataclass(frozen=True)
 class Jdk:
-    """The two programs of a Java development kit that we run, and what it says of its version and build."""
+    """The programs of a Java development kit, and its version and build as `java -version` prints them."""
 
     java: str
     javac: str
@@ -33,22 +36,22 @@ def java_kit(report: Report = print) -> Jdk:
     """A JDK of version 17 or newer.
 
     Raises:
-        PrerequisiteError: there is none; the hint is the line that installs it.
+        PrerequisiteError: there is none; the hint has the command that installs it.
     """
-    return provide(f"a JDK of version {OLDEST_JAVA} or newer", _find_jdk, JDK_PACKAGES, report)
+    return provide(f"a JDK of version {MIN_JAVA_VERSION} or newer", _find_jdk, JDK_PACKAGES, report)
 
 
 def maven(report: Report = print) -> str:
-    """Path of `mvn`.
+    """The path of `mvn`.
 
     Raises:
-        PrerequisiteError: it is missing; the hint is the line that installs it.
+        PrerequisiteError: it is missing; the hint has the command that installs it.
     """
     return provide("Maven (mvn)", lambda: shutil.which("mvn"), ("maven",), report)
 
 
 def provide(what: str, find: Callable[[], T | None], packages: Sequence[str], report: Report) -> T:
-    """What `find` finds, after installing the first of `packages` that exists where this process may.
+    """Return what `find` finds; if that is nothing, first install one of `packages` where permitted.
 
     Raises:
         PrerequisiteError: it is missing, and this is not root on Debian or Ubuntu.
@@ -69,7 +72,7 @@ def provide(what: str, find: Callable[[], T | None], packages: Sequence[str], re
 
 
 def java_version(output: str) -> int | None:
-    """Major version in what `java -version` prints; 8 for "1.8.0"."""
+    """The major version in the output of `java -version`; 8 for "1.8.0"."""
     match = re.search(r'version "(?:1\.)?(\d+)', output)
     return int(match[1]) if match else None
 
@@ -83,7 +86,7 @@ def _find_jdk() -> Jdk | None:
     said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
     build = said.stdout + said.stderr
     version = java_version(build)
-    return Jdk(java, javac, build) if version is not None and version >= OLDEST_JAVA else None
+    return Jdk(java, javac, build) if version is not None and version >= MIN_JAVA_VERSION else None
 
 
 def _is_debian() -> bool:

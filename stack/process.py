@@ -1,4 +1,4 @@
-"""One server as a child process: its own process group, its log file, and no way to outlive whoever started it."""
+"""A server as a child process: it has its own process group and log file, and cannot outlive its starter."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True)
 class Command:
-    """What to run: arguments, and what is added to the environment."""
+    """A program with its arguments, and variables to add to the environment."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -27,55 +27,55 @@ class Command:
 class ServerProcess:
     """A running program and its whole process group.
 
-    Guarantees: when the starting process ends, even by SIGKILL, so does the program; after `stop` or `kill` no process
-    of its group is left. Output is appended to `log_file`. May be made from any thread.
+    When the starting process ends, even by SIGKILL, so does the program; after `stop` or `kill` no process of its group
+    is left. Output is appended to `log_file`. Can be created in any thread.
     """
 
     def __init__(self, command: Command, log_file: Path) -> None:
         self.log_file = log_file
-        self._gone = False
+        self._group_ended = False
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        # The kernel's parent-death signal follows the thread that spawned, so a thread of its own does, and stays.
+        # The kernel sends the parent-death signal when the spawning thread ends, so that thread waits for the process.
         spawned: Future[subprocess.Popen[bytes]] = Future()
-        self._keeper = threading.Thread(target=self._keep, args=(command, spawned), name="server-keeper", daemon=True)
-        self._keeper.start()
+        self._waiter = threading.Thread(target=self._run, args=(command, spawned), name="server-waiter", daemon=True)
+        self._waiter.start()
         self._process = spawned.result()
 
     @property
     def pid(self) -> int:
-        """Process id, which is the process group's id too."""
+        """The id of the process and of its group."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative for a signal, as in `subprocess`."""
+        """None while it is running; negative for a signal, as in `subprocess`."""
         return self._process.returncode
 
     @property
     def running(self) -> bool:
-        """Whether the program itself has not ended yet."""
-        return self._keeper.is_alive()
+        """Whether the program itself is running."""
+        return self._waiter.is_alive()
 
     def terminate(self) -> None:
-        """Ask the group to end, and return at once."""
+        """Send SIGTERM to the group and return at once."""
         self._signal_group(signal.SIGTERM)
 
     def stop(self, deadline_s: float = 10.0) -> None:
-        """End the group: SIGTERM, and SIGKILL for what is left after the deadline."""
+        """Stop the group: SIGTERM, and SIGKILL for what is left after the deadline."""
         self.terminate()
-        self._keeper.join(deadline_s)
+        self._waiter.join(deadline_s)
         self.kill()
 
     def kill(self) -> None:
-        """End the group at once by SIGKILL, and wait until nothing of it is left."""
+        """Send SIGKILL to the group, and wait until none of its processes is left."""
         self._signal_group(signal.SIGKILL)
-        self._keeper.join()
-        while group_members(self.pid) and not self._gone:
+        self._waiter.join()
+        while group_members(self.pid) and not self._group_ended:
             self._signal_group(signal.SIGKILL)
             time.sleep(_POLL_S)
-        self._gone = True
+        self._group_ended = True
 
-    def _keep(self, command: Command, spawned: Future[subprocess.Popen[bytes]]) -> None:
+    def _run(self, command: Command, spawned: Future[subprocess.Popen[bytes]]) -> None:
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command.arguments]
         try:
             with self.log_file.open("ab") as log:
@@ -94,19 +94,19 @@ class ServerProcess:
         process.wait()
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # Once seen empty, the id may come to belong to someone else.
-        if not self._gone and group_members(self.pid):
-            with contextlib.suppress(ProcessLookupError):  # the last one ended in between
+        # After the group has ended, its id may be reused.
+        if not self._group_ended and group_members(self.pid):
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
                 os.killpg(self.pid, number)
 
 
 def group_members(group: int) -> list[int]:
-    """Ids of the living processes of a group; those that ended and were not waited for don't count."""
+    """The ids of a group's running processes, without zombies."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return [pid for pid in pids if _lives_in(pid, group)]
+    return [pid for pid in pids if _runs_in(pid, group)]
 
 
-def _lives_in(pid: int, group: int) -> bool:
+def _runs_in(pid: int, group: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):

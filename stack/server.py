@@ -1,4 +1,4 @@
-"""What every local server can do: prepare, start until it answers its own protocol, stop, be killed, start again."""
+"""The base class of the local servers: prepare, start until it answers, stop, kill, restart."""
 
 import re
 import socket
@@ -15,32 +15,32 @@ from stack.process import Command, ServerProcess
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1
 _LOG_TAIL_LINES = 12
-_LOG_MAX_BYTES = 10_000_000  # at a start; one older file is kept
+_MAX_LOG_BYTES = 10_000_000  # checked at a start; one older file is kept
 
 
 class ReservedPort:
-    """A TCP port of 127.0.0.1 that nobody else is given while this object lives.
+    """A TCP port of 127.0.0.1 that is reserved while this object exists.
 
-    A bound socket that does not listen holds it: connections are refused, and the kernel gives its number to no other
-    program. Servers that set SO_REUSEADDR, as all of ours do, may listen on it all the same, as often as they start.
-    `release()` gives it back early.
+    It is reserved by a bound socket that does not listen: connections are refused, and the kernel assigns the port to
+    no other program. Servers that set SO_REUSEADDR, as all of ours do, can still listen on it, also after a restart.
+    `release()` frees it early.
     """
 
     def __init__(self) -> None:
-        holder = socket.socket()
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((LOOPBACK, 0))
-        self.number: int = holder.getsockname()[1]
-        self.release = weakref.finalize(self, holder.close)
+        reservation = socket.socket()
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind((LOOPBACK, 0))
+        self.number: int = reservation.getsockname()[1]
+        self.release = weakref.finalize(self, reservation.close)
 
     @property
     def address(self) -> str:
-        """It as `host:port`."""
+        """The port as `host:port`."""
         return f"{LOOPBACK}:{self.number}"
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on right now."""
+    """A TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 def listens(address: str, timeout_s: float = 1.0) -> bool:
-    """Whether a TCP connection to `host:port` is accepted: a cheap look before the real protocol call."""
+    """Whether a TCP connection to `host:port` is accepted: a cheap check before the real protocol call."""
     host, port = address.rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), timeout_s).close()
@@ -58,17 +58,17 @@ def listens(address: str, timeout_s: float = 1.0) -> bool:
 
 
 class Server(ABC):
-    """One real server on 127.0.0.1. Port and data folder stay the same for the object's life, over every restart.
+    """A real server on 127.0.0.1. Its port and data folder stay the same over restarts.
 
-    Its files are in `folder`, its log is `folder/NAME.log`. `install` fetches and builds, which may take minutes the
+    Its files are in `folder`, its log is `folder/NAME.log`. `install` downloads and builds, which may take minutes the
     first time; `configure` writes its files; `spawn` starts the process; `ready` makes one real protocol call. `start`
-    does all of it and waits.
+    does all of this and waits.
     """
 
     name: ClassVar[str]
     ready_timeout_s: ClassVar[float] = 60.0
     stop_deadline_s: ClassVar[float] = 10.0
-    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"\s*$|\s+at ")  # lines of its log that say nothing
+    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"\s*$|\s+at ")  # log lines to leave out of errors
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
@@ -78,11 +78,11 @@ class Server(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """What a client is given: `host:port`, or a URL."""
+        """The address for clients: `host:port`, or a URL."""
 
     @abstractmethod
     def install(self, report: Report = print) -> None:
-        """Fetch or build what the cache lacks. Safe to call again, and from any thread.
+        """Download or build what the cache lacks. Can be called again, and from any thread.
 
         Raises:
             PrerequisiteError: a program that this needs is missing.
@@ -91,15 +91,15 @@ class Server(ABC):
 
     @abstractmethod
     def configure(self) -> None:
-        """Write its configuration into `folder`, which exists, and what else one start needs; after `install`."""
+        """Write the configuration and the other files of a start into the existing `folder`; after `install`."""
 
     @abstractmethod
     def command(self) -> Command:
-        """The program to run, after `configure`."""
+        """The program to run; after `configure`."""
 
     @abstractmethod
     def ping(self) -> None:
-        """One real protocol call.
+        """Make one real protocol call.
 
         Raises:
             UnavailableError: no proper answer within about two seconds.
@@ -107,37 +107,37 @@ class Server(ABC):
 
     @property
     def log_file(self) -> Path:
-        """Everything that the server has written to stdout and stderr, over all its starts."""
+        """The server's stdout and stderr, over all its starts."""
         return self.folder / f"{self.name}.log"
 
     @property
     def pid(self) -> int:
-        """Process id of the running server."""
+        """The process id of the running server."""
         return self._running_process().pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative for a signal, as in `subprocess`."""
+        """None while it is running; negative for a signal, as in `subprocess`."""
         return self._running_process().exit_code
 
     @property
     def running(self) -> bool:
-        """Whether its process lives; `ping` says whether it also answers."""
+        """Whether its process is running; `ping` checks whether it also answers."""
         return self.process is not None and self.process.running
 
     def start(self, report: Report = print) -> None:
-        """Start it and return when it answers.
+        """Start the server and return when it answers.
 
         Raises:
             PrerequisiteError: a program that it needs is missing.
-            FramematchError: it ended during its start, or did not answer in time; with the end of its log.
+            FramematchError: it ended during its start, or did not answer in time; the message has the end of its log.
         """
         self.prepare(report)
         self.spawn()
         self.wait_ready()
 
     def prepare(self, report: Report = print) -> None:
-        """Do everything that comes before `spawn`."""
+        """Install and configure the server, so that `spawn` can start it."""
         self.install(report)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.configure()
@@ -146,53 +146,53 @@ class Server(ABC):
         """Start the process and return at once."""
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
-        if self.log_file.exists() and self.log_file.stat().st_size > _LOG_MAX_BYTES:
+        if self.log_file.exists() and self.log_file.stat().st_size > _MAX_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         self._log_offset = self.log_file.stat().st_size if self.log_file.exists() else 0
         self.process = ServerProcess(self.command(), self.log_file)
 
     def ready(self) -> bool:
-        """Whether it answers by now.
+        """Whether the server answers now.
 
         Raises:
-            FramematchError: its process has ended; with the end of its log.
+            FramematchError: its process has ended; the message has the end of its log.
         """
         answers = self._answers()
-        process = self._running_process()  # asked last: whoever else has its port may have answered
+        process = self._running_process()  # checked last: another program on the port may have answered
         if not process.running:
             raise self._start_error(f"ended during its start (exit code {process.exit_code})")
         return answers
 
     def wait_ready(self) -> None:
-        """Return when it answers; stop it and raise FramematchError when it does not in `ready_timeout_s`."""
+        """Wait until the server answers; after `ready_timeout_s`, kill it and raise FramematchError."""
         deadline = time.monotonic() + self.ready_timeout_s
         while not self.ready():
             if time.monotonic() > deadline:
-                raise self.late()
+                raise self.start_timeout()
             time.sleep(_POLL_S)
 
-    def late(self) -> FramematchError:
-        """Stop it; the error that says it did not answer in time."""
+    def start_timeout(self) -> FramematchError:
+        """Kill the server, and return the error for a start that took too long."""
         self.kill()
         return self._start_error(f"did not answer within {self.ready_timeout_s:.0f} s")
 
     def terminate(self) -> None:
-        """SIGTERM, without waiting: the first half of `stop`, for several servers at once."""
+        """Send SIGTERM without waiting: the first half of `stop`, to stop several servers concurrently."""
         if self.process is not None:
             self.process.terminate()
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL after `stop_deadline_s`; nothing of it is left. Does nothing when it is not running."""
+        """Stop the server by SIGTERM, and by SIGKILL after `stop_deadline_s`. Does nothing when it is not running."""
         if self.process is not None:
             self.process.stop(self.stop_deadline_s)
 
     def kill(self) -> None:
-        """SIGKILL, as `kill -9` does; its data stay. Does nothing when it is not running."""
+        """Send SIGKILL; the data are kept. Does nothing when it is not running."""
         if self.process is not None:
             self.process.kill()
 
     def restart(self) -> None:
-        """Stop it if it runs, and start it on the same port with the same data."""
+        """Stop the server if it is running, and start it on the same port with the same data."""
         self.stop()
         self.start()
 
@@ -210,7 +210,7 @@ class Server(ABC):
 
     def _start_error(self, what: str) -> FramematchError:
         with self.log_file.open("rb") as log:
-            log.seek(self._log_offset)  # what earlier starts have written says nothing about this one
+            log.seek(self._log_offset)  # without the output of earlier starts
             lines = log.read().decode(errors="replace").splitlines()
         tail = "\n".join([line for line in lines if not self.log_noise.match(line)][-_LOG_TAIL_LINES:])
         return FramematchError(

@@ -1,6 +1,7 @@
-"""The process that `framematch stack up` leaves behind: owns the servers until SIGTERM, and logs the death of one.
+"""The background process of `framematch stack up`: runs the servers until SIGTERM, and logs when one dies.
 
-It writes what `up` shows to stdout, its own log to stderr, and why it failed to FAILURE_FILE in its data folder.
+It writes its progress, which `up` shows, to stdout, its log to stderr, and the reason of a failed start to FAILURE_FILE
+in its data folder.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import structlog
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import remove_local_stack, write_local_stack
 from framematch.core.logging import configure_logging
+from framematch.core.redact import redact_uncaught
 from stack.server import Server
 from stack.up import NAMES, describe, make_servers, running_servers
 
@@ -30,24 +32,25 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why the supervisor did not get the servers up."""
+class StartFailure:
+    """Why the servers did not start."""
 
     message: str
     hint: str
 
 
 def main() -> int:
-    """Run the servers that the arguments choose; 0 after SIGTERM, 1 when they did not start."""
+    """Run the servers that the arguments select; returns 0 after SIGTERM, 1 when they did not start."""
+    redact_uncaught()
     arguments = _parse(sys.argv[1:])
     configure_logging("info", "json", service="stack-supervisor")
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     try:
         _supervise(arguments)
     except FramematchError as error:
         log.exception("stack_failed")
-        failure = msgspec.json.encode(Failure(error.message, error.hint))
+        failure = msgspec.json.encode(StartFailure(error.message, error.hint))
         (arguments.data_dir / FAILURE_FILE).write_bytes(failure)
         return 1
     return 0
@@ -68,7 +71,7 @@ def _supervise(arguments: argparse.Namespace) -> NoReturn:
 
 
 def _watch(servers: Sequence[Server]) -> NoReturn:
-    """Log each death once; only a signal ends this."""
+    """Log each death once, until a signal ends the process."""
     alive = list(servers)
     while True:
         for server in [server for server in alive if not server.running]:
@@ -77,8 +80,8 @@ def _watch(servers: Sequence[Server]) -> NoReturn:
         time.sleep(_WATCH_INTERVAL_S)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    """End through every `finally`, undisturbed by a second signal."""
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Exit through every `finally`; a second signal is ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""Triton Inference Server from its PyPI wheel, with the python backend in an environment of its own."""
+"""Triton Inference Server from its PyPI wheel, with its own environment for the python backend."""
 
 import os
 import re
@@ -17,15 +17,15 @@ from stack.process import Command
 from stack.server import LOOPBACK, ReservedPort, Server, listens
 
 REQUIREMENTS = Path(__file__).with_name("triton-requirements.txt")
-NEWEST_PYTHON = (3, 12)  # the newest that numpy below 2 has wheels for
+MAX_PYTHON_VERSION = (3, 12)  # the latest with wheels of numpy below 2
 _PING_TIMEOUT_S = 2.0
 
 
 def ping(url: str) -> None:
-    """Ask Triton's gRPC endpoint whether the server and the models it has loaded are ready.
+    """Check at Triton's gRPC endpoint that the server and its loaded models are ready.
 
     Raises:
-        TritonUnavailableError: it does not answer, or says no.
+        TritonUnavailableError: it does not answer, or is not ready.
     """
     if not listens(url):
         raise TritonUnavailableError(f"nothing listens at {url}", hint="Start Triton, or set TRITON_URL")
@@ -41,21 +41,21 @@ def ping(url: str) -> None:
 
 
 class TritonServer(Server):
-    """Triton over one model repository; `url` is its gRPC endpoint.
+    """Triton with one model repository; `url` is its gRPC endpoint.
 
-    Every model that the repository holds is loaded at the start, and a client may load others or newer versions later
-    (`--model-control-mode=explicit`). An empty repository is fine.
+    All models of the repository are loaded at the start; a client can load others or newer versions later
+    (`--model-control-mode=explicit`). The repository may be empty.
     """
 
     name: ClassVar[str] = "triton"
-    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"[+|]|I\d{4} |\s*$")  # tables and what went well
-    ready_timeout_s: ClassVar[float] = 120.0  # it is ready only when every model has been loaded
+    log_noise: ClassVar[re.Pattern[str]] = re.compile(r"[+|]|I\d{4} |\s*$")  # tables and successes
+    ready_timeout_s: ClassVar[float] = 120.0  # ready only after all models are loaded
 
     def __init__(self, folder: Path, model_repository: Path) -> None:
         super().__init__(folder)
         self.model_repository = model_repository.resolve()
         self._ports = {service: ReservedPort() for service in ("grpc", "http", "metrics")}
-        # Shared memory that a killed Triton leaves behind is found again by this name.
+        # The prefix of shared memory that a killed Triton leaves behind.
         self._shared_memory = f"framematch-{digest_of(str(self.folder))}-"
 
     @property
@@ -70,7 +70,7 @@ class TritonServer(Server):
 
     @property
     def metrics_url(self) -> str:
-        """Where Prometheus reads its metrics."""
+        """The URL of its Prometheus metrics."""
         return f"http://{self._ports['metrics'].address}/metrics"
 
     @property
@@ -83,13 +83,13 @@ class TritonServer(Server):
         install_triton(report)
 
     def configure(self) -> None:
-        """Make sure that the repository exists, and clear what a killed Triton left."""
+        """Create the repository if it is missing, and delete the shared memory that a killed Triton left."""
         self.model_repository.mkdir(parents=True, exist_ok=True)
-        for left_over in Path("/dev/shm").glob(f"{self._shared_memory}*"):  # noqa: S108  # where the kernel has it
+        for left_over in Path("/dev/shm").glob(f"{self._shared_memory}*"):  # noqa: S108  # the kernel's folder for it
             left_over.unlink(missing_ok=True)
 
     def command(self) -> Command:
-        """Tritonserver on loopback, with its environment's Python first on PATH, where the backend looks for one."""
+        """Tritonserver on loopback, with its environment's Python first on PATH for the python backend."""
         root = install_triton()
         libraries = (_site_packages(root) / "nvidia_pytriton.libs", python_library_dir())
         server = root / "tritonserver"
@@ -115,12 +115,12 @@ class TritonServer(Server):
 
 
 def install_triton(report: Report = print) -> Path:
-    """The cache's folder with `tritonserver/` and `venv/`, made when it is missing.
+    """The cached folder with `tritonserver/` and `venv/`, built when it is missing.
 
     Raises:
         PrerequisiteError: Triton's backend does not support the running Python.
     """
-    if sys.version_info[:2] > NEWEST_PYTHON:
+    if sys.version_info[:2] > MAX_PYTHON_VERSION:
         raise PrerequisiteError(
             f"the local Triton needs Python 3.11 or 3.12, and this is {sys.version.split()[0]}",
             hint="Make the project's environment with 'python3.12 -m venv .venv', or set TRITON_URL to another Triton",
@@ -137,10 +137,10 @@ def install_triton(report: Report = print) -> Path:
 
 
 def python_library_dir() -> Path:
-    """The folder of libpython's shared library, which Triton's python backend is linked to.
+    """The folder of the shared library libpython, which Triton's python backend is linked with.
 
     Raises:
-        PrerequisiteError: this Python came without it.
+        PrerequisiteError: this Python has no shared library.
     """
     library = f"libpython{_minor_version()}.so.1.0"
     folders = {sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LIBPL"), f"{sys.base_prefix}/lib"}

@@ -1,4 +1,4 @@
-"""Starts chosen servers as children of this process and stops them all at the end, whatever happened in between."""
+"""Starts the selected servers as child processes, and stops all of them at the end, also after an error."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from framematch.core.errors import UsageError
-from framematch.core.local_stack import LocalStack
+from framematch.core.local_stack import LocalStack, process_start
 from stack.cache import Report, locked
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
@@ -20,10 +20,10 @@ NAMES = ("kafka", "triton", "mongodb", "mediamtx")
 
 
 def make_servers(names: Sequence[str], *, data_dir: Path, model_repository: Path) -> list[Server]:
-    """The servers of these names, each with its folder below `data_dir`; nothing is started.
+    """Create the servers with these names, each with its folder below `data_dir`, without starting them.
 
     Raises:
-        UsageError: there is no server of that name.
+        UsageError: a name is unknown, or there is none.
     """
     makers: Mapping[str, Callable[[Path], Server]] = {
         "kafka": KafkaServer,
@@ -39,7 +39,7 @@ def make_servers(names: Sequence[str], *, data_dir: Path, model_repository: Path
 
 
 def install_servers(servers: Sequence[Server], report: Report) -> None:
-    """Fetch and build what the cache lacks for `servers`, all at once.
+    """Download and build what the cache lacks for `servers`, concurrently.
 
     Raises:
         PrerequisiteError: a program that a server needs is missing.
@@ -52,9 +52,9 @@ def install_servers(servers: Sequence[Server], report: Report) -> None:
 def running_stack(
     *, data_dir: Path, model_repository: Path, names: Sequence[str] = NAMES, report: Report = print
 ) -> Iterator[LocalStack]:
-    """The servers of these names while the block runs; all of them answer when it begins. Ports are free ones.
+    """Run the servers with these names inside the context, on free ports; all of them answer at its start.
 
-    `report` gets a line for each step. Data in `data_dir` stay; `model_repository` is made when it is missing.
+    `report` gets a line for each step. Data in `data_dir` are kept; `model_repository` is created when it is missing.
 
     Raises:
         PrerequisiteError: a program that a server needs is missing.
@@ -68,7 +68,7 @@ def running_stack(
 
 @contextlib.contextmanager
 def running_servers(servers: Sequence[Server], *, data_dir: Path, report: Report) -> Iterator[None]:
-    """`servers` started together, and stopped together at the end."""
+    """Run `servers` inside the context; they are started and stopped concurrently."""
     with locked(data_dir / "lock", waiting=lambda: _refuse(data_dir)):
         try:
             _together(servers, lambda server: _start(server, report))
@@ -81,7 +81,7 @@ def running_servers(servers: Sequence[Server], *, data_dir: Path, report: Report
 
 
 def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
-    """The addresses of `servers`, with this process as their supervisor."""
+    """The addresses of `servers`, with this process as the supervisor."""
     found = {server.name: server for server in servers}
     triton = found.get("triton")
     with_models = triton if isinstance(triton, TritonServer) else None
@@ -98,11 +98,12 @@ def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
         rtsp_url=address("mediamtx"),
         model_repository=str(with_models.model_repository) if with_models else None,
         log_dir=str(log_dir.resolve()),
+        supervisor_start=process_start(os.getpid()),
     )
 
 
 def _together(servers: Sequence[Server], do: Callable[[Server], None]) -> None:
-    """Call `do` with each server, all at once; of several errors the first one is raised."""
+    """Call `do` with each server, concurrently; raises the first of several errors."""
     with ThreadPoolExecutor(len(servers)) as pool:
         for done in as_completed([pool.submit(do, server) for server in servers]):
             done.result()
@@ -110,14 +111,14 @@ def _together(servers: Sequence[Server], do: Callable[[Server], None]) -> None:
 
 def _start(server: Server, report: Report) -> None:
     server.prepare(report)
-    began = time.monotonic()
+    started_s = time.monotonic()
     server.spawn()
     server.wait_ready()
-    report(f"{server.name}: ready after {time.monotonic() - began:.1f} s at {server.address}")
+    report(f"{server.name}: ready after {time.monotonic() - started_s:.1f} s at {server.address}")
 
 
 def _refuse(data_dir: Path) -> None:
     raise UsageError(
         f"another process runs servers over {data_dir}",
-        hint="Stop it ('framematch stack down'), or take another folder",
+        hint="Stop it ('framematch stack down'), or use another folder",
     )

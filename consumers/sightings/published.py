@@ -29,7 +29,7 @@ class Published:
     """A match event, when its record was made and when its frame came."""
 
     at_ms: int
-    came_at_us: int
+    arrived_at_us: int
     event: MatchEvent
 
 
@@ -111,12 +111,12 @@ def _published(records: Iterable[ConsumerRecord], partition: int, below: int) ->
     for record in records:
         try:
             event = _match_event.decode(record.value or b"")
-            came_at_us = from_rfc3339(event.frame.came_at)
+            arrived_at_us = from_rfc3339(event.frame.arrived_at)
         except (msgspec.DecodeError, ValueError) as error:
             _pass_over(record, error)
             continue
         if event.frame.partition == partition and event.frame.offset < below:
-            yield Published(record.timestamp, came_at_us, event)
+            yield Published(record.timestamp, arrived_at_us, event)
 
 
 def _pass_over(record: ConsumerRecord, error: Exception) -> None:
@@ -132,6 +132,6 @@ def _reaches_back(published: Sequence[Published], lookback_s: float) -> bool:
     """
     if not published or published[-1].at_ms - published[0].at_ms < lookback_s * 1_000:
         return False
-    last_us = {one.event.frame.camera: one.came_at_us for one in published[-_PART:]}
-    spans_us = (last_us.get(one.event.frame.camera, 0) - one.came_at_us for one in published[:_PART])
+    last_us = {one.event.frame.camera: one.arrived_at_us for one in published[-_PART:]}
+    spans_us = (last_us.get(one.event.frame.camera, 0) - one.arrived_at_us for one in published[:_PART])
     return any(span_us >= lookback_s * 1_000_000 for span_us in spans_us)

@@ -19,6 +19,7 @@ from typing import Self
 from framematch.core.errors import FramematchError
 from framematch.core.lifecycle import run_service
 from framematch.core.logging import configure_logging
+from framematch.core.redact import run_redacted
 from framematch.core.settings import Settings
 
 Service = Callable[[Settings, asyncio.Event], Awaitable[None]]
@@ -46,7 +47,8 @@ class WorkerProcess:
     def __init__(self, number: int, service: Service, settings: Settings) -> None:
         context = get_context("spawn")  # inherits none of the parent's threads, files or memory
         self._exit_report, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_main, args=(number, service, settings, sender), name=f"worker-{number}")
+        arguments = (_main, number, service, settings, sender)
+        self._process = context.Process(target=run_redacted, args=arguments, name=f"worker-{number}")
         with _sigint_blocked():
             self._process.start()
         sender.close()

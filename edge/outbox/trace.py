@@ -3,8 +3,7 @@
 import time
 
 from edge.outbox.way import Entry
-from framematch.core.spans import TraceContext
-from framematch.core.tracing import Tracer
+from framematch.core.tracing import TraceContext, Tracer
 
 _NS_PER_S = 1_000_000_000
 

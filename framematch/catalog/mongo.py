@@ -49,8 +49,10 @@ async def connect(uri: str, timeout_s: float = 5.0) -> Client:
         await client.close()
         refused = isinstance(error, OperationFailure) and error.code in _UNAUTHORIZED
         what = "refuses these credentials" if refused else f"does not answer within {timeout_s:g} s"
-        hint = "Check user, password and authSource" if refused else "Check the address, or run 'framematch stack up'"
-        raise MongoUnavailableError(f"MongoDB at {redact_url(uri)} {what}", hint=hint) from None
+        hint = "Check user, password and authSource" if refused else "Check the address"
+        raise MongoUnavailableError(
+            f"MongoDB at {redact_url(uri)} {what}", hint=hint, unreachable=not refused
+        ) from None
     return client
 
 

@@ -1,1 +1,1 @@
-"""The roof: one command, `framematch`."""
+"""The top layer: the command `framematch`."""

@@ -4,19 +4,22 @@ import sys
 from importlib.metadata import version
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from framematch.cli import catalog, deadletter, model, stack, topics
 from framematch.cli.cameras import cameras
+from framematch.cli.console import new_console
 from framematch.cli.consume import consume
 from framematch.cli.doctor import doctor
-from framematch.cli.edge import EdgeCommand, edge
+from framematch.cli.edge import edge
+from framematch.cli.errors import Commands, hint_of
 from framematch.cli.watch import watch
 from framematch.core.errors import FramematchError
+from framematch.core.lifecycle import ungrouped_errors
 from framematch.core.redact import redact_url
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -24,15 +27,15 @@ app = typer.Typer(
     help="Cameras in, product matches out.",
     epilog="Start with `framematch doctor`: it says what is reachable, what is wrong and what to do.",
 )
-app.command(cls=EdgeCommand)(edge)
+app.command()(edge)
 app.command()(consume)
 app.command()(watch)
 app.command()(cameras)
-app.add_typer(deadletter.app, name="deadletter")
-app.add_typer(catalog.app, name="catalog")
-app.add_typer(model.app, name="model")
-app.add_typer(topics.app, name="topics")
-app.add_typer(stack.app, name="stack")
+app.add_typer(deadletter.app, name="deadletter", cls=Commands)
+app.add_typer(catalog.app, name="catalog", cls=Commands)
+app.add_typer(model.app, name="model", cls=Commands)
+app.add_typer(topics.app, name="topics", cls=Commands)
+app.add_typer(stack.app, name="stack", cls=Commands)
 app.command()(doctor)
 
 
@@ -52,13 +55,15 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on stderr."""
+    """Run the command line; one of our errors is printed as one line on stderr."""
     try:
-        app(prog_name="framematch")
+        with ungrouped_errors():
+            app(prog_name="framematch")
     except FramematchError as error:
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        hint = f" [dim]{escape(redact_url(error.hint))}[/dim]" if error.hint else ""
-        console.print(f"[bold red]framematch:[/] {escape(redact_url(error.message))}.{hint}")
+        line = Text.assemble(("framematch: ", "bold red"), f"{redact_url(error.message)}.")
+        if hint := hint_of(error):
+            line.append(f" {redact_url(hint)}", style="dim")
+        new_console(stderr=True, soft_wrap=True).print(line)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""`framematch catalog`: put products into MongoDB, look at them, and build the index that consumers search."""
+"""`framematch catalog`: imports products into MongoDB, lists them, and builds the index that consumers search."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from framematch.cli.common import CONFIG_OPTION, needs, prepare_command, progress_bar
+from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
+from framematch.cli.console import new_console
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from framematch.catalog.products import Product
     from framematch.catalog.snapshot import Snapshot
 
-# Enough to see what kind of thing is wrong with a file.
-SHOWN_PROBLEMS = 20
-_EXTRAS = "consumer,cpu"
+SHOWN_PROBLEMS = 20  # enough to see what is wrong with a file
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
-out = Console(highlight=False, soft_wrap=True)
 
 
 @app.callback()
@@ -42,22 +39,21 @@ def _group() -> None:
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV with a header, or JSON lines (one object on each line).")],
     images: Annotated[
-        Path | None, typer.Option(help="Folder that image paths start from.", show_default="the file's own folder")
+        Path | None, typer.Option(help="Folder that image paths are relative to.", show_default="the file's own")
     ] = None,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """Import products and their pictures; importing the same file again changes nothing.
 
-    Columns: `id`, `name`, `image` (several paths apart by `;`, or a list `images` in JSON), and if you like `category`,
-    `price`, `description`. Any further column is kept as an attribute and comes with the match events.
+    Columns: `id`, `name`, `image` (several paths separated by `;`, or a list `images` in JSON), and optionally
+    `category`, `price`, `description`. Every other column is stored as an attribute and is part of the match events.
 
-    A row that cannot be used is left out and listed with its line and the reason. Exit code 0 when any row was
-    imported, 1 when none was, 2 when the file cannot be read.
+    An invalid row is skipped and listed with its line and the reason. Exit code 0 when at least one row was imported,
+    1 when none was, 2 when the file cannot be read.
     """
     settings = prepare_command("catalog", config)
-    with needs(_EXTRAS):
-        from framematch.catalog.importer import import_products
-        from framematch.catalog.products import ProductStore
+    from framematch.catalog.importer import import_products
+    from framematch.catalog.products import ProductStore
 
     async def run() -> "ImportReport":
         async with _database(settings) as database:
@@ -65,11 +61,12 @@ def import_file(
                 return await import_products(file, images or file.parent, ProductStore(database), show)
 
     report = asyncio.run(run())
+    console = new_console(soft_wrap=True)
     for problem in report.problems[:SHOWN_PROBLEMS]:
-        out.print(f"[yellow]line {problem.line}[/]: {escape(problem.reason)}")
+        console.print(Text.assemble((f"line {problem.line}", "yellow"), f": {problem.reason}"))
     if len(report.problems) > SHOWN_PROBLEMS:
-        out.print(f"[yellow]and {len(report.problems) - SHOWN_PROBLEMS} more rows[/]")
-    out.print(
+        console.print(f"and {len(report.problems) - SHOWN_PROBLEMS} more rows", style="yellow")
+    console.print(
         f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
         f"{len(report.problems)} rows left out"
     )
@@ -79,15 +76,14 @@ def import_file(
 
 @app.command(name="list", epilog="Example: `framematch catalog list --category Apple --json | jq -r .name`")
 def list_products(
-    limit: Annotated[int, typer.Option(min=1, help="Products shown.")] = 20,
-    category: Annotated[str | None, typer.Option(help="Products of this category alone.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with all there is.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of products.")] = 20,
+    category: Annotated[str | None, typer.Option(help="Only products of this category.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, with all fields.")] = False,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """List products in the order of their ids."""
     settings = prepare_command("catalog", config)
-    with needs(_EXTRAS):
-        from framematch.catalog.products import ProductStore
+    from framematch.catalog.products import ProductStore
 
     async def run() -> "tuple[list[Product], int]":
         async with _database(settings) as database:
@@ -96,50 +92,49 @@ def list_products(
             return products, await store.count(category=category)
 
     products, count = asyncio.run(run())
+    console = new_console(soft_wrap=True)
     if as_json:
         for product in products:
-            out.out(msgspec.json.encode(product).decode())
+            console.out(msgspec.json.encode(product).decode())
         return
     table = Table("Id", "Name", "Category", "Price", "Views", box=None, pad_edge=False)
     for product in products:
         price = "" if product.price is None else f"{product.price:.2f}"
-        cells = (product.id, product.name, product.category or "", price, str(len(product.views)))
-        table.add_row(*map(escape, cells))
-    out.print(table)
-    out.print(f"[dim]{len(products)} of {count} products[/]")
+        table.add_row(product.id, product.name, product.category or "", price, str(len(product.views)))
+    console.print(table)
+    console.print(f"{len(products)} of {count} products", style="dim")
 
 
 @app.command(epilog="Example: `framematch catalog build --preprocessing exact`")
 def build(
     preprocessing: Annotated[
         Literal["fast", "exact"],
-        typer.Option(help="How pictures are scaled: `fast` costs less a frame, `exact` is what CLIP was trained with."),
+        typer.Option(help="How pictures are scaled: `fast` takes less CPU, `exact` is what CLIP was trained with."),
     ] = "fast",
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """Build an index snapshot from all products, store it in MongoDB and make it the active one.
 
-    Every picture goes through the model that Triton serves. Consumers scale frames in the same way as the snapshot.
+    Every picture is embedded by the model that Triton serves. Consumers scale frames in the same way.
     """
     settings = prepare_command("catalog", config)
     started_s = time.monotonic()
     snapshot = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
     basis = f"{thresholds.method}, {thresholds.impostors} pairs"
-    out.print(f"Snapshot {manifest.id} is active")
-    out.print(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
-    out.print(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    out.print(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f} ({basis})")
-    out.print(f"  took        {time.monotonic() - started_s:.1f} s")
+    typer.echo(f"Snapshot {manifest.id} is active")
+    typer.echo(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
+    typer.echo(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
+    typer.echo(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f} ({basis})")
+    typer.echo(f"  took        {time.monotonic() - started_s:.1f} s")
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "Snapshot":
-    with needs(_EXTRAS):
-        from framematch.catalog.build import build_snapshot
-        from framematch.catalog.products import ProductStore
-        from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
-        from framematch.vision.encoder import ImageEncoder
-        from framematch.vision.preprocess import Preprocessor
+    from framematch.catalog.build import build_snapshot
+    from framematch.catalog.products import ProductStore
+    from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+    from framematch.vision.encoder import ImageEncoder
+    from framematch.vision.preprocess import Preprocessor
 
     url = require(settings.triton.url, "triton.url")
     async with (
@@ -150,7 +145,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
         with progress_bar("Embedding", "views") as show:
             built = await build_snapshot(ProductStore(database), encoder, preprocessor, show)
         await save_snapshot(database, built)
-        # Read back before anybody serves it.
+        # Verified before it becomes active.
         snapshot = await load_snapshot(database, state_dir() / "snapshots", built.manifest.id)
         await activate_snapshot(database, snapshot.manifest.id)
     return snapshot

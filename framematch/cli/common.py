@@ -1,4 +1,4 @@
-"""What every command does first: read its settings and set up its log."""
+"""What commands share: options, settings with the log configured by them, progress bars."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,50 +6,57 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from framematch.cli.console import new_console
 from framematch.core.errors import PrerequisiteError
 from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
 
 CONFIG_OPTION = typer.Option(
-    None, "--config", "-c", help="Settings in YAML (docs/settings.md). FRAMEMATCH_CONFIG names it too.", dir_okay=False
+    None,
+    "--config",
+    "-c",
+    help="Settings file in YAML (docs/settings.md). [default: FRAMEMATCH_CONFIG]",
+    dir_okay=False,
 )
 
 
-def prepare(service: str, config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
-    """Settings from all sources, with the log configured by them; `service` stands on every log line.
+def prepare(
+    service: str,
+    config: Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    defaults: dict[str, Any] | None = None,
+) -> Settings:
+    """Load the settings from all sources and configure the log; `service` is on every log line.
 
     Raises:
         SettingsError: a setting is unknown or invalid.
     """
-    settings = load_settings(config, overrides)
+    settings = load_settings(config, overrides, defaults)
     configure_logging(settings.log.level, settings.log.format, service=service)
     return settings
 
 
 def prepare_command(name: str, config: Path | None = None) -> Settings:
-    """The same for a command whose result is what it prints: it logs warnings alone, unless LOG_LEVEL asks for more.
+    """The same for a command that prints its result: by default it logs only warnings.
 
     Raises:
         SettingsError: a setting is unknown or invalid.
     """
-    settings = load_settings(config, defaults={"log": {"level": "warning"}})
-    configure_logging(settings.log.level, settings.log.format, service=name)
-    return settings
+    return prepare(name, config, defaults={"log": {"level": "warning"}})
 
 
 def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
-    """What the command line sets, by section; options that were not given (None) are left to the other sources."""
+    """Settings from the command line, by section; options that were not given (None) are left out."""
     return {section: {k: v for k, v in values.items() if v is not None} for section, values in sections.items()}
 
 
 @contextmanager
 def progress_bar(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while it lasts, at a terminal; the callback takes what is done and the whole."""
-    console = Console(stderr=True)
+    """A progress bar on stderr, at a terminal; yields a callback that takes the done and the total number."""
+    console = new_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
@@ -59,21 +66,16 @@ def progress_bar(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def needs(extra: str) -> Iterator[None]:
-    """Import what this command needs inside the block.
+def needs(extras: str) -> Iterator[None]:
+    """Import packages of `extras` inside the block.
 
     Raises:
-        PrerequisiteError: this installation left a package out; the hint names `extra`, which has it.
+        PrerequisiteError: a package is not installed.
     """
     try:
         yield
     except ImportError as error:
-        raise missing_extra(error, extra) from error
-
-
-def missing_extra(error: ImportError, extra: str) -> PrerequisiteError:
-    """The error for a package which this command needs and this installation left out."""
-    return PrerequisiteError(
-        f"this command needs the Python package {error.name!r}",
-        hint=f"Install it with: pip install 'framematch[{extra}]'",
-    )
+        raise PrerequisiteError(
+            f"this command needs the Python package {error.name!r}",
+            hint=f"Install it with: pip install 'framematch[{extras}]'",
+        ) from error

@@ -4,27 +4,26 @@ from pathlib import Path
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, needs, overrides, prepare
+from framematch.cli.common import CONFIG_OPTION, overrides, prepare
 from framematch.core.lifecycle import run_service
 
 
 def consume(
     config: Path | None = CONFIG_OPTION,
-    batch_size: int | None = typer.Option(None, help="Frames a batch at most.", show_default="16"),
+    batch_size: int | None = typer.Option(None, help="Maximum number of regions in a batch.", show_default="16"),
     threshold: float | None = typer.Option(None, help="Similarity for a match.", show_default="the snapshot's"),
     workers: int | None = typer.Option(None, help="Processes on this host, as one service.", show_default="1"),
 ) -> None:
     """Match frames against the product catalogue and publish the decisions.
 
-    Start as many processes as you need, up to the partitions of the frames topic: Kafka's consumer group shares the
-    work among them. --workers runs several on this host as one service, and starts one that dies again.
+    Start as many consumers as you need, up to the partitions of the frames topic: they share the frames as a Kafka
+    consumer group. --workers runs several of them on this host as one service, and restarts one that fails.
     Offsets are committed only after the match events are acknowledged; SIGTERM finishes what is in flight.
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MONGODB_URI=mongodb://mongo TRITON_URL=triton:8001 framematch consume`
     """
-    with needs("consumer,cpu"):
-        from consumers.service import run_consumer
-        from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
+    from consumers.service import run_consumer
+    from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
 
     given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
     settings = prepare("consumer", config, given)

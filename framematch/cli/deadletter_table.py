@@ -1,4 +1,4 @@
-"""Dead letters for people and for programs: a row, a JSON line, one in full."""
+"""Formats dead letters: as rows of a table, as JSON lines, one in full."""
 
 from collections.abc import Iterable
 
@@ -8,47 +8,47 @@ from rich.table import Table
 from rich.text import Text
 
 from framematch.cli.text import printable
-from framematch.core.deadletters import Letter
+from framematch.core.deadletters import DeadLetter
 from framematch.core.timestamps import to_rfc3339
+from framematch.core.units import BYTES_PER_KB, US_PER_MS
 
-_US_PER_MS = 1_000
 _NOTHING = "-"
 
 
-def table(letters: Iterable[Letter]) -> Table:
-    """A row for each letter."""
+def table(dead_letters: Iterable[DeadLetter]) -> Table:
+    """A table with a row per dead letter."""
     shown = Table(box=None, pad_edge=False)
-    for name in ("Letter", "Written (UTC)", "Camera", "Stage", "Reason"):
+    for name in ("Position", "Written (UTC)", "Camera", "Stage", "Reason"):
         shown.add_column(name, no_wrap=True)
     shown.add_column("Error", overflow="fold")
     shown.add_column("Record", no_wrap=True)
     shown.add_column("Size", justify="right", no_wrap=True)
-    for letter in letters:
-        shown.add_row(*map(Text, map(printable, _row(letter))))
+    for dead_letter in dead_letters:
+        shown.add_row(*map(Text, map(printable, _row(dead_letter))))
     return shown
 
 
-def _row(letter: Letter) -> list[str]:
-    failure = letter.failure
+def _row(dead_letter: DeadLetter) -> list[str]:
+    failure = dead_letter.failure
     return [
-        _place(letter),
-        _at(letter.at_ms)[:19].replace("T", " "),
-        letter.camera or _NOTHING,
+        _position(dead_letter),
+        _at(dead_letter.at_ms)[:19].replace("T", " "),
+        dead_letter.camera or _NOTHING,
         failure.stage,
         failure.reason,
         failure.error,
         f"{failure.topic} {failure.partition}:{failure.offset}",
-        _size(letter),
+        _size(dead_letter),
     ]
 
 
-def json_line(letter: Letter) -> str:
-    """One JSON object with all but the bytes and the record's own headers."""
-    failure = letter.failure
+def json_line(dead_letter: DeadLetter) -> str:
+    """One JSON object with everything but the bytes and the record's own headers."""
+    failure = dead_letter.failure
     known = {
-        "letter": _place(letter),
-        "written_at": _at(letter.at_ms),
-        "camera": letter.camera or None,
+        "letter": _position(dead_letter),
+        "written_at": _at(dead_letter.at_ms),
+        "camera": dead_letter.camera or None,
         "stage": failure.stage,
         "reason": failure.reason,
         "error": failure.error,
@@ -56,27 +56,27 @@ def json_line(letter: Letter) -> str:
         "partition": failure.partition,
         "offset": failure.offset,
         "timestamp": None if failure.timestamp_ms is None else _at(failure.timestamp_ms),
-        "size_bytes": letter.size_bytes,
-        "whole": letter.whole,
+        "size_bytes": dead_letter.size_bytes,
+        "whole": dead_letter.whole,
     }
     return msgspec.json.encode(known).decode()
 
 
-def full(letter: Letter) -> RenderableType:
-    """Everything that is known of one letter, but for its bytes."""
-    failure = letter.failure
+def full(dead_letter: DeadLetter) -> RenderableType:
+    """Everything about one dead letter but its bytes."""
+    failure = dead_letter.failure
     facts = {
-        "letter": _place(letter),
-        "written": _at(letter.at_ms),
+        "position": _position(dead_letter),
+        "written": _at(dead_letter.at_ms),
         "stage": failure.stage,
         "reason": failure.reason,
         "error": failure.error,
         "record": f"{failure.topic} {failure.partition}:{failure.offset}",
         "timestamp": _NOTHING if failure.timestamp_ms is None else _at(failure.timestamp_ms),
-        "key": letter.camera or _NOTHING,
-        "size": _size(letter),
+        "key": dead_letter.camera or _NOTHING,
+        "size": _size(dead_letter),
     }
-    headers = {name: (value or b"").decode(errors="replace") for name, value in letter.headers}
+    headers = {name: (value or b"").decode(errors="replace") for name, value in dead_letter.headers}
     return Group(_pairs(facts), Text("\nheaders of the record"), _pairs(headers or {_NOTHING: ""}))
 
 
@@ -89,14 +89,14 @@ def _pairs(pairs: dict[str, str]) -> Table:
     return shown
 
 
-def _place(letter: Letter) -> str:
-    """As the commands take it."""
-    return "{}:{}".format(*letter.position)
+def _position(dead_letter: DeadLetter) -> str:
+    """The position in the form that the commands accept."""
+    return "{}:{}".format(*dead_letter.position)
 
 
 def _at(at_ms: int) -> str:
-    return to_rfc3339(at_ms * _US_PER_MS)
+    return to_rfc3339(at_ms * US_PER_MS)
 
 
-def _size(letter: Letter) -> str:
-    return f"{letter.size_bytes / 1e3:.1f} kB" + ("" if letter.whole else ", not kept")
+def _size(dead_letter: DeadLetter) -> str:
+    return f"{dead_letter.size_bytes / BYTES_PER_KB:.1f} kB" + ("" if dead_letter.whole else ", not kept")

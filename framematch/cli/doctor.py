@@ -1,19 +1,22 @@
-"""`framematch doctor`: what is reachable, what is wrong, what to do."""
+"""`framematch doctor`: what is reachable, what is wrong, and what to do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import pynvml
 import typer
 from aiokafka.admin import AIOKafkaAdminClient
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from framematch.cli.camera_board import CameraBoard, summary
-from framematch.cli.cameras import read_known
-from framematch.cli.common import CONFIG_OPTION, missing_extra, prepare_command
+from framematch.cli.camera_table import CameraTable, summary
+from framematch.cli.cameras import read_statuses
+from framematch.cli.common import CONFIG_OPTION, prepare_command
+from framematch.cli.console import new_console
+from framematch.cli.errors import hint_of, missing_package
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
 from framematch.core.kafka.clients import client_options, started
@@ -23,10 +26,13 @@ from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import require
 from framematch.core.timestamps import now_us
 
+_TRITON_TIMEOUT_MAX_S = 3.0
+_MARKS = {True: Text("ok", "green"), False: Text("no", "bold red"), None: Text("-", "dim")}
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `ok` is None for what a service can run without."""
+    """A row of the report; `ok` is None for what a consumer can run without."""
 
     part: str
     ok: bool | None
@@ -35,26 +41,26 @@ class Finding:
 
 
 def doctor(config: Path | None = CONFIG_OPTION) -> None:
-    """Check settings, Kafka, cameras, MongoDB, Triton, the model, the index and the GPU, and say what to do.
+    """Check packages, Kafka, cameras, MongoDB, Triton, the model, the index and the GPU, and say what to do.
 
-    Exit code 0 when everything that `framematch consume` needs is there, 1 otherwise.
+    Exit code 0 when `framematch consume` has everything that it needs, 1 otherwise.
 
     Example: `TRITON_URL=triton:8001 framematch doctor`
     """
     settings = prepare_command("doctor", config)
-    findings = asyncio.run(_examine(settings))
+    findings = asyncio.run(_check_all(settings))
     table = Table("", "Part", "Found", "What to do", box=None, pad_edge=False)
-    marks = {True: "[green]ok[/]", False: "[bold red]no[/]", None: "[dim]-[/]"}
     for finding in findings:
-        table.add_row(marks[finding.ok], finding.part, redact_url(finding.detail), redact_url(finding.hint))
-    Console(highlight=False).print(table)
+        table.add_row(_MARKS[finding.ok], finding.part, redact_url(finding.detail), redact_url(finding.hint))
+    new_console().print(table)
     if any(finding.ok is False for finding in findings):
         raise typer.Exit(1)
 
 
-async def _examine(settings: Settings) -> list[Finding]:
-    """All findings, in the order in which a newcomer would mend them; the checks run side by side."""
+async def _check_all(settings: Settings) -> list[Finding]:
+    """Run all checks concurrently; the findings are in the order in which a newcomer would fix them."""
     checks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
+        ("Packages", _packages),
         ("Kafka", _kafka),
         ("MongoDB", _catalogue),
         ("Triton", _model),
@@ -70,10 +76,16 @@ async def _guarded(
     try:
         return await check(settings)
     except ImportError as error:
-        lacking = missing_extra(error, "consumer,cpu")
-        return [Finding(part, None, lacking.message, lacking.hint)]
+        if (missing := missing_package(error, "doctor")) is None:
+            raise
+        return [Finding(part, False, missing.message, missing.hint)]
     except FramematchError as error:
-        return [Finding(part, False, error.message, error.hint)]
+        return [Finding(part, False, error.message, hint_of(error))]
+
+
+async def _packages(_settings: Settings) -> list[Finding]:
+    import_module("consumers.service")
+    return [Finding("Packages", True, "all that framematch consume needs")]
 
 
 async def _kafka(settings: Settings) -> list[Finding]:
@@ -81,7 +93,7 @@ async def _kafka(settings: Settings) -> list[Finding]:
     async with started(AIOKafkaAdminClient(**client_options(kafka)), kafka) as admin:
         existing = set(await admin.list_topics())
     missing = [name for name in Topics(kafka.topic_prefix).all if name not in existing]
-    topics = f"missing {', '.join(missing)}" if missing else "all there"
+    topics = f"missing {', '.join(missing)}" if missing else "all exist"
     hint = "The edge or the consumer creates them when it starts" if missing else ""
     return [
         Finding("Kafka", True, f"{kafka.bootstrap_servers} by {kafka.security_protocol}"),
@@ -91,16 +103,16 @@ async def _kafka(settings: Settings) -> list[Finding]:
 
 
 async def _cameras(settings: Settings) -> Finding:
-    """How many cameras are in which state; one that is away does not keep consumers from running."""
-    board = CameraBoard(settings.edge.status_interval_s)
+    """The number of cameras in each state; consumers run also without cameras."""
+    table = CameraTable(settings.edge.status_interval_s)
     try:
-        await read_known(settings.kafka, board)
+        await read_statuses(settings.kafka, table)
     except FramematchError as error:
-        return Finding("Cameras", None, error.message, error.hint)
-    if not (counts := board.counts(now_us())):
-        return Finding("Cameras", None, "none has told its status", "Run framematch edge --camera ID=SOURCE")
+        return Finding("Cameras", None, error.message, hint_of(error))
+    if not (counts := table.counts(now_us())):
+        return Finding("Cameras", None, "no status of any", "Run framematch edge --camera ID=SOURCE")
     troubled = any(state != "online" for state in counts)
-    hint = "Run framematch cameras: it says why" if troubled else ""
+    hint = "Run framematch cameras to see the reasons" if troubled else ""
     return Finding("Cameras", None if troubled else True, summary(counts), hint)
 
 
@@ -130,7 +142,9 @@ async def _model(settings: Settings) -> list[Finding]:
     from framematch.vision.encoder import ImageEncoder
 
     url = require(settings.triton.url, "triton.url")
-    async with await ImageEncoder.connect(url, timeout_s=min(settings.triton.timeout_s, 3.0)) as encoder:
+    async with await ImageEncoder.connect(
+        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S)
+    ) as encoder:
         manifest = encoder.manifest
     served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"
     return [Finding("Triton", True, url), Finding("Model", True, served)]
@@ -140,7 +154,7 @@ async def _gpu(_settings: Settings) -> list[Finding]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return [Finding("GPU", None, f"none ({error})", "Not needed: models run on the CPU too")]
+        return [Finding("GPU", None, f"none ({error})", "Not required: models also run on the CPU")]
     try:
         gpus = [f"{sample.name}, {sample.utilisation_percent} % busy" for sample in read_gpus()]
     finally:

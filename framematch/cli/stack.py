@@ -1,4 +1,4 @@
-"""`framematch stack`: the real servers on this machine, in the background: Kafka, Triton, MongoDB and RTSP."""
+"""`framematch stack`: real servers on this machine, in the background: Kafka, Triton, MongoDB and RTSP."""
 
 import importlib
 from pathlib import Path
@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from framematch.core.errors import PrerequisiteError, UsageError
+from framematch.cli.console import new_console
+from framematch.core.errors import UsageError
 from framematch.core.local_stack import LocalStack
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Run the real servers on this machine, without Docker: Kafka, Triton, a MongoDB-compatible server and RTSP.",
-    epilog="Every other command finds the running servers by itself. Example: `framematch stack up`",
+    help="Run real servers on this machine, without Docker: Kafka, Triton, a MongoDB-compatible server and RTSP.",
+    epilog="All other commands find the running servers by themselves. Example: `framematch stack up`",
 )
 
 
@@ -24,7 +25,7 @@ app = typer.Typer(
 def up(
     model_repository: Annotated[
         Path | None,
-        typer.Option(help="Folder of the models that Triton serves. [default: the checkout's]", file_okay=False),
+        typer.Option(help="Triton's model repository. [default: the checkout's]", file_okay=False),
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="Names separated by commas: kafka, triton, mongodb, mediamtx. [default: all]")
@@ -36,8 +37,8 @@ def up(
 ) -> None:
     """Start the servers in the background and wait until they answer.
 
-    The first time fetches and builds them into the cache, which takes a few minutes; after that it takes seconds.
-    Where they run already, only their addresses are shown.
+    The first start downloads and builds them into the cache, which takes a few minutes; later ones take seconds. If
+    they are running already, only their addresses are shown.
     """
     control = _control()
     chosen = {
@@ -45,56 +46,52 @@ def up(
         "model_repository": model_repository,
         "data_dir": data_dir,
     }
-    console = Console()
+    console = new_console(soft_wrap=True)
     started = control.up(
         **{name: value for name, value in chosen.items() if value is not None},
-        report=lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
+        report=lambda line: console.print(line, style="dim"),
     )
     if started.already:
-        console.print("The local servers run already:")
+        console.print("The local servers are running already:")
     _show_addresses(console, started.local)
 
 
 @app.command(epilog="Example: `framematch stack down`")
 def down() -> None:
-    """Stop the servers and wait until they are gone; their data stay."""
+    """Stop the servers and wait until they have ended; their data are kept."""
     stopped = _control().down()
-    Console().print("The local servers are stopped." if stopped else "No local servers are running.")
+    typer.echo("The local servers are stopped." if stopped else "No local servers are running.")
 
 
 @app.command(epilog="Example: `framematch stack status && framematch edge --camera till-1=0`")
 def status() -> None:
-    """Ask each server whether it answers; exit code 1 when one does not, or none runs."""
-    answers = _control().status()
-    if not answers:
-        Console().print("No local servers are running. Start them with: framematch stack up")
+    """Check that each server answers; exit code 1 when one does not, or none is running."""
+    servers = _control().status()
+    if not servers:
+        typer.echo("No local servers are running. Start them with: framematch stack up")
         raise typer.Exit(1)
-    console = Console()
-    for answer in answers:
-        said = "[green]answers[/]" if answer.error is None else f"[red]{escape(answer.error)}[/]"
-        _row(console, answer.name, f"{answer.address:<30} {said}")
-    if any(answer.error is not None for answer in answers):
+    console = new_console(soft_wrap=True)
+    for server in servers:
+        state = ("answers", "green") if server.error is None else (server.error, "red")
+        console.print(Text.assemble(f"  {server.name:<15} {server.address:<30} ", state))
+    if any(server.error is not None for server in servers):
         raise typer.Exit(1)
 
 
 def _control() -> ModuleType:
-    """`stack.control`, which comes with the source checkout and not with the wheel.
+    """`stack.control`, which is in the source checkout but not in the wheel.
 
     Raises:
         UsageError: this is an installed wheel.
-        PrerequisiteError: a library that it speaks to the servers with is missing.
     """
     try:
         return importlib.import_module("stack.control")
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "stack":
-            raise UsageError(
-                "local servers come with the source checkout, and this is an installed package",
-                hint="For servers of your own, set KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI and TRITON_URL",
-            ) from None
-        raise PrerequisiteError(
-            f"the local servers need the Python package {missing}", hint="Run: pip install 'framematch[consumer]'"
+        if (error.name or "").partition(".")[0] != "stack":
+            raise
+        raise UsageError(
+            "local servers come with the source checkout, and this is an installed package",
+            hint="For servers of your own, set KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI and TRITON_URL",
         ) from None
 
 
@@ -109,10 +106,5 @@ def _show_addresses(console: Console, local: LocalStack) -> None:
     }
     for name, address in rows.items():
         if address is not None:
-            _row(console, name, address)
+            console.print(f"  {name:<15} {address}")
     console.print("Stop them with: framematch stack down")
-
-
-def _row(console: Console, name: str, text: str) -> None:
-    """One line that is never wrapped, so that an address can be copied."""
-    console.print(f"  {name:<15} {text}", soft_wrap=True, highlight=False)

@@ -1,11 +1,11 @@
-"""How tables and lines say numbers and times, and show what others wrote."""
+"""Formats numbers, times and foreign text for a terminal."""
 
 from rich.text import Text
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: `0.2 s`, `45 s`, `12 min`, `4 h`, `4 d`."""
-    if seconds < 10:  # noqa: PLR2004  # below, tenths matter
+    """A duration for people: `0.2 s`, `45 s`, `12 min`, `4 h`, `4 d`."""
+    if seconds < 10:  # noqa: PLR2004  # tenths matter below
         return f"{seconds:.1f} s"
     for unit, size_s, limit in (("s", 1, 120), ("min", 60, 120), ("h", 3_600, 48)):
         if seconds < limit * size_s:
@@ -14,7 +14,7 @@ def duration(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would obey: it holds what cameras, servers and catalogues say."""
+    """`text` of a camera, server or catalogue, without the control characters that a terminal would obey."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
@@ -24,6 +24,6 @@ def counted(number: int, thing: str) -> str:
 
 
 def one_line(text: Text) -> Text:
-    """`text`, cut where its line ends."""
+    """`text`, truncated at the end of its line."""
     text.no_wrap, text.overflow = True, "ellipsis"
     return text

@@ -1,6 +1,6 @@
-"""How many partitions and consumers a site needs, and what it costs the cluster. Arithmetic alone.
+"""Computes how many partitions and consumers a site needs, and the load on the cluster. No I/O.
 
-kB, MB and GB are 10^3, 10^6 and 10^9 bytes. What is assumed stands in the constants; measure yours and say so.
+kB, MB and GB are 10^3, 10^6 and 10^9 bytes. The constants are assumptions, measured where they say so.
 """
 
 import math
@@ -11,38 +11,38 @@ from itertools import count
 from framematch.core.errors import UsageError
 
 FRAME_OVERHEAD_BYTES = 600
-"""Headers, key and framing of a frame: 470 bytes with every header."""
+"""Headers, key and framing of a frame: 470 bytes measured with every header."""
 MATCH_BYTES = 1_500
-"""A match event with its headers: 1,400 bytes with a product and two candidates."""
+"""A match event with its headers: 1,400 bytes measured with a product and two candidates."""
 SIGHTING_BYTES = 900
 SIGHTINGS_PER_CAMERA_S = 0.5
 """A product every six seconds, each with a start, an update and an end."""
 DEAD_SHARE = 0.001
-"""Of the frames. In a healthy site it is none."""
+"""Share of the frames that become dead letters; 0 in a healthy site."""
 SEGMENT_BYTES = 2**30
 SEGMENT_S = 604_800.0
-"""Kafka's `segment.bytes` and `segment.ms`. Only whole segments expire: each replica of a partition keeps one more."""
+"""Kafka's `segment.bytes` and `segment.ms`. Only whole segments expire, so each replica has one more on disk."""
 
-BUSY = 0.8
-"""Of what a consumer manages: the rest works off a backlog, that of an hour in four."""
+UTILISATION_MAX = 0.8
+"""Of a consumer's capacity: the rest is for a backlog, so that an hour's is processed in four hours."""
 CAMERAS_PER_PARTITION = 8
-"""Those behind a camera with a backlog, or a frame that must be tried again, wait with it."""
+"""A backlog of one camera, or the retries of a frame, delay the other cameras of the partition."""
 PARTITION_BYTES_PER_S = 10_000_000
-"""What one partition takes with ease, also from followers that catch up."""
-FEWEST_PARTITIONS = 12
-"""More can be added, but then cameras move between partitions, and their order breaks once."""
+"""A write rate that is easy for one partition, also while its replicas catch up."""
+MIN_PARTITIONS = 12
+"""Partitions can be added later, but then cameras move between them, and their order breaks once."""
 
 CONSUMER_BYTES = 250_000_000
-"""A process with its libraries, before it holds frames or an index: 200 MB measured."""
+"""A process with its libraries, without frames and index: 200 MB measured."""
 FETCH_BYTES = 2 * 4_194_304
-"""For each partition: what came of the last request, and what comes of the next."""
+"""Per partition: the last fetch response, and the next one."""
 INDEX_ROW_BYTES = 2_200
 """512 dimensions of 4 bytes, and the row's product."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is planned for. `consumer_fps` is what one consumer process manages, in frames a second."""
+    """The site to plan for. `consumer_fps` is the capacity of one consumer process, in frames per second."""
 
     cameras: int
     fps: float
@@ -58,7 +58,7 @@ class Site:
     replicas: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse what nothing can be computed from.
+        """Refuse invalid values.
 
         Raises:
             UsageError: a value is not above 0, or there are more replicas than brokers.
@@ -73,13 +73,13 @@ class Site:
 
     @property
     def frames_per_s(self) -> float:
-        """Of all cameras."""
+        """The frames per second of all cameras."""
         return self.cameras * self.fps
 
 
 @dataclass(frozen=True)
 class TopicLoad:
-    """One topic: what is written to it, and the disk that all its replicas fill at most."""
+    """The write rate of a topic, and the maximum disk usage of all its replicas."""
 
     name: str
     partitions: int
@@ -89,7 +89,7 @@ class TopicLoad:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run and what it costs; rates are of the whole cluster unless they say `broker`."""
+    """What to run, and the resulting load; rates are of the whole cluster unless they are named `broker`."""
 
     frames_per_s: float
     partitions: int
@@ -108,12 +108,12 @@ class Plan:
 def plan_site(site: Site) -> Plan:
     """The plan for `site`.
 
-    Consumers: the fewest of which the busiest is not busier than `BUSY`. Partitions: a multiple of twice as many, so
-    that they can be shared evenly now and by double the number, and no fewer than each constant above asks for. Both
-    have no prime factors but 2 and 3, so that most other numbers of consumers share evenly too.
+    Consumers: the smallest number at which the busiest one is within `UTILISATION_MAX`. Partitions: a multiple of twice
+    that number, so that they are shared evenly now and after doubling, and as many as the constants above require.
+    Both have only the prime factors 2 and 3, so that most other numbers of consumers share evenly too.
 
     Raises:
-        UsageError: no number of consumers will do, because a camera is always one consumer's.
+        UsageError: no number of consumers is enough, because each camera belongs to one consumer.
     """
     consumers = _consumers(site)
     partitions = _partitions(site, consumers)
@@ -140,42 +140,43 @@ def plan_site(site: Site) -> Plan:
 
 
 def busiest_cameras(cameras: int, consumers: int) -> int:
-    """Cameras of the consumer that has most, as it is to be expected of keys that are spread by their hash.
+    """The expected number of cameras of the busiest consumer, as keys are spread by their hash.
 
-    A consumer's number of cameras is about normally distributed with mean and variance m = cameras / consumers; the
-    largest of n such numbers is expected at m + sqrt(2 m ln n) at most.
+    The number of cameras of a consumer is about normally distributed with mean and variance m = cameras / consumers;
+    the expected maximum of n such numbers is at most m + sqrt(2 m ln n).
     """
     mean = cameras / consumers
     return min(cameras, math.ceil(mean + math.sqrt(2 * mean * math.log(consumers))))
 
 
 def _consumers(site: Site) -> int:
-    most = BUSY * site.consumer_fps
-    for number in _well_divisible():
-        if busiest_cameras(site.cameras, number) * site.fps <= most:
+    max_fps = UTILISATION_MAX * site.consumer_fps
+    for number in _numbers_without_large_primes():
+        if busiest_cameras(site.cameras, number) * site.fps <= max_fps:
             return number
         if number > site.cameras:
             break
     raise UsageError(
         f"{site.cameras} cameras with {site.fps:g} frames/s each cannot be shared so that no consumer gets more than "
-        f"{most:g} frames/s: some cameras meet in one partition, which is one consumer's",
-        hint="Send fewer frames of each camera, or let a consumer manage more: a smaller model, or a faster Triton",
+        f"{max_fps:g} frames/s: a partition with several cameras belongs to one consumer",
+        hint="Send fewer frames of each camera, or make consumers faster: a smaller model, or a faster Triton",
     )
 
 
 def _partitions(site: Site, consumers: int) -> int:
-    least = max(
+    min_partitions = max(
         2 * consumers,
-        FEWEST_PARTITIONS,
+        MIN_PARTITIONS,
         site.brokers,
         site.cameras / CAMERAS_PER_PARTITION,
         site.frames_per_s * (site.frame_bytes + FRAME_OVERHEAD_BYTES) / PARTITION_BYTES_PER_S,
     )
-    return next(2 * consumers * number for number in _well_divisible() if 2 * consumers * number >= least)
+    multiples = (2 * consumers * number for number in _numbers_without_large_primes())
+    return next(number for number in multiples if number >= min_partitions)
 
 
-def _well_divisible() -> Iterator[int]:
-    """1, 2, 3, 4, 6, 8, 9, 12, …: numbers with no prime factors but 2 and 3."""
+def _numbers_without_large_primes() -> Iterator[int]:
+    """1, 2, 3, 4, 6, 8, 9, 12, …: the numbers with only the prime factors 2 and 3."""
     return (number for number in count(1) if 6 ** number.bit_length() % number == 0)
 
 
@@ -188,8 +189,8 @@ def _topics(site: Site, partitions: int) -> Iterator[TopicLoad]:
         "deadletter": (1, frames * DEAD_SHARE, site.events_retention_s),
     }
     for name, (number, rate, retention_s) in rates.items():
-        kept = rate * retention_s + min(number * SEGMENT_BYTES, rate * SEGMENT_S)
-        yield TopicLoad(name, number, rate, site.replicas * kept)
+        retained = rate * retention_s + min(number * SEGMENT_BYTES, rate * SEGMENT_S)
+        yield TopicLoad(name, number, rate, site.replicas * retained)
 
 
 def _memory(site: Site, partitions: float) -> float:

@@ -1,4 +1,4 @@
-"""What `framematch topics` prints: the plan of a site, and topics as they are."""
+"""The output of `framematch topics`: the plan of a site, and the existing topics."""
 
 import math
 import shlex
@@ -7,36 +7,37 @@ from collections.abc import Iterable
 from aiokafka.admin import NewTopic
 from rich.table import Table
 
-from framematch.cli.topic_plan import BUSY, Plan, Site
+from framematch.cli.topic_plan import UTILISATION_MAX, Plan, Site
 from framematch.core.kafka.cluster_state import ClusterState, differences
 from framematch.core.settings import KafkaSettings
-
-_KB, _MB, _GB = 1e3, 1e6, 1e9
+from framematch.core.units import BYTES_PER_GB, BYTES_PER_KB, BYTES_PER_MB, MS_PER_HOUR
 
 
 def traffic_table(plan: Plan) -> Table:
-    """What is written to each topic, and the disk that it fills."""
+    """The write rate and the disk usage of each topic."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Topic")
     for name in ("Partitions", "MB/s", "GB on disk, all replicas"):
         table.add_column(name, justify="right")
     for topic in plan.topics:
-        table.add_row(topic.name, str(topic.partitions), _number(topic.bytes_per_s / _MB), _whole(topic.disk_bytes))
+        table.add_row(
+            topic.name, str(topic.partitions), _number(topic.bytes_per_s / BYTES_PER_MB), _whole(topic.disk_bytes)
+        )
     disk_bytes = sum(topic.disk_bytes for topic in plan.topics)
-    table.add_row("all", "", _number(plan.in_bytes_per_s / _MB), _whole(disk_bytes), style="bold")
+    table.add_row("all", "", _number(plan.in_bytes_per_s / BYTES_PER_MB), _whole(disk_bytes), style="bold")
     return table
 
 
 def summary_lines(site: Site, plan: Plan) -> list[str]:
-    """The site, what a broker of the cluster carries, and the consumers."""
-    each = f"{site.cameras:,} x {site.fps:g} frames/s x {site.frame_bytes / _KB:g} kB"
-    into, out = _number(plan.broker_in_bytes_per_s / _MB), _number(plan.broker_out_bytes_per_s / _MB)
+    """The load of the site, of each broker, and of the consumers."""
+    each = f"{site.cameras:,} x {site.fps:g} frames/s x {site.frame_bytes / BYTES_PER_KB:g} kB"
+    into, out = _number(plan.broker_in_bytes_per_s / BYTES_PER_MB), _number(plan.broker_out_bytes_per_s / BYTES_PER_MB)
     busy = f"{_number(plan.busiest_frames_per_s)} of the {_number(site.consumer_fps)} frames/s that it manages"
     return [
         f"Cameras    {each} = {_number(plan.frames_per_s)} frames/s",
         f"Brokers    {site.brokers} x {into} MB/s in, {out} MB/s out, {_whole(plan.broker_disk_bytes)} GB of disk",
-        f"Consumers  {plan.consumers} processes x {plan.consumer_memory_bytes / _GB:.1f} GB of memory",
-        f"           the busiest has {plan.busiest_cameras} cameras: {busy} ({BUSY:.0%} at most)",
+        f"Consumers  {plan.consumers} processes x {plan.consumer_memory_bytes / BYTES_PER_GB:.1f} GB of memory",
+        f"           the busiest has {plan.busiest_cameras} cameras: {busy} ({UTILISATION_MAX:.0%} at most)",
     ]
 
 
@@ -62,11 +63,11 @@ def create_commands(kafka: KafkaSettings, specs: Iterable[NewTopic]) -> list[str
 
 
 def state_table(specs: Iterable[NewTopic], cluster: ClusterState) -> Table:
-    """Topics as they are, and in what they are not as the settings would make them."""
+    """The existing topics, and how they differ from the settings."""
     table = Table("Topic", box=None, pad_edge=False)
-    for name in ("Partitions", "Replicas", "Hours kept"):
+    for name in ("Partitions", "Replicas", "Retention, hours"):
         table.add_column(name, justify="right")
-    table.add_column("Not as the settings say")
+    table.add_column("Differs from the settings")
     for spec in specs:
         if (found := cluster.topics.get(spec.name)) is None:
             table.add_row(spec.name, "-", "-", "-", "missing: framematch topics create")
@@ -75,24 +76,24 @@ def state_table(specs: Iterable[NewTopic], cluster: ClusterState) -> Table:
             found.name,
             str(found.partitions),
             str(found.replicas),
-            _kept(found.config),
+            _retention(found.config),
             "; ".join(differences(spec, found)),
         )
     return table
 
 
-def _kept(config: dict[str, str]) -> str:
+def _retention(config: dict[str, str]) -> str:
     if config.get("cleanup.policy") == "compact":
-        return "the last"
+        return "compacted"
     milliseconds = int(config["retention.ms"])
-    return "for ever" if milliseconds < 0 else f"{milliseconds / 3_600_000:g}"
+    return "unlimited" if milliseconds < 0 else f"{milliseconds / MS_PER_HOUR:g}"
 
 
 def _number(value: float) -> str:
-    """Three digits at least, and no decimals beyond them."""
+    """At least three digits, and decimals only as far as needed for them."""
     decimals = max(0, 2 - math.floor(math.log10(value)))
     return f"{value:,.{decimals}f}"
 
 
 def _whole(size_bytes: float) -> str:
-    return f"{max(size_bytes / _GB, 1):,.0f}"
+    return f"{max(size_bytes / BYTES_PER_GB, 1):,.0f}"

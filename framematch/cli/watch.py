@@ -1,4 +1,4 @@
-"""`framematch watch`: subscribe to match events or sightings and show them as they come."""
+"""`framematch watch`: shows match events or sightings as they are published."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.match_board import MatchBoard, event_age_s, event_line
-from framematch.cli.sighting_board import SightingBoard, sighting_line
+from framematch.cli.console import new_console
+from framematch.cli.match_table import MatchTable, event_age_s, event_line
+from framematch.cli.sighting_table import SightingTable, sighting_line
 from framematch.core.errors import UsageError
 from framematch.core.event_reader import Selection, Start, open_events
 from framematch.core.events import MatchEvent, Message
@@ -23,58 +24,57 @@ from framematch.core.lifecycle import first_of, run_service
 from framematch.core.settings import KafkaSettings
 from framematch.core.subscribe import select_matches, select_sightings
 from framematch.core.timestamps import now_us
+from framematch.core.units import MS_PER_S
 
 log = structlog.get_logger()
 
-_DRAW_S = 0.5
+_DRAW_INTERVAL_S = 0.5
 
 Shown = TypeVar("Shown", contravariant=True)  # noqa: PLC0105  # reads better than Shown_contra
 
 
-class Board(Protocol[Shown]):
-    """Takes events in, and shows where things stand."""
+class EventTable(Protocol[Shown]):
+    """The state after some events, to be shown at a terminal."""
 
-    def take(self, event: Shown, now_us: int, /) -> None:
-        """Take in an event that came now; a ValueError says what is wrong with it."""
+    def update(self, event: Shown, now_us: int, /) -> None:
+        """Add an event that arrived now; raises ValueError when its times are invalid."""
 
     def view(self, now_us: int, height: int) -> RenderableType:
-        """All of it for a terminal with `height` lines."""
+        """The table for a terminal with `height` lines."""
 
 
 @dataclass(frozen=True)
 class Feed(Generic[Message]):
-    """Where events come from, which of them are wanted, and how they are shown."""
+    """The topic, which of its events are selected, and how they are shown."""
 
     kafka: KafkaSettings
     topic: str
     selection: Selection[Message]
     start: Start
     line: Callable[[Message], Text]
-    board: Board[Message]
+    table: EventTable[Message]
 
 
 def watch(
     *,
     config: Path | None = CONFIG_OPTION,
     camera: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Show this camera alone; give it several times for several.")
+        list[str] | None, typer.Option(metavar="ID", help="Show only this camera; repeat it for several.")
     ] = None,
     product: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Show matches with this product alone.")
+        list[str] | None, typer.Option(metavar="ID", help="Show only matches with this product.")
     ] = None,
     decision: Annotated[
-        list[str] | None, typer.Option(metavar="match|ambiguous|unknown", help="Show this decision alone.")
+        list[str] | None, typer.Option(metavar="match|ambiguous|unknown", help="Show only this decision.")
     ] = None,
-    sightings: Annotated[
-        bool, typer.Option("--sightings", help="Show when products come and leave, in place of match events.")
-    ] = False,
-    lines: Annotated[bool, typer.Option("--lines", help="One line an event, as without a terminal.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line, as it is in the topic.")] = False,
+    sightings: Annotated[bool, typer.Option("--sightings", help="Show sightings instead of match events.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="One line per event, as without a terminal.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON event per line, as it is in the topic.")] = False,
     from_beginning: Annotated[
-        bool, typer.Option("--from-beginning", help="Start with the oldest event there is, not with new ones.")
+        bool, typer.Option("--from-beginning", help="Start with the oldest event, not with new ones.")
     ] = False,
 ) -> None:
-    """Show what cameras see, live, until Ctrl-C: the last decision of each camera, and the last events.
+    """Show match events live, until Ctrl-C: the latest decision of each camera, and the latest events.
 
     Examples: `framematch watch`, `framematch watch --camera till-1 --json | jq .product.name`
     """
@@ -85,15 +85,15 @@ def watch(
         raise UsageError("--decision is for match events, not for --sightings", hint="Leave one of them out")
     if sightings:
         chosen = select_sightings(camera or (), product or ())
-        products = Feed(kafka, topics.sightings, chosen, start, sighting_line, SightingBoard())
+        products = Feed(kafka, topics.sightings, chosen, start, sighting_line, SightingTable())
         _run(products, lines=lines, as_json=as_json)
     else:
         wanted = select_matches(camera or (), product or (), decision or ())
-        _run(Feed(kafka, topics.matches, wanted, start, _line, MatchBoard()), lines=lines, as_json=as_json)
+        _run(Feed(kafka, topics.matches, wanted, start, _line, MatchTable()), lines=lines, as_json=as_json)
 
 
 def _run(feed: Feed[Message], *, lines: bool, as_json: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = new_console(soft_wrap=True)
     live = console.is_terminal and not lines and not as_json
 
     async def main(stop: asyncio.Event) -> None:
@@ -113,15 +113,15 @@ async def _print(feed: Feed[Message], console: Console, as_json: bool) -> None:
 
 
 async def _draw(feed: Feed[Message], console: Console) -> None:
-    """Draw the table anew twice a second: ages grow while nothing comes."""
+    """Redraw the table twice a second, as ages grow even without new events."""
     with Live(console=console, auto_refresh=False) as live:
 
         async def draw() -> None:
             while True:
-                live.update(feed.board.view(now_us(), console.height), refresh=True)
-                await asyncio.sleep(_DRAW_S)
+                live.update(feed.table.view(now_us(), console.height), refresh=True)
+                await asyncio.sleep(_DRAW_INTERVAL_S)
 
-        await first_of(draw(), _read(feed, lambda event, _value: feed.board.take(event, now_us())))
+        await first_of(draw(), _read(feed, lambda event, _value: feed.table.update(event, now_us())))
 
 
 async def _read(feed: Feed[Message], show: Callable[[Message, bytes], None]) -> None:
@@ -130,9 +130,9 @@ async def _read(feed: Feed[Message], show: Callable[[Message, bytes], None]) -> 
         async for received in events:
             try:
                 show(received.event, received.value)
-            except ValueError as error:  # a time that is none
+            except ValueError as error:  # an invalid time
                 log.warning("event_unreadable", error=str(error))
 
 
 def _line(event: MatchEvent) -> Text:
-    return event_line(event, event_age_s(event, now_us()) * 1_000)
+    return event_line(event, event_age_s(event, now_us()) * MS_PER_S)

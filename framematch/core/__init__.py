@@ -1,1 +1,1 @@
-"""The ground floor: messages, topics, settings, errors, logging, metrics, health, lifecycle and GPU figures."""
+"""The lowest layer: messages, Kafka, settings, errors, logging, metrics, health, lifecycle and GPU metrics."""

@@ -1,4 +1,4 @@
-"""Says how long to wait before something that failed is tried again."""
+"""Delays between retries."""
 
 import random
 from collections.abc import Callable
@@ -9,10 +9,10 @@ def _uniform(low: float, high: float) -> float:
 
 
 class Backoff:
-    """Exponential backoff with full jitter: a delay is anywhere between 0 and a ceiling that doubles up to `maximum_s`.
+    """Exponential backoff with full jitter: a delay is between 0 and a ceiling that doubles up to `maximum_s`.
 
-    Full jitter spreads what failed together (cameras behind one switch) better than a fixed part plus a random one:
-    AWS Architecture Blog, "Exponential Backoff And Jitter" (2015).
+    Full jitter spreads the retries of clients that failed together better than a fixed delay plus a random one: AWS
+    Architecture Blog, "Exponential Backoff And Jitter" (2015).
     """
 
     def __init__(
@@ -24,11 +24,11 @@ class Backoff:
         self._ceiling_s = self._initial_s
 
     def next_delay_s(self) -> float:
-        """The delay before the next try, in seconds."""
+        """The delay before the next retry, in seconds."""
         delay_s = self._uniform(0.0, self._ceiling_s)
         self._ceiling_s = min(self._ceiling_s * 2, self._maximum_s)
         return delay_s
 
     def reset(self) -> None:
-        """Start again from the first ceiling."""
+        """Start again from the initial ceiling, after a success."""
         self._ceiling_s = self._initial_s

@@ -1,126 +1,108 @@
-"""Reads the topic of dead letters to where it ends now: all of them, some, or one."""
+"""Reads the dead-letter topic up to its present end."""
 
-import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from framematch.core.deadletters import Letter, Position, parse_letter
-from framematch.core.errors import DeadLetterError, KafkaUnavailableError
+from framematch.core.deadletters import DeadLetter, Position, parse_dead_letter
+from framematch.core.errors import DeadLetterError
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.reading import present_ranges, read_to_end
 from framematch.core.kafka.topics import Topics, topic_exists
 from framematch.core.progress import OnProgress
 from framematch.core.settings import KafkaSettings
 
 log = structlog.get_logger()
 
-_POLL_MS = 500
-_SILENCE_S = 30.0  # what is asked for is there: this is for a broker that does not answer
-
 
 class DeadLetterTopic:
-    """The letters that were there when it was opened; `offsets` of each partition."""
+    """The dead letters that existed when the topic was opened, at the offsets `ranges`."""
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, kafka: KafkaSettings, offsets: Mapping[TopicPartition, range]
+        self, consumer: AIOKafkaConsumer, kafka: KafkaSettings, ranges: Mapping[TopicPartition, range]
     ) -> None:
         self._consumer = consumer
         self._kafka = kafka
-        self._offsets = offsets
+        self._ranges = ranges
 
     @property
     def partitions(self) -> int:
-        """Of the topic; 0 when there is none."""
-        return len(self._offsets)
+        """The number of partitions; 0 when the topic does not exist."""
+        return len(self._ranges)
 
-    async def letters(
+    async def read(
         self,
         *,
         among: Collection[Position] | None = None,
         on_progress: OnProgress = lambda _done, _total: None,
-    ) -> AsyncIterator[Letter]:
-        """All of them, or those `among` these; partition by partition, the oldest first.
+    ) -> AsyncIterator[DeadLetter]:
+        """Yield all dead letters, or those `among` these positions; partition by partition, the oldest first.
 
-        What is no letter is logged and passed over. `on_progress` gets how many offsets are behind, and how many there
-        are.
+        Records that are no dead letters are logged and skipped. `on_progress` gets the number of offsets that were
+        read, and the number of all.
 
         Raises:
-            KafkaUnavailableError: the broker does not give us all of it.
+            KafkaUnavailableError: the broker does not return all of them.
         """
-        ranges = {place: _narrowed(place, offsets, among) for place, offsets in sorted(self._offsets.items())}
-        total, behind = sum(map(len, ranges.values())), 0
-        for place, offsets in ranges.items():
-            async for record in self._records(place, offsets):
-                on_progress(behind + record.offset - offsets.start, total)
-                if among is None or (record.partition, record.offset) in among:
+        ranges = {partition: _narrowed(partition, offsets, among) for partition, offsets in self._ranges.items()}
+        total, done = sum(map(len, ranges.values())), 0
+        for partition, offsets in sorted(ranges.items()):
+            with kafka_errors(self._kafka):
+                async for record in read_to_end(self._consumer, {partition: offsets}):
+                    on_progress(done + record.offset - offsets.start, total)
+                    if among is not None and (record.partition, record.offset) not in among:
+                        continue
                     try:
-                        yield parse_letter(record)
+                        yield parse_dead_letter(record)
                     except msgspec.ValidationError as error:
                         log.warning(
-                            "letter_unreadable", partition=record.partition, offset=record.offset, error=str(error)
+                            "dead_letter_unreadable",
+                            partition=record.partition,
+                            offset=record.offset,
+                            error=str(error),
                         )
-            behind += len(offsets)
+            done += len(offsets)
 
-    async def letter(self, position: Position) -> Letter:
-        """The one at this place.
+    async def read_one(self, position: Position) -> DeadLetter:
+        """The dead letter at this position.
 
         Raises:
-            DeadLetterError: there is none.
-            KafkaUnavailableError: the broker does not give it to us.
+            DeadLetterError: it does not exist.
+            KafkaUnavailableError: the broker does not return it.
         """
-        async for letter in self.letters(among=[position]):
-            return letter
+        async for dead_letter in self.read(among=[position]):
+            return dead_letter
         raise DeadLetterError(
             "there is no dead letter at {}:{}".format(*position),
-            hint="'framematch deadletter list' shows those there are",
+            hint="'framematch deadletter list' shows the existing ones",
         )
 
-    async def _records(self, partition: TopicPartition, offsets: range) -> AsyncIterator[ConsumerRecord]:
-        """What lies in a partition at these offsets; some hold nothing to read, such as the end of a transaction."""
-        if not offsets:
-            return
-        with kafka_errors(self._kafka):
-            self._consumer.seek(partition, offsets.start)
-            heard_s = time.monotonic()
-            while await self._consumer.position(partition) < offsets.stop:
-                found = (await self._consumer.getmany(partition, timeout_ms=_POLL_MS)).get(partition, [])
-                heard_s = time.monotonic() if found else heard_s
-                if time.monotonic() - heard_s > _SILENCE_S:
-                    raise KafkaUnavailableError(
-                        f"{partition.topic} could not be read: nothing came for {_SILENCE_S:g} s",
-                        hint="Check the broker, and that we may read this topic",
-                    )
-                for record in found:
-                    if record.offset in offsets:
-                        yield record
 
-
-def _narrowed(place: TopicPartition, offsets: range, among: Collection[Position] | None) -> range:
-    """The part of a partition's `offsets` that holds all `among` these."""
+def _narrowed(partition: TopicPartition, offsets: range, among: Collection[Position] | None) -> range:
+    """The part of a partition's `offsets` that contains all positions `among` these."""
     if among is None:
         return offsets
-    wanted = [offset for partition, offset in among if partition == place.partition and offset in offsets]
+    wanted = [offset for number, offset in among if number == partition.partition and offset in offsets]
     return range(min(wanted), max(wanted) + 1) if wanted else range(0)
 
 
 @asynccontextmanager
-async def open_letters(kafka: KafkaSettings) -> AsyncIterator[DeadLetterTopic]:
-    """The dead letters that there are now; none when there is no such topic yet.
+async def open_dead_letters(kafka: KafkaSettings) -> AsyncIterator[DeadLetterTopic]:
+    """The dead letters that exist now; none when the topic does not exist yet.
 
     Raises:
-        KafkaUnavailableError: no broker answers, or it refuses us.
+        KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     topic = Topics(kafka.topic_prefix).deadletter
     if not await topic_exists(kafka, topic):
-        yield DeadLetterTopic(None, kafka, {})  # nothing to read needs nobody who reads
+        yield DeadLetterTopic(None, kafka, {})  # nothing to read: no consumer is needed
         return
-    # Without a group it gets all partitions at once.
+    # Without a group, all partitions are assigned at once.
     consumer = new_consumer(kafka, topic, auto_offset_reset="earliest", isolation_level="read_committed")
     async with started(consumer, kafka):
         with kafka_errors(kafka):
-            places = list(consumer.assignment())
-            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        yield DeadLetterTopic(consumer, kafka, {place: range(begins[place], ends[place]) for place in places})
+            ranges = await present_ranges(consumer)
+        yield DeadLetterTopic(consumer, kafka, ranges)

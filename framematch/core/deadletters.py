@@ -1,4 +1,4 @@
-"""The dead letter: a record that could not be handled, byte for byte, with headers that say why and where it lay."""
+"""The dead letter: a record that could not be processed, byte for byte, with headers for the reason and its origin."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -7,20 +7,21 @@ from typing import Self
 import msgspec
 from aiokafka import ConsumerRecord
 
-PREFIX = "deadletter_"
-"""What the names of our headers begin with; all other headers are the record's own."""
+from framematch.core.kafka.records import Headers, ProducerRecord
 
-Headers = tuple[tuple[str, bytes], ...]
+PREFIX = "deadletter_"
+"""Our headers start with it; all other headers are the record's own."""
+
 Position = tuple[int, int]
 """Partition and offset."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a record could not be handled: the headers `deadletter_…`, named as the fields.
+    """Why a record could not be processed: the headers `deadletter_…`, named as the fields.
 
-    `topic`, `partition`, `offset` and `timestamp_ms` are those of the record. `omitted_bytes` is its size where it does
-    not fit the topic; then the letter has neither its value nor its headers.
+    `topic`, `partition`, `offset` and `timestamp_ms` are those of the record. `omitted_bytes` is the size of a record
+    that was too large for the topic; its dead letter has neither value nor headers of the record.
     """
 
     stage: str
@@ -33,17 +34,17 @@ class Failure:
     omitted_bytes: int | None = None
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """As a letter carries it."""
+        """The headers of the dead letter."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return [(PREFIX + name, str(value).encode()) for name, value in named.items() if value is not None]
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetter:
     """A record of the topic `.deadletter`: `key`, `value` and `headers` are those of the record that failed.
 
-    `position` is the letter's own, `at_ms` when it was written (milliseconds since the epoch). `size_bytes` is that of
-    the record's value, or of its headers too where they were omitted.
+    `position` is the dead letter's own, `at_ms` the time of its creation (milliseconds since the epoch). `size_bytes`
+    is the size of the record's value, and of its headers too where they were omitted.
     """
 
     position: Position
@@ -61,22 +62,26 @@ class Letter:
 
     @property
     def whole(self) -> bool:
-        """Whether the letter has the record's bytes, so that it can be sent again."""
+        """Whether it has the record's bytes, so that the record can be replayed."""
         return self.failure.omitted_bytes is None
 
+    def original(self, topic: str) -> ProducerRecord:
+        """The record that failed, to be sent to `topic` again."""
+        return ProducerRecord(topic, self.key, self.value, self.headers, self.failure.timestamp_ms)
+
     def without_value(self) -> Self:
-        """All but the bytes, to be kept in memory."""
+        """A copy without the value, which takes little memory."""
         return replace(self, value=None)
 
 
-def parse_letter(record: ConsumerRecord) -> Letter:
-    """The letter in a record of the topic.
+def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
+    """The dead letter in a record of the topic.
 
     Raises:
-        msgspec.ValidationError: it has not the headers of a dead letter.
+        msgspec.ValidationError: the headers are not those of a dead letter.
     """
     failure = _failure(record.headers)
-    return Letter(
+    return DeadLetter(
         position=(record.partition, record.offset),
         at_ms=record.timestamp,
         key=record.key,
@@ -88,7 +93,7 @@ def parse_letter(record: ConsumerRecord) -> Letter:
 
 
 def _failure(headers: Iterable[tuple[str, bytes | None]]) -> Failure:
-    # A record that was copied with such headers and failed again has them twice: the last ones are of this letter.
+    # A dead letter that was copied to the frames topic and failed again has our headers twice: the last ones count.
     named = {name.removeprefix(PREFIX): value for name, value in headers if name.startswith(PREFIX)}
     texts = {name: (value or b"").decode(errors="replace") for name, value in named.items()}
     return msgspec.convert(texts, Failure, strict=False)

@@ -1,32 +1,33 @@
-"""One tree of errors: what went wrong, what to do about it, and whether trying again can help.
+"""The project's exceptions: what went wrong, what to do about it, and whether a retry can help.
 
 FramematchError
 ├── UsageError                   the command or its settings are wrong (exit code 2)
 │   └── SettingsError            an unknown key, a missing or an invalid value
-├── UnavailableError             a server or camera is away; retriable
+│       └── AddressNotSetError   the address of Kafka, MongoDB or Triton is not set
+├── UnavailableError             a server or camera is unavailable; retriable
 │   ├── KafkaUnavailableError
 │   ├── TritonUnavailableError
 │   ├── MongoUnavailableError
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
-├── DeadlineExceededError        a service was still busy after it was told to stop
-├── WorkerError                  a process of several did not end as it should
-├── StalledError                 nothing moves, and no server is to blame; a new start helps
-├── PrerequisiteError            a program or package that the job needs is not installed
-├── ModelError                   a bundle or a served model that cannot be used
-│   ├── EmbeddingError           an answer of the served model that is no embedding; retriable
+├── DeadlineExceededError        a service did not stop within its deadline
+├── WorkerError                  a worker process failed
+├── StalledError                 no progress although all servers answer; a restart helps
+├── PrerequisiteError            a required program or package is not installed
+├── ModelError                   a model bundle or served model is unusable
+│   ├── EmbeddingError           the served model returned an invalid embedding; retriable
 │   └── ModelMismatchError       the index was built with another model or preprocessing
-├── CatalogError                 products, images or an index snapshot that cannot be used
-├── DeadLetterError              a dead letter that is not there, or whose bytes were not kept
-└── BadFrameError                bytes that are not a usable frame: a dead letter, never a stop
+├── CatalogError                 products, images or an index snapshot are unusable
+├── DeadLetterError              a dead letter does not exist, or its bytes were not kept
+└── BadFrameError                bytes that are not a usable frame: they become a dead letter
 """
 
 from typing import Any, ClassVar
 
 
 class FramematchError(Exception):
-    """Base of every error that this project raises on purpose.
+    """Base class of every error that this project raises on purpose.
 
-    `message` says what is wrong, `hint` what to do. Neither may hold a secret: pass URLs through
+    `message` says what is wrong, `hint` what to do. Neither may contain a secret: pass URLs through
     `framematch.core.redact.redact_url` first.
     """
 
@@ -43,13 +44,17 @@ class FramematchError(Exception):
 
 
 class UsageError(FramematchError):
-    """The command line or the settings are wrong; running the same again gives the same."""
+    """The command line or the settings are wrong; a retry fails in the same way."""
 
     exit_code = 2
 
 
 class SettingsError(UsageError):
     """A setting is unknown, missing or invalid."""
+
+
+class AddressNotSetError(SettingsError):
+    """The address of a server that the command needs is not set."""
 
 
 class UnavailableError(FramematchError):
@@ -66,11 +71,11 @@ class UnavailableError(FramematchError):
 
 
 class KafkaUnavailableError(UnavailableError):
-    """No Kafka broker answers at the configured address."""
+    """No Kafka broker answers at the configured address, or it refuses the request."""
 
 
 class TritonUnavailableError(UnavailableError):
-    """Triton does not answer, or does not have the model ready."""
+    """Triton does not answer, or the model is not ready."""
 
 
 class MongoUnavailableError(UnavailableError):
@@ -78,34 +83,34 @@ class MongoUnavailableError(UnavailableError):
 
 
 class CameraUnavailableError(UnavailableError):
-    """A camera could not be opened, sent nothing in time, or its stream ended."""
+    """A camera cannot be opened, timed out, or its stream ended."""
 
 
 class DeadlineExceededError(FramematchError):
-    """What was in flight did not finish in time after a stop; what was not committed will be done again."""
+    """A service did not stop within its deadline; what it had not committed will be processed again."""
 
 
 class StalledError(FramematchError):
-    """There is work, every server answers, and nothing moves: a new process can go on."""
+    """There are records to process and every server answers, but nothing progresses; a restart helps."""
 
 
 class WorkerError(FramematchError):
-    """One of several processes did not finish after a stop; what it did not commit will be done again."""
+    """A worker process failed; what it had not committed will be processed again."""
 
 
 class PrerequisiteError(FramematchError):
-    """A program or package that this job needs is not installed."""
+    """A required program or package is not installed."""
 
 
 class ModelError(FramematchError):
-    """A model bundle, a model repository or a served model cannot be used."""
+    """A model bundle, a model repository or a served model is unusable."""
 
 
 class EmbeddingError(ModelError):
-    """The served model failed on a batch, or returned anything but finite unit vectors of the right shape.
+    """The served model failed on a batch, or did not return finite unit vectors of the right shape.
 
-    `bad_rows` are the rows of the batch that have no embedding, None when the whole answer is unusable. `embeddings` is
-    the answer, float32 [N, D], in which all other rows are good; None when `bad_rows` is.
+    `bad_rows` are the rows of the batch without a valid embedding; None when the whole response is unusable.
+    `embeddings` is the response, float32 [N, D], with all other rows valid; None when `bad_rows` is.
     """
 
     retriable = True
@@ -119,15 +124,15 @@ class EmbeddingError(ModelError):
 
 
 class ModelMismatchError(ModelError):
-    """The index was built with another model, preprocessing, dimension or metric than the one served."""
+    """The index was built with a model, preprocessing, dimension or metric other than the one served."""
 
 
 class CatalogError(FramematchError):
-    """Products, their images or an index snapshot cannot be used."""
+    """Products, their images or an index snapshot are unusable."""
 
 
 class DeadLetterError(FramematchError):
-    """A dead letter is not there, or has not the bytes of its record."""
+    """A dead letter does not exist, or does not contain the bytes of its record."""
 
 
 class BadFrameError(FramematchError):

@@ -1,4 +1,4 @@
-"""Reads the events of one topic as they come: decoded, in order, and with a group committed once they are handled."""
+"""Reads the events of one topic as they are published, and commits the offsets of a group once they are handled."""
 
 import asyncio
 import time
@@ -16,18 +16,19 @@ from framematch.core.events import Message, decode
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
 from framematch.core.kafka.topics import wait_for_topic
 from framematch.core.settings import KafkaSettings
+from framematch.core.units import MS_PER_S
 
 log = structlog.get_logger()
 
 _COMMIT_INTERVAL_S = 1.0
-_COMMIT_TIMEOUT_S = 5.0  # aiokafka would try for as long as its broker is away
+_COMMIT_TIMEOUT_S = 5.0  # aiokafka would retry for as long as its broker is unavailable
 
 Start = Literal["latest", "earliest"]
 
 
 @dataclass(frozen=True)
 class Received(Generic[Message]):
-    """An event, and its bytes as they are in the topic."""
+    """An event, and its bytes in the topic."""
 
     event: Message
     value: bytes
@@ -35,17 +36,17 @@ class Received(Generic[Message]):
 
 @dataclass(frozen=True)
 class Selection(Generic[Message]):
-    """Which events are wanted: those of `cameras`, or of all when that is empty, for which `fits` is true."""
+    """Selects the events of `cameras` (all when empty) for which `fits` is true."""
 
     kind: type[Message]
     cameras: Collection[str] = ()
     fits: Callable[[Message], bool] = lambda _event: True
 
     def read(self, record: ConsumerRecord) -> Received[Message] | None:
-        """The event in `record`; None when it is not wanted.
+        """The event in `record`; None when it is not selected.
 
         Raises:
-            msgspec.DecodeError: it is no event of this kind.
+            msgspec.DecodeError: the record is no event of this kind.
         """
         value = record.value or b""
         if self.cameras and (record.key or b"").decode(errors="replace") not in self.cameras:
@@ -55,10 +56,10 @@ class Selection(Generic[Message]):
 
 
 class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[misc]  # aiokafka publishes no types
-    """The events of `selection`, for ever; what is no event is logged and passed over.
+    """Iterates over the events of `selection` without end; records that are no events are logged and skipped.
 
-    With a group an event counts as handled when the next one is asked for. What is handled is committed within a
-    second, before partitions go to another member, and at the end.
+    With a group, an event counts as handled when the next one is requested. Handled events are committed within a
+    second, before partitions are revoked, and at the end.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         return self
 
     async def __anext__(self) -> Received[Message]:
-        """The next event; waits for it, also while Kafka is away.
+        """Wait for the next event, also while Kafka is unavailable.
 
         Raises:
-            KafkaUnavailableError: Kafka does not let us read or commit.
+            KafkaUnavailableError: Kafka does not let us read.
         """
         while True:
             self._mark_handled()
@@ -96,12 +97,12 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
                 return received
 
     async def _next(self) -> ConsumerRecord:
-        # One at a time: what waits in aiokafka's own buffer goes away with its partition.
+        # One at a time, so that aiokafka drops what it has prefetched when a partition is revoked.
         while True:
             if time.monotonic() >= self._commit_at_s:
                 await self.commit()
             with kafka_errors(self._kafka):
-                found = await self._consumer.getmany(timeout_ms=int(_COMMIT_INTERVAL_S * 1_000), max_records=1)
+                found = await self._consumer.getmany(timeout_ms=int(_COMMIT_INTERVAL_S * MS_PER_S), max_records=1)
             for [record] in found.values():
                 return record
 
@@ -111,7 +112,7 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         self._current = None
 
     async def commit(self) -> None:
-        """Commit what is handled; what the broker refuses after a rebalance comes to its new owner once more."""
+        """Commit the handled events; after a rebalance the broker may refuse, and the new owner gets them again."""
         self._commit_at_s = time.monotonic() + _COMMIT_INTERVAL_S
         ours = self._consumer.assignment()
         offsets = {partition: offset for partition, offset in self._handled.items() if partition in ours}
@@ -128,21 +129,21 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
             self._handled = offsets | self._handled
 
     async def on_partitions_revoked(self, _revoked: Iterable[TopicPartition]) -> None:
-        """Commit what is handled, so that the next owner repeats as little as possible."""
+        """Commit the handled events, so that the next owner repeats as few as possible."""
         await self.commit()
 
     async def on_partitions_assigned(self, _assigned: Iterable[TopicPartition]) -> None:
-        """Nothing to do: aiokafka starts from what is committed."""
+        """Do nothing: aiokafka starts from the committed offsets."""
 
 
 @asynccontextmanager
 async def open_events(
     kafka: KafkaSettings, topic: str, selection: Selection[Message], *, group_id: str | None, start: Start
 ) -> AsyncIterator[EventReader[Message]]:
-    """A reader of `topic`; where there is no such topic yet, it is waited for, and read from its first event.
+    """A reader of `topic`. A topic that does not exist yet is waited for, and read from its first event.
 
-    Without a group it sees all partitions and commits nothing; every event published from now on is seen. Transactions
-    that were aborted or are not yet committed are not.
+    Without a group it reads all partitions, sees every event published from now on, and commits nothing. It never sees
+    aborted or open transactions.
 
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses us.

@@ -1,4 +1,4 @@
-"""The messages that operators and subscribers read: match events, sightings, camera status, and their JSON.
+"""The JSON messages for operators and subscribers: match events, sightings and camera status.
 
 The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in the tests pin the bytes.
 """
@@ -28,10 +28,10 @@ Message = TypeVar("Message")
 
 @dataclass(frozen=True)
 class FrameReference:
-    """Which frame an event is about, and where its record lies.
+    """The frame of an event, with the coordinates of its record.
 
-    `captured_at` is by the camera's clock where it has one; `grabbed_at` is by the edge's, when the frame came.
-    `replayed`: it has waited on the edge's disk.
+    `captured_at` is by the camera's clock where it has one; `grabbed_at` is when the frame arrived, by the edge's
+    clock. `replayed`: the frame was spooled on the edge's disk.
     """
 
     id: str
@@ -45,8 +45,8 @@ class FrameReference:
     replayed: bool = False
 
     @property
-    def came_at(self) -> str:
-        """When the frame came, by the edge's clock."""
+    def arrived_at(self) -> str:
+        """When the frame arrived, by the edge's clock."""
         return self.grabbed_at or self.captured_at
 
 
@@ -64,7 +64,7 @@ class ProductInfo:
 
 @dataclass(frozen=True)
 class CandidateInfo:
-    """A product and its similarity, best first in an event."""
+    """A product and its similarity; an event lists the best one first."""
 
     product_id: str
     score: float
@@ -80,7 +80,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class BestPicture:
-    """The picture of a sighting with the highest similarity, and where its frame's record lies in the frames topic."""
+    """The picture of a sighting with the highest similarity, and the coordinates of its record in the frames topic."""
 
     frame_id: str
     partition: int
@@ -91,9 +91,9 @@ class BestPicture:
 
 @dataclass(frozen=True)
 class SightingLink:
-    """The sighting that a match event belongs to, as it is after the event's frame.
+    """The state, after the event's frame, of the sighting that a match event belongs to.
 
-    `frames` counts those that matched, from the one at `started_at` on.
+    `frames` counts the matching frames since `started_at`.
     """
 
     id: str
@@ -106,9 +106,9 @@ class SightingLink:
 class MatchEvent:
     """The decision for one region of one frame (`match.v1`).
 
-    `product` is set for the decision `match` alone. `score` and `margin` are null when the index has no product, or
-    no second one. `sighting` is null while there is none. `reused_from`: the frame, of the same still scene, whose
-    decision this is; null when the model has seen this one. A repeat of the same frame has the same `id`.
+    `product` is set only for the decision `match`. `score` is null when the index has no product, `margin` when it has
+    no second one. `sighting` is null outside of a sighting. `reused_from` is the id of the frame whose decision was
+    reused for this static region; null when the model was run. A duplicate event has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -131,10 +131,10 @@ class MatchEvent:
 
 @dataclass(frozen=True)
 class SightingEvent:
-    """A product came before a camera, is still there, or has left (`sighting.v1`).
+    """A product came into a camera's view, is still there, or has left (`sighting.v1`).
 
-    Times are those at which frames came, by the edge's clock. `reason` says why it ended: `gap`, the camera went on
-    without showing it; `silent`, the camera sent nothing any more. The same change told again has the same `id`.
+    Times are arrival times of frames, by the edge's clock. `reason` says why the sighting ended: `gap`, later frames
+    did not show the product; `silent`, the camera sent no frames. A duplicate event has the same `id`.
     """
 
     schema: Literal["sighting.v1"]
@@ -153,10 +153,10 @@ class SightingEvent:
 
 @dataclass(frozen=True)
 class CameraStatus:
-    """How a camera is doing (`camera-status.v1`); rates are over the time since the last status.
+    """The state of a camera (`camera-status.v1`); rates are averages since the last status.
 
-    What has a default came later: in the status of an older edge it is missing. `degraded`: the source is open, but
-    frames were dropped since the last status, or wait on disk, or the stream lags behind; `reason` says which.
+    Fields with a default are missing in the status of an older edge. `degraded`: the source is open, but frames were
+    dropped since the last status or are spooled on disk, or the stream lags; `reason` says which.
     """
 
     schema: Literal["camera-status.v1"]
@@ -182,7 +182,7 @@ class CameraStatus:
 
 
 def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> FrameReference:
-    """What an event says of `frame`, read from the record at these coordinates."""
+    """A reference to `frame`, which was read from the record at these coordinates."""
     return FrameReference(
         id=frame.id,
         camera=frame.camera,
@@ -210,42 +210,42 @@ def event_headers(event_id: str, kind: str, camera: str, at: str) -> list[tuple[
 
 
 def match_headers(event: MatchEvent, at: str, traceparent: str | None = None) -> list[tuple[str, bytes]]:
-    """Headers of a match event made at `at` (RFC 3339)."""
+    """Headers of a match event created at `at` (RFC 3339)."""
     headers = event_headers(event.id, MATCH_SCHEMA, event.frame.camera, at)
     return [*headers, ("traceparent", traceparent.encode())] if traceparent else headers
 
 
 def sighting_headers(event: SightingEvent, at: str) -> list[tuple[str, bytes]]:
-    """Headers of a sighting event made at `at` (RFC 3339)."""
+    """Headers of a sighting event created at `at` (RFC 3339)."""
     return event_headers(event.id, SIGHTING_SCHEMA, event.camera, at)
 
 
 def region_event_id(frame: FrameReference, region: Region) -> str:
-    """Id of the match event for this region."""
+    """Id of the match event for a region of a frame."""
     return match_event_id(frame.id, region, MATCH_SCHEMA)
 
 
 def sighting_change_id(sighting: str, kind: SightingKind, last_seen_frame: str) -> str:
-    """Id of the event that says so of the sighting with id `sighting`, last seen in the frame with this id."""
+    """Id of the `kind` event of a sighting that was last seen in the frame with id `last_seen_frame`."""
     return sighting_event_id(sighting, kind, last_seen_frame, SIGHTING_SCHEMA)
 
 
 def encode(message: MatchEvent | SightingEvent | CameraStatus) -> bytes:
-    """The message as UTF-8 JSON. What JSON has no type for, as an ObjectId among a product's attributes, is text."""
+    """Encode a message as UTF-8 JSON; a value without a JSON type, such as an ObjectId, becomes a string."""
     return msgspec.json.encode(message, enc_hook=str)
 
 
 def decode(value: bytes, kind: type[Message]) -> Message:
-    """The message in `value`; fields that a newer version added are ignored.
+    """Decode a message of type `kind`; unknown fields, as a newer version may add, are ignored.
 
     Raises:
-        msgspec.DecodeError: not JSON, or not a message of this kind.
+        msgspec.DecodeError: the value is not JSON, or not a message of this kind.
     """
     return msgspec.json.decode(value, type=kind)
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The published JSON Schema `match.v1`, `sighting.v1` or `camera-status.v1`."""
+    """The published JSON Schema with this name: `match.v1`, `sighting.v1` or `camera-status.v1`."""
     text = resources.files("framematch.core.schemas").joinpath(f"{name}.json").read_bytes()
     schema: dict[str, Any] = msgspec.json.decode(text)
     return schema

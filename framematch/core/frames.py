@@ -1,7 +1,7 @@
-"""The frame message: a JPEG as the record's value, all else in CloudEvents headers (Kafka binding, binary mode)."""
+"""The frame message: the value is a JPEG, the metadata are CloudEvents headers (Kafka binding, binary mode)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,29 +9,29 @@ import msgspec
 
 from framematch.core.errors import BadFrameError
 from framematch.core.ids import frame_id
-from framematch.core.names import valid_camera_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 FRAME_TYPE = "framematch.frame.v1"
 _SEQUENCE = re.compile(r"[0-9]{1,18}")  # fits 64 bits
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
+_CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 Clock = Literal["rtcp", "rtp", "wall"]
-"""Where a capture time comes from: the camera's own clock, the stream's pace from its first frame, or our clock."""
+"""Source of a capture time: the camera's clock (RTCP), the stream's timestamps from its first frame, or our clock."""
 _CLOCKS: dict[str, Clock] = {name: name for name in get_args(Clock)}
 
-Headers = Sequence[tuple[str, bytes]]
 Region = tuple[int, int, int, int]
-"""A box `(x, y, width, height)` in pixels of the encoded picture."""
+"""A box `(x, y, width, height)` in pixels of the JPEG."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One sampled picture of a camera, without its pixels.
+    """One sampled picture of a camera, without its pixels; times are microseconds since the epoch.
 
-    `regions` may be empty: then the whole picture is one region. `sequence` counts the frames of one run of the camera.
-    `captured_at_us` is by `clock`, `grabbed_at_us` by the edge's own, when the frame came. `replayed`: it has waited on
-    the edge's disk, because Kafka was away.
+    Without `regions` the whole picture is one region. `sequence` counts the frames of one run of the camera.
+    `captured_at_us` is by `clock`; `grabbed_at_us` is when the frame arrived, by the edge's clock. `replayed`: it was
+    spooled on the edge's disk while Kafka was unavailable.
     """
 
     camera: str
@@ -44,14 +44,26 @@ class Frame:
     replayed: bool = False
 
     @property
-    def came_at_us(self) -> int:
-        """When it came into our hands, by the edge's clock; the camera's own clock may be seconds off."""
+    def arrived_at_us(self) -> int:
+        """When the frame arrived, by the edge's clock; the camera's own clock may be seconds off."""
         return self.captured_at_us if self.grabbed_at_us is None else self.grabbed_at_us
 
     @property
     def id(self) -> str:
         """Deterministic: the same camera, time and sequence give the same id."""
         return frame_id(self.camera, self.captured_at_us, self.sequence)
+
+
+def valid_camera_id(name: str) -> str:
+    """Return `name` if it is a valid camera id: ids become Kafka keys, metric labels and file names.
+
+    Raises:
+        ValueError: it is empty, longer than 64, or has characters other than letters, digits, `.`, `_` and `-`.
+    """
+    if not _CAMERA_ID.fullmatch(name):
+        msg = f"camera id {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
+        raise ValueError(msg)
+    return name
 
 
 def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
@@ -77,7 +89,7 @@ def frame_headers(frame: Frame) -> list[tuple[str, bytes]]:
 
 
 def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Frame:
-    """The frame that a record's key and headers describe; of headers with the same name the last one counts.
+    """Parse a frame from a record's key and headers; the last of several headers with the same name counts.
 
     Raises:
         BadFrameError: a header is missing or malformed (`reason` is `headers`).

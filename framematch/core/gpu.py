@@ -1,4 +1,4 @@
-"""GPU figures by NVML: utilisation, memory, power and temperature."""
+"""GPU metrics from NVML: utilisation, memory, power and temperature."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _MILLIWATTS_PER_WATT = 1_000
 
 @dataclass(frozen=True)
 class GpuSample:
-    """One reading of one GPU; None where this GPU does not report the figure."""
+    """One reading of one GPU; a value is None when this GPU does not report it."""
 
     gpu: int
     name: str
@@ -28,9 +28,9 @@ class GpuSample:
 
 
 class Gpus:
-    """The GPUs of this machine, read by NVML; a context.
+    """An async context that reads this machine's GPUs through NVML.
 
-    Without a GPU or its driver it says `gpu_absent` once; when one is lost, `gpu_read_failed` once until it is back.
+    It logs `gpu_absent` once when there is no GPU or driver, and `gpu_read_failed` once per outage of a GPU.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Gpus:
             pynvml.nvmlShutdown()
 
     async def read(self) -> list[GpuSample]:
-        """One sample of each GPU; none when there is none, or one is lost."""
+        """One sample per GPU; empty without a GPU, or while one cannot be read."""
         if not self._present:
             return []
         try:
@@ -68,7 +68,7 @@ class Gpus:
 
 
 def mean_of(samples: Sequence[GpuSample]) -> GpuSample:
-    """Several samples of one GPU, oldest first, as one: the mean utilisation and power, the last of all else."""
+    """Merge samples of one GPU, oldest first: mean utilisation and power, and the last value of everything else."""
     return replace(
         samples[-1],
         utilisation_percent=_mean([sample.utilisation_percent for sample in samples]),
@@ -77,10 +77,10 @@ def mean_of(samples: Sequence[GpuSample]) -> GpuSample:
 
 
 def read_gpus() -> list[GpuSample]:
-    """One sample of each GPU; NVML must have been initialised.
+    """One sample per GPU; NVML must be initialised.
 
     Raises:
-        pynvml.NVMLError: the driver or a GPU is lost.
+        pynvml.NVMLError: the driver or a GPU cannot be read.
     """
     return [_read(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
@@ -102,8 +102,8 @@ def _read(index: int) -> GpuSample:
     )
 
 
-def _mean(figures: Sequence[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return round(fmean(known), 3) if known else None
 
 

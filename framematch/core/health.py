@@ -1,11 +1,11 @@
-"""The HTTP endpoint of a service: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
+"""A service's health and metrics over HTTP: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
 
 from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from framematch.core.errors import SettingsError
@@ -50,9 +50,16 @@ class Health:
         return {part: "; ".join(dict.fromkeys(reasons.values())) or "ok" for part, reasons in self._reasons.items()}
 
 
+def new_registry() -> CollectorRegistry:
+    """A registry with the memory, CPU and file descriptors of this process under `framematch_process_…`."""
+    registry = CollectorRegistry()
+    ProcessCollector(namespace="framematch", registry=registry)
+    return registry
+
+
 @asynccontextmanager
 async def serve_http(health: Health, registry: CollectorRegistry, settings: HttpSettings) -> AsyncIterator[str]:
-    """Serve the endpoint while the context lasts, and give its URL.
+    """Serve the three endpoints inside the context; yields the base URL.
 
     Raises:
         SettingsError: see `serve_routes`.
@@ -73,16 +80,16 @@ async def serve_http(health: Health, registry: CollectorRegistry, settings: Http
 
 
 def metrics_response(registry: CollectorRegistry) -> web.Response:
-    """What the registry holds, in the format of Prometheus."""
+    """The registry's metrics in Prometheus' text format."""
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @asynccontextmanager
 async def serve_routes(routes: Iterable[web.RouteDef], settings: HttpSettings) -> AsyncIterator[str]:
-    """Serve these routes while the context lasts, and give the URL, or the path of the UNIX socket.
+    """Serve these routes inside the context; yields the base URL, or `unix:` and the path of the UNIX socket.
 
     Raises:
-        SettingsError: the port is taken, the address is not this machine's, or the socket cannot be made.
+        SettingsError: the port is in use, the address is not one of this machine, or the socket cannot be created.
     """
     app = web.Application()
     app.add_routes(routes)
@@ -105,7 +112,7 @@ async def _listen(runner: web.AppRunner, settings: HttpSettings) -> str:
     except OSError as error:
         raise SettingsError(
             f"cannot serve HTTP at {settings.host}:{settings.port}: {error.strerror or error}",
-            hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any",
+            hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any free one",
         ) from None
     host, port = runner.addresses[0][:2]
     return f"http://{host}:{port}"

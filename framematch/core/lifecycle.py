@@ -1,8 +1,9 @@
-"""The life of a service: start, run until SIGTERM, finish what is in flight within a deadline."""
+"""The lifecycle of a service: start, run until SIGTERM, finish what is in flight within a deadline."""
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -12,23 +13,30 @@ from framematch.core.errors import DeadlineExceededError, FramematchError
 
 log = structlog.get_logger()
 
-_CANCEL_TIMEOUT_S = 15.0  # for clean-up after a cancellation
+_CANCEL_TIMEOUT_S = 15.0  # for the clean-up after a cancellation
 
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
 def run_service(main: Main, *, shutdown_deadline_s: float) -> None:
-    """Run `main(stop)` to its end.
+    """Run `main(stop)` until it returns.
 
-    SIGTERM and SIGINT set `stop`; `main` then stops its intake, finishes what is in flight and returns. A second
+    SIGTERM and SIGINT set `stop`; `main` then takes no new records, finishes what is in flight and returns. A second
     signal, or the deadline, cancels it.
 
     Raises:
-        FramematchError: what `main` raised, alone even when a task group wrapped it.
+        FramematchError: raised by `main`, without the exception groups of its task groups.
         DeadlineExceededError: `main` was still busy `shutdown_deadline_s` after the first signal.
     """
-    try:
+    with ungrouped_errors():
         uvloop.run(_supervise(main, shutdown_deadline_s))
+
+
+@contextmanager
+def ungrouped_errors() -> Iterator[None]:
+    """Raise the first FramematchError of an exception group in place of the group, unless it has other errors too."""
+    try:
+        yield
     except BaseExceptionGroup as group:
         ours, others = group.split(FramematchError)
         if ours is None or others is not None:
@@ -37,7 +45,7 @@ def run_service(main: Main, *, shutdown_deadline_s: float) -> None:
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Return when one of them does, and end the others; the error of one that failed is raised."""
+    """Return when one of them returns, and cancel the others; raise the error of one that failed."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -51,7 +59,7 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
 
 
 def _first(group: BaseExceptionGroup[FramematchError]) -> FramematchError:
-    """The first error inside nested groups: the others are mostly its consequences."""
+    """The first error inside nested groups; the others are mostly its consequences."""
     for error in group.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     raise group
@@ -80,7 +88,7 @@ async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
         if not task.done():
             raise DeadlineExceededError(
                 f"the service was still busy {shutdown_deadline_s:g} s after it was told to stop",
-                hint="Raise shutdown_deadline_s, or see the last log lines for what it waited for",
+                hint="Raise shutdown_deadline_s, or see the last log lines for the cause",
             )
         if not task.cancelled():
             task.result()

@@ -1,4 +1,4 @@
-"""The state file of the servers that `framematch stack up` runs on this machine, so that every command finds them."""
+"""The state file of the local servers, through which every command finds their addresses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,17 @@ import msgspec
 
 from framematch.core.paths import state_dir
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STATE_FIELD, _START_TIME_FIELD = 0, 19  # of /proc/PID/stat, counted behind the program's name
+_ENDED_STATES = "ZX"
+
 
 @dataclass(frozen=True)
 class LocalStack:
-    """Addresses of a running local stack, all of them on loopback; None for a server that was left out.
+    """The addresses of the running servers, all on loopback; None for a server that was left out.
 
-    Each server logs to `log_dir/NAME/NAME.log`.
+    `supervisor_start` tells the supervisor from a later process with the same id (`process_start`). Each server logs to
+    `log_dir/NAME/NAME.log`.
     """
 
     supervisor_pid: int
@@ -23,6 +28,7 @@ class LocalStack:
     rtsp_url: str | None
     model_repository: str | None
     log_dir: str
+    supervisor_start: str | None = None
 
 
 def state_file() -> Path:
@@ -31,7 +37,7 @@ def state_file() -> Path:
 
 
 def write_local_stack(stack: LocalStack) -> None:
-    """Write the state file atomically: a reader sees all of it or none."""
+    """Write the state file atomically."""
     path = state_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -40,21 +46,31 @@ def write_local_stack(stack: LocalStack) -> None:
 
 
 def remove_local_stack() -> None:
-    """Delete the state file, if there is one."""
+    """Delete the state file, if it exists."""
     state_file().unlink(missing_ok=True)
 
 
 def read_local_stack() -> LocalStack | None:
-    """The running local stack, or None when there is none or its supervisor is gone."""
+    """The running local stack; None when there is none, or the recorded supervisor has ended."""
     try:
         stack = msgspec.json.decode(state_file().read_bytes(), type=LocalStack)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-    return stack if _alive(stack.supervisor_pid) else None
+    return stack if supervisor_runs(stack) else None
 
 
-def _alive(pid: int) -> bool:
+def supervisor_runs(stack: LocalStack) -> bool:
+    """Whether the supervisor of `stack` still runs; a later process with its id does not count."""
+    return stack.supervisor_start is not None and process_start(stack.supervisor_pid) == stack.supervisor_start
+
+
+def process_start(pid: int) -> str | None:
+    """When a process was started: the boot and the clock ticks since then. None when it has ended, or never existed."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty: it ended, and nobody has asked how
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return None
+    fields = stat.rpartition(")")[2].split()
+    if fields[_STATE_FIELD] in _ENDED_STATES:
+        return None
+    return f"{_BOOT_ID.read_text(encoding='utf-8').strip()} {fields[_START_TIME_FIELD]}"

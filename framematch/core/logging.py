@@ -1,4 +1,4 @@
-"""Structured logs on stderr: coloured lines at a terminal, JSON lines elsewhere, never a secret."""
+"""Structured logs on stderr: coloured lines at a terminal, JSON lines elsewhere, without secrets."""
 
 import logging
 import math
@@ -17,7 +17,7 @@ LogFormat = Literal["auto", "json", "console"]
 
 
 def configure_logging(level: str, log_format: LogFormat = "auto", **context: str) -> None:
-    """Set up structlog, and the standard library's loggers through it, with `context` on every line."""
+    """Configure structlog and the standard library's loggers; every line has `context`."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -30,7 +30,7 @@ def configure_logging(level: str, log_format: LogFormat = "auto", **context: str
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        # Looked up for each line: a test or an embedding program may have put another stream in its place.
+        # Looked up for each line, as a test or an embedding program may replace the stream.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
@@ -40,29 +40,29 @@ def configure_logging(level: str, log_format: LogFormat = "auto", **context: str
 
 
 class _RepeatFilter(logging.Filter):
-    """Lets a message of a library through once in `_REPEAT_S`, with the number of those held back since.
+    """Passes the same message of a library once per `_REPEAT_S`, with the number of those suppressed before.
 
-    aiokafka writes 200 lines a second while its broker is away.
+    aiokafka logs 200 lines a second while its broker is unavailable.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: dict[tuple[str, str], tuple[float, int]] = {}
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         key = (record.name, str(record.msg))
-        said_at_s, held = self._held.get(key, (-math.inf, 0))
+        passed_at_s, suppressed = self._passed.get(key, (-math.inf, 0))
         now_s = time.monotonic()
-        if now_s - said_at_s < _REPEAT_S:
-            self._held[key] = (said_at_s, held + 1)
+        if now_s - passed_at_s < _REPEAT_S:
+            self._passed[key] = (passed_at_s, suppressed + 1)
             return False
-        self._held[key] = (now_s, 0)
-        record.repeated = held
+        self._passed[key] = (now_s, 0)
+        record.repeated = suppressed
         return True
 
 
 def _route_standard_library(shared: list[Processor], renderer: Processor) -> None:
-    """Show the warnings of aiokafka and others in the same form, without their floods."""
+    """Log the warnings of aiokafka and other libraries in the same format, without floods."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_RepeatFilter())
     handler.setFormatter(

@@ -1,4 +1,4 @@
-"""Sends spans by OTLP over HTTP in the background, with OpenTelemetry's own exporter (extra `tracing`)."""
+"""Exports spans by OTLP over HTTP in the background, with OpenTelemetry's own exporter (extra `tracing`)."""
 
 import os
 import re
@@ -15,27 +15,27 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from framematch.core.errors import SettingsError
-from framematch.core.spans import Span, TraceContext
+from framematch.core.tracing import Span, TraceContext
 
 log = structlog.get_logger()
 
 _PATH = "/v1/traces"
 _FLUSH_S = 3.0
 _HEADER_VARIABLES = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
-# A token of HTTP, "=", and printable ASCII without the characters that separate: what the exporter's parser takes.
+# What the exporter's parser accepts: an HTTP token, "=", and printable ASCII without separators.
 _HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]*=[ !#-+\--:<-\[\]-~]*")
 _KINDS = {"internal": SpanKind.INTERNAL, "producer": SpanKind.PRODUCER, "consumer": SpanKind.CONSUMER}
 
 
 class OtlpExporter:
-    """Queues spans and sends them from a thread of its own, 512 at a time or after 5 s; `close` it.
+    """Queues spans and sends them from its own thread, 512 at a time or every 5 s; `close` it.
 
-    When more than 2048 wait, the oldest are given up. All these numbers, and what else the exporter takes, are read
-    from OpenTelemetry's variables: OTEL_BSP_…, OTEL_EXPORTER_OTLP_HEADERS, …_CERTIFICATE, …_TIMEOUT, OTEL_SERVICE_NAME,
+    When more than 2048 are queued, the oldest are dropped. These limits and the exporter's other options are read from
+    OpenTelemetry's variables: OTEL_BSP_…, OTEL_EXPORTER_OTLP_HEADERS, …_CERTIFICATE, …_TIMEOUT, OTEL_SERVICE_NAME,
     OTEL_RESOURCE_ATTRIBUTES.
 
     Raises:
-        SettingsError: headers are malformed.
+        SettingsError: the headers are malformed.
     """
 
     def __init__(self, endpoint: str, service: str) -> None:
@@ -52,8 +52,8 @@ class OtlpExporter:
         self._queue = BatchSpanProcessor(OTLPSpanExporter(endpoint.rstrip("/") + _PATH))
 
     def export(self, span: Span) -> None:
-        """Queue `span`; never waits."""
-        # Not by OpenTelemetry's tracer: it chooses ids itself, and those of a root are in the frame's header already.
+        """Queue `span` without blocking."""
+        # OpenTelemetry's own tracer would choose new ids, but the root's are already in the frame's header.
         self._queue.on_end(
             ReadableSpan(
                 span.name,
@@ -62,24 +62,24 @@ class OtlpExporter:
                 resource=self._resource,
                 attributes=span.attributes,
                 kind=_KINDS[span.kind],
-                start_time=span.began_ns,
+                start_time=span.started_ns,
                 end_time=span.ended_ns,
                 instrumentation_scope=self._scope,
             )
         )
 
     def close(self) -> None:
-        """Send what waits, for `_FLUSH_S` at most; what is left then is given up."""
-        # A daemon, because the queue's own shutdown waits for as long as the receiver may take to answer.
+        """Send the queued spans for at most `_FLUSH_S`, and drop the rest."""
+        # A daemon thread, because the queue's shutdown waits as long as the receiver takes to answer.
         closing = threading.Thread(target=self._queue.shutdown, name="otlp-close", daemon=True)
         closing.start()
         closing.join(_FLUSH_S)
         if closing.is_alive():
-            log.warning("spans_given_up", reason=f"the receiver did not take them within {_FLUSH_S:g} s")
+            log.warning("spans_given_up", reason=f"the receiver did not accept them within {_FLUSH_S:g} s")
 
 
 def _check_headers() -> None:
-    """Refuse headers before the exporter reads them: it logs a malformed one as it is, and it may hold a token."""
+    """Refuse malformed headers before the exporter logs them: they may contain a token."""
     for name in _HEADER_VARIABLES:
         parts = [part.strip() for part in os.environ.get(name, "").split(",") if part.strip()]
         if not all(_HEADER.fullmatch(part) and unquote(part).isprintable() for part in parts):

@@ -1,16 +1,16 @@
-"""Where files live outside the work tree: caches that can be lost, and state that should be kept."""
+"""Folders outside the working tree: a cache that can be deleted, and state that should be kept."""
 
 import os
 from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Downloads and built servers: `FRAMEMATCH_CACHE_DIR`, else the XDG cache folder."""
+    """The folder of downloads and built servers: `FRAMEMATCH_CACHE_DIR`, else the XDG cache folder."""
     return _folder("FRAMEMATCH_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
 
 
 def state_dir() -> Path:
-    """The local stack's state and data, index snapshots: `FRAMEMATCH_STATE_DIR`, else the XDG state folder."""
+    """The folder of the local stack and of index snapshots: `FRAMEMATCH_STATE_DIR`, else the XDG state folder."""
     return _folder("FRAMEMATCH_STATE_DIR", "XDG_STATE_HOME", ".local/state")
 
 

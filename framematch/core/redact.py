@@ -1,42 +1,41 @@
-"""Takes secrets out of anything that leaves the process: credentials in URLs, and values under telling names.
+"""Redacts secrets in everything that leaves the process: credentials in URLs, and values whose name tells a secret.
 
-What is unclear is hidden: a host that stands before an "@" in a path goes with the credentials.
+In doubt it redacts too much: a host before an "@" in a path goes with the credentials.
 """
 
 import re
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 HIDDEN = "***"
 
-# Starts where a word does, so that long words cost no more than their length; a digit before it hides nothing.
+# Starts at the start of a word, so that a long word takes linear time; a digit before it does not hide the match.
 _SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]*"
-# Greedy up to the last "@": a password may itself hold "@", ":", "/" or a quote. White space ends a URL
-# (`edge.sources` refuses it inside of one), and so does the next one of a list.
+# Greedy up to the last "@": a password may itself contain "@", ":", "/" or a quote. White space ends a URL
+# (`edge.sources` refuses URLs that contain it), and so does the next URL of a list.
 _NEXT_URL = r"[,;|]\"?'?(?:https?|kafka|mongodb(?:\+srv)?|rtmps?|rtsps?|tcp|udp)://"
 _URL_CREDENTIALS = re.compile(
     rf"(?P<scheme>{_SCHEME}(?:://|%3A%2F%2F))(?:(?!{_NEXT_URL})\S)*(?P<at>@|%40)", re.IGNORECASE
 )
-# The same where somebody forgot the scheme; "@FILE" has nothing before it.
+# The same without a scheme; "@FILE" has nothing before it.
 _BARE_CREDENTIALS = re.compile(r"(?<![^\s=:/\"'(])[^\s=:/\"'(]+:(?!//)\S*@")
-# Names as cameras have them: pwd, pass, loginpas, usr_password, access_token … Some take them in the path:
-# /user=admin_password=secret_channel=1.
+# Cameras use pwd, pass, loginpas, usr_password, access_token …, some of them in the path: /user=a_password=b_channel=1.
 _TELLING = "pas|pwd|token|secret|key|signature|credential|session"
 _PARAMETER = rf"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:{_TELLING})[\w.-]*|auth|pw|sid|sig)=)"
 _SECRET_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&\s]+)", re.IGNORECASE)
 _SECRET_NAME = re.compile(
     r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
 )
-# A whole command-line argument is one URL at most, so that white space ends nothing.
+# A command-line argument is at most one URL, which white space does not end.
 _ARGUMENT_CREDENTIALS = re.compile(rf"(?P<scheme>{_SCHEME}://).*@", re.DOTALL)
 _ARGUMENT_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&]+)", re.IGNORECASE)
 
 
 def redact_url(text: str) -> str:
-    """`text` without the credentials of any URL in it: `rtsp://user:pass@host/1` becomes `rtsp://***@host/1`."""
+    """Redact the credentials of all URLs in `text`: `rtsp://user:pass@host/1` becomes `rtsp://***@host/1`."""
     if "=" in text:
         text = _SECRET_PARAMETER.sub(_without_value, text)
     if "@" in text or "%40" in text:
@@ -46,21 +45,21 @@ def redact_url(text: str) -> str:
 
 
 def redact_argument(text: str) -> str:
-    """The same for one argument of a command line or one value: it may hold white space, and no more than one URL."""
+    """Redact one command-line argument or value: it contains at most one URL, and perhaps white space."""
     text = _ARGUMENT_PARAMETER.sub(_without_value, text)
     text = _ARGUMENT_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text)
     return redact_url(text)
 
 
 def _without_value(found: re.Match[str]) -> str:
-    # An "@" in it may as well end a password that looks like a parameter: what is before has to go with it.
+    # An "@" in it may end a password that looks like a parameter: `redact_url` then hides what is before it.
     return f"{found['name']}{HIDDEN}{'@' if '@' in found['value'] else ''}"
 
 
 def redact(value: Any, name: str = "") -> Any:
-    """A copy of `value` that is safe to log: URLs without credentials, `***` for what has a secret's name.
+    """A copy of `value` that is safe to log: URLs without credentials, and `***` for a value with a secret's name.
 
-    What is neither plain nor a container becomes its text.
+    A value that is neither a number, a text nor a container becomes its text.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -73,7 +72,7 @@ def redact(value: Any, name: str = "") -> Any:
 
 
 def redact_uncaught() -> None:
-    """From now on, tracebacks of errors that nobody caught hold no credentials either, in any thread."""
+    """Redact the tracebacks of uncaught errors from now on, in all threads of this process."""
 
     def show(error: BaseException | None) -> None:
         if error is not None:
@@ -82,3 +81,13 @@ def redact_uncaught() -> None:
     sys.excepthook = lambda _kind, error, _trace: show(error)
     threading.excepthook = lambda arguments: show(arguments.exc_value)
     sys.unraisablehook = lambda unraisable: show(unraisable.exc_value)
+
+
+def run_redacted(target: Callable[..., object], *arguments: Any) -> None:
+    """Run the target of a child process with redacted tracebacks: `multiprocessing` prints them without our hook."""
+    redact_uncaught()
+    try:
+        target(*arguments)
+    except Exception:  # noqa: BLE001  # the last caller of the process: the hook prints it
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)

@@ -1,7 +1,7 @@
-"""Every setting of every service, from YAML and the environment, with unknown keys refused.
+"""Every setting of every service; unknown keys are errors.
 
-The order, strongest first: command line, environment, YAML file, the local stack's state file, the defaults here.
-Environment names are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional ones in `CONVENTIONAL_NAMES`.
+Sources by priority: command line, environment, YAML file, the local stack's state file, the defaults here. Environment
+variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CONVENTIONAL_NAMES`.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from framematch.core.names import valid_camera_id
+from framematch.core.frames import valid_camera_id
 
 CONVENTIONAL_NAMES = {
     "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
@@ -30,6 +30,12 @@ CONVENTIONAL_NAMES = {
     "LOG_LEVEL": ("log", "level"),
 }
 
+RENAMED: dict[str, str] = {}
+"""Old setting to new one, both as docs/settings.md names them (`edge.fps`, `edge.cameras.<id>.fps`)."""
+
+CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
+"""The settings whose keys are camera ids."""
+
 CameraId = Annotated[str, AfterValidator(valid_camera_id)]
 
 
@@ -38,32 +44,38 @@ class _Section(BaseModel):
 
 
 class KafkaSettings(_Section):
-    """Where Kafka is, how to speak to it, and the shape of our topics."""
+    """The connection to Kafka, and the configuration of our topics."""
 
     bootstrap_servers: str | None = Field(None, description="host:port, several separated by commas")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
-    ssl_ca_file: str | None = Field(None, description="PEM file that signs the brokers; the system's own when not set")
+    ssl_ca_file: str | None = Field(None, description="PEM file of the brokers' authority; not set: the system's own")
     ssl_certificate_file: str | None = Field(None, description="PEM client certificate for mutual TLS")
     ssl_key_file: str | None = Field(None, description="PEM key of the client certificate")
     topic_prefix: str = Field("framematch", pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    partitions: int = Field(12, ge=1, description="of a topic that we create; the most consumers that can share it")
+    partitions: int = Field(12, ge=1, description="of topics that we create; also the maximum number of consumers")
     replication_factor: int | None = Field(
-        None, ge=1, description="of a topic that we create; not set: 3, or the number of brokers if that is less"
+        None,
+        ge=1,
+        description="of topics that we create; not set: 3, or the number of brokers if that is less",
     )
     frames_retention_minutes: float = Field(60.0, gt=0)
     matches_retention_hours: float = Field(168.0, gt=0)
     request_timeout_ms: int = Field(
-        10_000, ge=1_000, description="a producer's request that has no answer by then is sent again"
+        10_000, ge=1_000, description="a producer's request without a response is retried after this"
     )
-    linger_ms: int = Field(10, ge=0, description="how long the edge waits to fill a request to Kafka")
-    max_message_bytes: int = Field(4_194_304, ge=65_536, description="largest frame; the frames topic is created so")
+    linger_ms: int = Field(10, ge=0, description="how long the edge waits for more frames to fill a request")
+    max_message_bytes: int = Field(
+        4_194_304,
+        ge=65_536,
+        description="maximum size of a frame, also in a topic that we create",
+    )
 
 
 class MongoSettings(_Section):
-    """Where the catalogue lives."""
+    """The connection to MongoDB, which stores the catalogue."""
 
     uri: SecretStr | None = None
     database: str = "framematch"
@@ -71,26 +83,26 @@ class MongoSettings(_Section):
 
 
 class TritonSettings(_Section):
-    """Where the models are served."""
+    """The connection to Triton, which serves the models."""
 
     url: str | None = Field(None, description="host:port of Triton's gRPC endpoint")
-    timeout_s: float = Field(10.0, gt=0, description="of one inference request")
+    timeout_s: float = Field(10.0, gt=0, description="timeout of one inference request")
     shared_memory: bool = Field(
-        False, description="pass pictures to a Triton on the same host in shared memory instead of through gRPC"
+        False, description="send pictures to a Triton on the same host through shared memory instead of gRPC"
     )
 
 
 def _short(name: str) -> BeforeValidator:
-    """Let a plain value stand for a section that holds it under `name`: `motion: true`, `regions: motion`."""
+    """Accept a plain value for a section with one main setting, `name`: `motion: true`, `regions: motion`."""
     return BeforeValidator(lambda value: {name: value} if isinstance(value, str | bool) else value)
 
 
 class MotionSettings(_Section):
-    """Whether frames of a scene in which nothing moves are left out; off unless `gate` is true."""
+    """The motion gate: whether frames of a static scene are left out. `motion: true` stands for `{gate: true}`."""
 
-    gate: bool = Field(False, description="send frames with motion, and a keep-alive frame of a static scene")
-    min_area: float = Field(0.005, gt=0, le=1, description="share of the picture that must change")
-    keep_alive_s: float = Field(10.0, gt=0, description="the longest pause between two frames of a static scene")
+    gate: bool = Field(False, description="send only frames with motion, and keep-alive frames of a static scene")
+    min_area: float = Field(0.005, gt=0, le=1, description="minimum share of the picture that must change")
+    keep_alive_s: float = Field(10.0, gt=0, description="maximum interval between two frames of a static scene")
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -100,24 +112,24 @@ Point = tuple[Fraction, Fraction]
 
 
 class RegionSettings(_Section):
-    """Which boxes of a frame are looked at; each gives a match event of its own."""
+    """The regions of a frame that are matched; each gives a match event. `regions: grid` stands for `{mode: grid}`."""
 
     mode: Literal["whole", "boxes", "grid", "motion"] = Field(
-        "whole", description="the whole frame, the boxes below, a grid, or boxes around what moved"
+        "whole", description="the whole frame, fixed boxes, a grid, or boxes around motion"
     )
     boxes: tuple[Box, ...] = Field((), description="for mode boxes: [x, y, width, height] as shares of the picture")
     columns: int = Field(2, ge=1, le=16, description="for mode grid")
     rows: int = Field(2, ge=1, le=16, description="for mode grid")
     pad: float = Field(0.1, ge=0, le=1, description="for mode motion: margin around a box, as a share of its size")
-    min_side: float = Field(0.05, gt=0, le=1, description="for mode motion: smaller boxes grow to this share")
-    most: int = Field(8, ge=1, le=64, description="for mode motion: boxes a frame at most, the largest")
+    min_side: float = Field(0.05, gt=0, le=1, description="for mode motion: smaller boxes are enlarged to this share")
+    most: int = Field(8, ge=1, le=64, description="for mode motion: maximum number of boxes, the largest")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.mode == "boxes") != bool(self.boxes):
             raise ValueError("mode boxes needs boxes, and boxes need mode boxes")
         if any(x + width > 1 or y + height > 1 or not width or not height for x, y, width, height in self.boxes):
-            raise ValueError("a box is [x, y, width, height], all shares of the picture, and lies inside of it")
+            raise ValueError("a box is [x, y, width, height] as shares of the picture, and lies inside it")
         return self
 
 
@@ -126,31 +138,33 @@ Regions = Annotated[RegionSettings, _short("mode")]
 
 
 class MaskSettings(_Section):
-    """An area that never counts as motion and, unless `hide` is false, is painted black before anything is sent."""
+    """An area that the motion gate ignores and that, unless `hide` is false, is blacked out in every frame sent."""
 
     polygon: tuple[Point, ...] = Field(min_length=3, description="[x, y] of each corner, as shares of the picture")
     hide: bool = True
 
 
 class SpoolSettings(_Section):
-    """Where frames wait on disk while Kafka does not take them; for each camera."""
+    """The spool: each camera's frames on disk while Kafka is unavailable."""
 
     enabled: bool = True
     folder: str | None = Field(None, description="not set: `edge-spool` in the state folder")
-    max_mb: float = Field(512.0, gt=0, description="a camera's frames on disk, in 1e6 bytes; then the oldest go first")
-    max_age_s: float = Field(3600.0, gt=0, description="older frames are given up, and counted")
-    after_s: float = Field(1.0, gt=0, description="without an acknowledgement for so long, frames go to disk")
+    max_mb: float = Field(512.0, gt=0, description="per camera, in 1e6 bytes; then the oldest frames are dropped")
+    max_age_s: float = Field(3600.0, gt=0, description="older frames are dropped and counted")
+    after_s: float = Field(1.0, gt=0, description="spooling starts after this time without an acknowledgement")
 
 
 class CameraSettings(_Section):
-    """One camera; what is not set here is taken from the edge section."""
+    """One camera; settings that are not set here are taken from the edge section."""
 
-    source: SecretStr = Field(description="rtsp:// URL, file, device number, folder of images, or @FILE that holds it")
+    source: SecretStr = Field(
+        description="rtsp:// URL, file, device number, folder of images, or @FILE with one of them"
+    )
     fps: float | None = Field(None, gt=0)
     max_side: int | None = Field(None, ge=32)
     jpeg_quality: int | None = Field(None, ge=1, le=100)
     rtsp_transport: Literal["tcp", "udp"] | None = None
-    key_frames_only: bool = Field(False, description="decode key frames alone: cheapest, for slow scenes")
+    key_frames_only: bool = Field(False, description="decode only key frames: cheapest, for slow scenes")
     motion: Motion | None = None
     regions: Regions | None = None
     masks: tuple[MaskSettings, ...] = ()
@@ -162,117 +176,114 @@ class CameraSettings(_Section):
 
 
 class EdgeSettings(_Section):
-    """What the edge service reads and how it sends it."""
+    """The cameras of the edge service, and how their frames are sent."""
 
     cameras: dict[CameraId, CameraSettings] = Field(default_factory=dict)
-    fps: float = Field(5.0, gt=0, description="frames sent per second and camera")
-    max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down before they are sent")
+    fps: float = Field(5.0, gt=0, description="frames per second of each camera")
+    max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down")
     jpeg_quality: int = Field(85, ge=1, le=100)
     motion: Motion = MotionSettings()
     regions: Regions = RegionSettings()
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     allowed_hosts: tuple[str, ...] = Field(
-        (), description="hosts, besides a source's own, that its redirects and playlists may lead to"
+        (), description="hosts, besides a source's own, that its redirects and playlists may use"
     )
     open_timeout_s: float = Field(5.0, gt=0)
     read_timeout_s: float = Field(5.0, gt=0)
-    watchdog_s: float = Field(20.0, gt=0, description="a camera's process without a new frame is killed after this")
-    max_lag_s: float = Field(5.0, gt=0, description="a stream that falls so far behind its own clock is opened again")
+    watchdog_s: float = Field(20.0, gt=0, description="a camera's process without a frame for this time is restarted")
+    max_lag_s: float = Field(5.0, gt=0, description="a stream that lags further behind its own clock is reopened")
     backoff_initial_s: float = Field(0.5, gt=0)
     backoff_max_s: float = Field(30.0, gt=0)
-    stable_after_s: float = Field(30.0, gt=0, description="a camera that ran so long starts again from the first delay")
+    stable_after_s: float = Field(30.0, gt=0, description="after running for this time, a camera's backoff is reset")
     unacknowledged_max: int = Field(256, ge=1, description="frames sent and not yet acknowledged, over all cameras")
-    unacknowledged_max_mb: float = Field(64.0, gt=0, description="and their size, in 1e6 bytes")
+    unacknowledged_max_mb: float = Field(64.0, gt=0, description="the same by size, in 1e6 bytes")
     spool: SpoolSettings = SpoolSettings()
     status_interval_s: float = Field(10.0, gt=0)
 
     @field_validator("cameras", mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        """Let `till-1: rtsp://…` stand for `till-1: {source: rtsp://…}`."""
+        """Accept `till-1: rtsp://…` for `till-1: {source: rtsp://…}`."""
         if not isinstance(value, dict):
             return value
         return {key: {"source": item} if isinstance(item, str | int) else item for key, item in value.items()}
 
 
 class AgeSettings(_Section):
-    """How old a frame may be when work on it begins; what is not set for a camera is as for all."""
+    """Limits on the age of one camera's frames; what is not set is as for all cameras."""
 
     max_age_s: float | None = Field(None, gt=0)
     max_replay_age_s: float | None = Field(None, gt=0)
 
 
 class SightingSettings(_Section):
-    """When a product before a camera is one sighting; times are those at which the camera's frames came."""
+    """When a product in view counts as one sighting; times are arrival times of frames."""
 
-    enabled: bool = Field(True, description="tell in `.sightings` when a product comes, stays and leaves")
-    start_frames: int = Field(2, ge=1, description="matches that start one, none further from the next than gap_s")
+    enabled: bool = Field(True, description="publish to `.sightings` when a product comes into view, stays and leaves")
+    start_frames: int = Field(2, ge=1, description="matches that start a sighting, with at most gap_s between two")
     gap_s: float = Field(
-        3.0,
-        ge=0.1,
-        description="a product not seen for so long has left; more than edge.motion.keep_alive_s with its gate",
+        3.0, ge=0.1, description="a product not seen for this time has left; more than edge.motion.keep_alive_s"
     )
-    update_s: float = Field(10.0, ge=0.1, description="while it stays it is told once in so long")
+    update_s: float = Field(10.0, ge=0.1, description="interval of updates while a product stays in view")
     silent_s: float = Field(
-        10.0,
-        gt=0,
-        description="a camera that sends nothing for so long by our clock has nothing in view; gap_s or more",
+        10.0, gt=0, description="sightings end when their camera sends no frames for this time; at least gap_s"
     )
 
     @model_validator(mode="after")
     def _silence_is_no_shorter_gap(self) -> Self:
         if self.silent_s < self.gap_s:
-            raise ValueError("silent_s is less than gap_s: a pause that is no gap would end a sighting")
+            raise ValueError("silent_s is less than gap_s: a pause shorter than gap_s would end a sighting")
         return self
 
 
 class ConsumerSettings(_Section):
-    """How frames are fetched, batched and answered."""
+    """How frames are fetched, batched and matched."""
 
     group_id: str = "framematch-consumers"
-    workers: int = Field(1, ge=1, le=256, description="processes of this group that one command runs")
+    workers: int = Field(1, ge=1, le=256, description="processes that one command runs as members of the group")
     delivery: Literal["at_least_once", "exactly_once"] = Field(
-        "at_least_once", description="exactly_once: output and offsets go in Kafka transactions; read_committed sees it"
+        "at_least_once",
+        description="exactly_once: output and offsets in Kafka transactions, for read_committed readers",
     )
-    batch_size: int = Field(16, ge=1, description="regions a batch at most")
-    batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest frame of a batch waits for more")
-    batches_in_flight: int = Field(3, ge=1)
+    batch_size: int = Field(16, ge=1, description="maximum number of regions in a batch")
+    batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest region of a batch waits for more")
+    batches_in_flight: int = Field(3, ge=1, description="inference requests to Triton at the same time")
     in_flight_max: int = Field(
         1024,
         ge=1,
-        description="frames fetched and not yet acknowledged; from then on fetching waits. The last fetch may go "
-        "beyond it, by 4 MB a partition at most",
+        description="frames fetched and not yet acknowledged; then fetching pauses. One fetch may exceed it, by at "
+        "most 4 MB per partition",
     )
-    in_flight_max_mb: float = Field(128.0, gt=0, description="and their size, decoded crops too, in 1e6 bytes")
+    in_flight_max_mb: float = Field(128.0, gt=0, description="the same by size, with decoded regions, in 1e6 bytes")
     decode_threads: int = Field(2, ge=1)
     reuse_still: bool = Field(
-        False, description="a region that shows what an earlier frame's did takes its decision, without the model"
+        False, description="reuse the decision of an earlier frame for a region that has not changed, without the model"
     )
-    reuse_still_s: float = Field(2.0, gt=0, description="between the capture times of two such frames at most")
-    max_age_s: float | None = Field(None, gt=0, description="older frames are counted and skipped; not set: kept")
+    reuse_still_s: float = Field(2.0, gt=0, description="maximum time between the captures of two such frames")
+    max_age_s: float | None = Field(None, gt=0, description="older frames are skipped and counted; not set: no limit")
     max_replay_age_s: float | None = Field(
-        None, gt=0, description="the same for frames that waited on the edge's disk because Kafka was away"
+        None, gt=0, description="the same for frames that were spooled on the edge's disk"
     )
     cameras: dict[CameraId, AgeSettings] = Field(
-        default_factory=dict, description="other ages for some cameras: {till-1: {max_age_s: 5}}"
+        default_factory=dict, description="other age limits for single cameras: {till-1: {max_age_s: 5}}"
     )
     sightings: SightingSettings = SightingSettings()
-    max_pixels: int = Field(50_000_000, ge=1, description="a larger picture is a dead letter, before it is decoded")
-    max_regions: int = Field(256, ge=1, description="a frame with more regions is a dead letter")
-    commit_interval_s: float = Field(1.0, gt=0, description="between two commits of offsets, with at_least_once")
+    max_pixels: int = Field(50_000_000, ge=1, description="a larger picture becomes a dead letter undecoded")
+    max_regions: int = Field(256, ge=1, description="a frame with more regions becomes a dead letter")
+    commit_interval_s: float = Field(1.0, gt=0, description="interval between commits of offsets, with at_least_once")
     transaction_interval_ms: float = Field(
-        100.0, ge=0, description="between the beginnings of two transactions of a partition, with exactly_once"
+        100.0, ge=0, description="interval between transactions of a partition, with exactly_once"
     )
     session_timeout_ms: int = Field(
-        10_000, ge=1_000, description="a consumer that says nothing for so long has left the group"
+        10_000, ge=1_000, description="a consumer without a heartbeat for this time is removed from the group"
     )
     max_poll_interval_ms: int = Field(
-        300_000, ge=1_000, description="a consumer that does not ask for frames for so long leaves the group"
+        300_000, ge=1_000, description="a consumer that does not poll for this time leaves the group"
     )
     stall_timeout_s: float = Field(
         120.0,
         gt=0,
-        description="ends the process when nothing moves for so long though there is lag and all servers answer",
+        description="the process ends after this time without progress despite lag and answering servers",
     )
     start_at: Literal["earliest", "latest"] = Field("earliest", description="for a group without committed offsets")
 
@@ -283,22 +294,22 @@ class MatchingSettings(_Section):
     top_k: int = Field(5, ge=1, le=100, description="candidates in each event")
     threshold: float | None = Field(None, ge=-1, le=1, description="similarity for a match; not set: the snapshot's")
     margin: float | None = Field(None, ge=0, le=2, description="lead over the second product; not set: the snapshot's")
-    metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is used before it is read again")
-    metadata_entries: int = Field(100_000, ge=1, description="products kept in memory")
+    metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is cached")
+    metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 
 
 class HttpSettings(_Section):
-    """The endpoint of a service with /healthz, /readyz and /metrics."""
+    """The HTTP endpoint of a service with /healthz, /readyz and /metrics."""
 
-    host: str = Field("127.0.0.1", description="address to listen at; a path makes it a UNIX socket there")
-    port: int = Field(0, ge=0, le=65535, description="0 takes a free one, which the log names")
+    host: str = Field("127.0.0.1", description="address to listen on, or the path of a UNIX socket")
+    port: int = Field(0, ge=0, le=65535, description="0: any free port, which is logged")
 
 
 class TracingSettings(_Section):
-    """Where spans of frames are sent; without an endpoint nothing is traced."""
+    """Where the spans of frames are sent; without an endpoint nothing is traced."""
 
     otlp_endpoint: SecretStr | None = Field(
-        None, description="http:// or https:// URL of an OTLP/HTTP receiver, often at port 4318; /v1/traces is added"
+        None, description="http:// or https:// URL of an OTLP/HTTP receiver, usually port 4318; /v1/traces is appended"
     )
     sample_ratio: float = Field(1.0, ge=0, le=1, description="share of frames whose traces are recorded")
 
@@ -316,7 +327,7 @@ class TracingSettings(_Section):
 
 
 class LogSettings(_Section):
-    """How the log looks."""
+    """Level and format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -328,7 +339,7 @@ class LogSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """All sections. Made by `framematch.core.settings_sources.load_settings`."""
+    """All sections. Created by `framematch.core.settings_sources.load_settings`."""
 
     model_config = SettingsConfigDict(
         env_prefix="FRAMEMATCH_",
@@ -347,8 +358,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
-    gpu_interval_s: float = Field(5.0, gt=0, description="between two readings of the GPU's figures")
-    shutdown_deadline_s: float = Field(20.0, gt=0, description="for what is in flight after SIGTERM")
+    gpu_interval_s: float = Field(5.0, gt=0, description="interval between readings of the GPU metrics")
+    shutdown_deadline_s: float = Field(20.0, gt=0, description="time after SIGTERM to finish what is in flight")
 
     @classmethod
     def settings_customise_sources(
@@ -359,6 +370,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what the loader hands over: it reads the environment itself, to refuse names that nobody knows."""
+        """Only the loader's values: it reads the environment itself, to refuse unknown names."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)

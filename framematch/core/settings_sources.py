@@ -1,4 +1,4 @@
-"""Collects settings from their sources and says in one line what is wrong with them."""
+"""Collects settings from their sources, and reports a mistake in one line."""
 
 import difflib
 import os
@@ -12,26 +12,28 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
-from framematch.core.errors import SettingsError
+from framematch.core.errors import AddressNotSetError, SettingsError
 from framematch.core.local_stack import LocalStack, read_local_stack
 from framematch.core.redact import redact_argument, redact_url
-from framematch.core.settings import CONVENTIONAL_NAMES, Settings
+from framematch.core.settings import CAMERA_SECTIONS, CONVENTIONAL_NAMES, RENAMED, Settings
 
 Tree = dict[str, Any]
 
 _PREFIX = "FRAMEMATCH_"
-# Read before there are settings: where files live, and which file to read.
+# Read before the settings: the folders, and the settings file.
 OTHER_NAMES = ("FRAMEMATCH_CACHE_DIR", "FRAMEMATCH_STATE_DIR", "FRAMEMATCH_CONFIG")
 _REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\}")
+_ADDRESSES = ("kafka.bootstrap_servers", "mongodb.uri", "triton.url")
 
 
 def load_settings(config: Path | None = None, overrides: Tree | None = None, defaults: Tree | None = None) -> Settings:
-    """Settings from the command line (`overrides`), the environment, a YAML file and the running local stack.
+    """Load settings from the command line (`overrides`), the environment, a YAML file and the running local stack.
 
-    `defaults` stand below all of them, in place of the fields' own.
+    `defaults` replace the defaults of the fields.
 
     Raises:
-        SettingsError: a source cannot be read, a key is unknown (the nearest known one is named) or a value is invalid.
+        SettingsError: a source cannot be read, a value is invalid, or a key is unknown or renamed; then the error names
+            the nearest or the new one.
     """
     if config is None and (named := os.environ.get("FRAMEMATCH_CONFIG")):
         config = Path(named)
@@ -45,13 +47,13 @@ def load_settings(config: Path | None = None, overrides: Tree | None = None, def
 
 
 def known_environment_names() -> set[str]:
-    """Every environment variable that sets something."""
+    """Every environment variable that we read."""
     nested = {_PREFIX + "__".join(path).upper() for path in _paths(Settings)}
     return nested | set(CONVENTIONAL_NAMES) | set(OTHER_NAMES)
 
 
 def require(value: Any, setting: str) -> Any:
-    """`value`, or an error that names the setting which a command cannot do without.
+    """Return `value`, which a command needs, or raise an error that names its setting.
 
     Raises:
         SettingsError: the value is None.
@@ -59,11 +61,13 @@ def require(value: Any, setting: str) -> Any:
     if value is not None:
         return value
     names = [name for name, path in CONVENTIONAL_NAMES.items() if ".".join(path) == setting]
-    variable = names[0] if names else _PREFIX + setting.replace(".", "__").upper()
-    raise SettingsError(
-        f"{setting} is not set",
-        hint=f"Set {variable}, or start servers on this machine with 'framematch stack up'",
-    )
+    kind = AddressNotSetError if setting in _ADDRESSES else SettingsError
+    raise kind(f"{setting} is not set", hint=f"Set {names[0] if names else _variable(setting)}")
+
+
+def _variable(setting: str) -> str:
+    """The environment variable of a setting such as `edge.fps`."""
+    return _PREFIX + setting.replace(".", "__").upper()
 
 
 def _paths(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -100,17 +104,17 @@ def _from_yaml(path: Path | None) -> Tree:
         line = f" at line {where.line + 1}" if where else ""
         raise SettingsError(f"{path} is not valid YAML{line}", hint="Check indentation and colons there") from None
     except (ValueError, RecursionError):
-        # A date such as 2026-13-45, or brackets in brackets in brackets …: PyYAML lets these errors of Python through.
-        raise SettingsError(f"{path} holds a value that YAML cannot read", hint="Put dates into quotes") from None
+        # PyYAML passes these errors on for a date such as 2026-13-45, or for deeply nested brackets.
+        raise SettingsError(f"{path} has a value that YAML cannot read", hint="Put dates into quotes") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise SettingsError(f"{path} holds no sections", hint="Start with a section such as 'edge:'")
+        raise SettingsError(f"{path} has no sections", hint="Start with a section such as 'edge:'")
     return tree
 
 
 def _substitute(value: Any, path: Path) -> Any:
-    """Replace `${NAME}` and `${NAME:-default}` in every string by the environment's value."""
+    """Replace `${NAME}` and `${NAME:-default}` in every string by the environment variable's value."""
     if isinstance(value, dict):
         return {key: _substitute(item, path) for key, item in value.items()}
     if isinstance(value, list):
@@ -131,7 +135,10 @@ def _substitute(value: Any, path: Path) -> Any:
 
 def _from_environment() -> Tree:
     known = known_environment_names()
+    renamed = {_variable(old): _variable(new) for old, new in RENAMED.items()}
     for name in os.environ:
+        if name in renamed:
+            raise SettingsError(f"the environment variable {name} was renamed", hint=f"Set {renamed[name]}")
         if name.startswith(_PREFIX) and name not in known:
             raise SettingsError(f"unknown environment variable {name}", hint=_nearest(name, known))
     try:
@@ -155,15 +162,23 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
 
 def _explain(error: ValidationError) -> SettingsError:
     first = error.errors(include_url=False, include_input=False)[0]
-    # A key in the wrong place may be anything, also a URL with a password; so may a message that quotes a key.
+    # A misplaced key may be anything, also a URL with a password; so may a message that quotes a key.
     path = ".".join(redact_argument(str(part)) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        if (new := RENAMED.get(_generic(first["loc"]))) is not None:
+            return SettingsError(f"the setting {path} was renamed", hint=f"Its name is {new}")
         known = {".".join(p) for p in _paths(Settings)} | set(Settings.model_fields)
         return SettingsError(f"unknown setting {path}", hint=_nearest(path, known))
     message = redact_argument(first["msg"].removeprefix("Value error, ").lower())
-    return SettingsError(f"{path}: {message}", hint="See docs/settings.md for what it takes")
+    return SettingsError(f"{path}: {message}", hint="See docs/settings.md for the allowed values")
+
+
+def _generic(loc: tuple[int | str, ...]) -> str:
+    """The name of a setting in docs/settings.md: `edge.cameras.<id>.fps` for each camera's, without list indices."""
+    parts = ["<id>" if loc[:index] in CAMERA_SECTIONS else part for index, part in enumerate(loc)]
+    return ".".join(part for part in parts if isinstance(part, str))
 
 
 def _nearest(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"Did you mean {near[0]}?" if near else "See docs/settings.md for the ones there are"
+    return f"Did you mean {near[0]}?" if near else "See docs/settings.md for the known ones"

@@ -1,4 +1,4 @@
-"""Subscribing from Python: `from framematch import subscribe`."""
+"""The Python API for subscribers: `from framematch import subscribe`."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -25,28 +25,29 @@ async def subscribe(
     topic_prefix: str | None = None,
     config: Path | None = None,
 ) -> AsyncIterator[AsyncIterator[MatchEvent]]:
-    """Match events as they come, for ever.
+    """Open a subscription to match events, which never end.
 
-    `async with subscribe() as events:`, and in it `async for event in events:`. Settings come from the environment, a
-    YAML file and the running local stack, as for every command (docs/settings.md). An event that cannot be read is
-    logged and passed over.
+    Use `async with subscribe() as events:`, and inside `async for event in events:`. Settings come from the
+    environment, a YAML file and the running local stack, as for every command (docs/settings.md). An event that cannot
+    be decoded is logged and skipped.
 
     Args:
-        cameras: ids; events of other cameras are left out. Empty: all.
-        products: ids; what is no match with one of them is left out. Empty: all events, also those without a product.
+        cameras: ids of the cameras to select. Empty: all.
+        products: ids of the products to select, by their matches. Empty: all events, also those without a product.
         decisions: `match`, `ambiguous`, `unknown`. Empty: all.
-        group_id: members of a group share the events, and the group remembers how far it came: an event is handled when
-            the loop asks for the next one, so after a crash some come again, with the same `id`. None: every subscriber
-            sees every event, and nothing is remembered.
-        start: with the oldest event that is kept, or with those that come from now on. A group goes on where it was.
-        bootstrap_servers: `host:port`, several separated by commas; stands above the settings.
-        topic_prefix: also above the settings.
-        config: a settings file, as `framematch --config`; TLS and SASL are in its section `kafka`.
+        group_id: the members of a consumer group share the events, and the group commits its offsets. An event is
+            handled when the loop requests the next one, so after a crash some are repeated, with the same `id`. None:
+            every subscriber sees every event, and nothing is committed.
+        start: `earliest`, with the oldest event that Kafka has, or `latest`, with new ones. A group with committed
+            offsets continues there.
+        bootstrap_servers: `host:port`, several separated by commas; overrides the settings.
+        topic_prefix: overrides the settings.
+        config: a settings file, as for `framematch --config`; TLS and SASL are in its section `kafka`.
 
     Raises:
         SettingsError: a setting is unknown, missing or invalid.
         UsageError: there is no such decision or start.
-        KafkaUnavailableError: at the start no broker answers, or it refuses us. Later a broker is waited for.
+        KafkaUnavailableError: at the start no broker answers, or it refuses us. Later outages are waited out.
     """
     kafka = _kafka(config, bootstrap_servers, topic_prefix)
     selection = select_matches(cameras, products, decisions)
@@ -68,7 +69,7 @@ async def subscribe_sightings(
     topic_prefix: str | None = None,
     config: Path | None = None,
 ) -> AsyncIterator[AsyncIterator[SightingEvent]]:
-    """Sightings as they come: a product comes before a camera, is still there, leaves. Else as `subscribe`.
+    """Open a subscription to sightings: a product comes into view, stays, and leaves. Otherwise as `subscribe`.
 
     `kinds`: `started`, `updated`, `ended`. Empty: all.
     """
@@ -83,7 +84,7 @@ async def subscribe_sightings(
 def select_matches(
     cameras: str | Iterable[str] = (), products: str | Iterable[str] = (), decisions: str | Iterable[str] = ()
 ) -> Selection[MatchEvent]:
-    """The match events of these cameras, products and decisions; what is empty selects all.
+    """Select the match events of these cameras, products and decisions; an empty argument selects all.
 
     Raises:
         UsageError: there is no such decision.
@@ -102,7 +103,7 @@ def select_matches(
 def select_sightings(
     cameras: str | Iterable[str] = (), products: str | Iterable[str] = (), kinds: str | Iterable[str] = ()
 ) -> Selection[SightingEvent]:
-    """The sightings of these cameras, products and kinds; what is empty selects all.
+    """Select the sightings of these cameras, products and kinds; an empty argument selects all.
 
     Raises:
         UsageError: there is no such kind.
@@ -123,7 +124,7 @@ def _kafka(config: Path | None, bootstrap_servers: str | None, topic_prefix: str
 
 
 def _names(given: str | Iterable[str]) -> frozenset[str]:
-    """A text is one name, not the names of its letters."""
+    """A string is one name, not an iterable of its characters."""
     return frozenset([given] if isinstance(given, str) else given)
 
 

@@ -46,7 +46,7 @@ class CameraTracks:
         frame = events[0].frame
         if frame.id in self._recent_frames:
             return []
-        at_us = from_rfc3339(frame.came_at)
+        at_us = from_rfc3339(frame.arrived_at)
         self._recent_frames.append(frame.id)
         changes = self._end_unseen(at_us)
         for product, event in _best_events(events).items():

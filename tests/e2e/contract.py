@@ -6,7 +6,7 @@ from functools import cache
 from aiokafka import ConsumerRecord
 from jsonschema import Draft202012Validator, FormatChecker
 
-from framematch.core.deadletters import Letter, parse_letter
+from framematch.core.deadletters import DeadLetter, parse_dead_letter
 from framematch.core.events import json_schema
 from framematch.core.kafka.topics import Topics
 
@@ -25,7 +25,7 @@ def validate(record: ConsumerRecord, topics: Topics) -> None:
     if record.topic in schemas:
         _validate_event(record, schemas[record.topic])
     elif record.topic == topics.deadletter:
-        _validate_letter(parse_letter(record), topics)
+        _validate_letter(parse_dead_letter(record), topics)
 
 
 def _validate_event(record: ConsumerRecord, schema: str) -> None:
@@ -39,7 +39,7 @@ def _validate_event(record: ConsumerRecord, schema: str) -> None:
     assert headers["ce_id"] == event.get("id", headers["ce_id"])
 
 
-def _validate_letter(letter: Letter, topics: Topics) -> None:
+def _validate_letter(letter: DeadLetter, topics: Topics) -> None:
     assert letter.failure.topic == topics.frames
     assert letter.failure.stage in _STAGES
     assert letter.failure.reason

@@ -10,7 +10,7 @@ from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from framematch.core.deadletters import parse_letter
+from framematch.core.deadletters import parse_dead_letter
 from framematch.core.events import MatchEvent, decode
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.topics import ensure_topics
@@ -92,7 +92,7 @@ class Watcher:
         if record.topic == self._topics.matches:
             event = decode(record.value, MatchEvent)
             return Answer(event.id, record.key, event.frame.partition, event.frame.offset, event)
-        failure = parse_letter(record).failure
+        failure = parse_dead_letter(record).failure
         name = letter_id(failure.stage, failure.reason, failure.partition, failure.offset)
         return Answer(name, record.key, failure.partition, failure.offset)
 

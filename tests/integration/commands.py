@@ -1,4 +1,4 @@
-"""`framematch …` as a process of its own, also at a terminal, for the tests of commands."""
+"""Runs `framematch …` as a process, also at a terminal, for the tests of commands."""
 
 import os
 import pty
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 
 def framematch(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, without a terminal; `answer` is what it can read."""
+    """Run a command to its end without a terminal; `answer` is its input."""
     return subprocess.run(
         [sys.executable, "-m", "framematch", *arguments],
         env={**os.environ, **environment},
@@ -25,7 +25,7 @@ def framematch(environment: Mapping[str, str], *arguments: str, answer: str = ""
 
 @contextmanager
 def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A command until the end of the block; it must then end by Ctrl-C, with code 0."""
+    """Run a command inside the context; at the end Ctrl-C must end it with code 0."""
     command = [sys.executable, "-m", "framematch", *arguments]
     with subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout) as process:
         try:
@@ -37,7 +37,7 @@ def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Ite
 
 
 class Screen:
-    """A terminal for one program, and everything that was written to it."""
+    """A terminal for one program, and its output."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = pty.openpty()
@@ -46,12 +46,12 @@ class Screen:
         self._reader.start()
 
     def shows(self, *texts: str) -> bool:
-        """Whether all of these stand in the last table that is whole; each begins with the column `Camera`."""
+        """Whether the last complete table has all of these; each table starts with the column `Camera`."""
         tables = self._shown.decode(errors="replace").split("Camera")
         return any(all(text in table for text in texts) for table in tables[-2:])
 
     def close(self) -> None:
-        os.close(self.theirs)  # the last one: reading ends then
+        os.close(self.theirs)  # the last descriptor: this ends reading
         self._reader.join()
         os.close(self._ours)
 
@@ -63,7 +63,7 @@ class Screen:
 
 @contextmanager
 def screen() -> Iterator[Screen]:
-    """A terminal for the block."""
+    """A terminal inside the context."""
     terminal = Screen()
     try:
         yield terminal

@@ -38,7 +38,7 @@ def status(camera: str, state: CameraState = "online", reason: str | None = None
 
 
 class Cluster:
-    """A prefix of the test's own, and what it tells there."""
+    """A topic prefix for the test, and its statuses."""
 
     def __init__(self, kafka: KafkaServer) -> None:
         self.settings = KafkaSettings(
@@ -69,7 +69,7 @@ def cluster(kafka: KafkaServer) -> Cluster:
     return Cluster(kafka)
 
 
-def test_without_a_terminal_it_prints_the_last_status_of_each_camera_and_ends(cluster: Cluster) -> None:
+def test_without_a_terminal_it_prints_the_latest_statuses_and_exits(cluster: Cluster) -> None:
     cluster.tell(
         status("till-1", "offline", "no frame for 5 s"),
         status("till-2"),
@@ -87,7 +87,7 @@ def test_without_a_terminal_it_prints_the_last_status_of_each_camera_and_ends(cl
     assert "1 offline, 1 stale, 2 online" in done.stdout
 
 
-def test_json_once_is_one_status_a_line_as_it_is_in_the_topic(cluster: Cluster) -> None:
+def test_json_once_prints_one_unchanged_status_per_line(cluster: Cluster) -> None:
     told = [status("till-1"), status("till-2", "offline", "ended")]
     cluster.tell(status("till-2"), *told)
     done = framematch(cluster.environment, "cameras", "--once", "--json")
@@ -95,34 +95,34 @@ def test_json_once_is_one_status_a_line_as_it_is_in_the_topic(cluster: Cluster) 
     assert [line.encode() for line in done.stdout.splitlines()] == [encode(told[1]), encode(told[0])]
 
 
-def test_one_camera_can_be_asked_for(cluster: Cluster) -> None:
+def test_one_camera_can_be_selected(cluster: Cluster) -> None:
     cluster.tell(status("till-1"), status("till-2"))
     done = framematch(cluster.environment, "cameras", "--camera", "till-2", "--once", "--json")
     assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["till-2"]
 
 
-def test_before_any_edge_it_says_that_there_is_no_status_and_makes_no_topic(cluster: Cluster) -> None:
+def test_without_the_topic_there_is_no_status_and_none_is_created(cluster: Cluster) -> None:
     for _ in range(2):
         done = framematch(cluster.environment, "cameras", "--once")
         assert (done.returncode, done.stdout.strip()) == (
-            0, "There is no status of any camera yet: an edge tells it when it runs",
+            0, "There is no status of any camera yet: a running edge publishes it",
         )  # fmt: skip
 
 
-def test_what_is_no_status_is_said_and_passed_over(cluster: Cluster) -> None:
+def test_an_invalid_status_is_logged_and_skipped(cluster: Cluster) -> None:
     cluster.tell(status("till-1"), raw=b"no json")
     done = framematch(cluster.environment, "cameras", "--once", "--json")
     assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["till-1"]
     assert "status_unreadable" in done.stderr
 
 
-def test_without_kafka_it_ends_with_one_line(dead_address: str) -> None:
+def test_without_kafka_it_is_one_clear_line(dead_address: str) -> None:
     done = framematch({"KAFKA_BOOTSTRAP_SERVERS": dead_address}, "cameras", "--once")
     assert done.returncode == 1
     assert "Kafka does not answer at 127.0.0.1:" in done.stderr
 
 
-def test_json_goes_on_with_each_new_status_even_when_the_topic_comes_later(cluster: Cluster, tmp_path: Path) -> None:
+def test_json_prints_each_new_status_even_when_the_topic_is_created_later(cluster: Cluster, tmp_path: Path) -> None:
     output = tmp_path / "output"
 
     def seen() -> list[tuple[str, str]]:
@@ -136,7 +136,7 @@ def test_json_goes_on_with_each_new_status_even_when_the_topic_comes_later(clust
         wait_until(lambda: seen()[1:] == [("till-1", "offline"), ("till-2", "online")], timeout_s=60)
 
 
-def test_at_a_terminal_the_table_is_alive(cluster: Cluster) -> None:
+def test_at_a_terminal_the_table_is_updated(cluster: Cluster) -> None:
     with screen() as terminal, running(at_terminal(cluster.environment), "cameras", stdout=terminal.theirs):
         wait_until(lambda: terminal.shows("waiting for the topic"), timeout_s=60)
         cluster.tell(status("till-1"))
@@ -149,7 +149,7 @@ def test_at_a_terminal_the_table_is_alive(cluster: Cluster) -> None:
 
 def test_the_doctor_counts_cameras(cluster: Cluster) -> None:
     wide = {**cluster.environment, "COLUMNS": "200"}
-    assert "none has told its status" in framematch(wide, "doctor").stdout
+    assert "no status of any" in framematch(wide, "doctor").stdout
     cluster.tell(status("till-1"), status("till-2", "offline", "ended"), status("till-3", at_us=now_us() - HOUR_US))
     said = framematch(wide, "doctor").stdout
     assert "1 offline, 1 stale, 1 online" in said

@@ -16,11 +16,10 @@ from consumers.delivery.transactions import PartitionTransactions
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
 from framematch.core.errors import BadFrameError
-from framematch.core.health import Health
+from framematch.core.health import Health, new_registry
 from framematch.core.kafka.clients import HEADROOM_BYTES, new_consumer, new_producer, started
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics, ensure_topics
-from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from stack.kafka import KafkaServer
 from tests.support import eventually

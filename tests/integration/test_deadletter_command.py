@@ -28,7 +28,7 @@ ROOMY = 1_000_000
 
 
 class Site:
-    """A prefix of the test's own: frames that failed, and what the command does about them."""
+    """A topic prefix for the test, with frames that failed, and the command."""
 
     def __init__(self, kafka: KafkaServer) -> None:
         self.settings = KafkaSettings(
@@ -44,18 +44,18 @@ class Site:
         return CliRunner().invoke(app, ["deadletter", *arguments], env=environment, input=answer)
 
     def say(self, *arguments: str, answer: str | None = None) -> str:
-        """What the command prints when it does what it should."""
+        """The output of the command, which must succeed."""
         done = self.run(*arguments, answer=answer)
         assert done.exit_code == 0, (done.output, done.exception)
         return done.output
 
     def frames(self) -> list[ConsumerRecord]:
-        """All records of the topic of frames, in the order in which they were sent."""
+        """All records of the frames topic, in the order of sending."""
         records = read_topic(str(self.settings.bootstrap_servers), self.topics.frames)
         return sorted(records, key=lambda record: (dict(record.headers)["number"], record.offset))
 
     def publish(self, *cameras: str) -> list[ConsumerRecord]:
-        """A frame of each, as its record lies in the topic; the header `number` counts them."""
+        """Publish a frame of each camera, and return the records; the header `number` counts them."""
 
         async def send() -> None:
             await ensure_topics(self.settings)
@@ -83,7 +83,7 @@ class Site:
         partition: int = 0,
         committed: bool | None = None,
     ) -> None:
-        """Make dead letters of them as a consumer does; in a transaction when `committed` says how it ends."""
+        """Publish dead letters as a consumer does; in a transaction when `committed` says how it ends."""
 
         async def write(producer: AIOKafkaProducer) -> None:
             for record in records:
@@ -107,7 +107,7 @@ class Site:
         asyncio.run(send())
 
     def listed(self, *arguments: str) -> list[int]:
-        """The offsets of the frames whose letters are listed."""
+        """The offsets of the frames whose dead letters are listed."""
         return [json.loads(line)["offset"] for line in self.say("list", "--json", *arguments).splitlines()]
 
 
@@ -117,15 +117,15 @@ def site(kafka: KafkaServer) -> Site:
 
 
 def as_sent(record: ConsumerRecord) -> tuple[object, ...]:
-    """All of a record that its sender decides."""
+    """The parts of a record that its sender sets."""
     return record.partition, record.timestamp, record.key, record.value, record.headers
 
 
-def test_letters_are_listed_with_what_is_known_of_them(site: Site) -> None:
+def test_dead_letters_are_listed_with_their_fields(site: Site) -> None:
     [record] = site.publish("till-1")
     site.fail([record])
     heading, line = site.say("list").splitlines()
-    assert heading.split() == ["Letter", "Written", "(UTC)", "Camera", "Stage", "Reason", "Error", "Record", "Size"]
+    assert heading.split() == ["Position", "Written", "(UTC)", "Camera", "Stage", "Reason", "Error", "Record", "Size"]
     place, _day, _time, *rest = line.split()
     assert place == "0:0"
     assert " ".join(rest) == (
@@ -144,12 +144,12 @@ def test_lists_are_filtered_and_limited_to_the_newest(site: Site) -> None:
     assert site.listed("--camera", "till-2") == []
 
 
-def test_before_any_letter_there_is_none(site: Site) -> None:
+def test_without_the_topic_there_are_no_dead_letters(site: Site) -> None:
     assert site.say("list") == "No dead letters.\n"
     assert site.say("replay", "--all") == "No dead letters to send.\n"
 
 
-def test_one_letter_is_shown_in_full_and_its_bytes_are_saved(site: Site, tmp_path: Path) -> None:
+def test_one_dead_letter_is_shown_in_full_and_its_bytes_are_saved(site: Site, tmp_path: Path) -> None:
     records = site.publish("till-1", "till-1")
     site.fail(records)
     said = site.say("show", "1", "--save", str(tmp_path / "frame.jpg"))
@@ -168,14 +168,14 @@ def test_a_replayed_record_is_the_one_that_failed_byte_for_byte_and_its_frame_ke
     assert parse_frame(b"till-2", site.frames()[-1].headers[:-1]).id == Frame("till-2", CAPTURED_US + 1_000, 1).id
 
 
-def test_filters_choose_what_is_replayed_and_records_without_bytes_are_left_out(site: Site) -> None:
+def test_filters_select_what_is_replayed_and_records_without_bytes_are_left_out(site: Site) -> None:
     records = site.publish(*["till-1"] * 5)
     site.fail(records[:2], reason="model")
     site.fail(records[2:3], reason="model", max_bytes=10)
     site.fail(records[3:], reason="headers")
     said = site.say("replay", "--reason", "model", "-y")
     assert said.splitlines() == [
-        "1 letter cannot be sent: the record's bytes were not kept",
+        "1 dead letter cannot be sent: the record's bytes were not kept",
         f"2 records sent to {site.topics.frames}; their frames keep their ids",
     ]
     assert [record.value for record in site.frames()][-2:] == [b"bytes 3", b"bytes 4"]
@@ -198,7 +198,7 @@ def test_without_yes_it_asks_first(site: Site, answer: str, sent: int) -> None:
     assert (done.exit_code, len(site.frames())) == (0 if sent else 1, 2 + sent)
 
 
-def test_a_letter_without_the_bytes_is_not_replayed_nor_saved(site: Site, tmp_path: Path) -> None:
+def test_a_dead_letter_without_bytes_is_neither_replayed_nor_saved(site: Site, tmp_path: Path) -> None:
     site.fail(site.publish("till-1"), max_bytes=10)
     assert "not kept" in site.say("list")
     for command in (["replay", "0", "--yes"], ["show", "0", "--save", str(tmp_path / "frame.jpg")]):
@@ -208,7 +208,7 @@ def test_a_letter_without_the_bytes_is_not_replayed_nor_saved(site: Site, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_letters_of_several_partitions_are_told_apart(site: Site) -> None:
+def test_positions_in_several_partitions_are_distinguished(site: Site) -> None:
     async def create() -> None:
         async with started(AIOKafkaAdminClient(**client_options(site.settings)), site.settings) as admin:
             await admin.create_topics([NewTopic(site.topics.deadletter, 2, 1)])
@@ -223,10 +223,10 @@ def test_letters_of_several_partitions_are_told_apart(site: Site) -> None:
     assert f"{site.topics.frames} {records[2].partition}:2" in site.say("show", "1:1")
     refused = site.run("show", "1").exception
     assert isinstance(refused, UsageError)
-    assert str(refused) == "the topic has 2 partitions. Say which one: 0:1"
+    assert str(refused) == "the topic has 2 partitions. Give the partition too: 0:1"
 
 
-def test_letters_of_transactions_are_read_to_the_end_and_aborted_ones_are_none(site: Site) -> None:
+def test_committed_transactions_are_read_to_the_end_and_aborted_ones_are_not(site: Site) -> None:
     records = site.publish(*["till-1"] * 3)
     site.fail(records[:1], committed=True)
     site.fail(records[1:2], committed=False)
@@ -235,7 +235,7 @@ def test_letters_of_transactions_are_read_to_the_end_and_aborted_ones_are_none(s
     assert site.listed() == [0, 2]
 
 
-def test_what_is_no_dead_letter_is_said_and_passed_over(site: Site) -> None:
+def test_an_invalid_dead_letter_is_logged_and_skipped(site: Site) -> None:
     site.fail(site.publish("till-1"))
 
     async def send() -> None:
@@ -245,11 +245,11 @@ def test_what_is_no_dead_letter_is_said_and_passed_over(site: Site) -> None:
     asyncio.run(send())
     done = site.run("list", "--json")
     assert [json.loads(line)["letter"] for line in done.stdout.splitlines()] == ["0:0"]
-    assert "letter_unreadable" in done.stderr
+    assert "dead_letter_unreadable" in done.stderr
 
 
 @pytest.mark.parametrize("place", ["0:7", "3:0", "9"])
-def test_a_letter_that_is_not_there_is_said(site: Site, place: str) -> None:
+def test_a_missing_dead_letter_is_an_error(site: Site, place: str) -> None:
     site.fail(site.publish("till-1"))
     refused = site.run("show", place).exception
     assert isinstance(refused, DeadLetterError)

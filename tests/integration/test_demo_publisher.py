@@ -30,7 +30,7 @@ FRAMES = SECONDS * 15
 
 @pytest.fixture(scope="module")
 def feed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # The cache is another one only while rendering: the servers are built in the usual one.
+    # Another cache only while rendering: the servers are in the usual one.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRAMEMATCH_CACHE_DIR", str(tmp_path_factory.mktemp("feeds")))
         return render_feed(make_schedule(load_photos(), camera=5, seconds=SECONDS))
@@ -78,16 +78,16 @@ def test_every_frame_arrives_once_in_order_and_the_publisher_exits_0_at_the_end(
         assert process.wait(timeout=30) == 0
     first = found[0]
     assert first is not None
-    # Who comes late misses the beginning, but nothing after it.
+    # A late reader misses the start, but nothing after it.
     assert found == [(5, number) for number in range(first[1], FRAMES)]
     assert len(found) > FRAMES // 3
 
 
-def test_a_feed_takes_as_long_as_it_plays(rtsp: MediaMtxServer, feed: Path) -> None:
+def test_a_feed_is_published_in_real_time(rtsp: MediaMtxServer, feed: Path) -> None:
     started = time.monotonic()
     with publisher(str(feed), f"{rtsp.url}/demo-paced") as process:
         assert process.wait(timeout=60) == 0
-    # The lower bound is the promise (the last frame is due one frame before the end); a slow machine only adds.
+    # Only the lower bound is certain (the last frame is due one frame before the end); a slow machine takes longer.
     assert time.monotonic() - started >= SECONDS - 1 / 15
 
 
@@ -115,7 +115,7 @@ def test_pictures_arrive_exactly_as_they_were_rendered(rtsp: MediaMtxServer, fee
 
 @asynccontextmanager
 async def hanging_up_once(address: str) -> AsyncIterator[str]:
-    """The address of a server that closes its first connection, and passes the others on to `address`."""
+    """The address of a server that closes its first connection, and forwards the others to `address`."""
     host, _, port = address.rpartition(":")
     connections = 0
 
@@ -139,13 +139,13 @@ async def hanging_up_once(address: str) -> AsyncIterator[str]:
     assert connections == 2
 
 
-async def test_a_server_that_hangs_up_at_the_beginning_is_asked_again(rtsp: MediaMtxServer, feed: Path) -> None:
+async def test_a_server_that_closes_the_first_connection_is_retried(rtsp: MediaMtxServer, feed: Path) -> None:
     async with hanging_up_once(rtsp.url.removeprefix("rtsp://")) as address:
         with publisher(str(feed), f"rtsp://{address}/demo-again") as process:
             assert await asyncio.to_thread(process.wait, 30) == 0
 
 
-def test_without_a_server_it_says_one_line_and_exits_1(feed: Path, dead_address: str) -> None:
+def test_without_a_server_it_prints_one_line_and_exits_with_1(feed: Path, dead_address: str) -> None:
     with publisher(str(feed), f"rtsp://till:hunter2@{dead_address}/demo-away") as process:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -154,7 +154,7 @@ def test_without_a_server_it_says_one_line_and_exits_1(feed: Path, dead_address:
     assert "hunter2" not in errors
 
 
-def test_a_server_that_goes_away_ends_it_with_one_line_and_exit_1(tmp_path: Path, feed: Path) -> None:
+def test_a_server_that_fails_during_playback_ends_it_with_one_line_and_exit_1(tmp_path: Path, feed: Path) -> None:
     server = MediaMtxServer(tmp_path / "server")
     server.start()
     url = f"{server.url}/demo-gone"

@@ -40,7 +40,7 @@ from consumers.watch.gpu import GpuMonitor
 from consumers.watch.gpu_hint import ConsumerLoad
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.logging import configure_logging
-from framematch.core.metrics import new_registry
+from framematch.core.health import new_registry
 from framematch.vision.triton_statistics import ModelStatistics
 
 looks = itertools.count()

@@ -1,4 +1,4 @@
-"""TLS and SASL against a real broker: who comes in, and what those read who do not."""
+"""TLS and SASL with a real broker: who may connect, and the errors for others."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ class Site:
         self.server = KafkaServer(folder / "kafka", self.security)
 
     def settings(self, listener: str, protocol: str | None = None, **changes: Any) -> KafkaSettings:
-        """How a client reaches `listener`, as it should but for `changes`; TLS trusts the broker."""
+        """Settings for `listener` with `changes`; TLS trusts the broker."""
         protocol = protocol or ("SSL" if listener == "MUTUAL_TLS" else listener)
         address = self.server.bootstrap_servers if listener == "PLAINTEXT" else self.security.addresses[listener]
         values: dict[str, Any] = {"bootstrap_servers": address, "security_protocol": protocol}
@@ -84,7 +84,7 @@ WAYS_IN = [
 
 
 @pytest.mark.parametrize(("listener", "mechanism"), WAYS_IN)
-async def test_topics_are_made_and_records_come_back(site: Site, listener: str, mechanism: str | None) -> None:
+async def test_topics_are_created_and_records_are_read_back(site: Site, listener: str, mechanism: str | None) -> None:
     prefix = f"secure-{uuid.uuid4().hex[:8]}"
     changes: dict[str, Any] = {"topic_prefix": prefix, "partitions": 1} | (
         {"sasl_mechanism": mechanism} if mechanism else {}
@@ -121,7 +121,7 @@ REFUSALS: dict[str, tuple[tuple[str, dict[str, Any]], str, str]] = {
         ("SSL", {"protocol": "SASL_SSL"}), "takes no password", "kafka.security_protocol to SSL",
     ),
     "no password where one is wanted": (
-        ("SASL_SSL", {"protocol": "SSL"}), "wants a password", "kafka.security_protocol to SASL_SSL",
+        ("SASL_SSL", {"protocol": "SSL"}), "requires a password", "kafka.security_protocol to SASL_SSL",
     ),
     "the system's authorities": (("SSL", {"ssl_ca_file": None}), "is not trusted", "kafka.ssl_ca_file"),
     "a wrong authority": (("SASL_SSL", {"ssl_ca_file": "strange_ca"}), "is not trusted", "kafka.ssl_ca_file"),
@@ -134,17 +134,17 @@ REFUSALS: dict[str, tuple[tuple[str, dict[str, Any]], str, str]] = {
     "TLS where plaintext is spoken": (("PLAINTEXT", {"protocol": "SSL"}), "does not speak TLS", "the port"),
     "no client certificate": (
         ("MUTUAL_TLS", {"ssl_certificate_file": None, "ssl_key_file": None}),
-        "wants a client certificate", "kafka.ssl_certificate_file",
+        "requires a client certificate", "kafka.ssl_certificate_file",
     ),
     "a client certificate of someone else": (
         ("MUTUAL_TLS", {"ssl_certificate_file": "strange_client", "ssl_key_file": None}),
-        "wants a client certificate that it trusts", "kafka.ssl_certificate_file",
+        "requires a client certificate that it trusts", "kafka.ssl_certificate_file",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-async def test_who_is_not_let_in_reads_why_and_what_to_check(site: Site, case: str) -> None:
+async def test_a_refused_client_learns_why_and_what_to_check(site: Site, case: str) -> None:
     (listener, changes), why, hint = REFUSALS[case]
     files = {name: getattr(site, value) for name, value in changes.items() if value in {"strange_ca", "strange_client"}}
     settings = site.settings(listener, **changes | files)
@@ -157,20 +157,20 @@ async def test_who_is_not_let_in_reads_why_and_what_to_check(site: Site, case: s
     assert not any(secret in str(raised.value) for secret in (CANARY, WRONG))
 
 
-async def test_a_certificate_for_another_host_is_refused_and_says_so(site: Site) -> None:
+async def test_a_certificate_for_another_host_is_refused_and_named(site: Site) -> None:
     settings = site.settings("SSL", bootstrap_servers=site.security.addresses["SSL"].replace("127.0.0.1", "localhost"))
     with pytest.raises(KafkaUnavailableError, match="not for the host 'localhost'"):
         await ensure_topics(settings)
 
 
-async def test_the_first_broker_that_answers_says_why_when_another_is_away(site: Site) -> None:
+async def test_the_first_reachable_broker_is_asked_when_another_is_unreachable(site: Site) -> None:
     nobody = "127.0.0.1:1"
     settings = site.settings("SSL", bootstrap_servers=f"{nobody},{site.security.addresses['SSL']}", ssl_ca_file=None)
     with pytest.raises(KafkaUnavailableError, match="is not trusted"):
         await ensure_topics(settings)
 
 
-async def test_a_host_that_nobody_knows_is_named() -> None:
+async def test_an_unknown_host_is_named() -> None:
     with pytest.raises(KafkaUnavailableError, match=r"'kafka\.invalid' is not known"):
         await ensure_topics(KafkaSettings(bootstrap_servers="kafka.invalid:9092"))
 
@@ -191,7 +191,7 @@ async def test_no_log_shows_a_password_even_at_debug_level(
     assert password not in repr(settings)
 
 
-def test_the_broker_keeps_passwords_from_others_on_the_machine(site: Site) -> None:
+def test_the_brokers_passwords_are_hidden_from_other_users(site: Site) -> None:
     arguments = Path(f"/proc/{site.server.pid}/cmdline").read_bytes().decode()
     assert "kafka" in arguments
     assert CANARY not in arguments
@@ -201,14 +201,14 @@ def test_the_broker_keeps_passwords_from_others_on_the_machine(site: Site) -> No
     assert CANARY not in repr(site.security)
 
 
-def test_the_doctor_sees_a_secured_broker(site: Site) -> None:
+def test_the_doctor_connects_to_a_secured_broker(site: Site) -> None:
     code, said = doctor(site.settings("SASL_SSL", topic_prefix="doctor"))
     assert code == 1  # no MongoDB, no Triton
     assert f"{site.security.addresses['SASL_SSL']} by SASL_SSL" in said
     assert "missing doctor.frames" in said
 
 
-def test_the_doctor_says_why_a_broker_does_not_let_us_in(site: Site) -> None:
+def test_the_doctor_says_why_a_broker_refuses_us(site: Site) -> None:
     _, said = doctor(site.settings("SASL_SSL"), FRAMEMATCH_KAFKA__SASL_PASSWORD=WRONG)
     assert "refuses user 'edge' by SCRAM-SHA-512" in said
     assert "Check kafka.sasl_username" in said
@@ -226,14 +226,12 @@ def test_the_doctor_says_why_a_broker_does_not_let_us_in(site: Site) -> None:
         ({"sasl_password": None}, "kafka.sasl_password"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_before_anything_connects(
-    site: Site, changes: dict[str, Any], setting: str
-) -> None:
+def test_invalid_settings_are_refused_before_connecting(site: Site, changes: dict[str, Any], setting: str) -> None:
     with pytest.raises(SettingsError, match=setting):
         client_options(site.settings("SASL_SSL", **changes))
 
 
-def test_a_key_with_a_pass_phrase_is_refused_and_never_asked_for(site: Site) -> None:
+def test_a_key_with_a_pass_phrase_is_refused_without_a_prompt(site: Site) -> None:
     key = serialization.load_pem_private_key(Path(site.client_key).read_bytes(), None)
     locked = site.folder / "locked.key"
     locked.write_bytes(

@@ -1,4 +1,4 @@
-"""A service's life, with real processes and real signals."""
+"""The lifecycle of a service, with real processes and signals."""
 
 import signal
 import subprocess
@@ -78,7 +78,7 @@ def test_a_signal_lets_the_service_finish(number: signal.Signals) -> None:
         assert process.wait(10) == 0
 
 
-def test_a_service_that_does_not_finish_in_time_is_ended_with_an_error() -> None:
+def test_a_service_that_does_not_finish_in_time_ends_with_an_error() -> None:
     with service("hangs", deadline_s=0.05) as process:
         assert read_line(process) == "started"
         process.send_signal(signal.SIGTERM)
@@ -86,7 +86,7 @@ def test_a_service_that_does_not_finish_in_time_is_ended_with_an_error() -> None
         assert process.wait(10) == 1
 
 
-def test_an_error_inside_a_task_group_arrives_alone() -> None:
+def test_an_error_inside_a_task_group_is_raised_without_the_group() -> None:
     with service("fails") as process:
         assert read_line(process) == "CatalogError broken"
         assert process.wait(10) == 1
@@ -98,7 +98,7 @@ def test_a_service_may_end_by_itself() -> None:
         assert process.wait(10) == 0
 
 
-def test_a_mistake_in_the_program_is_not_hidden_behind_an_error_of_ours() -> None:
+def test_a_bug_is_not_hidden_by_one_of_our_errors() -> None:
     with service("breaks") as process:
         said = process.communicate(timeout=10)[1]
     assert process.returncode == 1

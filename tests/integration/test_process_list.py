@@ -1,4 +1,4 @@
-"""What the process list shows of the command `framematch` while the rest of the program is not even loaded yet."""
+"""The process list shows no passwords of `framematch`, even before the program is loaded."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-# In place of loading the rest of the program it prints what the process list shows by then.
+# Prints what the process list shows when the rest of the program would be loaded.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -29,10 +29,10 @@ def shown(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
-def test_a_password_is_taken_out_first_of_all() -> None:
+def test_a_password_is_hidden_first_of_all() -> None:
     found = shown("edge", "--camera", "till-1=rtsp://user:hunter2@10.0.0.5/1", "--fps", "2")
     assert found == "framematch edge --camera till-1=rtsp://***@10.0.0.5/1 --fps 2"
 
 
-def test_arguments_without_one_stay_as_they_are() -> None:
+def test_arguments_without_a_password_are_unchanged() -> None:
     assert shown("watch", "--camera", "till-1").startswith(sys.executable)

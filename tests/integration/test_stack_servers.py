@@ -1,4 +1,4 @@
-"""Kafka, MongoDB and RTSP on this machine: they answer, keep their data over a kill, and leave nothing behind."""
+"""The local Kafka, MongoDB and RTSP servers: they answer, keep their data over a kill, and leave no process behind."""
 
 import socket
 import uuid
@@ -16,7 +16,7 @@ from stack import kafka as kafka_module
 from stack import mediamtx as mediamtx_module
 from stack import mongodb as mongodb_module
 from stack.cache import run_tool
-from stack.golang import OLDEST_GO, go_program, go_version
+from stack.golang import MIN_GO_VERSION, go_program, go_version
 from stack.kafka import KafkaServer
 from stack.mediamtx import MediaMtxServer
 from stack.mongodb import MongoServer
@@ -56,7 +56,7 @@ async def consume_first(server: KafkaServer, topic: str) -> bytes | None:
         return value
 
 
-async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(tmp_path: Path) -> None:
+async def test_a_killed_kafka_restarts_on_its_port_with_its_records(tmp_path: Path) -> None:
     server = KafkaServer(tmp_path)
     server.start()
     try:
@@ -70,7 +70,7 @@ async def test_a_killed_kafka_comes_back_on_its_port_with_its_records(tmp_path: 
         server.stop()
 
 
-async def test_kafka_keeps_its_records_when_it_returns_on_another_port(tmp_path: Path) -> None:
+async def test_kafka_keeps_its_records_when_it_restarts_on_another_port(tmp_path: Path) -> None:
     first, second = KafkaServer(tmp_path), KafkaServer(tmp_path)
     try:
         first.start()
@@ -83,26 +83,24 @@ async def test_kafka_keeps_its_records_when_it_returns_on_another_port(tmp_path:
         second.stop()
 
 
-async def test_kafka_makes_no_topic_that_nobody_created(kafka: KafkaServer) -> None:
+async def test_kafka_creates_no_topic_automatically(kafka: KafkaServer) -> None:
     async with admin_of(kafka) as admin:
         await admin.describe_topics(["never-created"])
         assert "never-created" not in await admin.list_topics()
 
 
-def test_kafka_finds_its_classes_in_the_archive(kafka: KafkaServer) -> None:
+def test_kafka_loads_its_classes_from_the_archive(kafka: KafkaServer) -> None:
     assert "/kafka.jsa" in Path(f"/proc/{kafka.pid}/maps").read_text()
 
 
-def test_a_cluster_id_that_begins_with_a_dash_is_an_id_and_no_option(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_id_that_starts_with_a_dash_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
     server = KafkaServer(tmp_path)
     server.prepare()
     assert "cluster.id=-" in (tmp_path / "data" / "meta.properties").read_text()
 
 
-def test_mongodb_keeps_what_it_acknowledged_over_a_stop(tmp_path: Path) -> None:
+def test_mongodb_keeps_acknowledged_writes_over_a_restart(tmp_path: Path) -> None:
     server = MongoServer(tmp_path)
     server.start()
     try:
@@ -129,18 +127,16 @@ def test_rtsp_answers_only_while_it_runs(tmp_path: Path) -> None:
         mediamtx_module.ping(server.url)
 
 
-def test_what_speaks_another_protocol_is_not_taken_for_rtsp(mongodb: MongoServer) -> None:
+def test_a_server_with_another_protocol_is_not_taken_for_rtsp(mongodb: MongoServer) -> None:
     with pytest.raises(CameraUnavailableError):
         mediamtx_module.ping(mongodb.uri.replace("mongodb", "rtsp"))
 
 
 @pytest.mark.parametrize("kind", [KafkaServer, MongoServer, MediaMtxServer])
-def test_a_port_that_is_taken_ends_the_start_with_the_end_of_the_log(
-    kind: Callable[[Path], Server], tmp_path: Path
-) -> None:
+def test_a_port_in_use_fails_the_start_with_the_end_of_the_log(kind: Callable[[Path], Server], tmp_path: Path) -> None:
     server = kind(tmp_path)
     port = int(server.address.rsplit(":", 1)[1])
-    # Someone else, who says nothing.
+    # Another program, which sends nothing.
     with (
         socket.create_server((LOOPBACK, port)),
         pytest.raises(FramematchError, match="ended during its start") as caught,
@@ -155,4 +151,4 @@ def test_without_go_on_path_the_toolchain_of_its_wheel_runs(monkeypatch: pytest.
     monkeypatch.setattr("shutil.which", lambda _name: None)
     go = go_program()
     version = go_version(run_tool([go, "env", "GOVERSION"], what="asking for its version"))
-    assert version >= OLDEST_GO
+    assert version >= MIN_GO_VERSION

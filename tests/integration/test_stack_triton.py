@@ -1,4 +1,4 @@
-"""The local Triton: models loaded at its start and later, python models batched, nothing left of it after a kill."""
+"""The local Triton: models are loaded at its start and later, and a kill leaves nothing behind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ def add_model(repository: Path, code: str = DOUBLE) -> Path:
 
 
 def infer(url: str) -> list[list[float]]:
-    """What `double` makes of [[1, 2]]."""
+    """The result of `double` for [[1, 2]]."""
     with tritonclient.grpc.InferenceServerClient(url) as client:
         given = tritonclient.grpc.InferInput("x", [1, 2], "FP32")
         given.set_data_from_numpy(np.array([[1, 2]], np.float32))
@@ -86,7 +86,7 @@ def test_a_killed_triton_leaves_no_process_and_answers_again_after_a_restart(tmp
         triton.stop()
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_start_with_the_reason(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_reason(tmp_path: Path) -> None:
     triton = TritonServer(tmp_path / "triton", add_model(tmp_path / "models", "import no_such_module"))
     with pytest.raises(FramematchError, match="no_such_module") as caught:
         triton.start()

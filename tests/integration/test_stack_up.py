@@ -1,4 +1,4 @@
-"""`framematch stack`: servers in the background, and nothing left of them when their owner is gone."""
+"""`framematch stack`: servers in the background, which end with their supervisor."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.integration
 
 ROOT = Path(control.__file__).parents[1]
-# Starts all four as a program of its own would, says their process ids, and waits to be killed.
+# A program that starts all four servers, prints their process ids, and waits to be killed.
 STARTER = """
 import sys, time
 from pathlib import Path
@@ -49,7 +49,7 @@ instance_group [{ kind: KIND_CPU }]
 
 
 def invoke(*arguments: str) -> Result:
-    """Run `framematch stack …` in this process; the supervisor is one of its own all the same."""
+    """Run `framematch stack …` in this process; the supervisor is another process."""
     return CliRunner().invoke(app, arguments)
 
 
@@ -85,7 +85,7 @@ def test_a_starter_killed_by_kill_9_leaves_nothing_running(tmp_path: Path) -> No
     wait_until(lambda: not any(map(group_members, groups)), message="the servers' processes are gone")
 
 
-def test_status_asks_every_server_of_the_running_stack(up: LocalStack) -> None:
+def test_status_checks_every_server_of_the_running_stack(up: LocalStack) -> None:
     result = invoke("status")
     assert result.exit_code == 0
     assert result.stdout.count("answers") == 2
@@ -96,7 +96,7 @@ def test_status_asks_every_server_of_the_running_stack(up: LocalStack) -> None:
 def test_a_second_up_shows_the_addresses_of_the_first(up: LocalStack) -> None:
     result = invoke("up")
     assert result.exit_code == 0
-    assert "run already" in result.stdout
+    assert "running already" in result.stdout
     assert up.mongodb_uri is not None
     assert up.mongodb_uri in result.stdout
     assert read_local_stack() == up
@@ -121,14 +121,14 @@ def test_a_server_that_dies_is_logged_and_fails_the_status(up: LocalStack) -> No
     assert "answers" in result.stdout
 
 
-def test_a_killed_supervisor_takes_its_servers_along_and_up_works_again(up: LocalStack) -> None:
+def test_the_servers_of_a_killed_supervisor_end_too_and_up_works_again(up: LocalStack) -> None:
     servers = children(up.supervisor_pid)
     os.kill(up.supervisor_pid, signal.SIGKILL)
     wait_until(lambda: not any(group_members(server) for server in servers), message="the servers are gone")
     assert invoke("status").exit_code == 1
     again = invoke("up", "--only", "mediamtx")
     assert again.exit_code == 0
-    assert "run already" not in again.stdout
+    assert "running already" not in again.stdout
 
 
 def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_p
     with pytest.raises(FramematchError, match="mongodb ended during its start") as caught:
         control.up(names=["mongodb", "mediamtx"], data_dir=tmp_path / "data")
     assert "mongodb.log" in caught.value.hint
-    assert control.running_stack() is None
+    assert read_local_stack() is None
 
 
 def test_an_error_in_the_block_stops_the_servers(tmp_path: Path) -> None:

@@ -28,12 +28,12 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.integration
 
-# What an installation without extras does not have.
+# The packages that an installation without extras lacks.
 EXTRAS = ("av", "confluent_kafka", "cv2", "faiss", "numpy", "PIL", "pymongo", "tokenizers", "tritonclient")
 
 
 class Site:
-    """A prefix of the test's own, and what is published there."""
+    """A topic prefix for the test, and its published events."""
 
     def __init__(self, kafka: KafkaServer) -> None:
         self.prefix = f"subscribe-{uuid.uuid4().hex[:8]}"
@@ -67,7 +67,7 @@ class Site:
 
 @pytest.fixture
 def site(kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Its address and prefix are in the environment, where a subscriber finds them."""
+    """Address and prefix are in the environment, for subscribers."""
     site = Site(kafka)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
     monkeypatch.setenv("FRAMEMATCH_KAFKA__TOPIC_PREFIX", site.prefix)
@@ -84,14 +84,14 @@ async def first(count: int, events: AsyncIterator[MatchEvent]) -> list[int]:
     return numbers
 
 
-async def test_events_come_in_the_order_of_the_camera(site: Site) -> None:
+async def test_events_are_read_in_the_order_of_the_camera(site: Site) -> None:
     sent = [match_event(number) for number in range(20)]
     await site.publish(*sent)
     async with subscribe(start="earliest") as events:
         assert [await anext(events) for _ in sent] == sent
 
 
-async def test_only_what_is_asked_for_comes(site: Site) -> None:
+async def test_only_selected_events_are_read(site: Site) -> None:
     await site.publish(
         match_event(1, camera="till-2"),
         match_event(2, decision="unknown"),
@@ -103,14 +103,14 @@ async def test_only_what_is_asked_for_comes(site: Site) -> None:
         assert await first(1, events) == [4]
 
 
-async def test_unless_told_otherwise_events_from_now_on_come(site: Site) -> None:
+async def test_by_default_only_new_events_are_read(site: Site) -> None:
     await site.publish(match_event(1), match_event(1, camera="till-2"))
     async with subscribe() as events:
         await site.publish(match_event(2), match_event(2, camera="till-2"))
         assert await first(2, events) == [2, 2]
 
 
-async def test_who_subscribes_before_there_is_a_topic_misses_nothing(site: Site) -> None:
+async def test_a_subscriber_that_waits_for_the_topic_misses_nothing(site: Site) -> None:
     async def read() -> list[int]:
         async with subscribe() as events:
             return await first(2, events)
@@ -123,7 +123,7 @@ async def test_who_subscribes_before_there_is_a_topic_misses_nothing(site: Site)
     assert reading.result() == [1, 2]
 
 
-async def test_a_group_goes_on_with_the_event_that_was_not_handled_to_its_end(site: Site) -> None:
+async def test_a_group_continues_with_the_event_that_was_not_handled(site: Site) -> None:
     await site.publish(*(match_event(number) for number in range(5)))
 
     async def fail_at(number: int) -> None:
@@ -137,7 +137,7 @@ async def test_a_group_goes_on_with_the_event_that_was_not_handled_to_its_end(si
         assert await first(2, events) == [3, 4]
 
 
-async def test_what_a_group_has_handled_is_committed_while_it_waits_for_more(site: Site) -> None:
+async def test_handled_events_are_committed_while_waiting_for_more(site: Site) -> None:
     await site.publish(match_event(0), match_event(0, camera="till-2"), match_event(1, decision="unknown"))
 
     async def read() -> None:
@@ -173,7 +173,7 @@ async def test_members_of_a_group_share_the_events_and_one_takes_over_from_anoth
         staying = group.create_task(read(leaves_after=math.inf))
         leaving = group.create_task(read(leaves_after=0))
         published: list[MatchEvent] = []
-        while not leaving.done():  # it may come late to the group
+        while not leaving.done():  # it may join the group late
             fresh = [match_event(len(published) // len(cameras), camera=camera) for camera in cameras]
             await site.publish(*fresh)
             published.extend(fresh)
@@ -192,7 +192,7 @@ async def test_an_aborted_transaction_is_not_seen(site: Site) -> None:
         assert await first(3, events) == [1, 4, 5]
 
 
-async def test_what_is_no_event_is_logged_and_passed_over(site: Site) -> None:
+async def test_an_invalid_event_is_logged_and_skipped(site: Site) -> None:
     await site.send((b"till-1", b"no json"), (b"till-1", None), (b"till-1", b"{}"))
     await site.publish(match_event(7))
     with capture_logs() as logs:
@@ -210,7 +210,7 @@ async def test_sightings_can_be_subscribed_to(site: Site) -> None:
         assert await anext(sightings) == came
 
 
-async def test_an_address_that_is_given_stands_above_the_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_argument_overrides_the_settings(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     address = str(site.settings.bootstrap_servers)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("FRAMEMATCH_KAFKA__TOPIC_PREFIX", "other")
@@ -219,7 +219,7 @@ async def test_an_address_that_is_given_stands_above_the_settings(site: Site, mo
         assert await first(1, events) == [1]
 
 
-async def test_a_broker_that_dies_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_an_outage_of_the_broker_loses_nothing(tmp_path: Path) -> None:
     broker = KafkaServer(tmp_path)
     with running(broker):
         site = Site(broker)
@@ -237,13 +237,13 @@ async def test_a_broker_that_dies_is_waited_for_and_nothing_is_lost(tmp_path: Pa
     assert seen == [1, 2]
 
 
-async def test_without_a_broker_it_says_so(dead_address: str) -> None:
+async def test_without_a_broker_it_is_a_clear_error(dead_address: str) -> None:
     with pytest.raises(KafkaUnavailableError, match="Kafka does not answer"):
         async with subscribe(bootstrap_servers=dead_address):
             pass
 
 
-def test_it_needs_no_more_than_the_base_dependencies_and_nothing_before_it_is_asked_for() -> None:
+def test_subscribing_needs_only_the_base_dependencies_and_loads_them_on_use() -> None:
     code = f"""
 import sys
 import framematch

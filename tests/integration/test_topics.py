@@ -25,13 +25,13 @@ async def test_missing_topics_are_created_once_with_their_partitions(kafka: Kafk
     assert len(frames["partitions"]) == 3
 
 
-async def test_two_services_that_start_together_both_find_the_topics(kafka: KafkaServer) -> None:
+async def test_services_that_start_concurrently_all_find_the_topics(kafka: KafkaServer) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix="topics-race")
     created = await asyncio.gather(*(ensure_topics(settings) for _ in range(4)))
     assert {name for names in created for name in names} == set(Topics("topics-race").all)
 
 
-async def test_the_broker_takes_the_configuration_that_we_ask_for(kafka: KafkaServer) -> None:
+async def test_the_broker_accepts_the_configuration_of_the_topics(kafka: KafkaServer) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix="topics-config")
     await ensure_topics(settings)
     resource = ConfigResource(ConfigResourceType.TOPIC, "topics-config.status")
@@ -41,7 +41,7 @@ async def test_the_broker_takes_the_configuration_that_we_ask_for(kafka: KafkaSe
     assert entries["cleanup.policy"] == "compact"
 
 
-async def test_topics_that_we_created_are_as_the_settings_say_and_another_wish_is_a_difference(
+async def test_created_topics_match_the_settings_and_other_settings_are_a_difference(
     kafka: KafkaServer,
 ) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix="topics-state", partitions=2)

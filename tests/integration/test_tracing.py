@@ -1,4 +1,4 @@
-"""Spans on their way to a real OTLP/HTTP receiver, and services that go on when it is away."""
+"""Spans are exported to a real OTLP/HTTP receiver, and services run on without it."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def settings_for(url: str) -> TracingSettings:
     return TracingSettings(otlp_endpoint=SecretStr(url))
 
 
-def test_a_frame_arrives_with_its_stages_beneath_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_is_exported_with_its_stages_as_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-api-key={TOKEN}")
     with otlp_receiver() as receiver, open_tracer(settings_for(f"{receiver.url}/"), "consumer") as tracer:
         assert tracer is not None
@@ -49,7 +49,7 @@ def test_a_frame_arrives_with_its_stages_beneath_it(monkeypatch: pytest.MonkeyPa
     assert receiver.headers[0]["x-api-key"] == TOKEN
 
 
-def test_the_service_is_named_as_opentelemetrys_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opentelemetrys_variable_names_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop-7")
     with otlp_receiver() as receiver, open_tracer(settings_for(receiver.url), "edge") as tracer:
         assert tracer is not None
@@ -57,7 +57,7 @@ def test_the_service_is_named_as_opentelemetrys_variable_says(monkeypatch: pytes
     assert {span.service for span in receiver.spans} == {"shop-7"}
 
 
-def test_a_receiver_that_is_away_costs_nothing_but_the_spans(
+def test_an_unreachable_receiver_loses_only_the_spans(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer {TOKEN}")
@@ -68,7 +68,7 @@ def test_a_receiver_that_is_away_costs_nothing_but_the_spans(
     url = gone.url.replace("http://", f"http://user:{TOKEN}@")
     with open_tracer(settings_for(url), "edge") as tracer:
         assert tracer is not None
-        for _ in range(3_000):  # more than the queue takes
+        for _ in range(3_000):  # more than fit in the queue
             assert tracer.frame(HEADER, STAGES, {}) != HEADER
     log = capsys.readouterr().err
     assert "tracing_started" in log
@@ -89,7 +89,7 @@ def test_a_receiver_that_never_answers_is_not_waited_for(
     assert "spans_given_up" in [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
 
 
-def test_the_edge_sends_the_roots_of_those_traces_that_its_headers_call_sampled(
+def test_the_edge_exports_the_roots_of_the_traces_that_its_headers_mark_as_sampled(
     kafka: KafkaServer, tmp_path: Path
 ) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 30)
@@ -118,7 +118,7 @@ def test_the_edge_sends_the_roots_of_those_traces_that_its_headers_call_sampled(
         assert publish.began_ns < publish.ended_ns == root.ended_ns < time.time_ns()
 
 
-def test_who_does_not_trace_does_not_load_opentelemetry() -> None:
+def test_without_tracing_opentelemetry_is_not_loaded() -> None:
     program = (
         "import sys, framematch.core.tracing; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 class Site:
-    """A prefix of the test's own, and what is published there."""
+    """A topic prefix for the test, and its published events."""
 
     def __init__(self, kafka: KafkaServer) -> None:
         prefix = f"watch-{uuid.uuid4().hex[:8]}"
@@ -50,11 +50,11 @@ def site(kafka: KafkaServer) -> Site:
 
 
 def lines_of(output: Path) -> list[str]:
-    """Whole lines that a command has written so far."""
+    """The complete lines that a command has written so far."""
     return output.read_text().splitlines()
 
 
-def test_filters_choose_what_json_shows_as_it_is_in_the_topic(site: Site, tmp_path: Path) -> None:
+def test_filters_select_the_json_events_which_are_printed_unchanged(site: Site, tmp_path: Path) -> None:
     newer = encode(match_event(0))[:-1] + b',"added":1}'
     wanted = [match_event(1, decision="ambiguous", product="bread"), match_event(2)]
     site.publish(match_event(9, decision="unknown"), *wanted, raw=newer)
@@ -65,7 +65,7 @@ def test_filters_choose_what_json_shows_as_it_is_in_the_topic(site: Site, tmp_pa
     assert [line.encode() for line in lines_of(output)] == [newer, *map(encode, wanted)]
 
 
-def test_without_a_terminal_each_event_is_a_line_and_what_is_none_is_passed_over(site: Site, tmp_path: Path) -> None:
+def test_without_a_terminal_each_event_is_a_line_and_invalid_ones_are_skipped(site: Site, tmp_path: Path) -> None:
     site.publish(match_event(1, product="bread"), match_event(2), raw=b"no json")
     output = tmp_path / "output"
     arguments = ("watch", "--from-beginning", "--product", "milk", "--camera", "till-1", "--camera", "till-2")
@@ -75,7 +75,7 @@ def test_without_a_terminal_each_event_is_a_line_and_what_is_none_is_passed_over
     assert line.split()[:5] == ["00:00:00.000", "till-1", "match", "Milk", "1.50"]
 
 
-def test_at_a_terminal_the_table_is_alive(site: Site) -> None:
+def test_at_a_terminal_the_table_is_updated(site: Site) -> None:
     with screen() as terminal, running(at_terminal(site.environment), "watch", stdout=terminal.theirs):
         wait_until(lambda: terminal.shows("waiting for match events"), timeout_s=60)
         site.publish(match_event(1))
@@ -93,7 +93,7 @@ def test_sightings_are_shown_while_they_are_in_view(site: Site) -> None:
         wait_until(lambda: terminal.shows("Bread", "1 product in view"), timeout_s=60)
 
 
-def test_lines_can_be_had_at_a_terminal_too(site: Site) -> None:
+def test_lines_can_be_printed_at_a_terminal_too(site: Site) -> None:
     site.publish(match_event(1))
     environment = at_terminal(site.environment)
     arguments = ("watch", "--lines", "--from-beginning")

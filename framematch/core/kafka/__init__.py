@@ -1,1 +1,1 @@
-"""Kafka: clients set up for this project, the topics, and what is wrong when a broker does not answer."""
+"""Kafka: configured clients, topics, records, and the diagnosis of connection failures."""

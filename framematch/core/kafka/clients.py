@@ -1,9 +1,10 @@
-"""Kafka clients set up the way this project needs them, and their errors in our tree."""
+"""Creates configured Kafka clients, and translates their errors into ours."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -26,25 +27,51 @@ from framematch.core.settings_sources import require
 
 log = structlog.get_logger()
 
-# About nine frames of 100 KB a request. JPEGs do not compress again: LZ4 costs 27 times the CPU for nothing.
+# About nine frames of 100 kB per request. JPEGs do not compress further: LZ4 takes 27 times the CPU for no gain.
 _PRODUCER_BATCH_BYTES = 900_000
 _LIBRDKAFKA_BATCH_BYTES = 1_000_000
-_MOST_KBYTES = 2_147_483_647  # the most that it takes
+_MAX_QUEUE_KBYTES = 2_147_483_647  # the largest value that librdkafka accepts
 _RECONNECT_MS = 1_000
 _FETCH_BYTES_PER_PARTITION = 4_194_304
 _STOP_TIMEOUT_S = 5.0
 TRANSACTION_TIMEOUT_MS = 30_000
-"""After it the broker ends a transaction whose producer has died, and subscribers see what comes behind it."""
-_FORBIDDEN = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
+"""After this the broker aborts a transaction whose producer has died, and subscribers see what comes after it."""
 HEADROOM_BYTES = 65_536
 """What a record's key, headers and framing may add to `max_message_bytes`."""
 
 
+@dataclass(frozen=True)
+class _Explanation:
+    """A message and a hint for some of aiokafka's errors; `{where}`, `{user}`, `{kind}` and `{error}` are filled in."""
+
+    errors: tuple[type[KafkaError], ...]
+    message: str
+    hint: str
+    unreachable: bool = False
+
+
+# The first entry that fits counts.
+_EXPLANATIONS = (
+    _Explanation(
+        (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError),
+        "Kafka does not answer {where}",
+        "Check KAFKA_BOOTSTRAP_SERVERS and the broker",
+        unreachable=True,
+    ),
+    _Explanation(
+        (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError),
+        "Kafka {where} does not allow this to {user} ({error})",
+        "docs/operations.md lists the rights that each service needs",
+    ),
+    _Explanation((KafkaError,), "Kafka {where} answers with an error ({kind}: {error})", "See the broker's log"),
+)
+
+
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Connection and security arguments that aiokafka's producer, consumer and admin client all take.
+    """The connection and security options of aiokafka's producer, consumer and admin client.
 
     Raises:
-        SettingsError: no address, or security settings that cannot work.
+        SettingsError: there is no address, or the security settings are invalid.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": require(settings.bootstrap_servers, "kafka.bootstrap_servers"),
@@ -61,11 +88,11 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
-    """A producer that keeps order and repeats nothing: idempotent, acknowledged by all in-sync replicas.
+    """A producer that keeps order and sends no duplicates: idempotent, acknowledged by all in-sync replicas.
 
-    It tries again for as long as the broker is away. An error that a record does end with is final: after it, records
-    of the same partition fail too, and only a new producer can send them. With a `transactional_id` it sends in
-    transactions alone; one that is started later under the same id ends its transaction, and it can begin no other.
+    It retries for as long as the broker is unavailable. When a record fails nevertheless, later records of the same
+    partition fail too, and only a new producer can send them. With a `transactional_id` it sends only in transactions;
+    a producer that is started later with the same id aborts its transaction and fences it.
     """
     return AIOKafkaProducer(
         **client_options(settings),
@@ -73,7 +100,7 @@ def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None
         enable_idempotence=True,
         transactional_id=transactional_id,
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-        linger_ms=0,  # who sends has gathered records already, and waits for them
+        linger_ms=0,  # callers send batches, and wait for them
         request_timeout_ms=settings.request_timeout_ms,
         max_batch_size=min(_PRODUCER_BATCH_BYTES, settings.max_message_bytes),
         max_request_size=settings.max_message_bytes + 2 * HEADROOM_BYTES,
@@ -81,12 +108,12 @@ def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None
 
 
 def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
-    """The same for librdkafka's producer, which many large records go through at a third of the CPU time.
+    """The options of librdkafka's producer, which needs a third of the CPU time for many large records.
 
-    It has no limit to what it queues, nor to how long it tries: who sends sees to the first, and wants the second.
+    Its queue is unlimited, so the caller must bound it; its retries are unlimited, as the caller needs.
 
     Raises:
-        SettingsError: no address, or security settings that cannot work.
+        SettingsError: there is no address, or the security settings are invalid.
     """
     checked = client_options(settings)
     options: dict[str, Any] = {
@@ -94,7 +121,7 @@ def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
         "security.protocol": settings.security_protocol,
         "acks": "all",
         "enable.idempotence": True,
-        "partitioner": "murmur2_random",  # as Java's producer and aiokafka's: a key keeps its partition
+        "partitioner": "murmur2_random",  # as in Java's producer and aiokafka: the same partition for a key
         "linger.ms": settings.linger_ms,
         "batch.size": min(_LIBRDKAFKA_BATCH_BYTES, settings.max_message_bytes),
         "message.max.bytes": settings.max_message_bytes + 2 * HEADROOM_BYTES,
@@ -103,7 +130,7 @@ def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
         "socket.nagle.disable": True,
         "reconnect.backoff.max.ms": _RECONNECT_MS,
         "queue.buffering.max.messages": 0,
-        "queue.buffering.max.kbytes": _MOST_KBYTES,
+        "queue.buffering.max.kbytes": _MAX_QUEUE_KBYTES,
         "enable.metrics.push": False,
     }
     if "sasl_mechanism" in checked:
@@ -120,7 +147,7 @@ def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKafkaConsumer:
-    """A consumer that never commits by itself; `options` are aiokafka's (`group_id`, `auto_offset_reset`, …)."""
+    """A consumer without automatic commits; `options` are aiokafka's (`group_id`, `auto_offset_reset`, …)."""
     return AIOKafkaConsumer(
         *topics,
         **client_options(settings),
@@ -131,20 +158,20 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKa
 
 
 async def start_client(client: Any, settings: KafkaSettings) -> None:
-    """Start an aiokafka producer, consumer or admin client; nothing of it is left when that fails.
+    """Start an aiokafka producer, consumer or admin client, and clean up when that fails.
 
     Raises:
-        KafkaUnavailableError: no broker answers, or it refuses us; it says why as far as that can be found out.
+        KafkaUnavailableError: no broker answers, or it refuses us, with the reason as far as it is known.
     """
     try:
         await client.start()
     except KafkaError as error:
-        await stop_client(client)  # it still holds sockets
+        await stop_client(client)  # it still has open sockets
         raise await no_connection(settings, error) from None
 
 
 async def no_connection(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
-    """The error for a client that could not start; asks the broker, for a few seconds, why."""
+    """The error for a client that could not start; asks the broker for the reason, for a few seconds."""
     cause = await diagnose(client_options(settings)) if isinstance(error, KafkaConnectionError) else None
     if cause is None:
         return unavailable(settings, error)
@@ -156,7 +183,7 @@ async def no_connection(settings: KafkaSettings, error: KafkaError) -> KafkaUnav
 
 @asynccontextmanager
 async def started(client: Any, settings: KafkaSettings) -> AsyncIterator[Any]:
-    """Start an aiokafka producer, consumer or admin client, and stop it at the end.
+    """Run an aiokafka producer, consumer or admin client inside the context.
 
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses us.
@@ -178,27 +205,22 @@ def kafka_errors(settings: KafkaSettings) -> Iterator[None]:
 
 
 def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
-    """`error` in our tree, with the address and what to check."""
-    where = f"at {settings.bootstrap_servers} by {settings.security_protocol}"
-    if isinstance(error, KafkaConnectionError | KafkaTimeoutError | NodeNotReadyError):
-        return KafkaUnavailableError(
-            f"Kafka does not answer {where}",
-            hint="Check KAFKA_BOOTSTRAP_SERVERS and the broker, or start one with 'framematch stack up'",
-        )
-    if isinstance(error, _FORBIDDEN):
-        return KafkaUnavailableError(
-            f"Kafka {where} does not allow this to {settings.sasl_username or 'us'} ({error})",
-            hint="docs/operations.md says which rights each service needs",
-        )
-    return KafkaUnavailableError(
-        f"Kafka {where} answers with an error ({type(error).__name__}: {error})", hint="See the broker's log"
+    """Translate aiokafka's `error`; the message has the broker's address, the hint what to check."""
+    explanation = next(one for one in _EXPLANATIONS if isinstance(error, one.errors))
+    message = explanation.message.format(
+        where=f"at {settings.bootstrap_servers} by {settings.security_protocol}",
+        user=settings.sasl_username or "us",
+        kind=type(error).__name__,
+        error=error,
     )
+    return KafkaUnavailableError(message, hint=explanation.hint, unreachable=explanation.unreachable)
 
 
 async def stop_client(client: Any, *, timeout_s: float = _STOP_TIMEOUT_S) -> None:
-    """Stop an aiokafka client within `timeout_s`, and give up what it still holds.
+    """Stop an aiokafka client within `timeout_s`, and abandon what it has not sent.
 
-    A producer with unsent records would wait for its broker for ever. An error here would hide the one that led here.
+    A producer with unsent records would wait for its broker forever. Errors are logged, as one raised here would hide
+    the error that led here.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -211,10 +233,10 @@ async def stop_client(client: Any, *, timeout_s: float = _STOP_TIMEOUT_S) -> Non
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
-    """What is trusted, and the client's certificate.
+    """The trusted authorities and the client's certificate.
 
     Raises:
-        SettingsError: a file is missing or is not what it should be.
+        SettingsError: a file is missing or invalid.
     """
     if settings.ssl_key_file and not settings.ssl_certificate_file:
         raise SettingsError(
@@ -226,7 +248,7 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         raise _bad_file("kafka.ssl_ca_file", settings.ssl_ca_file, error) from None
     if settings.ssl_certificate_file:
         try:
-            # Without a pass phrase OpenSSL would ask for that of an encrypted key at the terminal.
+            # Without a pass phrase here, OpenSSL would ask for that of an encrypted key at the terminal.
             context.load_cert_chain(settings.ssl_certificate_file, settings.ssl_key_file, password="")
         except OSError as error:
             files = " and ".join(filter(None, (settings.ssl_certificate_file, settings.ssl_key_file)))
@@ -237,5 +259,5 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
 def _bad_file(setting: str, path: str | None, error: OSError) -> SettingsError:
     return SettingsError(
         f"cannot load {setting} ({path}): {error.strerror or error}",
-        hint="It takes the path of a PEM file; a key has no pass phrase and belongs to its certificate",
+        hint="Give the path of a PEM file; a key must have no pass phrase and must belong to its certificate",
     )

@@ -1,4 +1,4 @@
-"""What the cluster's topics of ours are like now: partitions, replicas, configuration."""
+"""The present state of our topics in the cluster: partitions, replicas, configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from framematch.core.settings import KafkaSettings
 
 @dataclass(frozen=True)
 class TopicState:
-    """One topic as it is; `config` are its settings by Kafka's names, the broker's defaults too."""
+    """An existing topic; `config` has Kafka's names, and includes the broker's defaults."""
 
     name: str
     partitions: int
@@ -24,17 +24,17 @@ class TopicState:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Brokers that are there, and the topics of ours that exist."""
+    """The number of brokers, and our topics that exist."""
 
     brokers: int
     topics: dict[str, TopicState]
 
 
 async def cluster_state(settings: KafkaSettings) -> ClusterState:
-    """What there is.
+    """Query the brokers and our topics.
 
     Raises:
-        KafkaUnavailableError: no broker answers, or it does not let us look.
+        KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         with kafka_errors(settings):
@@ -45,10 +45,10 @@ async def cluster_state(settings: KafkaSettings) -> ClusterState:
 
 
 async def frames_partitions(settings: KafkaSettings) -> int | None:
-    """How many partitions the frames topic has; None when there is no such topic yet.
+    """The number of partitions of the frames topic; None when it does not exist yet.
 
     Raises:
-        KafkaUnavailableError: no broker answers, or it does not let us look.
+        KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         with kafka_errors(settings):
@@ -57,9 +57,9 @@ async def frames_partitions(settings: KafkaSettings) -> int | None:
 
 
 async def _existing(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Metadata of those that exist. Asked for by name, a missing one would be created where the broker does that."""
-    there = set(await admin.list_topics())
-    wanted = [name for name in names if name in there]
+    """Metadata of the topics that exist. A request for a missing one could create it, where the broker does that."""
+    existing = set(await admin.list_topics())
+    wanted = [name for name in names if name in existing]
     return list(await admin.describe_topics(wanted)) if wanted else []
 
 
@@ -67,7 +67,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str
     if not names:
         return {}
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
-    # (error code, error, kind, name, entries), and an entry begins with its name and value.
+    # (error code, error, kind, name, entries); an entry starts with its name and value.
     return {
         resource[3]: {entry[0]: entry[1] for entry in resource[4]}
         for response in responses
@@ -81,7 +81,7 @@ def _state(topic: dict[str, Any], config: dict[str, str]) -> TopicState:
 
 
 def differences(wanted: NewTopic, found: TopicState) -> list[str]:
-    """In what a topic is not as the settings would make it, in words."""
-    shape = {"partitions": wanted.num_partitions, "replicas": wanted.replication_factor, **wanted.topic_configs}
-    there = {"partitions": found.partitions, "replicas": found.replicas, **found.config}
-    return [f"{name} {there.get(name)}, not {value}" for name, value in shape.items() if there.get(name) != value]
+    """How an existing topic differs from what the settings ask for, as texts."""
+    asked = {"partitions": wanted.num_partitions, "replicas": wanted.replication_factor, **wanted.topic_configs}
+    actual = {"partitions": found.partitions, "replicas": found.replicas, **found.config}
+    return [f"{name} {actual.get(name)}, not {value}" for name, value in asked.items() if actual.get(name) != value]

@@ -1,4 +1,4 @@
-"""Finds out why no Kafka broker lets us in: the client library says no more than that it could not connect."""
+"""Finds out why a connection to Kafka failed: the client library reports only that it could not connect."""
 
 import asyncio
 import socket
@@ -11,12 +11,13 @@ from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import IllegalSaslStateError, KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from framematch.core.units import MS_PER_S
+
 _DEADLINE_S = 6.0
 _CONNECT_TIMEOUT_S = 2.0
-_GOODBYE_TIMEOUT_S = 1.0
-# With TLS 1.3 a server refuses the client's certificate after the handshake; else it says nothing and we wait in vain.
+_CLOSE_TIMEOUT_S = 1.0
+# With TLS 1.3 a server refuses the client's certificate after the handshake, by an alert; otherwise it sends nothing.
 _ALERT_TIMEOUT_S = 1.0
-_MS_PER_S = 1_000
 # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
 _NAME_MISMATCH = {62, 64}
 
@@ -25,16 +26,16 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong, as the end of a sentence about the broker, and what to check; without secrets."""
+    """What is wrong, as the end of a sentence, and what to check; without secrets."""
 
     what: str
     hint: str
 
 
 async def diagnose(options: Options) -> Diagnosis | None:
-    """Why a client with these options (`framematch.core.kafka.clients.client_options`) cannot connect.
+    """Find out why a client with these options (`framematch.core.kafka.clients.client_options`) cannot connect.
 
-    Asks the first broker that accepts a connection, within a few seconds. None: there is nothing to say beyond that no
+    Asks the first broker that accepts a connection, within a few seconds. None when nothing is known beyond that no
     broker answers.
     """
     with suppress(TimeoutError):
@@ -52,11 +53,11 @@ async def diagnose(options: Options) -> Diagnosis | None:
 async def _diagnose_one(host: str, port: int, options: Options) -> Diagnosis | None:
     if (context := options.get("ssl_context")) is not None:
         return (
-            await asyncio.to_thread(_look_at_tls, host, port, context)
-            or await _look_at_protocol(host, port, options)
-            or await asyncio.to_thread(_look_at_tls, host, port, context, alert_timeout_s=_ALERT_TIMEOUT_S)
+            await asyncio.to_thread(_check_tls, host, port, context)
+            or await _check_protocol(host, port, options)
+            or await asyncio.to_thread(_check_tls, host, port, context, alert_timeout_s=_ALERT_TIMEOUT_S)
         )
-    if (found := await _look_at_protocol(host, port, options)) is not None:
+    if (found := await _check_protocol(host, port, options)) is not None:
         return found
     if await asyncio.to_thread(_speaks_tls, host, port):
         protocol = options["security_protocol"].replace("PLAINTEXT", "SSL")
@@ -66,10 +67,10 @@ async def _diagnose_one(host: str, port: int, options: Options) -> Diagnosis | N
     return None
 
 
-def _look_at_tls(
+def _check_tls(
     host: str, port: int, context: ssl.SSLContext, *, alert_timeout_s: float | None = None
 ) -> Diagnosis | None:
-    """Shake hands as the client does, and wait for an alert after it if told to; None when both sides are content.
+    """Do the TLS handshake as the client does, and with `alert_timeout_s` wait for an alert; None when all is well.
 
     Raises:
         OSError: nothing accepts a connection.
@@ -86,7 +87,7 @@ def _look_at_tls(
             return _refused_handshake(error)
         except TimeoutError:
             return None
-        except OSError:  # it closed the connection on our first bytes
+        except OSError:  # the broker closed the connection on our first bytes
             return _no_tls()
     return None
 
@@ -95,11 +96,11 @@ def _untrusted(host: str, error: ssl.SSLCertVerificationError) -> Diagnosis:
     if error.verify_code in _NAME_MISMATCH:
         return Diagnosis(
             f"the broker's certificate is not for the host {host!r}",
-            "Use a name that the certificate holds in kafka.bootstrap_servers and in the broker's advertised.listeners",
+            "Use a name of the certificate in kafka.bootstrap_servers and in the broker's advertised.listeners",
         )
     return Diagnosis(
         f"the broker's certificate is not trusted: {error.verify_message}",
-        "Check that kafka.ssl_ca_file holds the authority that signed it",
+        "Check that kafka.ssl_ca_file contains the authority that signed it",
     )
 
 
@@ -107,7 +108,7 @@ def _refused_handshake(error: ssl.SSLError) -> Diagnosis:
     reason = error.reason or ""
     if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA")):
         return Diagnosis(
-            f"the broker wants a client certificate that it trusts ({reason.lower().replace('_', ' ')})",
+            f"the broker requires a client certificate that it trusts ({reason.lower().replace('_', ' ')})",
             "Check kafka.ssl_certificate_file and kafka.ssl_key_file",
         )
     if "ALERT" in reason:
@@ -123,7 +124,7 @@ def _no_tls() -> Diagnosis:
 
 
 def _speaks_tls(host: str, port: int) -> bool:
-    """Whether a TLS handshake begins there; whom it shows is not looked at, and nothing is sent."""
+    """Whether the other side starts a TLS handshake; its certificate is not checked, and nothing is sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -138,8 +139,8 @@ def _speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-async def _look_at_protocol(host: str, port: int, options: Options) -> Diagnosis | None:
-    """Connect and ask for metadata as the client does; None when that works, or fails for no reason that we know.
+async def _check_protocol(host: str, port: int, options: Options) -> Diagnosis | None:
+    """Connect and request metadata as the client does; None when that works, or fails for an unknown reason.
 
     Raises:
         OSError: nothing accepts a connection.
@@ -147,20 +148,20 @@ async def _look_at_protocol(host: str, port: int, options: Options) -> Diagnosis
     connection = AIOKafkaConnection(
         host,
         port,
-        request_timeout_ms=int(_CONNECT_TIMEOUT_S * _MS_PER_S),
+        request_timeout_ms=int(_CONNECT_TIMEOUT_S * MS_PER_S),
         **{name: value for name, value in options.items() if name != "bootstrap_servers"},
     )
     try:
-        found = await _complaint(connection, options)
+        found = await _connect(connection, options)
     finally:
         closed = connection.close()
     with suppress(TimeoutError):
-        async with asyncio.timeout(_GOODBYE_TIMEOUT_S):
-            await closed  # with TLS both sides say goodbye first
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await closed  # with TLS both sides close first
     return found
 
 
-async def _complaint(connection: AIOKafkaConnection, options: Options) -> Diagnosis | None:
+async def _connect(connection: AIOKafkaConnection, options: Options) -> Diagnosis | None:
     protocol, connected = options["security_protocol"], False
     try:
         await connection.connect()
@@ -183,7 +184,7 @@ async def _complaint(connection: AIOKafkaConnection, options: Options) -> Diagno
             return None
         with_password = "SASL_SSL" if protocol == "SSL" else "SASL_PLAINTEXT"
         return Diagnosis(
-            "the broker closes the connection, as one does that wants a password",
+            "the broker closes the connection, as one does that requires a password",
             f"Check the port, or set kafka.security_protocol to {with_password} and kafka.sasl_username",
         )
     return None

@@ -1,4 +1,4 @@
-"""What goes to Kafka: one type for a record to send, whichever client sends it."""
+"""The record to send, for every producer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ Headers = Sequence[tuple[str, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class ProducerRecord:
-    """A record to send. `value` None is a tombstone; without `timestamp_ms` (since the epoch) the client stamps it.
+    """A record to send. `value` None is a tombstone; without `timestamp_ms` (since the epoch) it gets the current time.
 
-    Records with the same `key` keep their order, as they go to one partition.
+    Records with the same `key` go to the same partition and keep their order.
     """
 
     topic: str

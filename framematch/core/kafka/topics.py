@@ -1,4 +1,4 @@
-"""The topics: their names, their shape, and their creation when they are missing."""
+"""The topics: names, configuration, and the creation of missing ones."""
 
 import asyncio
 from contextlib import suppress
@@ -10,20 +10,19 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from framematch.core.kafka.clients import HEADROOM_BYTES, client_options, kafka_errors, started
 from framematch.core.settings import KafkaSettings
+from framematch.core.units import MS_PER_HOUR, MS_PER_MINUTE
 
 log = structlog.get_logger()
 
-_MS_PER_MINUTE = 60_000
-_MS_PER_HOUR = 3_600_000
 _LEADER_TIMEOUT_S = 10.0
 _LEADER_POLL_S = 0.1
 _TOPIC_POLL_S = 1.0
-_REPLICAS = 3  # one broker may be down for maintenance and another one die
+_REPLICAS = 3  # one broker may be down for maintenance while another one fails
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Names under one prefix."""
+    """The topic names with one prefix."""
 
     prefix: str
 
@@ -39,17 +38,17 @@ class Topics:
 
     @property
     def sightings(self) -> str:
-        """When a product comes, stays and leaves (`sighting.v1`), keyed by camera."""
+        """Sightings: a product comes into view, stays, and leaves (`sighting.v1`), keyed by camera."""
         return f"{self.prefix}.sightings"
 
     @property
     def status(self) -> str:
-        """The last status of each camera (`camera-status.v1`), compacted."""
+        """The latest status of each camera (`camera-status.v1`), compacted."""
         return f"{self.prefix}.status"
 
     @property
     def deadletter(self) -> str:
-        """Records that could not be handled, byte for byte, with the reason in their headers."""
+        """Records that could not be processed, byte for byte, with the reason in their headers."""
         return f"{self.prefix}.deadletter"
 
     @property
@@ -59,22 +58,22 @@ class Topics:
 
 
 def replicas_of(settings: KafkaSettings, brokers: int) -> int:
-    """How many brokers each partition of a topic that we create is on."""
+    """The replication factor of topics that we create."""
     return settings.replication_factor or min(brokers, _REPLICAS)
 
 
 def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
-    """Every topic with its partitions, replication and retention, for a cluster of `brokers`.
+    """Every topic with its partitions, replication and retention, for a cluster of `brokers` brokers.
 
     Frames, matches and sightings have the same number of partitions and the same key, so a camera stays in one
     partition of each.
     """
     topics = Topics(settings.topic_prefix)
     replicas = replicas_of(settings, brokers)
-    frames_ms = str(int(settings.frames_retention_minutes * _MS_PER_MINUTE))
-    matches_ms = str(int(settings.matches_retention_hours * _MS_PER_HOUR))
+    frames_ms = str(int(settings.frames_retention_minutes * MS_PER_MINUTE))
+    matches_ms = str(int(settings.matches_retention_hours * MS_PER_HOUR))
     largest = str(settings.max_message_bytes + HEADROOM_BYTES)
-    largest_dead = str(settings.max_message_bytes + 2 * HEADROOM_BYTES)  # it gains headers that say why
+    largest_dead = str(settings.max_message_bytes + 2 * HEADROOM_BYTES)  # with the headers of a dead letter
     shapes: list[tuple[str, int, dict[str, str]]] = [
         (topics.frames, settings.partitions, {"retention.ms": frames_ms, "max.message.bytes": largest}),
         (topics.matches, settings.partitions, {"retention.ms": matches_ms}),
@@ -86,10 +85,10 @@ def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
 
 
 async def ensure_topics(settings: KafkaSettings) -> list[str]:
-    """Create the topics that are missing and return their names; those that exist stay as they are.
+    """Create the missing topics and return their names; existing ones are not changed.
 
     Raises:
-        KafkaUnavailableError: the broker is away or does not let us create a topic.
+        KafkaUnavailableError: no broker answers, or it does not let us create a topic.
     """
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         with kafka_errors(settings):
@@ -97,16 +96,16 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
             brokers = len((await admin.describe_cluster())["brokers"])
             missing = [spec for spec in topic_specs(settings, brokers) if spec.name not in existing]
             created = [spec.name for spec in missing if await _create(admin, spec)]
-            with suppress(TimeoutError):  # clients that come earlier try again by themselves
-                await _until_led(admin, created)
+            with suppress(TimeoutError):  # clients that connect earlier retry by themselves
+                await _wait_for_leaders(admin, created)
     return created
 
 
 async def topic_exists(settings: KafkaSettings, name: str) -> bool:
-    """Whether there is such a topic that we may see.
+    """Whether the topic exists and we may see it.
 
     Raises:
-        KafkaUnavailableError: no broker answers, or it refuses us.
+        KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         with kafka_errors(settings):
@@ -114,27 +113,27 @@ async def topic_exists(settings: KafkaSettings, name: str) -> bool:
 
 
 async def wait_for_topic(settings: KafkaSettings, name: str) -> bool:
-    """Return once there is such a topic; whether we had to wait for it. Who reads makes no topics.
+    """Wait until the topic exists, for as long as it takes; readers create no topics. Returns whether it had to wait.
 
     Raises:
-        KafkaUnavailableError: no broker answers, or it refuses us.
+        KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     waited = False
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         with kafka_errors(settings):
             while name not in await admin.list_topics():
                 if not waited:
-                    log.warning("topic_awaited", topic=name, hint="The services make it, or we may not read it")
+                    log.warning("topic_awaited", topic=name, hint="The services create it, or we may not read it")
                 waited = True
                 await asyncio.sleep(_TOPIC_POLL_S)
             if waited:
                 with suppress(TimeoutError):
-                    await _until_led(admin, [name])
+                    await _wait_for_leaders(admin, [name])
     return waited
 
 
 async def _create(admin: AIOKafkaAdminClient, spec: NewTopic) -> bool:
-    """Whether we created it; False when someone else just did.
+    """Create a topic; False when another client just did.
 
     Raises:
         KafkaError: the broker refused.
@@ -148,15 +147,15 @@ async def _create(admin: AIOKafkaAdminClient, spec: NewTopic) -> bool:
     return True
 
 
-async def _until_led(admin: AIOKafkaAdminClient, names: list[str]) -> None:
-    """Wait until every partition of new topics has its leader, so that no client logs errors about it."""
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: list[str]) -> None:
+    """Wait until every partition of new topics has a leader, so that no client logs errors about it."""
     if not names:
         return
     async with asyncio.timeout(_LEADER_TIMEOUT_S):
         while True:
             topics = await admin.describe_topics(names)
             partitions = [partition for topic in topics for partition in topic["partitions"]]
-            led = all(partition["leader"] >= 0 and not partition["error_code"] for partition in partitions)
-            if partitions and led and not any(topic["error_code"] for topic in topics):
+            have_leaders = all(partition["leader"] >= 0 and not partition["error_code"] for partition in partitions)
+            if partitions and have_leaders and not any(topic["error_code"] for topic in topics):
                 return
             await asyncio.sleep(_LEADER_POLL_S)

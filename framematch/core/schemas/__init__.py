@@ -1,1 +1,1 @@
-"""The published JSON Schemas of our messages, and the AsyncAPI document of the topics that they travel in."""
+"""The published JSON Schemas of our messages, and the AsyncAPI document of their topics."""

@@ -1,4 +1,4 @@
-"""`--help` of every command reads well and shows an example."""
+"""`--help` of every command has an explanation and an example."""
 
 import pytest
 from typer.testing import CliRunner

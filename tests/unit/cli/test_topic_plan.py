@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framematch.cli.topic_plan import (
-    BUSY,
     CAMERAS_PER_PARTITION,
-    FEWEST_PARTITIONS,
     FRAME_OVERHEAD_BYTES,
+    MIN_PARTITIONS,
     SEGMENT_BYTES,
+    UTILISATION_MAX,
     Site,
     busiest_cameras,
     plan_site,
@@ -35,9 +35,9 @@ def test_two_hundred_cameras() -> None:
     assert (plan.busiest_cameras, plan.busiest_frames_per_s) == (26, 130)
 
 
-def test_two_cameras_need_one_consumer_and_get_the_fewest_partitions() -> None:
+def test_two_cameras_need_one_consumer_and_get_the_minimum_of_partitions() -> None:
     plan = plan_site(Site(cameras=2, fps=5, brokers=1, replicas=1))
-    assert (plan.consumers, plan.partitions) == (1, FEWEST_PARTITIONS)
+    assert (plan.consumers, plan.partitions) == (1, MIN_PARTITIONS)
 
 
 @given(sites)
@@ -46,8 +46,8 @@ def test_no_consumer_is_busier_than_it_should_be(site: Site) -> None:
         plan = plan_site(site)
     except UsageError:
         return
-    assert plan.busiest_frames_per_s <= BUSY * site.consumer_fps
-    assert plan.consumers * BUSY * site.consumer_fps >= site.frames_per_s
+    assert plan.busiest_frames_per_s <= UTILISATION_MAX * site.consumer_fps
+    assert plan.consumers * UTILISATION_MAX * site.consumer_fps >= site.frames_per_s
 
 
 @given(sites)
@@ -57,17 +57,17 @@ def test_partitions_can_be_shared_evenly_by_the_consumers_and_by_double_their_nu
     except UsageError:
         return
     assert plan.partitions % (2 * plan.consumers) == 0
-    assert plan.partitions >= max(FEWEST_PARTITIONS, site.brokers, site.cameras / CAMERAS_PER_PARTITION)
+    assert plan.partitions >= max(MIN_PARTITIONS, site.brokers, site.cameras / CAMERAS_PER_PARTITION)
 
 
 @pytest.mark.parametrize(("cameras", "consumers"), [(200, 12), (1_000, 27), (20, 3), (10, 10)])
-def test_the_busiest_consumer_is_about_what_spreading_by_hash_gives(cameras: int, consumers: int) -> None:
-    chance = random.Random(1)  # noqa: S311  # the same trials every time
-    trials = [[0] * consumers for _ in range(300)]
-    for loads in trials:
+def test_the_busiest_consumer_is_estimated_as_hashing_spreads_the_cameras(cameras: int, consumers: int) -> None:
+    chance = random.Random(1)  # noqa: S311  # a fixed seed
+    samples = [[0] * consumers for _ in range(300)]
+    for loads in samples:
         for _ in range(cameras):
             loads[chance.randrange(consumers)] += 1
-    seen = sum(max(loads) for loads in trials) / len(trials)
+    seen = sum(max(loads) for loads in samples) / len(samples)
     assert seen <= busiest_cameras(cameras, consumers) <= 1.25 * seen + 1
 
 
@@ -82,7 +82,7 @@ def test_disk_is_rate_times_retention_and_a_segment_a_partition_for_each_replica
     assert frames.disk_bytes == 2 * (600 * frames.bytes_per_s + frames.partitions * SEGMENT_BYTES)
 
 
-def test_a_quiet_topic_does_not_fill_its_segments() -> None:
+def test_a_topic_with_little_traffic_does_not_fill_its_segments() -> None:
     sightings = plan_site(Site(cameras=1, fps=1, events_retention_s=3_600)).topics[2]
     assert sightings.name == "sightings"
     assert sightings.disk_bytes < 3 * SEGMENT_BYTES
@@ -103,7 +103,7 @@ def test_a_camera_that_is_too_much_for_one_consumer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf])
-def test_what_cannot_be_is_refused(bad: float) -> None:
+def test_invalid_values_are_refused(bad: float) -> None:
     with pytest.raises(UsageError, match="fps must be above 0"):
         Site(cameras=1, fps=bad)
 

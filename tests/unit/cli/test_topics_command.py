@@ -1,4 +1,4 @@
-"""`framematch topics plan`: what it prints, and what is given to it."""
+"""`framematch topics`: its options and output."""
 
 import json
 import shlex
@@ -28,13 +28,13 @@ def test_the_plan_ends_with_settings_and_a_command_for_each_topic() -> None:
     assert text.count("kafka-topics.sh --bootstrap-server KAFKA:9092 --create") == len(Topics("framematch").all)
 
 
-def test_json_has_the_same_figures() -> None:
+def test_json_has_the_same_numbers() -> None:
     found = json.loads(plan("--cameras", "200", "--fps", "5", "--json"))
     assert (found["partitions"], found["consumers"]) == (48, 12)
     assert [topic["name"] for topic in found["topics"]] == ["frames", "matches", "sightings", "deadletter"]
 
 
-def test_what_is_not_given_comes_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_options_are_taken_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEMATCH_EDGE__FPS", "2")
     monkeypatch.setenv("FRAMEMATCH_KAFKA__FRAMES_RETENTION_MINUTES", "10")
     text = plan("--cameras", "10")
@@ -43,7 +43,7 @@ def test_what_is_not_given_comes_from_the_settings(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("given", [("--fps", "0"), ("--retention-minutes", "0"), ("--events-hours", "-1")])
-def test_nonsense_is_refused(given: tuple[str, str]) -> None:
+def test_values_that_are_not_above_0_are_refused(given: tuple[str, str]) -> None:
     with pytest.raises(UsageError, match="must be above 0"):
         plan("--cameras", "10", *given)
 
@@ -67,7 +67,7 @@ def test_the_settings_are_those_of_the_settings_file() -> None:
     ]
 
 
-def test_a_topic_that_is_not_as_the_settings_say_is_told() -> None:
+def test_the_differences_of_a_topic_from_the_settings_are_listed() -> None:
     wanted = NewTopic("framematch.frames", 24, 3, topic_configs={"retention.ms": "60000"})
     same = TopicState("framematch.frames", 24, 3, {"retention.ms": "60000", "segment.bytes": "1"})
     other = TopicState("framematch.frames", 12, 3, {"retention.ms": "3600000"})
@@ -80,5 +80,5 @@ def test_the_list_shows_what_is_missing_and_how_long_records_are_kept() -> None:
     frames = TopicState("framematch.frames", 1, 1, {"retention.ms": "5400000", "cleanup.policy": "delete"})
     status = TopicState("framematch.status", 1, 1, {"retention.ms": "1", "cleanup.policy": "compact"})
     table = state_table(specs, ClusterState(1, {topic.name: topic for topic in (frames, status)}))
-    assert list(table.columns[3].cells) == ["1.5", "the last", "-"]
+    assert list(table.columns[3].cells) == ["1.5", "compacted", "-"]
     assert list(table.columns[4].cells) == ["", "", "missing: framematch topics create"]

@@ -1,4 +1,4 @@
-"""What `framematch watch` refuses before it asks Kafka."""
+"""The options that `framematch watch` refuses before connecting to Kafka."""
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +14,7 @@ from framematch.core.errors import UsageError
         (["--sightings", "--decision", "match"], "--decision is for match events, not for --sightings"),
     ],
 )
-def test_what_does_not_go_is_wrong_usage(arguments: list[str], said: str) -> None:
+def test_contradicting_options_are_wrong_usage(arguments: list[str], said: str) -> None:
     refused = CliRunner().invoke(app, ["watch", *arguments]).exception
     assert isinstance(refused, UsageError)
     assert said in str(refused)

@@ -19,10 +19,9 @@ from consumers.stages.batcher import RegionOf
 from consumers.work import Work
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
-from framematch.core.health import Health
+from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import GroupConsumer, Producer
 from framematch.core.kafka.records import ProducerRecord
-from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.decision import Thresholds
 from framematch.matching.enrich import MetadataCache

@@ -23,10 +23,9 @@ from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import DeliveryContext
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
-from framematch.core.health import Health
+from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import OffsetStore, Producer
 from framematch.core.kafka.records import Headers, ProducerRecord
-from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.made_up_work import work

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.delivery import deadletter
-from framematch.core.deadletters import parse_letter
+from framematch.core.deadletters import parse_dead_letter
 from framematch.core.errors import BadFrameError
 from framematch.core.kafka.records import ProducerRecord
 
@@ -72,7 +72,7 @@ def test_every_record_has_a_dead_letter_that_fits_and_has_its_position(
     sent = (encoded.key, encoded.value, encoded.headers)
     assert DefaultRecordBatchBuilder.estimate_size_in_bytes(*sent) <= MAX_BYTES
     read: Any = {"key": encoded.key, "value": encoded.value, "headers": encoded.headers}
-    failure = parse_letter(SimpleNamespace(**read, partition=0, offset=1, timestamp=2)).failure
+    failure = parse_dead_letter(SimpleNamespace(**read, partition=0, offset=1, timestamp=2)).failure
     assert (failure.reason, failure.topic, failure.partition, failure.offset) == ("headers", "framematch.frames", 3, 7)
     if failure.omitted_bytes is None:
         assert (encoded.key, encoded.value or b"") == (key, value or b"")

@@ -16,8 +16,7 @@ from consumers.stages import inference
 from consumers.stages.batcher import RegionOf
 from consumers.stages.inference import Inference
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
-from framematch.core.health import Health
-from framematch.core.metrics import new_registry
+from framematch.core.health import Health, new_registry
 from framematch.matching.decision import Decision
 from tests.support import eventually
 from tests.unit.consumers.made_up_work import prepare, work

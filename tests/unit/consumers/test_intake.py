@@ -16,8 +16,7 @@ from consumers.intake import Intake
 from consumers.metrics import ConsumerMetrics
 from consumers.work import Work
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.health import Health
-from framematch.core.metrics import new_registry
+from framematch.core.health import Health, new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.fake_group import Member, Topic

@@ -18,8 +18,7 @@ from framematch.core.events import ProductInfo, json_schema
 from framematch.core.frames import Frame
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
-from framematch.core.spans import Span, TraceContext
-from framematch.core.tracing import Tracer
+from framematch.core.tracing import Span, TraceContext, Tracer
 from tests.sample_events import match_event, sighting_event
 from tests.unit.consumers.made_up_work import record as frame_record
 

@@ -5,8 +5,7 @@ from aiokafka import ConsumerRecord
 from consumers.watch.trace import trace_frame
 from consumers.work import Work
 from framematch.core.frames import Frame
-from framematch.core.spans import Span, TraceContext
-from framematch.core.tracing import Tracer
+from framematch.core.tracing import Span, TraceContext, Tracer
 
 HEADER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 FRAME = Frame("till-1", 1_000_000, 7, traceparent=HEADER)
@@ -19,7 +18,7 @@ def test_it_hangs_beneath_the_edges_span_and_says_where_the_frame_lay() -> None:
     header = trace_frame(Tracer(spans.append), WORK, FRAME, group_id="g")
     span = spans[0]
     assert (span.parent, str(span.context)) == (TraceContext.parse(HEADER), header)
-    assert (span.began_ns, span.ended_ns) == (100, 400)
+    assert (span.started_ns, span.ended_ns) == (100, 400)
     assert span.attributes == {
         "messaging.system": "kafka",
         "messaging.operation.name": "process",

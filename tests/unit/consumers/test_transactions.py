@@ -17,10 +17,9 @@ from consumers.delivery.transactions import PartitionClosedError, PartitionTrans
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.answers import Answer
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.health import Health
+from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import Producer
 from framematch.core.kafka.records import ProducerRecord
-from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.fake_kafka import FakeBroker, Step, failing_at

@@ -1,4 +1,4 @@
-"""The AsyncAPI document says what the code does: topics, headers, payloads."""
+"""The AsyncAPI document matches the code: topics, headers, payloads."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ FRAME = Frame("till-1", 1, 2)
 WHOLE_FRAME = replace(FRAME, traceparent=TRACE, grabbed_at_us=3, replayed=True)
 FAILURE = Failure("decode", "truncated", "it ends early", "framematch.frames", 3, 7, 1)
 
-# What each message is sent with, at least and at most.
+# The required headers of each message, and all of its headers.
 WRITTEN = {
     "frame": (frame_headers(FRAME), frame_headers(WHOLE_FRAME)),
     "match": (match_headers(match_event(), AT), match_headers(match_event(), AT, TRACE)),
@@ -37,7 +37,7 @@ WRITTEN = {
 
 
 def whole(node: Any) -> Any:
-    """`node` with everything that it refers to in its place."""
+    """`node` with its references resolved."""
     if isinstance(node, list):
         return [whole(item) for item in node]
     if not isinstance(node, dict):
@@ -59,7 +59,7 @@ def message(name: str) -> dict[str, Any]:
 
 
 def parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The schemas that hold together."""
+    """All schemas that apply to a value together."""
     yield schema
     for part in schema.get("allOf", []):
         yield from parts(part)
@@ -70,11 +70,11 @@ def as_text(headers: list[tuple[str, bytes]]) -> dict[str, str]:
 
 
 def as_config(value: Any) -> str:
-    """A value of a topic's configuration as Kafka takes it."""
+    """A configuration value of a topic in Kafka's format."""
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def test_every_topic_is_a_channel_with_the_shape_that_it_is_made_with() -> None:
+def test_every_topic_is_a_channel_with_the_configuration_of_its_creation() -> None:
     topics = Topics("framematch")
     channels = {channel["address"]: channel["bindings"]["kafka"] for channel in DOCUMENT["channels"].values()}
     assert set(channels) == set(topics.all)
@@ -84,12 +84,12 @@ def test_every_topic_is_a_channel_with_the_shape_that_it_is_made_with() -> None:
         assert (shape["partitions"], configs) == (spec.num_partitions, spec.topic_configs), spec.name
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     assert "$ref" not in str(whole({name: part for name, part in DOCUMENT.items() if name != "id"}))
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_headers_are_those_that_the_code_writes(name: str) -> None:
+def test_the_documented_headers_are_those_of_the_code(name: str) -> None:
     schemas = list(parts(message(name)["headers"]))
     required = {header for schema in schemas for header in schema.get("required", [])}
     known = {header for schema in schemas for header in schema.get("properties", {})}
@@ -100,7 +100,7 @@ def test_headers_are_those_that_the_code_writes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_examples_keep_the_schemas(name: str) -> None:
+def test_examples_are_valid_by_the_schemas(name: str) -> None:
     described = message(name)
     for example in described.get("examples", []):
         jsonschema.validate(example["headers"], described["headers"], format_checker=jsonschema.FormatChecker())
@@ -117,5 +117,5 @@ def test_every_mechanism_of_the_settings_has_a_security_scheme() -> None:
     assert {name.replace("-", "").lower() for name in mechanisms} <= {name.lower() for name in schemes}
 
 
-def test_its_version_is_that_of_the_package() -> None:
+def test_the_version_is_that_of_the_package() -> None:
     assert DOCUMENT["info"]["version"] == version("framematch")

@@ -1,4 +1,4 @@
-"""Backoff: ceilings that double up to a bound, and jitter below them."""
+"""Backoff: ceilings that double up to a maximum, and jitter below them."""
 
 from framematch.core.backoff import Backoff
 
@@ -15,14 +15,14 @@ def test_the_ceiling_doubles_up_to_the_maximum() -> None:
     assert ceilings(Backoff(0.5, 5.0, uniform=highest), 6) == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-def test_reset_starts_again_from_the_first_ceiling() -> None:
+def test_reset_restores_the_initial_ceiling() -> None:
     backoff = Backoff(0.5, 30.0, uniform=highest)
     ceilings(backoff, 5)
     backoff.reset()
     assert backoff.next_delay_s() == 0.5
 
 
-def test_an_initial_delay_above_the_maximum_is_cut() -> None:
+def test_an_initial_delay_above_the_maximum_is_limited() -> None:
     assert Backoff(9.0, 2.0, uniform=highest).next_delay_s() == 2.0
 
 

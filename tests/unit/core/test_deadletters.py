@@ -1,4 +1,4 @@
-"""A dead letter says what failed, where and why, and gives back the record as it was."""
+"""A dead letter has the reason and origin of a failure, and the unchanged record."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,8 +8,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from consumers.delivery.deadletter import dead_letter
-from framematch.core.deadletters import Failure, Letter, parse_letter
+from framematch.core.deadletters import DeadLetter, Failure, parse_dead_letter
 from framematch.core.errors import BadFrameError
+from framematch.core.kafka.records import ProducerRecord
 
 ORIGINAL = ConsumerRecord(
     topic="framematch.frames", partition=3, offset=7, timestamp=1_767_225_600_123, timestamp_type=0, key=b"till-1",
@@ -25,39 +26,45 @@ def record(value: bytes | None, headers: list[tuple[str, bytes]], key: bytes | N
     )  # fmt: skip
 
 
-def letter_of(original: ConsumerRecord, *, max_bytes: int = 100_000) -> Letter:
+def dead_letter_of(original: ConsumerRecord, *, max_bytes: int = 100_000) -> DeadLetter:
     error = BadFrameError("truncated", "it ends early")
     written = dead_letter(original, "decode", error, topic="framematch.deadletter", max_bytes=max_bytes)
-    return parse_letter(record(written.value, list(written.headers), original.key))
+    return parse_dead_letter(record(written.value, list(written.headers), original.key))
 
 
-def test_a_letter_gives_back_the_record_that_failed_and_why() -> None:
-    letter = letter_of(ORIGINAL)
-    assert (letter.key, letter.value, letter.headers) == (ORIGINAL.key, ORIGINAL.value, ORIGINAL.headers)
-    assert letter.failure == Failure(
+def test_a_dead_letter_has_the_record_that_failed_and_the_reason() -> None:
+    parsed = dead_letter_of(ORIGINAL)
+    assert (parsed.key, parsed.value, parsed.headers) == (ORIGINAL.key, ORIGINAL.value, ORIGINAL.headers)
+    assert parsed.failure == Failure(
         "decode", "truncated", "it ends early", "framematch.frames", 3, 7, 1_767_225_600_123
     )
-    assert (letter.position, letter.at_ms, letter.camera) == ((1, 12), 1_767_225_700_000, "till-1")
-    assert (letter.whole, letter.size_bytes) == (True, 5)
+    assert (parsed.position, parsed.at_ms, parsed.camera) == ((1, 12), 1_767_225_700_000, "till-1")
+    assert (parsed.whole, parsed.size_bytes) == (True, 5)
+
+
+def test_the_original_record_can_be_sent_again_with_its_time() -> None:
+    assert dead_letter_of(ORIGINAL).original("frames") == ProducerRecord(
+        "frames", ORIGINAL.key, ORIGINAL.value, ORIGINAL.headers, ORIGINAL.timestamp
+    )
 
 
 def test_a_record_whose_bytes_were_omitted_is_not_whole() -> None:
-    letter = letter_of(ORIGINAL, max_bytes=10)
-    assert (letter.whole, letter.value, letter.headers) == (False, None, ())
-    assert letter.size_bytes == len(b"bytesce_idxce_idyodd")
+    parsed = dead_letter_of(ORIGINAL, max_bytes=10)
+    assert (parsed.whole, parsed.value, parsed.headers) == (False, None, ())
+    assert parsed.size_bytes == len(b"bytesce_idxce_idyodd")
 
 
-def test_a_record_that_was_copied_out_of_the_topic_and_failed_again_says_why_it_failed_last() -> None:
+def test_a_dead_letter_that_was_copied_and_failed_again_has_the_last_reason() -> None:
     first = Failure("decode", "headers", "ce_id is missing", "framematch.frames", 0, 1).headers()
-    letter = letter_of(replace(ORIGINAL, headers=tuple(first)))
-    assert (letter.failure.reason, letter.failure.offset, letter.headers) == ("truncated", 7, ())
+    parsed = dead_letter_of(replace(ORIGINAL, headers=tuple(first)))
+    assert (parsed.failure.reason, parsed.failure.offset, parsed.headers) == ("truncated", 7, ())
 
 
 def test_a_record_without_a_key_has_no_camera() -> None:
-    assert parse_letter(record(b"", Failure("decode", "headers", "", "t", 0, 0).headers(), None)).camera == ""
+    assert parse_dead_letter(record(b"", Failure("decode", "headers", "", "t", 0, 0).headers(), None)).camera == ""
 
 
 @pytest.mark.parametrize("headers", [[], [("deadletter_stage", b"decode")], [("deadletter_offset", b"\xff")]])
 def test_what_is_no_dead_letter_is_refused(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        parse_letter(record(b"x", headers))
+        parse_dead_letter(record(b"x", headers))

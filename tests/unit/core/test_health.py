@@ -7,8 +7,7 @@ import pytest
 from prometheus_client import Counter
 
 from framematch.core.errors import SettingsError
-from framematch.core.health import Health, serve_http
-from framematch.core.metrics import new_registry
+from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.settings import HttpSettings
 
 
@@ -23,7 +22,7 @@ async def test_a_service_is_alive_before_it_is_ready() -> None:
         assert (await get(f"{url}/readyz")) == (503, '{"kafka": "starting"}')
 
 
-async def test_it_is_ready_when_every_part_is() -> None:
+async def test_a_service_is_ready_when_every_part_is() -> None:
     health = Health("kafka", "triton")
     async with serve_http(health, new_registry(), HttpSettings()) as url:
         health.set_ready("kafka")
@@ -57,7 +56,7 @@ async def test_metrics_are_in_the_prometheus_format() -> None:
     assert "framematch_process_resident_memory_bytes" in text
 
 
-async def test_a_path_in_place_of_an_address_is_a_socket_that_only_this_machine_reaches(tmp_path: Path) -> None:
+async def test_a_path_as_the_address_makes_a_unix_socket(tmp_path: Path) -> None:
     socket = str(tmp_path / "http.sock")
     async with (
         serve_http(Health(), new_registry(), HttpSettings(host=socket)) as url,
@@ -68,13 +67,13 @@ async def test_a_path_in_place_of_an_address_is_a_socket_that_only_this_machine_
     assert url == f"unix:{socket}"
 
 
-async def test_a_socket_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_socket_that_cannot_be_created_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"cannot serve HTTP at .*/nowhere/http.sock"):
         async with serve_http(Health(), new_registry(), HttpSettings(host=str(tmp_path / "nowhere" / "http.sock"))):
             pass
 
 
-async def test_a_taken_port_is_one_clear_error() -> None:
+async def test_a_port_in_use_is_one_clear_error() -> None:
     async with serve_http(Health(), new_registry(), HttpSettings()) as url:
         port = int(url.rsplit(":", 1)[1])
         with pytest.raises(SettingsError, match="Set FRAMEMATCH_HTTP__PORT"):

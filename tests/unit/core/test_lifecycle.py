@@ -1,4 +1,4 @@
-"""Waiting for the first of several things."""
+"""Waiting for the first of several coroutines."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from framematch.core.lifecycle import first_of
 
 
-async def test_the_others_are_ended_when_one_returns() -> None:
+async def test_the_others_are_cancelled_when_one_returns() -> None:
     ended: list[str] = []
 
     async def endless() -> None:

@@ -1,4 +1,4 @@
-"""No secret leaves through a log line or an error, and no library floods the log."""
+"""Log lines contain no secrets, and no library floods the log."""
 
 import io
 import json
@@ -31,12 +31,12 @@ def test_credentials_in_a_url_are_hidden(text: str, clean: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\"'<>", exclude_categories=["Z", "C"]), min_size=1))
-def test_no_password_survives_whatever_its_characters(password: str) -> None:
+def test_a_password_with_any_characters_is_hidden(password: str) -> None:
     canary = f"canary{password}"
     assert canary not in redact_url(f"rtsp://user:{canary}@10.0.0.5/1")
 
 
-def test_values_under_telling_names_are_hidden_at_any_depth() -> None:
+def test_values_whose_name_tells_a_secret_are_hidden_at_any_depth() -> None:
     assert redact({"kafka": {"sasl_password": "x", "hosts": ["http://u:x@h"]}, "api_key": "x"}) == {
         "kafka": {"sasl_password": "***", "hosts": ["http://***@h"]},
         "api_key": "***",
@@ -57,7 +57,7 @@ def test_a_log_line_is_json_without_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     assert "canary" not in stream.getvalue()
 
 
-def test_a_library_that_floods_the_log_is_heard_once_with_a_count_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_floods_the_log_is_logged_once_with_a_count_later(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, clock = io.StringIO(), [0.0]
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr("framematch.core.logging.time.monotonic", lambda: clock[0])

@@ -1,6 +1,7 @@
-"""Secrets are hidden however they are written, and what is no secret stays readable."""
+"""Secrets are hidden in all their forms, and other text is unchanged."""
 
 import json
+import multiprocessing
 import sys
 import threading
 from pathlib import Path
@@ -11,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from framematch.core.redact import redact, redact_argument, redact_uncaught, redact_url
+from framematch.core.redact import redact, redact_argument, redact_uncaught, redact_url, run_redacted
 
-# What may stand in a URL: no white space, nothing invisible. A canary marks where it ends.
+# The characters of a URL: no white space, nothing invisible. A canary marks the end.
 PIECES = ["@", ":", "/", "://", "?", "&", "=", "#", "%40", "pw=", "?pw=", "&token=", "'", '"', "<", ",", ";", "\\", "a"]
 VISIBLE = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Z", "C"]), max_size=30),
@@ -53,13 +54,13 @@ def test_credentials_of_every_form_are_hidden(text: str, clean: str) -> None:
         "mongodb://h/db?authSource=admin", "monkey=1", "no frame for 5 s: till-1", "write to me@example.org",
     ],
 )  # fmt: skip
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert redact_argument(text) == redact_url(text) == text
 
 
 @settings(max_examples=500)
 @given(VISIBLE)
-def test_no_password_survives_in_any_rendered_form(password: str) -> None:
+def test_a_password_is_hidden_in_every_rendered_form(password: str) -> None:
     secret = f"canary{password}canary"
     url = f"rtsp://user:{secret}@10.0.0.5/1"
     rendered = [
@@ -70,7 +71,7 @@ def test_no_password_survives_in_any_rendered_form(password: str) -> None:
 
 
 @given(ANYTHING)
-def test_an_argument_may_hold_a_password_with_white_space(password: str) -> None:
+def test_an_argument_may_contain_a_password_with_white_space(password: str) -> None:
     secret = f"canary{password}canary"
     assert "canary" not in redact_argument(f"till-1=rtsp://user:{secret}@10.0.0.5/1")
     assert "canary" not in redact_argument(f"till-1=http://h/x?password={secret.replace('&', '%26')}")
@@ -92,12 +93,12 @@ def test_numbers_and_nothing_keep_their_types() -> None:
     }  # fmt: skip
 
 
-def test_a_long_text_costs_no_more_than_its_length() -> None:
+def test_a_long_text_takes_linear_time() -> None:
     text = "a" * 200_000 + " @ = ://"
     assert redact_url(text) == text
 
 
-def test_a_traceback_that_nobody_caught_shows_no_credentials(
+def test_the_traceback_of_an_uncaught_error_shows_no_credentials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for module, hook in ((sys, "excepthook"), (threading, "excepthook"), (sys, "unraisablehook")):
@@ -116,4 +117,16 @@ def test_a_traceback_that_nobody_caught_shows_no_credentials(
         sys.excepthook(OSError, error, error.__traceback__)
     said = capsys.readouterr().err
     assert said.count("OSError: cannot open rtsp://***@10.0.0.5/1") == 2
+    assert "canary" not in said
+
+
+def test_the_traceback_of_a_child_process_shows_no_credentials(capfd: pytest.CaptureFixture[str]) -> None:
+    child = multiprocessing.get_context("spawn").Process(
+        target=run_redacted, args=(open, "/nowhere/rtsp://user:canary@10.0.0.5/1")
+    )
+    child.start()
+    child.join()
+    said = capfd.readouterr().err
+    assert child.exitcode == 1
+    assert "FileNotFoundError" in said
     assert "canary" not in said

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which wins, and what a mistake gives."""
+"""Settings: their sources and priorities, and the errors for mistakes."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from docs.settings_reference import settings_reference
-from framematch.core.errors import SettingsError
-from framematch.core.local_stack import LocalStack, write_local_stack
-from framematch.core.settings import CONVENTIONAL_NAMES
+from framematch.core.errors import AddressNotSetError, SettingsError
+from framematch.core.local_stack import LocalStack, process_start, write_local_stack
+from framematch.core.settings import CONVENTIONAL_NAMES, RENAMED
 from framematch.core.settings_sources import load_settings, require
 
 
@@ -35,7 +35,7 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", sorted(CONVENTIONAL_NAMES))
-def test_a_conventional_name_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conventional_variable_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     section, key = CONVENTIONAL_NAMES[name]
     values = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
     value = values.get(name, "mongodb://somewhere")
@@ -44,15 +44,18 @@ def test_a_conventional_name_sets_its_setting(name: str, monkeypatch: pytest.Mon
     assert (found.get_secret_value() if hasattr(found, "get_secret_value") else found) == value
 
 
-def test_our_own_name_wins_over_the_conventional_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_variable_wins_over_the_conventional_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "conventional:9092")
     monkeypatch.setenv("FRAMEMATCH_KAFKA__BOOTSTRAP_SERVERS", "own:9092")
     assert load_settings().kafka.bootstrap_servers == "own:9092"
 
 
+def local_stack(pid: int, start: str | None) -> LocalStack:
+    return LocalStack(pid, "127.0.0.1:1", "mongodb://127.0.0.1:2", "127.0.0.1:3", "", "", "", "", start)
+
+
 def test_a_running_local_stack_gives_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = LocalStack(os.getpid(), "127.0.0.1:1", "mongodb://127.0.0.1:2", "127.0.0.1:3", "", "", "", "")
-    write_local_stack(stack)
+    write_local_stack(local_stack(os.getpid(), process_start(os.getpid())))
     assert load_settings().triton.url == "127.0.0.1:3"
     monkeypatch.setenv("TRITON_URL", "triton:8001")
     assert load_settings().triton.url == "triton:8001"
@@ -60,16 +63,22 @@ def test_a_running_local_stack_gives_the_addresses(monkeypatch: pytest.MonkeyPat
 
 def test_the_state_file_of_a_dead_stack_is_ignored() -> None:
     above_any_pid = 2**22 + 1
-    write_local_stack(LocalStack(above_any_pid, "127.0.0.1:1", "", "127.0.0.1:3", "", "", "", ""))
+    write_local_stack(local_stack(above_any_pid, process_start(os.getpid())))
     assert load_settings().triton.url is None
 
 
-def test_a_camera_may_be_written_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [None, "another boot 4711"])
+def test_the_state_file_is_ignored_when_another_process_has_the_supervisors_id(start: str | None) -> None:
+    write_local_stack(local_stack(os.getpid(), start))
+    assert load_settings().triton.url is None
+
+
+def test_a_camera_has_a_short_form(tmp_path: Path) -> None:
     settings = load_settings(yaml_file(tmp_path, "edge: {cameras: {till-1: 'rtsp://u:p@host/1', till-2: {source: 0}}}"))
     assert settings.edge.cameras["till-1"].source.get_secret_value() == "rtsp://u:p@host/1"
 
 
-def test_the_file_may_name_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_may_use_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMERA_PASSWORD", "canary")
     text = "edge: {cameras: {a: 'rtsp://u:${CAMERA_PASSWORD}@host/1', b: '${OTHER:-video.mp4}'}}"
     cameras = load_settings(yaml_file(tmp_path, text)).edge.cameras
@@ -86,11 +95,11 @@ def test_the_file_may_name_environment_variables(tmp_path: Path, monkeypatch: py
         ("edge: {cameras: {'a b': x}}", "camera id 'a b'"),
         ("edge: {cameras: {a: {source: x, fsp: 1}}}", "unknown setting edge.cameras.a.fsp"),
         ("edge: [1", "is not valid YAML at line 1"),
-        ("just text", "holds no sections"),
-        ("1: {fps: 2}", "holds no sections"),
-        ("edge: {cameras: {a: 2024-13-45}}", "holds a value that YAML cannot read"),
-        ("[" * 1_000, "holds a value that YAML cannot read"),
-        ("edge: &edge {fps: *edge}", "holds a value that YAML cannot read"),
+        ("just text", "has no sections"),
+        ("1: {fps: 2}", "has no sections"),
+        ("edge: {cameras: {a: 2024-13-45}}", "has a value that YAML cannot read"),
+        ("[" * 1_000, "has a value that YAML cannot read"),
+        ("edge: &edge {fps: *edge}", "has a value that YAML cannot read"),
         ("kafka: {bootstrap_servers: '${NOT_SET}'}", "names ${NOT_SET}, which is not set"),
     ],
 )
@@ -106,10 +115,73 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_settings(tmp_path / "nowhere.yaml")
 
 
-def test_an_unknown_environment_name_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_environment_variable_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMEMATCH_KAFKA__BOOTSTRAP_SERVRES", "x")
     with pytest.raises(SettingsError, match="Did you mean FRAMEMATCH_KAFKA__BOOTSTRAP_SERVERS"):
         load_settings()
+
+
+RENAMED_SETTINGS = {
+    "edge.frames_per_second": "edge.fps",
+    "edge.cameras.<id>.quality": "edge.cameras.<id>.jpeg_quality",
+    "edge.cameras.<id>.masks.paint": "edge.cameras.<id>.masks.hide",
+}
+
+
+@pytest.fixture
+def renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for old, new in RENAMED_SETTINGS.items():
+        monkeypatch.setitem(RENAMED, old, new)
+
+
+@pytest.mark.usefixtures("renamed")
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        ("edge: {frames_per_second: 2}", "edge.frames_per_second", "edge.fps"),
+        ("edge: {cameras: {a: {source: x, quality: 9}}}", "edge.cameras.a.quality", "edge.cameras.<id>.jpeg_quality"),
+        (
+            "edge: {cameras: {a: {source: x, masks: [{polygon: [[0, 0], [1, 0], [1, 1]], paint: true}]}}}",
+            "edge.cameras.a.masks.0.paint",
+            "edge.cameras.<id>.masks.hide",
+        ),
+    ],
+)
+def test_a_renamed_setting_in_the_file_is_refused_with_its_new_name(
+    tmp_path: Path, text: str, old: str, new: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(yaml_file(tmp_path, text))
+    assert str(raised.value) == f"the setting {old} was renamed. Its name is {new}"
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_renamed_environment_variable_is_refused_with_its_new_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__FRAMES_PER_SECOND", "2")
+    with pytest.raises(
+        SettingsError, match=r"FRAMEMATCH_EDGE__FRAMES_PER_SECOND was renamed\. Set FRAMEMATCH_EDGE__FPS$"
+    ):
+        load_settings()
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_renamed_setting_in_json_in_the_environment_is_refused_with_its_new_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__CAMERAS", '{"a": {"source": "x", "quality": 90}}')
+    with pytest.raises(SettingsError, match=r"edge\.cameras\.a\.quality was renamed.*jpeg_quality"):
+        load_settings()
+
+
+@pytest.mark.usefixtures("renamed")
+def test_a_renamed_setting_from_the_command_line_is_refused_with_its_new_name() -> None:
+    with pytest.raises(SettingsError, match=r"edge\.frames_per_second was renamed\. Its name is edge\.fps"):
+        load_settings(overrides={"edge": {"frames_per_second": 1}})
+
+
+def test_renamed_settings_name_existing_ones() -> None:
+    reference = settings_reference()
+    assert [new for new in RENAMED.values() if f"`{new.rpartition('.')[2]}`" not in reference] == []
 
 
 def test_a_wrong_secret_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +216,10 @@ def test_printing_settings_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> N
     assert "canary" not in repr(load_settings())
 
 
-def test_what_a_command_needs_is_named_by_its_variable() -> None:
-    with pytest.raises(SettingsError, match=r"kafka\.bootstrap_servers is not set\. Set KAFKA_BOOTSTRAP_SERVERS"):
+def test_a_missing_setting_is_named_with_its_variable() -> None:
+    with pytest.raises(AddressNotSetError, match=r"kafka\.bootstrap_servers is not set\. Set KAFKA_BOOTSTRAP_SERVERS$"):
         require(None, "kafka.bootstrap_servers")
-    with pytest.raises(SettingsError, match="Set FRAMEMATCH_KAFKA__SASL_USERNAME"):
+    with pytest.raises(SettingsError, match=r"Set FRAMEMATCH_KAFKA__SASL_USERNAME$"):
         require(None, "kafka.sasl_username")
 
 

@@ -1,4 +1,4 @@
-"""Which events a subscriber gets, and what is wrong with what it asks for."""
+"""Which events a subscriber selects, and the errors for wrong selections."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -45,7 +45,7 @@ def chosen(selection: Selection[MatchEvent]) -> str:
         ({"cameras": "till-2", "products": "milk"}, ""),
     ],
 )
-def test_events_are_chosen_by_camera_product_and_decision(wanted: dict[str, Any], numbers: str) -> None:
+def test_events_are_selected_by_camera_product_and_decision(wanted: dict[str, Any], numbers: str) -> None:
     assert chosen(select_matches(**wanted)) == numbers
 
 
@@ -54,11 +54,11 @@ def test_events_are_chosen_by_camera_product_and_decision(wanted: dict[str, Any]
     [({}, True), ({"cameras": "till-1", "products": "milk", "kinds": ["started", "ended"]}, True),
      ({"kinds": "ended"}, False), ({"products": "bread"}, False), ({"cameras": "till-2"}, False)],
 )  # fmt: skip
-def test_sightings_are_chosen_by_camera_product_and_kind(wanted: dict[str, Any], fits: bool) -> None:
+def test_sightings_are_selected_by_camera_product_and_kind(wanted: dict[str, Any], fits: bool) -> None:
     assert (select_sightings(**wanted).read(record(b"till-1", encode(CAME))) is not None) == fits
 
 
-def test_an_event_comes_with_its_bytes_as_they_are_in_the_topic() -> None:
+def test_an_event_is_read_with_its_bytes_in_the_topic() -> None:
     value = encode(MILK)[:-1] + b',"added": 1}'
     received = select_matches().read(record(b"till-1", value))
     assert received is not None
@@ -82,7 +82,7 @@ def test_a_record_without_a_key_belongs_to_no_camera() -> None:
         ({"start": "beginning"}, "there is no start 'beginning'. Use one of latest, earliest"),
     ],
 )
-async def test_what_does_not_exist_is_refused_before_anything_is_connected(asked: dict[str, Any], said: str) -> None:
+async def test_unknown_names_are_refused_before_connecting(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as refused:
         async with subscribe(bootstrap_servers="127.0.0.1:1", **asked):
             pass
@@ -95,7 +95,7 @@ async def test_without_an_address_the_setting_is_named() -> None:
             pass
 
 
-def test_every_public_name_can_be_imported_and_no_other() -> None:
+def test_only_public_names_can_be_imported() -> None:
     assert {name: getattr(framematch, name).__name__ for name in framematch.__all__} == {
         name: name for name in framematch.__all__
     }

@@ -1,34 +1,34 @@
-"""The shape of the topics."""
+"""The configuration of the topics."""
 
 from framematch.core.kafka.topics import Topics, topic_specs
 from framematch.core.settings import KafkaSettings
 
 
-def test_frames_matches_and_sightings_share_their_partition_count_so_a_camera_stays_together() -> None:
+def test_frames_matches_and_sightings_have_the_same_number_of_partitions() -> None:
     specs = {spec.name: spec for spec in topic_specs(KafkaSettings(partitions=7, topic_prefix="shop"), brokers=1)}
     assert {specs[f"shop.{name}"].num_partitions for name in ("frames", "matches", "sightings")} == {7}
 
 
-def test_sightings_are_kept_as_long_as_the_matches_that_they_come_from() -> None:
+def test_sightings_have_the_retention_of_matches() -> None:
     configs = {
         spec.name: spec.topic_configs for spec in topic_specs(KafkaSettings(matches_retention_hours=1), brokers=1)
     }
     assert configs["framematch.sightings"] == configs["framematch.matches"] == {"retention.ms": "3600000"}
 
 
-def test_status_is_compacted_and_frames_are_kept_for_a_bounded_time() -> None:
+def test_status_is_compacted_and_frames_expire() -> None:
     specs = {spec.name: spec for spec in topic_specs(KafkaSettings(frames_retention_minutes=30), brokers=1)}
     assert specs["framematch.status"].topic_configs == {"cleanup.policy": "compact"}
     assert specs["framematch.frames"].topic_configs["retention.ms"] == "1800000"
 
 
-def test_a_dead_letter_has_room_for_the_largest_frame_and_its_reasons() -> None:
+def test_the_dead_letter_topic_accepts_the_largest_frame_with_its_failure_headers() -> None:
     configs = {spec.name: spec.topic_configs for spec in topic_specs(KafkaSettings(), brokers=1)}
     largest_frame = int(configs["framematch.frames"]["max.message.bytes"])
     assert largest_frame < int(configs["framematch.deadletter"]["max.message.bytes"])
 
 
-def test_every_topic_has_a_shape() -> None:
+def test_every_topic_has_a_specification() -> None:
     assert {spec.name for spec in topic_specs(KafkaSettings(), brokers=1)} == set(Topics("framematch").all)
 
 

@@ -1,4 +1,4 @@
-"""Which spans a frame gives, and what happens without an endpoint, without the packages, or with bad headers."""
+"""The spans of a frame, and tracing without an endpoint, without its packages, or with malformed headers."""
 
 import sys
 
@@ -7,8 +7,7 @@ import pytest
 from framematch.core.errors import PrerequisiteError, SettingsError
 from framematch.core.settings import TracingSettings
 from framematch.core.settings_sources import load_settings
-from framematch.core.spans import Span, TraceContext
-from framematch.core.tracing import Tracer, open_tracer
+from framematch.core.tracing import Span, TraceContext, Tracer, open_tracer
 
 HEADER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 STAGES = {"decode": (1_000, 2_000), "infer": (2_500, 4_000), "search": (4_000, 4_100)}
@@ -17,7 +16,7 @@ TOKEN = "hunter2"
 
 
 class Recorded:
-    """A tracer and the spans that it gave."""
+    """A tracer and its exported spans."""
 
     def __init__(self, sample_ratio: float = 1.0) -> None:
         self.spans: list[Span] = []
@@ -31,8 +30,8 @@ def test_a_frame_is_a_child_of_its_header_and_its_stages_are_children_of_it() ->
     assert frame.parent == TraceContext.parse(HEADER)
     assert frame.context == published
     assert (frame.name, frame.kind, frame.attributes) == ("framematch consume", "consumer", ATTRIBUTES)
-    assert (frame.began_ns, frame.ended_ns) == (1_000, 4_100)
-    assert {span.name: (span.began_ns, span.ended_ns) for span in stages} == STAGES
+    assert (frame.started_ns, frame.ended_ns) == (1_000, 4_100)
+    assert {span.name: (span.started_ns, span.ended_ns) for span in stages} == STAGES
     assert {span.parent for span in stages} == {published}
     assert len({span.context.span_id for span in found.spans}) == 4
     assert {span.context.trace_id for span in found.spans} == {0x0123456789ABCDEF0123456789ABCDEF}
@@ -46,13 +45,13 @@ def test_a_captured_frame_is_the_root_with_the_ids_of_its_header() -> None:
     assert {span.parent for span in stages} == {context}
 
 
-def test_a_frame_that_is_not_sampled_gives_no_span_and_keeps_its_header() -> None:
+def test_a_frame_that_is_not_sampled_has_no_span_and_keeps_its_header() -> None:
     found, header = Recorded(), HEADER[:-1] + "0"
     assert found.tracer.frame(header, STAGES, ATTRIBUTES) == header
     assert found.spans == []
 
 
-def test_a_frame_outside_of_our_share_gives_no_span_and_keeps_its_header() -> None:
+def test_a_frame_outside_the_sample_has_no_span_and_keeps_its_header() -> None:
     found = Recorded(sample_ratio=0.0)
     found.tracer.captured(TraceContext.new(), STAGES, ATTRIBUTES)
     assert found.tracer.frame(HEADER, STAGES, ATTRIBUTES) == HEADER
@@ -60,7 +59,7 @@ def test_a_frame_outside_of_our_share_gives_no_span_and_keeps_its_header() -> No
 
 
 @pytest.mark.parametrize(("sample_ratio", "spans"), [(1.0, 4), (0.0, 0)])
-def test_a_frame_without_a_header_begins_a_trace(sample_ratio: float, spans: int) -> None:
+def test_a_frame_without_a_header_starts_a_trace(sample_ratio: float, spans: int) -> None:
     found = Recorded(sample_ratio)
     began = TraceContext.parse(found.tracer.frame(None, STAGES, ATTRIBUTES))
     assert began is not None
@@ -69,7 +68,7 @@ def test_a_frame_without_a_header_begins_a_trace(sample_ratio: float, spans: int
     assert all(span.parent is None for span in found.spans[:1])
 
 
-def test_a_frame_that_went_through_no_stage_gives_no_span() -> None:
+def test_a_frame_without_stages_has_no_span() -> None:
     found = Recorded()
     assert found.tracer.frame(HEADER, {}, ATTRIBUTES) == HEADER
     assert found.spans == []
@@ -107,7 +106,7 @@ def test_an_empty_variable_sets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().tracing.otlp_endpoint is None
 
 
-def test_an_endpoint_that_is_no_web_address_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_is_no_http_url_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"grpc://user:{TOKEN}@collector:4317")
     with pytest.raises(SettingsError, match=r"tracing\.otlp_endpoint: give an http://") as caught:
         load_settings()

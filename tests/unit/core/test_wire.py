@@ -1,4 +1,4 @@
-"""The wire format, pinned by golden files: a change that breaks these is a new version, not an edit."""
+"""The wire format, pinned by golden files: a change that breaks them needs a new schema version."""
 
 import json
 from datetime import UTC, datetime
@@ -133,9 +133,9 @@ def test_frame_headers_are_as_the_golden_file() -> None:
     assert as_text(frame_headers(FRAME)) == golden("frame-headers.v1.json")
 
 
-def test_a_match_event_of_an_older_consumer_can_be_read() -> None:
+def test_a_match_event_of_an_older_consumer_can_be_decoded() -> None:
     event = decode((GOLDEN / "match.v1-first.json").read_bytes(), MatchEvent)
-    assert (event.frame.grabbed_at, event.frame.came_at) == (None, event.frame.captured_at)
+    assert (event.frame.grabbed_at, event.frame.arrived_at) == (None, event.frame.captured_at)
     assert event.sighting is None
     jsonschema.validate(golden("match.v1-first.json"), json_schema("match.v1"))
 
@@ -162,25 +162,25 @@ def test_the_camera_status_is_as_the_golden_file() -> None:
     assert json.loads(encode(STATUS)) == golden("camera-status.v1.json")
 
 
-def test_golden_messages_decode_to_what_made_them() -> None:
+def test_golden_messages_decode_to_their_originals() -> None:
     assert decode((GOLDEN / "match.v1.json").read_bytes(), MatchEvent) == match_event()
     assert decode((GOLDEN / "sighting.v1.json").read_bytes(), SightingEvent) == ENDED
     assert decode((GOLDEN / "camera-status.v1.json").read_bytes(), CameraStatus) == STATUS
 
 
-def test_a_status_of_the_first_edges_still_decodes_and_keeps_the_schema() -> None:
+def test_a_status_of_the_first_edges_still_decodes_and_is_valid_by_the_schema() -> None:
     assert decode((GOLDEN / "camera-status.v1-first.json").read_bytes(), CameraStatus) == FIRST_STATUS
     jsonschema.validate(golden("camera-status.v1-first.json"), json_schema("camera-status.v1"))
 
 
 @pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "camera-status.v1"])
-def test_the_golden_file_keeps_the_published_schema(name: str) -> None:
+def test_the_golden_file_is_valid_by_the_published_schema(name: str) -> None:
     schema = json_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(golden(f"{name}.json"), schema, format_checker=jsonschema.FormatChecker())
 
 
-def test_an_event_without_a_product_keeps_the_schema() -> None:
+def test_an_event_without_a_product_is_valid_by_the_schema() -> None:
     jsonschema.validate(json.loads(encode(match_event("unknown"))), json_schema("match.v1"))
 
 
@@ -190,7 +190,7 @@ def test_the_schema_refuses_an_unknown_decision() -> None:
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("ended", None), ("started", "gap"), ("left", "gap")])
-def test_the_schema_refuses_a_sighting_whose_kind_and_reason_do_not_go_together(kind: str, reason: str | None) -> None:
+def test_the_schema_refuses_a_sighting_whose_kind_and_reason_contradict(kind: str, reason: str | None) -> None:
     event = {**json.loads(encode(ENDED)), "kind": kind, "reason": reason}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(event, json_schema("sighting.v1"))
@@ -202,7 +202,7 @@ def test_a_field_that_a_newer_version_adds_is_ignored() -> None:
     assert decode(json.dumps({**newer, "added": 1}).encode(), MatchEvent) == match_event()
 
 
-def test_the_same_frame_gives_the_same_ids_and_another_gives_others() -> None:
+def test_ids_are_deterministic_and_differ_between_frames() -> None:
     assert Frame("till-1", 1, 2).id == Frame("till-1", 1, 2).id
     assert len({Frame(c, t, s).id for c in ("a", "b") for t in (1, 2) for s in (1, 2)}) == 8
     reference = frame_reference(FRAME, "t", 0, 0)
@@ -223,21 +223,21 @@ def test_the_same_frame_gives_the_same_ids_and_another_gives_others() -> None:
         ).map(tuple),
     )
 )
-def test_a_frame_survives_its_headers(frame: Frame) -> None:
+def test_a_frame_is_parsed_from_its_headers_unchanged(frame: Frame) -> None:
     assert parse_frame(frame.camera.encode(), frame_headers(frame)) == frame
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
 @example(datetime(1, 1, 1, tzinfo=UTC))
 @example(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
-def test_a_time_of_any_year_survives_its_text(at: datetime) -> None:
+def test_a_time_of_any_year_is_parsed_from_its_text_unchanged(at: datetime) -> None:
     text = to_rfc3339(from_rfc3339(at.isoformat()))
     assert text == at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     assert datetime.fromisoformat(text) == at
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
-def test_a_time_that_has_no_year_in_utc_is_refused(text: str) -> None:
+def test_a_time_outside_the_years_1_to_9999_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="before year 1 or after year 9999"):
         from_rfc3339(text)
 
@@ -264,7 +264,7 @@ def test_a_time_that_has_no_year_in_utc_is_refused(text: str) -> None:
         ({"ce_regions": b"\xff\xfe"}, "malformed"),
     ],
 )
-def test_headers_that_cannot_be_used_are_a_bad_frame(change: dict[str, bytes | None], message: str) -> None:
+def test_invalid_headers_are_a_bad_frame(change: dict[str, bytes | None], message: str) -> None:
     headers = {**dict(frame_headers(FRAME)), **change}
     with pytest.raises(BadFrameError, match=message) as raised:
         parse_frame(b"till-1", [(name, value) for name, value in headers.items() if value is not None])
@@ -290,7 +290,7 @@ def test_an_invalid_traceparent_is_left_out(value: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"", None])
-def test_what_other_programs_add_to_the_headers_does_not_matter(value: bytes | None) -> None:
+def test_headers_of_other_programs_are_ignored(value: bytes | None) -> None:
     assert parse_frame(b"till-1", [("x-other", value), *frame_headers(FRAME), ("x-other", value)]) == FRAME
 
 

@@ -1,4 +1,4 @@
-"""The demo's data is whole and fits together."""
+"""The demo's data are complete and consistent."""
 
 import csv
 
@@ -31,7 +31,7 @@ def test_every_photo_is_readable_and_shows_a_product_of_the_catalogue() -> None:
     assert all(cv2.imread(str(DATA_DIR / photo.file)) is not None for photo in photos)
 
 
-def test_no_photo_or_image_lies_there_unlisted() -> None:
+def test_every_photo_and_image_is_listed() -> None:
     listed = {row["image"] for row in CATALOG} | {photo.file for photo in load_photos()}
     assert {path.relative_to(DATA_DIR).as_posix() for path in DATA_DIR.rglob("*.jpg")} == listed
 

@@ -21,7 +21,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FRAMEMATCH_CACHE_DIR", str(tmp_path))
 
 
-def test_every_frame_of_the_file_carries_its_number() -> None:
+def test_every_frame_of_the_file_has_its_number() -> None:
     with av.open(str(render_feed(PLAN))) as feed:
         pictures = [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in feed.decode(video=0)]
     assert [timecode.read(picture) for picture in pictures] == [(3, number) for number in range(30)]
@@ -34,7 +34,7 @@ def test_the_file_is_h264_of_640_x_360_at_15_frames_a_second() -> None:
         assert (stream.pix_fmt, stream.average_rate) == ("yuv420p", Fraction(15))
 
 
-def test_packets_are_in_the_order_of_showing_with_a_keyframe_at_least_each_second() -> None:
+def test_packets_are_in_presentation_order_with_a_keyframe_at_least_each_second() -> None:
     with av.open(str(render_feed(PLAN))) as feed:
         packets = [packet for packet in feed.demux(video=0) if packet.dts is not None]
     keyframes = [number for number, packet in enumerate(packets) if packet.is_keyframe]
@@ -56,7 +56,7 @@ def test_the_same_schedule_gives_the_same_pixels() -> None:
     assert all(np.array_equal(*pair) for pair in zip(draw_frames(PLAN), draw_frames(PLAN), strict=True))
 
 
-def test_a_feed_that_was_rendered_is_taken_from_the_cache() -> None:
+def test_a_rendered_feed_is_taken_from_the_cache() -> None:
     path = render_feed(PLAN)
     path.write_bytes(b"kept")
     assert render_feed(PLAN).read_bytes() == b"kept"
@@ -73,7 +73,7 @@ def test_a_photo_with_other_bytes_makes_another_file(tmp_path: Path) -> None:
     assert render_feed(PLAN, data_dir=data) != first
 
 
-def test_an_interrupted_render_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_an_interrupted_render_leaves_no_file(tmp_path: Path) -> None:
     def interrupt(done: int, _all: int) -> None:
         if done == 5:
             raise KeyboardInterrupt

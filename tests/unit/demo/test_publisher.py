@@ -1,4 +1,4 @@
-"""The publisher says in one line why it cannot publish."""
+"""The publisher's errors."""
 
 import threading
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_feed_that_is_no_video_is_a_usage_error(tmp_path: Path) -> None:
         publish(text, "rtsp://127.0.0.1:9/x", loop=False, stop=threading.Event())
 
 
-def test_a_server_that_is_away_is_named_without_its_password(
+def test_an_unavailable_server_is_named_without_its_password(
     tmp_path: Path, dead_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMEMATCH_CACHE_DIR", str(tmp_path))

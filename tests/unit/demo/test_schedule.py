@@ -1,4 +1,4 @@
-"""A schedule says what every frame shows."""
+"""A schedule defines what every frame shows."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_cameras_of_one_seed_show_different_products(seed: int) -> None:
 
 
 @pytest.mark.parametrize("fps", [5, 15, 30])
-def test_holds_and_gaps_have_the_stated_lengths(fps: int) -> None:
+def test_views_and_gaps_have_the_stated_lengths(fps: int) -> None:
     plan = make_schedule(PHOTOS, camera=3, seconds=60, fps=fps)
     frame_s = 1 / fps
     ends = [0, *(segment.stop for segment in plan.segments)]
@@ -58,11 +58,11 @@ def test_a_feed_starts_and_ends_empty_so_that_it_can_be_looped() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"camera": 0}, {"camera": 1, "seconds": 0.0}, {"camera": 1, "fps": 0}])
-def test_an_impossible_plan_is_refused(wrong: dict[str, int]) -> None:
+def test_an_impossible_schedule_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="a schedule needs"):
         make_schedule(PHOTOS, **wrong)
 
 
-def test_a_plan_without_photos_is_refused() -> None:
+def test_a_schedule_without_photos_is_refused() -> None:
     with pytest.raises(ValueError, match="a schedule needs photos"):
         make_schedule([], camera=1)

@@ -1,4 +1,4 @@
-"""A timecode survives the way of a frame, or reads as nothing."""
+"""A timecode can be read after encoding and resizing, or reads as nothing."""
 
 import io
 
@@ -43,7 +43,7 @@ def through_x264(pictures: list[Picture], bit_rate: int) -> list[Picture]:
 
 @given(CAMERA, INDEX, SCALE, st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
-def test_what_is_written_is_read_after_resizing_and_jpeg(camera: int, index: int, scale: float, seed: int) -> None:
+def test_a_timecode_is_read_after_resizing_and_jpeg(camera: int, index: int, scale: float, seed: int) -> None:
     picture = noisy_picture(seed)
     timecode.write(picture, camera, index)
     assert timecode.read(through_jpeg(picture, scale)) == (camera, index)
@@ -51,8 +51,10 @@ def test_what_is_written_is_read_after_resizing_and_jpeg(camera: int, index: int
 
 @given(CAMERA, st.integers(0, FRAMES - 5), SCALE)
 @settings(max_examples=10, deadline=None)
-def test_it_survives_x264_at_a_low_bit_rate_then_resizing_and_jpeg(camera: int, start: int, scale: float) -> None:
-    # Smooth content that moves, as a camera sees it; noise over the whole picture is no video at 150 kbit/s.
+def test_a_timecode_is_read_after_x264_at_a_low_bit_rate_resizing_and_jpeg(
+    camera: int, start: int, scale: float
+) -> None:
+    # Smooth moving content, as from a camera; noise over the whole picture cannot be encoded at 150 kbit/s.
     base = np.asarray(cv2.GaussianBlur(noisy_picture(start), (0, 0), 12), np.uint8)
     pictures = [np.ascontiguousarray(np.roll(base, 8 * number, axis=1)) for number in range(5)]
     for number, picture in enumerate(pictures):
@@ -64,15 +66,13 @@ def test_it_survives_x264_at_a_low_bit_rate_then_resizing_and_jpeg(camera: int, 
 
 @given(CAMERA, INDEX, st.sets(st.integers(0, 47), min_size=1, max_size=3))
 @settings(max_examples=100, deadline=None)
-def test_up_to_three_wrong_cells_give_nothing_rather_than_a_wrong_number(
-    camera: int, index: int, cells: set[int]
-) -> None:
+def test_up_to_three_wrong_cells_never_read_as_another_number(camera: int, index: int, cells: set[int]) -> None:
     picture = noisy_picture(0)
     timecode.write(picture, camera, index)
     for cell in cells:
         row, column = divmod(cell, 8)
         block = picture[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
-        block[:] = 251 - block  # 16 and 235 change places
+        block[:] = 251 - block  # swaps 16 and 235
     assert timecode.read(picture) is None
 
 
@@ -101,13 +101,13 @@ def test_a_picture_that_is_too_small_reads_as_nothing(shape: tuple[int, ...]) ->
     assert timecode.read(np.zeros(shape, np.uint8)) is None
 
 
-def test_a_grey_picture_can_carry_it_too() -> None:
+def test_a_grey_picture_can_have_a_timecode() -> None:
     picture = noisy_picture(3)[..., 0].copy()
     timecode.write(picture, 7, 77)
     assert timecode.read(picture) == (7, 77)
 
 
-def test_it_leaves_the_centre_square_alone() -> None:
+def test_the_centre_square_is_not_changed() -> None:
     picture = noisy_picture(4)
     before = picture.copy()
     timecode.write(picture, CAMERAS - 1, FRAMES - 1)
@@ -116,5 +116,5 @@ def test_it_leaves_the_centre_square_alone() -> None:
 
 @pytest.mark.parametrize(("camera", "index"), [(-1, 0), (CAMERAS, 0), (0, -1), (0, FRAMES)])
 def test_a_number_that_does_not_fit_is_refused(camera: int, index: int) -> None:
-    with pytest.raises(ValueError, match="no room"):
+    with pytest.raises(ValueError, match="do not fit"):
         timecode.write(noisy_picture(5), camera, index)

@@ -1,4 +1,4 @@
-"""The demo's verdict counts what was lost and judges only what can be judged."""
+"""The demo's verdict counts lost frames and judges only frames with a known truth."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def verdict_on(found: Observations, *, captured: int | None = None, dropped: int
     return judge(found, [SCHEDULE], captured=count, dropped=dropped, gpu_percent=[])
 
 
-def test_all_well_is_no_problem() -> None:
+def test_a_good_run_has_no_problems() -> None:
     verdict = verdict_on(seen((SHOWN, event("", "kiwi")), (EMPTY, event("", "fig", decision="unknown"))))
     assert verdict.problems == []
     assert (verdict.frames_captured, verdict.frames_published, verdict.frames_matched, verdict.frames_lost) == (
@@ -59,7 +59,7 @@ def test_all_well_is_no_problem() -> None:
     assert verdict.decisions == {"match": 1, "unknown": 1}
 
 
-def test_a_published_frame_without_an_answer_is_lost() -> None:
+def test_a_published_frame_without_an_event_is_lost() -> None:
     verdict = verdict_on(seen((SHOWN, event("", "kiwi")), (SHOWN, None)))
     assert verdict.frames_lost == 1
     assert verdict.problems == ["1 frames were lost"]
@@ -78,7 +78,7 @@ def test_a_dead_letter_is_not_lost() -> None:
 
 def test_without_a_match_the_demo_failed() -> None:
     verdict = verdict_on(seen((SHOWN, event("", "kiwi", decision="unknown"))))
-    assert verdict.problems == ["no match came"]
+    assert verdict.problems == ["there was no match"]
 
 
 def test_top1_and_top5_are_over_frames_with_a_product_fully_in_view() -> None:
@@ -101,7 +101,7 @@ def test_a_match_on_the_empty_belt_is_counted_against_it() -> None:
     assert verdict.empty_taken_for_product == 0.5
 
 
-def test_a_frame_whose_timecode_is_unreadable_is_answered_but_not_judged() -> None:
+def test_a_frame_with_an_unreadable_timecode_is_processed_but_not_judged() -> None:
     found = seen((SHOWN, event("", "fig")))
     found.timecodes["0"] = None
     verdict = verdict_on(found)

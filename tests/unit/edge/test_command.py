@@ -49,7 +49,7 @@ def test_no_cameras_is_wrong_usage_that_says_what_to_do() -> None:
 
 def test_the_help_says_where_passwords_belong_and_gives_examples() -> None:
     text = re.sub(r"\s+", " ", CliRunner().invoke(app, ["edge", "--help"]).stdout)
-    assert "A camera with a password belongs into a file" in text
+    assert "Put a camera's password into a file" in text
     assert "--camera till-1=@/run/secrets/till-1 --transport udp --motion --regions motion" in text
     assert "framematch edge --config edge.yaml --dry-run --out pictures" in text
     assert "framematch edge --camera shelf=videos/shelf.mp4 --fps 2 --loop" in text

@@ -10,7 +10,7 @@ from edge.dry_run import Tally, Trial
 from edge.meter import Reading
 from edge.outgoing import Outgoing
 from edge.sources import Source
-from framematch.cli.edge_trials import print_trials
+from framematch.cli.probe_table import print_probe_results
 from framematch.core.frames import Frame, Region
 
 CANARY = "hunter2"
@@ -65,7 +65,7 @@ async def test_the_table_names_each_camera_without_its_password_and_sums_up(caps
     frames = [outgoing(100.0 + second, 1_000_000) for second in range(10)]
     good = await trial_of(frames, reading(source_frames=100, last_frame_at_s=109.9))
     bad = await trial_of([], reading(source_frames=0, last_frame_at_s=None, closed_because="[refused]"))
-    print_trials([good, bad], as_json=False)
+    print_probe_results([good, bad], as_json=False)
     said = capsys.readouterr().out
     assert re.search(r"rtsp://\*\*\*@h/\[1\] +online; dropped: overrun 2 +1920x1080", said)
     assert "[refused]" in said
@@ -76,6 +76,6 @@ async def test_the_table_names_each_camera_without_its_password_and_sums_up(caps
 
 async def test_json_has_the_same_figures(capsys: pytest.CaptureFixture[str]) -> None:
     trial = await trial_of([outgoing(0.0, 10), outgoing(1.0, 20)], reading(source_frames=2, last_frame_at_s=1.0))
-    print_trials([trial], as_json=True)
+    print_probe_results([trial], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert [(line["camera"], line["jpeg_bytes"], line["still_frames"]) for line in found] == [("till-1", 15, 3)]

@@ -98,7 +98,7 @@ def the_newest(frame: Frame, last: Frame) -> bool:
 
 
 def arrived_at_s(frame: Frame) -> float:
-    return seconds(frame[0].frame.came_at)
+    return seconds(frame[0].frame.arrived_at)
 
 
 def run(

@@ -1,4 +1,4 @@
-"""The cache of fetched and built programs: whole or absent, made once."""
+"""The cache of downloaded and built programs: complete or absent, built once."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ def silent(_line: str) -> None:
 
 
 def write_program(folder: Path) -> None:
-    """A build that makes one file."""
+    """A build of one file."""
     (folder / "program").write_text("built")
 
 
@@ -32,7 +32,7 @@ def test_a_folder_is_built_once_and_found_again() -> None:
     assert said == ["tool: fetching it"]
 
 
-def test_a_failed_build_leaves_no_folder_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_build_leaves_no_folder_and_can_be_repeated(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         write_program(folder)
         raise FramematchError("no network")
@@ -43,7 +43,7 @@ def test_a_failed_build_leaves_no_folder_and_is_tried_again(tmp_path: Path) -> N
     assert cached_folder("tool", "1", write_program, report=silent, note="").is_dir()
 
 
-def test_two_at_once_build_it_once_and_the_second_says_that_it_waits() -> None:
+def test_of_two_concurrent_builds_the_second_waits_for_the_first() -> None:
     builds: list[Path] = []
     waits = threading.Event()
 
@@ -63,11 +63,11 @@ def test_two_at_once_build_it_once_and_the_second_says_that_it_waits() -> None:
     assert len(builds) == 1
 
 
-def test_a_digest_tells_where_one_part_ends_and_the_next_begins() -> None:
+def test_a_digest_depends_on_the_boundaries_of_its_parts() -> None:
     assert digest_of("ab", "c") != digest_of("a", "bc")
 
 
-def test_a_failed_tool_is_explained_by_its_last_lines() -> None:
+def test_the_error_of_a_failed_tool_has_its_last_lines() -> None:
     with pytest.raises(FramematchError) as caught:
         run_tool(["sh", "-c", "echo no space left; exit 3"], what="building it")
     assert caught.value.message == "building it failed: sh ended with code 3\nno space left"

@@ -1,4 +1,4 @@
-"""Everything that the servers need is fetched before a test waits for it."""
+"""`make servers` installs everything that the servers need."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from stack.triton import TritonServer
 KINDS: tuple[type[Server], ...] = (KafkaServer, MediaMtxServer, MongoServer, TritonServer)
 
 
-def test_all_servers_are_installed_and_it_is_said_what_is_fetched(
+def test_all_servers_are_installed_with_progress_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def install(server: Server, report: Report) -> None:
@@ -28,9 +28,7 @@ def test_all_servers_are_installed_and_it_is_said_what_is_fetched(
     ]  # fmt: skip
 
 
-def test_a_server_that_cannot_be_fetched_ends_it_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_download_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def install(server: Server, _report: Report) -> None:
         if server.name == "triton":
             raise FramematchError("fetching Triton failed", hint="Check the network")

@@ -1,4 +1,4 @@
-"""Jars from Maven, which keeps what it has fetched in a repository of its own."""
+"""Downloads of jars by Maven."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +10,14 @@ from stack import maven
 from stack.maven import maven_jars
 
 
-def test_maven_runs_one_at_a_time_because_its_repository_is_not_made_for_two(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maven_never_runs_concurrently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_work, overlaps = threading.Lock(), threading.Event()
 
     def run_tool(*_command: object, **_options: object) -> str:
         if not at_work.acquire(timeout=0.05):
             overlaps.set()
             return ""
-        overlaps.wait(0.2)  # long enough for the other one to be here, too
+        overlaps.wait(0.2)  # long enough for the other one to arrive
         at_work.release()
         return ""
 

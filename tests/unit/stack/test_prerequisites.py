@@ -1,4 +1,4 @@
-"""What is missing is installed by root on Debian, and named with its exact install line elsewhere."""
+"""Missing programs are installed by root on Debian, and named with the command to install them elsewhere."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def silent(_line: str) -> None:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, release: str, uid: int) -> None:
-    """Another distribution and user, on which apt-get exists and knows no package yet."""
+    """Simulate another distribution and user, with an apt-get that knows no package."""
     (tmp_path / "os-release").write_text(release)
     monkeypatch.setattr(prerequisites, "_OS_RELEASE", tmp_path / "os-release")
     monkeypatch.setattr(prerequisites, "_apt_knows", lambda _package: False)
@@ -30,7 +30,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, release: str, ui
 
 
 @pytest.mark.parametrize("release", [DEBIAN, UBUNTU_CHILD])
-def test_who_is_not_root_is_told_the_line_to_run(release: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_root_the_hint_is_the_command_to_run(
+    release: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pretend(monkeypatch, tmp_path, release=release, uid=1000)
     with pytest.raises(PrerequisiteError) as caught:
         maven(silent)
@@ -38,15 +40,13 @@ def test_who_is_not_root_is_told_the_line_to_run(release: str, monkeypatch: pyte
     assert caught.value.hint == "Run: sudo apt-get install -y --no-install-recommends maven"
 
 
-def test_root_on_another_distribution_is_told_and_nothing_is_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_on_another_distribution_nothing_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pretend(monkeypatch, tmp_path, release=FEDORA, uid=0)
     with pytest.raises(PrerequisiteError, match="package manager"):
         maven(silent)
 
 
-def test_root_on_debian_gets_it_installed_after_a_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_root_on_debian_installs_it_after_a_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pretend(monkeypatch, tmp_path, release=DEBIAN, uid=0)
     said: list[str] = []
     ran: list[str] = []
@@ -62,7 +62,7 @@ def test_root_on_debian_gets_it_installed_after_a_word(monkeypatch: pytest.Monke
     assert ran == ["apt-get update -q", "apt-get install -y --no-install-recommends thing"]
 
 
-def test_a_jdk_that_is_too_old_counts_as_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_old_jdk_counts_as_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for program in ("java", "javac"):
         (tmp_path / program).write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
         (tmp_path / program).chmod(0o755)

@@ -1,4 +1,4 @@
-"""A port is kept for the server that will listen on it, also while that server is down."""
+"""A port stays reserved for its server, also while that server is down."""
 
 import socket
 
@@ -15,7 +15,7 @@ def test_a_reserved_port_refuses_connections_until_its_server_listens() -> None:
             assert listens(port.address)
 
 
-def test_a_reserved_port_is_taken_for_everyone_who_does_not_share_addresses() -> None:
+def test_a_reserved_port_is_in_use_for_sockets_without_reuseaddr() -> None:
     port = ReservedPort()
     with socket.socket() as stranger:
         with pytest.raises(OSError, match="in use"):
@@ -24,7 +24,7 @@ def test_a_reserved_port_is_taken_for_everyone_who_does_not_share_addresses() ->
         stranger.bind((LOOPBACK, port.number))
 
 
-def test_a_port_is_given_back_with_the_object_that_holds_it() -> None:
+def test_a_port_is_freed_with_its_object() -> None:
     port = ReservedPort()
     number = port.number
     del port

@@ -1,4 +1,4 @@
-"""Choosing servers, describing them, and who is told what when something cannot be."""
+"""Which servers are started, how they are described, and the errors of `framematch stack`."""
 
 import os
 import subprocess
@@ -10,18 +10,18 @@ from typer.testing import CliRunner
 
 from framematch.cli.stack import app
 from framematch.core.errors import UsageError
-from framematch.core.local_stack import LocalStack, read_local_stack, write_local_stack
+from framematch.core.local_stack import LocalStack, process_start, read_local_stack, write_local_stack
 from stack import control
 from stack.cache import locked
 from stack.up import describe, make_servers, running_stack
 
 
-def local(pid: int) -> LocalStack:
-    """A stack of nothing under this supervisor."""
-    return LocalStack(pid, None, None, None, None, None, None, "")
+def local(pid: int, start: str | None) -> LocalStack:
+    """A stack without servers, of this supervisor."""
+    return LocalStack(pid, None, None, None, None, None, None, "", start)
 
 
-def test_a_server_that_nobody_knows_is_wrong_usage(tmp_path: Path) -> None:
+def test_an_unknown_server_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'mongo'.*Choose from kafka, triton, mongodb, mediamtx"):
         make_servers(["kafka", "mongo"], data_dir=tmp_path, model_repository=tmp_path)
 
@@ -39,31 +39,42 @@ def test_a_data_folder_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_process_that_is_no_supervisor_is_neither_taken_for_one_nor_ended() -> None:
-    write_local_stack(local(os.getpid()))
-    assert control.running_stack() is None
+def test_a_later_process_with_the_id_of_the_supervisor_is_neither_taken_for_it_nor_stopped() -> None:
+    write_local_stack(local(os.getpid(), "another boot 4711"))
+    assert read_local_stack() is None
     assert control.down() is False
 
 
-def test_a_supervisor_that_ended_and_was_not_waited_for_is_gone() -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+def test_a_supervisor_that_is_a_zombie_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        write_local_stack(local(ended.pid, process_start(ended.pid)))
+        assert read_local_stack() is not None
+        ended.kill()
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-        write_local_stack(local(ended.pid))
         assert read_local_stack() is None
 
 
-def test_down_with_nothing_running_says_so_and_succeeds() -> None:
+def test_this_process_is_described_as_the_running_supervisor(tmp_path: Path) -> None:
+    write_local_stack(
+        describe(make_servers(["mediamtx"], data_dir=tmp_path, model_repository=tmp_path), log_dir=tmp_path)
+    )
+    found = read_local_stack()
+    assert found is not None
+    assert found.supervisor_pid == os.getpid()
+
+
+def test_down_without_a_running_stack_succeeds() -> None:
     result = CliRunner().invoke(app, ["down"])
     assert (result.exit_code, result.stdout) == (0, "No local servers are running.\n")
 
 
-def test_status_with_nothing_running_fails_and_says_how_to_start() -> None:
+def test_status_without_a_running_stack_fails_and_says_how_to_start_one() -> None:
     result = CliRunner().invoke(app, ["status"])
     assert result.exit_code == 1
     assert "framematch stack up" in result.stdout
 
 
-def test_an_installed_package_without_the_checkout_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_wheel_says_which_addresses_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "stack.control")
     monkeypatch.setitem(sys.modules, "stack", None)
     result = CliRunner().invoke(app, ["up"])

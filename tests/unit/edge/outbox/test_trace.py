@@ -5,8 +5,7 @@ from dataclasses import replace
 from edge.outbox.trace import trace_published
 from edge.outbox.way import Entry
 from framematch.core.frames import Frame
-from framematch.core.spans import Span, TraceContext
-from framematch.core.tracing import Tracer
+from framematch.core.tracing import Span, TraceContext, Tracer
 
 SECOND_NS = 1_000_000_000
 CONTEXT = TraceContext.new()
@@ -23,9 +22,10 @@ def spans_of(entry: Entry) -> list[Span]:
 
 def seconds(spans: list[Span]) -> dict[str, tuple[float, float]]:
     """Begin and end of each, after the begin of the first."""
-    began_ns = spans[0].began_ns
+    started_ns = spans[0].started_ns
     return {
-        span.name: ((span.began_ns - began_ns) / SECOND_NS, (span.ended_ns - began_ns) / SECOND_NS) for span in spans
+        span.name: ((span.started_ns - started_ns) / SECOND_NS, (span.ended_ns - started_ns) / SECOND_NS)
+        for span in spans
     }
 
 

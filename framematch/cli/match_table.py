@@ -1,4 +1,4 @@
-"""Match events for people: one as a line, and the table that says what each camera shows now."""
+"""Match events at a terminal: one event as a line, and a table with the latest event of each camera."""
 
 from collections import deque
 
@@ -9,18 +9,18 @@ from rich.text import Text
 from framematch.cli.text import counted, duration, one_line, printable
 from framematch.core.events import MatchEvent
 from framematch.core.timestamps import from_rfc3339
+from framematch.core.units import MS_PER_S, US_PER_S
 
 RECENT = 8
-"""Events that are listed below a table."""
+"""Number of events listed below a table."""
 
 _STYLES = {"match": "bold green", "ambiguous": "yellow", "unknown": "dim"}
-_US_PER_S = 1e6
-_PACE_S = 10.0
+_RATE_WINDOW_S = 10.0
 _NOTHING = "-"
 
 
 def event_line(event: MatchEvent, age_ms: float) -> Text:
-    """One event as a line for people: time, camera, decision, product, score, margin, and its age when it arrived."""
+    """An event as a line: time, camera, decision, product, score, margin, and its age on arrival."""
     score = "     -" if event.score is None else f"{event.score:6.3f}"
     margin = "     -" if event.margin is None else f"{event.margin:+6.3f}"
     line = Text(f"{event.frame.captured_at[11:23]}  {event.frame.camera:<12} ")
@@ -30,7 +30,7 @@ def event_line(event: MatchEvent, age_ms: float) -> Text:
 
 
 def nearest(event: MatchEvent) -> str:
-    """The matched product with its price; else the id of the nearest one."""
+    """The matched product with its price, else the id of the nearest product."""
     if event.product is None:
         return printable(event.candidates[0].product_id) if event.candidates else _NOTHING
     price = "" if event.product.price is None else f" {event.product.price:.2f}"
@@ -38,60 +38,60 @@ def nearest(event: MatchEvent) -> str:
 
 
 def event_age_s(event: MatchEvent, now_us: int) -> float:
-    """How long ago the frame came, by the edge's clock and ours.
+    """Time since the arrival of the event's frame, by the edge's clock and ours.
 
     Raises:
-        ValueError: the event does not say when.
+        ValueError: the event's time is invalid.
     """
-    return (now_us - from_rfc3339(event.frame.came_at)) / _US_PER_S
+    return (now_us - from_rfc3339(event.frame.arrived_at)) / US_PER_S
 
 
-class Pace:
-    """How many a second, over the last ten seconds."""
+class EventRate:
+    """Events per second, over the last ten seconds."""
 
     def __init__(self) -> None:
         self._times_us: deque[int] = deque()
         self._since_us: int | None = None
 
     def count(self, now_us: int) -> None:
-        """One came."""
+        """Count an event that arrived now."""
         self._since_us = self._since_us or now_us
         self._times_us.append(now_us)
 
     def per_s(self, now_us: int) -> float:
-        """Of those that came; from the first one on while that is less than ten seconds ago."""
-        while self._times_us and now_us - self._times_us[0] > _PACE_S * _US_PER_S:
+        """The rate; over a shorter time (at least a second) when the first event is more recent."""
+        while self._times_us and now_us - self._times_us[0] > _RATE_WINDOW_S * US_PER_S:
             self._times_us.popleft()
-        counted_s = (now_us - (self._since_us or now_us)) / _US_PER_S
-        return len(self._times_us) / min(max(counted_s, 1.0), _PACE_S)
+        counted_s = (now_us - (self._since_us or now_us)) / US_PER_S
+        return len(self._times_us) / min(max(counted_s, 1.0), _RATE_WINDOW_S)
 
 
-class MatchBoard:
-    """The last event of each camera, how many come, and the last events of all."""
+class MatchTable:
+    """The latest event and the event rate of each camera, and the latest events of all."""
 
     def __init__(self) -> None:
         self._last: dict[str, MatchEvent] = {}
-        self._paces: dict[str, Pace] = {}
+        self._rates: dict[str, EventRate] = {}
         self._recent: deque[Text] = deque(maxlen=RECENT)
 
-    def take(self, event: MatchEvent, now_us: int) -> None:
-        """Take in an event that came now.
+    def update(self, event: MatchEvent, now_us: int) -> None:
+        """Add an event that arrived now.
 
         Raises:
-            ValueError: the event does not say when its frame came.
+            ValueError: the event's time is invalid.
         """
-        self._recent.append(one_line(event_line(event, event_age_s(event, now_us) * 1_000)))
+        self._recent.append(one_line(event_line(event, event_age_s(event, now_us) * MS_PER_S)))
         self._last[event.frame.camera] = event
-        self._paces.setdefault(event.frame.camera, Pace()).count(now_us)
+        self._rates.setdefault(event.frame.camera, EventRate()).count(now_us)
 
     def view(self, now_us: int, height: int) -> RenderableType:
-        """All of it for a terminal with `height` lines; cameras that do not fit are counted."""
+        """The table and the latest events for a terminal with `height` lines; cameras that do not fit are counted."""
         if not self._last:
             return Text("waiting for match events", style="dim")
         table = Table(box=None, pad_edge=False)
         table.add_column("Camera", no_wrap=True)
         table.add_column("Decision", no_wrap=True)
-        table.add_column("Product")  # the one that gives way at a narrow terminal
+        table.add_column("Product")  # the only one that shrinks in a narrow terminal
         for name in ("Score", "Margin", "Age", "Events/s"):
             table.add_column(name, justify="right", no_wrap=True)
         shown = sorted(self._last)[: max(1, height - RECENT - 4)]
@@ -104,7 +104,7 @@ class MatchBoard:
             _NOTHING if event.score is None else f"{event.score:.3f}",
             _NOTHING if event.margin is None else f"{event.margin:+.3f}",
             duration(max(0.0, event_age_s(event, now_us))),
-            f"{self._paces[event.frame.camera].per_s(now_us):.1f}",
+            f"{self._rates[event.frame.camera].per_s(now_us):.1f}",
         )
         return [
             Text(printable(event.frame.camera)),
@@ -114,6 +114,6 @@ class MatchBoard:
         ]
 
     def _summary(self, now_us: int, *, hidden: int) -> Text:
-        per_s = sum(pace.per_s(now_us) for pace in self._paces.values())
-        more = f", {hidden} of them not shown: --camera chooses" if hidden else ""
+        per_s = sum(rate.per_s(now_us) for rate in self._rates.values())
+        more = f", {hidden} of them not shown: use --camera" if hidden else ""
         return Text(f"{counted(len(self._last), 'camera')}, {per_s:.1f} events/s{more}", style="dim")

@@ -1,4 +1,4 @@
-"""Sightings for people: one event as a line, and the table of the products that are in view now."""
+"""Sightings at a terminal: one event as a line, and a table of the products that are in view now."""
 
 from collections import deque
 
@@ -6,36 +6,36 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.match_board import RECENT
+from framematch.cli.match_table import RECENT
 from framematch.cli.text import counted, duration, one_line, printable
 from framematch.core.events import SightingEvent
 from framematch.core.timestamps import from_rfc3339
+from framematch.core.units import US_PER_S
 
 _STYLES = {"started": "bold green", "updated": "dim", "ended": "yellow"}
-_US_PER_S = 1e6
 
 
 def sighting_line(event: SightingEvent) -> Text:
-    """One event as a line for people: time, camera, what happened, product, for how long, frames, best score."""
+    """An event as a line: time, camera, kind, product, duration, frames, best score."""
     line = Text(f"{event.last_seen_at[11:23]}  {event.camera:<12} ")
     line.append(f"{event.kind:<9}", style=_STYLES[event.kind])
     line.append(f" {printable(event.product.name):<36}", style="bold")
-    seen_s = (from_rfc3339(event.last_seen_at) - from_rfc3339(event.started_at)) / _US_PER_S
+    seen_s = (from_rfc3339(event.last_seen_at) - from_rfc3339(event.started_at)) / US_PER_S
     return line.append(f" {duration(seen_s):>8} {event.frames:6} frames {event.best.score:6.3f}")
 
 
-class SightingBoard:
-    """The sightings that have not ended, and the last events of all."""
+class SightingTable:
+    """The sightings that have not ended, and the latest events."""
 
     def __init__(self) -> None:
         self._open: dict[str, SightingEvent] = {}
         self._recent: deque[Text] = deque(maxlen=RECENT)
 
-    def take(self, event: SightingEvent, _now_us: int) -> None:
-        """Take in an event that came now.
+    def update(self, event: SightingEvent, _now_us: int) -> None:
+        """Add an event that arrived now.
 
         Raises:
-            ValueError: its times are none.
+            ValueError: the event's times are invalid.
         """
         self._recent.append(one_line(sighting_line(event)))
         if event.kind == "ended":
@@ -44,24 +44,24 @@ class SightingBoard:
             self._open[event.sighting] = event
 
     def view(self, now_us: int, height: int) -> RenderableType:
-        """All of it for a terminal with `height` lines; sightings that do not fit are counted."""
+        """The table and the latest events for a terminal with `height` lines; sightings that do not fit are counted."""
         if not self._recent:
             return Text("waiting for sightings", style="dim")
         table = Table(box=None, pad_edge=False)
         table.add_column("Camera", no_wrap=True)
-        table.add_column("Product")  # the one that gives way at a narrow terminal
+        table.add_column("Product")  # the only one that shrinks in a narrow terminal
         for name in ("In view for", "Last seen", "Frames", "Best score"):
             table.add_column(name, justify="right", no_wrap=True)
         found = sorted(self._open.values(), key=lambda event: (event.camera, event.started_at))
         shown = found[: max(1, height - RECENT - 4)]
         for event in shown:
             table.add_row(*_row(event, now_us))
-        more = f", {len(found) - len(shown)} of them not shown: --camera chooses" if len(found) > len(shown) else ""
+        more = f", {len(found) - len(shown)} of them not shown: use --camera" if len(found) > len(shown) else ""
         return Group(table, Text(f"{counted(len(found), 'product')} in view{more}", style="dim"), Text(), *self._recent)
 
 
 def _row(event: SightingEvent, now_us: int) -> list[Text]:
-    ago_s = [max(0.0, now_us - from_rfc3339(at)) / _US_PER_S for at in (event.started_at, event.last_seen_at)]
+    ago_s = [max(0.0, now_us - from_rfc3339(at)) / US_PER_S for at in (event.started_at, event.last_seen_at)]
     figures = (*map(duration, ago_s), str(event.frames), f"{event.best.score:.3f}")
     return [
         Text(printable(event.camera)),
