@@ -115,7 +115,7 @@ def test_every_environment_variable_is_a_known_setting(path: Path) -> None:
     assert names <= known_environment_names()
 
 
-def test_the_lock_of_the_tools_is_that_of_the_development_environment() -> None:
+def test_tools_lock_repeats_the_development_lock() -> None:
     development = requirements(ROOT / "requirements" / "dev.txt")
     tools = requirements(FOLDER / "tools-requirements.txt")
 
@@ -132,7 +132,7 @@ def test_the_lock_of_the_tools_changes_no_version_of_the_consumer(flavour: str) 
     assert {pin for pin in tools if pin.partition("==")[0] in names} <= consumer.keys()
 
 
-def test_the_lock_of_triton_is_that_of_the_local_stack() -> None:
+def test_triton_lock_repeats_the_lock_of_the_local_stack() -> None:
     stack = requirements(ROOT / "stack" / "triton-requirements.txt")
     triton = requirements(FOLDER / "triton-requirements.txt")
 
