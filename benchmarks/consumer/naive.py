@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from consumers.stages.decode import Jpeg, Pixels, read_jpeg
+from consumers.stages.decode import Jpeg, read_jpeg
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot
 from framematch.catalog.snapshot_store import load_snapshot
@@ -52,7 +52,7 @@ from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import IMAGE_MODEL, ModelManifest
-from framematch.vision.preprocess import Preprocessor
+from framematch.vision.preprocess import Pixels, Preprocessor
 
 _POLL_S = 1.0
 _MS_PER_S = 1_000

@@ -1,7 +1,7 @@
 """What reusing the decisions of still scenes saves, and what it costs: `python -m benchmarks.still`.
 
 Every frame of the demo's feeds goes through the real model and index once. Then the frames are gone through as a
-consumer with `reuse_still` would, for several thresholds. Figures are of one camera each: the median, lowest and
+consumer with `reuse_static_regions` would, for several thresholds. Figures are of one camera each: the median, lowest and
 highest of all cameras.
 """
 
@@ -22,7 +22,7 @@ from benchmarks.report import publish_figures
 from benchmarks.results import Results
 from benchmarks.still.feeds import SeenFrame, see_feeds
 from benchmarks.still.replay import Outcome, least_difference, replay
-from consumers.stages.still import STILL_DIFFERENCE
+from consumers.stages.scene_cache import MAX_DIFFERENCE
 from demo.services import fill_catalogue, service_environment
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot_store import load_snapshot
@@ -37,7 +37,7 @@ from stack.mongodb import MongoServer
 from stack.triton import TritonServer
 from stack.up import describe, running_servers
 
-THRESHOLDS = (2, 4, STILL_DIFFERENCE, 8, 12, 16, 24)
+THRESHOLDS = (2, 4, MAX_DIFFERENCE, 8, 12, 16, 24)
 REQUEST_TIMEOUT_S = 60.0
 
 
@@ -68,7 +68,7 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    max_age_s = ConsumerSettings().reuse_still_s
+    max_age_s = ConsumerSettings().reuse_static_regions_s
     results = Results(settings={"cameras": list(plan.cameras), "seconds": plan.seconds, "max_age_s": max_age_s})
     results.figures = figures_of(frames, max_age_s)
     publish_figures(results, machine=machine, json_file=arguments.json)
@@ -141,7 +141,7 @@ def plot(figures: Mapping[str, Figure], path: Path) -> None:
             middle = [100 * row.median for row in rows]
             ends = [[100 * (row.median - row.low) for row in rows], [100 * (row.high - row.median) for row in rows]]
             axes.errorbar(THRESHOLDS, middle, yerr=ends, fmt="o-", capsize=3, label=name.replace("_", " "))
-        axes.axvline(STILL_DIFFERENCE, color="green", linestyle=":", label="the consumer's threshold")
+        axes.axvline(MAX_DIFFERENCE, color="green", linestyle=":", label="the consumer's threshold")
         axes.set(ylabel="%")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     lost.set(xlabel="threshold, levels of 255")

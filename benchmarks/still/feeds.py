@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.stages.decode import read_jpeg
-from consumers.stages.still import Signature, signature_of
+from consumers.stages.scene_cache import Signature, signature_of
 from demo.dataset import load_photos
 from demo.feed import render_feed
 from demo.schedule import FeedSchedule, View, make_schedule

@@ -1,11 +1,11 @@
-"""Goes through frames as a consumer with `StillScenes` would: pure, from frames to what was saved and lost."""
+"""Goes through frames as a consumer with `StaticSceneCache` would: pure, from frames to what was saved and lost."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from benchmarks.still.feeds import SeenFrame
-from consumers.stages.still import StillScenes, difference
+from consumers.stages.scene_cache import StaticSceneCache, difference
 from framematch.matching.decision import Decision
 
 _WHOLE = (0, 0, 640, 360)
@@ -28,8 +28,8 @@ class Outcome:
 
 def replay(frames: Sequence[SeenFrame], *, threshold: int, max_age_s: float) -> Outcome:
     """What becomes of the frames of one camera, in their order."""
-    scenes: StillScenes[Decision] = StillScenes(threshold=threshold, max_age_s=max_age_s)
-    reused = [scenes.see("one", _WHOLE, frame.signature, frame.at_us, frame.decision) for frame in frames]
+    scenes: StaticSceneCache[Decision] = StaticSceneCache(max_difference=threshold, max_age_s=max_age_s)
+    reused = [scenes.lookup("one", _WHOLE, frame.signature, frame.at_us, frame.decision) for frame in frames]
     return outcome(frames, reused)
 
 

@@ -12,8 +12,8 @@ from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaErro
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.offsets import OffsetTracker
 from consumers.delivery.outputs import Output
-from consumers.stages.answers import Answer
-from consumers.work import Work
+from consumers.in_flight_frame import InFlightFrame
+from consumers.stages.results import FrameResult
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import kafka_errors, new_producer, start_client, stop_client, unavailable
@@ -28,7 +28,7 @@ _STOP_TIMEOUT_S = 1.0
 class _Sent:
     """Answers in the order of `deliver`, their records, and what the producer says of each."""
 
-    answers: Sequence[Answer]
+    answers: Sequence[FrameResult]
     records: list[Output]
     acknowledgements: list[asyncio.Future[object]]
 
@@ -63,16 +63,16 @@ class AtLeastOnce:
         finally:
             await stop_client(self._producer)
 
-    async def open(self, partitions: Iterable[TopicPartition]) -> None:
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """See `Delivery`."""
         await self._started.wait()
         self._offsets.forget(partitions)
 
-    def fetched(self, work: Work) -> None:
+    def fetched(self, frame: InFlightFrame) -> None:
         """See `Delivery`."""
-        self._offsets.start(work.partition, work.record.offset)
+        self._offsets.start(frame.partition, frame.record.offset)
 
-    async def deliver(self, answers: Sequence[Answer]) -> None:
+    async def deliver(self, answers: Sequence[FrameResult]) -> None:
         """See `Delivery`. Waits while another producer sends again what the last one could not."""
         records = [record for answer in answers for record in self._context.outputs.of(answer)]
         closed = self._closed
@@ -103,11 +103,11 @@ class AtLeastOnce:
             self._context.metrics.commits.labels("done").inc()
             self._offsets.committed(offsets)
 
-    async def lost(self) -> None:
+    async def wait_fenced(self) -> None:
         """See `Delivery`. Nobody is kept from publishing."""
         await asyncio.Event().wait()
 
-    async def close(self) -> None:
+    async def on_revoked(self) -> None:
         """See `Delivery`. What the producer has already taken still goes out: its new owner repeats it."""
         self._closed += 1
         for sent in self._unacknowledged:
@@ -150,7 +150,7 @@ class AtLeastOnce:
                 self._unacknowledged.popleft()
                 self._finish(oldest.answers)
 
-    def _finish(self, answers: Sequence[Answer]) -> None:
+    def _finish(self, answers: Sequence[FrameResult]) -> None:
         for answer in answers:
             if answer.offset is not None:
                 self._offsets.finish(answer.partition, answer.offset)

@@ -7,9 +7,9 @@ from typing import Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.delivery.outputs import Outputs
+from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
-from consumers.work import Work
+from consumers.stages.results import FrameResult
 from framematch.core.health import Health
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 
@@ -23,7 +23,7 @@ class DeliveryContext:
 
     consumer: AIOKafkaConsumer
     outputs: Outputs
-    on_delivered: Callable[[Answer], None]
+    on_delivered: Callable[[FrameResult], None]
     kafka: KafkaSettings
     settings: ConsumerSettings
     metrics: ConsumerMetrics
@@ -44,23 +44,23 @@ class Delivery(Protocol):
             KafkaUnavailableError: no broker answers at the start.
         """
 
-    async def open(self, partitions: Iterable[TopicPartition]) -> None:
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """These partitions are ours now: called before their committed offsets are read and a frame is fetched.
 
         Where the delivery can do that, a zombie that still works on one of them is fenced.
         """
 
-    def fetched(self, work: Work) -> None:
+    def fetched(self, frame: InFlightFrame) -> None:
         """A frame was fetched; called in the order of its partition."""
 
-    async def deliver(self, answers: Sequence[Answer]) -> None:
+    async def deliver(self, answers: Sequence[FrameResult]) -> None:
         """Take these over. Answers of a partition that is not open are left to its owner."""
 
     async def commit(self) -> None:
         """Commit now what was delivered."""
 
-    async def lost(self) -> None:
+    async def wait_fenced(self) -> None:
         """Return once another consumer has one of our partitions, so that what is in flight cannot be finished."""
 
-    async def close(self) -> None:
+    async def on_revoked(self) -> None:
         """All partitions are given back: what is not committed is forgotten."""

@@ -7,8 +7,8 @@ from aiokafka import TopicPartition
 
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.transactions import PartitionTransactions
-from consumers.stages.answers import Answer
-from consumers.work import Work
+from consumers.in_flight_frame import InFlightFrame
+from consumers.stages.results import FrameResult
 from framematch.core.lifecycle import first_of
 
 
@@ -32,14 +32,14 @@ class ExactlyOnce:
             self._group.set_result(group)
             await asyncio.Event().wait()
 
-    async def open(self, partitions: Iterable[TopicPartition]) -> None:
+    async def on_assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """See `Delivery`.
 
         Raises:
             KafkaUnavailableError: the transactions of a partition could not be taken over.
         """
         group = await asyncio.shield(self._group)
-        await self.close()  # there is something open when what came after a first try has failed
+        await self.on_revoked()  # there is something open when what came after a first try has failed
         opened = {partition: PartitionTransactions(partition, self._context) for partition in partitions}
         try:
             await _claim_all(opened.values())
@@ -49,10 +49,10 @@ class ExactlyOnce:
         self._open = opened
         self._tasks = [group.create_task(transactions.run()) for transactions in opened.values()]
 
-    def fetched(self, work: Work) -> None:
+    def fetched(self, frame: InFlightFrame) -> None:
         """See `Delivery`. Nothing to remember: a partition's frames are answered in order."""
 
-    async def deliver(self, answers: Sequence[Answer]) -> None:
+    async def deliver(self, answers: Sequence[FrameResult]) -> None:
         """See `Delivery`."""
         for answer in answers:
             if answer.partition in self._open:
@@ -61,13 +61,13 @@ class ExactlyOnce:
     async def commit(self) -> None:
         """See `Delivery`. Offsets went with their output."""
 
-    async def lost(self) -> None:
+    async def wait_fenced(self) -> None:
         """See `Delivery`."""
         if not self._open:
             await asyncio.Event().wait()
         await first_of(*(transactions.fenced.wait() for transactions in self._open.values()))
 
-    async def close(self) -> None:
+    async def on_revoked(self) -> None:
         """See `Delivery`."""
         closing, self._open = self._open, {}
         tasks, self._tasks = self._tasks, []

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from consumers.delivery.deadletter import dead_letter
-from consumers.stages.answers import Answer
-from consumers.watch.trace import trace_frame
-from consumers.work import Work
-from framematch.core.errors import BadFrameError
+from consumers.in_flight_frame import InFlightFrame, Rejected
+from consumers.stages.results import FrameResult
+from consumers.stages.trace import trace_frame
 from framematch.core.events import (
     MatchEvent,
     ProductInfo,
@@ -51,31 +50,31 @@ class Outputs:
         self._topics = Topics(kafka.topic_prefix)
         self._largest_letter_bytes = kafka.max_message_bytes + HEADROOM_BYTES
 
-    def of(self, answer: Answer) -> list[Output]:
+    def of(self, answer: FrameResult) -> list[Output]:
         """What is published of `answer`, in this order; nothing of a frame that was skipped. Call it once for each."""
-        if answer.work is not None and answer.work.bad is not None:
-            return [self._dead_letter(answer.work, answer.work.bad)]
+        if answer.frame is not None and isinstance(answer.frame.outcome, Rejected):
+            return [self._dead_letter(answer.frame, answer.frame.outcome)]
         return list(self._events(answer, to_rfc3339(now_us())))
 
-    def _events(self, answer: Answer, at: str) -> Iterator[Output]:
-        traceparent = self._traced(answer.work) if answer.work and answer.events else None
+    def _events(self, answer: FrameResult, at: str) -> Iterator[Output]:
+        traceparent = self._traced(answer.frame) if answer.frame and answer.events else None
         for event in answer.events:
             yield Output(self._topics.matches, answer.key, _encoded(event), match_headers(event, at, traceparent))
         for sighting in answer.sightings:
             yield Output(self._topics.sightings, answer.key, _encoded(sighting), sighting_headers(sighting, at))
 
-    def _traced(self, work: Work) -> str | None:
-        if work.frame is None or self._tracer is None:
-            return work.frame.traceparent if work.frame else None
-        return trace_frame(self._tracer, work, work.frame, group_id=self._group_id)
+    def _traced(self, frame: InFlightFrame) -> str | None:
+        if frame.header is None or self._tracer is None:
+            return frame.header.traceparent if frame.header else None
+        return trace_frame(self._tracer, frame, frame.header, group_id=self._group_id)
 
-    def _dead_letter(self, work: Work, bad: BadFrameError) -> Output:
-        record = work.record
+    def _dead_letter(self, frame: InFlightFrame, rejected: Rejected) -> Output:
+        record, bad = frame.record, rejected.error
         log.warning(
-            "frame_deadlettered", stage=work.bad_stage, reason=bad.reason, error=bad.message,
+            "frame_deadlettered", stage=rejected.stage, reason=bad.reason, error=bad.message,
             partition=record.partition, offset=record.offset,
         )  # fmt: skip
-        letter = dead_letter(record, work.bad_stage, bad, max_bytes=self._largest_letter_bytes)
+        letter = dead_letter(record, rejected.stage, bad, max_bytes=self._largest_letter_bytes)
         return Output(self._topics.deadletter, letter.key, letter.value, letter.headers)
 
 

@@ -12,7 +12,7 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, 
 
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.outputs import Output
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
@@ -29,7 +29,7 @@ _FENCED = (ProducerFenced, InvalidProducerEpoch)
 class _Due:
     """An answer that waits for its transaction, and its records."""
 
-    answer: Answer
+    answer: FrameResult
     records: list[Output]
 
 
@@ -65,7 +65,7 @@ class PartitionTransactions:
         self._producer = new_producer(self._context.kafka, transactional_id=self._id)
         await start_client(self._producer, self._context.kafka)
 
-    def put(self, answer: Answer) -> None:
+    def put(self, answer: FrameResult) -> None:
         """Take over the next answer of the partition."""
         self._waiting.append(_Due(answer, self._context.outputs.of(answer)))
         self._news.set()

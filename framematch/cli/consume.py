@@ -10,7 +10,7 @@ from framematch.core.lifecycle import run_service
 
 def consume(
     config: Path | None = CONFIG_OPTION,
-    batch_size: int | None = typer.Option(None, help="Frames a batch at most.", show_default="16"),
+    batch_size: int | None = typer.Option(None, help="Regions in a batch, at most.", show_default="16"),
     threshold: float | None = typer.Option(None, help="Similarity for a match.", show_default="the snapshot's"),
     workers: int | None = typer.Option(None, help="Processes on this host, as one service.", show_default="1"),
 ) -> None:

@@ -234,7 +234,7 @@ class ConsumerSettings(_Section):
     delivery: Literal["at_least_once", "exactly_once"] = Field(
         "at_least_once", description="exactly_once: output and offsets go in Kafka transactions; read_committed sees it"
     )
-    batch_size: int = Field(16, ge=1, description="regions a batch at most")
+    batch_size: int = Field(16, ge=1, description="regions in a batch, of any frames, at most")
     batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest frame of a batch waits for more")
     batches_in_flight: int = Field(3, ge=1)
     in_flight_max: int = Field(
@@ -245,10 +245,12 @@ class ConsumerSettings(_Section):
     )
     in_flight_max_mb: float = Field(128.0, gt=0, description="and their size, decoded crops too, in 1e6 bytes")
     decode_threads: int = Field(2, ge=1)
-    reuse_still: bool = Field(
-        False, description="a region that shows what an earlier frame's did takes its decision, without the model"
+    reuse_static_regions: bool = Field(
+        False, description="a region that looks as in an earlier frame takes its decision, without inference"
     )
-    reuse_still_s: float = Field(2.0, gt=0, description="between the capture times of two such frames at most")
+    reuse_static_regions_s: float = Field(
+        2.0, gt=0, description="the largest difference between the capture times of two such frames"
+    )
     max_age_s: float | None = Field(None, gt=0, description="older frames are counted and skipped; not set: kept")
     max_replay_age_s: float | None = Field(
         None, gt=0, description="the same for frames that waited on the edge's disk because Kafka was away"

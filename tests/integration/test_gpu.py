@@ -36,8 +36,8 @@ int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius) { *cel
 PROGRAM = """
 import asyncio, itertools, sys
 from prometheus_client import generate_latest
-from consumers.watch.gpu import GpuMonitor
-from consumers.watch.gpu_hint import ConsumerLoad
+from consumers.monitoring.gpu import GpuMonitor
+from consumers.monitoring.gpu_hint import ConsumerLoad
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.logging import configure_logging
 from framematch.core.metrics import new_registry

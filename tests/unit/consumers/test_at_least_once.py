@@ -23,15 +23,15 @@ from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.outputs import Output
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.health import Health
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
-from tests.unit.consumers.made_up_work import work
+from tests.unit.consumers.sample_frames import fetched
 
 FRAMES = 6
-PARTITION = work(0).partition
+PARTITION = fetched(0).partition
 
 
 class Producer:
@@ -99,7 +99,7 @@ class Broker:
 class NumberedOutputs:
     """One record for each frame: its offset."""
 
-    def of(self, answer: Answer) -> list[Output]:
+    def of(self, answer: FrameResult) -> list[Output]:
         return [] if answer.offset is None else [Output("matches", answer.key, str(answer.offset).encode(), [])]
 
 
@@ -120,7 +120,7 @@ async def delivering(broker: Broker, delivered: list[int | None]) -> AsyncIterat
         delivery = AtLeastOnce(context)
         running = asyncio.create_task(delivery.run())
         try:
-            await delivery.open([PARTITION])
+            await delivery.on_assigned([PARTITION])
             yield delivery
             assert not running.done()
         finally:
@@ -135,10 +135,10 @@ async def settle() -> None:
 
 
 async def hand_over(delivery: AtLeastOnce, *offsets: int) -> None:
-    frames = [work(offset) for offset in offsets]
+    frames = [fetched(offset) for offset in offsets]
     for frame in frames:
         delivery.fetched(frame)
-    await delivery.deliver([Answer.of(frame) for frame in frames])
+    await delivery.deliver([FrameResult.of(frame) for frame in frames])
 
 
 STEPS = st.sampled_from(["deliver", "deliver", "acknowledge", "refuse", "commit", "no producer"])
@@ -183,13 +183,13 @@ async def test_what_is_acknowledged_out_of_order_waits_for_those_before_it() -> 
     broker, delivered = Broker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
         for offset in range(3):
-            delivery.fetched(work(offset))
-        await delivery.deliver([Answer.of(work(2))])
+            delivery.fetched(fetched(offset))
+        await delivery.deliver([FrameResult.of(fetched(2))])
         broker.producer.acknowledge(1)
         await eventually(lambda: delivered == [2])
         await delivery.commit()
         assert broker.offset == 0
-        await delivery.deliver([Answer.of(work(0)), Answer.of(work(1))])
+        await delivery.deliver([FrameResult.of(fetched(0)), FrameResult.of(fetched(1))])
         broker.log.append(0)  # as if another consumer had done it: the order of the log is not what is tested
         broker.producer.acknowledge(2)
         await eventually(lambda: len(delivered) == 3)
@@ -203,14 +203,14 @@ async def test_what_is_given_back_while_it_is_sent_counts_no_more() -> None:
         broker.room.clear()  # as a producer whose buffer is full
         handing = asyncio.create_task(hand_over(delivery, 0))
         await settle()
-        await delivery.close()
-        delivery.fetched(work(0))  # the partition comes back, and so does the frame
+        await delivery.on_revoked()
+        delivery.fetched(fetched(0))  # the partition comes back, and so does the frame
         broker.room.set()
         await asyncio.wait_for(handing, 5)
         broker.producer.acknowledge(1)
         await settle()
         assert delivered == []
-        await delivery.deliver([Answer.of(work(0))])
+        await delivery.deliver([FrameResult.of(fetched(0))])
         broker.producer.acknowledge(1)
         await eventually(lambda: delivered == [0])
 
@@ -235,7 +235,7 @@ async def test_what_was_given_back_is_not_sent_again_by_a_new_producer() -> None
     broker, delivered = Broker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
         await hand_over(delivery, 0, 1)
-        await delivery.close()
+        await delivery.on_revoked()
         first = broker.producer
         first.refuse()
         await hand_over(delivery, 5)

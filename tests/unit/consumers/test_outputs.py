@@ -11,31 +11,30 @@ from bson import Decimal128, ObjectId
 from structlog.testing import capture_logs
 
 from consumers.delivery.outputs import Output, Outputs
-from consumers.stages.answers import Answer
-from consumers.work import Work
-from framematch.core.errors import BadFrameError
+from consumers.in_flight_frame import InFlightFrame, Skipped
+from consumers.stages.results import FrameResult
 from framematch.core.events import ProductInfo, json_schema
 from framematch.core.frames import Frame
 from framematch.core.settings import KafkaSettings
 from framematch.core.spans import Span, TraceContext
 from framematch.core.tracing import Tracer
 from tests.sample_events import match_event, sighting_event
-from tests.unit.consumers.made_up_work import record
+from tests.unit.consumers.sample_frames import TRUNCATED, record
 
 HEADER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 LARGEST = 1_000_000  # what a broker takes
 OUTPUTS = Outputs(KafkaSettings(), group_id="g")
 
 
-def work(**fields: Any) -> Work:
+def fetched(**fields: Any) -> InFlightFrame:
     frame = Frame("till-1", 1_000_000, 7, traceparent=HEADER)
-    return Work(record(7), "lane", 1, 100, frame, ((0, 0, 9, 9),), **fields)
+    return InFlightFrame(record(7), "till-1", 100, frame, ((0, 0, 9, 9),), **fields)
 
 
 def published(product: ProductInfo) -> list[Output]:
     """A match event and a sighting that show `product`."""
     event, sighting = replace(match_event(), product=product), replace(sighting_event(), product=product)
-    return OUTPUTS.of(Answer.of(work(), (event,), (sighting,)))
+    return OUTPUTS.of(FrameResult.of(fetched(), (event,), (sighting,)))
 
 
 def kept_schema(output: Output) -> dict[str, Any]:
@@ -78,29 +77,29 @@ def test_attributes_that_json_has_no_type_for_are_text() -> None:
 
 
 def test_the_frames_trace_goes_on_in_its_match_events() -> None:
-    (output,) = OUTPUTS.of(Answer.of(work(), (match_event(),)))
+    (output,) = OUTPUTS.of(FrameResult.of(fetched(), (match_event(),)))
     assert dict(output.headers)["traceparent"] == HEADER.encode()
 
 
 def test_with_a_tracer_match_events_hang_beneath_the_consumers_span() -> None:
     spans: list[Span] = []
     outputs = Outputs(KafkaSettings(), group_id="g", tracer=Tracer(spans.append))
-    (output,) = outputs.of(Answer.of(work(spans={"infer": (1, 2)}), (match_event(),)))
+    (output,) = outputs.of(FrameResult.of(fetched(spans={"infer": (1, 2)}), (match_event(),)))
     assert dict(output.headers)["traceparent"].decode() == str(spans[0].context)
     assert spans[0].parent == TraceContext.parse(HEADER)
 
 
 def test_a_skipped_frame_publishes_nothing() -> None:
-    assert OUTPUTS.of(Answer.of(work(skipped="age"))) == []
+    assert OUTPUTS.of(FrameResult.of(fetched(outcome=Skipped("age")))) == []
 
 
 def test_a_bad_frame_is_a_dead_letter_under_its_own_key() -> None:
-    (output,) = OUTPUTS.of(Answer.of(work(bad=BadFrameError("truncated", "it ends early"))))
+    (output,) = OUTPUTS.of(FrameResult.of(fetched(outcome=TRUNCATED)))
     assert (output.topic, output.key, output.value) == ("framematch.deadletter", b"till-1", b"jpeg")
     assert dict(output.headers)["deadletter_reason"] == b"truncated"
 
 
 def test_the_end_of_a_sighting_by_silence_needs_no_frame() -> None:
     ended = sighting_event("ended")
-    (output,) = OUTPUTS.of(Answer(TopicPartition("framematch.frames", 0), b"till-1", None, sightings=(ended,)))
+    (output,) = OUTPUTS.of(FrameResult(TopicPartition("framematch.frames", 0), b"till-1", None, sightings=(ended,)))
     assert (output.topic, output.key) == ("framematch.sightings", b"till-1")

@@ -15,24 +15,24 @@ from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.outputs import Output
 from consumers.delivery.transactions import PartitionTransactions
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
-from tests.unit.consumers.made_up_kafka import MadeUpBroker, Step, failing_at
-from tests.unit.consumers.made_up_work import work
+from tests.unit.consumers.fake_kafka import FakeBroker, Step, failing_at
+from tests.unit.consumers.sample_frames import fetched
 
 FRAMES = 6
-PARTITION = work(0).partition
+PARTITION = fetched(0).partition
 STEPS = ("begin", "send", "acknowledge", "offsets", "commit", "committed")
 
 
 class NamedOutputs:
     """Two records for each frame, which tell its offset."""
 
-    def of(self, answer: Answer) -> list[Output]:
+    def of(self, answer: FrameResult) -> list[Output]:
         """None for what has no frame."""
         return [Output("matches", answer.key, value, []) for value in records_of(answer.offset)]
 
@@ -52,7 +52,7 @@ def _no_pauses() -> Iterator[None]:
         yield
 
 
-def context(broker: MadeUpBroker, delivered: list[int | None]) -> DeliveryContext:
+def context(broker: FakeBroker, delivered: list[int | None]) -> DeliveryContext:
     stand_ins: Any = {"consumer": broker, "outputs": NamedOutputs()}
     return DeliveryContext(
         **stand_ins,
@@ -66,7 +66,7 @@ def context(broker: MadeUpBroker, delivered: list[int | None]) -> DeliveryContex
 
 
 @asynccontextmanager
-async def delivering(broker: MadeUpBroker, delivered: list[int | None]) -> AsyncIterator[PartitionTransactions]:
+async def delivering(broker: FakeBroker, delivered: list[int | None]) -> AsyncIterator[PartitionTransactions]:
     """The transactions of one partition, claimed and running."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
@@ -82,12 +82,12 @@ async def delivering(broker: MadeUpBroker, delivered: list[int | None]) -> Async
     assert broker.running == []
 
 
-async def deliver_all(broker: MadeUpBroker) -> list[int | None]:
+async def deliver_all(broker: FakeBroker) -> list[int | None]:
     """Put all frames, in parts; the offsets of which it is said that they were delivered."""
     delivered: list[int | None] = []
     async with delivering(broker, delivered) as own:
         for offset in range(FRAMES):
-            own.put(Answer.of(work(offset)))
+            own.put(FrameResult.of(fetched(offset)))
             if offset % 2:
                 await asyncio.sleep(0)
         await eventually(lambda: len(delivered) >= FRAMES, timeout_s=5, message=f"all frames, not {delivered}")
@@ -97,7 +97,7 @@ async def deliver_all(broker: MadeUpBroker) -> list[int | None]:
 @pytest.mark.parametrize("first", STEPS)
 @pytest.mark.parametrize("second", [None, *STEPS])
 async def test_a_failure_at_any_step_leaves_nothing_out_and_repeats_nothing(first: Step, second: Step | None) -> None:
-    broker = MadeUpBroker(failing_at(first, *[second] if second else []))
+    broker = FakeBroker(failing_at(first, *[second] if second else []))
     assert await deliver_all(broker) == list(range(FRAMES))
     assert (broker.output, broker.offset) == (ALL, FRAMES)
 
@@ -120,39 +120,39 @@ async def test_rivals_and_failures_at_any_step_leave_nothing_out_and_repeat_noth
         broker.offset = min(FRAMES, begin + frames)
         broker.output += [record for offset in range(begin, broker.offset) for record in records_of(offset)]
 
-    broker = MadeUpBroker()
+    broker = FakeBroker()
     delivered: list[int | None] = []
     async with delivering(broker, delivered) as own:
         broker.fate = fate
         for offset in range(FRAMES):
-            own.put(Answer.of(work(offset)))
+            own.put(FrameResult.of(fetched(offset)))
         await eventually(lambda: len(delivered) >= FRAMES, timeout_s=5, message=f"all frames, not {delivered}")
         assert delivered == list(range(FRAMES))
         assert (broker.output, broker.offset) == (ALL, FRAMES)
 
 
 async def test_an_answer_without_a_frame_goes_with_those_before_it_and_moves_no_offset() -> None:
-    broker = MadeUpBroker(failing_at("commit"))
+    broker = FakeBroker(failing_at("commit"))
     delivered: list[int | None] = []
     async with delivering(broker, delivered) as own:
-        own.put(Answer.of(work(0)))
-        own.put(Answer(PARTITION, b"till-1", None))
+        own.put(FrameResult.of(fetched(0)))
+        own.put(FrameResult(PARTITION, b"till-1", None))
         await eventually(lambda: len(delivered) == 2)
     assert (delivered, broker.offset) == ([0, None], 1)
 
 
 async def test_it_is_fenced_until_it_has_the_partition_again() -> None:
-    broker = MadeUpBroker()
+    broker = FakeBroker()
     async with delivering(broker, []) as own:
         broker.take_over()
-        own.put(Answer.of(work(0)))
+        own.put(FrameResult.of(fetched(0)))
         await asyncio.wait_for(own.fenced.wait(), 5)
         await eventually(lambda: not own.fenced.is_set())
         await eventually(lambda: broker.offset == 1)
 
 
 @asynccontextmanager
-async def exactly_once(broker: MadeUpBroker) -> AsyncIterator[ExactlyOnce]:
+async def exactly_once(broker: FakeBroker) -> AsyncIterator[ExactlyOnce]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
         delivery = ExactlyOnce(context(broker, []))
@@ -165,32 +165,32 @@ async def exactly_once(broker: MadeUpBroker) -> AsyncIterator[ExactlyOnce]:
 
 
 async def test_opening_again_leaves_no_producer_of_before() -> None:
-    broker = MadeUpBroker()
+    broker = FakeBroker()
     async with exactly_once(broker) as delivery:
         for _ in range(3):
-            await delivery.open([PARTITION])
+            await delivery.on_assigned([PARTITION])
         assert len(broker.running) == 1
-        await delivery.close()
+        await delivery.on_revoked()
         assert broker.running == []
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
 async def test_when_one_partition_cannot_be_claimed_none_is(fails_at: int) -> None:
     starts = iter(range(1, 9))
-    broker = MadeUpBroker(lambda step: step == "start" and next(starts) == fails_at)
-    partitions = [work(0, partition=number).partition for number in range(3)]
+    broker = FakeBroker(lambda step: step == "start" and next(starts) == fails_at)
+    partitions = [fetched(0, partition=number).partition for number in range(3)]
     async with exactly_once(broker) as delivery:
         with pytest.raises(KafkaUnavailableError):
-            await delivery.open(partitions)
+            await delivery.on_assigned(partitions)
         assert broker.running == []
-        await delivery.open(partitions)
+        await delivery.on_assigned(partitions)
         assert len(broker.running) == 3
 
 
 async def test_answers_of_a_partition_that_is_not_open_are_left_to_its_owner() -> None:
-    broker = MadeUpBroker()
+    broker = FakeBroker()
     async with exactly_once(broker) as delivery:
-        await delivery.open([PARTITION])
-        await delivery.deliver([Answer.of(work(0, partition=5)), Answer.of(work(0))])
+        await delivery.on_assigned([PARTITION])
+        await delivery.deliver([FrameResult.of(fetched(0, partition=5)), FrameResult.of(fetched(0))])
         await eventually(lambda: broker.offset == 1)
     assert broker.output == records_of(0)

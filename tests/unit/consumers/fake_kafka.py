@@ -17,18 +17,18 @@ class BrokenError(KafkaError):  # type: ignore[misc]  # aiokafka publishes no ty
 
 
 @dataclass
-class MadeUpBroker:
+class FakeBroker:
     """What is committed; `fate` is asked before each step whether it fails, and may do something else meanwhile."""
 
     fate: Callable[[Step], bool] = lambda _step: False
     output: list[bytes] = field(default_factory=list)
     offset: int | None = None
     epoch: int = 0
-    producers: list["MadeUpProducer"] = field(default_factory=list)
+    producers: list["FakeProducer"] = field(default_factory=list)
 
-    def new_producer(self, *_settings: object, **_options: object) -> "MadeUpProducer":
+    def new_producer(self, *_settings: object, **_options: object) -> "FakeProducer":
         """In place of `framematch.core.kafka.clients.new_producer`."""
-        self.producers.append(MadeUpProducer(self))
+        self.producers.append(FakeProducer(self))
         return self.producers[-1]
 
     async def committed(self, _partition: TopicPartition) -> int | None:
@@ -45,15 +45,15 @@ class MadeUpBroker:
         return self.epoch
 
     @property
-    def running(self) -> list["MadeUpProducer"]:
+    def running(self) -> list["FakeProducer"]:
         """Producers that were started and not stopped."""
         return [producer for producer in self.producers if producer.runs]
 
 
-class MadeUpProducer:
+class FakeProducer:
     """Transactional or not; of one partition. Without a transaction a record is out once it is acknowledged."""
 
-    def __init__(self, broker: MadeUpBroker) -> None:
+    def __init__(self, broker: FakeBroker) -> None:
         self._broker = broker
         self._epoch = 0
         self._open: list[bytes] | None = None

@@ -1,4 +1,4 @@
-"""A consumer group on a made-up broker: real pipelines, whose members are given partitions, crash, and are joined."""
+"""A consumer group on a fake broker: real pipelines, whose members are assigned partitions, crash, and are joined."""
 
 import asyncio
 import random
@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalGenerationError
+from aiokafka.errors import IllegalGenerationError, OffsetOutOfRangeError
 
 from consumers.delivery.outputs import Output
+from consumers.in_flight_frame import Decided, InFlightFrame, Rejected, Skipped
 from consumers.metrics import ConsumerMetrics
-from consumers.pipeline import Parts, Pipeline
-from consumers.stages.answers import Answer, Answers
-from consumers.stages.batcher import RegionOf
-from consumers.work import Work
+from consumers.pipeline import Components, Pipeline
+from consumers.stages.batcher import RegionCrop
+from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
 from framematch.core.health import Health
@@ -25,10 +25,9 @@ from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.decision import Thresholds
 from framematch.matching.enrich import MetadataCache
-from framematch.matching.sightings import Observed
 from tests.support import eventually
-from tests.unit.consumers.made_up_kafka import MadeUpBroker, MadeUpProducer, Step
-from tests.unit.consumers.made_up_work import BAD, UNKNOWN, prepare, record
+from tests.unit.consumers.fake_kafka import FakeBroker, FakeProducer, Step
+from tests.unit.consumers.sample_frames import TRUNCATED, UNKNOWN, prepare, record
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -43,13 +42,15 @@ class Topic:
         self.partitions = [TopicPartition("framematch.frames", number) for number in range(partitions)]
         self.records: dict[TopicPartition, list[ConsumerRecord]] = defaultdict(list)
         # A consumer that finds no broker at its start ends, as it should.
-        self.plain = MadeUpBroker(lambda step: step != "start" and self._fails(step))
-        self.transactional = {place: MadeUpBroker(self._fails, self.plain.output) for place in self.partitions}
+        self.plain = FakeBroker(lambda step: step != "start" and self._fails(step))
+        self.transactional = {place: FakeBroker(self._fails, self.plain.output) for place in self.partitions}
         self.offsets: dict[TopicPartition, int] = {}
+        self.starts: dict[TopicPartition, int] = defaultdict(int)
+        """The offset of the first record that retention has left, of each partition."""
         for _ in range(frames):
             place = chance.choice(self.partitions)
             key = f"camera-{place.partition}-{chance.randrange(2)}".encode()
-            kind = chance.choice([b"1", b"1", b"2", b"5", b"bad", b"blamed", b"skipped"])
+            kind = chance.choice([b"1", b"1", b"2", b"5", b"bad", b"no embedding", b"skipped"])
             own = self.records[place]
             own.append(record(len(own), partition=place.partition, key=key, value=kind))
 
@@ -70,7 +71,7 @@ class Topic:
         """Whether all of it is committed."""
         return all(self.committed(place) == len(records) for place, records in self.records.items())
 
-    def new_producer(self, _settings: object, transactional_id: str | None = None) -> MadeUpProducer:
+    def new_producer(self, _settings: object, transactional_id: str | None = None) -> FakeProducer:
         """In place of `framematch.core.kafka.clients.new_producer`."""
         if transactional_id is None:
             return self.plain.new_producer()
@@ -110,12 +111,14 @@ class Member:
         return self._assigned
 
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """A few records of some partitions, or none."""
+        """A few records of some partitions, or none; an error for an offset that the partition does not have."""
         del timeout_ms
         await asyncio.sleep(0)
         found = {}
         for place in sorted(self._assigned - self._paused):
             begin = self._positions[place]
+            if not self._topic.starts[place] <= begin <= len(self._topic.records[place]):
+                raise OffsetOutOfRangeError({place: begin})
             records = self._topic.records[place][begin : begin + self._topic.chance.randrange(4)]
             if records:
                 found[place] = records
@@ -151,6 +154,11 @@ class Member:
             assert published.issuperset((partition.partition, below) for below in range(offset))
         self._topic.offsets |= offsets
 
+    async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """What retention has left."""
+        await asyncio.sleep(0)
+        return {place: self._topic.starts[place] for place in partitions}
+
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Of frames."""
         return {place: len(self._topic.records[place]) for place in partitions}
@@ -176,57 +184,41 @@ class Stages:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
-    def prepare(self, work: Work) -> None:
-        """So many regions as the value says, or what else it says."""
-        work.spans["decode"] = (0, 1)
-        kind = work.record.value
-        work.frame = Frame(work.record.key.decode(), 0, work.record.offset)
-        work.bad = BAD if kind == b"bad" else None
-        work.skipped = "age" if kind == b"skipped" else None
-        if not work.complete:
-            prepare(work, 3 if kind == b"blamed" else int(kind))
+    def prepare(self, frame: InFlightFrame) -> None:
+        """As many regions as the value says, or the outcome that it names."""
+        frame.spans["decode"] = (0, 1)
+        kind = frame.record.value
+        frame.header = Frame(frame.record.key.decode(), 0, frame.record.offset)
+        if kind == b"bad":
+            frame.outcome = TRUNCATED
+        elif kind == b"skipped":
+            frame.outcome = Skipped("age")
+        else:
+            prepare(frame, 3 if kind == b"no embedding" else int(kind))
 
-    async def decide(self, batch: Sequence[RegionOf]) -> None:
+    async def decide(self, batch: Sequence[RegionCrop]) -> None:
         """Sooner or later."""
         for _ in range(self._chance.randrange(6)):
             await asyncio.sleep(0)
         for region in batch:
-            region.work.decisions[region.number] = UNKNOWN
-            if region.work.record.value == b"blamed" and region.number == 1:
-                region.work.bad = BadFrameError("invalid_embedding", "to blame")
+            if region.frame.record.value == b"no embedding" and region.number == 1:
+                region.frame.outcome = Rejected("infer", BadFrameError("invalid_embedding", "no embedding"))
+            else:
+                region.frame.decide(region.number, UNKNOWN)
 
-    def of(self, answer: Answer) -> list[Output]:
-        """One record for each frame, which tells its place."""
-        work = answer.work
-        assert work
-        assert work.complete
-        assert len(answer.events) == (0 if work.bad or work.skipped else len(work.regions))
-        value = f"{work.partition.partition} {work.record.offset}".encode()
-        return [Output("framematch.matches", answer.key, value, [])]
+    def of(self, result: FrameResult) -> list[Output]:
+        """One record for each frame, which contains its partition and offset."""
+        frame = result.frame
+        assert frame
+        assert frame.complete
+        assert len(result.events) == (len(frame.regions) if isinstance(frame.outcome, Decided) else 0)
+        value = f"{frame.partition.partition} {frame.record.offset}".encode()
+        return [Output("framematch.matches", result.key, value, [])]
 
     async def get_many(self, ids: list[str]) -> dict[str, Any]:
         """No product is known."""
         del ids
         return {}
-
-
-class NoSightings:
-    """In place of the sightings, which have tests of their own; takes its time to recall them."""
-
-    async def recall(self, _positions: object) -> None:
-        """Nothing."""
-        await asyncio.sleep(0)
-
-    def forget(self) -> None:
-        """Nothing."""
-
-    def observe(self, events: Sequence[Any]) -> Observed:
-        """The events as they are."""
-        return Observed(tuple(events))
-
-    def of_silent_cameras(self, _caught_up: object) -> list[Answer]:
-        """None."""
-        return []
 
 
 class NoWatchdog:
@@ -293,24 +285,21 @@ class Group:
 
 
 def _pipeline(topic: Topic, member: Member, settings: ConsumerSettings) -> Pipeline:
-    stages, metrics, none = Stages(topic.chance), ConsumerMetrics(new_registry()), NoSightings()
+    stages, metrics = Stages(topic.chance), ConsumerMetrics(new_registry())
     matcher: Any = SimpleNamespace(thresholds=Thresholds(0.5, 0.1), manifest=SimpleNamespace(id="snapshot"))
     model: Any = SimpleNamespace(name="small", digest="00ff")
     store: Any = stages
-    answers = Answers(
-        matcher=matcher, model=model, metadata=MetadataCache(store), observe=none.observe, metrics=metrics
-    )
+    results = ResultBuilder(matcher=matcher, model=model, metadata=MetadataCache(store), metrics=metrics)
     stand_ins: dict[str, Any] = {
         "consumer": member,
         "preparer": stages,
         "decode_threads": AtOnce(),
         "inference": stages,
-        "sightings": none,
         "outputs": stages,
         "watchdog": NoWatchdog(),
     }
     return Pipeline(
-        Parts(answers=answers, **stand_ins),
+        Components(results=results, **stand_ins),
         kafka=KafkaSettings(),
         settings=settings,
         metrics=metrics,
