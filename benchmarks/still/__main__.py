@@ -1,8 +1,8 @@
 """What reusing the decisions of still scenes saves, and what it costs: `python -m benchmarks.still`.
 
 Every frame of the demo's feeds goes through the real model and index once. Then the frames are gone through as a
-consumer with `reuse_static_regions` would, for several thresholds. Figures are of one camera each: the median, lowest and
-highest of all cameras.
+consumer with `reuse_static_regions` would, for several thresholds. Figures are of one camera each: the median, lowest
+and highest of all cameras.
 """
 
 import asyncio
