@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalGenerationError, OffsetOutOfRangeError
+from prometheus_client import CollectorRegistry
 
 from consumers.delivery.outputs import Output
 from consumers.in_flight_frame import Decided, InFlightFrame, Rejected, Skipped
@@ -237,6 +238,8 @@ class Consumer:
     pipeline: Pipeline
     task: asyncio.Task[None]
     stop: asyncio.Event
+    health: Health
+    registry: CollectorRegistry
 
 
 class Group:
@@ -250,8 +253,9 @@ class Group:
     async def start(self) -> None:
         """One more consumer."""
         member, stop = Member(self._topic), asyncio.Event()
-        pipeline = _pipeline(self._topic, member, self._settings)
-        consumer = Consumer(member, pipeline, asyncio.create_task(pipeline.run(stop)), stop)
+        health, registry = Health("kafka", "triton", "output"), new_registry()
+        pipeline = _pipeline(self._topic, member, self._settings, health, registry)
+        consumer = Consumer(member, pipeline, asyncio.create_task(pipeline.run(stop)), stop, health, registry)
         await eventually(lambda: member.listener or consumer.task.done(), timeout_s=5)
         self.consumers.append(consumer)
         await self.rebalance()
@@ -284,8 +288,10 @@ class Group:
         await asyncio.wait([consumer.task])
 
 
-def _pipeline(topic: Topic, member: Member, settings: ConsumerSettings) -> Pipeline:
-    stages, metrics = Stages(topic.chance), ConsumerMetrics(new_registry())
+def _pipeline(
+    topic: Topic, member: Member, settings: ConsumerSettings, health: Health, registry: CollectorRegistry
+) -> Pipeline:
+    stages, metrics = Stages(topic.chance), ConsumerMetrics(registry)
     matcher: Any = SimpleNamespace(thresholds=Thresholds(0.5, 0.1), manifest=SimpleNamespace(id="snapshot"))
     model: Any = SimpleNamespace(name="small", digest="00ff")
     store: Any = stages
@@ -303,5 +309,5 @@ def _pipeline(topic: Topic, member: Member, settings: ConsumerSettings) -> Pipel
         kafka=KafkaSettings(),
         settings=settings,
         metrics=metrics,
-        health=Health("kafka", "triton", "output"),
+        health=health,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,50 +14,15 @@ from structlog.testing import capture_logs
 from consumers import frame_consumer
 from consumers.frame_consumer import FrameConsumer
 from consumers.in_flight import InFlight
-from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings
 from tests.support import eventually
+from tests.unit.consumers.fake_delivery import FakeDelivery
 from tests.unit.consumers.fake_group import Member, Topic
 from tests.unit.consumers.sample_frames import record
-
-
-class FakeDelivery:
-    """A delivery that is assigned partitions, and commits, when the test allows it."""
-
-    def __init__(self) -> None:
-        self.may_open, self.may_commit = asyncio.Event(), asyncio.Event()
-        self.may_open.set()
-        self.may_commit.set()
-        self.opening = self.committing = self.revoked = 0
-        self.failures = 0
-        self.fetched_offsets: list[tuple[int, int]] = []
-
-    async def on_assigned(self, _partitions: Iterable[TopicPartition]) -> None:
-        self.opening += 1
-        await self.may_open.wait()
-        if self.failures:
-            self.failures -= 1
-            raise KafkaUnavailableError("not yet")
-
-    def fetched(self, frame: InFlightFrame) -> None:
-        self.fetched_offsets.append((frame.partition.partition, frame.record.offset))
-
-    async def commit(self) -> None:
-        self.committing += 1
-        await self.may_commit.wait()
-
-    async def wait_fenced(self) -> None:
-        await asyncio.Event().wait()
-
-    async def on_revoked(self) -> None:
-        self.revoked += 1
-
-    def offsets_of(self, partition: TopicPartition) -> list[int]:
-        return [offset for number, offset in self.fetched_offsets if number == partition.partition]
 
 
 class Group(Member):

@@ -2,20 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from consumers import frame_consumer
+from consumers import frame_consumer, pipeline
 from consumers.delivery import at_least_once, transactions
+from consumers.delivery.at_least_once import AtLeastOnce
+from consumers.sightings.stage import Sightings
+from consumers.stages.results import FrameResult
 from framematch.core.settings import ConsumerSettings, SightingSettings
 from tests.support import eventually
-from tests.unit.consumers.fake_group import Group, Place, Topic
+from tests.unit.consumers.fake_group import Group, Member, Place, Topic
 
 Delivery = Literal["at_least_once", "exactly_once"]
 BOTH = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
@@ -95,3 +100,37 @@ async def test_every_frame_is_answered_in_order_and_none_is_committed_early(
     in_order(topic, delivery, topic.published)
     if delivery == "exactly_once" or not (failures or {"rebalance", "join", "crash"} & set(script)):
         assert len(topic.published) == len(everything)
+
+
+async def test_refused_output_does_not_hold_up_the_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic = Topic(random.Random(1), partitions=1, frames=0, failures=0)  # noqa: S311  # chooses what happens
+    [partition] = topic.partitions
+    refused, reachable = asyncio.Event(), asyncio.Event()
+    reachable.set()
+
+    async def refuse(_self: object, _results: object) -> None:
+        refused.set()
+        await asyncio.Event().wait()
+
+    async def end_offsets(_self: object, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        if not reachable.is_set():
+            raise KafkaConnectionError
+        return dict.fromkeys(partitions, 7 if refused.is_set() else 0)
+
+    monkeypatch.setattr(pipeline, "_MEASURE_INTERVAL_S", 0.001)
+    monkeypatch.setattr(AtLeastOnce, "deliver", refuse)
+    monkeypatch.setattr(Sightings, "end_silent", lambda *_: [FrameResult(partition, b"till-1", None)])
+    monkeypatch.setattr(Member, "end_offsets", end_offsets)
+    async with group(topic, "at_least_once") as consumers:
+        [consumer] = consumers.consumers
+
+        def lag() -> float | None:
+            return consumer.registry.get_sample_value("framematch_consumer_lag_frames", {"partition": "0"})
+
+        await asyncio.wait_for(refused.wait(), 5)
+        await eventually(lambda: lag() == 7)
+        reachable.clear()
+        await eventually(lambda: not consumer.health.works("kafka"))
+        assert consumer.registry.get_sample_value("framematch_consumer_kafka_outages_total") == 1
+        reachable.set()
+        await eventually(lambda: consumer.health.works("kafka"))
