@@ -31,9 +31,9 @@ REBALANCE_TIMEOUT_MS = 60_000
 
 _DRAIN_S = 20.0  # for what is in flight at a revoke, well within the above
 _COMMIT_S = 10.0
-_POLL_MS = 200  # after so long an idle consumer notices that it should stop
+_POLL_MS = 200  # how soon an idle consumer notices that it should stop
 _POSITION_S = 1.0
-_FULL_POLL_MS = 20  # after so long a full one notices that it may fetch again
+_FULL_POLL_MS = 20  # how soon a full one notices that it may fetch again
 _BACKOFF_S = (0.5, 5.0)
 
 

@@ -81,7 +81,7 @@ class InFlight:
         self.update_size(frame)
 
     def update_size(self, frame: InFlightFrame) -> None:
-        """Count the frame's size anew: its picture was decoded, or is not needed any more."""
+        """Count the frame's new size: its picture was decoded, or is not needed any more."""
         if frame in self._sizes:
             self._add_bytes(frame, frame.size_bytes - self._sizes[frame])
             self._sizes[frame] = frame.size_bytes

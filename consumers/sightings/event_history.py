@@ -46,7 +46,7 @@ def new_reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
 async def newest_matches(
     reader: AIOKafkaConsumer, topics: Topics, below: Mapping[int, int], lookback_s: float
 ) -> dict[int, list[PublishedEvent]]:
-    """The newest match events of each partition, oldest first, covering at least `lookback_s` if there are so many.
+    """The newest match events of each partition, oldest first, covering at least `lookback_s` if the topic does.
 
     Args:
         reader: started, by `new_reader`.
@@ -128,7 +128,7 @@ def _log_unreadable(record: ConsumerRecord, error: Exception) -> None:
 
 
 def _reaches_back(published: Sequence[PublishedEvent], lookback_s: float) -> bool:
-    """Whether they cover so much time by their records and, for at least one camera, by the times of its frames.
+    """Whether they cover this time by their records and, for at least one camera, by the times of its frames.
 
     The two differ where a consumer was stopped, or was slower than its cameras.
     """

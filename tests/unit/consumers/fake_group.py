@@ -35,14 +35,14 @@ Place = tuple[int, int]
 
 
 class Topic:
-    """The frames, what is committed of them, and which were published, in order."""
+    """The frames topic: its records, the committed offsets, and the frames that were published, in order."""
 
     def __init__(self, chance: random.Random, *, partitions: int, frames: int, failures: float) -> None:
         self.chance = chance
         self.failures = failures
         self.partitions = [TopicPartition("framematch.frames", number) for number in range(partitions)]
         self.records: dict[TopicPartition, list[ConsumerRecord]] = defaultdict(list)
-        # A consumer that finds no broker at its start ends, as it should.
+        # A consumer that reaches no broker at its start ends, as it should.
         self.plain = FakeBroker(lambda step: step != "start" and self._fails(step))
         self.transactional = {place: FakeBroker(self._fails, self.plain.output) for place in self.partitions}
         self.offsets: dict[TopicPartition, int] = {}
@@ -60,16 +60,16 @@ class Topic:
 
     @property
     def published(self) -> list[Place]:
-        """The frames that were answered, in order, repeats too."""
+        """The frames whose results were published, in order, with repeats."""
         return [(int(partition), int(offset)) for partition, offset in map(bytes.split, self.plain.output)]
 
     def committed(self, partition: TopicPartition) -> int | None:
-        """By whichever delivery."""
+        """The committed offset, by either delivery."""
         return self.transactional[partition].offset or self.offsets.get(partition)
 
     @property
     def finished(self) -> bool:
-        """Whether all of it is committed."""
+        """Whether every frame is committed."""
         return all(self.committed(place) == len(records) for place, records in self.records.items())
 
     def new_producer(self, _settings: object, transactional_id: str | None = None) -> FakeProducer:
@@ -91,7 +91,7 @@ class Member:
         self.listener: Any = None
 
     def subscribe(self, _topics: list[str], listener: object) -> None:
-        """The group calls this listener."""
+        """Remember the listener, which the group calls."""
         self.listener = listener
 
     async def leave(self) -> None:
@@ -108,7 +108,7 @@ class Member:
         await self.listener.on_partitions_assigned(self._assigned)
 
     def assignment(self) -> frozenset[TopicPartition]:
-        """Those of the last join."""
+        """The partitions of the last join."""
         return self._assigned
 
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
@@ -117,37 +117,37 @@ class Member:
         await asyncio.sleep(0)
         found = {}
         for place in sorted(self._assigned - self._paused):
-            begin = self._positions[place]
-            if not self._topic.starts[place] <= begin <= len(self._topic.records[place]):
-                raise OffsetOutOfRangeError({place: begin})
-            records = self._topic.records[place][begin : begin + self._topic.chance.randrange(4)]
+            start = self._positions[place]
+            if not self._topic.starts[place] <= start <= len(self._topic.records[place]):
+                raise OffsetOutOfRangeError({place: start})
+            records = self._topic.records[place][start : start + self._topic.chance.randrange(4)]
             if records:
                 found[place] = records
                 self._positions[place] = records[-1].offset + 1
         return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Read on from there."""
+        """Continue at this offset."""
         assert partition in self._assigned
         self._positions[partition] = offset
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Give none of these."""
+        """Return no records of these."""
         assert self._assigned.issuperset(partitions)
         self._paused.update(partitions)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Give these again."""
+        """Return records of these again."""
         assert self._assigned.issuperset(partitions)
         self._paused.difference_update(partitions)
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """After a moment."""
+        """The committed offset, after a moment."""
         await asyncio.sleep(0)
         return self._topic.committed(partition)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Refused when the group has gone on without us; never of frames that were not answered."""
+        """Refused after a rebalance without us; fails the test for frames that were not published."""
         if not self._may_commit:
             raise IllegalGenerationError
         published = set(self._topic.published)
@@ -156,21 +156,21 @@ class Member:
         self._topic.offsets |= offsets
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """What retention has left."""
+        """The first offset that is left by retention."""
         await asyncio.sleep(0)
         return {place: self._topic.starts[place] for place in partitions}
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Of frames."""
+        """Where each partition ends."""
         return {place: len(self._topic.records[place]) for place in partitions}
 
     async def position(self, partition: TopicPartition) -> int:
-        """The next offset."""
+        """The offset that is read next."""
         return self._positions[partition]
 
 
 class AtOnce(Executor):
-    """Runs what it is given where it is."""
+    """Runs a call at once, in the caller's thread."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         """A future that is done."""
@@ -180,7 +180,7 @@ class AtOnce(Executor):
 
 
 class Stages:
-    """In place of what computes and what is asked: by the record's value, in any order."""
+    """Fakes the computing stages and the servers: the outcome is by the record's value, after a random time."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -198,7 +198,7 @@ class Stages:
             prepare(frame, 3 if kind == b"no embedding" else int(kind))
 
     async def decide(self, batch: Sequence[RegionCrop]) -> None:
-        """Sooner or later."""
+        """Decide all regions, after a random time."""
         for _ in range(self._chance.randrange(6)):
             await asyncio.sleep(0)
         for region in batch:
@@ -261,25 +261,25 @@ class Group:
         await self.rebalance()
 
     async def crash(self) -> None:
-        """The first consumer ends where it is."""
+        """The first consumer ends without finishing anything."""
         await self._end(self.consumers.pop(0))
         await self.rebalance()
 
     async def rebalance(self) -> None:
-        """Share the partitions out anew."""
+        """Assign the partitions to the consumers at random."""
         await asyncio.gather(*(consumer.member.leave() for consumer in self.consumers))
         places = self._topic.chance.sample(self._topic.partitions, len(self._topic.partitions))
         count = len(self.consumers)
         await asyncio.gather(*(one.member.join(places[number::count]) for number, one in enumerate(self.consumers)))
 
     async def finish(self) -> None:
-        """Tell all consumers to stop, and wait until they have."""
+        """Stop all consumers, and wait until they have."""
         for consumer in self.consumers:
             consumer.stop.set()
         await asyncio.wait_for(asyncio.gather(*(consumer.task for consumer in self.consumers)), 5)
 
     async def close(self) -> None:
-        """End whatever still runs."""
+        """End all that run."""
         for consumer in self.consumers:
             await self._end(consumer)
 

@@ -13,7 +13,7 @@ Step = str
 
 
 class BrokenError(KafkaError):  # type: ignore[misc]  # aiokafka publishes no types
-    """What a made-up failure raises."""
+    """A simulated failure."""
 
 
 @dataclass

@@ -38,16 +38,16 @@ def numbered(crops: Crops) -> Embeddings:
 class Encoder:
     """Embeds, after raising these errors."""
 
-    def __init__(self, *answers: Exception) -> None:
+    def __init__(self, *errors: Exception) -> None:
         self.manifest = SimpleNamespace(dimension=DIMENSION, max_batch_size=8)
-        self.answers = list(answers)
+        self.errors = list(errors)
         self.poison: set[int] = set()
         self.calls = 0
 
     async def embed(self, crops: Crops) -> Embeddings:
         self.calls += 1
-        if self.answers:
-            raise self.answers.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         found = numbered(crops)
         bad = tuple(row for row, crop in enumerate(crops) if int(crop[0, 0, 0]) in self.poison)
         if bad:
@@ -86,7 +86,7 @@ def decide(health: Health) -> Iterator[Callable[[Encoder], Inference]]:
 
 
 def batch(*regions_of: int) -> list[RegionCrop]:
-    """The regions of frames with so many each; each crop's first byte counts up from 1."""
+    """The regions of frames with these numbers of regions; each crop's first byte counts up from 1."""
     found: list[RegionCrop] = []
     for offset, regions in enumerate(regions_of):
         frame = fetched(offset)
@@ -120,7 +120,7 @@ async def test_each_region_gets_its_own_decision(decide: Callable[[Encoder], Inf
 async def test_it_retries_until_triton_and_its_model_work(
     decide: Callable[[Encoder], Inference], health: Health, error: Exception, event: str
 ) -> None:
-    # An answer that is nonsense as a whole is asked for again: the picture alone, and then the control picture.
+    # A batch without any embedding is retried: the picture alone, and then the control picture.
     encoder = Encoder(*[error] * 6)
     regions = batch(1)
     with capture_logs() as logs:
@@ -140,7 +140,7 @@ async def test_while_it_retries_it_is_not_ready_and_decides_nothing(
         try:
             await eventually(lambda: encoder.calls > 3)
             assert (health.report(), regions[0].frame.outcome) == ({"triton": "unreachable"}, Pending())
-            encoder.answers.clear()
+            encoder.errors.clear()
             await asyncio.wait_for(waiting, 5)
         finally:
             waiting.cancel()

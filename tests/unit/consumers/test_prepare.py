@@ -179,7 +179,7 @@ def test_any_boxes_of_any_jpeg_are_cut_or_refused(kind: str, boxes: list[Region]
     accepted(prepared(KINDS[kind], of_regions(*boxes), by=by))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of damaged metadata, and goes on
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged metadata, and continues
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_damaged_photograph_is_a_picture_or_a_dead_letter(data: st.DataObject) -> None:
@@ -207,7 +207,7 @@ def patched(marker: bytes, offset: int, new: bytes, data: bytes | None = None) -
 
 
 def full_of_scans() -> bytes:
-    """A small progressive JPEG in which one scan stands again and again."""
+    """A small progressive JPEG with one scan repeated very often."""
     data = jpeg(progressive=True)
     first = data.index(SOS)
     second = data.index(SOS, first + 1)
