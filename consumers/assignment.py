@@ -12,8 +12,7 @@ from aiokafka import TopicPartition
 from consumers.in_flight import InFlight
 from consumers.in_flight_frame import InFlightFrame
 from consumers.sightings.stage import Sightings
-from consumers.stages.batcher import Batcher, RegionCrop
-from consumers.stages.region_reuse import CacheEntry, RegionReuse
+from consumers.stages.batcher import Batcher, RegionCrop, region_crops
 from consumers.stages.scene_cache import StaticSceneCache
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import ConsumerSettings
@@ -50,8 +49,9 @@ class Assignment:
         )
         self._batcher = Batcher(batch_size=settings.batch_size, window_s=settings.batch_window_ms / MS_PER_S)
         self._max_regions_waiting = _BATCHES_AHEAD * settings.batch_size
-        cache = StaticSceneCache[CacheEntry](max_age_s=settings.reuse_static_regions_s)
-        self._reuse = RegionReuse(cache if settings.reuse_static_regions else None)
+        self._cache = (
+            StaticSceneCache(max_age_s=settings.reuse_static_regions_s) if settings.reuse_static_regions else None
+        )
         self._ready: deque[InFlightFrame] = deque()
         self._forming = asyncio.Lock()
         self._revoked, self._fetched, self._capacity, self._prepared, self._complete = (
@@ -84,7 +84,7 @@ class Assignment:
     def prepared(self, frame: InFlightFrame) -> None:
         """A frame has its crops, or its outcome: pass on the regions that have to go through the model."""
         self.in_flight.update_size(frame)
-        self._add_regions(self._reuse.lookup(frame))
+        self._add_regions(self._cache.lookup(frame) if self._cache else region_crops(frame))
         self._pass_on_complete([frame])
 
     async def next_batch(self) -> list[RegionCrop]:
@@ -105,9 +105,12 @@ class Assignment:
 
     def decided(self, batch: Sequence[RegionCrop]) -> None:
         """A batch went through the model: pass on the frames that are complete by it."""
-        resolved = self._reuse.resolve(batch)
-        self._add_regions(resolved.to_infer)
-        self._pass_on_complete({region.frame for region in batch} | resolved.decided)
+        frames = {region.frame for region in batch}
+        if self._cache:
+            resolved = self._cache.resolve(batch)
+            self._add_regions(resolved.to_infer)
+            frames |= resolved.decided
+        self._pass_on_complete(frames)
 
     async def ready_frames(self) -> list[InFlightFrame]:
         """Wait for complete frames that can be published, those of an ordering key in order; empty after a revoke."""

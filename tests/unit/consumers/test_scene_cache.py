@@ -5,7 +5,10 @@ import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.stages.scene_cache import MAX_DIFFERENCE, StaticSceneCache, difference, signature_of
+from consumers.in_flight_frame import Decided, InFlightFrame
+from consumers.stages.scene_cache import MAX_DIFFERENCE, StaticSceneCache, difference
+from framematch.core.frames import Frame, Region
+from tests.unit.consumers.sample_frames import UNKNOWN, record
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -14,17 +17,39 @@ SECOND_US = 1_000_000
 SCENE = np.random.default_rng(1).integers(60, 190, (64, 64, 3), dtype=np.uint8)
 
 
+class Cache:
+    """A cache whose misses are decided at once; pictures are numbered from 0."""
+
+    def __init__(self, *, max_age_s: float = 2.0, max_entries: int = 9) -> None:
+        self._cache = StaticSceneCache(max_age_s=max_age_s, max_entries=max_entries)
+        self._numbers: dict[str, int] = {}
+
+    def show(self, picture: Pixels, at_us: int, camera: str = "till-1", box: Region = BOX) -> int | None:
+        """The number of the picture whose decision this one reuses; None when it goes through the model."""
+        number = len(self._numbers)
+        header = Frame(camera, 100 * SECOND_US + at_us, number)
+        self._numbers[header.id] = number
+        frame = InFlightFrame(record(number), camera, 0, header, (box,), (picture,))
+        misses = self._cache.lookup(frame)
+        for region in misses:
+            frame.decide(region.number, UNKNOWN)
+        self._cache.resolve(misses)
+        assert isinstance(frame.outcome, Decided)
+        assert bool(misses) != bool(frame.outcome.reused_from)
+        return None if misses else self._numbers[frame.outcome.reused_from[0]]
+
+
 class Camera:
-    """One camera's pictures, one after the other; the entry of each is its number, from 0."""
+    """One camera's pictures at a fixed interval."""
 
     def __init__(self, *, max_age_s: float = 2.0, interval_us: int = SECOND_US // 5) -> None:
-        self._cache: StaticSceneCache[int] = StaticSceneCache(max_age_s=max_age_s)
+        self._cache = Cache(max_age_s=max_age_s)
         self._interval_us = interval_us
-        self._seen = 0
+        self._at_us = 0
 
     def shows(self, picture: Pixels) -> int | None:
-        number, self._seen = self._seen, self._seen + 1
-        return self._cache.lookup("till-1", BOX, signature_of(picture), number * self._interval_us, number)
+        self._at_us += self._interval_us
+        return self._cache.show(picture, self._at_us)
 
 
 def brighter(levels: int) -> Pixels:
@@ -32,7 +57,7 @@ def brighter(levels: int) -> Pixels:
 
 
 def level(value: int) -> Pixels:
-    """A signature of one grey level."""
+    """A picture of one grey level, which is its own signature."""
     return np.full((16, 16, 3), value, np.uint8)
 
 
@@ -75,51 +100,38 @@ def test_a_static_scene_goes_through_the_model_again_when_its_decision_is_too_ol
 
 
 def test_a_picture_captured_before_the_inferred_one_is_a_hit_too_unless_it_is_much_older() -> None:
-    cache: StaticSceneCache[str] = StaticSceneCache(max_age_s=2.0)
-    assert cache.lookup("till-1", BOX, level(9), 10 * SECOND_US, "inferred") is None
-    assert cache.lookup("till-1", BOX, level(9), 9 * SECOND_US, "overtaken") == "inferred"
-    assert cache.lookup("till-1", BOX, level(9), 1 * SECOND_US, "replayed") is None
+    cache = Cache()
+    assert [cache.show(level(9), seconds * SECOND_US) for seconds in (10, 9, 1)] == [None, 0, None]
 
 
 def test_cameras_and_boxes_have_entries_of_their_own() -> None:
-    cache: StaticSceneCache[int] = StaticSceneCache(max_age_s=2.0)
+    cache = Cache()
     places = [("till-1", BOX), ("till-2", BOX), ("till-1", (64, 0, 64, 64))]
-    assert [cache.lookup(*place, level(9), 0, entry) for entry, place in enumerate(places)] == [None] * 3
-    assert [cache.lookup(*place, level(9), 1, 9) for place in places] == [0, 1, 2]
+    assert [cache.show(level(9), 0, *place) for place in places] == [None] * 3
+    assert [cache.show(level(9), 1, *place) for place in places] == [0, 1, 2]
 
 
-def test_after_an_invalidation_the_next_picture_goes_through_the_model() -> None:
-    cache: StaticSceneCache[int] = StaticSceneCache(max_age_s=2.0)
-    cache.lookup("till-1", BOX, level(9), 0, 0)
-    cache.lookup("till-2", BOX, level(9), 0, 0)
-    cache.invalidate("till-1", BOX)
-    assert cache.lookup("till-1", BOX, level(9), 1, 1) is None
-    assert cache.lookup("till-2", BOX, level(9), 1, 1) == 0
-
-
-def test_no_more_boxes_are_remembered_than_allowed_and_those_seen_last_stay() -> None:
-    cache: StaticSceneCache[int] = StaticSceneCache(max_age_s=2.0, max_boxes=2)
+def test_no_more_entries_are_kept_than_allowed_and_those_used_last_stay() -> None:
+    cache = Cache(max_entries=2)
     for camera in ("till-1", "till-2", "till-1", "till-3"):
-        cache.lookup(camera, BOX, level(9), 0, 0)
-    assert cache.lookup("till-1", BOX, level(9), 0, 1) == 0
-    assert cache.lookup("till-2", BOX, level(9), 0, 1) is None
+        cache.show(level(9), 0, camera)
+    assert cache.show(level(9), 0, "till-1") == 0
+    assert cache.show(level(9), 0, "till-2") is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(-SECOND_US, 3 * SECOND_US)), max_size=40))
-def test_a_picture_is_a_hit_exactly_when_it_is_similar_and_near_in_time(
-    steps: list[tuple[int, int]],
-) -> None:
-    cache: StaticSceneCache[int] = StaticSceneCache(max_age_s=2.0)
+def test_a_picture_is_a_hit_exactly_when_it_is_similar_and_near_in_time(steps: list[tuple[int, int]]) -> None:
+    cache = Cache()
     pictures: list[tuple[Pixels, int]] = []
     last: int | None = None
     at_us = 0
     for number, (value, passed_us) in enumerate(steps):
         at_us += passed_us
         pictures.append((level(value), at_us))
-        near = (
+        hit = (
             last is not None
             and difference(level(value), pictures[last][0]) <= MAX_DIFFERENCE
             and abs(at_us - pictures[last][1]) <= 2 * SECOND_US
         )
-        assert cache.lookup("till-1", BOX, level(value), at_us, number) == (last if near else None)
-        last = last if near else number
+        assert cache.show(level(value), at_us) == (last if hit else None)
+        last = last if hit else number

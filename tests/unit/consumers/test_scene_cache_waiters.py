@@ -1,4 +1,4 @@
-"""Regions of static scenes: when they reuse a decision, and when they have to go through the model."""
+"""Regions that wait in the cache for a decision: when they get it, and when they go through the model after all."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from consumers.in_flight_frame import Decided, InFlightFrame, Rejected
 from consumers.stages.batcher import RegionCrop
-from consumers.stages.region_reuse import RegionReuse
 from consumers.stages.scene_cache import StaticSceneCache
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
@@ -19,8 +18,8 @@ REJECTED = Rejected("infer", BadFrameError("invalid_embedding", "no embedding"))
 KIWI, LEEK = Decision("match", 0.9, 0.5, ()), Decision("match", 0.8, 0.5, ())
 
 
-def reusing() -> RegionReuse:
-    return RegionReuse(StaticSceneCache(max_age_s=2.0))
+def new_cache() -> StaticSceneCache:
+    return StaticSceneCache(max_age_s=2.0)
 
 
 def frame(sequence: int, *levels: int, camera: str = "till-1") -> InFlightFrame:
@@ -44,63 +43,61 @@ def frame_id(frame: InFlightFrame) -> str:
 
 
 def test_a_static_frame_after_the_decision_is_decided_at_once_and_names_the_other_frame() -> None:
-    reuse, first, second = reusing(), frame(0, 50), frame(1, 50)
-    reuse.resolve(infer(reuse.lookup(first)))
-    assert reuse.lookup(second) == []
+    cache, first, second = new_cache(), frame(0, 50), frame(1, 50)
+    cache.resolve(infer(cache.lookup(first)))
+    assert cache.lookup(second) == []
     assert second.outcome == Decided((KIWI,), {0: frame_id(first)})
 
 
 def test_a_static_frame_before_the_decision_waits_for_it() -> None:
-    reuse, first, second = reusing(), frame(0, 50), frame(1, 50)
-    batch = reuse.lookup(first)
-    assert reuse.lookup(second) == []
+    cache, first, second = new_cache(), frame(0, 50), frame(1, 50)
+    batch = cache.lookup(first)
+    assert cache.lookup(second) == []
     assert not second.complete
-    resolved = reuse.resolve(infer(batch))
+    resolved = cache.resolve(infer(batch))
     assert resolved.decided == {second}
     assert second.outcome == Decided((KIWI,), {0: frame_id(first)})
 
 
 def test_only_the_region_that_changed_goes_through_the_model() -> None:
-    reuse, first, second = reusing(), frame(0, 50, 50), frame(1, 50, 90)
-    reuse.resolve(infer(reuse.lookup(first)))
-    batch = reuse.lookup(second)
+    cache, first, second = new_cache(), frame(0, 50, 50), frame(1, 50, 90)
+    cache.resolve(infer(cache.lookup(first)))
+    batch = cache.lookup(second)
     assert [region.number for region in batch] == [1]
     assert not second.complete
-    reuse.resolve(infer(batch, LEEK))
+    cache.resolve(infer(batch, LEEK))
     assert second.outcome == Decided((KIWI, LEEK), {0: frame_id(first)})
 
 
 def test_the_first_that_waited_for_a_rejected_frame_goes_through_the_model_for_the_others() -> None:
-    reuse, bad, second, third = reusing(), frame(0, 50), frame(1, 50), frame(2, 50)
-    batch = reuse.lookup(bad)
-    reuse.lookup(second)
-    reuse.lookup(third)
+    cache, bad, second, third = new_cache(), frame(0, 50), frame(1, 50), frame(2, 50)
+    batch = cache.lookup(bad)
+    cache.lookup(second)
+    cache.lookup(third)
     bad.outcome = REJECTED
-    resolved = reuse.resolve(infer(batch))
+    resolved = cache.resolve(infer(batch))
     assert [region.frame for region in resolved.to_infer] == [second]
     assert not resolved.decided
-    assert reuse.resolve(infer(resolved.to_infer, LEEK)).decided == {third}
+    assert cache.resolve(infer(resolved.to_infer, LEEK)).decided == {third}
     assert third.outcome == Decided((LEEK,), {0: frame_id(second)})
 
 
 def test_a_region_that_waits_is_dropped_when_its_frame_is_rejected() -> None:
-    reuse, first, second = reusing(), frame(0, 50), frame(1, 50)
-    batch = reuse.lookup(first)
-    reuse.lookup(second)
+    cache, first, second = new_cache(), frame(0, 50), frame(1, 50)
+    batch = cache.lookup(first)
+    cache.lookup(second)
     second.outcome = REJECTED
-    resolved = reuse.resolve(infer(batch))
+    resolved = cache.resolve(infer(batch))
     assert not resolved.decided
     assert not resolved.to_infer
 
 
-def test_without_a_cache_every_region_goes_through_the_model() -> None:
-    reuse = RegionReuse(None)
-    for sequence in range(3):
-        batch = reuse.lookup(frame(sequence, 50, 50))
-        assert [region.number for region in batch] == [0, 1]
-        resolved = reuse.resolve(infer(batch))
-        assert not resolved.decided
-        assert not resolved.to_infer
+def test_after_a_rejected_frame_the_next_one_goes_through_the_model() -> None:
+    cache, rejected, second = new_cache(), frame(0, 50), frame(1, 50)
+    batch = cache.lookup(rejected)
+    rejected.outcome = REJECTED
+    cache.resolve(batch)
+    assert [region.frame for region in cache.lookup(second)] == [second]
 
 
 @given(
@@ -110,13 +107,13 @@ def test_without_a_cache_every_region_goes_through_the_model() -> None:
 def test_every_frame_completes_however_batches_are_formed_ordered_and_fail(
     frames: list[tuple[str, list[int]]], data: st.DataObject
 ) -> None:
-    reuse = reusing()
+    cache = new_cache()
     all_frames = [frame(number, *levels, camera=camera) for number, (camera, levels) in enumerate(frames)]
     waiting: list[RegionCrop] = []
     arriving = list(all_frames)
     while arriving or waiting:
         if arriving and (not waiting or data.draw(st.booleans(), "a frame arrives")):
-            waiting += reuse.lookup(arriving.pop(0))
+            waiting += cache.lookup(arriving.pop(0))
             continue
         count = data.draw(st.integers(1, len(waiting)), "regions in the batch")
         order = data.draw(st.permutations(range(len(waiting))), "which of them")
@@ -124,5 +121,5 @@ def test_every_frame_completes_however_batches_are_formed_ordered_and_fail(
         waiting = [waiting[place] for place in sorted(order[count:])]
         if data.draw(st.booleans(), "one of them is bad"):
             batch[0].frame.outcome = REJECTED
-        waiting += reuse.resolve(infer(batch)).to_infer
+        waiting += cache.resolve(infer(batch)).to_infer
     assert all(one.complete for one in all_frames)
