@@ -32,7 +32,6 @@ REBALANCE_TIMEOUT_MS = 60_000
 _DRAIN_S = 20.0  # for what is in flight at a revoke, well within the above
 _COMMIT_S = 10.0
 _POLL_MS = 200  # how soon an idle consumer notices that it should stop
-_POSITION_S = 1.0
 _FULL_POLL_MS = 20  # how soon a full one notices that it may fetch again
 _BACKOFF_S = (0.5, 5.0)
 
@@ -97,26 +96,19 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             await self._assigned.wait()
         return self.assignment
 
-    async def positions(self) -> dict[TopicPartition, int] | None:
-        """The next offset to read of each of our partitions; None while the group rebalances."""
+    def positions(self) -> Mapping[TopicPartition, int] | None:
+        """The next offset to fetch of each of our partitions; None while the group rebalances."""
         if self.assignment is None or self.assignment.state is not State.OPEN:
             return None
-        positions = dict.fromkeys(self.assignment.partitions, 0)
-        for partition in positions:
-            with suppress(TimeoutError, KafkaError):  # the partition may be revoked meanwhile
-                async with asyncio.timeout(_POSITION_S):
-                    positions[partition] = await self._consumer.position(partition)
-        return positions
+        return dict(self.assignment.positions)
 
     async def refresh_lag(self) -> None:
         """Ask Kafka where our partitions end; while it does not answer, this consumer is not ready."""
         open_partitions = self.assignment.fetched_from if self.assignment else frozenset()
         await self._end_offsets.refresh(open_partitions)
-        if self.assignment is None or self.assignment.state is not State.OPEN:
-            return
-        if self._end_offsets.kafka_unreachable:
+        if self.positions() is not None and self._end_offsets.kafka_unreachable:
             self._health.set_not_ready("kafka", "Kafka does not answer")
-        else:
+        elif self.positions() is not None:
             self._health.set_ready("kafka")
 
     def lag(self) -> dict[TopicPartition, int]:

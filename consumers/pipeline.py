@@ -10,9 +10,7 @@ assignment is current. A full queue makes the stage before it wait, back to the 
 
 import asyncio
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
@@ -106,11 +104,10 @@ class Pipeline:
             for task in tasks:
                 task.cancel()
 
-    async def progress(self) -> Progress:
+    def progress(self) -> Progress:
         """How far the pipeline is, for the watchdog."""
-        positions, assignment = await self._consumer.positions(), self._consumer.assignment
-        in_flight = len(assignment.in_flight) if assignment else 0
-        return Progress(self._consumer.fetched, self._delivered, in_flight, positions)
+        in_flight = len(self._consumer.assignment.in_flight) if self._consumer.assignment else 0
+        return Progress(self._consumer.fetched, self._delivered, in_flight, self._consumer.positions())
 
     def load(self) -> ConsumerLoad:
         """How much work there is, for the GPU monitor."""
@@ -136,17 +133,10 @@ class Pipeline:
             assignment = await self._consumer.current_assignment()
             if batch := await assignment.next_batch():
                 self._metrics.batch_regions.observe(len(batch))
-                with self._counted_as_inferring():
-                    await self._components.inference.decide(batch)
+                self._inferring += 1  # an error ends the pipeline, so it needs no finally
+                await self._components.inference.decide(batch)
+                self._inferring -= 1
                 assignment.decided(batch)
-
-    @contextmanager
-    def _counted_as_inferring(self) -> Iterator[None]:
-        self._inferring += 1
-        try:
-            yield
-        finally:
-            self._inferring -= 1
 
     async def _build_results(self) -> None:
         """Make events and sightings of complete frames, each ordering key in order, and pass them to the delivery."""

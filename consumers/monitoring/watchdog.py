@@ -60,16 +60,16 @@ class Watchdog:
         self._health = health
         self._unread = unread
 
-    async def run(self, progress: Callable[[], Awaitable[Progress]]) -> None:
+    async def run(self, progress: Callable[[], Progress]) -> None:
         """Watch until cancelled.
 
         Raises:
             StalledError: nothing has moved for the timeout, there is work, and every server answers.
         """
-        last, since_s, suspected = await progress(), time.monotonic(), False
+        last, since_s, suspected = progress(), time.monotonic(), False
         while True:
             await asyncio.sleep(self._timeout_s / _CHECKS)
-            now = await progress()
+            now = progress()
             if not now.same_as(last) or not self._health.works("triton", "output"):
                 last, since_s, suspected = now, time.monotonic(), False
             elif time.monotonic() - since_s >= self._timeout_s:

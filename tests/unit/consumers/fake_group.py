@@ -107,10 +107,6 @@ class Member:
         self._may_commit = True
         await self.listener.on_partitions_assigned(self._assigned)
 
-    def assignment(self) -> frozenset[TopicPartition]:
-        """The partitions of the last join."""
-        return self._assigned
-
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
         """A few records of some partitions, or none; an error for an offset that the partition does not have."""
         del timeout_ms
@@ -163,10 +159,6 @@ class Member:
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where each partition ends."""
         return {place: len(self._topic.records[place]) for place in partitions}
-
-    async def position(self, partition: TopicPartition) -> int:
-        """The offset that is read next."""
-        return self._positions[partition]
 
 
 class AtOnce(Executor):

@@ -103,7 +103,7 @@ async def test_a_rebalance_that_starts_while_partitions_are_opened_leaves_them_c
         for _ in range(20):
             await asyncio.sleep(0)
         assert (delivery.fetched_offsets, running.consumer.assignment) == ([], None)
-        assert await running.consumer.positions() is None
+        assert running.consumer.positions() is None
         await running.member.join(topic.partitions[:1])
         await eventually(lambda: running.consumer.fetched == len(topic.records[topic.partitions[0]]))
 

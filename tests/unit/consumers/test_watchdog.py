@@ -33,7 +33,7 @@ class Consumer:
         for part in ("triton", "output"):
             self.health.set_ready(part)
 
-    async def progress(self) -> Progress:
+    def progress(self) -> Progress:
         return Progress(self.fetched, self.delivered, self.in_flight, self.positions)
 
     async def probe(self, positions: Positions | None) -> int | None:
@@ -124,11 +124,11 @@ async def test_while_anything_moves_it_does_not_ask_kafka(what: str) -> None:
     consumer = Consumer(unread=1, in_flight=1)
     calls = 0
 
-    async def moving() -> Progress:
+    def moving() -> Progress:
         nonlocal calls
         calls += 1
         setattr(consumer, what, calls)
-        return await consumer.progress()
+        return consumer.progress()
 
     watching = asyncio.create_task(Watchdog(TIMEOUT_S, consumer.health, consumer.probe).run(moving))
     try:
