@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumers.assignment import Assignment, State
 from consumers.delivery.delivery import Delivery
@@ -30,7 +30,7 @@ REBALANCE_TIMEOUT_MS = 60_000
 """How long the group waits for a member to finish what it has and join again."""
 
 _DRAIN_S = 20.0  # for what is in flight at a revoke, well within the above
-_COMMIT_S = 10.0
+_REQUEST_S = 10.0
 _POLL_MS = 200  # how soon an idle consumer notices that it should stop
 _FULL_POLL_MS = 20  # how soon a full one notices that it may fetch again
 _BACKOFF_S = (0.5, 5.0)
@@ -152,7 +152,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if len(assignment.in_flight):
             log.warning("drain_incomplete", in_flight=len(assignment.in_flight))
         try:
-            async with asyncio.timeout(_COMMIT_S):
+            async with asyncio.timeout(_REQUEST_S):
                 await self._delivery.commit()
         except TimeoutError:
             log.warning("commit_failed", error="no answer in time")
@@ -257,11 +257,14 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         Raises:
             KafkaUnavailableError: the partition ends before the next offset.
         """
-        positions = assignment.positions
+        positions, ranges = assignment.positions, {}
         ours = [one for one in missing if one in assignment.fetched_from and positions[one] == missing[one]]
-        for partition, available in (await offset_ranges(self._consumer, ours)).items():
-            if assignment.state is not State.OPEN:
-                return
+        with suppress(TimeoutError, KafkaTimeoutError):  # the next fetch finds the same
+            async with asyncio.timeout(_REQUEST_S):
+                ranges = await offset_ranges(self._consumer, ours)
+        if assignment.state is not State.OPEN:
+            return
+        for partition, available in ranges.items():
             if positions[partition] > available.end:
                 raise KafkaUnavailableError(
                     f"partition {partition.partition} of {self._topic} ends at offset {available.end}, before offset "

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -184,6 +185,28 @@ async def test_frames_that_retention_deletes_before_a_slow_consumer_fetches_them
     assert offsets[fetched - 1 : fetched + 1] == [fetched - 1, fetched + 5]
     assert [line["frames_lost"] for line in logs if line["event"] == "offsets_jumped"] == [5]
     assert running.frames_lost == 5
+
+
+async def test_deleted_frames_are_skipped_once_kafka_answers_where_the_partition_starts(topic: Topic) -> None:
+    first = topic.partitions[0]
+    async with fetching(topic) as running:
+        await running.member.join([first])
+        await eventually(lambda: running.consumer.fetched == len(topic.records[first]))
+        end = len(topic.records[first])
+        topic.records[first] += [record(end + number) for number in range(5)]
+        topic.starts[first] = end + 3
+        asked = 0
+
+        async def no_answer(_partitions: object) -> dict[TopicPartition, int]:
+            nonlocal asked
+            asked += 1
+            raise KafkaTimeoutError
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(running.member, "beginning_offsets", no_answer)
+            await eventually(lambda: asked > 3)
+        await eventually(lambda: running.frames_lost == 3)
+        await eventually(lambda: running.consumer.fetched == end + 2)
 
 
 async def test_a_committed_offset_behind_the_end_continues_at_the_first_frame(topic: Topic) -> None:
