@@ -1,11 +1,11 @@
 """The data flow of a consumer, in order: fetch, prepare, infer, build results, deliver.
 
-    FrameConsumer ──► prepare ──► infer ──► build results ──► Delivery ──► Kafka
-    (fetch)           (threads)   (Triton,  (events,          (publish, acknowledge, commit)
-                                   FAISS)    in order)
+    FrameConsumer ──► InFlight ──► prepare ──► Batcher ──► infer ──► ready ──► build results ──► Delivery ──► Kafka
+    (fetch)           (by key,     (threads)   (regions)   (Triton,  (in       (events,          (publish,
+                       in turn)                             FAISS)    order)    sightings)        acknowledge, commit)
 
-Each stage is a loop below. The queues between them belong to an `Assignment`: the loops take frames from whichever
-assignment is current. A full queue makes the stage before it wait, back to the fetching.
+Each stage is a loop below. The queues between them belong to an `Assignment`; a loop takes from the current one. A full
+queue makes the stage before it wait, back to the fetching.
 """
 
 import asyncio

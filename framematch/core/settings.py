@@ -276,7 +276,9 @@ class ConsumerSettings(_Section):
         gt=0,
         description="ends the process when nothing moves for so long though there is lag and all servers answer",
     )
-    start_at: Literal["earliest", "latest"] = Field("earliest", description="for a group without committed offsets")
+    start_at: Literal["earliest", "latest"] = Field(
+        "earliest", description="in a partition without an offset that the group has committed"
+    )
 
 
 class MatchingSettings(_Section):
