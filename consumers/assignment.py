@@ -59,8 +59,8 @@ class Assignment:
         )
 
     @property
-    def fetched_from(self) -> frozenset[TopicPartition]:
-        """The partitions while frames are fetched, none before and after that."""
+    def fetchable(self) -> frozenset[TopicPartition]:
+        """The partitions while frames may be fetched; none before that and while they are drained."""
         return self.partitions if self.state is State.OPEN else frozenset()
 
     def add(self, frame: InFlightFrame) -> None:

@@ -104,7 +104,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def refresh_lag(self) -> None:
         """Ask Kafka where our partitions end; while it does not answer, this consumer is not ready."""
-        open_partitions = self.assignment.fetched_from if self.assignment else frozenset()
+        open_partitions = self.assignment.fetchable if self.assignment else frozenset()
         await self._end_offsets.refresh(open_partitions)
         if self.positions() is not None and self._end_offsets.kafka_unreachable:
             self._health.set_not_ready("kafka", "Kafka does not answer")
@@ -116,7 +116,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if self.assignment is None:
             return {}
         positions, ends = self.assignment.positions, self._end_offsets.known
-        known = self.assignment.fetched_from & ends.keys()
+        known = self.assignment.fetchable & ends.keys()
         return {partition: max(0, ends[partition] - positions[partition]) for partition in known}
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -241,7 +241,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         fetched_ns = time.time_ns()
         assignment = self.assignment
         for partition, records in fetched.items():
-            if assignment is None or partition not in assignment.fetched_from:
+            if assignment is None or partition not in assignment.fetchable:
                 continue  # revoked while it was fetched
             for record in records:
                 key = (partition, record.key) if self._ordered_by_camera else partition
@@ -258,7 +258,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             KafkaUnavailableError: the partition ends before the next offset.
         """
         positions, ranges = assignment.positions, {}
-        ours = [one for one in missing if one in assignment.fetched_from and positions[one] == missing[one]]
+        ours = [one for one in missing if one in assignment.fetchable and positions[one] == missing[one]]
         with suppress(TimeoutError, KafkaTimeoutError):  # the next fetch finds the same
             async with asyncio.timeout(_REQUEST_S):
                 ranges = await offset_ranges(self._consumer, ours)

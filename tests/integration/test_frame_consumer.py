@@ -90,7 +90,7 @@ class Site:
             )
             task = asyncio.create_task(consumer.run(stop))
             try:
-                await eventually(lambda: task.done() or (consumer.assignment and consumer.assignment.fetched_from))
+                await eventually(lambda: task.done() or (consumer.assignment and consumer.assignment.fetchable))
                 yield Running(client, consumer, delivery, registry)
                 if consumer.assignment:
                     consumer.assignment.in_flight.drop_waiting()
