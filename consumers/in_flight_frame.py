@@ -1,8 +1,6 @@
 """A frame between fetch and acknowledgement: its record, its outcome, and when each stage worked on it."""
 
-import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -97,13 +95,6 @@ class InFlightFrame:
     def decision(self, region: int) -> Decision:
         """The decision of a region that has one."""
         return self._decisions[region]
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Measure a stage that works on this frame alone."""
-        start_ns = time.time_ns()
-        yield
-        self.spans[stage] = (start_ns, time.time_ns())
 
     def timings_ms(self) -> dict[str, float]:
         """Milliseconds by stage, as match events contain them."""

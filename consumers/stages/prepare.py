@@ -1,5 +1,6 @@
 """From a record to the crops that the model takes, or to the reason why there are none. CPU-bound: runs in threads."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,15 +49,16 @@ class Preparer:
 
     def prepare(self, frame: InFlightFrame) -> None:
         """Set header, regions and crops; or the outcome: `Skipped`, or `Rejected` if the bytes are not a frame."""
-        with frame.timed("decode"):
-            try:
-                frame.header = parse_frame(frame.record.key, frame.record.headers)
-                if reason := self._ages.reason_to_skip(frame.header, now_us()):
-                    frame.outcome = Skipped(reason)
-                else:
-                    self._crop(frame, frame.header)
-            except BadFrameError as error:
-                frame.outcome = Rejected("decode", error)
+        start_ns = time.time_ns()
+        try:
+            frame.header = parse_frame(frame.record.key, frame.record.headers)
+            if reason := self._ages.reason_to_skip(frame.header, now_us()):
+                frame.outcome = Skipped(reason)
+            else:
+                self._crop(frame, frame.header)
+        except BadFrameError as error:
+            frame.outcome = Rejected("decode", error)
+        frame.spans["decode"] = (start_ns, time.time_ns())
 
     def _crop(self, frame: InFlightFrame, header: Frame) -> None:
         """Decode the picture and crop its regions.
