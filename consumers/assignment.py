@@ -126,7 +126,7 @@ class Assignment:
         await first_of(self.in_flight.idle(), self._revoked.wait())
 
     def revoke(self) -> None:
-        """Other consumers own the partitions: whoever waits for anything here returns without it."""
+        """Other consumers own the partitions now: every call that waits here returns with nothing."""
         self.state = State.REVOKED
         for event in (self._revoked, self._fetched, self._capacity, self._prepared, self._complete):
             event.set()

@@ -54,7 +54,7 @@ class InFlightFrame:
     """A fetched record, filled in by one stage after the other.
 
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
-    record's headers say; `crops` are what the model takes of each region, until the frame is complete.
+    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete.
     """
 
     record: ConsumerRecord

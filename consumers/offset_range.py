@@ -18,7 +18,7 @@ class OffsetRange:
     end: int
 
     def first_to_read(self, committed: int | None, start_at: StartAt) -> int:
-        """Where to read next; `start_at` is for a partition without a committed offset alone.
+        """Where to read next; `start_at` is only for a partition without a committed offset.
 
         A committed offset that Kafka does not have is replaced by the earliest one that it has. Behind the end, the
         topic was recreated or an unclean leader election has cut it: nobody knows which of its frames are new.

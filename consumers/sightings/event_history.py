@@ -37,7 +37,7 @@ class PublishedEvent:
 def new_reader(kafka: KafkaSettings) -> AIOKafkaConsumer:
     """A client for the functions below, which sees only committed transactions."""
     # A fetch that waits for new records would delay the next chunk. A record that retention deletes meanwhile is not
-    # missed: events that old say nothing of open sightings.
+    # missed: events that old are of no open sighting.
     return new_consumer(
         kafka, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=_POLL_MS
     )

@@ -10,7 +10,7 @@ from framematch.vision.preprocess import Pixels
 
 @dataclass(frozen=True)
 class RegionCrop:
-    """One region of a frame, by its number, and what the model takes of it: uint8 [H, W, 3]."""
+    """One region of a frame, by its number, and its pixels as the model takes them: uint8 [H, W, 3]."""
 
     frame: InFlightFrame
     number: int
