@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from consumers.in_flight import InFlight
 from consumers.in_flight_frame import InFlightFrame
-from consumers.sightings.stage import Sightings
+from consumers.sightings.sightings import Sightings
 from consumers.stages.batcher import Batcher, RegionCrop, region_crops
 from consumers.stages.scene_cache import StaticSceneCache
 from framematch.core.lifecycle import first_of

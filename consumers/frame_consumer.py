@@ -15,7 +15,7 @@ from consumers.end_offsets import EndOffsets
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from consumers.offset_range import offset_ranges
-from consumers.sightings.stage import Sightings
+from consumers.sightings.sightings import Sightings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health

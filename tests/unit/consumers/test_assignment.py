@@ -7,7 +7,7 @@ import pytest
 from consumers.assignment import Assignment
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
-from consumers.sightings.stage import Sightings
+from consumers.sightings.sightings import Sightings
 from framematch.core.frames import Frame
 from framematch.core.metrics import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings

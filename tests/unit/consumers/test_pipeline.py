@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from consumers import frame_consumer, pipeline
 from consumers.delivery import at_least_once, transactions
 from consumers.delivery.at_least_once import AtLeastOnce
-from consumers.sightings.stage import Sightings
+from consumers.sightings.sightings import Sightings
 from consumers.stages.results import FrameResult
 from framematch.core.settings import ConsumerSettings, SightingSettings
 from tests.support import eventually
