@@ -1,4 +1,4 @@
-"""All frames between fetch and acknowledgement: bounded, taken in turns, answered in order. No I/O."""
+"""All frames between fetch and acknowledgement: bounded, fair between ordering keys, in order within one. No I/O."""
 
 import asyncio
 from collections import deque
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
-from consumers.work import Work
+from consumers.in_flight_frame import InFlightFrame
 
 
 @dataclass
-class _Lane:
-    """Frames that must be answered in order: those that wait, and those that were taken, oldest first."""
+class _KeyQueue:
+    """The frames of one ordering key, oldest first: those that wait, and those that a stage works on."""
 
-    waiting: deque[Work] = field(default_factory=deque)
-    taken: deque[Work] = field(default_factory=deque)
+    waiting: deque[InFlightFrame] = field(default_factory=deque)
+    active: deque[InFlightFrame] = field(default_factory=deque)
 
 
 @dataclass
-class _Held:
+class _Usage:
     """What a partition has in flight."""
 
     frames: int = 0
@@ -27,19 +27,19 @@ class _Held:
 
 
 class InFlight:
-    """Holds every frame from `add` to `done`.
+    """Contains every frame from `add` to `remove`.
 
-    Guarantees: `take` gives the lanes a turn each, so that a long backlog in one delays the others by one frame at
-    most; `finished` gives a lane's frames in the order of `add`, however their stages end.
+    Guarantees: `pop_next` takes the ordering keys in turn, so a long backlog of one delays the others by one frame at
+    most; `pop_ready` returns a key's frames in the order of `add`, in whatever order they become complete.
     """
 
     def __init__(self, *, max_frames: int, max_bytes: int) -> None:
         self._max_frames = max_frames
         self._max_bytes = max_bytes
-        self._lanes: dict[Hashable, _Lane] = {}
-        self._turns: deque[Hashable] = deque()  # lanes with a frame that waits, each once
-        self._held: dict[TopicPartition, _Held] = {}
-        self._sizes: dict[Work, int] = {}
+        self._queues: dict[Hashable, _KeyQueue] = {}
+        self._turns: deque[Hashable] = deque()  # keys with a waiting frame, each once
+        self._usage: dict[TopicPartition, _Usage] = {}
+        self._sizes: dict[InFlightFrame, int] = {}
         self._bytes = 0
         self._waiting = 0
         self._empty = asyncio.Event()
@@ -50,7 +50,7 @@ class InFlight:
 
     @property
     def size_bytes(self) -> int:
-        """Of all frames in flight."""
+        """Memory in use by all frames."""
         return self._bytes
 
     @property
@@ -59,65 +59,65 @@ class InFlight:
         return self._waiting
 
     @property
-    def taken(self) -> int:
-        """Frames that some stage works on."""
+    def active(self) -> int:
+        """Frames that a stage works on."""
         return len(self) - self._waiting
 
     @property
     def partitions(self) -> frozenset[TopicPartition]:
-        """Those of which a frame is in flight."""
-        return frozenset(self._held)
+        """Partitions with a frame in flight."""
+        return frozenset(self._usage)
 
-    def add(self, work: Work) -> None:
-        """A frame was fetched."""
-        lane = self._lanes.setdefault(work.lane, _Lane())
-        if not lane.waiting:
-            self._turns.append(work.lane)
-        lane.waiting.append(work)
+    def add(self, frame: InFlightFrame) -> None:
+        """Append a fetched frame to the queue of its ordering key."""
+        queue = self._queues.setdefault(frame.ordering_key, _KeyQueue())
+        if not queue.waiting:
+            self._turns.append(frame.ordering_key)
+        queue.waiting.append(frame)
         self._waiting += 1
-        self._held.setdefault(work.partition, _Held()).frames += 1
-        self._sizes[work] = 0
+        self._usage.setdefault(frame.partition, _Usage()).frames += 1
+        self._sizes[frame] = 0
         self._empty.clear()
-        self.weigh(work)
+        self.update_size(frame)
 
-    def weigh(self, work: Work) -> None:
-        """Its size has changed: its picture was decoded, or is not needed any more."""
-        if work in self._sizes:
-            self._count(work, work.size_bytes - self._sizes[work])
-            self._sizes[work] = work.size_bytes
+    def update_size(self, frame: InFlightFrame) -> None:
+        """Count the frame's new size: its picture was decoded, or is not needed any more."""
+        if frame in self._sizes:
+            self._add_bytes(frame, frame.size_bytes - self._sizes[frame])
+            self._sizes[frame] = frame.size_bytes
 
-    def take(self) -> Work | None:
-        """The next frame to work on, or None when none waits."""
+    def pop_next(self) -> InFlightFrame | None:
+        """The next frame to work on; None when none waits."""
         if not self._turns:
             return None
-        name = self._turns.popleft()
-        lane = self._lanes[name]
-        work = lane.waiting.popleft()
-        lane.taken.append(work)
+        key = self._turns.popleft()
+        queue = self._queues[key]
+        frame = queue.waiting.popleft()
+        queue.active.append(frame)
         self._waiting -= 1
-        if lane.waiting:
-            self._turns.append(name)
-        return work
+        if queue.waiting:
+            self._turns.append(key)
+        return frame
 
-    def finished(self, work: Work) -> list[Work]:
-        """`work` is complete: the frames of its lane that can be answered now, in order; none if one before is not."""
-        lane = self._lanes.get(work.lane)
+    def pop_ready(self, key: Hashable) -> list[InFlightFrame]:
+        """The frames of `key` that can be published now, in order: those before its first incomplete frame."""
+        queue = self._queues.get(key)
         ready = []
-        while lane and lane.taken and lane.taken[0].complete:
-            ready.append(lane.taken.popleft())
-        if lane and not lane.taken and not lane.waiting:
-            del self._lanes[work.lane]
+        while queue and queue.active and queue.active[0].complete:
+            ready.append(queue.active.popleft())
+        if queue and not queue.active and not queue.waiting:
+            del self._queues[key]
         return ready
 
-    def done(self, work: Work) -> None:
-        """Its output was acknowledged, or it is given up: it takes no room any more."""
-        if work not in self._sizes:
+    def remove(self, frame: InFlightFrame) -> None:
+        """Its output was acknowledged, or it is given up. A frame that is not in flight is ignored."""
+        if frame not in self._sizes:
             return
-        held = self._held[work.partition]
-        held.frames -= 1
-        self._count(work, -self._sizes.pop(work))
-        if not held.frames:
-            del self._held[work.partition]
+        usage = self._usage[frame.partition]
+        usage.frames -= 1
+        self._add_bytes(frame, -self._sizes.pop(frame))
+        if not usage.frames:
+            del self._usage[frame.partition]
         if not self._sizes:
             self._empty.set()
 
@@ -125,39 +125,30 @@ class InFlight:
         """Return once nothing is in flight."""
         await self._empty.wait()
 
-    def full(self, assigned: Iterable[TopicPartition]) -> set[TopicPartition]:
-        """Those partitions of `assigned` that may not be fetched from now.
+    def full(self, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Which of the assigned `partitions` must not be fetched from now.
 
-        Each may hold its share of the frames; when all of them together hold too much, that is all of them.
+        Each may have its share of the frames and bytes in flight; when the total is reached, all are full.
         """
-        partitions = set(assigned)
+        assigned = set(partitions)
         if len(self) >= self._max_frames or self._bytes >= self._max_bytes:
-            return partitions
-        share = max(1, len(partitions))
+            return assigned
+        share = max(1, len(assigned))
         frames, size_bytes = self._max_frames / share, self._max_bytes / share
         return {
             partition
-            for partition in partitions & self._held.keys()
-            if self._held[partition].frames >= frames or self._held[partition].size_bytes >= size_bytes
+            for partition in assigned & self._usage.keys()
+            if self._usage[partition].frames >= frames or self._usage[partition].size_bytes >= size_bytes
         }
 
     def drop_waiting(self) -> None:
         """Give up every frame that no stage works on yet."""
-        for work in [work for lane in self._lanes.values() for work in lane.waiting]:
-            self.done(work)
-        self._lanes = {name: _Lane(taken=lane.taken) for name, lane in self._lanes.items() if lane.taken}
+        for frame in [frame for queue in self._queues.values() for frame in queue.waiting]:
+            self.remove(frame)
+        self._queues = {key: _KeyQueue(active=queue.active) for key, queue in self._queues.items() if queue.active}
         self._turns.clear()
         self._waiting = 0
 
-    def clear(self) -> None:
-        """Give up everything."""
-        self._lanes.clear()
-        self._turns.clear()
-        self._held.clear()
-        self._sizes.clear()
-        self._bytes = self._waiting = 0
-        self._empty.set()
-
-    def _count(self, work: Work, more_bytes: int) -> None:
-        self._bytes += more_bytes
-        self._held[work.partition].size_bytes += more_bytes
+    def _add_bytes(self, frame: InFlightFrame, size_bytes: int) -> None:
+        self._bytes += size_bytes
+        self._usage[frame.partition].size_bytes += size_bytes

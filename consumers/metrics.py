@@ -1,4 +1,4 @@
-"""What a consumer counts."""
+"""The metrics of a consumer."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -13,18 +13,21 @@ class ConsumerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self.frames = self._counter("frames", "Frames by outcome: answered, deadletter, skipped", "outcome", "reason")
+        self.frames_lost = self._counter("frames_lost", "Frames that Kafka deleted before they were fetched", "reason")
         self.decisions = self._counter("decisions", "Regions by decision", "decision")
-        self.still_regions = self._counter("still_regions", "Regions that take the decision of an earlier frame")
+        self.still_regions = self._counter("still_regions", "Regions that reuse the decision of another frame")
         self.sightings = self._counter("sightings", "Sighting events by kind", "kind")
         self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")
         self.output_retries = self._counter("output_retries", "Times that output was sent again by a new producer")
         self.commits = self._counter("commits", "Commits of offsets, or transactions, by outcome", "outcome")
-        self.kafka_outages = self._counter("kafka_outages", "Times that Kafka was away")
+        self.kafka_outages = self._counter("kafka_outages", "Times that Kafka became unreachable")
         self.metadata = self._counter("metadata", "Matches by state of the product's metadata", "state")
-        self.rebalances = self._counter("rebalances", "Times that partitions were given back")
+        self.rebalances = self._counter("rebalances", "Times that partitions were revoked")
         self.batch_regions = self._histogram("batch_regions", "Regions in a batch", _BATCH_BUCKETS)
         self.stage_seconds = self._histogram("stage_seconds", "Time by stage", _STAGE_BUCKETS_S, "stage")
-        self.age_seconds = self._histogram("age_seconds", "From grab to delivered match event", _AGE_BUCKETS_S)
+        self.age_seconds = self._histogram(
+            "age_seconds", "From a frame's arrival at the edge to its match event", _AGE_BUCKETS_S
+        )
         self.in_flight = self._gauge("in_flight_frames", "Fetched and not yet delivered")
         self.in_flight_bytes = self._gauge("in_flight_bytes", "Their size, decoded crops too")
         self.lag = self._gauge("lag_frames", "Frames in the partition not yet fetched", "partition")

@@ -1,4 +1,4 @@
-"""Puts a consumer together: connects to everything it needs, checks that it fits, and runs the pipeline."""
+"""Assembles a consumer: connects to every server, checks that model and index fit, and runs the pipeline."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -8,15 +8,14 @@ import cv2
 import structlog
 
 from consumers.delivery.record_encoder import RecordEncoder
-from consumers.intake import REBALANCE_TIMEOUT_MS
+from consumers.frame_consumer import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
-from consumers.pipeline import Parts, Pipeline
-from consumers.sightings.stage import Sightings
-from consumers.stages.answers import Answers
+from consumers.monitoring.gpu import GpuMonitor
+from consumers.monitoring.watchdog import Probe, Watchdog
+from consumers.pipeline import Components, Pipeline
 from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
-from consumers.watch.gpu import GpuMonitor
-from consumers.watch.watchdog import Probe, Watchdog
+from consumers.stages.results import ResultBuilder
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
@@ -35,7 +34,7 @@ from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
 
 _MODEL_CHECK_S = 2.0
-_HEARTBEATS = 3  # in a session, so that two may be late; one that comes also tells that the group rebalances
+_HEARTBEATS = 3  # in a session, so that two may be late; their answers also say that the group rebalances
 
 log = structlog.get_logger()
 
@@ -49,24 +48,26 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         ModelMismatchError: the snapshot was built with another model or preprocessing than the one served.
         StalledError: nothing moves though there is work and every server answers.
     """
-    cv2.setNumThreads(1)  # the decode threads share the cores already
+    cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
     health = Health("kafka", "triton", "output")
     metrics = ConsumerMetrics(registry)
-    # A forgotten address is told at once, not after a server that is away was waited for.
+    # A missing address is reported at once, not after a wait for another server.
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     triton_url = require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     async with AsyncExitStack() as resources:
-        encoder = await _encoder(triton_url, settings, resources)
+        encoder = await _connect_encoder(triton_url, settings, resources)
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
         )
         database = mongo[settings.mongodb.database]
-        parts = await _parts(settings, encoder, database, resources, metrics=metrics, health=health)
+        components = await _components(settings, encoder, database, resources, metrics=metrics, health=health)
         health.set_ready("triton")
         await resources.enter_async_context(serve_http(health, registry, settings.http))
-        pipeline = Pipeline(parts, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health)
+        pipeline = Pipeline(
+            components, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health
+        )
         gpu = GpuMonitor(
             settings.gpu_interval_s,
             encoder.statistics,
@@ -75,24 +76,24 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             registry=registry,
         )
         async with asyncio.TaskGroup() as group:
-            beside = [
+            monitors = [
                 group.create_task(gpu.run()),
                 group.create_task(_watch_model(encoder)),
             ]
             await pipeline.run(stop)
-            for task in beside:
+            for task in monitors:
                 task.cancel()
 
 
 async def _watch_model(encoder: ImageEncoder) -> None:
-    """Raise ModelMismatchError soon after Triton serves another model than the one that the index was built with."""
+    """Raise ModelMismatchError soon after Triton serves another model than the one the index was built with."""
     while True:
         await asyncio.sleep(_MODEL_CHECK_S)
-        with suppress(TritonUnavailableError):  # the batches wait for it, and say so
+        with suppress(TritonUnavailableError):  # inference waits for it, and logs that
             await encoder.check()
 
 
-async def _encoder(url: str, settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
+async def _connect_encoder(url: str, settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
     timeout_s = settings.triton.timeout_s
     encoder = await resources.enter_async_context(
         await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
@@ -102,7 +103,7 @@ async def _encoder(url: str, settings: Settings, resources: AsyncExitStack) -> I
     return encoder
 
 
-async def _parts(
+async def _components(
     settings: Settings,
     encoder: ImageEncoder,
     database: Database,
@@ -110,8 +111,8 @@ async def _parts(
     *,
     metrics: ConsumerMetrics,
     health: Health,
-) -> Parts:
-    """What the stages work with: the active snapshot, the catalogue's metadata, and a member of the group."""
+) -> Components:
+    """Load the active snapshot, and make the components that the stages work with."""
     own, matching, kafka = settings.consumer, settings.matching, settings.kafka
     snapshot = await load_snapshot(database, state_dir() / "snapshots")
     check_compatible(snapshot.manifest, encoder.manifest)
@@ -125,15 +126,14 @@ async def _parts(
     member = new_consumer(
         kafka,
         group_id=own.group_id,
-        auto_offset_reset=own.start_at,
+        auto_offset_reset="none",  # FrameConsumer decides, and reports what is lost
         isolation_level="read_committed",
         session_timeout_ms=own.session_timeout_ms,
         heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
         max_poll_interval_ms=own.max_poll_interval_ms,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
     )
-    sightings = Sightings(kafka, own.sightings, metrics)
-    return Parts(
+    return Components(
         consumer=await resources.enter_async_context(started(member, kafka)),
         preparer=Preparer(
             Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
@@ -149,10 +149,7 @@ async def _parts(
             metrics=metrics,
             health=health,
         ),
-        answers=Answers(
-            matcher=matcher, model=encoder.manifest, metadata=metadata, observe=sightings.observe, metrics=metrics
-        ),
-        sightings=sightings,
+        results=ResultBuilder(matcher=matcher, model=encoder.manifest, metadata=metadata, metrics=metrics),
         encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
         watchdog=Watchdog(own.stall_timeout_s, health, Probe(kafka, own.group_id).unread),
     )

@@ -11,8 +11,8 @@ from aiokafka.errors import CommitFailedError, IllegalGenerationError, KafkaErro
 
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.offsets import OffsetTracker
-from consumers.stages.answers import Answer
-from consumers.work import Work
+from consumers.in_flight_frame import InFlightFrame
+from consumers.stages.results import FrameResult
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import kafka_errors, new_producer, start_client, stop_client, unavailable
@@ -29,7 +29,7 @@ _STOP_TIMEOUT_S = 1.0
 class _SentBatch:
     """The results of one `deliver`, their records, and the broker's acknowledgement of each record."""
 
-    results: Sequence[Answer]
+    results: Sequence[FrameResult]
     records: list[ProducerRecord]
     acknowledgements: list[asyncio.Future[object]]
 
@@ -69,11 +69,11 @@ class AtLeastOnce:
         await self._started.wait()
         self._offsets.forget(partitions)
 
-    def fetched(self, frame: Work) -> None:
+    def fetched(self, frame: InFlightFrame) -> None:
         """Implements `Delivery.fetched`."""
         self._offsets.start(frame.partition, frame.record.offset)
 
-    async def deliver(self, results: Sequence[Answer]) -> None:
+    async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Implements `Delivery.deliver`. Waits while a new producer resends."""
         records = [record for result in results for record in self._context.encoder.encode(result)]
         generation = self._generation
@@ -152,7 +152,7 @@ class AtLeastOnce:
                 self._unacknowledged.popleft()
                 self._finish(oldest.results)
 
-    def _finish(self, results: Sequence[Answer]) -> None:
+    def _finish(self, results: Sequence[FrameResult]) -> None:
         for result in results:
             if result.offset is not None:
                 self._offsets.finish(result.partition, result.offset)

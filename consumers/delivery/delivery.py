@@ -7,9 +7,9 @@ from typing import Protocol
 from aiokafka import TopicPartition
 
 from consumers.delivery.record_encoder import RecordEncoder
+from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
-from consumers.work import Work
+from consumers.stages.results import FrameResult
 from framematch.core.health import Health
 from framematch.core.kafka.protocols import OffsetStore
 from framematch.core.settings import ConsumerSettings, KafkaSettings
@@ -24,7 +24,7 @@ class DeliveryContext:
 
     offset_store: OffsetStore
     encoder: RecordEncoder
-    on_delivered: Callable[[Answer], None]
+    on_delivered: Callable[[FrameResult], None]
     kafka: KafkaSettings
     settings: ConsumerSettings
     metrics: ConsumerMetrics
@@ -51,10 +51,10 @@ class Delivery(Protocol):
         With transactions this fences a former owner that still runs.
         """
 
-    def fetched(self, frame: Work) -> None:
+    def fetched(self, frame: InFlightFrame) -> None:
         """Register a fetched frame; called in the order of its partition."""
 
-    async def deliver(self, results: Sequence[Answer]) -> None:
+    async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Publish these results. Those of a partition that is not assigned to us are ignored."""
 
     async def commit(self) -> None:

@@ -7,8 +7,8 @@ from aiokafka import TopicPartition
 
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.transactions import PartitionTransactions
-from consumers.stages.answers import Answer
-from consumers.work import Work
+from consumers.in_flight_frame import InFlightFrame
+from consumers.stages.results import FrameResult
 from framematch.core.lifecycle import first_of
 
 
@@ -49,10 +49,10 @@ class ExactlyOnce:
         self._assigned = assigned
         self._tasks = [group.create_task(transactions.run()) for transactions in assigned.values()]
 
-    def fetched(self, frame: Work) -> None:
+    def fetched(self, frame: InFlightFrame) -> None:
         """Nothing to register: a partition's frames are delivered in order."""
 
-    async def deliver(self, results: Sequence[Answer]) -> None:
+    async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Implements `Delivery.deliver`."""
         for result in results:
             if result.partition in self._assigned:

@@ -6,10 +6,9 @@ from dataclasses import replace
 import structlog
 
 from consumers.delivery.deadletter import dead_letter
-from consumers.stages.answers import Answer
-from consumers.watch.trace import trace_frame
-from consumers.work import Work
-from framematch.core.errors import BadFrameError
+from consumers.in_flight_frame import InFlightFrame, Rejected
+from consumers.stages.results import FrameResult
+from consumers.stages.trace import trace_frame
 from framematch.core.events import (
     MatchEvent,
     ProductInfo,
@@ -40,17 +39,17 @@ class RecordEncoder:
         self._topics = Topics(kafka.topic_prefix)
         self._max_dead_letter_bytes = kafka.max_message_bytes + HEADROOM_BYTES
 
-    def encode(self, result: Answer) -> list[ProducerRecord]:
+    def encode(self, result: FrameResult) -> list[ProducerRecord]:
         """The records of `result`, in the order to send; none for a skipped frame.
 
         Call it once for each result, as it also records the frame's span.
         """
-        if result.work is not None and result.work.bad is not None:
-            return [self._dead_letter(result.work, result.work.bad)]
+        if result.frame is not None and isinstance(result.frame.outcome, Rejected):
+            return [self._dead_letter(result.frame, result.frame.outcome)]
         return list(self._events(result, to_rfc3339(now_us())))
 
-    def _events(self, result: Answer, at: str) -> Iterator[ProducerRecord]:
-        traceparent = self._traceparent(result.work) if result.work and result.events else None
+    def _events(self, result: FrameResult, at: str) -> Iterator[ProducerRecord]:
+        traceparent = self._traceparent(result.frame) if result.frame and result.events else None
         for event in result.events:
             headers = match_headers(event, at, traceparent)
             yield ProducerRecord(self._topics.matches, result.key, _encode_event(event), headers)
@@ -58,19 +57,19 @@ class RecordEncoder:
             headers = sighting_headers(sighting, at)
             yield ProducerRecord(self._topics.sightings, result.key, _encode_event(sighting), headers)
 
-    def _traceparent(self, frame: Work) -> str | None:
-        if frame.frame is None or self._tracer is None:
-            return frame.frame.traceparent if frame.frame else None
-        return trace_frame(self._tracer, frame, frame.frame, group_id=self._group_id)
+    def _traceparent(self, frame: InFlightFrame) -> str | None:
+        if frame.header is None or self._tracer is None:
+            return frame.header.traceparent if frame.header else None
+        return trace_frame(self._tracer, frame, frame.header, group_id=self._group_id)
 
-    def _dead_letter(self, frame: Work, bad: BadFrameError) -> ProducerRecord:
-        record = frame.record
+    def _dead_letter(self, frame: InFlightFrame, rejected: Rejected) -> ProducerRecord:
+        record, error = frame.record, rejected.error
         log.warning(
-            "frame_deadlettered", stage=frame.bad_stage, reason=bad.reason, error=bad.message,
+            "frame_deadlettered", stage=rejected.stage, reason=error.reason, error=error.message,
             partition=record.partition, offset=record.offset,
         )  # fmt: skip
         return dead_letter(
-            record, frame.bad_stage, bad, topic=self._topics.deadletter, max_bytes=self._max_dead_letter_bytes
+            record, rejected.stage, error, topic=self._topics.deadletter, max_bytes=self._max_dead_letter_bytes
         )
 
 

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from consumers.delivery.delivery import DeliveryContext
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
@@ -36,7 +36,7 @@ class PartitionClosedError(Exception):
 class _PendingOutput:
     """A result that waits for its transaction, and its records."""
 
-    result: Answer
+    result: FrameResult
     records: list[ProducerRecord]
 
 
@@ -76,7 +76,7 @@ class PartitionTransactions:
         self._producer = new_producer(self._context.kafka, transactional_id=self._id)
         await start_client(self._producer, self._context.kafka)
 
-    def put(self, result: Answer) -> None:
+    def put(self, result: FrameResult) -> None:
         """Add the partition's next result."""
         self._pending.append(_PendingOutput(result, self._context.encoder.encode(result)))
         self._output_added.set()

@@ -1,1 +1,1 @@
-"""The sightings of the partitions that a consumer has."""
+"""Sightings of the partitions that a consumer owns."""

@@ -1,22 +1,20 @@
-"""A record's bytes to RGB regions; whatever is wrong with them is a BadFrameError with a stable reason."""
+"""Decodes a record's bytes to RGB regions; anything wrong with them is a BadFrameError with a stable reason."""
 
 import io
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL.JpegImagePlugin import JpegImageFile
 
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Region
-
-Pixels = npt.NDArray[np.uint8]
+from framematch.vision.arrays import Pixels
 
 _END_OF_IMAGE = b"\xff\xd9"
 _TAIL_BYTES = 64  # some cameras pad the end of the file
 _MARKER, _SCAN = 0xFF, 0xDA
-_MOST_SCANS = 100  # encoders make ten or so
+_MAX_SCANS = 100  # encoders write about ten
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -27,28 +25,28 @@ _REDUCED = {
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG of which the header was read: its size in pixels is known, and nothing was decoded."""
+    """A JPEG whose header was read: its size in pixels is known, and nothing is decoded yet."""
 
     data: bytes
     width: int
     height: int
 
     def decode(self, reduction: int = 1) -> Pixels:
-        """The picture as RGB, uint8 [ceil(height / reduction), ceil(width / reduction), 3]; 1, 2, 4 or 8.
+        """The picture as RGB, uint8 [ceil(height / reduction), ceil(width / reduction), 3]; `reduction` is 1, 2, 4, 8.
 
-        A reduced picture has the mean of each block of pixels, and costs a fraction: the decoder leaves the fine detail
-        out before it makes pixels. An orientation tag is ignored: regions are in pixels of the encoded picture.
+        A reduced picture has the mean of each block of pixels at a fraction of the cost: the decoder skips the fine
+        detail. An orientation tag is ignored: regions are in pixels of the encoded picture.
 
         Raises:
             BadFrameError: `truncated` or `undecodable`.
         """
-        # OpenCV fills the rest of a cut picture with grey and says nothing.
+        # OpenCV fills the rest of a truncated picture with grey, without an error.
         if _END_OF_IMAGE not in self.data[-_TAIL_BYTES:]:
             raise BadFrameError("truncated", f"the JPEG of {len(self.data)} bytes ends before its end marker")
         encoded = np.frombuffer(self.data, dtype=np.uint8)
-        # Each scan goes over the whole picture, and may take a few bytes of the file: hours for a record full of them.
-        if (scans := _count_scans(encoded)) > _MOST_SCANS:
-            raise BadFrameError("undecodable", f"the JPEG has {scans} scans, more than the {_MOST_SCANS} allowed")
+        # Each scan covers the whole picture but may take a few bytes: a record full of them would take hours.
+        if (scans := _count_scans(encoded)) > _MAX_SCANS:
+            raise BadFrameError("undecodable", f"the JPEG has {scans} scans, more than the {_MAX_SCANS} allowed")
         flags = _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
         try:
             picture = cv2.imdecode(encoded, flags)
@@ -60,20 +58,19 @@ class Jpeg:
 
 
 def _count_scans(encoded: Pixels) -> int:
-    """How often the marker that begins a scan is in a JPEG; no coefficient looks like it."""
-    return int(
-        np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == _SCAN))
-    )  # bytes.count takes 3 times as long
+    """How often a JPEG has the marker that starts a scan; entropy-coded data never contains it."""
+    # bytes.count takes 3 times as long.
+    return int(np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == _SCAN)))
 
 
 def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
-    """Read the header alone, so that a picture which would need too much memory is never decoded.
+    """Read the header alone, so that a picture that needs too much memory is never decoded.
 
     Raises:
         BadFrameError: `not_a_jpeg` or `too_many_pixels`.
     """
     try:
-        # Image.open would add a limit of its own, which is a global of Pillow's.
+        # Image.open would add a limit of its own, a global of Pillow.
         with JpegImageFile(io.BytesIO(data)) as header:
             width, height = header.size
     except (OSError, SyntaxError, ValueError) as error:
@@ -84,7 +81,7 @@ def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
 
 
 def clip_regions(width: int, height: int, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-    """The regions of a picture, each clipped to it; without regions the whole picture is one.
+    """Clip each region to the picture; without regions the whole picture is the only one.
 
     Raises:
         BadFrameError: `region`, when a box lies outside the picture.
@@ -99,7 +96,7 @@ def clip_regions(width: int, height: int, regions: tuple[Region, ...]) -> tuple[
 
 
 def cut(picture: Pixels, region: Region, reduction: int = 1) -> Pixels:
-    """The pixels of a region of the whole picture, [h, w, 3]: a view of `picture`, which may be reduced."""
+    """The pixels [h, w, 3] of a region: a view of `picture`, which may be reduced; `region` is in full-size pixels."""
     x, y, width, height = region
     right, bottom = -(-(x + width) // reduction), -(-(y + height) // reduction)
     return picture[y // reduction : bottom, x // reduction : right]

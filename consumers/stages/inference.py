@@ -1,4 +1,4 @@
-"""A batch of regions through the model and the index, however long Triton is away."""
+"""Sends batches of regions through the model and the index; waits for as long as Triton is unavailable."""
 
 import asyncio
 import time
@@ -8,12 +8,13 @@ from concurrent.futures import Executor
 import numpy as np
 import structlog
 
+from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.batcher import RegionOf
-from consumers.work import Span
+from consumers.stages.batcher import RegionCrop
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
+from framematch.core.units import NS_PER_S
 from framematch.matching.matcher import Matcher
 from framematch.vision.arrays import Embeddings
 from framematch.vision.encoder import ImageEncoder
@@ -25,10 +26,10 @@ _BACKOFF_S = (0.4, 5.0)
 
 
 class Inference:
-    """Decides batches; several may be under way at once.
+    """Decides batches; several may be in flight at once.
 
-    `search_thread` is one thread of its own: the index serves one search at a time, and a search of a millisecond would
-    wait long behind pictures to decode.
+    `search_thread` is a thread of its own: the index serves one search at a time, and a search of a millisecond would
+    otherwise wait behind pictures to decode.
     """
 
     def __init__(
@@ -46,28 +47,29 @@ class Inference:
         self._metrics = metrics
         self._health = health
 
-    async def decide(self, batch: Sequence[RegionOf]) -> None:
-        """Fill in a decision for each region, or why its frame is bad: a picture of which the model makes nothing.
+    async def decide(self, batch: Sequence[RegionCrop]) -> None:
+        """Set the decision of each region; a frame with a region that the model cannot embed is rejected.
 
-        Meanwhile nothing of it is answered, so nothing is committed: it waits for as long as Triton is away, does not
-        have its model ready, or answers with what is no embedding for a picture that is known to be good.
+        Retries for as long as Triton is unavailable, its model is not ready, or the model returns no embedding even for
+        a picture that is known to be good. Nothing of the batch is published or committed before.
 
         Raises:
-            ModelMismatchError: Triton came back with another model.
+            ModelMismatchError: Triton serves another model now.
         """
-        began_ns = time.time_ns()
-        embeddings, to_blame = await self._embed(np.stack([region.crop for region in batch]))
+        start_ns = time.time_ns()
+        embeddings, invalid_rows = await self._embed(np.stack([region.crop for region in batch]))
         inferred_ns = time.time_ns()
         loop = asyncio.get_running_loop()
         decisions = await loop.run_in_executor(self._search_thread, self._matcher.match, embeddings)
         searched_ns = time.time_ns()
-        self._note(batch, "infer", (began_ns, inferred_ns))
-        self._note(batch, "search", (inferred_ns, searched_ns))
-        for number, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
-            region.work.decisions[region.number] = decision
-            if number in to_blame and region.work.bad is None:
-                region.work.bad_stage = "infer"
-                region.work.bad = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
+        self._record_span(batch, "infer", (start_ns, inferred_ns))
+        self._record_span(batch, "search", (inferred_ns, searched_ns))
+        for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
+            if row not in invalid_rows:
+                region.frame.decide(region.number, decision)
+            elif not region.frame.complete:
+                error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
+                region.frame.outcome = Rejected("infer", error)
 
     async def _embed(self, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
         backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
@@ -87,8 +89,8 @@ class Inference:
         log.warning(event, error=str(error), delay_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
 
-    def _note(self, batch: Sequence[RegionOf], stage: str, span: Span) -> None:
-        """The stage's time, for the batch and for each frame in it: a frame in two batches has that of the last."""
-        self._metrics.stage_seconds.labels(stage).observe((span[1] - span[0]) / 1e9)
+    def _record_span(self, batch: Sequence[RegionCrop], stage: str, span: Span) -> None:
+        """Set the span of each frame in the batch; a frame in two batches has that of the last."""
+        self._metrics.stage_seconds.labels(stage).observe((span[1] - span[0]) / NS_PER_S)
         for region in batch:
-            region.work.spans[stage] = span
+            region.frame.spans[stage] = span

@@ -30,7 +30,10 @@ CONVENTIONAL_NAMES = {
     "LOG_LEVEL": ("log", "level"),
 }
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "consumer.reuse_still": "consumer.reuse_static_regions",
+    "consumer.reuse_still_s": "consumer.reuse_static_regions_s",
+}
 """Old setting to new one, both as docs/settings.md names them (`edge.fps`, `edge.cameras.<id>.fps`)."""
 
 CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
@@ -245,7 +248,7 @@ class ConsumerSettings(_Section):
         "at_least_once",
         description="exactly_once: output and offsets in Kafka transactions, for read_committed readers",
     )
-    batch_size: int = Field(16, ge=1, description="maximum number of regions in a batch")
+    batch_size: int = Field(16, ge=1, description="maximum number of regions in a batch, from any frames")
     batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest region of a batch waits for more")
     batches_in_flight: int = Field(3, ge=1, description="inference requests to Triton at the same time")
     in_flight_max: int = Field(
@@ -256,10 +259,10 @@ class ConsumerSettings(_Section):
     )
     in_flight_max_mb: float = Field(128.0, gt=0, description="the same by size, with decoded regions, in 1e6 bytes")
     decode_threads: int = Field(2, ge=1)
-    reuse_still: bool = Field(
+    reuse_static_regions: bool = Field(
         False, description="reuse the decision of an earlier frame for a region that has not changed, without the model"
     )
-    reuse_still_s: float = Field(2.0, gt=0, description="maximum time between the captures of two such frames")
+    reuse_static_regions_s: float = Field(2.0, gt=0, description="maximum time between the captures of two such frames")
     max_age_s: float | None = Field(None, gt=0, description="older frames are skipped and counted; not set: no limit")
     max_replay_age_s: float | None = Field(
         None, gt=0, description="the same for frames that were spooled on the edge's disk"
@@ -285,7 +288,9 @@ class ConsumerSettings(_Section):
         gt=0,
         description="the process ends after this time without progress despite lag and answering servers",
     )
-    start_at: Literal["earliest", "latest"] = Field("earliest", description="for a group without committed offsets")
+    start_at: Literal["earliest", "latest"] = Field(
+        "earliest", description="in a partition without an offset that the group has committed"
+    )
 
 
 class MatchingSettings(_Section):

@@ -10,7 +10,7 @@ LEEK = (DATA_DIR / "images" / "leek.jpg").read_bytes()
 async def test_frames_of_a_still_scene_are_answered_in_order_without_the_model(site: Site) -> None:
     payloads = {number: KIWI if number < 60 else LEEK for number in range(120)}
     frames = await site.publish(120, cameras=4, payloads=payloads)
-    consumer = site.start("consume", FRAMEMATCH_CONSUMER__REUSE_STILL="true")
+    consumer = site.start("consume", FRAMEMATCH_CONSUMER__REUSE_STATIC_REGIONS="true")
     events = await site.events(frames)
     for camera in {frame.camera for frame in frames}:
         assert sequences(events, camera) == [frame.sequence for frame in frames if frame.camera == camera]

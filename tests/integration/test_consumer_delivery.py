@@ -13,8 +13,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.delivery.transactions import PartitionTransactions
+from consumers.in_flight_frame import InFlightFrame, Rejected
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.errors import BadFrameError
 from framematch.core.health import Health, new_registry
 from framematch.core.kafka.clients import HEADROOM_BYTES, new_consumer, new_producer, started
@@ -23,7 +24,7 @@ from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from stack.kafka import KafkaServer
 from tests.support import eventually
-from tests.unit.consumers.made_up_work import record, work
+from tests.unit.consumers.sample_frames import fetched, record
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +74,7 @@ class Owner:
     site: Site
     delivered: list[int | None] = field(default_factory=list)
 
-    def encode(self, result: Answer) -> list[ProducerRecord]:
+    def encode(self, result: FrameResult) -> list[ProducerRecord]:
         """One record: the frame's offset."""
         return [ProducerRecord(self.site.topics.matches, result.key, str(result.offset).encode())]
 
@@ -103,7 +104,7 @@ class Owner:
 
 def put(transactions: PartitionTransactions, *offsets: int) -> None:
     for offset in offsets:
-        transactions.put(Answer.of(work(offset)))
+        transactions.put(FrameResult.of(fetched(offset)))
 
 
 async def test_a_zombie_is_fenced_and_repeats_nothing_that_the_owner_has_done(site: Site) -> None:
@@ -156,9 +157,9 @@ async def test_the_broker_takes_the_dead_letter_of_every_record(site: Site) -> N
     options = {"auto_offset_reset": "earliest"}
     async with started(new_producer(site.kafka), site.kafka) as producer:
         for one in RECORDS.values():
-            bad = work(0)
-            bad.record, bad.bad = one, BadFrameError("headers", "é" * 5_000)
-            (letter,) = encoder.encode(Answer.of(bad))
+            error = BadFrameError("headers", "é" * 5_000)
+            rejected = InFlightFrame(one, "till-1", 0, outcome=Rejected("decode", error))
+            (letter,) = encoder.encode(FrameResult.of(rejected))
             await (await producer.send(letter.topic, letter.value, key=letter.key, headers=letter.headers))
     async with started(new_consumer(site.kafka, site.topics.deadletter, **options), site.kafka) as reader:
 

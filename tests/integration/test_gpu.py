@@ -36,19 +36,19 @@ int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius) { *cel
 PROGRAM = """
 import asyncio, itertools, sys
 from prometheus_client import generate_latest
-from consumers.watch.gpu import GpuMonitor
-from consumers.watch.gpu_hint import ConsumerLoad
+from consumers.monitoring.gpu import GpuMonitor
+from consumers.monitoring.gpu_hint import ConsumerLoad
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.logging import configure_logging
 from framematch.core.health import new_registry
 from framematch.vision.triton_statistics import ModelStatistics
 
-looks = itertools.count()
+samples = itertools.count()
 
 async def statistics():
-    if sys.argv[1] == "triton-away":
-        raise TritonUnavailableError("away")
-    runs = next(looks)
+    if sys.argv[1] == "triton-unreachable":
+        raise TritonUnavailableError("unreachable")
+    runs = next(samples)
     return ModelStatistics("clip_image", 1, requests=runs, inferences=8 * runs, runs=runs, compute_ns=5_000_000 * runs)
 
 async def main():
@@ -65,10 +65,10 @@ asyncio.run(main())
 """
 
 
-Told = tuple[list[dict[str, object]], str]
+Report = tuple[list[dict[str, object]], str]
 
 
-def run_monitor(library_folder: Path, triton: str = "triton-up") -> Told:
+def run_monitor(library_folder: Path, triton: str = "triton-up") -> Report:
     """Log lines and metrics of half a second of sampling with `library_folder` first on the loader's path."""
     environment = {**os.environ, "LD_LIBRARY_PATH": str(library_folder)}
     done = subprocess.run(
@@ -94,7 +94,7 @@ def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(nvml: Path) -> Told:
+def report(nvml: Path) -> Report:
     return run_monitor(nvml)
 
 
@@ -104,8 +104,8 @@ def no_driver(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_line_and_the_metrics_tell_of_the_gpu_of_triton_and_of_the_consumer(told: Told) -> None:
-    lines, metrics = told
+def test_the_log_and_the_metrics_have_figures_of_the_gpu_of_triton_and_of_the_consumer(report: Report) -> None:
+    lines, metrics = report
     sample = first_sample(lines)
     assert (sample["name"], sample["utilisation_percent"], sample["temperature_celsius"]) == ("Test GPU", 73, 61)
     assert (sample["memory_used_bytes"], sample["memory_total_bytes"]) == (2**30, 2**33)
@@ -117,27 +117,27 @@ def test_one_line_and_the_metrics_tell_of_the_gpu_of_triton_and_of_the_consumer(
     assert 'framematch_gpu_hint{hint="balanced"} 1.0' in metrics
 
 
-def test_a_figure_that_the_gpu_does_not_report_is_left_out(told: Told) -> None:
-    lines, metrics = told
+def test_a_figure_that_the_gpu_does_not_report_is_omitted(report: Report) -> None:
+    lines, metrics = report
     assert first_sample(lines)["power_watts"] is None
     assert "framematch_gpu_power_watts{" not in metrics
 
 
-def test_a_lost_gpu_is_said_once_and_sampling_goes_on(told: Told) -> None:
-    events = [line["event"] for line in told[0]]
+def test_a_lost_gpu_is_logged_once_and_sampling_continues(report: Report) -> None:
+    events = [line["event"] for line in report[0]]
     assert events.count("gpu_read_failed") == 1
     assert "gpu_sampled" in events[events.index("gpu_read_failed") :]
 
 
-def test_while_triton_is_away_the_gpu_is_told_of_alone(nvml: Path) -> None:
-    lines, metrics = run_monitor(nvml, "triton-away")
+def test_while_triton_is_unreachable_the_gpu_is_sampled_alone(nvml: Path) -> None:
+    lines, metrics = run_monitor(nvml, "triton-unreachable")
     sample = first_sample(lines)
     assert sample["utilisation_percent"] == 73
     assert sample["inferences_per_second"] is sample["hint"] is None
     assert "framematch_triton_mean_batch_size{" not in metrics
 
 
-def test_without_a_driver_it_is_said_once_and_triton_is_told_of_alone(no_driver: Path) -> None:
+def test_without_a_driver_that_is_logged_once_and_triton_is_sampled_alone(no_driver: Path) -> None:
     lines, metrics = run_monitor(no_driver)
     assert [line["event"] for line in lines].count("gpu_absent") == 1
     sample = first_sample(lines)

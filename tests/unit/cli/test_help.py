@@ -35,3 +35,7 @@ def test_a_group_lists_its_commands(group: str) -> None:
 
 def test_without_a_command_the_help_is_shown() -> None:
     assert "Usage:" in CliRunner().invoke(app, []).output
+
+
+def test_the_batch_size_is_in_regions() -> None:
+    assert "Regions in a batch" in help_of("consume")

@@ -1,4 +1,4 @@
-"""A consumer group on a fake broker: real pipelines, whose members get partitions, crash, and are joined by others."""
+"""A consumer group on a fake broker: real pipelines, whose members are assigned partitions, crash, and are joined."""
 
 import asyncio
 import random
@@ -10,32 +10,32 @@ from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalGenerationError
+from aiokafka.errors import IllegalGenerationError, OffsetOutOfRangeError
+from prometheus_client import CollectorRegistry
 
+from consumers.in_flight_frame import Decided, InFlightFrame, Rejected, Skipped
 from consumers.metrics import ConsumerMetrics
-from consumers.pipeline import Parts, Pipeline
-from consumers.stages.answers import Answer, Answers
-from consumers.stages.batcher import RegionOf
-from consumers.work import Work
+from consumers.pipeline import Components, Pipeline
+from consumers.stages.batcher import RegionCrop
+from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
 from framematch.core.health import Health, new_registry
-from framematch.core.kafka.protocols import GroupConsumer, Producer
+from framematch.core.kafka.protocols import Producer
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.decision import Thresholds
 from framematch.matching.enrich import MetadataCache
-from framematch.matching.sightings import Observed
 from tests.support import eventually
 from tests.unit.consumers.fake_kafka import FakeBroker, Step
-from tests.unit.consumers.made_up_work import BAD, UNKNOWN, prepare, record
+from tests.unit.consumers.sample_frames import TRUNCATED, UNKNOWN, prepare, record
 
 Place = tuple[int, int]
 """Partition and offset."""
 
 
 class Topic:
-    """The frames topic: its records, the committed offsets, and the frames whose results were published, in order."""
+    """The frames topic: its records, the committed offsets, and the frames that were published, in order."""
 
     def __init__(self, chance: random.Random, *, partitions: int, frames: int, failures: float) -> None:
         self.chance = chance
@@ -46,10 +46,12 @@ class Topic:
         self.plain = FakeBroker(lambda step: step != "start" and self._fails(step))
         self.transactional = {place: FakeBroker(self._fails, self.plain.output) for place in self.partitions}
         self.offsets: dict[TopicPartition, int] = {}
+        self.starts: dict[TopicPartition, int] = defaultdict(int)
+        """The offset of the first record that retention has left, of each partition."""
         for _ in range(frames):
             place = chance.choice(self.partitions)
             key = f"camera-{place.partition}-{chance.randrange(2)}".encode()
-            kind = chance.choice([b"1", b"1", b"2", b"5", b"bad", b"blamed", b"skipped"])
+            kind = chance.choice([b"1", b"1", b"2", b"5", b"bad", b"no embedding", b"skipped"])
             own = self.records[place]
             own.append(record(len(own), partition=place.partition, key=key, value=kind))
 
@@ -62,12 +64,12 @@ class Topic:
         return [(int(partition), int(offset)) for partition, offset in map(bytes.split, self.plain.output)]
 
     def committed(self, partition: TopicPartition) -> int | None:
-        """The offset that either delivery has committed."""
+        """The committed offset, by either delivery."""
         return self.transactional[partition].offset or self.offsets.get(partition)
 
     @property
     def finished(self) -> bool:
-        """Whether every offset is committed."""
+        """Whether every frame is committed."""
         return all(self.committed(place) == len(records) for place, records in self.records.items())
 
     def new_producer(self, _settings: object, transactional_id: str | None = None) -> Producer:
@@ -88,9 +90,8 @@ class Member:
         self._may_commit = False
         self.listener: Any = None
 
-    def subscribe(self, topics: list[str], *, listener: Any) -> None:
-        """The group calls this listener."""
-        del topics
+    def subscribe(self, _topics: list[str], listener: object) -> None:
+        """Remember the listener, which the group calls."""
         self.listener = listener
 
     async def leave(self) -> None:
@@ -106,45 +107,43 @@ class Member:
         self._may_commit = True
         await self.listener.on_partitions_assigned(self._assigned)
 
-    def assignment(self) -> frozenset[TopicPartition]:
-        """The partitions of the last join."""
-        return self._assigned
-
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """A few records of some partitions, or none."""
+        """A few records of some partitions, or none; an error for an offset that the partition does not have."""
         del timeout_ms
         await asyncio.sleep(0)
         found = {}
         for place in sorted(self._assigned - self._paused):
-            begin = self._positions[place]
-            records = self._topic.records[place][begin : begin + self._topic.chance.randrange(4)]
+            start = self._positions[place]
+            if not self._topic.starts[place] <= start <= len(self._topic.records[place]):
+                raise OffsetOutOfRangeError({place: start})
+            records = self._topic.records[place][start : start + self._topic.chance.randrange(4)]
             if records:
                 found[place] = records
                 self._positions[place] = records[-1].offset + 1
         return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Read on from there."""
+        """Continue at this offset."""
         assert partition in self._assigned
         self._positions[partition] = offset
 
     def pause(self, *partitions: TopicPartition) -> None:
-        """Fetch nothing from these."""
+        """Return no records of these."""
         assert self._assigned.issuperset(partitions)
         self._paused.update(partitions)
 
     def resume(self, *partitions: TopicPartition) -> None:
-        """Fetch from these again."""
+        """Return records of these again."""
         assert self._assigned.issuperset(partitions)
         self._paused.difference_update(partitions)
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """The offset that either delivery has committed."""
+        """The committed offset, after a moment."""
         await asyncio.sleep(0)
         return self._topic.committed(partition)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Refused after a rebalance; covers only frames whose results were published."""
+        """Refused after a rebalance without us; fails the test for frames that were not published."""
         if not self._may_commit:
             raise IllegalGenerationError
         published = set(self._topic.published)
@@ -153,20 +152,17 @@ class Member:
         self._topic.offsets |= offsets
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Nothing was deleted."""
-        return dict.fromkeys(partitions, 0)
+        """The first offset that is left by retention."""
+        await asyncio.sleep(0)
+        return {place: self._topic.starts[place] for place in partitions}
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """The number of frames."""
+        """Where each partition ends."""
         return {place: len(self._topic.records[place]) for place in partitions}
-
-    async def position(self, partition: TopicPartition) -> int:
-        """The next offset."""
-        return self._positions[partition]
 
 
 class AtOnce(Executor):
-    """Runs each call at once, in the caller's thread."""
+    """Runs a call at once, in the caller's thread."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         """Returns a future that is done."""
@@ -176,65 +172,46 @@ class AtOnce(Executor):
 
 
 class Stages:
-    """Fakes of the preparer, the inference, the record encoder and the product store.
-
-    What happens to a frame is in its record's value; batches end in any order.
-    """
+    """Fakes the computing stages and the servers: the outcome is by the record's value, after a random time."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
-    def prepare(self, work: Work) -> None:
-        """As many regions as the value says, or an error, or a frame to skip."""
-        work.spans["decode"] = (0, 1)
-        kind = work.record.value
-        work.frame = Frame(work.record.key.decode(), 0, work.record.offset)
-        work.bad = BAD if kind == b"bad" else None
-        work.skipped = "age" if kind == b"skipped" else None
-        if not work.complete:
-            prepare(work, 3 if kind == b"blamed" else int(kind))
+    def prepare(self, frame: InFlightFrame) -> None:
+        """As many regions as the value says, or the outcome that it names."""
+        frame.spans["decode"] = (0, 1)
+        kind = frame.record.value
+        frame.header = Frame(frame.record.key.decode(), 0, frame.record.offset)
+        if kind == b"bad":
+            frame.outcome = TRUNCATED
+        elif kind == b"skipped":
+            frame.outcome = Skipped("age")
+        else:
+            prepare(frame, 3 if kind == b"no embedding" else int(kind))
 
-    async def decide(self, batch: Sequence[RegionOf]) -> None:
-        """After a random number of loop iterations."""
+    async def decide(self, batch: Sequence[RegionCrop]) -> None:
+        """Decide all regions, after a random time."""
         for _ in range(self._chance.randrange(6)):
             await asyncio.sleep(0)
         for region in batch:
-            region.work.decisions[region.number] = UNKNOWN
-            if region.work.record.value == b"blamed" and region.number == 1:
-                region.work.bad = BadFrameError("invalid_embedding", "to blame")
+            if region.frame.record.value == b"no embedding" and region.number == 1:
+                region.frame.outcome = Rejected("infer", BadFrameError("invalid_embedding", "no embedding"))
+            else:
+                region.frame.decide(region.number, UNKNOWN)
 
-    def encode(self, result: Answer) -> list[ProducerRecord]:
-        """One record for each frame, with its partition and offset."""
-        work = result.work
-        assert work
-        assert work.complete
-        assert len(result.events) == (0 if work.bad or work.skipped else len(work.regions))
-        value = f"{work.partition.partition} {work.record.offset}".encode()
+    def encode(self, result: FrameResult) -> list[ProducerRecord]:
+        """One record for each frame, which contains its partition and offset."""
+        frame = result.frame
+        assert frame
+        assert frame.complete
+        assert len(result.events) == (len(frame.regions) if isinstance(frame.outcome, Decided) else 0)
+        value = f"{frame.partition.partition} {frame.record.offset}".encode()
         return [ProducerRecord("framematch.matches", result.key, value)]
 
     async def get_many(self, ids: list[str]) -> dict[str, Any]:
         """No product is known."""
         del ids
         return {}
-
-
-class NoSightings:
-    """A fake of the sightings, which have tests of their own."""
-
-    async def recall(self, _positions: object) -> None:
-        """Restores nothing."""
-        await asyncio.sleep(0)
-
-    def forget(self) -> None:
-        """Does nothing."""
-
-    def observe(self, events: Sequence[Any]) -> Observed:
-        """The events as they are."""
-        return Observed(tuple(events))
-
-    def of_silent_cameras(self, _caught_up: object) -> list[Answer]:
-        """None."""
-        return []
 
 
 class NoWatchdog:
@@ -253,6 +230,8 @@ class Consumer:
     pipeline: Pipeline
     task: asyncio.Task[None]
     stop: asyncio.Event
+    health: Health
+    registry: CollectorRegistry
 
 
 class Group:
@@ -266,32 +245,33 @@ class Group:
     async def start(self) -> None:
         """Start one more consumer."""
         member, stop = Member(self._topic), asyncio.Event()
-        pipeline = _pipeline(self._topic, member, self._settings)
-        consumer = Consumer(member, pipeline, asyncio.create_task(pipeline.run(stop)), stop)
+        health, registry = Health("kafka", "triton", "output"), new_registry()
+        pipeline = _pipeline(self._topic, member, self._settings, health, registry)
+        consumer = Consumer(member, pipeline, asyncio.create_task(pipeline.run(stop)), stop, health, registry)
         await eventually(lambda: member.listener or consumer.task.done(), timeout_s=5)
         self.consumers.append(consumer)
         await self.rebalance()
 
     async def crash(self) -> None:
-        """Kill the first consumer."""
+        """The first consumer ends without finishing anything."""
         await self._end(self.consumers.pop(0))
         await self.rebalance()
 
     async def rebalance(self) -> None:
-        """Revoke all partitions and assign them anew."""
+        """Assign the partitions to the consumers at random."""
         await asyncio.gather(*(consumer.member.leave() for consumer in self.consumers))
         places = self._topic.chance.sample(self._topic.partitions, len(self._topic.partitions))
         count = len(self.consumers)
         await asyncio.gather(*(one.member.join(places[number::count]) for number, one in enumerate(self.consumers)))
 
     async def finish(self) -> None:
-        """Tell all consumers to stop, and wait until they have."""
+        """Stop all consumers, and wait until they have."""
         for consumer in self.consumers:
             consumer.stop.set()
         await asyncio.wait_for(asyncio.gather(*(consumer.task for consumer in self.consumers)), 5)
 
     async def close(self) -> None:
-        """Kill the consumers that still run."""
+        """End all that run."""
         for consumer in self.consumers:
             await self._end(consumer)
 
@@ -300,28 +280,26 @@ class Group:
         await asyncio.wait([consumer.task])
 
 
-def _pipeline(topic: Topic, member: Member, settings: ConsumerSettings) -> Pipeline:
-    stages, metrics, none = Stages(topic.chance), ConsumerMetrics(new_registry()), NoSightings()
-    consumer: GroupConsumer = member  # the fake has the interface that the code uses
+def _pipeline(
+    topic: Topic, member: Member, settings: ConsumerSettings, health: Health, registry: CollectorRegistry
+) -> Pipeline:
+    stages, metrics = Stages(topic.chance), ConsumerMetrics(registry)
     matcher: Any = SimpleNamespace(thresholds=Thresholds(0.5, 0.1), manifest=SimpleNamespace(id="snapshot"))
     model: Any = SimpleNamespace(name="small", digest="00ff")
     store: Any = stages
-    answers = Answers(
-        matcher=matcher, model=model, metadata=MetadataCache(store), observe=none.observe, metrics=metrics
-    )
+    results = ResultBuilder(matcher=matcher, model=model, metadata=MetadataCache(store), metrics=metrics)
     stand_ins: dict[str, Any] = {
-        "consumer": consumer,
+        "consumer": member,
         "preparer": stages,
         "decode_threads": AtOnce(),
         "inference": stages,
-        "sightings": none,
         "encoder": stages,
         "watchdog": NoWatchdog(),
     }
     return Pipeline(
-        Parts(answers=answers, **stand_ins),
+        Components(results=results, **stand_ins),
         kafka=KafkaSettings(),
         settings=settings,
         metrics=metrics,
-        health=Health("kafka", "triton", "output"),
+        health=health,
     )

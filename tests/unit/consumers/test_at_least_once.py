@@ -22,16 +22,16 @@ from consumers.delivery import at_least_once
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import DeliveryContext
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import OffsetStore, Producer
 from framematch.core.kafka.records import Headers, ProducerRecord
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
-from tests.unit.consumers.made_up_work import work
+from tests.unit.consumers.sample_frames import fetched
 
 FRAMES = 6
-PARTITION = work(0).partition
+PARTITION = fetched(0).partition
 
 
 class FakeProducer:
@@ -121,7 +121,7 @@ class FakeBroker:
 class OffsetEncoder:
     """Encodes each frame as one record: its offset."""
 
-    def encode(self, result: Answer) -> list[ProducerRecord]:
+    def encode(self, result: FrameResult) -> list[ProducerRecord]:
         return [] if result.offset is None else [ProducerRecord("matches", result.key, str(result.offset).encode())]
 
 
@@ -158,10 +158,10 @@ async def settle() -> None:
 
 
 async def deliver_frames(delivery: AtLeastOnce, *offsets: int) -> None:
-    frames = [work(offset) for offset in offsets]
+    frames = [fetched(offset) for offset in offsets]
     for frame in frames:
         delivery.fetched(frame)
-    await delivery.deliver([Answer.of(frame) for frame in frames])
+    await delivery.deliver([FrameResult.of(frame) for frame in frames])
 
 
 STEPS = st.sampled_from(["deliver", "deliver", "acknowledge", "refuse", "commit", "no producer"])
@@ -206,13 +206,13 @@ async def test_an_offset_is_committed_after_all_below_it_however_results_are_ord
     broker, delivered = FakeBroker(), list[int | None]()
     async with delivering(broker, delivered) as delivery:
         for offset in range(3):
-            delivery.fetched(work(offset))
-        await delivery.deliver([Answer.of(work(2))])
+            delivery.fetched(fetched(offset))
+        await delivery.deliver([FrameResult.of(fetched(2))])
         broker.producer.acknowledge(1)
         await eventually(lambda: delivered == [2])
         await delivery.commit()
         assert broker.offset == 0
-        await delivery.deliver([Answer.of(work(0)), Answer.of(work(1))])
+        await delivery.deliver([FrameResult.of(fetched(0)), FrameResult.of(fetched(1))])
         broker.log.append(0)  # as if another consumer had published it: the order of the log is not tested here
         broker.producer.acknowledge(2)
         await eventually(lambda: len(delivered) == 3)
@@ -227,13 +227,13 @@ async def test_results_revoked_while_they_are_sent_are_not_reported() -> None:
         delivering_task = asyncio.create_task(deliver_frames(delivery, 0))
         await settle()
         await delivery.on_revoked()
-        delivery.fetched(work(0))  # the partition is assigned again, and the frame fetched again
+        delivery.fetched(fetched(0))  # the partition is assigned again, and the frame fetched again
         broker.buffer_has_room.set()
         await asyncio.wait_for(delivering_task, 5)
         broker.producer.acknowledge(1)
         await settle()
         assert delivered == []
-        await delivery.deliver([Answer.of(work(0))])
+        await delivery.deliver([FrameResult.of(fetched(0))])
         broker.producer.acknowledge(1)
         await eventually(lambda: delivered == [0])
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from consumers.stages.decode import Pixels, clip_regions, cut, read_jpeg
+from consumers.stages.decode import clip_regions, cut, read_jpeg
 from framematch.core.errors import BadFrameError
+from framematch.vision.arrays import Pixels
 
 MAX_PIXELS = 100_000
 

@@ -1,4 +1,4 @@
-"""Frames in flight: each comes out once, lanes take turns and keep their order, and the counts are always true."""
+"""Frames in flight: each is returned once, ordering keys take turns and keep their order, and all counts are right."""
 
 import asyncio
 from collections import defaultdict
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from consumers.in_flight import InFlight
-from consumers.work import Work
-from tests.unit.consumers.made_up_work import BAD, prepare, work
+from consumers.in_flight_frame import InFlightFrame
+from tests.unit.consumers.sample_frames import TRUNCATED, fetched, prepare
 
 MAX_FRAMES, MAX_BYTES = 12, 400
-LANES = st.integers(0, 3)
+KEYS = st.integers(0, 3)
 
 
 class AnyUse(RuleBasedStateMachine):
@@ -24,104 +24,93 @@ class AnyUse(RuleBasedStateMachine):
         super().__init__()
         self.in_flight = InFlight(max_frames=MAX_FRAMES, max_bytes=MAX_BYTES)
         self.offset = 0
-        self.waiting: dict[Hashable, list[Work]] = defaultdict(list)
-        self.taken: dict[Hashable, list[Work]] = defaultdict(list)
-        self.answered: list[Work] = []  # not acknowledged yet
-        self.overtook: dict[Hashable, set[Hashable]] = {}  # for each lane that waits: who had a turn meanwhile
+        self.waiting: dict[Hashable, list[InFlightFrame]] = defaultdict(list)
+        self.active: dict[Hashable, list[InFlightFrame]] = defaultdict(list)
+        self.ready: list[InFlightFrame] = []  # not acknowledged yet
+        self.overtook: dict[Hashable, set[Hashable]] = {}  # for each waiting key: which keys had a turn meanwhile
 
     @property
-    def held(self) -> list[Work]:
-        lanes = [*self.waiting.values(), *self.taken.values()]
-        return [*(one for lane in lanes for one in lane), *self.answered]
+    def all_frames(self) -> list[InFlightFrame]:
+        queues = [*self.waiting.values(), *self.active.values()]
+        return [*(one for frames in queues for one in frames), *self.ready]
 
-    @rule(lane=LANES, size=st.integers(0, 60))
-    def add(self, lane: int, size: int) -> None:
-        one = work(self.offset, partition=lane % 2, lane=lane, value=bytes(size))
+    @rule(key=KEYS, size=st.integers(0, 60))
+    def add(self, key: int, size: int) -> None:
+        one = fetched(self.offset, partition=key % 2, key=key, value=bytes(size))
         self.offset += 1
         self.in_flight.add(one)
-        if not self.waiting[lane]:
-            self.overtook[lane] = set()
-        self.waiting[lane].append(one)
+        if not self.waiting[key]:
+            self.overtook[key] = set()
+        self.waiting[key].append(one)
 
     @rule()
-    def take(self) -> None:
-        one = self.in_flight.take()
+    def pop_next(self) -> None:
+        one = self.in_flight.pop_next()
         if one is None:
             assert not any(self.waiting.values())
             return
-        assert one is self.waiting[one.lane].pop(0)
-        self.taken[one.lane].append(one)
-        self.overtook[one.lane] = set()
-        for lane, works in self.waiting.items():
-            if works and lane != one.lane:
-                assert one.lane not in self.overtook[lane]
-                self.overtook[lane].add(one.lane)
+        assert one is self.waiting[one.ordering_key].pop(0)
+        self.active[one.ordering_key].append(one)
+        self.overtook[one.ordering_key] = set()
+        for key, frames in self.waiting.items():
+            if frames and key != one.ordering_key:
+                assert one.ordering_key not in self.overtook[key]
+                self.overtook[key].add(one.ordering_key)
 
-    @precondition(lambda self: any(self.taken.values()))
+    @precondition(lambda self: any(self.active.values()))
     @rule(data=st.data(), regions=st.integers(0, 3))
-    def end(self, data: st.DataObject, regions: int) -> None:
-        """Some frame that was taken is decoded, or is found to be bad."""
-        one = data.draw(st.sampled_from([one for lane in self.taken.values() for one in lane]))
+    def complete(self, data: st.DataObject, regions: int) -> None:
+        """A frame that a stage works on is decoded, or is rejected."""
+        one = data.draw(st.sampled_from([one for frames in self.active.values() for one in frames]))
         if regions:
             prepare(one, regions)
         else:
-            one.bad, one.crops = BAD, ()
-        self.in_flight.weigh(one)
+            one.outcome, one.crops = TRUNCATED, ()
+        self.in_flight.update_size(one)
         expected = []
-        while self.taken[one.lane] and self.taken[one.lane][0].complete:
-            expected.append(self.taken[one.lane].pop(0))
-        assert self.in_flight.finished(one) == expected
-        self.answered += expected
+        while self.active[one.ordering_key] and self.active[one.ordering_key][0].complete:
+            expected.append(self.active[one.ordering_key].pop(0))
+        assert self.in_flight.pop_ready(one.ordering_key) == expected
+        self.ready += expected
 
-    @precondition(lambda self: self.answered)
+    @precondition(lambda self: self.ready)
     @rule(data=st.data(), again=st.booleans())
-    def done(self, data: st.DataObject, again: bool) -> None:
-        one = data.draw(st.sampled_from(self.answered))
-        self.answered.remove(one)
+    def remove(self, data: st.DataObject, again: bool) -> None:
+        one = data.draw(st.sampled_from(self.ready))
+        self.ready.remove(one)
         for _ in range(1 + again):
-            self.in_flight.done(one)
-            self.in_flight.weigh(one)  # a stage that still has it
-        assert self.in_flight.finished(one) == []
+            self.in_flight.remove(one)
+            self.in_flight.update_size(one)  # by a stage that still works on it
+        assert self.in_flight.pop_ready(one.ordering_key) == []
 
     @rule()
     def drop_waiting(self) -> None:
         self.in_flight.drop_waiting()
         self.waiting.clear()
 
-    @rule()
-    def clear(self) -> None:
-        late = self.held
-        self.in_flight.clear()
-        self.waiting.clear()
-        self.taken.clear()
-        self.answered.clear()
-        for one in late:
-            self.in_flight.done(one)
-            assert self.in_flight.finished(one) == []
+    @invariant()
+    def the_counts_are_right(self) -> None:
+        assert len(self.in_flight) == len(self.all_frames)
+        assert self.in_flight.waiting == sum(len(frames) for frames in self.waiting.values())
+        assert self.in_flight.active == len(self.in_flight) - self.in_flight.waiting
+        assert self.in_flight.size_bytes == sum(one.size_bytes for one in self.all_frames)
+        assert self.in_flight.partitions == {one.partition for one in self.all_frames}
 
     @invariant()
-    def the_counts_are_true(self) -> None:
-        assert len(self.in_flight) == len(self.held)
-        assert self.in_flight.waiting == sum(len(works) for works in self.waiting.values())
-        assert self.in_flight.taken == len(self.in_flight) - self.in_flight.waiting
-        assert self.in_flight.size_bytes == sum(one.size_bytes for one in self.held)
-        assert self.in_flight.partitions == {one.partition for one in self.held}
-
-    @invariant()
-    def a_partition_that_has_its_share_is_full_and_no_other(self) -> None:
-        assigned = {work(0, partition=number).partition for number in range(2)}
+    def only_a_partition_with_its_share_is_full(self) -> None:
+        assigned = {fetched(0, partition=number).partition for number in range(2)}
         full = self.in_flight.full(assigned)
-        if len(self.held) >= MAX_FRAMES or self.in_flight.size_bytes >= MAX_BYTES:
+        if len(self.all_frames) >= MAX_FRAMES or self.in_flight.size_bytes >= MAX_BYTES:
             assert full == assigned
             return
         for partition in assigned:
-            own = [one for one in self.held if one.partition == partition]
+            own = [one for one in self.all_frames if one.partition == partition]
             share = len(own) >= MAX_FRAMES / 2 or sum(one.size_bytes for one in own) >= MAX_BYTES / 2
             assert (partition in full) == share
 
     def teardown(self) -> None:
-        for one in self.held:
-            self.in_flight.done(one)
+        for one in self.all_frames:
+            self.in_flight.remove(one)
         assert (len(self.in_flight), self.in_flight.size_bytes, self.in_flight.partitions) == (0, 0, frozenset())
 
 
@@ -129,44 +118,44 @@ TestAnyUse = AnyUse.TestCase
 TestAnyUse.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def filled(*lanes: Hashable) -> InFlight:
+def filled(*keys: Hashable) -> InFlight:
     in_flight = InFlight(max_frames=100, max_bytes=10_000)
-    for offset, lane in enumerate(lanes):
-        in_flight.add(work(offset, lane=lane))
+    for offset, key in enumerate(keys):
+        in_flight.add(fetched(offset, key=key))
     return in_flight
 
 
-def test_a_long_backlog_delays_the_other_lanes_by_one_frame_at_most() -> None:
+def test_a_long_backlog_delays_the_other_keys_by_one_frame_at_most() -> None:
     in_flight = filled(*["backlog"] * 10, "b", "c", "b")
-    taken = [one.lane for _ in range(6) if (one := in_flight.take())]
-    assert taken == ["backlog", "b", "c", "backlog", "b", "backlog"]
+    popped = [one.ordering_key for _ in range(6) if (one := in_flight.pop_next())]
+    assert popped == ["backlog", "b", "c", "backlog", "b", "backlog"]
 
 
-def test_nothing_is_kept_of_lanes_that_are_gone() -> None:
+def test_nothing_is_kept_of_keys_without_frames() -> None:
     in_flight = filled(*range(50))
-    while one := in_flight.take():
-        one.bad = BAD
-        in_flight.finished(one)
-        in_flight.done(one)
-    assert not any(vars(in_flight)[name] for name in ("_lanes", "_turns", "_held", "_sizes"))
+    while one := in_flight.pop_next():
+        one.outcome = TRUNCATED
+        in_flight.pop_ready(one.ordering_key)
+        in_flight.remove(one)
+    assert not any(vars(in_flight)[name] for name in ("_queues", "_turns", "_usage", "_sizes"))
 
 
-def test_of_partitions_that_are_not_assigned_none_is_full() -> None:
+def test_partitions_that_are_not_assigned_are_never_full() -> None:
     in_flight = InFlight(max_frames=1, max_bytes=1)
-    in_flight.add(work(0))
+    in_flight.add(fetched(0))
     assert in_flight.full([]) == set()
 
 
-@pytest.mark.parametrize("ending", ["done", "clear", "drop_waiting"])
-async def test_whoever_waits_for_the_last_frame_is_told_when_it_is_gone(ending: str) -> None:
+@pytest.mark.parametrize("ending", ["remove", "drop_waiting"])
+async def test_idle_returns_when_the_last_frame_is_gone(ending: str) -> None:
     in_flight = filled("a")
     waiting = asyncio.ensure_future(in_flight.idle())
     await asyncio.sleep(0)
     assert not waiting.done()
-    if ending == "done":
-        one = in_flight.take()
+    if ending == "remove":
+        one = in_flight.pop_next()
         assert one
-        in_flight.done(one)
+        in_flight.remove(one)
     else:
-        getattr(in_flight, ending)()
+        in_flight.drop_waiting()
     await asyncio.wait_for(waiting, 5)

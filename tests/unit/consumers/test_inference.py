@@ -1,4 +1,4 @@
-"""A batch through the model: it waits while Triton or its model is to blame, and tells the pictures that are."""
+"""A batch through the model: it retries while Triton or the model fails, and rejects pictures without embedding."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -11,15 +11,16 @@ import numpy.typing as npt
 import pytest
 from structlog.testing import capture_logs
 
+from consumers.in_flight_frame import Decided, Pending, Rejected
 from consumers.metrics import ConsumerMetrics
 from consumers.stages import inference
-from consumers.stages.batcher import RegionOf
+from consumers.stages.batcher import RegionCrop
 from consumers.stages.inference import Inference
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
 from framematch.core.health import Health, new_registry
 from framematch.matching.decision import Decision
 from tests.support import eventually
-from tests.unit.consumers.made_up_work import prepare, work
+from tests.unit.consumers.sample_frames import fetched, prepare
 
 DIMENSION = 3
 Crops = npt.NDArray[np.uint8]
@@ -27,25 +28,25 @@ Embeddings = npt.NDArray[np.float32]
 
 
 def numbered(crops: Crops) -> Embeddings:
-    """An embedding that tells which picture it is of, by its first byte."""
+    """Embeddings that contain the first byte of their picture."""
     found = np.zeros((len(crops), DIMENSION), np.float32)
     found[:, 0] = crops[:, 0, 0, 0]
     return found
 
 
 class Encoder:
-    """Embeds, or does what it is told in place of that, one answer after the other."""
+    """Embeds, after raising these errors."""
 
-    def __init__(self, *answers: Exception) -> None:
+    def __init__(self, *errors: Exception) -> None:
         self.manifest = SimpleNamespace(dimension=DIMENSION, max_batch_size=8)
-        self.answers = list(answers)
+        self.errors = list(errors)
         self.poison: set[int] = set()
         self.calls = 0
 
     async def embed(self, crops: Crops) -> Embeddings:
         self.calls += 1
-        if self.answers:
-            raise self.answers.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         found = numbered(crops)
         bad = tuple(row for row, crop in enumerate(crops) if int(crop[0, 0, 0]) in self.poison)
         if bad:
@@ -83,85 +84,74 @@ def decide(health: Health) -> Iterator[Callable[[Encoder], Inference]]:
         yield make
 
 
-def batch(*regions_of: int) -> list[RegionOf]:
-    """The regions of frames with so many each; each crop's first byte counts up from 1."""
-    found: list[RegionOf] = []
+def batch(*regions_of: int) -> list[RegionCrop]:
+    """The regions of frames with these numbers of regions; each crop's first byte counts up from 1."""
+    found: list[RegionCrop] = []
     for offset, regions in enumerate(regions_of):
-        frame = work(offset)
+        frame = fetched(offset)
         prepare(frame, regions)
         for number, crop in enumerate(frame.crops):
             crop[0, 0, 0] = len(found) + 1
-            found.append(RegionOf(frame, number, crop))
+            found.append(RegionCrop(frame, number, crop))
     return found
 
 
-def scores(regions: list[RegionOf]) -> list[float | None]:
-    return [region.work.decisions[region.number].score for region in regions]
+def scores(regions: list[RegionCrop]) -> list[float | None]:
+    return [region.frame.decision(region.number).score for region in regions]
 
 
 async def test_each_region_gets_its_own_decision(decide: Callable[[Encoder], Inference], health: Health) -> None:
     regions = batch(2, 1, 3)
     await decide(Encoder()).decide(regions)
     assert scores(regions) == [1, 2, 3, 4, 5, 6]
-    assert all(region.work.complete for region in regions)
-    assert {"infer", "search"} <= regions[0].work.spans.keys()
+    assert all(region.frame.complete for region in regions)
+    assert {"infer", "search"} <= regions[0].frame.spans.keys()
     assert health.ready
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
-    [(TritonUnavailableError("away"), "inference_retried"), (EmbeddingError("nonsense"), "model_output_invalid")],
+    ("error", "event"),
+    [
+        (TritonUnavailableError("down"), "inference_retried"),
+        (EmbeddingError("nonsense"), "model_output_invalid"),
+    ],
 )
-async def test_it_waits_for_triton_and_for_its_model(
-    decide: Callable[[Encoder], Inference], health: Health, error: Exception, said: str
+async def test_it_retries_until_triton_and_its_model_work(
+    decide: Callable[[Encoder], Inference], health: Health, error: Exception, event: str
 ) -> None:
-    # An answer that is nonsense as a whole is asked for again: the picture alone, and then the control picture.
+    # A batch without any embedding is retried: the picture alone, and then the control picture.
     encoder = Encoder(*[error] * 6)
     regions = batch(1)
     with capture_logs() as logs:
         await decide(encoder).decide(regions)
     assert scores(regions) == [1]
-    assert said in {line["event"] for line in logs}
+    assert event in {line["event"] for line in logs}
     assert health.ready
 
 
-async def test_while_it_waits_it_is_not_ready_and_decides_nothing(
+async def test_while_it_retries_it_is_not_ready_and_decides_nothing(
     decide: Callable[[Encoder], Inference], health: Health
 ) -> None:
-    encoder = Encoder(*[TritonUnavailableError("away")] * 1_000_000)
+    encoder = Encoder(*[TritonUnavailableError("unreachable")] * 1_000_000)
     regions = batch(1)
     with capture_logs():
         waiting = asyncio.create_task(decide(encoder).decide(regions))
         try:
             await eventually(lambda: encoder.calls > 3)
-            assert (health.report(), regions[0].work.decisions) == ({"triton": "away"}, {})
-            encoder.answers.clear()
+            assert (health.report(), regions[0].frame.outcome) == ({"triton": "unreachable"}, Pending())
+            encoder.errors.clear()
             await asyncio.wait_for(waiting, 5)
         finally:
             waiting.cancel()
     assert (health.ready, scores(regions)) == (True, [1])
 
 
-async def test_a_batch_that_succeeds_does_not_hide_one_that_fails(
-    decide: Callable[[Encoder], Inference], health: Health
-) -> None:
-    failing, working = Encoder(*[TritonUnavailableError("away")] * 1_000_000), Encoder()
-    with capture_logs():
-        waiting = asyncio.create_task(decide(failing).decide(batch(1)))
-        await eventually(lambda: failing.calls)
-        await decide(working).decide(batch(1))
-        assert health.report() == {"triton": "away"}
-        failing.answers.clear()
-        await asyncio.wait_for(waiting, 5)
-    assert health.ready
-
-
-async def test_another_model_is_no_reason_to_wait(decide: Callable[[Encoder], Inference]) -> None:
+async def test_another_model_is_not_retried(decide: Callable[[Encoder], Inference]) -> None:
     with pytest.raises(ModelMismatchError):
         await decide(Encoder(ModelMismatchError("another"))).decide(batch(1))
 
 
-async def test_a_picture_that_is_to_blame_makes_its_frame_bad_and_no_other(
+async def test_a_picture_without_embedding_rejects_its_frame_and_no_other(
     decide: Callable[[Encoder], Inference],
 ) -> None:
     encoder = Encoder()
@@ -169,14 +159,12 @@ async def test_a_picture_that_is_to_blame_makes_its_frame_bad_and_no_other(
     regions = batch(2, 1, 2)
     with capture_logs():
         await decide(encoder).decide(regions)
-    first, second, third = (next(r.work for r in regions if r.work.record.offset == offset) for offset in range(3))
-    assert [frame.bad and frame.bad.reason for frame in (first, second, third)] == [
-        "invalid_embedding",
-        None,
-        "invalid_embedding",
-    ]
-    assert (first.bad_stage, third.bad_stage) == ("infer", "infer")
-    assert second.decisions[0].score == 3
+    first, second, third = (next(r.frame for r in regions if r.frame.record.offset == offset) for offset in range(3))
+    for frame in (first, third):
+        assert isinstance(frame.outcome, Rejected)
+        assert (frame.outcome.stage, frame.outcome.error.reason) == ("infer", "invalid_embedding")
+    assert isinstance(second.outcome, Decided)
+    assert second.decision(0).score == 3
     assert all(frame.complete for frame in (first, second, third))
 
 
@@ -184,7 +172,7 @@ async def test_a_frame_in_two_batches_is_complete_after_the_second(decide: Calla
     regions = batch(3)
     own = decide(Encoder())
     await own.decide(regions[2:])
-    assert not regions[0].work.complete
+    assert not regions[0].frame.complete
     await own.decide(regions[:2])
-    assert regions[0].work.complete
+    assert regions[0].frame.complete
     assert scores(regions) == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Whatever a record holds: a good frame that leads to a valid event, or a bad one with a reason that is documented."""
+"""Any record becomes a frame that leads to a valid event, or is rejected with a documented reason."""
 
 import io
 import json
@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
 from consumers.stages.prepare import AgeLimits, Preparer
-from consumers.work import Work
 from framematch.core.events import encode, frame_reference, json_schema, region_event_id
 from framematch.core.frames import Frame, Region, frame_headers
 from framematch.core.settings import AgeSettings, ConsumerSettings, SightingSettings
@@ -26,7 +26,7 @@ from framematch.matching.sightings import SightingTracker
 from framematch.vision.preprocess import Preprocessor, Variant
 from framematch.vision.preprocess_spec import PreprocessSpec
 from tests.sample_events import match_event
-from tests.unit.consumers.made_up_work import record
+from tests.unit.consumers.sample_frames import record
 
 ROOT = Path(__file__).parents[3]
 MAX_PIXELS, MAX_REGIONS = 200_000, 16
@@ -52,7 +52,7 @@ def photos() -> tuple[bytes, ...]:
 
 @cache
 def documented_reasons() -> frozenset[str]:
-    """Those that docs/operations.md names for dead letters."""
+    """The reasons for dead letters in docs/operations.md."""
     line = next(
         line
         for line in (ROOT / "docs" / "operations.md").read_text().splitlines()
@@ -74,34 +74,34 @@ PREPARERS = [preparer(edge, variant) for edge in (32, None) for variant in ("fas
 
 def prepared(
     value: bytes | None, headers: Headers | None = None, key: bytes | None = b"till-1", by: Preparer = PREPARERS[0]
-) -> Work:
+) -> InFlightFrame:
     own: Headers = [*frame_headers(FRAME)] if headers is None else headers
-    work = Work(record(7, key=key, value=value, headers=own), "lane", 0, 0)
-    by.prepare(work)
-    return work
+    frame = InFlightFrame(record(7, key=key, value=value, headers=own), "till-1", 0)
+    by.prepare(frame)
+    return frame
 
 
 def of_regions(*regions: Region) -> Headers:
     return [*frame_headers(Frame("till-1", 1, 1, regions=regions))]
 
 
-def reason(work: Work) -> str:
-    assert work.bad
-    return work.bad.reason
+def reason(frame: InFlightFrame) -> str:
+    assert isinstance(frame.outcome, Rejected)
+    return frame.outcome.error.reason
 
 
-def answered_as_promised(work: Work) -> bool:
-    """Whether it is good; then its events keep their schemas. Else its reason is documented."""
-    if work.bad:
-        assert work.bad.reason in documented_reasons()
+def accepted(frame: InFlightFrame) -> bool:
+    """Whether it was not rejected; then its events match their schemas, else the reason is documented."""
+    if isinstance(frame.outcome, Rejected):
+        assert frame.outcome.error.reason in documented_reasons()
         return False
-    assert work.frame
-    assert len(work.crops) == len(work.regions) > 0
-    assert {crop.shape for crop in work.crops} == {(32, 32, 3)}
-    reference = frame_reference(work.frame, "framematch.frames", 0, 7)
-    ids = [region_event_id(reference, region) for region in work.regions]
+    assert frame.header
+    assert len(frame.crops) == len(frame.regions) > 0
+    assert {crop.shape for crop in frame.crops} == {(32, 32, 3)}
+    reference = frame_reference(frame.header, "framematch.frames", 0, 7)
+    ids = [region_event_id(reference, region) for region in frame.regions]
     made = [
-        replace(match_event(), id=one, frame=reference, region=box) for one, box in zip(ids, work.regions, strict=True)
+        replace(match_event(), id=one, frame=reference, region=box) for one, box in zip(ids, frame.regions, strict=True)
     ]
     seen = SightingTracker(SightingSettings(start_frames=1)).observe(made)
     for event in seen.events:
@@ -140,13 +140,13 @@ KEYS = st.just(b"till-1") | st.none() | st.binary(max_size=70) | st.text(max_siz
 @given(st.lists(CHANGES, max_size=4), st.booleans(), KEYS)
 def test_any_headers_give_a_valid_event_or_a_dead_letter(changes: Headers, last: bool, key: bytes | None) -> None:
     own: Headers = [*frame_headers(FRAME)]
-    answered_as_promised(prepared(jpeg(), own + changes if last else changes + own, key))
+    accepted(prepared(jpeg(), own + changes if last else changes + own, key))
 
 
 def test_a_frame_as_the_edge_sends_it_is_good() -> None:
-    work = prepared(jpeg())
-    assert answered_as_promised(work)
-    assert (work.frame, work.regions) == (FRAME, FRAME.regions)
+    frame = prepared(jpeg())
+    assert accepted(frame)
+    assert (frame.header, frame.regions) == (FRAME, FRAME.regions)
 
 
 BOXES = st.tuples(
@@ -170,16 +170,16 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("by", PREPARERS)
 def test_every_kind_of_jpeg_is_taken_whole(kind: str, by: Preparer) -> None:
-    assert answered_as_promised(prepared(KINDS[kind], of_regions(), by=by))
+    assert accepted(prepared(KINDS[kind], of_regions(), by=by))
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.lists(BOXES, max_size=4), st.sampled_from(PREPARERS))
 def test_any_boxes_of_any_jpeg_are_cut_or_refused(kind: str, boxes: list[Region], by: Preparer) -> None:
-    answered_as_promised(prepared(KINDS[kind], of_regions(*boxes), by=by))
+    accepted(prepared(KINDS[kind], of_regions(*boxes), by=by))
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow tells of damaged metadata, and goes on
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of damaged metadata, and continues
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_damaged_photograph_is_a_picture_or_a_dead_letter(data: st.DataObject) -> None:
@@ -188,7 +188,7 @@ def test_a_damaged_photograph_is_a_picture_or_a_dead_letter(data: st.DataObject)
     for at in data.draw(st.lists(where, max_size=8)):
         found[at] = data.draw(st.sampled_from([0x00, 0xFF, 0xD8, 0xD9, 0xDA, 0xC0, 0xC2, 0xC4]) | st.integers(0, 255))
     end = data.draw(st.none() | where)
-    answered_as_promised(prepared(bytes(found[:end]) + b"\xff\xd9", of_regions()))
+    accepted(prepared(bytes(found[:end]) + b"\xff\xd9", of_regions()))
 
 
 @given(st.integers(0, 10_000))
@@ -207,7 +207,7 @@ def patched(marker: bytes, offset: int, new: bytes, data: bytes | None = None) -
 
 
 def full_of_scans() -> bytes:
-    """A small progressive JPEG in which one scan stands again and again."""
+    """A small progressive JPEG with one scan repeated very often."""
     data = jpeg(progressive=True)
     first = data.index(SOS)
     second = data.index(SOS, first + 1)
@@ -232,14 +232,14 @@ def full_of_scans() -> bytes:
         (full_of_scans(), "undecodable"),
     ],
 )
-def test_what_is_no_usable_picture_is_told_by_a_reason(value: bytes | None, expected: str) -> None:
-    work = prepared(value, of_regions())
-    assert (reason(work), answered_as_promised(work)) == (expected, False)
+def test_an_unusable_picture_is_rejected_with_its_reason(value: bytes | None, expected: str) -> None:
+    frame = prepared(value, of_regions())
+    assert (reason(frame), accepted(frame)) == (expected, False)
 
 
 def test_a_jpeg_in_arithmetic_code_is_a_picture_or_undecodable() -> None:
-    work = prepared(patched(SOF, 0, b"\xff\xc9"), of_regions())
-    assert work.bad is None or work.bad.reason == "undecodable"
+    frame = prepared(patched(SOF, 0, b"\xff\xc9"), of_regions())
+    assert accepted(frame) or reason(frame) == "undecodable"
 
 
 def test_a_frame_of_too_many_regions_is_refused_before_its_picture_is_read() -> None:
@@ -287,5 +287,5 @@ def test_without_limits_no_frame_is_too_old(replayed: bool, at_us: int) -> None:
 
 def test_a_frame_that_is_too_old_is_skipped_whatever_its_bytes_are() -> None:
     frame = Frame("till-1", now_us() - 20_000_000, 1)
-    work = prepared(b"no picture", [*frame_headers(frame)], by=preparer(ages=AGES))
-    assert (work.skipped, work.bad, work.complete) == ("age", None, True)
+    skipped = prepared(b"no picture", [*frame_headers(frame)], by=preparer(ages=AGES))
+    assert skipped.outcome == Skipped("age")

@@ -11,31 +11,31 @@ from bson import Decimal128, ObjectId
 from structlog.testing import capture_logs
 
 from consumers.delivery.record_encoder import RecordEncoder
-from consumers.stages.answers import Answer
-from consumers.work import Work
-from framematch.core.errors import BadFrameError
+from consumers.in_flight_frame import InFlightFrame, Skipped
+from consumers.stages.results import FrameResult
 from framematch.core.events import ProductInfo, json_schema
 from framematch.core.frames import Frame
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
 from framematch.core.tracing import Span, TraceContext, Tracer
 from tests.sample_events import match_event, sighting_event
-from tests.unit.consumers.made_up_work import record as frame_record
+from tests.unit.consumers.sample_frames import TRUNCATED
+from tests.unit.consumers.sample_frames import record as frame_record
 
 HEADER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 MAX_RECORD_BYTES = 1_000_000  # a broker's default limit
 ENCODER = RecordEncoder(KafkaSettings(), group_id="g")
 
 
-def work(**fields: Any) -> Work:
+def in_flight(**fields: Any) -> InFlightFrame:
     frame = Frame("till-1", 1_000_000, 7, traceparent=HEADER)
-    return Work(frame_record(7), "lane", 1, 100, frame, ((0, 0, 9, 9),), **fields)
+    return InFlightFrame(frame_record(7), "till-1", 100, frame, ((0, 0, 9, 9),), **fields)
 
 
 def encode_events(product: ProductInfo) -> list[ProducerRecord]:
     """The records of a match event and a sighting that show `product`."""
     event, sighting = replace(match_event(), product=product), replace(sighting_event(), product=product)
-    return ENCODER.encode(Answer.of(work(), (event,), (sighting,)))
+    return ENCODER.encode(FrameResult.of(in_flight(), (event,), (sighting,)))
 
 
 def valid_event(record: ProducerRecord) -> dict[str, Any]:
@@ -79,29 +79,31 @@ def test_attributes_without_a_json_type_are_text() -> None:
 
 
 def test_match_events_carry_the_frames_trace() -> None:
-    (encoded,) = ENCODER.encode(Answer.of(work(), (match_event(),)))
+    (encoded,) = ENCODER.encode(FrameResult.of(in_flight(), (match_event(),)))
     assert dict(encoded.headers)["traceparent"] == HEADER.encode()
 
 
 def test_with_a_tracer_match_events_are_children_of_the_consumers_span() -> None:
     spans: list[Span] = []
     encoder = RecordEncoder(KafkaSettings(), group_id="g", tracer=Tracer(spans.append))
-    (encoded,) = encoder.encode(Answer.of(work(spans={"infer": (1, 2)}), (match_event(),)))
+    (encoded,) = encoder.encode(FrameResult.of(in_flight(spans={"infer": (1, 2)}), (match_event(),)))
     assert dict(encoded.headers)["traceparent"].decode() == str(spans[0].context)
     assert spans[0].parent == TraceContext.parse(HEADER)
 
 
 def test_a_skipped_frame_publishes_nothing() -> None:
-    assert ENCODER.encode(Answer.of(work(skipped="age"))) == []
+    assert ENCODER.encode(FrameResult.of(in_flight(outcome=Skipped("age")))) == []
 
 
 def test_a_bad_frame_is_a_dead_letter_under_its_own_key() -> None:
-    (encoded,) = ENCODER.encode(Answer.of(work(bad=BadFrameError("truncated", "it ends early"))))
+    (encoded,) = ENCODER.encode(FrameResult.of(in_flight(outcome=TRUNCATED)))
     assert (encoded.topic, encoded.key, encoded.value) == ("framematch.deadletter", b"till-1", b"jpeg")
     assert dict(encoded.headers)["deadletter_reason"] == b"truncated"
 
 
 def test_a_sighting_ended_by_silence_needs_no_frame() -> None:
     ended = sighting_event("ended")
-    (encoded,) = ENCODER.encode(Answer(TopicPartition("framematch.frames", 0), b"till-1", None, sightings=(ended,)))
+    (encoded,) = ENCODER.encode(
+        FrameResult(TopicPartition("framematch.frames", 0), b"till-1", None, sightings=(ended,))
+    )
     assert (encoded.topic, encoded.key) == ("framematch.sightings", b"till-1")

@@ -1,4 +1,4 @@
-"""How a consumer begins."""
+"""The start of a consumer."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from stack.server import ReservedPort
 
 
 @pytest.mark.parametrize("missing", ["kafka.bootstrap_servers", "triton.url", "mongodb.uri"])
-async def test_an_address_that_is_missing_is_told_though_no_server_answers(missing: str) -> None:
+async def test_a_missing_address_is_reported_though_no_server_answers(missing: str) -> None:
     nobody = ReservedPort().address
     tree = {
         "kafka": {"bootstrap_servers": nobody},

@@ -15,7 +15,7 @@ from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.transactions import PartitionClosedError, PartitionTransactions
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.answers import Answer
+from consumers.stages.results import FrameResult
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import Producer
@@ -23,17 +23,17 @@ from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.fake_kafka import FakeBroker, Step, failing_at
-from tests.unit.consumers.made_up_work import work
+from tests.unit.consumers.sample_frames import fetched
 
 FRAMES = 6
-PARTITION = work(0).partition
+PARTITION = fetched(0).partition
 STEPS = ("begin", "send", "acknowledge", "offsets", "commit", "committed")
 
 
 class OffsetEncoder:
     """Encodes a frame's offset in two records; a result without a frame has none."""
 
-    def encode(self, result: Answer) -> list[ProducerRecord]:
+    def encode(self, result: FrameResult) -> list[ProducerRecord]:
         return [ProducerRecord("matches", result.key, value) for value in records_of(result.offset)]
 
 
@@ -88,7 +88,7 @@ async def deliver_all(broker: FakeBroker) -> list[int | None]:
     delivered: list[int | None] = []
     async with delivering(broker, delivered) as partition:
         for offset in range(FRAMES):
-            partition.put(Answer.of(work(offset)))
+            partition.put(FrameResult.of(fetched(offset)))
             if offset % 2:
                 await asyncio.sleep(0)
         await eventually(lambda: len(delivered) >= FRAMES, timeout_s=5, message=f"all frames, not {delivered}")
@@ -126,7 +126,7 @@ async def test_rivals_and_failures_at_any_step_leave_nothing_out_and_repeat_noth
     async with delivering(broker, delivered) as partition:
         broker.fails = fails
         for offset in range(FRAMES):
-            partition.put(Answer.of(work(offset)))
+            partition.put(FrameResult.of(fetched(offset)))
         await eventually(lambda: len(delivered) >= FRAMES, timeout_s=5, message=f"all frames, not {delivered}")
         assert delivered == list(range(FRAMES))
         assert (broker.output, broker.offset) == (ALL, FRAMES)
@@ -136,8 +136,8 @@ async def test_a_result_without_a_frame_goes_with_those_before_it_and_moves_no_o
     broker = FakeBroker(failing_at("commit"))
     delivered: list[int | None] = []
     async with delivering(broker, delivered) as partition:
-        partition.put(Answer.of(work(0)))
-        partition.put(Answer(PARTITION, b"till-1", None))
+        partition.put(FrameResult.of(fetched(0)))
+        partition.put(FrameResult(PARTITION, b"till-1", None))
         await eventually(lambda: len(delivered) == 2)
     assert (delivered, broker.offset) == ([0, None], 1)
 
@@ -146,7 +146,7 @@ async def test_a_fenced_consumer_claims_the_partition_again() -> None:
     broker = FakeBroker()
     async with delivering(broker, []) as partition:
         broker.take_over()
-        partition.put(Answer.of(work(0)))
+        partition.put(FrameResult.of(fetched(0)))
         await asyncio.wait_for(partition.fenced.wait(), 5)
         await eventually(lambda: not partition.fenced.is_set())
         await eventually(lambda: broker.offset == 1)
@@ -182,7 +182,7 @@ async def test_assigning_again_stops_the_former_producer() -> None:
 
 async def test_a_partition_that_fails_is_not_hidden_by_one_that_succeeds() -> None:
     working, failing = FakeBroker(), FakeBroker(lambda step: step == "commit")
-    partitions = [work(0, partition=number).partition for number in range(2)]
+    partitions = [fetched(0, partition=number).partition for number in range(2)]
     delivered, ready = list[int | None](), list[bool]()
     delivery_context = context(working, delivered)
 
@@ -198,10 +198,10 @@ async def test_a_partition_that_fails_is_not_hidden_by_one_that_succeeds() -> No
         patch.setattr(transactions, "new_producer", new_producer)
         async with running(ExactlyOnce(delivery_context)) as delivery:
             await delivery.on_assigned(partitions)
-            await delivery.deliver([Answer.of(work(99, partition=1))])
+            await delivery.deliver([FrameResult.of(fetched(99, partition=1))])
             await eventually(lambda: not delivery_context.health.works("output"))
             working.fails = observe
-            await delivery.deliver([Answer.of(work(offset)) for offset in range(FRAMES)])
+            await delivery.deliver([FrameResult.of(fetched(offset)) for offset in range(FRAMES)])
             await eventually(lambda: len(delivered) == FRAMES)
             assert delivery_context.health.report() == {"output": "a transaction failed: InjectedError"}
             failing.fails = lambda _step: False
@@ -216,7 +216,7 @@ async def test_output_whose_commit_got_no_reply_is_ready_once_it_is_known_to_be_
         patch.setattr(transactions, "new_producer", broker.new_producer)
         async with running(ExactlyOnce(delivery_context)) as delivery:
             await delivery.on_assigned([PARTITION])
-            await delivery.deliver([Answer.of(work(0))])
+            await delivery.deliver([FrameResult.of(fetched(0))])
             await eventually(lambda: broker.epoch == 2 and delivery_context.health.works("output"))
     assert broker.output == records_of(0)
 
@@ -228,7 +228,7 @@ async def test_a_revoked_partition_does_not_keep_the_output_unready() -> None:
         patch.setattr(transactions, "new_producer", broker.new_producer)
         async with running(ExactlyOnce(delivery_context)) as delivery:
             await delivery.on_assigned([PARTITION])
-            await delivery.deliver([Answer.of(work(0))])
+            await delivery.deliver([FrameResult.of(fetched(0))])
             await eventually(lambda: not delivery_context.health.works("output"))
             await delivery.on_revoked()
             assert delivery_context.health.works("output")
@@ -243,7 +243,7 @@ async def test_a_closed_partition_is_never_claimed_again() -> None:
         task = asyncio.create_task(partition.run())
         await partition.close()
         owner = broker.take_over()
-        partition.put(Answer.of(work(0)))
+        partition.put(FrameResult.of(fetched(0)))
         await asyncio.wait_for(task, 5)
         with pytest.raises(PartitionClosedError):
             await partition.claim()
@@ -263,7 +263,7 @@ async def test_a_partition_closed_during_a_transaction_is_not_claimed_again() ->
         partition = PartitionTransactions(PARTITION, context(broker, []))
         await partition.claim()
         broker.fails = fails
-        partition.put(Answer.of(work(0)))
+        partition.put(FrameResult.of(fetched(0)))
         task = asyncio.create_task(partition.run())
         await in_commit.wait()
         await partition.close()
@@ -276,7 +276,7 @@ async def test_a_partition_closed_during_a_transaction_is_not_claimed_again() ->
 async def test_when_one_partition_cannot_be_claimed_none_is(fails_at: int) -> None:
     starts = iter(range(1, 9))
     broker = FakeBroker(lambda step: step == "start" and next(starts) == fails_at)
-    partitions = [work(0, partition=number).partition for number in range(3)]
+    partitions = [fetched(0, partition=number).partition for number in range(3)]
     async with exactly_once(broker) as delivery:
         with pytest.raises(KafkaUnavailableError):
             await delivery.on_assigned(partitions)
@@ -289,6 +289,6 @@ async def test_results_of_a_partition_that_is_not_assigned_are_ignored() -> None
     broker = FakeBroker()
     async with exactly_once(broker) as delivery:
         await delivery.on_assigned([PARTITION])
-        await delivery.deliver([Answer.of(work(0, partition=5)), Answer.of(work(0))])
+        await delivery.deliver([FrameResult.of(fetched(0, partition=5)), FrameResult.of(fetched(0))])
         await eventually(lambda: broker.offset == 1)
     assert broker.output == records_of(0)

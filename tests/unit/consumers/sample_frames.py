@@ -1,17 +1,17 @@
-"""Records and frames on their way, for the tests of the consumer's stages."""
+"""Records and frames for the tests of the consumer's stages."""
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 from aiokafka import ConsumerRecord
 
-from consumers.work import Work
+from consumers.in_flight_frame import InFlightFrame, Rejected
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Region
 from framematch.matching.decision import Decision
 
 UNKNOWN = Decision("unknown", 0.1, None, ())
-BAD = BadFrameError("truncated", "it ends early")
+TRUNCATED = Rejected("decode", BadFrameError("truncated", "it ends early"))
 _SIDE = 2
 
 
@@ -28,14 +28,14 @@ def record(
     return ConsumerRecord("framematch.frames", partition, offset, 1_000, 0, key, value, 0, 6, size, tuple(headers))
 
 
-def work(offset: int, *, partition: int = 0, lane: Hashable = "till-1", epoch: int = 0, value: bytes = b"jpeg") -> Work:
-    """A frame that was just fetched."""
-    return Work(record(offset, partition=partition, value=value), lane, epoch, 0)
+def fetched(offset: int, *, partition: int = 0, key: Hashable = "till-1", value: bytes = b"jpeg") -> InFlightFrame:
+    """A frame that was just fetched; `key` is its ordering key."""
+    return InFlightFrame(record(offset, partition=partition, value=value), key, 0)
 
 
-def prepare(prepared: Work, regions: int) -> None:
-    """Give it so many regions, as the decoder does."""
+def prepare(frame: InFlightFrame, regions: int) -> None:
+    """Give a frame this many regions, as the decoder does."""
     boxes: tuple[Region, ...] = tuple((number, 0, 1, 1) for number in range(regions))
-    prepared.regions = boxes
-    prepared.crops = tuple(np.zeros((_SIDE, _SIDE, 3), np.uint8) for _ in boxes)
-    prepared.spans["decode"] = (0, 0)
+    frame.regions = boxes
+    frame.crops = tuple(np.zeros((_SIDE, _SIDE, 3), np.uint8) for _ in boxes)
+    frame.spans["decode"] = (0, 0)

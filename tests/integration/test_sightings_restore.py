@@ -1,4 +1,4 @@
-"""Sightings are taken up again from what was published, on a real broker."""
+"""Sightings are restored from published match events, on a real broker."""
 
 import asyncio
 import uuid
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.sightings import recall as sightings
-from consumers.sightings.recall import recall
+from consumers.sightings import restore as sightings
+from consumers.sightings.restore import restore
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent, encode
 from framematch.core.kafka.clients import new_producer, started
@@ -25,7 +25,7 @@ PAUSE_MS = 600_000
 
 
 class Site:
-    """Topics of the test's own, and a consumer's tracker whose output is published there."""
+    """Topics of the test's own, and a consumer's tracker whose events are published there."""
 
     def __init__(self, kafka: KafkaServer) -> None:
         prefix = f"sightings-{uuid.uuid4().hex[:8]}"
@@ -41,7 +41,7 @@ class Site:
     async def publish(
         self, events: Iterable[MatchEvent | SightingEvent | bytes], *, ago_ms: int = 0, partition: int = 0
     ) -> None:
-        """As the consumer would, but that all records are of one time."""
+        """As the consumer would, with the same time for all records."""
         await ensure_topics(self.kafka)
         at_ms = now_us() // 1_000 - ago_ms
         acknowledged = []
@@ -56,7 +56,7 @@ class Site:
     async def successor(self, committed: dict[int, int | None]) -> SightingTracker:
         """The tracker of a consumer that takes over at these offsets."""
         tracker = SightingTracker(SETTINGS, clock=self.clock)
-        await recall(self.kafka, tracker, committed)
+        await restore(self.kafka, tracker, committed)
         return tracker
 
 
@@ -80,7 +80,7 @@ def stay(first: int, last: int, *, camera: int = 0, every_s: float = 0.2) -> lis
     ]
 
 
-async def test_a_consumer_that_takes_over_goes_on_as_if_nothing_had_happened(site: Site) -> None:
+async def test_the_next_consumer_continues_with_the_same_state(site: Site) -> None:
     for camera in range(3):
         events, _ = site.observe(stay(0, 21, camera=camera))
         await site.publish(events)
@@ -91,7 +91,7 @@ async def test_a_consumer_that_takes_over_goes_on_as_if_nothing_had_happened(sit
             assert successor.observe(frame) == site.tracker.observe(frame)
 
 
-async def test_a_sighting_of_hours_goes_on_from_its_last_seconds(site: Site) -> None:
+async def test_a_sighting_of_hours_is_restored_from_its_last_seconds(site: Site) -> None:
     events, [started_event, *_] = site.observe(stay(0, 3_000, every_s=2.5))
     await site.publish(events[-2:])
     successor = await site.successor({0: 3_000})
@@ -101,7 +101,7 @@ async def test_a_sighting_of_hours_goes_on_from_its_last_seconds(site: Site) -> 
     assert ended.best == started_event.best
 
 
-async def test_frames_that_will_be_answered_again_are_not_counted_before(site: Site) -> None:
+async def test_frames_that_will_be_processed_again_are_not_restored(site: Site) -> None:
     events, _ = site.observe(stay(0, 10))
     await site.publish(events)
     successor = await site.successor({0: 6})
@@ -109,7 +109,7 @@ async def test_frames_that_will_be_answered_again_are_not_counted_before(site: S
     assert [event for one in again for event in one.events] == events[6:]
 
 
-async def test_a_partition_of_which_nothing_was_committed_starts_anew(site: Site) -> None:
+async def test_a_partition_without_a_committed_offset_starts_empty(site: Site) -> None:
     events, _ = site.observe(stay(0, 10))
     await site.publish(events)
     assert (await site.successor({0: None, 1: 5})).open_sightings == 0
@@ -130,7 +130,7 @@ async def test_a_first_match_before_the_restart_counts_towards_the_start(site: S
     assert (started_event.kind, started_event.frames) == ("started", 2)
 
 
-async def test_an_aborted_transaction_is_not_recalled(site: Site) -> None:
+async def test_an_aborted_transaction_is_not_restored(site: Site) -> None:
     events, _ = site.observe(stay(0, 4))
     await ensure_topics(site.kafka)
     async with started(new_producer(site.kafka, transactional_id=site.topics.prefix), site.kafka) as producer:
@@ -147,7 +147,7 @@ async def test_an_aborted_transaction_is_not_recalled(site: Site) -> None:
     assert (started_event.kind, started_event.frames) == ("started", 2)
 
 
-async def test_an_end_by_silence_that_was_published_is_not_told_again(site: Site) -> None:
+async def test_a_published_end_by_silence_is_not_repeated(site: Site) -> None:
     events, _ = site.observe(stay(0, 5))
     site.clock.now_s += 10.0
     await site.publish([*events, *site.tracker.end_silent([0])])
@@ -156,7 +156,7 @@ async def test_an_end_by_silence_that_was_published_is_not_told_again(site: Site
     assert changes(s for frame in stay(5, 7) for s in successor.observe(frame).sightings) == [("started", "milk")]
 
 
-async def test_records_that_cannot_be_read_are_passed_over(site: Site) -> None:
+async def test_unreadable_records_are_skipped(site: Site) -> None:
     events, _ = site.observe(stay(0, 5))
     timeless = encode(events[2]).replace(b'"grabbed_at":"2026', b'"grabbed_at":"long ago, 2026')
     await site.publish([b"{", *events[:2], timeless, b"", events[3]])
@@ -192,5 +192,5 @@ async def test_what_was_published_and_not_committed_does_not_hide_what_was_befor
 
 async def test_topics_that_cannot_be_read_are_one_clear_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sightings, "_DEADLINE_S", 0.5)
-    with pytest.raises(KafkaUnavailableError, match=r"sightings could not be recalled within 0\.5 s"):
+    with pytest.raises(KafkaUnavailableError, match=r"sightings could not be restored within 0\.5 s"):
         await site.successor({0: 5})

@@ -1,4 +1,4 @@
-"""Joins the GPU's figures, Triton's statistics and the consumer's load: logged and exported on an interval."""
+"""Logs and exports, at an interval, the GPU's figures, Triton's statistics and the consumer's load."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,18 +9,18 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from consumers.watch.gpu_hint import ConsumerLoad, Hint, hint
+from consumers.monitoring.gpu_hint import ConsumerLoad, Hint, hint
 from framematch.core.errors import ModelError, TritonUnavailableError
 from framematch.core.gpu import Gpus, GpuSample, mean_of
 from framematch.vision.triton_statistics import ModelStatistics, ServingRates, rates_of
 
 log = structlog.get_logger()
 
-_LOOKS = 10  # in an interval: utilisation and load change much faster
+_SAMPLES = 10  # in an interval: utilisation and load change much faster
 _GPU_GAUGES = {
     "utilisation_percent": "Share of the last interval in which a kernel ran",
     "memory_used_bytes": "Device memory in use",
-    "memory_total_bytes": "Device memory there is",
+    "memory_total_bytes": "Device memory in total",
     "power_watts": "Power drawn",
     "temperature_celsius": "Temperature of the chip",
 }
@@ -36,10 +36,10 @@ _TRITON_GAUGES = {
 
 
 class GpuMonitor:
-    """Each `interval_s` it logs `gpu_sampled`, a line for each GPU, and sets `framematch_gpu_…`, `framematch_triton_…`.
+    """Every `interval_s`: logs `gpu_sampled` for each GPU, and sets the metrics `framematch_gpu_…` and `…_triton_…`.
 
-    Without a GPU it says `gpu_absent` once, and then one line without the GPU's figures. Triton's are missing while it
-    is away. `statistics` is `ImageEncoder.statistics`.
+    Without a GPU `gpu_absent` is logged once, and the samples lack the GPU's figures. Triton's figures are missing
+    while it is unavailable. `statistics` is `ImageEncoder.statistics`.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class GpuMonitor:
         async with Gpus() as gpus:
             before, before_s = await self._read_statistics(), loop.time()
             while True:
-                samples, load = await self._look_around(gpus)
+                samples, load = await self._sample(gpus)
                 now, now_s = await self._read_statistics(), loop.time()
                 rates = rates_of(now.since(before), now_s - before_s) if before and now else None
-                self._tell(samples, rates, load)
+                self._report(samples, rates, load)
                 before, before_s = now, now_s
 
-    async def _look_around(self, gpus: Gpus) -> tuple[list[GpuSample], ConsumerLoad]:
-        """Look several times in an interval; only frames that waited at each look are a backlog."""
+    async def _sample(self, gpus: Gpus) -> tuple[list[GpuSample], ConsumerLoad]:
+        """Sample several times in an interval; only frames that waited at every sample are a backlog."""
         samples: dict[int, list[GpuSample]] = {}
         loads = []
-        for _ in range(_LOOKS):
-            await asyncio.sleep(self._interval_s / _LOOKS)
+        for _ in range(_SAMPLES):
+            await asyncio.sleep(self._interval_s / _SAMPLES)
             loads.append(self._load())
             for sample in await gpus.read():
                 samples.setdefault(sample.gpu, []).append(sample)
@@ -86,7 +86,7 @@ class GpuMonitor:
     async def _read_statistics(self) -> ModelStatistics | None:
         try:
             found = await self._statistics()
-        except TritonUnavailableError:  # the batches wait for it, and say so
+        except TritonUnavailableError:  # inference waits for it, and logs that
             return None
         except ModelError as error:
             if not self._refused:
@@ -96,21 +96,21 @@ class GpuMonitor:
         self._refused = False
         return found
 
-    def _tell(self, samples: list[GpuSample], rates: ServingRates | None, load: ConsumerLoad) -> None:
+    def _report(self, samples: list[GpuSample], rates: ServingRates | None, load: ConsumerLoad) -> None:
         verdict = None
         if rates is not None:
-            # Of several, the least busy one: which of them Triton uses is not known here.
+            # Of several GPUs the least busy one: which of them Triton uses is not known here.
             utilisation = min((sample.utilisation_percent or 0.0 for sample in samples), default=None)
             verdict = hint(rates, load, batch_size=self._batch_size, utilisation_percent=utilisation)
         self._gauges.show(samples, rates, verdict)
-        beside = {**_fields(rates, ServingRates), **asdict(load), "hint": verdict}
+        common = {**_fields(rates, ServingRates), **asdict(load), "hint": verdict}
         gpus: list[GpuSample | None] = [*samples] or [None]
         for gpu in gpus:
-            log.info("gpu_sampled", **_rounded(_fields(gpu, GpuSample) | beside))
+            log.info("gpu_sampled", **_rounded(_fields(gpu, GpuSample) | common))
 
 
 class _Gauges:
-    """The same figures for Prometheus; what is not known at the moment is not there."""
+    """The same figures for Prometheus, without those that are not known at the moment."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._gpu = {
@@ -121,7 +121,7 @@ class _Gauges:
             name: Gauge(f"framematch_triton_{name}", text, ["model"], registry=registry)
             for name, text in _TRITON_GAUGES.items()
         }
-        self._hint = Gauge("framematch_gpu_hint", "1 for what holds of the last interval", ["hint"], registry=registry)
+        self._hint = Gauge("framematch_gpu_hint", "1 for the hint of the last interval", ["hint"], registry=registry)
 
     def show(self, samples: list[GpuSample], rates: ServingRates | None, verdict: Hint | None) -> None:
         for gauge in (*self._gpu.values(), *self._triton.values(), self._hint):
@@ -141,7 +141,7 @@ def _set(gauges: Mapping[str, Gauge], label: str, figures: Mapping[str, Any]) ->
 
 
 def _fields(figures: GpuSample | ServingRates | None, kind: type[GpuSample | ServingRates]) -> dict[str, Any]:
-    """All fields by name; None each when there are no figures, so that a line always has the same ones."""
+    """All fields by name, each None without figures, so that every log line has the same fields."""
     return dict.fromkeys(field.name for field in fields(kind)) if figures is None else asdict(figures)
 
 

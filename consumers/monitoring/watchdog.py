@@ -1,4 +1,4 @@
-"""Ends a consumer in which nothing moves though there is work and every server answers, so that it is started again."""
+"""Ends a consumer that has stalled: nothing moves though there is work and every server answers."""
 
 import asyncio
 import time
@@ -19,14 +19,13 @@ log = structlog.get_logger()
 _CHECKS = 8  # in each timeout
 _PROBE_TIMEOUT_S = 10.0
 
-
 Positions = Mapping[TopicPartition, int]
-"""Where each partition is read next."""
+"""The next offset to read of each partition."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Frames fetched and delivered since the start, and in flight now; where each of our partitions is read next.
+    """Frames fetched and delivered since the start, frames in flight now, and the next offset of each partition.
 
     `positions` is None while the group rebalances.
     """
@@ -37,21 +36,21 @@ class Progress:
     positions: Positions | None
 
     def same_as(self, other: "Progress") -> bool:
-        """Whether nothing has moved between the two."""
+        """Whether nothing was fetched or delivered between the two."""
         return (self.fetched, self.delivered) == (other.fetched, other.delivered)
 
 
 class Watchdog:
-    """Compares our progress with the topic as a client that has just connected sees it.
+    """Compares the consumer's progress with the topic as a newly connected client sees it.
 
-    Kafka's client libraries have been seen to stop fetching without an error, after a session that the broker has
-    forgotten for instance; nothing but a new process helps then. A server that is away is no stall: it is waited for.
-    Nor is it one when there was nothing to do, and a frame has come just now: two looks in a row must find work.
+    Kafka clients have been seen to stop fetching without an error, for instance after the broker has forgotten their
+    session; only a new process helps then. Waiting for a server that is unavailable is not a stall. A frame that has
+    just arrived after a quiet time is none either: two checks in a row must find work.
 
     Args:
-        timeout_s: for how long nothing may move.
-        health: knows whether Triton and the output work.
-        unread: frames behind these positions, as `Probe.unread`.
+        timeout_s: how long nothing may move.
+        health: says whether Triton and the output work.
+        unread: counts the frames from these positions on, as `Probe.unread`.
     """
 
     def __init__(
@@ -61,41 +60,41 @@ class Watchdog:
         self._health = health
         self._unread = unread
 
-    async def run(self, progress: Callable[[], Awaitable[Progress]]) -> None:
+    async def run(self, progress: Callable[[], Progress]) -> None:
         """Watch until cancelled.
 
         Raises:
             StalledError: nothing has moved for the timeout, there is work, and every server answers.
         """
-        last, since_s, suspected = await progress(), time.monotonic(), False
+        last, since_s, suspected = progress(), time.monotonic(), False
         while True:
             await asyncio.sleep(self._timeout_s / _CHECKS)
-            now = await progress()
+            now = progress()
             if not now.same_as(last) or not self._health.works("triton", "output"):
                 last, since_s, suspected = now, time.monotonic(), False
             elif time.monotonic() - since_s >= self._timeout_s:
                 unread = await self._unread(now.positions)
-                if unread is None or unread + now.in_flight == 0:  # when that changes, it has the same time again
+                if unread is None or unread + now.in_flight == 0:  # from here on it has the full timeout again
                     last, since_s, suspected = now, time.monotonic(), False
                 elif suspected:
                     raise StalledError(
                         f"nothing has moved for {self._timeout_s:g} s though Kafka and Triton answer: "
                         f"{unread} frames to be fetched, {now.in_flight} in flight",
-                        hint="Start it again, as a supervisor does; consumer.stall_timeout_s sets the time",
+                        hint="Restart it, as a supervisor does; consumer.stall_timeout_s sets the time",
                     )
                 else:
                     suspected = True
 
 
 class Probe:
-    """Looks at the frames topic through a client of its own, connected anew each time."""
+    """Reads offsets of the frames topic through a client of its own, newly connected each time."""
 
     def __init__(self, kafka: KafkaSettings, group_id: str) -> None:
         self._kafka = kafka
         self._group_id = group_id
 
     async def unread(self, positions: Positions | None) -> int | None:
-        """Frames behind our positions, or behind what the group has committed; None when Kafka does not say."""
+        """Frames from these positions on, by default from the group's commits; None when Kafka does not answer."""
         reader = new_consumer(self._kafka, group_id=self._group_id)
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S), started(reader, self._kafka):
@@ -103,17 +102,17 @@ class Probe:
                     if positions is None:
                         positions = await self._committed(reader)
                     ends = await reader.end_offsets(list(positions))
-                    begins = await reader.beginning_offsets(list(positions))
+                    starts = await reader.beginning_offsets(list(positions))
         except (KafkaUnavailableError, TimeoutError) as error:
             log.info("stall_not_judged", reason=str(error) or "Kafka does not answer in time")
             return None
         unread: list[int] = [
-            ends[partition] - max(position, begins[partition]) for partition, position in positions.items()
+            ends[partition] - max(position, starts[partition]) for partition, position in positions.items()
         ]
         return sum(max(0, frames) for frames in unread)
 
     async def _committed(self, reader: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         topic = Topics(self._kafka.topic_prefix).frames
-        await reader.topics()  # else it does not know the topic
+        await reader.topics()  # loads the metadata
         partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic) or ()]
         return {partition: await reader.committed(partition) or 0 for partition in partitions}

@@ -1,4 +1,4 @@
-"""Takes sightings up again after a restart or a rebalance, from the newest part of what was published."""
+"""Restores open sightings after a restart or a rebalance, from the newest match events."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from itertools import groupby
 
 import structlog
 
-from consumers.sightings.published import Published, new_reader, newest_matches, silences
+from consumers.sightings.event_history import PublishedEvent, new_reader, newest_matches, silence_ends
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent
 from framematch.core.kafka.clients import kafka_errors, started
@@ -21,25 +21,25 @@ _DEADLINE_S = 20.0
 _MARGIN_S = 5.0
 
 
-async def recall(kafka: KafkaSettings, tracker: SightingTracker, committed: Mapping[int, int | None]) -> None:
-    """Give `tracker` the state that it had when the frames below the committed offsets had been observed.
+async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mapping[int, int | None]) -> None:
+    """Bring a new `tracker` into the state after the frames below these offsets.
 
     Call it for partitions that were just assigned, before their first frame is observed. Where output is transactional,
-    fence the former owner first: what its open transaction hides is not read.
+    fence the former owner first: events of an open transaction are not read.
 
     Args:
-        kafka: where `.matches` and `.sightings` are; both have as many partitions as `.frames`.
-        tracker: has forgotten these partitions, or never knew them.
-        committed: for each partition of `.frames` the offset of the first frame that will be answered again. None:
-            nothing was committed, and nothing is recalled.
+        kafka: has `.matches` and `.sightings`, with as many partitions as `.frames`.
+        tracker: knows nothing of these partitions.
+        offsets: for each partition of `.frames` the offset of the first frame that will be processed (again). None:
+            no frame was processed yet, so there is nothing to restore.
 
     Raises:
-        KafkaUnavailableError: the broker does not give us what is needed in time.
+        KafkaUnavailableError: the broker does not return what is needed in time.
     """
-    below = {partition: offset for partition, offset in committed.items() if offset is not None}
+    below = {partition: offset for partition, offset in offsets.items() if offset is not None}
     if not below or not tracker.settings.enabled:
         return
-    began_s = time.perf_counter()
+    start_s = time.perf_counter()
     matches, ended = await _read(kafka, below, _lookback_s(tracker.settings))
     for frame in _frames(matches):
         try:
@@ -49,43 +49,43 @@ async def recall(kafka: KafkaSettings, tracker: SightingTracker, committed: Mapp
     for event in ended:
         tracker.restore_silence_end(event)
     log.info(
-        "sightings_recalled",
+        "sightings_restored",
         partitions=sorted(below),
         records=len(matches),
         open=tracker.open_sightings,
-        seconds=round(time.perf_counter() - began_s, 3),
+        seconds=round(time.perf_counter() - start_s, 3),
     )
 
 
 def _lookback_s(settings: SightingSettings) -> float:
-    """How long what is open, or about to start, may not have been seen; by the clock of frames and by ours."""
+    """How old the last event of a sighting that is open, or about to start, can be; by frame times and by our clock."""
     return settings.start_frames * settings.gap_s + settings.silent_s + _MARGIN_S
 
 
 async def _read(
     kafka: KafkaSettings, below: Mapping[int, int], lookback_s: float
-) -> tuple[list[Published], list[SightingEvent]]:
-    """The newest match events of frames below these offsets, and the ends by silence since the first of them."""
+) -> tuple[list[PublishedEvent], list[SightingEvent]]:
+    """The newest match events of frames below these offsets, and the silence ends since the first of them."""
     topics = Topics(kafka.topic_prefix)
     try:
         async with asyncio.timeout(_DEADLINE_S), started(new_reader(kafka), kafka) as reader:
             with kafka_errors(kafka):
                 matches = await newest_matches(reader, topics, below, lookback_s)
                 since_ms = {partition: found[0].at_ms for partition, found in matches.items() if found}
-                ended = await silences(reader, topics, since_ms)
+                ended = await silence_ends(reader, topics, since_ms)
     except TimeoutError:
         raise KafkaUnavailableError(
-            f"sightings could not be recalled within {_DEADLINE_S:g} s",
-            hint=f"Check the broker, that we may read {topics.matches} and {topics.sightings}, and that both have as "
+            f"sightings could not be restored within {_DEADLINE_S:g} s",
+            hint=f"Check the broker, the right to read {topics.matches} and {topics.sightings}, and that both have as "
             f"many partitions as {topics.frames}",
         ) from None
     return [one for found in matches.values() for one in found], ended
 
 
-def _frames(published: Iterable[Published]) -> Iterator[list[MatchEvent]]:
-    """The events of each frame, a partition's in the order of its frames, each event once.
+def _frames(published: Iterable[PublishedEvent]) -> Iterator[list[MatchEvent]]:
+    """The events of each frame, those of a partition in the order of its frames, each event once.
 
-    After a crash the same events lie in the topic again, behind later ones.
+    After a crash the same events are in the topic again, behind later ones.
     """
     events: dict[str, MatchEvent] = {}
     for one in published:

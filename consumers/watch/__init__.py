@@ -1,1 +1,0 @@
-"""What is watched while frames flow: Kafka, the GPU, traces, and that anything moves at all."""

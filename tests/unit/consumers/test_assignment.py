@@ -1,0 +1,75 @@
+"""The queues of an assignment: frames move from one to the next, and a full one makes the stage before it wait."""
+
+import asyncio
+
+import pytest
+
+from consumers.assignment import Assignment
+from consumers.in_flight_frame import InFlightFrame
+from consumers.metrics import ConsumerMetrics
+from consumers.sightings.sightings import Sightings
+from framematch.core.frames import Frame
+from framematch.core.health import new_registry
+from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings
+from tests.unit.consumers.sample_frames import TRUNCATED, UNKNOWN, fetched, prepare
+
+PARTITION = fetched(0).partition
+
+
+def assignment(*frames: InFlightFrame, **settings: object) -> Assignment:
+    own = ConsumerSettings.model_validate({"batch_size": 2, "batch_window_ms": 0, **settings})
+    sightings = Sightings(KafkaSettings(), SightingSettings(), ConsumerMetrics(new_registry()))
+    made = Assignment(frozenset([PARTITION]), own, sightings)
+    for frame in frames:
+        made.add(frame)
+    return made
+
+
+async def prepare_next(own: Assignment, regions: int = 1) -> InFlightFrame:
+    frame = await asyncio.wait_for(own.next_frame(), 5)
+    assert frame
+    frame.header = Frame("till-1", frame.record.offset, frame.record.offset)
+    prepare(frame, regions)
+    own.prepared(frame)
+    return frame
+
+
+async def decide_next(own: Assignment) -> list[InFlightFrame]:
+    """The frames of a batch, one for each of its regions."""
+    batch = await asyncio.wait_for(own.next_batch(), 5)
+    for region in batch:
+        region.frame.decide(region.number, UNKNOWN)
+    own.decided(batch)
+    return [region.frame for region in batch]
+
+
+async def test_frames_are_ready_in_the_order_in_which_they_were_fetched() -> None:
+    own = assignment(*(fetched(offset) for offset in range(3)))
+    first, second = await prepare_next(own), await own.next_frame()
+    assert second
+    second.outcome = TRUNCATED
+    own.prepared(second)
+    waiting = asyncio.ensure_future(own.ready_frames())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert await decide_next(own) == [first]
+    assert await asyncio.wait_for(waiting, 5) == [first, second]
+    assert not first.crops
+
+
+async def test_no_frame_is_prepared_while_two_batches_wait() -> None:
+    own = assignment(fetched(0), fetched(1))
+    await prepare_next(own, regions=4)
+    waiting = asyncio.ensure_future(own.next_frame())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await decide_next(own)
+    assert await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize(("reuse", "inferred"), [(False, 2), (True, 1)])
+async def test_static_regions_go_through_the_model_unless_they_may_be_reused(reuse: bool, inferred: int) -> None:
+    own = assignment(fetched(0), fetched(1), reuse_static_regions=reuse)
+    frames = [await prepare_next(own) for _ in range(2)]
+    assert len(await decide_next(own)) == inferred
+    assert await asyncio.wait_for(own.ready_frames(), 5) == frames
