@@ -38,4 +38,4 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 
 def test_the_batch_size_is_in_regions() -> None:
-    assert "Regions in a batch" in help_of("consume")
+    assert "number of regions in a batch" in help_of("consume")
