@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framematch.core.errors import EmbeddingError, ModelMismatchError
-from framematch.vision.arrays import Embeddings
+from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel
@@ -111,7 +111,7 @@ class ImageEncoder(_Encoder):
         batch_bytes = self.manifest.max_batch_size * spec.crop_height * spec.crop_width * 3
         await self._model.share_memory(slots=batches, slot_bytes=batch_bytes)
 
-    async def embed(self, pixels: npt.NDArray[np.uint8]) -> Embeddings:
+    async def embed(self, pixels: Pixels) -> Embeddings:
         """RGB uint8 [N, crop_height, crop_width, 3] -> float32 [N, D], each row of unit length, in the same order.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from framematch.vision.manifest import ENGINE_SCRIPT
 
 _NO_ENGINE = (
-    f"Run {ENGINE_SCRIPT} of the model repository in this Triton's container. It makes the TensorRT engine, also for "
+    f"Run {ENGINE_SCRIPT} of the model repository in this Triton's container. It builds the TensorRT engine, also for "
     "another version of TensorRT or another GPU"
 )
 _NO_BACKEND = (

@@ -211,7 +211,7 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
     except InferenceServerException as error:
         raise _translated(error, url, name) from error
     if MANIFEST_PARAMETER not in config.parameters:
-        raise ModelError(f"{name} at {url} carries no {MANIFEST_PARAMETER}: not built by framematch", hint=_BUILD_HINT)
+        raise ModelError(f"{name} at {url} has no {MANIFEST_PARAMETER}: framematch did not build it", hint=_BUILD_HINT)
     manifest = ModelManifest.from_json(config.parameters[MANIFEST_PARAMETER].string_value)
     return manifest, frozenset(item.name for item in config.input)
 

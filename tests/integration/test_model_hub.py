@@ -289,9 +289,9 @@ def build_command(hub: HubServer, folder: Path) -> "subprocess.Popen[str]":
 def test_the_command_downloads_builds_and_prints_the_commit(
     hub: HubServer, repository: Repository, tmp_path: Path
 ) -> None:
-    said, _ = build_command(hub, tmp_path).communicate(timeout=60)
-    assert f"{NAME} at {repository.refs['main']}" in said
-    assert "Built clip-vit-base-patch32" in said
+    output, _ = build_command(hub, tmp_path).communicate(timeout=60)
+    assert f"{NAME} at {repository.refs['main']}" in output
+    assert "Built clip-vit-base-patch32" in output
     again, _ = build_command(hub, tmp_path).communicate(timeout=60)
     assert "--revision main" in again
     assert len(hub.requests_for(IMAGE)) == 1
@@ -303,9 +303,9 @@ def test_an_interrupted_command_can_be_resumed(hub: HubServer, tmp_path: Path) -
     part = "cache/hub/*/*.part/*/" + WEIGHTS
     wait_until(lambda: [path for path in tmp_path.glob(part) if path.stat().st_size == 100_000])
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "resume the download" in said
+    assert "resume the download" in output
     assert complete_bundles(tmp_path / "cache") == []
     assert not (tmp_path / "repository").exists()
     build_command(hub, tmp_path).communicate(timeout=60)

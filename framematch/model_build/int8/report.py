@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from framematch.core.errors import ModelError
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
-from framematch.vision.arrays import Embeddings
+from framematch.vision.arrays import Embeddings, Pixels
 
 # The one-sided 95 % quantile of the normal distribution: a smaller drop may be chance.
 _CHANCE_Z = 1.645
@@ -114,7 +114,7 @@ class QuantizationReport:
 
 
 def compare_towers(
-    reference: bytes, candidate: bytes, pictures: npt.NDArray[np.uint8], labels: Sequence[str] | None
+    reference: bytes, candidate: bytes, pictures: Pixels, labels: Sequence[str] | None
 ) -> QuantizationReport:
     """Compare both towers' embeddings of the same pictures.
 

@@ -9,12 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from framematch.core.progress import OnProgress
 from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.repository.build_options import CpuPlan
+from framematch.vision.arrays import Pixels
 
 # Each instance is a process with a copy of the weights.
 _MAX_INSTANCES = 8
@@ -53,7 +51,7 @@ def candidate_plans(cores: int) -> list[CpuPlan]:
 
 def measure_cpu_plans(
     graph: bytes,
-    batch: npt.NDArray[np.uint8],
+    batch: Pixels,
     cores: int,
     *,
     seconds: float = 1.0,
@@ -98,7 +96,7 @@ def _best_first(measured: list[MeasuredPlan]) -> list[MeasuredPlan]:
     return sorted(measured, key=rank)
 
 
-def _images_per_s(graph: bytes, batch: npt.NDArray[np.uint8], plan: CpuPlan, seconds: float) -> float:
+def _images_per_s(graph: bytes, batch: Pixels, plan: CpuPlan, seconds: float) -> float:
     """Run all instances in parallel, each with its own session, as Triton does."""
     sessions = [OnnxSession(graph, threads=plan.threads) for _ in range(plan.instances)]
     for session in sessions:

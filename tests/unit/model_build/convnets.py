@@ -8,14 +8,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from framematch.model_build.graphs.fold import fold_image_tower
+from framematch.vision.arrays import Pixels
 from framematch.vision.preprocess_spec import PreprocessSpec
 
 SIDE = 16
 DIMENSION = 16
 WIDTH = 8
 SPEC = PreprocessSpec(SIDE, SIDE, SIDE, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def colourful_pictures(count: int, seed: int = 0) -> Pixels:

@@ -27,8 +27,8 @@ NAMES = ["one.jpg", "two.jpg", "three.jpg"]
 ROWS = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 4)))[0][:3].astype(np.float32)
 
 
-def turned(row: int, degrees: float) -> npt.NDArray[np.float32]:
-    """`ROWS` with one row rotated by an angle, in the plane of its first two axes."""
+def rotated(row: int, degrees: float) -> npt.NDArray[np.float32]:
+    """`ROWS` with one row rotated by an angle towards the next row."""
     angle = np.radians(degrees)
     found = ROWS.copy()
     other = ROWS[(row + 1) % 3]  # at a right angle to it
@@ -48,7 +48,7 @@ def test_equal_embeddings_pass_with_cosine_one() -> None:
 
 
 def test_one_embedding_rotated_by_a_degree_fails_fp32_and_is_named() -> None:
-    check = compare(turned(1, degrees=1), limit_for("exact pictures", "fp32"))
+    check = compare(rotated(1, degrees=1), limit_for("exact pictures", "fp32"))
     assert not check.passed
     assert check.lowest == pytest.approx(np.cos(np.radians(1)), abs=1e-6)
     assert "two.jpg" in check.problem
@@ -59,7 +59,7 @@ def test_embeddings_in_another_order_fail() -> None:
 
 
 def test_rows_above_the_lowest_limit_still_fail_by_their_mean() -> None:
-    check = compare(turned(2, degrees=30), Limit(lowest=0.8, mean=0.99))
+    check = compare(rotated(2, degrees=30), Limit(lowest=0.8, mean=0.99))
     assert not check.passed
     assert "mean" in check.problem
 
@@ -79,7 +79,7 @@ def test_lengths_do_not_matter_to_the_cosine() -> None:
     [("fp32", 0.5, True), ("fp32", 1, False), ("fp16", 2, True), ("fp16", 3, False), ("int8", 17, True)],
 )
 def test_a_less_precise_model_may_rotate_a_vector_more(precision: str, degrees: float, passes: bool) -> None:
-    assert compare(turned(0, degrees), limit_for("exact pictures", precision)).passed is passes
+    assert compare(rotated(0, degrees), limit_for("exact pictures", precision)).passed is passes
 
 
 def test_int8_has_a_limit_for_the_mean_as_well() -> None:

@@ -36,7 +36,7 @@ def test_a_file_may_have_only_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ([], "has no reference embeddings"),
         ({}, "has no reference embeddings"),
@@ -46,8 +46,8 @@ def test_a_file_may_have_only_texts(tmp_path: Path) -> None:
         ({"images": GOOD["images"], "texts": {"honey": {"embedding": [1, 0, 0]}}}, "'honey' has 3 numbers"),
     ],
 )
-def test_a_file_without_usable_embeddings_is_one_clear_error(tmp_path: Path, content: object, said: str) -> None:
-    with pytest.raises(ModelError, match=said) as caught:
+def test_a_file_without_usable_embeddings_is_one_clear_error(tmp_path: Path, content: object, expected: str) -> None:
+    with pytest.raises(ModelError, match=expected) as caught:
         read_reference(written(tmp_path, content))
     assert "expected.json" in caught.value.message
     assert caught.value.hint

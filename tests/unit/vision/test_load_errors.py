@@ -6,7 +6,7 @@ from framematch.vision.load_errors import load_hint
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "expected"),
     [
         ("Invalid argument: unable to find backend library for backend 'onnxruntime', try specifying", "onnxruntime"),
         ("unable to find 'libtriton_tensorrt.so' for model 'clip_image', searched: /models", "tensorrt"),
@@ -16,10 +16,10 @@ from framematch.vision.load_errors import load_hint
         ("ModuleNotFoundError: No module named 'onnxruntime'", "triton.Dockerfile"),
     ],
 )
-def test_a_known_cause_has_its_own_hint(message: str, said: str) -> None:
+def test_a_known_cause_has_its_own_hint(message: str, expected: str) -> None:
     hint = load_hint(message)
     assert hint is not None
-    assert said in hint
+    assert expected in hint
 
 
 def test_an_unknown_cause_has_no_hint() -> None:
