@@ -245,7 +245,7 @@ class Pipeline:
         else:
             self._metrics.frames.labels("answered", "").inc()
             if work.frame is not None:
-                self._metrics.age_seconds.observe((now_us() - work.frame.came_at_us) / 1_000_000)
+                self._metrics.age_seconds.observe((now_us() - work.frame.arrived_at_us) / 1_000_000)
 
     async def _on_assigned(self, positions: Positions) -> None:
         await self._parts.sightings.recall(positions)

@@ -1,4 +1,4 @@
-"""Turns settings into cameras, and finds mistakes in them before anything starts."""
+"""Turns settings into cameras, and reports mistakes in them before anything starts."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +12,7 @@ from framematch.core.settings import CameraSettings, EdgeSettings, MaskSettings,
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera with nothing left to default: `fps` frames a second, `max_side` in pixels."""
+    """The resolved settings of one camera: `fps` frames a second, `max_side` in pixels."""
 
     id: str
     source: Source
@@ -24,7 +24,7 @@ class Camera:
     motion: MotionSettings = field(default_factory=MotionSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     masks: tuple[MaskSettings, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()  # of a web source alone: no other kind leads anywhere
+    allowed_hosts: tuple[str, ...] = ()  # of an HTTP source: only these lead to other hosts
 
 
 def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
@@ -42,7 +42,7 @@ def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
 
 
 def check_files(cameras: tuple[Camera, ...], settings: EdgeSettings) -> None:
-    """Open each video file and read one frame: what is no video now will not become one.
+    """Open each video file and read one frame: a file that is no video now will not become one.
 
     Raises:
         UsageError: a file cannot be decoded.

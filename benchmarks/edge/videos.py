@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from demo.dataset import DATA_DIR, load_photos
 from demo.feed import draw_frames
 from demo.schedule import make_schedule
-from edge.worker.encode import encode_jpeg
+from edge.worker.encode import encode_jpeg, scale_down
 from framematch.core.settings import EdgeSettings
 from stack.cache import Report, cached_folder, digest_of
 
@@ -64,7 +64,7 @@ def write_jpegs(folder: Path) -> int:
     schedule = make_schedule(load_photos(), camera=1, seconds=JPEGS / _JPEG_FPS, fps=_JPEG_FPS)
     sizes = []
     for number, picture in enumerate(draw_frames(schedule)):
-        jpeg = encode_jpeg(picture, max_side=EdgeSettings().max_side, quality=_JPEG_QUALITY)
+        jpeg = encode_jpeg(scale_down(picture, EdgeSettings().max_side), quality=_JPEG_QUALITY)
         (folder / f"{number:04}.jpg").write_bytes(jpeg)
         sizes.append(len(jpeg))
     return round(sum(sizes) / len(sizes))

@@ -13,7 +13,7 @@ from consumers.stages.still import Signature, signature_of
 from demo.dataset import load_photos
 from demo.feed import render_feed
 from demo.schedule import FeedSchedule, View, make_schedule
-from edge.worker.encode import encode_jpeg
+from edge.worker.encode import encode_jpeg, scale_down
 from framematch.core.settings import ConsumerSettings, EdgeSettings
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
@@ -68,7 +68,7 @@ def _sample(schedule: FeedSchedule, preprocessor: Preprocessor) -> Iterator[_Sam
         for index, frame in enumerate(container.decode(video=0)):
             if index % every == 0:
                 picture = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-                jpeg = encode_jpeg(picture, max_side=edge.max_side, quality=edge.jpeg_quality)
+                jpeg = encode_jpeg(scale_down(picture, edge.max_side), quality=edge.jpeg_quality)
                 header = read_jpeg(jpeg, max_pixels=consumer.max_pixels)
                 decoded = header.decode(preprocessor.reduction(header.height, header.width))
                 yield _Sampled(schedule, index, preprocessor(decoded))

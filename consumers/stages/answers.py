@@ -99,7 +99,7 @@ class Answers:
     def _events(self, work: Work, frame: Frame, metadata: dict[str, Metadata]) -> tuple[MatchEvent, ...]:
         record = work.record
         reference = frame_reference(frame, record.topic, record.partition, record.offset)
-        age_ms = round((now_us() - frame.came_at_us) / 1_000, 3)
+        age_ms = round((now_us() - frame.arrived_at_us) / 1_000, 3)
         self._metrics.still_regions.inc(len(work.reused_from))
         timings_ms = {**work.timings_ms(), "age": age_ms}
         events = []

@@ -34,7 +34,7 @@ class AgeLimits:
             limit_s, reason = _first(own.max_replay_age_s, self.default.max_replay_age_s), "replay"
         else:
             limit_s, reason = _first(own.max_age_s, self.default.max_age_s), "age"
-        too_old = limit_s is not None and at_us - frame.came_at_us > limit_s * _US_PER_S
+        too_old = limit_s is not None and at_us - frame.arrived_at_us > limit_s * _US_PER_S
         return reason if too_old else None
 
 

@@ -134,17 +134,17 @@ def _serve(settings: Settings, load: Callable[[], Settings], file: Path | None, 
 def _try(settings: Settings, *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
     """Run the cameras for a while without Kafka, show what they gave, and exit with 1 when one gave nothing."""
     with needs("edge"):
-        from edge.dry_run import Trial, try_cameras
-        from framematch.cli.edge_trials import print_trials
+        from edge.dry_run import ProbeResult, probe_cameras
+        from framematch.cli.edge_trials import print_results
 
-    trials: list[Trial] = []
+    results: list[ProbeResult] = []
 
     async def run(stop: asyncio.Event) -> None:
-        trials.extend(await try_cameras(settings, stop, seconds=seconds, repeat=repeat, folder=folder))
+        results.extend(await probe_cameras(settings, stop, seconds=seconds, repeat=repeat, folder=folder))
 
     run_service(run, shutdown_deadline_s=settings.shutdown_deadline_s)
-    print_trials(trials, as_json=as_json)
-    if not all(trial.gave_frames for trial in trials):
+    print_results(results, as_json=as_json)
+    if not all(result.has_frames for result in results):
         raise typer.Exit(1)
 
 

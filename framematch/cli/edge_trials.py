@@ -8,16 +8,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.dry_run import Trial
+from edge.dry_run import ProbeResult
 
 _SECONDS_A_DAY = 86_400
 _FILE_COLUMNS = 200  # of text that goes into a file or a pipe, where nothing has to be folded
 
 
-def print_trials(trials: Sequence[Trial], *, as_json: bool) -> None:
+def print_results(results: Sequence[ProbeResult], *, as_json: bool) -> None:
     """Show what a dry run found, as a table with its sum, or as one line of JSON."""
     if as_json:
-        typer.echo(msgspec.json.encode(trials).decode())
+        typer.echo(msgspec.json.encode(results).decode())
         return
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -28,31 +28,31 @@ def print_trials(trials: Sequence[Trial], *, as_json: bool) -> None:
         table.add_column(heading, overflow="fold")
     for heading in ("Picture", "Source fps", "Frames/s", "kB/s", "kB a JPEG", "Still", "Regions", "Clock"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for trial in trials:
-        table.add_row(trial.camera, escape(trial.source), *_cells(trial))
+    for result in results:
+        table.add_row(result.camera, escape(result.source), *_cells(result))
     console.print(table)
-    bytes_per_s = sum(trial.bytes_per_s or 0.0 for trial in trials)
+    bytes_per_s = sum(result.bytes_per_s or 0.0 for result in results)
     console.print(
         f"\nAll cameras: {bytes_per_s / 1e6:.2f} MB a second, {bytes_per_s * _SECONDS_A_DAY / 1e9:.1f} GB a day."
     )
-    if silent := [trial.camera for trial in trials if not trial.gave_frames]:
+    if silent := [result.camera for result in results if not result.has_frames]:
         console.print(f"[bold red]No frame came from {', '.join(silent)}.[/]")
 
 
-def _cells(trial: Trial) -> tuple[str, ...]:
+def _cells(result: ProbeResult) -> tuple[str, ...]:
     def number(value: float | None, unit: float = 1.0) -> str:
         return "-" if value is None else f"{value / unit:.1f}"
 
-    drops = ", ".join(f"{reason} {count}" for reason, count in trial.drops.items() if count)
-    state = escape(f"{trial.state}; dropped: {drops}" if drops else trial.state)
+    drops = ", ".join(f"{reason} {count}" for reason, count in result.drops.items() if count)
+    state = escape(f"{result.state}; dropped: {drops}" if drops else result.state)
     return (
-        state if trial.gave_frames else f"[bold red]{state}[/]",
-        f"{trial.width}x{trial.height}" if trial.width else "-",
-        number(trial.source_fps),
-        number(trial.frames_per_s),
-        number(trial.bytes_per_s, 1e3),
-        number(trial.jpeg_bytes, 1e3),
-        str(trial.still_frames),
-        number(trial.regions_per_frame),
-        trial.clock or "-",
+        state if result.has_frames else f"[bold red]{state}[/]",
+        f"{result.width}x{result.height}" if result.width else "-",
+        number(result.source_fps),
+        number(result.frames_per_s),
+        number(result.bytes_per_s, 1e3),
+        number(result.jpeg_bytes, 1e3),
+        str(result.still_frames),
+        number(result.regions_per_frame),
+        result.clock or "-",
     )

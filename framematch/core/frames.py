@@ -44,8 +44,8 @@ class Frame:
     replayed: bool = False
 
     @property
-    def came_at_us(self) -> int:
-        """When it came into our hands, by the edge's clock; the camera's own clock may be seconds off."""
+    def arrived_at_us(self) -> int:
+        """When it arrived at the edge, by the edge's clock; the camera's own clock may be seconds off."""
         return self.captured_at_us if self.grabbed_at_us is None else self.grabbed_at_us
 
     @property

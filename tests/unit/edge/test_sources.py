@@ -1,4 +1,4 @@
-"""A source's text: what it means, and mistakes that are said before anything starts."""
+"""The text of a source: what it means, and mistakes that are reported before anything starts."""
 
 from pathlib import Path
 

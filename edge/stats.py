@@ -1,19 +1,16 @@
-"""Keeps the account of one camera: what became of its frames, and how its source is doing."""
+"""The statistics of one camera: what became of its frames, and the state of its source."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import Counter as PrometheusCounter
-
-from edge.link.area import Count, Counts
+from edge.link.shared_buffer import Count, Counts
 from edge.metrics import CameraMetrics
 from framematch.core.frames import Clock
+from framematch.core.units import NS_PER_S, US_PER_S
 
-_NS_PER_S = 1e9
-_US_PER_S = 1e6
-# Where in a camera's process frames are given up, by the count that says how many.
+# The stage and reason under which the drops of a camera's process are reported.
 _DROPS = {
     Count.CORRUPT: ("capture", "corrupt"),
     Count.OVERRUN: ("slot", "overrun"),
@@ -23,10 +20,10 @@ _DROPS = {
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The account at one moment. Counts are since the service started; `closed_because` is None while it is open.
+class StatsSnapshot:
+    """The statistics at one moment. Counts are since the service started; `closed_because` is None while it is open.
 
-    `last_frame_at_s` is the monotonic clock's. captured = published + dropped + spooled + those on their way.
+    `last_frame_at_s` is by the monotonic clock. captured = published + dropped + spooled + those in memory.
     """
 
     at_s: float
@@ -45,8 +42,8 @@ class Reading:
     resolution: tuple[int, int] | None = None
 
 
-class CameraMeter:
-    """Counts in Prometheus and, for the status, exactly here. For the event loop alone.
+class CameraStats:
+    """Counts for the camera's status and, in step, for Prometheus. For the event loop alone.
 
     `on_change` is called when the source opens or closes.
     """
@@ -78,7 +75,7 @@ class CameraMeter:
         self._resolution: tuple[int, int] | None = None
 
     def opened(self, resolution: tuple[int, int]) -> None:
-        """The source is open, its pictures are `resolution` (width, height). Counts a reconnect when it was before."""
+        """The source opened, with pictures of `resolution` (width, height). Every time but the first is a reconnect."""
         self._closed_because = None
         self._resolution = resolution
         if self._was_open:
@@ -89,25 +86,28 @@ class CameraMeter:
         self._on_change()
 
     def closed(self, reason: str) -> None:
-        """The source is not open, and why; `reason` is shown to operators and holds no secret."""
+        """The source is not open. Operators see `reason`, which holds no secret."""
         self._closed_because = reason
         self._metrics.up.set(0)
         self._on_change()
 
-    def absorb(self, before: Counts, now: Counts) -> None:
-        """Take over what the camera's process has counted between these two moments."""
-        self._source_frames += self._more(self._metrics.source_frames, now.source_frames - before.source_frames)
-        self._captured += self._more(self._metrics.captured, now.captured - before.captured)
-        self._still += self._more(self._metrics.still, now.still - before.still)
+    def add_counts(self, before: Counts, now: Counts) -> None:
+        """Add what the camera's process counted between two moments."""
+        self._source_frames += now.source_frames - before.source_frames
+        self._captured += now.captured - before.captured
+        self._still += now.still - before.still
+        self._metrics.source_frames.inc(now.source_frames - before.source_frames)
+        self._metrics.captured.inc(now.captured - before.captured)
+        self._metrics.still.inc(now.still - before.still)
         for count, (stage, reason) in _DROPS.items():
             if new := now.of(count) - before.of(count):
                 self.dropped(stage, reason, new)
         self._last_frame_ns = now.last_frame_ns or self._last_frame_ns
-        self._lag_s = now.lag_us / _US_PER_S
+        self._lag_s = now.lag_us / US_PER_S
         self._metrics.lag_seconds.set(self._lag_s)
 
-    def timed_by(self, clock: Clock) -> None:
-        """Which clock the last frame's capture time is by."""
+    def set_clock(self, clock: Clock) -> None:
+        """Which clock the capture time of the last frame is by."""
         self._frame_clock = clock
 
     def published(self, size_bytes: int, seconds: float) -> None:
@@ -118,19 +118,19 @@ class CameraMeter:
         self._metrics.publish_seconds.observe(seconds)
 
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
-        """Frames were given up at `stage`."""
+        """Frames were dropped at `stage`."""
         self._drops[reason] += count
         self._metrics.dropped(stage, reason).inc(count)
 
-    def spooled(self, frames: int, size_bytes: int) -> None:
-        """So much waits on disk now."""
+    def set_spooled(self, frames: int, size_bytes: int) -> None:
+        """How much waits on disk now."""
         self._spooled = frames, size_bytes
         self._metrics.spooled_frames.set(frames)
         self._metrics.spooled_bytes.set(size_bytes)
 
-    def read(self) -> Reading:
-        """All figures of one moment."""
-        return Reading(
+    def snapshot(self) -> StatsSnapshot:
+        """All values at this moment."""
+        return StatsSnapshot(
             at_s=self._clock(),
             source_frames=self._source_frames,
             captured=self._captured,
@@ -138,7 +138,7 @@ class CameraMeter:
             published=self._published,
             drops=dict(self._drops),
             reconnects=self._reconnects,
-            last_frame_at_s=self._last_frame_ns / _NS_PER_S if self._last_frame_ns else None,
+            last_frame_at_s=self._last_frame_ns / NS_PER_S if self._last_frame_ns else None,
             closed_because=self._closed_because,
             spooled_frames=self._spooled[0],
             spooled_bytes=self._spooled[1],
@@ -146,8 +146,3 @@ class CameraMeter:
             clock=self._frame_clock,
             resolution=self._resolution,
         )
-
-    @staticmethod
-    def _more(counter: PrometheusCounter, number: int) -> int:
-        counter.inc(number)
-        return number

@@ -1,4 +1,4 @@
-"""Memory that a camera's process and the service share: the counts of its frames, and room for one JPEG."""
+"""Memory shared by a camera's process and the service: the frame counts, and one JPEG."""
 
 import mmap
 import os
@@ -12,7 +12,7 @@ class Count(IntEnum):
     """Counts since the service started, over all processes of a camera. Each has one thread that writes it.
 
     sampled = still + corrupt + captured, and captured = delivered + overrun + unreadable + too_large + those that the
-    process holds at the moment, which go down with it.
+    process has in memory, which are lost if it dies.
     """
 
     SOURCE_FRAMES = 0
@@ -22,23 +22,23 @@ class Count(IntEnum):
     STILL = 2
     """left out, because nothing moved"""
     CORRUPT = 3
-    """left out, because the decoder says that they are damaged or failed on them"""
+    """left out, because the decoder reported damage or failed"""
     CAPTURED = 4
     """given a sequence number"""
     OVERRUN = 5
     """displaced by a newer frame"""
     DELIVERED = 6
-    """handed to the service"""
+    """sent to the service"""
     UNREADABLE = 7
     """could not be converted or encoded"""
     TOO_LARGE = 8
-    """more bytes than Kafka takes"""
+    """larger than a Kafka record may be"""
     LAST_FRAME_NS = 9
-    """no count: when the source's last frame came, by the monotonic clock; 0 before the first"""
+    """no count: when the last usable frame of the source arrived, by the monotonic clock; 0 before the first"""
     LAG_US = 10
     """no count: how far the stream lags behind its own clock"""
     LAST_CAPTURED_US = 11
-    """no count: the last capture time given, so that those of the next process follow it; 0 before the first"""
+    """no count: the last capture time, so that those of the next process follow it; 0 before the first"""
 
 
 @dataclass(frozen=True)
@@ -59,72 +59,72 @@ class Counts:
     last_captured_us: int = 0
 
     def of(self, count: Count) -> int:
-        """One of them."""
+        """The value of one count."""
         value: int = getattr(self, count.name.lower())
         return value
 
     @property
-    def handed_on(self) -> int:
-        """Frames with a number that the camera's process did not give up: the service has them, or is to get them."""
+    def forwarded(self) -> int:
+        """Numbered frames that the process did not drop: the service has them, or is still to get them."""
         return self.captured - self.overrun - self.unreadable - self.too_large
 
 
-class SharedArea:
-    """The memory behind `descriptor`, a file that exists in memory alone and ends with its last user.
+class SharedBuffer:
+    """The memory behind `descriptor`, an anonymous file that lasts until its last user closes it.
 
-    It outlives a camera's process, so that what a killed one has counted is still there.
+    It outlives a camera's process, so the counts of a killed process can still be read.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
         # Signed 64 bits, stored at once: a reader sees the old value or the new one.
-        self._words = memoryview(self._memory)[:_COUNTS_BYTES].cast("q")
-        self._room = memoryview(self._memory)[_COUNTS_BYTES:]
+        self._counts = memoryview(self._memory)[:_COUNTS_BYTES].cast("q")
+        self._jpeg = memoryview(self._memory)[_COUNTS_BYTES:]
 
     @classmethod
-    def create(cls, jpeg_bytes_max: int, counts: Counts | None = None) -> "SharedArea":
-        """A new area with room for a JPEG of `jpeg_bytes_max`, which counts on from `counts`; `close` it."""
+    def create(cls, jpeg_bytes_max: int, counts: Counts | None = None) -> "SharedBuffer":
+        """A new buffer for JPEGs of at most `jpeg_bytes_max`, with `counts` to start from. Call `close` at the end."""
         descriptor = os.memfd_create("framematch-camera")
         os.ftruncate(descriptor, _COUNTS_BYTES + jpeg_bytes_max)
-        area = cls(descriptor)
+        buffer = cls(descriptor)
         for count in Count:
-            area.set(count, (counts or Counts()).of(count))
-        return area
+            buffer.set(count, (counts or Counts()).of(count))
+        return buffer
 
     @property
     def jpeg_bytes_max(self) -> int:
-        """The largest JPEG that it has room for."""
-        return len(self._room)
+        """Size of the largest JPEG that fits."""
+        return len(self._jpeg)
 
     def add(self, count: Count, number: int = 1) -> int:
-        """Add to a count and return what it was. For the one thread that writes this count."""
-        before = self._words[count]
-        self._words[count] = before + number
+        """Add to a count and return its value before. Only for the thread that writes this count."""
+        before = self._counts[count]
+        self._counts[count] = before + number
         return before
 
     def set(self, count: Count, value: int) -> None:
         """Replace a value."""
-        self._words[count] = value
+        self._counts[count] = value
 
     def counts(self) -> Counts:
         """All counts; while a process runs they may be of slightly different moments."""
-        return Counts(*self._words[: len(Count)])
+        return Counts(*self._counts[: len(Count)])
 
     def put_jpeg(self, jpeg: bytes) -> None:
-        """Lay `jpeg`, of at most `jpeg_bytes_max`, into the room."""
-        self._room[: len(jpeg)] = jpeg
+        """Write a JPEG of at most `jpeg_bytes_max`."""
+        self._jpeg[: len(jpeg)] = jpeg
 
     def jpeg(self, size_bytes: int) -> bytes:
-        """A copy of what lies in the room."""
-        return bytes(self._room[:size_bytes])
+        """A copy of the JPEG that was written last."""
+        return bytes(self._jpeg[:size_bytes])
 
     def close(self) -> None:
-        """Give the memory back; twice is fine."""
+        """Release the memory; may be called twice."""
         if self.descriptor < 0:
             return
-        self._words.release()
-        self._room.release()
+        self._counts.release()
+        self._jpeg.release()
         self._memory.close()
         os.close(self.descriptor)
         self.descriptor = -1
