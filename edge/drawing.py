@@ -45,10 +45,8 @@ def draw_regions(
 
 
 def _decode(jpeg: bytes) -> Pixels:
-    try:
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:  # there are no bytes at all
-        raise ValueError(f"{len(jpeg)} bytes are no JPEG") from error
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags) if jpeg else None
     if picture is None:
         raise ValueError(f"{len(jpeg)} bytes are no JPEG")
     return np.asarray(picture, np.uint8)

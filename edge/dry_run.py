@@ -95,23 +95,17 @@ class FrameCounter:
         )
 
 
-class FrameCounters:
-    """The sinks of all cameras, in place of Kafka's outboxes."""
-
-    def __init__(self) -> None:
-        self._counters: dict[str, FrameCounter] = {}
+class FrameCounters(dict[str, FrameCounter]):
+    """The sinks of all cameras by id, in place of Kafka's outboxes."""
 
     def outbox(self, camera: str, _stats: CameraStats, /, *, live: bool) -> FrameCounter:
         """The counter of a camera; live or not, it never waits."""
         del live
-        return self._counters.setdefault(camera, FrameCounter())
+        return self.setdefault(camera, FrameCounter())
 
     async def remove(self, camera: str) -> None:
         """Forget the frames of a camera."""
-        del self._counters[camera]
-
-    def __getitem__(self, camera: str) -> FrameCounter:
-        return self._counters[camera]
+        del self[camera]
 
 
 async def probe_cameras(

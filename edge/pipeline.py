@@ -12,13 +12,14 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from edge.cameras import Camera, cameras_from, check_files
+from edge.cameras import Camera, cameras_from
 from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
 from edge.processes import CameraProcesses
 from edge.reload import Accepted, Refused, SettingsWatch
 from edge.status import StatusReporter
+from edge.worker.readers import check_files
 from framematch.core.health import Health, serve_http
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.lifecycle import first_of
@@ -47,7 +48,7 @@ async def run_edge(
         PrerequisiteError: an endpoint for traces is set, and the extra `tracing` is not installed.
     """
     cameras = cameras_from(settings.edge)
-    await asyncio.to_thread(check_files, cameras, settings.edge)
+    await asyncio.to_thread(check_files, cameras)
     if not any(camera.source.live for camera in cameras):
         await ensure_topics(settings.kafka)
     registry = new_registry()

@@ -10,8 +10,9 @@ from typing import Literal, Self
 
 import structlog
 
-from edge.cameras import Camera, cameras_from, check_files
+from edge.cameras import Camera, cameras_from
 from edge.sources import source_file
+from edge.worker.readers import check_files
 from framematch.core.errors import FramematchError, UsageError
 from framematch.core.redact import redact_url
 from framematch.core.settings import Settings
@@ -168,7 +169,7 @@ class SettingsWatch:
             raise UsageError("no cameras are set", hint="To read none, stop the service")
         cameras = cameras_from(settings.edge)
         changes = compare(self.cameras, cameras)
-        check_files((*changes.added, *changes.changed), settings.edge)
+        check_files((*changes.added, *changes.changed))
         return settings, cameras
 
     def _refuse(self, refused: Refused, cause: Cause) -> Refused:

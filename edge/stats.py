@@ -3,7 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+from prometheus_client import Counter as PrometheusCounter
 
 from edge.link.shared_buffer import Count, Counts
 from edge.metrics import CameraMetrics
@@ -26,15 +28,15 @@ class StatsSnapshot:
     `last_frame_at_s` is by the monotonic clock. captured = published + dropped + spooled + those in memory.
     """
 
-    at_s: float
-    source_frames: int
-    published: int
-    drops: dict[str, int]
-    reconnects: int
-    last_frame_at_s: float | None
-    closed_because: str | None
+    at_s: float = 0.0
+    source_frames: int = 0
     captured: int = 0
     still: int = 0
+    published: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    reconnects: int = 0
+    last_frame_at_s: float | None = None
+    closed_because: str | None = "starting"
     spooled_frames: int = 0
     spooled_bytes: int = 0
     lag_s: float = 0.0
@@ -60,55 +62,48 @@ class CameraStats:
         self._metrics = metrics
         self._on_change = on_change
         self._clock = clock
-        self._source_frames = 0
-        self._captured = 0
-        self._still = 0
-        self._last_frame_ns = 0
-        self._lag_s = 0.0
         self._published = 0
         self._drops: Counter[str] = Counter()
-        self._reconnects = 0
-        self._closed_because: str | None = "starting"
         self._was_open = False
-        self._spooled = 0, 0
-        self._frame_clock: Clock | None = None
-        self._resolution: tuple[int, int] | None = None
+        self._state = StatsSnapshot()  # all values but the two that change with every frame
 
     def opened(self, resolution: tuple[int, int]) -> None:
         """The source opened, with pictures of `resolution` (width, height). Every time but the first is a reconnect."""
-        self._closed_because = None
-        self._resolution = resolution
+        reconnects = self._state.reconnects + self._was_open
         if self._was_open:
-            self._reconnects += 1
             self._metrics.reconnects.inc()
         self._was_open = True
+        self._state = replace(self._state, closed_because=None, resolution=resolution, reconnects=reconnects)
         self._metrics.up.set(1)
         self._on_change()
 
     def closed(self, reason: str) -> None:
         """The source is not open. Operators see `reason`, which holds no secret."""
-        self._closed_because = reason
+        self._state = replace(self._state, closed_because=reason)
         self._metrics.up.set(0)
         self._on_change()
 
     def add_counts(self, before: Counts, now: Counts) -> None:
         """Add what the camera's process counted between two moments."""
-        self._source_frames += now.source_frames - before.source_frames
-        self._captured += now.captured - before.captured
-        self._still += now.still - before.still
-        self._metrics.source_frames.inc(now.source_frames - before.source_frames)
-        self._metrics.captured.inc(now.captured - before.captured)
-        self._metrics.still.inc(now.still - before.still)
+        state, metrics = self._state, self._metrics
+        last_frame_at_s = now.last_frame_ns / NS_PER_S if now.last_frame_ns else state.last_frame_at_s
+        self._state = replace(
+            state,
+            source_frames=state.source_frames + _count(metrics.source_frames, now.source_frames - before.source_frames),
+            captured=state.captured + _count(metrics.captured, now.captured - before.captured),
+            still=state.still + _count(metrics.still, now.still - before.still),
+            last_frame_at_s=last_frame_at_s,
+            lag_s=now.lag_us / US_PER_S,
+        )
         for count, (stage, reason) in _DROPS.items():
             if new := now.of(count) - before.of(count):
                 self.dropped(stage, reason, new)
-        self._last_frame_ns = now.last_frame_ns or self._last_frame_ns
-        self._lag_s = now.lag_us / US_PER_S
-        self._metrics.lag_seconds.set(self._lag_s)
+        metrics.lag_seconds.set(self._state.lag_s)
 
     def set_clock(self, clock: Clock) -> None:
         """Which clock the capture time of the last frame is by."""
-        self._frame_clock = clock
+        if clock != self._state.clock:
+            self._state = replace(self._state, clock=clock)
 
     def published(self, size_bytes: int, seconds: float) -> None:
         """Kafka acknowledged a frame, `seconds` after it was grabbed."""
@@ -124,25 +119,15 @@ class CameraStats:
 
     def set_spooled(self, frames: int, size_bytes: int) -> None:
         """How much waits on disk now."""
-        self._spooled = frames, size_bytes
+        self._state = replace(self._state, spooled_frames=frames, spooled_bytes=size_bytes)
         self._metrics.spooled_frames.set(frames)
         self._metrics.spooled_bytes.set(size_bytes)
 
     def snapshot(self) -> StatsSnapshot:
         """All values at this moment."""
-        return StatsSnapshot(
-            at_s=self._clock(),
-            source_frames=self._source_frames,
-            captured=self._captured,
-            still=self._still,
-            published=self._published,
-            drops=dict(self._drops),
-            reconnects=self._reconnects,
-            last_frame_at_s=self._last_frame_ns / NS_PER_S if self._last_frame_ns else None,
-            closed_because=self._closed_because,
-            spooled_frames=self._spooled[0],
-            spooled_bytes=self._spooled[1],
-            lag_s=self._lag_s,
-            clock=self._frame_clock,
-            resolution=self._resolution,
-        )
+        return replace(self._state, at_s=self._clock(), published=self._published, drops=dict(self._drops))
+
+
+def _count(counter: PrometheusCounter, number: int) -> int:
+    counter.inc(number)
+    return number

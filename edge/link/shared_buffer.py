@@ -15,30 +15,18 @@ class Count(IntEnum):
     process has in memory, which are lost if it dies.
     """
 
-    SOURCE_FRAMES = 0
-    """frames that the source delivered"""
-    SAMPLED = 1
-    """of them, those that the sampler took"""
-    STILL = 2
-    """left out, because nothing moved"""
-    CORRUPT = 3
-    """left out, because the decoder reported damage or failed"""
-    CAPTURED = 4
-    """given a sequence number"""
-    OVERRUN = 5
-    """displaced by a newer frame"""
-    DELIVERED = 6
-    """sent to the service"""
-    UNREADABLE = 7
-    """could not be converted or encoded"""
-    TOO_LARGE = 8
-    """larger than a Kafka record may be"""
-    LAST_FRAME_NS = 9
-    """no count: when the last usable frame of the source arrived, by the monotonic clock; 0 before the first"""
-    LAG_US = 10
-    """no count: how far the stream lags behind its own clock"""
-    LAST_CAPTURED_US = 11
-    """no count: the last capture time, so that those of the next process follow it; 0 before the first"""
+    SOURCE_FRAMES = 0  # frames that the source delivered
+    SAMPLED = 1  # of them, those that the sampler took
+    STILL = 2  # left out, because nothing moved
+    CORRUPT = 3  # left out, because the decoder reported damage or failed
+    CAPTURED = 4  # given a sequence number
+    OVERRUN = 5  # displaced by a newer frame
+    DELIVERED = 6  # sent to the service
+    UNREADABLE = 7  # could not be converted or encoded
+    TOO_LARGE = 8  # larger than a Kafka record may be
+    LAST_FRAME_NS = 9  # no count: arrival of the source's last usable frame, monotonic clock; 0 before the first
+    LAG_US = 10  # no count: how far the stream lags behind its own clock
+    LAST_CAPTURED_US = 11  # no count: the last capture time, for the next process to go on; 0 before the first
 
 
 @dataclass(frozen=True)

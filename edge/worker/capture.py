@@ -33,14 +33,10 @@ class CapturedFrame:
 
 
 class FrameGate(Protocol):
-    """Decides which sampled frames are sent; see `edge.worker.gate.Gate`."""
+    """Decides which sampled frames are sent; in the service an `edge.worker.gate.Gate`."""
 
     def evaluate(self, raw: RawFrame, at_s: float) -> GateDecision:
-        """Decide about the frame of time `at_s`.
-
-        Raises:
-            ValueError: its brightness cannot be computed.
-        """
+        """Decide about the frame of time `at_s`, or raise ValueError when its picture cannot be used."""
 
 
 class Capture:

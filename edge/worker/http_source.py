@@ -8,6 +8,8 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, cast
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+from edge.worker.errors import status_reason
+
 _SCHEMES = ("http", "https")
 
 
@@ -45,16 +47,15 @@ class ResponseBody:
 class HttpOpener:
     """Opens all URLs that one source needs: libav calls `open` for the source and for the URLs in its playlists.
 
-    User and password of the source's URL are sent to the source's own host only. `refused` is the last host that was
-    not allowed, and `status` the last HTTP error.
+    User and password of the source's URL are sent to the source's own host only.
     """
 
     def __init__(self, url: str, allowed_hosts: Iterable[str], timeout_s: float) -> None:
         parts = urlsplit(url)
         self._hosts = frozenset({parts.hostname or "", *(host.lower() for host in allowed_hosts)})
         self._timeout_s = timeout_s
-        self.refused: str | None = None
-        self.status: int | None = None
+        self._refused: str | None = None
+        self._status: int | None = None
         self._bodies: list[ResponseBody] = []
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if parts.username is not None:
@@ -66,6 +67,13 @@ class HttpOpener:
             _Digest(passwords),
         )
 
+    @property
+    def failure(self) -> str | None:
+        """Why the last request failed, for operators; None if the reason is not HTTP's."""
+        if self._refused is not None:
+            return f"leads to {self._refused}, which is not among edge.allowed_hosts"
+        return None if self._status is None else status_reason(self._status)
+
     def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> ResponseBody:
         """Request `url`.
 
@@ -73,13 +81,13 @@ class HttpOpener:
             HostRefusedError: its host is not allowed; no connection was made.
             OSError: the server does not answer, or with an error.
         """
-        self.status = None
+        self._status = None
         try:
             self.check(url)
             request = urllib.request.Request(_without_credentials(url), headers={"User-Agent": "framematch"})  # noqa: S310  # checked above
             body = ResponseBody(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
         except urllib.error.HTTPError as error:
-            self.status = error.code
+            self._status = error.code
             error.close()
             raise OSError(f"HTTP {error.code}") from None
         except urllib.error.URLError as error:
@@ -102,8 +110,8 @@ class HttpOpener:
         """
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or (parts.hostname or "") not in self._hosts:
-            self.refused = parts.hostname or f"{parts.scheme}:"
-            raise HostRefusedError(self.refused)
+            self._refused = parts.hostname or f"{parts.scheme}:"
+            raise HostRefusedError(self._refused)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -3,49 +3,60 @@
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 
-from edge.sources import Source, image_files
+from edge.cameras import Camera
+from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
 from edge.worker.source import GrabbedFrame, RawFrame, Reader
 from edge.worker.video import open_file, open_stream
-from framematch.core.errors import CameraUnavailableError
+from framematch.core.errors import CameraUnavailableError, UsageError
 
 
-def open_reader(
-    source: Source,
-    *,
-    fps: float,
-    open_timeout_s: float,
-    read_timeout_s: float,
-    rtsp_transport: Literal["tcp", "udp"] = "tcp",
-    key_frames_only: bool = False,
-    allowed_hosts: tuple[str, ...] = (),
-) -> Reader:
-    """Open `source`; a folder's images are `1 / fps` seconds apart.
+def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
+    """Open the source of `camera`.
 
     Raises:
         CameraUnavailableError: it does not open.
     """
+    source = camera.source
     if source.kind == "folder":
-        return FolderReader(_images(Path(source.address)), fps)
+        return FolderReader(_images(Path(source.address)), camera.fps)
     if source.kind == "device":
         return DeviceReader(int(source.address), read_timeout_s)
     if source.kind == "file":
-        return open_file(Path(source.address), key_frames_only=key_frames_only)
+        return open_file(Path(source.address), key_frames_only=camera.key_frames_only)
     return open_stream(
         source.address,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
-        rtsp_transport=rtsp_transport,
-        key_frames_only=key_frames_only,
-        allowed_hosts=allowed_hosts,
+        rtsp_transport=camera.rtsp_transport,
+        key_frames_only=camera.key_frames_only,
+        allowed_hosts=camera.allowed_hosts,
     )
+
+
+def check_files(cameras: Iterable[Camera]) -> None:
+    """Open each video file and read one frame: a file that is no video now will not become one.
+
+    Raises:
+        UsageError: a file cannot be decoded.
+    """
+    for camera in cameras:
+        if camera.source.kind != "file":
+            continue
+        try:
+            reader = open_file(Path(camera.source.address))
+        except CameraUnavailableError as error:
+            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}") from None
+        empty = reader.grab() is None
+        reader.close()
+        if empty:
+            raise UsageError(f"camera {camera.id}: {camera.source} holds no frame")
 
 
 class DeviceReader:

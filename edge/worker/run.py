@@ -75,14 +75,7 @@ class Worker:
         self._camera = camera = config.camera
         self._slot: NewestFrameSlot[CapturedFrame] = NewestFrameSlot()
         open_source = partial(
-            open_reader,
-            camera.source,
-            fps=camera.fps,
-            open_timeout_s=config.open_timeout_s,
-            read_timeout_s=config.read_timeout_s,
-            rtsp_transport=camera.rtsp_transport,
-            key_frames_only=camera.key_frames_only,
-            allowed_hosts=camera.allowed_hosts,
+            open_reader, camera, open_timeout_s=config.open_timeout_s, read_timeout_s=config.read_timeout_s
         )
         self._capture = Capture(
             camera,

@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 
 from edge.worker.decoded import DecodedFrame, Scalers
-from edge.worker.errors import REDIRECTED, reason_of, status_reason
+from edge.worker.errors import REDIRECTED, reason_of
 from edge.worker.http_source import HttpOpener
 from edge.worker.source import GrabbedFrame, RawFrame
 from framematch.core.errors import CameraUnavailableError
@@ -151,7 +151,7 @@ class VideoReader:
             raise CameraUnavailableError(f"no decodable frame for {limit_s:g} s")
 
     def _http_reason(self) -> str | None:
-        return None if self._live is None or self._live.opener is None else _http_reason(self._live.opener)
+        return None if self._live is None or self._live.opener is None else self._live.opener.failure
 
 
 def open_file(path: Path, *, key_frames_only: bool = False) -> VideoReader:
@@ -203,7 +203,7 @@ def open_stream(
             )
         except (av.FFmpegError, OSError) as error:
             passed_s = time.monotonic() - started_s
-            reason = (opener and _http_reason(opener)) or reason_of(
+            reason = (opener and opener.failure) or reason_of(
                 error, passed_s, min(open_timeout_s, read_timeout_s), "no answer for"
             )
             if scheme in _RTSP and isinstance(error, av.error.ArgumentError):
@@ -221,10 +221,3 @@ def _options(scheme: str, rtsp_transport: str, read_timeout_s: float) -> dict[st
         # Libav must not reuse a connection for the next segment: `HttpOpener` owns it.
         return {**options, **_OTHER_FAST, "http_persistent": "0", "http_multiple": "0"}
     return {**options, **_OTHER_FAST}
-
-
-def _http_reason(opener: HttpOpener) -> str | None:
-    """Why an HTTP source failed, if we know more than libav."""
-    if opener.refused is not None:
-        return f"leads to {opener.refused}, which is not among edge.allowed_hosts"
-    return None if opener.status is None else status_reason(opener.status)

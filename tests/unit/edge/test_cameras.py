@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from edge.cameras import cameras_from, check_files
+from edge.cameras import cameras_from
+from edge.worker.readers import check_files
 from framematch.core.errors import UsageError
 from framematch.core.settings import EdgeSettings
 
@@ -49,4 +50,4 @@ def test_a_file_that_is_no_video_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video", encoding="utf-8")
     section = settings(cameras={"till-1": str(tmp_path / "notes.mp4")})
     with pytest.raises(UsageError, match=r"camera till-1: .*notes\.mp4 is not a video that can be decoded"):
-        check_files(cameras_from(section), section)
+        check_files(cameras_from(section))

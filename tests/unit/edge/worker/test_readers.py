@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.cameras import Camera
 from edge.sources import Source, image_files, parse_source
 from edge.worker.readers import FolderReader, open_reader
 from edge.worker.source import Reader
@@ -27,6 +28,10 @@ def video(path: Path, *, container: str, codec: str, frames: int = 10, fps: int 
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         output.mux(stream.encode(None))
     return path
+
+
+def camera_of(source: Source) -> Camera:
+    return Camera("till-1", source, fps=5, max_side=640, jpeg_quality=85)
 
 
 def times(reader: Reader) -> list[float]:
@@ -160,9 +165,9 @@ def test_an_image_with_more_pixels_than_can_be_decoded_is_a_damaged_frame(tmp_pa
 
 def test_a_missing_folder_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be read: No such file"):
-        open_reader(Source("folder", str(tmp_path / "gone")), fps=5, open_timeout_s=1, read_timeout_s=1)
+        open_reader(camera_of(Source("folder", str(tmp_path / "gone"))), open_timeout_s=1, read_timeout_s=1)
 
 
 def test_a_missing_device_does_not_open() -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be opened"):
-        open_reader(parse_source("9999"), fps=5, open_timeout_s=1, read_timeout_s=1)
+        open_reader(camera_of(parse_source("9999")), open_timeout_s=1, read_timeout_s=1)
