@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.reduction import DupFd
-from typing import Any, Self
+from multiprocessing.resource_sharer import DupFd
+from typing import Self
 
 from edge.link.shared_buffer import SharedBuffer
 from edge.worker.run import WorkerConfig, run_worker
@@ -17,7 +17,7 @@ from edge.worker.run import WorkerConfig, run_worker
 # therefore imports next to nothing at its top.
 _PRELOADED = ["edge.worker.run"]
 
-WorkerMain = Callable[[socket.socket, Any, WorkerConfig], None]  # Any: multiprocessing has no type for a descriptor
+WorkerMain = Callable[[socket.socket, DupFd, WorkerConfig], None]
 
 
 class CameraProcesses:

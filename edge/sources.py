@@ -42,8 +42,7 @@ def parse_source(text: str) -> Source:
     `@FILE` stands for the one line of that file, so that a secret of Docker or Kubernetes can be a source.
 
     Raises:
-        UsageError: an unknown kind of URL, no such file, or a folder without images. The content of `@FILE` is not
-            quoted.
+        UsageError: an unknown kind of URL, no such file, or a folder without images. It never quotes `@FILE`.
     """
     if not text.startswith("@"):
         return _parse(text)

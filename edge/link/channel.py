@@ -6,6 +6,7 @@ memory at a time and each end knows whose turn it is, so no lock is needed and a
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Self
 
 from edge.link.messages import FrameReady, Message, pack, unpack
@@ -36,10 +37,8 @@ class WorkerChannel:
 
     def send(self, message: Message) -> None:
         """Send `message`. A service that is gone is no error."""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.send(pack(message))
-        except (BrokenPipeError, ConnectionResetError):
-            return
 
 
 class ServiceChannel:
@@ -59,10 +58,8 @@ class ServiceChannel:
 
     def request(self) -> None:
         """Request one frame."""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.send(_REQUEST)
-        except (BrokenPipeError, ConnectionResetError):
-            return
 
     async def receive(self) -> Message | None:
         """The next message, or None when the worker is gone."""
@@ -78,7 +75,5 @@ class ServiceChannel:
 
     def shut_down(self) -> None:
         """Tell the worker to close its source and end."""
-        try:
+        with suppress(OSError):  # it is gone already
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            return

@@ -1,5 +1,7 @@
 """The reasons why sources fail, for operators; never the text of libav, which holds URLs with passwords."""
 
+import errno
+
 import av
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -23,8 +25,6 @@ _STATUS = {
 }
 # Libav refuses the protocol of the new address, or the address is not valid.
 REDIRECTED = "redirects elsewhere, which is not followed (or its address is wrong)"
-# Host names that cannot be resolved and networks that cannot be reached are all reported as this.
-_EIO = 5
 
 
 def reason_of(error: BaseException, passed_s: float, timeout_s: float | None, late: str) -> str:
@@ -34,7 +34,7 @@ def reason_of(error: BaseException, passed_s: float, timeout_s: float | None, la
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return reason
-    if isinstance(error, OSError) and error.errno == _EIO:
+    if isinstance(error, OSError) and error.errno == errno.EIO:  # libav's, for unknown hosts and unreachable networks
         return "cannot be reached: check host name and network"
     strerror = getattr(error, "strerror", None)
     return str(strerror).lower() if strerror else type(error).__name__

@@ -38,11 +38,7 @@ class Gate:
         self._detector = MotionDetector(camera.masks) if detects else None
 
     def evaluate(self, raw: RawFrame, at_s: float) -> GateDecision:
-        """Decide about the frame of time `at_s`, in seconds of a clock that never goes back.
-
-        Raises:
-            ValueError: its brightness cannot be computed.
-        """
+        """Decide about the frame of time `at_s`, in seconds of a clock that never goes back."""
         if self._detector is None:
             return GateDecision(send=True)
         if self._started_s is None:

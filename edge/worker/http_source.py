@@ -61,11 +61,7 @@ class HttpOpener:
         if parts.username is not None:
             root = _without_credentials(urljoin(url, "/"))
             passwords.add_password(None, root, unquote(parts.username), unquote(parts.password or ""))
-        self._opener = urllib.request.build_opener(
-            _Redirects(self),
-            _Basic(passwords),
-            _Digest(passwords),
-        )
+        self._opener = urllib.request.build_opener(_Redirects(self), _Basic(passwords), _Digest(passwords))
 
     @property
     def failure(self) -> str | None:

@@ -1,8 +1,8 @@
 """Detects motion: compares each pixel with its background, the value it had when it last was still.
 
-A mixture model (OpenCV's MOG2 and KNN) asks whether it has seen a pixel's colour before, so it does not report a
-product that is put back where it was, and we need that. Here each pixel has only one background value, which is
-replaced when another value has been still for a while.
+A mixture model (OpenCV's MOG2 and KNN) asks whether it has seen a pixel's colour before, so it misses a product
+that is put back where it was. Here each pixel has only one background value, which is replaced when another value has
+been still for a while.
 """
 
 import math
@@ -17,7 +17,7 @@ from edge.worker.masks import ignored
 from framematch.core.pixels import Pixels
 from framematch.core.settings import Box, MaskSettings
 
-_SETTLE_S = 4.0  # what is still for so long is background: limits how slow a motion may be and how long it lasts
+_SETTLE_S = 4.0  # what is still for so long is background: the slowest motion, and how long a change is reported
 _DRIFT_S = 3.0  # time constant with which slow changes of light are followed
 _NOISE_S = 2.0  # time constant of the estimate of the noise
 _NOISE_SIGMAS = 5.0  # a pixel has changed when it differs by so many standard deviations of the noise,
@@ -61,6 +61,8 @@ class MotionDetector:
 
 
 class _Background:
+    """The background, a running average, and how long each pixel has been still."""
+
     def __init__(self, values: _Values, at_s: float, counted: NDArray[np.bool_]) -> None:
         self._counted = counted
         self._sample = counted[::2, ::2]

@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from multiprocessing.resource_sharer import DupFd
 
 import cv2
 from setproctitle import setproctitle
@@ -26,13 +26,6 @@ from edge.worker.slot import NewestFrameSlot
 _CLOSE_S = 0.5  # for the capture thread to end its session with the camera
 
 
-class SentDescriptor(Protocol):
-    """A file descriptor sent to another process, as `multiprocessing.reduction.DupFd` makes it."""
-
-    def detach(self) -> int:
-        """The descriptor, which the caller owns from then on."""
-
-
 @dataclass(frozen=True)
 class WorkerConfig:
     """The source that a camera's process plays once, or for ever if it is finite and `repeat` is set."""
@@ -44,7 +37,7 @@ class WorkerConfig:
     repeat: bool = False
 
 
-def run_worker(peer: socket.socket, buffer: SentDescriptor, config: WorkerConfig) -> None:
+def run_worker(peer: socket.socket, buffer: DupFd, config: WorkerConfig) -> None:
     """Answer requests on `peer` until the source has ended or failed, or the service is gone.
 
     The last message tells how the source ended; there is none when the service shut the channel down or is gone. To be

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import time
-from typing import Any
+from multiprocessing.resource_sharer import DupFd
 
 from edge.link.channel import WorkerChannel
 from edge.link.messages import Crashed, Ended, Failed, FrameReady, Opened
@@ -12,7 +12,7 @@ from edge.link.shared_buffer import Count, SharedBuffer
 from edge.worker.run import WorkerConfig
 
 
-def _open(peer: socket.socket, buffer: Any) -> WorkerChannel:
+def _open(peer: socket.socket, buffer: DupFd) -> WorkerChannel:
     channel = WorkerChannel(peer, SharedBuffer(buffer.detach()))
     channel.send(Opened(64, 48))
     return channel
@@ -36,7 +36,7 @@ def _deliver(channel: WorkerChannel) -> bool:
     return True
 
 
-def three_frames(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> None:
+def three_frames(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A source with three frames."""
     channel = _open(peer, buffer)
     for _ in range(3):
@@ -44,14 +44,14 @@ def three_frames(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> Non
     channel.send(Ended())
 
 
-def one_frame_and_failure(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> None:
+def one_frame_and_failure(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A stream that breaks off after its first frame."""
     channel = _open(peer, buffer)
     _deliver(channel)
     channel.send(Failed("stream ended"))
 
 
-def one_frame_and_silence(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> None:
+def one_frame_and_silence(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A read that hangs: neither a signal that can be caught nor the end of the channel ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.alarm(300)  # in case nobody is left to kill it
@@ -61,7 +61,7 @@ def one_frame_and_silence(peer: socket.socket, buffer: Any, _config: WorkerConfi
         signal.pause()
 
 
-def death_with_a_frame_in_memory(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> None:
+def death_with_a_frame_in_memory(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A decoder's crash: the second frame has its number and is lost with the process."""
     channel = _open(peer, buffer)
     _deliver(channel)
@@ -69,12 +69,12 @@ def death_with_a_frame_in_memory(peer: socket.socket, buffer: Any, _config: Work
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def defect(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> None:
+def defect(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """An unexpected error."""
     _open(peer, buffer).send(Crashed("ZeroDivisionError: division by zero", "Traceback …"))
 
 
-def endless(peer: socket.socket, buffer: Any, _config: WorkerConfig) -> None:
+def endless(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A camera that works until it is shut down."""
     channel = _open(peer, buffer)
     while _deliver(channel):
