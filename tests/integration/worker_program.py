@@ -22,7 +22,7 @@ def _say(what: str) -> None:
 
 
 async def serves(settings: Settings, stop: asyncio.Event) -> None:
-    """Is ready until it is told to stop."""
+    """Is ready until `stop` is set."""
     async with serve_http(Health(), CollectorRegistry(), settings.http):
         await stop.wait()
         _say("finished")
@@ -48,7 +48,7 @@ async def refuses(_settings: Settings, _stop: asyncio.Event) -> None:
 
 
 async def fails_at_the_end(_settings: Settings, stop: asyncio.Event) -> None:
-    """Does not get its work done."""
+    """Fails while it stops."""
     _say("started")
     await stop.wait()
     raise CatalogError("not done", hint="Do it")

@@ -84,7 +84,7 @@ class FakeProcesses:
 
 
 class FakeSink:
-    """Keeps frames. `spooled_frames` are not drained; `writable` says whether `put` can finish what it started."""
+    """Keeps frames. `put` waits while it is not `writable`, and `drained` until `spool(0)`."""
 
     def __init__(self) -> None:
         self.frames: list[Outgoing] = []

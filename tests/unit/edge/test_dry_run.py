@@ -66,12 +66,12 @@ async def test_the_table_names_each_camera_without_its_password_and_sums_up(caps
     good = await result_of(frames, snapshot(source_frames=100, last_frame_at_s=109.9))
     bad = await result_of([], snapshot(source_frames=0, last_frame_at_s=None, closed_because="[refused]"))
     print_results([good, bad], as_json=False)
-    said = capsys.readouterr().out
-    assert re.search(r"rtsp://\*\*\*@h/\[1\] +online; dropped: overrun 2 +1920x1080", said)
-    assert "[refused]" in said
-    assert "All cameras: 1.00 MB a second, 86.4 GB a day." in said
-    assert "No frame came from till-1." in said
-    assert CANARY not in said
+    printed = capsys.readouterr().out
+    assert re.search(r"rtsp://\*\*\*@h/\[1\] +online; dropped: overrun 2 +1920x1080", printed)
+    assert "[refused]" in printed
+    assert "All cameras: 1.00 MB a second, 86.4 GB a day." in printed
+    assert "No frame came from till-1." in printed
+    assert CANARY not in printed
 
 
 async def test_json_has_the_same_figures(capsys: pytest.CaptureFixture[str]) -> None:

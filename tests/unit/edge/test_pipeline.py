@@ -28,7 +28,7 @@ class ConnectedProducer:
 
 
 class FakeDispatcher(FakeSinks):
-    """Is connected, and calls an event when it is told to finish, which takes some time."""
+    """Is connected; `finishing` is set when `finish` starts, which takes some time."""
 
     connection = ConnectedProducer()
     connected = True
