@@ -1,5 +1,6 @@
 """The newest-frame slot: nothing is lost unless it is returned, all is in order, and no thread waits for ever."""
 
+import os
 import select
 import threading
 
@@ -126,3 +127,14 @@ def test_every_offered_item_is_either_taken_or_returned() -> None:
     assert taken == sorted(taken)
     assert sorted(taken + returned) == list(range(5_000))
     assert taken[-1] == 4_999
+
+
+def test_closing_twice_closes_the_descriptor_once() -> None:
+    slot = NewestFrameSlot[int]()
+    descriptor = slot.fileno()
+    slot.close()
+    slot.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    with pytest.raises(SlotShutDownError):
+        slot.put(1)
