@@ -9,7 +9,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from demo.dataset import load_photos
 from demo.feed import draw_frames
 from demo.schedule import make_schedule
-from edge.worker.encode import encode_jpeg
+from edge.worker.encode import encode_jpeg, scale_down
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.records import ProducerRecord
@@ -27,7 +27,7 @@ def draw_jpegs(pictures: int, *, quality: int | None = None) -> list[bytes]:
     edge = EdgeSettings()
     schedule = make_schedule(load_photos(), camera=1, seconds=pictures / FPS, fps=FPS)
     return [
-        encode_jpeg(picture, max_side=edge.max_side, quality=quality or edge.jpeg_quality)
+        encode_jpeg(scale_down(picture, edge.max_side), quality=quality or edge.jpeg_quality)
         for picture in draw_frames(schedule)
     ]
 

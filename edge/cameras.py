@@ -1,18 +1,17 @@
-"""Turns settings into cameras, and finds mistakes in them before anything starts."""
+"""Turns settings into cameras, and reports mistakes in them before anything starts."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
 from edge.sources import Source, parse_source
-from edge.worker.readers import open_reader
-from framematch.core.errors import CameraUnavailableError, UsageError
+from framematch.core.errors import UsageError
 from framematch.core.settings import CameraSettings, EdgeSettings, MaskSettings, MotionSettings, RegionSettings
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera with nothing left to default: `fps` frames a second, `max_side` in pixels."""
+    """The resolved settings of one camera: `fps` frames a second, `max_side` in pixels."""
 
     id: str
     source: Source
@@ -24,7 +23,7 @@ class Camera:
     motion: MotionSettings = field(default_factory=MotionSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
     masks: tuple[MaskSettings, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()  # of a web source alone: no other kind leads anywhere
+    allowed_hosts: tuple[str, ...] = ()  # of an HTTP source: only these lead to other hosts
 
 
 def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
@@ -39,30 +38,6 @@ def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
             hint="Give --camera till-1=rtsp://host/path, or edge.cameras in the file of --config",
         )
     return tuple(_camera(name, camera, settings) for name, camera in settings.cameras.items())
-
-
-def check_files(cameras: tuple[Camera, ...], settings: EdgeSettings) -> None:
-    """Open each video file and read one frame: what is no video now will not become one.
-
-    Raises:
-        UsageError: a file cannot be decoded.
-    """
-    for camera in cameras:
-        if camera.source.kind != "file":
-            continue
-        try:
-            reader = open_reader(
-                camera.source,
-                fps=camera.fps,
-                open_timeout_s=settings.open_timeout_s,
-                read_timeout_s=settings.read_timeout_s,
-            )
-        except CameraUnavailableError as error:
-            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}") from None
-        empty = reader.grab() is None
-        reader.close()
-        if empty:
-            raise UsageError(f"camera {camera.id}: {camera.source} holds no frame")
 
 
 def _camera(name: str, camera: CameraSettings, settings: EdgeSettings) -> Camera:

@@ -1,17 +1,16 @@
-"""Tries cameras without Kafka: the real way of their frames up to the JPEG, and what it would cost to send them."""
+"""Probes cameras without Kafka: the real data flow up to the JPEG, and how much would be sent."""
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.cameras import Camera, cameras_from
-from edge.crew import Crew
 from edge.drawing import draw_regions
-from edge.keeper import Keeper
-from edge.meter import CameraMeter, Reading
+from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
 from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
+from edge.stats import CameraStats, StatsSnapshot
 from framematch.core.errors import UsageError
 from framematch.core.health import new_registry
 from framematch.core.lifecycle import first_of
@@ -19,8 +18,8 @@ from framematch.core.settings import Settings
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What one camera gave. Rates are None for fewer than two frames; `state` says why there are no more, if so."""
+class ProbeResult:
+    """What one camera delivered. Rates are None for fewer than two frames; `state` is `online` or why it is not."""
 
     camera: str
     source: str
@@ -38,13 +37,15 @@ class Trial:
     drops: dict[str, int]
 
     @property
-    def gave_frames(self) -> bool:
-        """Whether there was at least one frame to send."""
+    def has_frames(self) -> bool:
+        """Whether there was a frame to send."""
         return self.frames > 0
 
 
-class Tally:
-    """Takes the frames of one camera in place of Kafka, counts them and keeps the last."""
+class FrameCounter:
+    """The sink of one camera: counts its frames and keeps the last one."""
+
+    spooled_frames = spooled_bytes = 0
 
     def __init__(self) -> None:
         self._frames = 0
@@ -53,8 +54,8 @@ class Tally:
         self._first_s = self._last_s = 0.0
         self.last: Outgoing | None = None
 
-    async def take(self, outgoing: Outgoing) -> None:
-        """Count this frame; a `Sink`."""
+    async def put(self, outgoing: Outgoing) -> None:
+        """Count a frame."""
         if not self._frames:
             self._first_s = outgoing.grabbed_s
         self._frames += 1
@@ -63,20 +64,23 @@ class Tally:
         self._last_s = outgoing.grabbed_s
         self.last = outgoing
 
-    def trial(self, camera: Camera, reading: Reading) -> Trial:
-        """All that is known, with the camera's account at the end."""
-        last_s = reading.last_frame_at_s or 0.0
-        # From the first to the last frame of the source there is one interval less than frames.
-        intervals = reading.source_frames - 1
+    async def drained(self) -> None:
+        """Return at once: no frame waits here."""
+
+    def result(self, camera: Camera, stats: StatsSnapshot) -> ProbeResult:
+        """What was measured, with the camera's statistics at the end."""
+        last_s = stats.last_frame_at_s or 0.0
+        # Between the first and the last frame of the source there is one interval less than frames.
+        intervals = stats.source_frames - 1
         measured = self.last is not None and intervals > 0 and last_s > self._first_s
         source_fps = intervals / (last_s - self._first_s) if measured else None
-        # The account is a little older than the last frame.
+        # The statistics are a little older than the last frame.
         sent_for_s = max(last_s, self._last_s) - self._first_s + 1 / source_fps if source_fps else None
-        width, height = reading.resolution or (None, None)
-        return Trial(
+        width, height = stats.resolution or (None, None)
+        return ProbeResult(
             camera=camera.id,
             source=str(camera.source),
-            state=reading.closed_because or "online",
+            state=stats.closed_because or "online",
             width=width,
             height=height,
             source_fps=source_fps,
@@ -84,19 +88,32 @@ class Tally:
             frames_per_s=self._frames / sent_for_s if sent_for_s else None,
             bytes_per_s=self._bytes / sent_for_s if sent_for_s else None,
             jpeg_bytes=self._bytes // self._frames if self._frames else None,
-            still_frames=reading.still,
+            still_frames=stats.still,
             regions_per_frame=self._regions / self._frames if self._frames else None,
-            clock=reading.clock,
-            drops=reading.drops,
+            clock=stats.clock,
+            drops=stats.drops,
         )
 
 
-async def try_cameras(
-    settings: Settings, stop: asyncio.Event, *, seconds: float, repeat: bool = False, folder: Path | None = None
-) -> tuple[Trial, ...]:
-    """Run all cameras for `seconds`, or until `stop` is set or all have ended, and say what each gave.
+class FrameCounters(dict[str, FrameCounter]):
+    """The sinks of all cameras by id, in place of Kafka's outboxes."""
 
-    The time starts when every camera has opened or failed. The last frame of each is left in `folder` as it would be
+    def outbox(self, camera: str, _stats: CameraStats, /, *, live: bool) -> FrameCounter:
+        """The counter of a camera; live or not, it never waits."""
+        del live
+        return self.setdefault(camera, FrameCounter())
+
+    async def remove(self, camera: str) -> None:
+        """Forget the frames of a camera."""
+        del self[camera]
+
+
+async def probe_cameras(
+    settings: Settings, stop: asyncio.Event, *, seconds: float, repeat: bool = False, folder: Path | None = None
+) -> tuple[ProbeResult, ...]:
+    """Run all cameras for `seconds`, or until `stop` is set or all have ended, and measure what each delivers.
+
+    The time starts when every camera has opened or failed. The last frame of each is written to `folder` as it would be
     sent, and once more with its regions and masks drawn.
 
     Raises:
@@ -104,53 +121,37 @@ async def try_cameras(
     """
     cameras = cameras_from(settings.edge)
     if folder is not None:
-        _make(folder)
-    metrics = EdgeMetrics(new_registry())
-    changed = asyncio.Event()
-    tallies = {camera.id: Tally() for camera in cameras}
-    meters = {camera.id: CameraMeter(camera.id, metrics.of(camera.id), changed.set) for camera in cameras}
+        _create(folder)
+    counters = FrameCounters()
     with CameraProcesses() as processes:
-
-        def hire(camera: Camera) -> tuple[Keeper, CameraMeter]:
-            keeper = Keeper(
-                camera,
-                settings.edge,
-                meters[camera.id],
-                processes,
-                tallies[camera.id].take,
-                jpeg_bytes_max=settings.kafka.max_message_bytes,
-                repeat=repeat,
-            )
-            return keeper, meters[camera.id]
-
-        async with Crew(hire, lambda _meter: None) as crew:
-            await crew.apply(cameras)
-            await first_of(crew.quiet(), stop.wait(), _tried(meters, changed, seconds))
-            # Before they are stopped: a camera that runs is online, not stopped.
-            readings = {name: meter.read() for name, meter in meters.items()}
+        async with CameraManager(settings, EdgeMetrics(new_registry()), counters, processes, repeat=repeat) as manager:
+            await manager.apply(cameras)
+            await first_of(manager.all_ended(), stop.wait(), _measured(manager, seconds))
+            # Before they are stopped: a running camera is online, not stopped.
+            snapshots = {name: stats.snapshot() for name, stats in manager.stats.items()}
     if folder is not None:
-        await asyncio.to_thread(_save, cameras, tallies, folder)
-    return tuple(tallies[camera.id].trial(camera, readings[camera.id]) for camera in cameras)
+        await asyncio.to_thread(_save, cameras, counters, folder)
+    return tuple(counters[camera.id].result(camera, snapshots[camera.id]) for camera in cameras)
 
 
-async def _tried(meters: dict[str, CameraMeter], changed: asyncio.Event, seconds: float) -> None:
+async def _measured(manager: CameraManager, seconds: float) -> None:
     """Return `seconds` after every camera has opened or failed; processes take a while to start."""
-    while any(meter.read().closed_because == "starting" for meter in meters.values()):
-        changed.clear()
-        await changed.wait()
+    while any(stats.snapshot().closed_because == "starting" for stats in manager.stats.values()):
+        manager.changed.clear()
+        await manager.changed.wait()
     await asyncio.sleep(seconds)
 
 
-def _make(folder: Path) -> None:
+def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}", hint="Give another with --out") from None
 
 
-def _save(cameras: tuple[Camera, ...], tallies: dict[str, Tally], folder: Path) -> None:
+def _save(cameras: tuple[Camera, ...], counters: FrameCounters, folder: Path) -> None:
     for camera in cameras:
-        if last := tallies[camera.id].last:
+        if last := counters[camera.id].last:
             drawn = draw_regions(last.jpeg, last.frame.regions, camera.masks)
             (folder / f"{camera.id}.jpg").write_bytes(last.jpeg)
             (folder / f"{camera.id}-regions.jpg").write_bytes(drawn)

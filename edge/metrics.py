@@ -9,7 +9,7 @@ _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 6
 
 @dataclass(frozen=True)
 class CameraMetrics:
-    """Those of one camera."""
+    """The metrics of one camera."""
 
     camera: str
     source_frames: Counter
@@ -26,12 +26,12 @@ class CameraMetrics:
     dropped_total: Counter
 
     def dropped(self, stage: str, reason: str) -> Counter:
-        """The counter of frames given up at `stage` for `reason`."""
+        """The counter of frames dropped at `stage` for `reason`."""
         return self.dropped_total.labels(self.camera, stage, reason)
 
 
 class EdgeMetrics:
-    """At any moment, frames captured = published + dropped + spooled + those on their way."""
+    """At any moment, frames captured = published + dropped + spooled + those in memory."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, about: str, *labels: str) -> Counter:
@@ -77,7 +77,12 @@ class EdgeMetrics:
             dropped_total=self._dropped,
         )
 
-    def forget(self, camera: str) -> None:
-        """Show no gauge of a camera that was removed: it is neither up nor down. Its counters stay."""
-        for gauge in (self._up, self._spooled_frames, self._spooled_bytes, self._lag_seconds):
+    def remove_source_gauges(self, camera: str) -> None:
+        """Show no state of a source that was removed: it is neither up nor down. Counters stay."""
+        for gauge in (self._up, self._lag_seconds):
+            gauge.remove(camera)
+
+    def remove_spool_gauges(self, camera: str) -> None:
+        """Show no spool of a removed camera, once it is empty."""
+        for gauge in (self._spooled_frames, self._spooled_bytes):
             gauge.remove(camera)

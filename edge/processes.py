@@ -7,32 +7,32 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.reduction import DupFd
-from typing import Any, Self
+from multiprocessing.resource_sharer import DupFd
+from typing import Self
 
-from edge.link.area import SharedArea
-from edge.worker.run import Assignment, run_worker
+from edge.link.shared_buffer import SharedBuffer
+from edge.worker.run import WorkerConfig, run_worker
 from framematch.core.redact import run_redacted
 
 # multiprocessing runs the script `framematch` again in each process, up to its main guard: `framematch/__main__.py`
 # therefore imports next to nothing at its top.
 _PRELOADED = ["edge.worker.run"]
 
-Work = Callable[[socket.socket, Any, Assignment], None]  # Any: multiprocessing names no type for a sent descriptor
+WorkerMain = Callable[[socket.socket, DupFd, WorkerConfig], None]
 
 
 class CameraProcesses:
-    """A context: in it processes can be started. Those that still run at its end are for their starters to end.
+    """A context in which processes can be started. Whoever starts a process ends it.
 
-    A process holds its end of the line alone, and nothing of the service's memory or files. When the service dies, even
-    by SIGKILL, its processes see the line close and end.
+    A process has its end of the channel and the shared buffer, and no other memory or files of the service. When the
+    service dies, even by SIGKILL, its processes see the channel close and end.
     """
 
-    def __init__(self, work: Work = run_worker) -> None:
-        self._work = work
+    def __init__(self, main: WorkerMain = run_worker) -> None:
+        self._main = main
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
-        # One thread, because multiprocessing's own bookkeeping is not made for several, and a start may take a moment.
+        # One thread, because multiprocessing's bookkeeping is not thread-safe, and a start may take a moment.
         self._thread = ThreadPoolExecutor(1, "camera-processes")
 
     def __enter__(self) -> Self:
@@ -41,14 +41,14 @@ class CameraProcesses:
     def __exit__(self, *_error: object) -> None:
         self._thread.shutdown()
 
-    async def start(self, line: socket.socket, area: SharedArea, assignment: Assignment) -> ForkServerProcess:
-        """Start a process that does `assignment`, with its end of the line and the memory that it counts in."""
+    async def start(self, peer: socket.socket, buffer: SharedBuffer, config: WorkerConfig) -> ForkServerProcess:
+        """Start a process that gets `config`, its end of the channel, and the buffer for its counts and JPEGs."""
 
         def start() -> ForkServerProcess:
             process = self._context.Process(
                 target=run_redacted,
-                args=(self._work, line, DupFd(area.descriptor), assignment),
-                name=f"camera-{assignment.camera.id}",
+                args=(self._main, peer, DupFd(buffer.descriptor), config),
+                name=f"camera-{config.camera.id}",
                 daemon=True,
             )
             process.start()
@@ -58,11 +58,11 @@ class CameraProcesses:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await self.end(await starting)  # nobody else knows of it
+            await self.end(await starting)  # the caller never gets it
             raise
 
     async def end(self, process: ForkServerProcess, *, wait_s: float = 0.0) -> str | None:
-        """SIGKILL the process if it still runs after `wait_s`; the name of the signal that had ended it, if one had."""
+        """Wait `wait_s` for the process to end, then SIGKILL it. Returns the signal that had killed it, if any."""
 
         def end() -> str | None:
             process.join(wait_s)

@@ -1,4 +1,4 @@
-"""Tells from the text of a camera's source what it is: a stream, a device, a file or a folder of images."""
+"""Parses the text of a camera's source: a stream, a device, a file or a folder of images."""
 
 import re
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ _HINT = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where frames come from. `address` may hold credentials: show `str(source)` instead."""
+    """Where frames come from. `address` may contain credentials: show `str(source)` instead."""
 
     kind: Kind
     address: str = field(repr=False)
 
     @property
     def live(self) -> bool:
-        """Whether frames come when the camera sends them, so that waiting means missing some."""
+        """Whether frames arrive in real time: a live source does not wait for a slow reader."""
         return self.kind in ("stream", "device")
 
     def __str__(self) -> str:
@@ -37,12 +37,12 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """The source that `text` names. Files and folders must exist; a stream or a device may be away.
+    """Parse `text`. Files and folders must exist; a stream or a device may be unavailable for now.
 
     `@FILE` stands for the one line of that file, so that a secret of Docker or Kubernetes can be a source.
 
     Raises:
-        UsageError: an unknown kind of URL, no such file, or a folder without images; without what `@FILE` holds.
+        UsageError: an unknown kind of URL, no such file, or a folder without images. It never quotes `@FILE`.
     """
     if not text.startswith("@"):
         return _parse(text)
@@ -54,12 +54,12 @@ def parse_source(text: str) -> Source:
 
 
 def source_file(text: str) -> Path | None:
-    """The file behind `@FILE`, or None when the source is not given so."""
+    """The file of `@FILE`, or None for other sources."""
     return Path(text[1:]) if text.startswith("@") else None
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of `folder` itself, by name."""
+    """The images of `folder`, without subfolders, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 

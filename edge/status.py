@@ -1,7 +1,7 @@
-"""Tells operators how each camera is doing: on every change of its source, and regularly."""
+"""Reports the status of each camera to operators: whenever its source opens or closes, and regularly."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -9,51 +9,62 @@ from typing import Any, Protocol
 import structlog
 from aiokafka.errors import KafkaError
 
-from edge.meter import CameraMeter, Reading
+from edge.stats import CameraStats, StatsSnapshot
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, encode, event_headers
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.core.units import US_PER_MS
 
 log = structlog.get_logger()
 
-_LAGGING_S = 2.0  # a stream's own buffers explain less
-_US_PER_MS = 1_000
+_LAGGING_S = 2.0  # more than the buffers of a stream explain
 
 Acknowledgement = asyncio.Future[Any]
 
 
 class Producer(Protocol):
-    """What is needed of the producer that the cameras' frames take too; tests have one in memory."""
+    """The producer, which frames use too."""
 
-    async def send(self, topic: str, record: dict[str, Any]) -> Acknowledgement:
+    async def send(self, record: ProducerRecord) -> Acknowledgement:
         """Queue a record; the future ends with its acknowledgement or its final error."""
+
+
+class ReportedCameras(Protocol):
+    """What a `CameraManager` says of its cameras. `changed` is set when one is added or removed, opens or closes."""
+
+    changed: asyncio.Event
+
+    @property
+    def stats(self) -> Mapping[str, CameraStats]:
+        """The statistics of all cameras that are configured, by id."""
 
 
 def status_of(
     camera: str,
-    before: Reading,
-    now: Reading,
+    before: StatsSnapshot,
+    now: StatsSnapshot,
     at_us: int,
     *,
     previous: CameraStatus | None = None,
     interval_s: float | None = None,
     settings_error: str | None = None,
 ) -> CameraStatus:
-    """The status at `at_us`, with rates over the time between two readings, or one second when that is longer.
+    """The status at `at_us`, with rates over the time between two snapshots, but over one second at least.
 
-    `previous` is the status before, for the time since when the state holds; `interval_s` is when the next one comes.
+    `previous` is the last status: `since` is kept while the state is the same. The next one follows in `interval_s`.
     """
-    # Two statuses may follow each other within milliseconds: one frame then is no rate of hundreds.
+    # Two statuses may follow each other within milliseconds: one frame must not become a rate of hundreds.
     elapsed_s = max(now.at_s - before.at_s, 1.0)
-    troubles = _troubles(before, now)
-    state: CameraState = "offline" if now.closed_because else "degraded" if troubles else "online"
+    problems = _problems(before, now)
+    state: CameraState = "offline" if now.closed_because else "degraded" if problems else "online"
     at = to_rfc3339(at_us)
     is_open = state != "offline"
     return CameraStatus(
         schema="camera-status.v1",
         camera=camera,
         state=state,
-        reason=now.closed_because or "; ".join(troubles) or None,
+        reason=now.closed_because or "; ".join(problems) or None,
         at=at,
         since=previous.since if previous is not None and previous.state == state else at,
         interval_s=interval_s,
@@ -73,157 +84,148 @@ def status_of(
     )
 
 
-def _troubles(before: Reading, now: Reading) -> list[str]:
-    """Why a camera whose source is open is degraded, in an operator's words; empty when it is not."""
+def _problems(before: StatsSnapshot, now: StatsSnapshot) -> list[str]:
+    """Why a camera whose source is open is degraded, for operators; empty when it is not."""
     new_drops = {reason: count - before.drops.get(reason, 0) for reason, count in now.drops.items()}
     lost = [f"{count} {reason}" for reason, count in sorted(new_drops.items()) if count > 0]
-    troubles = [f"frames dropped: {', '.join(lost)}"] if lost else []
+    problems = [f"frames dropped: {', '.join(lost)}"] if lost else []
     if now.spooled_frames:
-        troubles.append(f"{now.spooled_frames} frames wait on disk for Kafka")
+        problems.append(f"{now.spooled_frames} frames wait on disk for Kafka")
     if now.lag_s > _LAGGING_S:
-        troubles.append(f"the stream is {now.lag_s:.1f} s behind its own clock")
-    return troubles
+        problems.append(f"the stream is {now.lag_s:.1f} s behind its own clock")
+    return problems
 
 
 @dataclass(eq=False)
-class _Line:
-    """One camera: what was last told of it, and what is still to be told."""
+class StatusEntry:
+    """One camera: its last snapshot and status, whether another status is due, and the record that is in flight."""
 
-    meter: CameraMeter
-    reading: Reading
-    told: CameraStatus | None = None
-    due: bool = True
-    on_its_way: Acknowledgement | None = None
-    gone: bool = False
+    camera: str
+    stats: CameraStats
+    last_snapshot: StatsSnapshot
+    last_sent: CameraStatus | None = None
+    pending: bool = True
+    in_flight: Acknowledgement | None = None
+    removed: bool = False
 
 
 class StatusReporter:
     """Sends the status of cameras to the topic `.status`; for the event loop alone.
 
-    Each camera has one record on its way at most: while Kafka takes none, nothing piles up, and what comes after is the
-    newest status. `changed` is to be set when the source of a camera opens or closes. Changes that follow each other at
-    once may become one status.
+    Each camera has one record in flight at most: while Kafka takes none, nothing piles up, and the next record is the
+    newest status. Changes in quick succession may become one status. A camera that is removed gets a tombstone, which
+    deletes its status from the topic.
     """
 
-    def __init__(
-        self,
-        producer: Producer,
-        topic: str,
-        meters: Iterable[CameraMeter],
-        changed: asyncio.Event,
-        interval_s: float,
-    ) -> None:
+    def __init__(self, producer: Producer, topic: str, cameras: ReportedCameras, interval_s: float) -> None:
         self._producer = producer
         self._topic = topic
-        self._changed = changed
+        self._cameras = cameras
         self._interval_s = interval_s
         self._settings_error: str | None = None
-        self._lines = {meter.camera: _Line(meter, meter.read()) for meter in meters}
+        self._entries: dict[str, StatusEntry] = {}
 
-    def add(self, meter: CameraMeter) -> None:
-        """Report a camera from now on. One of the same name that was there, or was just removed, is replaced."""
-        old = self._lines.get(meter.camera)
-        self._lines[meter.camera] = _Line(meter, meter.read(), on_its_way=old.on_its_way if old else None)
-        self._changed.set()
-
-    def remove(self, camera: str) -> None:
-        """Report a camera no longer: a tombstone takes its status out of the topic."""
-        line = self._lines[camera]
-        line.gone = line.due = True
-        self._changed.set()
-
-    def settings_refused(self, why: str | None) -> None:
-        """Say in every status that changed settings are not in force and why; None when they are again."""
-        if why != self._settings_error:
-            self._settings_error = why
-            self._all_due()
-            self._changed.set()
+    def set_settings_error(self, reason: str | None) -> None:
+        """Show in every status why changed settings were refused; None when they are in force."""
+        if reason != self._settings_error:
+            self._settings_error = reason
+            self._mark_all_pending()
+            self._cameras.changed.set()
 
     async def run(self) -> None:
-        """Send the status of all now and every interval, and of those whose source changed at once; endless."""
+        """Send the status of all cameras now and every interval, and of those that change at once; endless."""
         loop = asyncio.get_running_loop()
         next_s = loop.time()
         while True:
             if loop.time() >= next_s:
                 next_s = loop.time() + self._interval_s
-                self._all_due()
-            await self._send_due()
+                self._mark_all_pending()
+            await self._send_pending()
             try:
                 async with asyncio.timeout_at(next_s):
-                    await self._changed.wait()
+                    await self._cameras.changed.wait()
             except TimeoutError:
                 continue
-            self._changed.clear()
-            for line in self._lines.values():
-                if line.meter.read().closed_because != line.reading.closed_because:
-                    line.due = True
+            self._cameras.changed.clear()
 
     async def report_all(self, deadline_s: float = 2.0) -> None:
-        """Send a last status of every camera, once `run` has ended, and wait until Kafka has them or the deadline."""
-        self._all_due()
+        """Send a last status of every camera, once `run` has ended; wait for their acknowledgement or the deadline."""
+        self._mark_all_pending()
         try:
             async with asyncio.timeout(deadline_s):
-                while waiting := self._unfinished():
-                    await self._send_due()
-                    if on_their_way := [line.on_its_way for line in waiting if line.on_its_way is not None]:
-                        await asyncio.wait(on_their_way)
+                while True:
+                    await self._send_pending()
+                    if not (unfinished := self._unfinished()):
+                        return
+                    if in_flight := [entry.in_flight for entry in unfinished if entry.in_flight is not None]:
+                        await asyncio.wait(in_flight)
         except TimeoutError:
-            log.warning("last_status_not_sent", cameras=[line.meter.camera for line in self._unfinished()])
+            log.warning("last_status_not_sent", cameras=[entry.camera for entry in self._unfinished()])
 
-    def _all_due(self) -> None:
-        for line in self._lines.values():
-            line.due = True
+    def _mark_all_pending(self) -> None:
+        for entry in self._entries.values():
+            entry.pending = True
 
-    def _unfinished(self) -> list[_Line]:
-        return [line for line in self._lines.values() if line.due or line.on_its_way is not None]
+    def _unfinished(self) -> list[StatusEntry]:
+        return [entry for entry in self._entries.values() if entry.pending or entry.in_flight is not None]
 
-    async def _send_due(self) -> None:
-        for line in list(self._lines.values()):
-            if line.due and line.on_its_way is None:
-                await self._send(line)
+    def _update_entries(self) -> None:
+        """Follow the cameras: a new one, an opened or closed source, and a removed camera have a record to send."""
+        cameras = self._cameras.stats
+        for camera, stats in cameras.items():
+            entry = self._entries.get(camera)
+            if entry is None or entry.removed or entry.stats is not stats:
+                in_flight = entry.in_flight if entry else None
+                self._entries[camera] = StatusEntry(camera, stats, stats.snapshot(), in_flight=in_flight)
+            elif stats.snapshot().closed_because != entry.last_snapshot.closed_because:
+                entry.pending = True
+        for entry in self._entries.values():
+            if entry.camera not in cameras and not entry.removed:
+                entry.removed = entry.pending = True
 
-    async def _send(self, line: _Line) -> None:
-        camera, at_us = line.meter.camera, now_us()
-        headers = event_headers(f"{camera}-status-{at_us}", STATUS_SCHEMA, camera, to_rfc3339(at_us))
-        record: dict[str, Any] = {
-            "key": camera.encode(),
-            "value": None if line.gone else encode(self._next_status(line, at_us)),
-            "headers": headers,
-            "timestamp_ms": at_us // _US_PER_MS,
-        }
-        line.due = False
+    async def _send_pending(self) -> None:
+        self._update_entries()
+        for entry in list(self._entries.values()):
+            if entry.pending and entry.in_flight is None:
+                await self._send(entry)
+
+    async def _send(self, entry: StatusEntry) -> None:
+        at_us = now_us()
+        headers = event_headers(f"{entry.camera}-status-{at_us}", STATUS_SCHEMA, entry.camera, to_rfc3339(at_us))
+        value = None if entry.removed else encode(self._next_status(entry, at_us))
+        record = ProducerRecord(self._topic, entry.camera.encode(), value, headers, at_us // US_PER_MS)
+        entry.pending = False
         try:
-            line.on_its_way = await self._producer.send(self._topic, record)
+            entry.in_flight = await self._producer.send(record)
         except (KafkaError, KafkaUnavailableError) as error:
-            _log_failure(camera, error)
+            _log_failure(entry.camera, error)
         else:
-            line.on_its_way.add_done_callback(partial(self._settle, line, record["value"] is None))
+            entry.in_flight.add_done_callback(partial(self._settle, entry, value is None))
 
-    def _next_status(self, line: _Line, at_us: int) -> CameraStatus:
-        now = line.meter.read()
-        line.told = status_of(
-            line.meter.camera,
-            line.reading,
+    def _next_status(self, entry: StatusEntry, at_us: int) -> CameraStatus:
+        now = entry.stats.snapshot()
+        entry.last_sent = status_of(
+            entry.camera,
+            entry.last_snapshot,
             now,
             at_us,
-            previous=line.told,
+            previous=entry.last_sent,
             interval_s=self._interval_s,
             settings_error=self._settings_error,
         )
-        line.reading = now
-        return line.told
+        entry.last_snapshot = now
+        return entry.last_sent
 
-    def _settle(self, sent: _Line, was_tombstone: bool, done: Acknowledgement) -> None:
-        camera = sent.meter.camera
-        line = self._lines.get(camera, sent)  # it may have been replaced meanwhile
-        if line.on_its_way is done:
-            line.on_its_way = None
+    def _settle(self, sent: StatusEntry, was_tombstone: bool, done: Acknowledgement) -> None:
+        entry = self._entries.get(sent.camera, sent)  # it may have been replaced meanwhile
+        if entry.in_flight is done:
+            entry.in_flight = None
         if not done.cancelled() and (error := done.exception()) is not None:
-            _log_failure(camera, error)
-        elif was_tombstone and line is sent and not done.cancelled():
-            del self._lines[camera]
-        if line.due:
-            self._changed.set()
+            _log_failure(sent.camera, error)
+        elif was_tombstone and entry is sent and not done.cancelled():
+            del self._entries[sent.camera]
+        if entry.pending:
+            self._cameras.changed.set()
 
 
 def _log_failure(camera: str, error: BaseException) -> None:

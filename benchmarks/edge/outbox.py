@@ -8,11 +8,11 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from edge.meter import CameraMeter
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.outbox import Outbox
 from edge.outgoing import Outgoing
+from edge.stats import CameraStats
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 
@@ -26,9 +26,9 @@ class OpenOutboxes:
 
     def __init__(self, dispatcher: Dispatcher, cameras: Sequence[str], *, live: bool) -> None:
         metrics = EdgeMetrics(CollectorRegistry())
-        self._meters = {camera: CameraMeter(camera, metrics.of(camera), lambda: None) for camera in cameras}
+        self._stats = {camera: CameraStats(camera, metrics.of(camera), lambda: None) for camera in cameras}
         self._boxes: dict[str, Outbox] = {
-            camera: dispatcher.outbox(camera, meter, live=live) for camera, meter in self._meters.items()
+            camera: dispatcher.outbox(camera, stats, live=live) for camera, stats in self._stats.items()
         }
 
     async def put(self, outgoing: Outgoing) -> None:
@@ -43,8 +43,8 @@ class OpenOutboxes:
     async def acknowledged(self, frames: int) -> float:
         """When `frames` frames had been acknowledged since the start, by the performance counter."""
         deadline_s = time.perf_counter() + _ACKNOWLEDGED_S
-        while (published := sum(meter.read().published for meter in self._meters.values())) < frames:
-            if drops := {reason for meter in self._meters.values() for reason in meter.read().drops}:
+        while (published := sum(stats.snapshot().published for stats in self._stats.values())) < frames:
+            if drops := {reason for stats in self._stats.values() for reason in stats.snapshot().drops}:
                 raise FramematchError(f"the edge dropped frames: {', '.join(sorted(drops))}")
             if time.perf_counter() > deadline_s:
                 raise FramematchError(f"{published} of {frames} frames were acknowledged in {_ACKNOWLEDGED_S:g} s")

@@ -1,1 +1,1 @@
-"""What passes between a camera's process and the service: messages on a socket, the rest in shared memory."""
+"""How a camera's process and the service exchange frames: messages over a socket, pictures and counts in memory."""

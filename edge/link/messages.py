@@ -1,4 +1,4 @@
-"""What a camera's process tells the service; each is one small packet."""
+"""The messages from a camera's process to the service; each is one small packet."""
 
 import msgspec
 
@@ -6,14 +6,14 @@ from framematch.core.frames import Clock, Region
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """The source is open: its first picture came, `width` x `height` pixels."""
+    """The source delivered its first picture, `width` x `height` pixels."""
 
     width: int
     height: int
 
 
 class FrameReady(msgspec.Struct, frozen=True, tag="frame"):
-    """A JPEG of `size_bytes` lies in shared memory, and stays there until the service asks for the next.
+    """A JPEG of `size_bytes` is in shared memory, and stays there until the service requests the next frame.
 
     `captured_at_us` is by `clock`, `grabbed_at_us` by the wall clock, `grabbed_s` and `encoded_s` by the machine's
     monotonic clock. `regions` are pixels of the JPEG; empty means all of it.
@@ -34,13 +34,13 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The source could not be opened, timed out, broke off or fell behind. `reason` holds no secret."""
+    """The source did not open, timed out, broke off or fell behind. `reason` holds no secret."""
 
     reason: str
 
 
 class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
-    """A defect: an error that nobody expected, with its traceback, redacted."""
+    """An unexpected error, a defect of the program, with its redacted traceback."""
 
     error: str
     traceback: str
@@ -51,14 +51,14 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 def pack(message: Message) -> bytes:
-    """`message` as one packet."""
+    """Encode `message` as one packet."""
     return msgspec.msgpack.encode(message)
 
 
 def unpack(packet: bytes) -> Message:
-    """The message in `packet`.
+    """Decode a packet.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        msgspec.DecodeError: it is not a message.
     """
     return _decoder.decode(packet)

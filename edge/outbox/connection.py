@@ -6,14 +6,15 @@ import time
 import structlog
 from aiokafka.errors import KafkaTimeoutError
 
-from edge.outbox.producer import Acknowledgement, Producer, Record
+from edge.outbox.producer import Acknowledgement, Producer
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import unavailable
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
 
-__all__ = ["Acknowledgement", "Connection", "Record"]
+__all__ = ["Acknowledgement", "Connection"]
 
 log = structlog.get_logger()
 
@@ -66,16 +67,16 @@ class Connection:
             renewed = True
             await asyncio.sleep(backoff.next_delay_s())
 
-    async def send(self, topic: str, record: Record) -> Acknowledgement:
+    async def send(self, record: ProducerRecord) -> Acknowledgement:
         """Queue a record at once; see `Producer.send`.
 
         Raises:
             KafkaError: it was not queued.
             KafkaUnavailableError: there is no producer at the moment.
         """
-        return self._working().send(topic, record)
+        return self._working().send(record)
 
-    async def send_alone(self, topic: str, record: Record) -> Acknowledgement:
+    async def send_alone(self, record: ProducerRecord) -> Acknowledgement:
         """The same, in a batch without any other record: what the broker says of the batch is true of the record.
 
         It takes a way of its own: who cares for order waits for what was sent before, and for this.
@@ -86,7 +87,7 @@ class Connection:
             await fatal.close()
         if self._alone is None:
             self._alone = Producer(self._settings, lambda: None, alone=True)
-        return self._alone.send(topic, record)
+        return self._alone.send(record)
 
     async def check(self) -> None:
         """Ask whether the broker is there with our topics, make those that are missing, and log what is wrong."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -38,12 +39,14 @@ class Disk:
         return entry.kept_in == self.spool.generation
 
     async def append(self, entry: Entry) -> None:
-        """Keep a new frame; it is dropped when that fails. Cancelled, it goes on."""
+        """Write a new frame; it is dropped when that fails. Cancelled, it finishes and returns: the frame was taken."""
         self._appending += 1
         kept = [Kept(entry.number, entry.frame, entry.jpeg)]
         future = asyncio.get_running_loop().run_in_executor(self._executor, partial(self.spool.append, kept))
         future.add_done_callback(self._appended)
-        await asyncio.wait([future])
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
         if (error := future.exception()) and not isinstance(error, SpoolError):
             raise error
 

@@ -62,6 +62,7 @@ class Dispatcher:
         )
         self._outboxes: dict[str, Outbox] = {}
         self._running: list[asyncio.Task[None]] = []
+        self._recoveries: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None  # while `run` runs
 
     @property
@@ -106,8 +107,15 @@ class Dispatcher:
         outbox = Outbox(camera, account, spool, self._way, live=live)
         self._outboxes[camera] = outbox
         if self._group is not None:
-            self._running.append(self._group.create_task(outbox.run()))
+            self._recoveries[camera] = self._group.create_task(outbox.run())
         return outbox
+
+    async def remove(self, camera: str) -> None:
+        """Close the outbox of a camera that was removed, once it is drained; `outbox` makes a new one from now on."""
+        outbox = self._outboxes.pop(camera)
+        if recovery := self._recoveries.pop(camera, None):
+            recovery.cancel()
+        await outbox.close()
 
     async def run(self) -> None:
         """Connect, and again; watch for stalls; replay what is on disk. Endless; also ends by `finish`."""
@@ -116,10 +124,12 @@ class Dispatcher:
             async with asyncio.TaskGroup() as self._group:
                 work = (self._connection.run(), self._watch(), self._keep_up())
                 self._running = [self._group.create_task(each) for each in work]
-                self._running += [self._group.create_task(outbox.run()) for outbox in self._outboxes.values()]
+                for camera, outbox in self._outboxes.items():
+                    self._recoveries[camera] = self._group.create_task(outbox.run())
         finally:
             self._group = None
             self._running = []
+            self._recoveries = {}
 
     async def drained(self) -> None:
         """Return when all frames are acknowledged or dropped, and none is on disk. For finite sources."""
@@ -132,7 +142,7 @@ class Dispatcher:
         Then what is left in memory goes to disk, and is not sent any more. A call of `run` ends. When Kafka has taken
         everything, the connection still takes other records.
         """
-        tasks = list(self._running)
+        tasks = [*self._running, *self._recoveries.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # `run` tells their errors

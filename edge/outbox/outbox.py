@@ -192,7 +192,7 @@ class Outbox:
         entry.sent_s = self._way.clock()
         sender = self._way.sender
         try:
-            future = await (sender.send_alone if alone else sender.send)(self._way.topic, entry.record())
+            future = await (sender.send_alone if alone else sender.send)(entry.record(self._way.topic))
         except (KafkaError, KafkaUnavailableError) as error:
             # Refused by the client itself, before it shared a batch with others.
             self._fail(entry, error, alone=alone or isinstance(error, MessageSizeTooLargeError))

@@ -13,6 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, for_code
 
 from framematch.core.kafka.clients import librdkafka_options
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
 
 _POLL_S = 0.005  # while an acknowledgement is awaited: what it costs is 200 calls a second of some microseconds
@@ -21,7 +22,6 @@ _ABANDON_S = 0.5
 _CLOSE_S = 5.0
 _GAPLESS = {"enable.gapless.guarantee": True}
 
-Record = dict[str, Any]
 Acknowledgement = asyncio.Future[Any]
 
 log = structlog.get_logger()
@@ -65,8 +65,8 @@ class Producer:
         """Return when the fate of all records is known."""
         await self._settled.wait()
 
-    def send(self, topic: str, record: Record) -> Acknowledgement:
-        """Queue a record (`key`, `value`, `headers`, `timestamp_ms`), of which a copy is made.
+    def send(self, record: ProducerRecord) -> Acknowledgement:
+        """Queue a record, of which a copy is made.
 
         The future ends when the record is acknowledged, or with an error: then it was not written.
 
@@ -76,11 +76,11 @@ class Producer:
         future: Acknowledgement = self._loop.create_future()
         try:
             self._client.produce(
-                topic,
-                value=record["value"],
-                key=record["key"],
-                headers=record["headers"],
-                timestamp=record["timestamp_ms"],
+                record.topic,
+                value=record.value,
+                key=record.key,
+                headers=list(record.headers),
+                timestamp=record.timestamp_ms or 0,
                 on_delivery=partial(self._settle, future),
             )
         except confluent_kafka.KafkaException as exception:

@@ -6,11 +6,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edge.outbox.connection import Acknowledgement, Record
+from edge.outbox.connection import Acknowledgement
 from edge.outbox.drop_log import DropLog
 from edge.outbox.window import Window
 from framematch.core.backoff import Backoff
 from framematch.core.frames import Frame, frame_headers
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.tracing import Tracer
 
 _US_PER_MS = 1_000
@@ -19,7 +20,7 @@ _LONGEST_DELAY_S = 5.0
 
 
 class Account(Protocol):
-    """What became of a camera's frames; `edge.meter.CameraMeter` is one."""
+    """What became of a camera's frames; `edge.stats.CameraStats` is one."""
 
     camera: str
 
@@ -40,10 +41,10 @@ class Sender(Protocol):
     async def wait_connected(self) -> None:
         """Return as soon as it does."""
 
-    async def send(self, topic: str, record: Record) -> Acknowledgement:
+    async def send(self, record: ProducerRecord) -> Acknowledgement:
         """Queue a record at once; the future ends with its acknowledgement, or an error when it was not written."""
 
-    async def send_alone(self, topic: str, record: Record) -> Acknowledgement:
+    async def send_alone(self, record: ProducerRecord) -> Acknowledgement:
         """The same, in a batch of its own."""
 
 
@@ -82,11 +83,7 @@ class Entry:
     refusals: int = 0
     settled: bool = False
 
-    def record(self) -> Record:
+    def record(self, topic: str) -> ProducerRecord:
         """As Kafka gets it."""
-        return {
-            "key": self.frame.camera.encode(),
-            "value": self.jpeg,
-            "headers": frame_headers(self.frame),
-            "timestamp_ms": self.frame.captured_at_us // _US_PER_MS,
-        }
+        key, at_ms = self.frame.camera.encode(), self.frame.captured_at_us // _US_PER_MS
+        return ProducerRecord(topic, key, self.jpeg, frame_headers(self.frame), at_ms)

@@ -1,1 +1,1 @@
-"""What runs in a camera's own process: from its source to JPEGs with regions."""
+"""What runs in a camera's own process: from the source to JPEGs with regions."""

@@ -1,4 +1,4 @@
-"""Decoded pictures as `RawFrame`s: what libav's decoder gave, and arrays of pixels."""
+"""The two kinds of `RawFrame`: frames of libav's decoder, and arrays of pixels."""
 
 import threading
 
@@ -8,13 +8,13 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from edge.worker.encode import scale_down, scaled
-from edge.worker.raw import Grey, Picture
+from framematch.core.pixels import Pixels
 
 _QUARTER_TURN = 90
 
 
 class Scalers(threading.local):
-    """libav's scalers of one source, for each thread its own: they keep their tables from frame to frame."""
+    """libav's scalers of one source, one set for each thread: they keep their tables from frame to frame."""
 
     def __init__(self) -> None:
         self.grey = VideoReformatter()
@@ -22,30 +22,30 @@ class Scalers(threading.local):
 
 
 class DecodedFrame:
-    """A frame of libav's decoder, scaled and converted in one step; it is turned as its metadata say."""
+    """A frame of libav's decoder, scaled and converted in one step, and rotated by its metadata."""
 
     def __init__(self, frame: av.VideoFrame, scalers: Scalers) -> None:
         self._frame = frame
         self._scalers = scalers
-        self._turns = round(frame.rotation / _QUARTER_TURN) % 4  # counterclockwise, as numpy.rot90 has it
+        self._turns = round(frame.rotation / _QUARTER_TURN) % 4  # counterclockwise, as in numpy.rot90
 
     @property
     def size(self) -> tuple[int, int]:
-        """See `RawFrame`."""
+        """Width and height after the rotation."""
         size = self._frame.width, self._frame.height
         return size[::-1] if self._turns % 2 else size
 
-    def grey(self, width: int) -> Grey:
-        """See `RawFrame`."""
+    def grey(self, width: int) -> Pixels:
+        """Scale and convert to brightness."""
         scale = min(1.0, width / self.size[0])
         return self._converted(self._scalers.grey, scale, "gray")
 
-    def colour(self, max_side: int) -> Picture:
-        """See `RawFrame`."""
+    def colour(self, max_side: int) -> Pixels:
+        """Scale and convert to colour."""
         scale = min(1.0, max_side / max(self.size))
         return self._converted(self._scalers.colour, scale, "bgr24")
 
-    def _converted(self, scaler: VideoReformatter, scale: float, pixels: str) -> Picture:
+    def _converted(self, scaler: VideoReformatter, scale: float, pixels: str) -> Pixels:
         width, height = (max(1, round(side * scale)) for side in (self._frame.width, self._frame.height))
         try:
             small = scaler.reformat(
@@ -58,22 +58,22 @@ class DecodedFrame:
 
 
 class PixelFrame:
-    """A picture that is there as pixels, `[height, width, 3]` BGR."""
+    """A picture that is an array of pixels already, `[height, width, 3]` BGR."""
 
-    def __init__(self, pixels: Picture) -> None:
+    def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
 
     @property
     def size(self) -> tuple[int, int]:
-        """See `RawFrame`."""
+        """Width and height of the array."""
         height, width = self._pixels.shape[:2]
         return width, height
 
-    def grey(self, width: int) -> Grey:
-        """See `RawFrame`."""
+    def grey(self, width: int) -> Pixels:
+        """Scale, then convert to brightness."""
         small = scaled(self._pixels, width / self.size[0])
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
 
-    def colour(self, max_side: int) -> Picture:
-        """See `RawFrame`."""
+    def colour(self, max_side: int) -> Pixels:
+        """Scale; it is in colour already."""
         return scale_down(self._pixels, max_side)

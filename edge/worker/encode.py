@@ -3,19 +3,16 @@
 import cv2
 import numpy as np
 
-from edge.worker.raw import Picture
+from framematch.core.pixels import Pixels
 
 
-def scale_down(picture: Picture, max_side: int) -> Picture:
-    """`picture`, [height, width, 3] BGR, with its longer side at most `max_side` pixels; a small one as it is.
-
-    See `scaled`.
-    """
+def scale_down(picture: Pixels, max_side: int) -> Pixels:
+    """`picture`, [height, width, 3] BGR, with its longer side at most `max_side` pixels; a small one unchanged."""
     return scaled(picture, max_side / max(1, *picture.shape[:2]))
 
 
-def scaled(picture: Picture, scale: float) -> Picture:
-    """`picture` by a factor; one of 1 and above leaves it as it is.
+def scaled(picture: Pixels, scale: float) -> Pixels:
+    """`picture` reduced by a factor; with a factor of 1 or more it is returned unchanged.
 
     Pixels are averaged (INTER_AREA), so that a strong reduction shows no aliasing.
     """
@@ -26,14 +23,14 @@ def scaled(picture: Picture, scale: float) -> Picture:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def encode_jpeg(picture: Picture, *, max_side: int, quality: int) -> bytes:
-    """`picture`, [height, width, 3] BGR, as a JPEG whose longer side is at most `max_side` pixels.
+def encode_jpeg(picture: Pixels, *, quality: int) -> bytes:
+    """Encode `picture`, [height, width, 3] BGR, as a JPEG.
 
     Raises:
         ValueError: it has no pixels, or more on a side than a JPEG can have.
     """
     try:
-        encoded, jpeg = cv2.imencode(".jpg", scale_down(picture, max_side), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        encoded, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error as error:
         raise ValueError(f"a picture of shape {picture.shape} cannot be encoded") from error
     if not encoded:

@@ -1,4 +1,4 @@
-"""Masks: areas that never count as motion, and that are painted black before anything is sent."""
+"""Masks: areas in which motion is ignored, and that are painted black before a frame is sent."""
 
 from collections.abc import Iterable
 
@@ -6,16 +6,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.worker.raw import Grey, Picture
+from framematch.core.pixels import Pixels
 from framematch.core.settings import MaskSettings
 
 _BLACK = (0.0, 0.0, 0.0)
 _FILL = 255.0
-_SHIFT = 4  # bits behind the point of a corner: OpenCV draws to 1/16 pixel
+_SHIFT = 4  # fractional bits of a corner: OpenCV draws to 1/16 pixel
 
 
-def hide(picture: Picture, masks: Iterable[MaskSettings]) -> Picture:
-    """`picture`, [height, width, 3], with the masks that hide painted black: a copy, or itself when there are none.
+def hide(picture: Pixels, masks: Iterable[MaskSettings]) -> Pixels:
+    """Paint the masks that hide black in a copy of `picture`, [height, width, 3]; without any, return `picture`.
 
     Every pixel that a mask touches is black.
     """
@@ -28,11 +28,11 @@ def hide(picture: Picture, masks: Iterable[MaskSettings]) -> Picture:
     return painted
 
 
-def ignored(masks: Iterable[MaskSettings], size: tuple[int, int]) -> Grey:
+def ignored(masks: Iterable[MaskSettings], size: tuple[int, int]) -> Pixels:
     """Where a picture of `size` (width, height) is masked: 255 there and 0 elsewhere, [height, width]."""
     width, height = size
     area = np.zeros((height, width), np.uint8)
-    for mask in masks:  # one by one: in one call, areas that two polygons share would be left out
+    for mask in masks:  # one by one: in one call, OpenCV would leave out areas that two polygons share
         _paint(area, mask, (_FILL,))
     return area
 
@@ -40,14 +40,14 @@ def ignored(masks: Iterable[MaskSettings], size: tuple[int, int]) -> Grey:
 def corners(mask: MaskSettings, size: tuple[int, int], *, shift: int = 0) -> NDArray[np.int32]:
     """The polygon's corners on a picture of `size` (width, height), [corners, 2], in 1 / 2**shift pixels.
 
-    The middle of a pixel has whole numbers there, and its border is half a pixel from them.
+    The centre of a pixel has integer coordinates.
     """
     return np.asarray(np.round((np.array(mask.polygon) * size - 0.5) * 2**shift), np.int32)
 
 
-def _paint(area: Grey | Picture, mask: MaskSettings, colour: tuple[float, ...]) -> None:
+def _paint(area: Pixels, mask: MaskSettings, colour: tuple[float, ...]) -> None:
     height, width = area.shape[:2]
     points = [corners(mask, (width, height), shift=_SHIFT)]
     cv2.fillPoly(area, points, colour, shift=_SHIFT)
-    # The filling leaves out pixels of which the polygon covers a part only; the outline takes those.
+    # Filling leaves out pixels that are covered in part; the outline covers those.
     cv2.polylines(area, points, isClosed=True, color=colour, thickness=2, shift=_SHIFT)

@@ -1,4 +1,4 @@
-"""Makes of a decoded frame what is sent: a JPEG without what masks hide, and the regions to look at."""
+"""Turns a captured frame into what is sent: a JPEG in which masks are hidden, and the regions to match."""
 
 from dataclasses import dataclass
 
@@ -6,31 +6,31 @@ import cv2
 
 from edge.cameras import Camera
 from edge.worker.encode import encode_jpeg
-from edge.worker.gate import Look
+from edge.worker.gate import GateDecision
 from edge.worker.masks import hide
-from edge.worker.raw import RawFrame
 from edge.worker.regions import regions_of
+from edge.worker.source import RawFrame
 from framematch.core.frames import Region
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A frame's JPEG and its regions, boxes in pixels of the JPEG; without any the whole frame is one."""
+    """A frame's JPEG and its regions, boxes in pixels of the JPEG; empty means the whole frame."""
 
     jpeg: bytes
     regions: tuple[Region, ...]
 
 
-def prepare(raw: RawFrame, look: Look, camera: Camera) -> Prepared:
-    """Convert, scale and encode `raw` as `camera` asks.
+def prepare(raw: RawFrame, decision: GateDecision, camera: Camera) -> Prepared:
+    """Convert, scale and encode `raw` by the settings of `camera`.
 
     Raises:
         ValueError: it cannot be converted or encoded.
     """
     try:
         picture = hide(raw.colour(camera.max_side), camera.masks)
-        jpeg = encode_jpeg(picture, max_side=camera.max_side, quality=camera.jpeg_quality)
-    except cv2.error as error:  # of a conversion in OpenCV, which has its own tree of errors
+        jpeg = encode_jpeg(picture, quality=camera.jpeg_quality)
+    except cv2.error as error:  # OpenCV's conversions raise it; it is no ValueError
         raise ValueError("the picture cannot be converted") from error
     height, width = picture.shape[:2]
-    return Prepared(jpeg, regions_of(camera.regions, look.moved, (width, height)))
+    return Prepared(jpeg, regions_of(camera.regions, decision.moved, (width, height)))

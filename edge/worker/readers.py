@@ -1,45 +1,119 @@
-"""Opens a source and reads it frame by frame until an error or its end; never tries again by itself."""
+"""Opens a source and reads it frame by frame until an error or its end, without retries. Streams: `video.py`."""
 
+import math
+import os
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
-from edge.sources import Source, image_files
-from edge.worker.device import DeviceReader
-from edge.worker.folder import FolderReader
-from edge.worker.grabbed import Reader
+import cv2
+import numpy as np
+
+from edge.cameras import Camera
+from edge.sources import image_files
+from edge.worker.decoded import PixelFrame
+from edge.worker.source import GrabbedFrame, RawFrame, Reader
 from edge.worker.video import open_file, open_stream
-from framematch.core.errors import CameraUnavailableError
+from framematch.core.errors import CameraUnavailableError, UsageError
 
 
-def open_reader(
-    source: Source,
-    *,
-    fps: float,
-    open_timeout_s: float,
-    read_timeout_s: float,
-    rtsp_transport: Literal["tcp", "udp"] = "tcp",
-    key_frames_only: bool = False,
-    allowed_hosts: tuple[str, ...] = (),
-) -> Reader:
-    """Open `source`; a folder's images are `1 / fps` seconds apart.
+def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
+    """Open the source of `camera`.
 
     Raises:
         CameraUnavailableError: it does not open.
     """
+    source = camera.source
     if source.kind == "folder":
-        return FolderReader(_images(Path(source.address)), fps)
+        return FolderReader(_images(Path(source.address)), camera.fps)
     if source.kind == "device":
         return DeviceReader(int(source.address), read_timeout_s)
     if source.kind == "file":
-        return open_file(Path(source.address), key_frames_only=key_frames_only)
+        return open_file(Path(source.address), key_frames_only=camera.key_frames_only)
     return open_stream(
         source.address,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
-        rtsp_transport=rtsp_transport,
-        key_frames_only=key_frames_only,
-        allowed_hosts=allowed_hosts,
+        rtsp_transport=camera.rtsp_transport,
+        key_frames_only=camera.key_frames_only,
+        allowed_hosts=camera.allowed_hosts,
     )
+
+
+def check_files(cameras: Iterable[Camera]) -> None:
+    """Open each video file and read one frame: a file that is no video now will not become one.
+
+    Raises:
+        UsageError: a file cannot be decoded.
+    """
+    for camera in cameras:
+        if camera.source.kind != "file":
+            continue
+        try:
+            reader = open_file(Path(camera.source.address))
+        except CameraUnavailableError as error:
+            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}") from None
+        empty = reader.grab() is None
+        reader.close()
+        if empty:
+            raise UsageError(f"camera {camera.id}: {camera.source} holds no frame")
+
+
+class DeviceReader:
+    """Reads a camera of this machine (V4L2); its frames carry no times."""
+
+    def __init__(self, number: int, read_timeout_s: float) -> None:
+        self._read_timeout_s = read_timeout_s
+        # OpenCV takes the timeout only from the environment, in whole seconds.
+        os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(math.ceil(read_timeout_s))
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        self._capture = cv2.VideoCapture(number, cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            raise CameraUnavailableError(
+                f"the device /dev/video{number} cannot be opened", hint="Is it there, free, and may we read it?"
+            )
+
+    def grab(self) -> GrabbedFrame | None:
+        """Wait for the next frame; a device never ends, it only fails."""
+        started_s = time.monotonic()
+        if not self._capture.grab():
+            late = time.monotonic() - started_s >= self._read_timeout_s
+            raise CameraUnavailableError(f"no frame for {self._read_timeout_s:g} s" if late else "the device is gone")
+        return GrabbedFrame()
+
+    def retrieve(self) -> RawFrame | None:
+        """Decode the grabbed frame."""
+        decoded, pixels = self._capture.retrieve()
+        return PixelFrame(np.asarray(pixels, np.uint8)) if decoded else None
+
+    def close(self) -> None:
+        """Release the device."""
+        self._capture.release()
+
+
+class FolderReader:
+    """Reads images in the given order, `1 / fps` seconds apart; one that cannot be decoded is a damaged frame."""
+
+    def __init__(self, images: Sequence[Path], fps: float) -> None:
+        self._images = images
+        self._fps = fps
+        self._index = -1
+        self._raw: PixelFrame | None = None
+
+    def grab(self) -> GrabbedFrame | None:
+        """Decode the next image."""
+        self._index += 1
+        if self._index >= len(self._images):
+            return None
+        self._raw = _decoded(self._images[self._index])
+        return GrabbedFrame(media_s=self._index / self._fps, damaged=self._raw is None)
+
+    def retrieve(self) -> RawFrame | None:
+        """The decoded image."""
+        return self._raw
+
+    def close(self) -> None:
+        """Nothing stays open."""
 
 
 def _images(folder: Path) -> list[Path]:
@@ -47,3 +121,11 @@ def _images(folder: Path) -> list[Path]:
         return image_files(folder)
     except OSError as error:
         raise CameraUnavailableError(f"cannot be read: {error.strerror}") from None
+
+
+def _decoded(image: Path) -> PixelFrame | None:
+    try:
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV accepts
+        return None
+    return None if pixels is None else PixelFrame(np.asarray(pixels, np.uint8))

@@ -1,15 +1,15 @@
-"""Which boxes of a picture are looked at: set ones, a grid, or around what moved. Pure."""
+"""The regions of a picture to match: configured boxes, a grid, or boxes around what moved. Pure functions."""
 
 from collections.abc import Iterable, Sequence
 
 from framematch.core.frames import Region
 from framematch.core.settings import Box, RegionSettings
 
-_NEAR = 0.02  # share of the picture: parts of one thing, as a patterned shirt gives, lie closer together
+_NEAR = 0.02  # share of the picture: parts of one object, such as a patterned shirt, are closer together
 
 
 def regions_of(settings: RegionSettings, moved: Sequence[Box], size: tuple[int, int]) -> tuple[Region, ...]:
-    """Different boxes in pixels, all inside a picture of `size` (width, height); none is the whole picture."""
+    """Distinct boxes in pixels, inside a picture of `size` (width, height); empty means the whole picture."""
     if settings.mode == "boxes":
         return boxes_in_pixels(settings.boxes, size)
     if settings.mode == "grid":
@@ -18,18 +18,18 @@ def regions_of(settings: RegionSettings, moved: Sequence[Box], size: tuple[int, 
 
 
 def around(blobs: Sequence[Box], settings: RegionSettings) -> tuple[Box, ...]:
-    """Boxes around `blobs`, largest first: near ones merged, padded, of a least size, inside the picture.
+    """Boxes around `blobs`, largest first: merged if near, padded, at least of a minimum size, inside the picture.
 
-    No two of them overlap. All are shares of the picture.
+    They do not overlap. All values are shares of the picture.
     """
     grown = [_grow(box, settings.pad, settings.min_side) for box in _merge(blobs, _NEAR)]
     return tuple(sorted(_merge(grown, 0.0), key=lambda box: -box[2] * box[3])[: settings.most])
 
 
 def boxes_in_pixels(boxes: Iterable[Box], size: tuple[int, int]) -> tuple[Region, ...]:
-    """Shares of the picture as pixels of one of `size` (width, height), each box once, of one pixel at least.
+    """Convert shares to pixels of a picture of `size` (width, height): distinct boxes of at least one pixel.
 
-    An event's id is made of the frame's and the region's, so equal regions would give equal ids.
+    An event's id is made of its frame and region, so equal regions would give equal ids.
     """
     return tuple(dict.fromkeys(_box_in_pixels(box, size) for box in boxes))
 
@@ -41,15 +41,15 @@ def _grow(box: Box, pad: float, min_side: float) -> Box:
     return left, top, right - left, bottom - top
 
 
-def _grow_side(start: float, length: float, pad: float, least: float) -> tuple[float, float]:
-    """Both ends of a side, grown around its middle; at the picture's border it grows to the other side."""
-    grown = min(1.0, max(least, length * (1 + 2 * pad)))
+def _grow_side(start: float, length: float, pad: float, length_min: float) -> tuple[float, float]:
+    """Both ends of a side, grown around its centre; at the picture's border it grows to the other side."""
+    grown = min(1.0, max(length_min, length * (1 + 2 * pad)))
     first = min(max(0.0, start + (length - grown) / 2), 1.0 - grown)
     return first, first + grown
 
 
 def _merge(boxes: Iterable[Box], gap: float) -> list[Box]:
-    """Boxes of which no two are closer than `gap`: those that were are one that holds both."""
+    """Merge boxes until no two are closer than `gap`; a merged box contains both."""
     merged: list[Box] = []
     for box in boxes:
         union = box
@@ -84,7 +84,7 @@ def _side_in_pixels(start: float, length: float, pixels: int) -> tuple[int, int]
 
 
 def _grid(columns: int, rows: int, size: tuple[int, int]) -> tuple[Region, ...]:
-    """Cells in reading order, each pixel in one of them; a side of few pixels has as many cells as pixels at most."""
+    """Cells in reading order that cover each pixel once; a side has at most as many cells as pixels."""
     return tuple(
         (left, top, right - left, bottom - top)
         for top, bottom in _cuts(size[1], rows)

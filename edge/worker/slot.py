@@ -1,4 +1,4 @@
-"""The newest-frame slot: hands frames from the capture thread to the thread that encodes them, one at a time."""
+"""The newest-frame slot: passes frames from the capture thread to the thread that encodes them, one at a time."""
 
 import os
 import threading
@@ -7,33 +7,33 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class SlotClosedError(Exception):
+class SlotShutDownError(Exception):
     """Nothing more can be put in: the worker is stopping."""
 
 
 class NewestFrameSlot(Generic[Item]):
-    """Room for one item between one thread that fills it and one that takes from it.
+    """Holds one item between one thread that fills the slot and one that takes from it.
 
-    Guarantees: items come out in the order in which they went in; an item goes out once, or is handed back by the
-    `offer` that displaced it, or is still inside when `close` is called and goes out then. `offer` never waits, and
-    neither does `take`: `fileno` can be polled and is readable while an item is inside, and once the slot is closed.
+    Guarantees: items come out in the order in which they went in. Each item is taken once, or is returned by the
+    `offer` that displaced it; an item that is inside when `shut_down` is called can still be taken. `offer` and `take`
+    never wait: poll `fileno`, which is readable while an item is inside, and once the slot is shut down.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._item: Item | None = None
-        self._closed = False
+        self._shut_down = False
 
     def fileno(self) -> int:
-        """The descriptor to poll; it lasts as long as the slot."""
-        return self._signal
+        """The descriptor to poll, valid until `close`."""
+        return self._event
 
     def offer(self, item: Item) -> Item | None:
         """Put `item` in and return the older one that it displaced, if there was one. For the filling thread.
 
         Raises:
-            SlotClosedError: `item` was not put in.
+            SlotShutDownError: `item` was not put in.
         """
         with self._changed:
             return self._fill(item)
@@ -42,41 +42,46 @@ class NewestFrameSlot(Generic[Item]):
         """Wait until the slot is empty and put `item` in. For the filling thread.
 
         Raises:
-            SlotClosedError: `item` was not put in.
+            SlotShutDownError: `item` was not put in.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._item is None)
+            self._changed.wait_for(lambda: self._shut_down or self._item is None)
             self._fill(item)
 
     def take(self) -> Item | None:
-        """The item, or None when there is none at the moment. For the taking thread."""
+        """The item, or None when the slot is empty. For the taking thread."""
         with self._changed:
             item, self._item = self._item, None
             if item is not None:
-                if not self._closed:
-                    os.eventfd_read(self._signal)
+                if not self._shut_down:
+                    os.eventfd_read(self._event)
                 self._changed.notify_all()
             return item
 
-    def close(self) -> None:
-        """Nothing goes in any more. From any thread, also twice."""
+    def shut_down(self) -> None:
+        """Refuse further items. From any thread, also twice."""
         with self._changed:
-            self._closed = True
-            os.eventfd_write(self._signal, 1)
-            self._changed.notify_all()
+            if not self._shut_down:
+                self._shut_down = True
+                os.eventfd_write(self._event, 1)
+                self._changed.notify_all()
 
     @property
-    def finished(self) -> bool:
-        """Whether it is closed and empty: nothing will ever come."""
+    def drained(self) -> bool:
+        """Whether it is shut down and empty: there will be no more items."""
         with self._changed:
-            return self._closed and self._item is None
+            return self._shut_down and self._item is None
 
-    def __del__(self) -> None:
-        os.close(self._signal)
+    def close(self) -> None:
+        """Shut down and close the descriptor, when no thread polls it any more; may be called twice."""
+        self.shut_down()
+        if self._event >= 0:
+            os.close(self._event)
+        self._event = -1
 
     def _fill(self, item: Item) -> Item | None:
-        if self._closed:
-            raise SlotClosedError
+        if self._shut_down:
+            raise SlotShutDownError
         displaced, self._item = self._item, item
-        os.eventfd_write(self._signal, 1)
+        os.eventfd_write(self._event, 1)
         return displaced

@@ -106,17 +106,17 @@ def _serve(settings: Settings, load: Callable[[], Settings], file: Path | None, 
 
 def _probe(settings: Settings, *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
     """Run the cameras for a while without Kafka, show the results, and exit with 1 when one sent no frame."""
-    from edge.dry_run import Trial, try_cameras
+    from edge.dry_run import ProbeResult, probe_cameras
     from framematch.cli.probe_table import print_probe_results
 
-    results: list[Trial] = []
+    results: list[ProbeResult] = []
 
     async def run(stop: asyncio.Event) -> None:
-        results.extend(await try_cameras(settings, stop, seconds=seconds, repeat=repeat, folder=folder))
+        results.extend(await probe_cameras(settings, stop, seconds=seconds, repeat=repeat, folder=folder))
 
     run_service(run, shutdown_deadline_s=settings.shutdown_deadline_s)
     print_probe_results(results, as_json=as_json)
-    if not all(result.gave_frames for result in results):
+    if not all(result.has_frames for result in results):
         raise typer.Exit(1)
 
 

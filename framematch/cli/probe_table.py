@@ -7,14 +7,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from edge.dry_run import Trial
+from edge.dry_run import ProbeResult
 from framematch.cli.console import new_console
 from framematch.core.units import BYTES_PER_GB, BYTES_PER_KB, BYTES_PER_MB
 
 _SECONDS_PER_DAY = 86_400
 
 
-def print_probe_results(results: Sequence[Trial], *, as_json: bool) -> None:
+def print_probe_results(results: Sequence[ProbeResult], *, as_json: bool) -> None:
     """Print the results as a table with its total, or as one line of JSON."""
     if as_json:
         typer.echo(msgspec.json.encode(results).decode())
@@ -32,18 +32,18 @@ def print_probe_results(results: Sequence[Trial], *, as_json: bool) -> None:
     bytes_per_s = sum(result.bytes_per_s or 0.0 for result in results)
     gb_per_day = bytes_per_s * _SECONDS_PER_DAY / BYTES_PER_GB
     console.print(f"\nAll cameras: {bytes_per_s / BYTES_PER_MB:.2f} MB a second, {gb_per_day:.1f} GB a day.")
-    if failed := [result.camera for result in results if not result.gave_frames]:
+    if failed := [result.camera for result in results if not result.has_frames]:
         console.print(f"No frame came from {', '.join(failed)}.", style="bold red")
 
 
-def _cells(result: Trial) -> tuple[str | Text, ...]:
+def _cells(result: ProbeResult) -> tuple[str | Text, ...]:
     def number(value: float | None, unit: float = 1.0) -> str:
         return "-" if value is None else f"{value / unit:.1f}"
 
     drops = ", ".join(f"{reason} {count}" for reason, count in result.drops.items() if count)
     state = f"{result.state}; dropped: {drops}" if drops else result.state
     return (
-        Text(state, style="" if result.gave_frames else "bold red"),
+        Text(state, style="" if result.has_frames else "bold red"),
         f"{result.width}x{result.height}" if result.width else "-",
         number(result.source_fps),
         number(result.frames_per_s),

@@ -1,4 +1,4 @@
-"""One camera's own process, as the service starts it, for tests that look at what it says and counts."""
+"""One camera's own process, as the service starts it, for tests of its messages and counts."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 
 from edge.cameras import Camera
-from edge.link.area import Counts, SharedArea
-from edge.link.ends import ServiceEnd
+from edge.link.channel import ServiceChannel
 from edge.link.messages import FrameReady, Message, Opened
+from edge.link.shared_buffer import Counts, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sources import parse_source
-from edge.worker.run import Assignment
+from edge.worker.run import WorkerConfig
 from tests.support import eventually
 
 _PATIENCE_S = 60
@@ -27,42 +27,42 @@ _PATIENCE_S = 60
 
 @dataclass
 class Worker:
-    """A running process and the service's end of the line to it."""
+    """A running process and the service's end of the channel to it."""
 
     process: ForkServerProcess
-    line: ServiceEnd
-    area: SharedArea
+    channel: ServiceChannel
+    buffer: SharedBuffer
 
     async def message(self) -> Message | None:
         """The next message; None when the process is gone."""
-        return await asyncio.wait_for(self.line.receive(), _PATIENCE_S)
+        return await asyncio.wait_for(self.channel.receive(), _PATIENCE_S)
 
     async def opened(self) -> Opened:
-        """The message that the source is open, before any frame was asked for."""
+        """The message that the source is open, before any request."""
         message = await self.message()
         assert isinstance(message, Opened), message
         return message
 
     async def frame(self) -> tuple[FrameReady, tuple[int, int]]:
-        """Ask for the next frame, and how wide and high its JPEG is."""
-        self.line.ask()
+        """Request the next frame; returns it with the width and height of its JPEG."""
+        self.channel.request()
         while isinstance(message := await self.message(), Opened):
             pass
         assert isinstance(message, FrameReady), message
-        picture = cv2.imdecode(np.frombuffer(self.line.jpeg(message), np.uint8), cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(np.frombuffer(self.channel.jpeg(message), np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None
         return message, (picture.shape[1], picture.shape[0])
 
-    async def last_words(self) -> Message | None:
-        """Take all frames and return how it ended."""
-        self.line.ask()
+    async def last_message(self) -> Message | None:
+        """Request all frames and return the message about the end."""
+        self.channel.request()
         while isinstance(message := await self.message(), Opened | FrameReady):
             if isinstance(message, FrameReady):
-                self.line.ask()
+                self.channel.request()
         return message
 
     def counts(self) -> Counts:
-        return self.area.counts()
+        return self.buffer.counts()
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process.pid is not None
@@ -99,15 +99,15 @@ async def camera_worker(
         key_frames_only=key_frames_only,
         allowed_hosts=allowed_hosts,
     )
-    assignment = Assignment(camera, open_timeout_s, read_timeout_s, 5.0)
-    area = SharedArea.create(1_000_000)
+    config = WorkerConfig(camera, open_timeout_s, read_timeout_s, 5.0)
+    buffer = SharedBuffer.create(1_000_000)
     try:
-        with CameraProcesses() as processes, ServiceEnd(area) as line:
-            process = await processes.start(line.far_end, area, assignment)
-            line.far_end.close()
+        with CameraProcesses() as processes, ServiceChannel(buffer) as channel:
+            process = await processes.start(channel.peer, buffer, config)
+            channel.peer.close()
             try:
-                yield Worker(process, line, area)
+                yield Worker(process, channel, buffer)
             finally:
                 await processes.end(process)
     finally:
-        area.close()
+        buffer.close()

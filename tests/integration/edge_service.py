@@ -105,7 +105,7 @@ def edge_service(folder: Path, bootstrap_servers: str, *arguments: str, **enviro
 def quick_edge(
     folder: Path, bootstrap_servers: str, prefix: str, cameras: dict[str, str], **environment: str
 ) -> Iterator[EdgeService]:
-    """The same by camera id and source, with short pauses between tries, and a status each second."""
+    """The same by camera id and source, with short delays between retries, and a status each second."""
     arguments = [part for name, source in cameras.items() for part in ("--camera", f"{name}={source}")]
     quick = {
         "FRAMEMATCH_KAFKA__TOPIC_PREFIX": prefix,
@@ -155,7 +155,7 @@ def _living_processes() -> Iterator[tuple[int, int]]:
 
 
 def new_prefix() -> str:
-    """A topic prefix of the test's own."""
+    """A topic prefix that no other test uses."""
     return f"edge-{uuid.uuid4().hex[:8]}"
 
 

@@ -1,4 +1,4 @@
-"""An RTSP camera that shows the same ten seconds for as long as a test lasts."""
+"""An RTSP camera that repeats the same ten seconds for as long as a test lasts."""
 
 import itertools
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""An RTSP camera that does as a test says: what it sends and when, what its clock shows, and whom it lets in."""
+"""A scripted RTSP camera: a test decides what it sends and when, what its clock shows, and which password it has."""
 
 import base64
 import socket
@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 RTP_HZ = 90_000
-_NTP_EPOCH_S = 2_208_988_800  # 1970 on a clock that began in 1900
+_NTP_EPOCH_S = 2_208_988_800  # 1970 on a clock that starts in 1900
 _SSRC = 7
 _PAYLOAD_TYPE = 96
 _SDP = (
@@ -40,7 +40,7 @@ def h264(count: int, *, width: int = 320, height: int = 240, gop: int = 5) -> li
 
 @dataclass
 class Session:
-    """One reader that plays, for the test's script."""
+    """One reader that plays, for the script of the test."""
 
     connection: socket.socket
     stopping: threading.Event
@@ -63,20 +63,20 @@ class Session:
             self._sequence += 1
 
     def report(self, at_s: float, wall_s: float) -> None:
-        """Say, as a sender report, that it was `wall_s` by the camera's clock at stream time `at_s`."""
+        """Send a sender report: it was `wall_s` by the camera's clock at stream time `at_s`."""
         ntp = round((wall_s + _NTP_EPOCH_S) * 2**32)
         self._send(1, struct.pack(">BBHIQIII", 0x80, 200, 6, _SSRC, ntp, round(at_s * RTP_HZ), 0, 0))
 
     def play(self, frames: Sequence[Sequence[bytes]], *, fps: float = 25.0, start_s: float = 0.0) -> None:
-        """Send frames in real time, until they end or the reader leaves."""
-        began_s = time.monotonic()
+        """Send frames in real time, until they end or the reader disconnects."""
+        started_s = time.monotonic()
         for number, units in enumerate(frames):
-            if self.stopping.wait(began_s + number / fps - time.monotonic()):
+            if self.stopping.wait(started_s + number / fps - time.monotonic()):
                 return
             self.frame(units, start_s + number / fps)
 
     def wait(self) -> None:
-        """Say nothing until the test is over."""
+        """Send nothing until the test is over."""
         self.stopping.wait()
 
     def _send(self, channel: int, packet: bytes) -> None:
@@ -88,7 +88,7 @@ Script = Callable[[Session], None]
 
 @dataclass
 class RtspCamera:
-    """A camera at `url`; each reader that plays gets `script`, in a thread of its own."""
+    """A camera at `url`; `script` serves each reader that plays, in a thread of its own."""
 
     script: Script
     password: str | None = None
@@ -127,7 +127,7 @@ class RtspCamera:
                     try:
                         self.script(Session(connection, self.stopping))
                     finally:
-                        with suppress(OSError):  # the reader may have left
+                        with suppress(OSError):  # the reader may have disconnected
                             connection.shutdown(socket.SHUT_RDWR)
                         listening.join(30)
                     return

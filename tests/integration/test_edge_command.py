@@ -66,7 +66,7 @@ def test_a_video_is_sampled_scaled_and_paced_by_its_own_time(kafka: KafkaServer,
     assert picture.shape == (120, 160, 3)
 
 
-def test_two_cameras_end_when_both_have_ended_and_say_so(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_the_service_ends_when_both_sources_have_ended_and_reports_it(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix = new_prefix()
     one, other = write_images(tmp_path / "one", 5), write_images(tmp_path / "other", 30)
     with edge_service(
@@ -114,7 +114,7 @@ def test_metrics_add_up_and_the_service_is_ready(kafka: KafkaServer, tmp_path: P
     images = write_images(tmp_path / "images", 30)
     (images / "0005.png").write_bytes(b"no picture")
     with edge_service(
-        tmp_path, kafka.bootstrap_servers, "--camera", f"shelf={images}", "--camera", "away=rtsp://127.0.0.1:1/x",
+        tmp_path, kafka.bootstrap_servers, "--camera", f"shelf={images}", "--camera", "unreachable=rtsp://127.0.0.1:1/x",
         "--fps", "100", FRAMEMATCH_KAFKA__TOPIC_PREFIX=new_prefix(),
     ) as service:  # fmt: skip
         url = service.wait_for("http_listening")["url"]
@@ -123,9 +123,9 @@ def test_metrics_add_up_and_the_service_is_ready(kafka: KafkaServer, tmp_path: P
         metrics = get(f"{url}/metrics")
         assert 'framematch_edge_frames_captured_total{camera="shelf"} 29.0' in metrics
         assert re.search(r'frames_dropped_total\{camera="shelf",reason="corrupt",stage="capture"\} 1\.0', metrics)
-        assert 'framematch_edge_camera_up{camera="away"} 0.0' in metrics
+        assert 'framematch_edge_camera_up{camera="unreachable"} 0.0' in metrics
         assert "framematch_edge_publish_seconds_count 29.0" in metrics
-        wait_until(lambda: is_ready(url), message="it looks at Kafka once a second")
+        wait_until(lambda: is_ready(url), message="readiness is updated once a second")
         assert service.terminate() == 0
 
 
@@ -152,12 +152,12 @@ def test_a_refused_frame_does_not_end_its_camera(kafka: KafkaServer, tmp_path: P
     assert read_statuses(kafka.bootstrap_servers, prefix, "shelf")[-1].drops["too_large"] == 1
 
 
-def test_without_a_broker_it_says_one_line_and_exits_1(tmp_path: Path, dead_address: str) -> None:
+def test_without_a_broker_it_prints_one_line_and_exits_with_1(tmp_path: Path, dead_address: str) -> None:
     images = write_images(tmp_path / "images", 1)
     with edge_service(tmp_path, dead_address, "--camera", f"shelf={images}") as service:
         assert service.exit_code() == 1
-        said = service.log_text().strip().splitlines()[-1]
-    assert "Kafka does not answer at 127.0.0.1:" in said
+        printed = service.log_text().strip().splitlines()[-1]
+    assert "Kafka does not answer at 127.0.0.1:" in printed
     assert "Traceback" not in service.log_text()
 
 
@@ -165,7 +165,7 @@ def test_without_a_broker_it_says_one_line_and_exits_1(tmp_path: Path, dead_addr
     ("source", "message"),
     [("missing.mp4", "no file or folder 'missing.mp4'"), (__file__, "is not a video that can be decoded")],
 )
-def test_a_source_that_cannot_be_right_is_one_line_and_exit_2(
+def test_an_invalid_source_is_reported_in_one_line_with_exit_code_2(
     tmp_path: Path, dead_address: str, source: str, message: str
 ) -> None:
     with edge_service(tmp_path, dead_address, "--camera", f"till-1={source}") as service:

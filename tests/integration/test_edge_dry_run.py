@@ -1,4 +1,4 @@
-"""`framematch edge --dry-run` as a real process: cameras are tried without any broker."""
+"""`framematch edge --dry-run` as a real process: cameras are probed without a broker."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_camera_with_a_password_is_measured_and_its_pictures_are_kept(tmp_path: Path) -> None:
+def test_a_camera_with_a_password_is_measured_and_its_pictures_are_saved(tmp_path: Path) -> None:
     with endless_camera(PASSWORD) as camera:
         source = camera.url.replace("rtsp://", f"rtsp://user:{PASSWORD}@")
         (tmp_path / "source").write_text(source + "\n")
@@ -36,12 +36,12 @@ def test_a_camera_with_a_password_is_measured_and_its_pictures_are_kept(tmp_path
             "--out", str(tmp_path / "pictures"),
         )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    (trial,) = json.loads(done.stdout)
-    assert (trial["state"], trial["width"], trial["height"]) == ("online", 320, 240)
-    assert trial["regions_per_frame"] == 4
-    assert trial["source_fps"] > 0
-    assert trial["bytes_per_s"] > 0
-    assert trial["source"] == camera.url.replace("rtsp://", "rtsp://***@")
+    (result,) = json.loads(done.stdout)
+    assert (result["state"], result["width"], result["height"]) == ("online", 320, 240)
+    assert result["regions_per_frame"] == 4
+    assert result["source_fps"] > 0
+    assert result["bytes_per_s"] > 0
+    assert result["source"] == camera.url.replace("rtsp://", "rtsp://***@")
     pictures = [tmp_path / "pictures" / name for name in ("till-1.jpg", "till-1-regions.jpg")]
     sent, drawn = (cv2.imread(str(picture)) for picture in pictures)
     assert sent is not None
@@ -51,19 +51,19 @@ def test_a_camera_with_a_password_is_measured_and_its_pictures_are_kept(tmp_path
     assert PASSWORD not in done.stdout + done.stderr
 
 
-def test_a_table_shows_who_is_away_and_why_and_the_exit_code_says_so(tmp_path: Path, dead_address: str) -> None:
+def test_a_table_shows_which_cameras_fail_and_why_and_the_exit_code_is_1(tmp_path: Path, dead_address: str) -> None:
     images = write_images(tmp_path / "images", 10)
     with rtsp_camera(lambda session: session.wait(), password=PASSWORD) as camera:
         done = dry_run(
-            "--camera", f"shelf={images}", "--camera", f"away=rtsp://{dead_address}/x",
+            "--camera", f"shelf={images}", "--camera", f"unreachable=rtsp://{dead_address}/x",
             "--camera", f"locked={camera.url.replace('rtsp://', 'rtsp://user:wrong-canary@')}", "--seconds", "1",
         )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     table = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert "64x64" in table["shelf"]
-    assert "rtsp://127.0.0.1" in table["away"]
+    assert "rtsp://127.0.0.1" in table["unreachable"]
     assert "rtsp://***@127.0.0.1" in table["locked"]
-    assert "No frame came from away, locked." in done.stdout
+    assert "No frame came from unreachable, locked." in done.stdout
     assert "a day" in done.stdout
     assert "canary" not in done.stdout + done.stderr
 
@@ -72,11 +72,11 @@ def test_it_ends_when_every_file_has_been_played(tmp_path: Path) -> None:
     video = write_video(tmp_path / "shelf.mp4", seconds=1)
     done = dry_run("--camera", f"shelf={video}", "--seconds", "90", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
-    (trial,) = json.loads(done.stdout)
-    assert (trial["state"], trial["frames"]) == ("ended", 5)
+    (result,) = json.loads(done.stdout)
+    assert (result["state"], result["frames"]) == ("ended", 5)
 
 
-def test_ctrl_c_ends_it_early_with_what_is_known() -> None:
+def test_ctrl_c_ends_it_early_with_the_results_so_far() -> None:
     command = [sys.executable, "-m", "framematch", "edge", "--dry-run", "--json", "--seconds", "1000"]
     with (
         endless_camera() as camera,
@@ -89,14 +89,14 @@ def test_ctrl_c_ends_it_early_with_what_is_known() -> None:
             assert process.stderr is not None
             assert any("camera_opened" in line for line in iter(process.stderr.readline, ""))
             process.send_signal(signal.SIGINT)
-            said, errors = process.communicate(timeout=60)
+            printed, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert [trial["camera"] for trial in json.loads(said)] == ["till-1"], errors
+    assert [result["camera"] for result in json.loads(printed)] == ["till-1"], errors
     assert "Traceback" not in errors
 
 
-def test_a_source_that_cannot_be_right_is_one_line_and_exit_2() -> None:
+def test_an_invalid_source_is_reported_in_one_line_with_exit_code_2() -> None:
     done = dry_run("--camera", "till-1=nowhere.mp4")
     assert done.returncode == 2
     assert "camera till-1: no file or folder 'nowhere.mp4'" in done.stderr

@@ -1,4 +1,4 @@
-"""`framematch edge` when a camera, its server or its process fails: it comes back, and no other camera notices."""
+"""`framematch edge` when a camera, its server or its process fails: it recovers, and no other camera is affected."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def server(tmp_path: Path) -> Iterator[MediaMtxServer]:
 
 @contextmanager
 def silent_camera() -> Iterator[str]:
-    """A half-open server: it accepts every connection and never says a word."""
+    """A half-open server: it accepts every connection and never answers."""
     connections: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -81,8 +81,8 @@ def sequences(kafka: KafkaServer, prefix: str, camera: str) -> list[int]:
     return [parse_frame(record.key, record.headers).sequence for record in records if record.key == camera.encode()]
 
 
-def check_account(kafka: KafkaServer, prefix: str, camera: str) -> None:
-    """What is missing in the topic is what the last status says was dropped, and the order is right."""
+def check_counts(kafka: KafkaServer, prefix: str, camera: str) -> None:
+    """The frames missing in the topic are counted as dropped in the last status, and the order is right."""
     found = sequences(kafka, prefix, camera)
     assert found == sorted(set(found))
     last = read_statuses(kafka.bootstrap_servers, prefix, camera)[-1]
@@ -108,13 +108,13 @@ def test_a_camera_is_opened_again_after_its_server_was_killed(
     states = [status.state for status in statuses]
     assert "offline" in states[states.index("online") :]
     assert (statuses[-1].reason, statuses[-1].reconnects) == ("stopped", 1)
-    check_account(kafka, prefix, "till-1")
+    check_counts(kafka, prefix, "till-1")
 
 
-def test_a_camera_that_falls_silent_is_given_up_after_the_read_timeout_and_comes_back(
+def test_a_camera_that_falls_silent_fails_after_the_read_timeout_and_recovers(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
-    """The server is halted, not killed: its connections stay open and say nothing."""
+    """The server is halted, not killed: its connections stay open and silent."""
     prefix, url = new_prefix(), f"{server.url}/till-1"
     with publishing(video, url), quick_edge(
         tmp_path, kafka.bootstrap_servers, prefix, {"till-1": url},
@@ -129,10 +129,10 @@ def test_a_camera_that_falls_silent_is_given_up_after_the_read_timeout_and_comes
             go_on(server.pid)
         wait_for_frames(service, "till-1")
         assert service.terminate() == 0
-    check_account(kafka, prefix, "till-1")
+    check_counts(kafka, prefix, "till-1")
 
 
-def test_a_camera_whose_process_is_killed_goes_on_in_another_and_misses_what_was_counted(
+def test_a_camera_whose_process_is_killed_goes_on_in_another_and_counts_the_lost_frames(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
     prefix, url = new_prefix(), f"{server.url}/till-1"
@@ -144,13 +144,13 @@ def test_a_camera_whose_process_is_killed_goes_on_in_another_and_misses_what_was
         assert service.wait_for_camera_process("till-1", other_than=process)
         wait_for_frames(service, "till-1")
         assert service.terminate() == 0
-    check_account(kafka, prefix, "till-1")
+    check_counts(kafka, prefix, "till-1")
 
 
-def test_a_process_that_hangs_is_killed_by_the_watchdog_though_its_timeouts_never_end(
+def test_the_watchdog_kills_a_process_that_ignores_its_timeouts(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
-    """Halted, it heeds neither timeouts nor signals, like a read that hangs inside a driver."""
+    """A halted process reacts neither to timeouts nor to signals, like a read that hangs inside a driver."""
     prefix, url = new_prefix(), f"{server.url}/till-1"
     with publishing(video, url), quick_edge(
         tmp_path, kafka.bootstrap_servers, prefix, {"till-1": url}, FRAMEMATCH_EDGE__WATCHDOG_S="2"
@@ -162,10 +162,10 @@ def test_a_process_that_hangs_is_killed_by_the_watchdog_though_its_timeouts_neve
         wait_for_frames(service, "till-1")
         assert not Path(f"/proc/{process}").exists()
         assert service.terminate() == 0
-    check_account(kafka, prefix, "till-1")
+    check_counts(kafka, prefix, "till-1")
 
 
-def test_when_the_service_is_killed_no_process_of_it_is_left(
+def test_no_process_is_left_when_the_service_is_killed(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
     url = f"{server.url}/till-1"
@@ -179,10 +179,10 @@ def test_when_the_service_is_killed_no_process_of_it_is_left(
         wait_until(lambda: not Path(f"/proc/{process}").exists(), message="the camera's process has ended")
 
 
-def test_a_half_open_camera_delays_neither_the_others_nor_the_end(
+def test_a_half_open_camera_delays_neither_the_others_nor_the_shutdown(
     kafka: KafkaServer, server: MediaMtxServer, video: Path, tmp_path: Path
 ) -> None:
-    """It accepts and says nothing, and the timeouts are longer than the service has time to stop."""
+    """It never answers, and the timeouts are longer than the shutdown may take."""
     url = f"{server.url}/till-1"
     with silent_camera() as silent, publishing(video, url), quick_edge(
         tmp_path, kafka.bootstrap_servers, new_prefix(), {"silent": silent, "till-1": url},
@@ -193,16 +193,16 @@ def test_a_half_open_camera_delays_neither_the_others_nor_the_end(
         assert service.terminate() == 0
 
 
-def test_a_camera_that_is_away_disturbs_neither_the_others_nor_the_end(
+def test_an_unreachable_camera_delays_neither_the_others_nor_the_shutdown(
     kafka: KafkaServer, dead_address: str, tmp_path: Path
 ) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 20)
-    cameras = {"away": f"rtsp://{dead_address}/x", "shelf": str(images)}
+    cameras = {"unreachable": f"rtsp://{dead_address}/x", "shelf": str(images)}
     with quick_edge(tmp_path, kafka.bootstrap_servers, prefix, cameras, FRAMEMATCH_EDGE__FPS="50") as service:
         service.wait_for("camera_ended")
         wait_until(lambda: published(service, "shelf") == 20)
         assert service.terminate() == 0
-    last = read_statuses(kafka.bootstrap_servers, prefix, "away")[-1]
+    last = read_statuses(kafka.bootstrap_servers, prefix, "unreachable")[-1]
     assert (last.state, last.reason, last.last_frame_age_s) == ("offline", "stopped", None)
 
 
@@ -210,12 +210,12 @@ def test_a_camera_that_is_away_disturbs_neither_the_others_nor_the_end(
 def test_of_twenty_cameras_five_are_dead_and_the_others_keep_their_rate(
     kafka: KafkaServer, rtsp: MediaMtxServer, dead_address: str, tmp_path: Path
 ) -> None:
-    """The statuses of a living camera, once it runs, say that about its own rate was sent."""
+    """The statuses of a running camera show that it sends at about its rate."""
     prefix, fps, living = new_prefix(), 4, [f"live-{number}" for number in range(15)]
     small = write_video(tmp_path / "small.mp4", seconds=2, fps=8, width=160, height=120)
     with ExitStack() as stack:
         silent = stack.enter_context(silent_camera())
-        # All read one stream: what is on trial is the edge, and a server for fifteen costs more than the edge does.
+        # All read one stream: the edge is tested, and a server of fifteen streams costs more than the edge does.
         url = f"{rtsp.url}/{prefix}"
         stack.enter_context(publishing(small, url))
         dead = {

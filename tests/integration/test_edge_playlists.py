@@ -1,4 +1,4 @@
-"""What a web server sends as a playlist or a redirect makes the edge read no files, and no hosts but its own."""
+"""A playlist or redirect of a web server cannot make the edge read local files or other hosts."""
 
 import base64
 import contextlib
@@ -24,7 +24,7 @@ HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 
 
 class Web(ThreadingHTTPServer):
-    """Serves a folder; `redirects` lead from a path elsewhere, `password` is asked for when there is one."""
+    """Serves a folder, with `redirects` from paths to URLs and an optional `password`."""
 
     redirects: dict[str, str]
     requests: list[str]
@@ -142,7 +142,7 @@ def test_a_redirect_on_the_same_host_is_followed(webs: tuple[Web, Web]) -> None:
     assert play(opened(url_of(webs[0], "stream"))) == 30
 
 
-def test_user_and_password_of_the_url_are_used_and_shown_nowhere(webs: tuple[Web, Web]) -> None:
+def test_user_and_password_of_the_url_are_used_and_never_shown(webs: tuple[Web, Web]) -> None:
     here, _ = webs
     here.password = "hunter2"
     url = url_of(here, "segment.ts")
@@ -152,19 +152,19 @@ def test_user_and_password_of_the_url_are_used_and_shown_nowhere(webs: tuple[Web
     assert "hunter" not in str(refused.value)
 
 
-def test_a_path_that_is_not_there_is_told_as_that(webs: tuple[Web, Web]) -> None:
+def test_a_missing_path_is_reported(webs: tuple[Web, Web]) -> None:
     with pytest.raises(CameraUnavailableError, match="404: no such stream"):
         opened(url_of(webs[0], "gone.ts"))
 
 
-def test_a_port_where_nobody_listens_is_told_as_that(dead_address: str) -> None:
+def test_a_port_where_nobody_listens_is_reported(dead_address: str) -> None:
     with pytest.raises(CameraUnavailableError, match="connection refused"):
         opened(f"http://{dead_address}/1")
 
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """A server that says `answer` whatever it is asked."""
+    """A server that sends `answer` to every request."""
     with socket.create_server((HERE, 0)) as listener:
 
         def serve() -> None:
@@ -190,6 +190,6 @@ def answering(answer: bytes) -> Iterator[str]:
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_a_server_that_makes_no_sense_is_a_failed_camera_and_no_defect(answer: bytes) -> None:
+def test_malformed_answers_are_a_failure_of_the_camera_and_no_defect(answer: bytes) -> None:
     with answering(answer) as url, pytest.raises(CameraUnavailableError, match="not understood"):
         opened(url.replace("://", "://user:hunter2@"))

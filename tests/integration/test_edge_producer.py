@@ -11,13 +11,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 
-from edge.outbox.connection import Acknowledgement, Connection, Record
+from edge.outbox.connection import Acknowledgement, Connection
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.producer import RecordGivenUpError
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.kafka.clients import client_options, started
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
@@ -53,8 +54,8 @@ async def connected(settings: KafkaSettings) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-def record(key: str, size: int = SMALL) -> Record:
-    return {"key": key.encode(), "value": bytes(size), "headers": [], "timestamp_ms": 1}
+def record(settings: KafkaSettings, key: str, size: int = SMALL) -> ProducerRecord:
+    return ProducerRecord(topic_of(settings), key.encode(), bytes(size), timestamp_ms=1)
 
 
 def topic_of(settings: KafkaSettings) -> str:
@@ -81,7 +82,7 @@ async def limit_batches(settings: KafkaSettings) -> None:
 async def test_a_camera_has_the_partition_that_other_clients_give_it(settings: KafkaSettings) -> None:
     keys = [f"camera-{number}" for number in range(60)]
     async with connected(settings) as connection:
-        assert not any(await settle([await connection.send(topic_of(settings), record(key, 10)) for key in keys]))
+        assert not any(await settle([await connection.send(record(settings, key, 10)) for key in keys]))
     partitions = list(range(settings.partitions))
     found = {record.key: record.partition for record in await read(settings)}
     assert found == {key.encode(): DefaultPartitioner()(key.encode(), partitions, partitions) for key in keys}
@@ -95,14 +96,14 @@ async def test_nothing_overtakes_a_record_that_the_broker_refuses(settings: Kafk
     # Without lingering they share as few batches as possible: some of those behind are on their way already.
     async with connected(settings.model_copy(update={"linger_ms": 0})) as connection:
         # A broker takes any batch as the first that it sees of a producer in a partition.
-        assert not any(await settle([await connection.send(topic_of(settings), record("till-1", 9))]))
+        assert not any(await settle([await connection.send(record(settings, "till-1", 9))]))
         with contextlib.suppress(KafkaUnavailableError, RecordGivenUpError):  # it takes no more; the next one would
             for size in sizes:
-                futures.append(await connection.send(topic_of(settings), record("till-1", size)))
+                futures.append(await connection.send(record(settings, "till-1", size)))
                 await asyncio.sleep(0.0005)
         errors = await settle(futures)
         await eventually(lambda: connection.connected, timeout_s=LONG_S, message="a new producer")
-        assert not any(await settle([await connection.send(topic_of(settings), record("till-1", 11))]))
+        assert not any(await settle([await connection.send(record(settings, "till-1", 11))]))
     assert any(isinstance(error, MessageSizeTooLargeError) for error in errors)
     failed = [error is not None for error in errors]
     assert failed == sorted(failed), "all behind the first that failed"
@@ -113,7 +114,7 @@ async def test_nothing_overtakes_a_record_that_the_broker_refuses(settings: Kafk
 async def test_a_record_that_is_refused_alone_costs_nothing_else(settings: KafkaSettings) -> None:
     await limit_batches(settings)
     async with connected(settings) as connection:
-        sends = [await connection.send_alone(topic_of(settings), record("till-1", size)) for size in (10, LARGE, 11)]
+        sends = [await connection.send_alone(record(settings, "till-1", size)) for size in (10, LARGE, 11)]
         errors = await settle(sends)
         assert connection.connected
     assert [type(error) for error in errors] == [type(None), MessageSizeTooLargeError, type(None)]
@@ -164,9 +165,9 @@ def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
 async def test_the_end_does_not_wait_for_a_broker_that_says_nothing(frozen: KafkaServer) -> None:
     settings = KafkaSettings(bootstrap_servers=frozen.bootstrap_servers, topic_prefix=new_prefix(), partitions=1)
     async with connected(settings) as connection:
-        assert not any(await settle([await connection.send(topic_of(settings), record("till-1"))]))
+        assert not any(await settle([await connection.send(record(settings, "till-1"))]))
         halt(frozen.pid)
-        futures = [await connection.send(topic_of(settings), record("till-1")) for _ in range(100)]
+        futures = [await connection.send(record(settings, "till-1")) for _ in range(100)]
     assert all(future.done() and future.exception() for future in futures)
 
 
@@ -186,6 +187,6 @@ async def test_records_come_in_by_every_way_that_a_broker_offers(
         listener, topic_prefix=prefix, partitions=1, **({"sasl_mechanism": mechanism} if mechanism else {})
     )
     async with connected(settings) as connection:
-        assert not any(await settle([await connection.send(topic_of(settings), record("till-1", 12))]))
+        assert not any(await settle([await connection.send(record(settings, "till-1", 12))]))
     records = await asyncio.to_thread(read_topic, site.server.bootstrap_servers, topic_of(settings))
     assert [(record.key, len(record.value)) for record in records] == [(b"till-1", 12)]

@@ -1,4 +1,4 @@
-"""A running edge whose settings change: cameras come, change and go while the others do not notice."""
+"""A running edge whose settings change: cameras are added, changed and removed without effect on the others."""
 
 import signal
 from pathlib import Path
@@ -29,34 +29,34 @@ def sequences(kafka: KafkaServer, prefix: str, camera: str) -> list[int]:
     return [parse_frame(record.key, record.headers).sequence for record in records if record.key == camera.encode()]
 
 
-def test_cameras_come_and_go_and_the_others_run_on(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_cameras_are_added_and_removed_and_the_others_run_on(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, file = new_prefix(), tmp_path / "edge.yaml"
     with (
         endless_camera() as first,
         endless_camera() as second,
     ):
-        write_cameras(file, stays=first.url)
+        write_cameras(file, kept=first.url)
         with edge_service(
             tmp_path, kafka.bootstrap_servers, "--config", str(file), FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix
         ) as service:
             service.wait_for("camera_opened")
-            write_cameras(file, stays=first.url, comes=second.url)
+            write_cameras(file, kept=first.url, added=second.url)
             accepted = service.wait_for("settings_accepted")
             assert (accepted["added"], accepted["removed"], accepted["changed"]) == (1, 0, 0)
-            wait_until(lambda: len(sequences(kafka, prefix, "comes")) > 2, timeout_s=60)
+            wait_until(lambda: len(sequences(kafka, prefix, "added")) > 2, timeout_s=60)
 
-            write_cameras(file, stays=first.url)
+            write_cameras(file, kept=first.url)
             assert service.wait_for("settings_accepted", count=2)["removed"] == 1
-            had = len(sequences(kafka, prefix, "stays"))
-            wait_until(lambda: len(sequences(kafka, prefix, "stays")) > had + 2, timeout_s=60)
+            had = len(sequences(kafka, prefix, "kept"))
+            wait_until(lambda: len(sequences(kafka, prefix, "kept")) > had + 2, timeout_s=60)
             assert service.terminate() == 0
             opened = [line["camera"] for line in service.events("camera_opened")]
-    assert opened == ["stays", "comes"]
-    found = sequences(kafka, prefix, "stays")
+    assert opened == ["kept", "added"]
+    found = sequences(kafka, prefix, "kept")
     assert found == sorted(set(found))
 
 
-def test_a_camera_that_changes_starts_anew_and_its_numbers_go_on(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_a_changed_camera_is_restarted_and_its_sequence_goes_on(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, file = new_prefix(), tmp_path / "edge.yaml"
     with endless_camera() as camera:
         write_cameras(file, till=camera.url)
@@ -76,22 +76,22 @@ def test_a_camera_that_changes_starts_anew_and_its_numbers_go_on(kafka: KafkaSer
     assert times == sorted(times)
 
 
-def test_a_file_with_a_mistake_changes_nothing_until_it_is_mended(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_a_file_with_a_mistake_changes_nothing_until_it_is_corrected(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, file = new_prefix(), tmp_path / "edge.yaml"
     with endless_camera(CANARY) as camera:
         source = camera.url.replace("rtsp://", f"rtsp://user:{CANARY}@")
-        write_cameras(file, stays=source)
+        write_cameras(file, kept=source)
         with edge_service(
             tmp_path, kafka.bootstrap_servers, "--config", str(file), FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix
         ) as service:
             service.wait_for("camera_opened")
-            write_cameras(file, stays=source, comes=source.replace("rtsp", "ftp"))
-            assert "camera comes: cannot read 'ftp://***@" in service.wait_for("settings_refused")["reason"]
+            write_cameras(file, kept=source, added=source.replace("rtsp", "ftp"))
+            assert "camera added: cannot read 'ftp://***@" in service.wait_for("settings_refused")["reason"]
             wait_until(lambda: not service.metric("settings_valid"))
-            had = len(sequences(kafka, prefix, "stays"))
-            wait_until(lambda: len(sequences(kafka, prefix, "stays")) > had + 2, timeout_s=60)
+            had = len(sequences(kafka, prefix, "kept"))
+            wait_until(lambda: len(sequences(kafka, prefix, "kept")) > had + 2, timeout_s=60)
 
-            write_cameras(file, stays=source)
+            write_cameras(file, kept=source)
             service.wait_for("settings_accepted")
             wait_until(lambda: service.metric("settings_valid"))
             assert service.terminate() == 0
@@ -100,7 +100,7 @@ def test_a_file_with_a_mistake_changes_nothing_until_it_is_mended(kafka: KafkaSe
             assert CANARY not in service.log_text()
 
 
-def test_sighup_reads_the_settings_again_and_ends_nothing(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_sighup_reads_the_settings_again_and_stops_nothing(kafka: KafkaServer, tmp_path: Path) -> None:
     with (
         endless_camera() as camera,
         edge_service(

@@ -1,4 +1,4 @@
-"""No password of a camera or of Kafka leaves the edge: not by log, metric, record, spool, error or process list."""
+"""No password of a camera or of Kafka is shown: not in logs, metrics, records, spools, errors or the process list."""
 
 import base64
 import json
@@ -32,12 +32,12 @@ from tests.support import go_on, halt, wait_until
 pytestmark = pytest.mark.integration
 
 AS_SENT = base64.b64encode(f"user:{CANARY}".encode()).decode()
-FAILING = ("away", "locked", "led-on")
+FAILING = ("unreachable", "locked", "redirected")
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Cameras of every kind, each with the canary in its source, and how the edge is told of them."""
+    """Arguments and environment for cameras of every kind, each with the canary in its source."""
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
@@ -49,22 +49,26 @@ def with_password(url: str, password: str = CANARY) -> str:
 
 @contextmanager
 def shop(folder: Path) -> Iterator[Shop]:
-    """One camera that works, one that is away, one with another password, and one that leads on to another host."""
+    """Four cameras: one works, one is unreachable, one has another password, one redirects to another host."""
     nobody = ReservedPort()
-    away = f"rtsp://{nobody.address}/x"
+    unreachable = f"rtsp://{nobody.address}/x"
     with ExitStack() as stack:
         up = stack.enter_context(endless_camera(CANARY))
         locked = stack.enter_context(rtsp_camera(lambda session: session.wait(), password="another"))
-        led_on = stack.enter_context(rtsp_camera(lambda session: session.wait(), redirect=with_password(away)))
-        (folder / "led-on").write_text(with_password(led_on.url) + f"?token={CANARY}\n")
-        config = folder / "edge.yaml"
-        config.write_text(
-            f"edge: {{cameras: {{away: '{with_password(away, '${AWAY_PASSWORD}')}', led-on: '@{folder / 'led-on'}'}}}}"
+        redirected = stack.enter_context(
+            rtsp_camera(lambda session: session.wait(), redirect=with_password(unreachable))
         )
+        (folder / "redirected").write_text(with_password(redirected.url) + f"?token={CANARY}\n")
+        config = folder / "edge.yaml"
+        sources = {
+            "unreachable": with_password(unreachable, "${CAMERA_PASSWORD}"),
+            "redirected": f"@{folder / 'redirected'}",
+        }
+        config.write_text(json.dumps({"edge": {"cameras": sources}}))  # which is YAML, too
         yield Shop(
             ("--config", str(config), "--camera", f"up={with_password(up.url)}"),
             {
-                "AWAY_PASSWORD": CANARY,
+                "CAMERA_PASSWORD": CANARY,
                 "FRAMEMATCH_EDGE__CAMERAS": json.dumps({"locked": with_password(locked.url)}),
                 "FRAMEMATCH_EDGE__BACKOFF_INITIAL_S": "0.1",
                 "FRAMEMATCH_EDGE__BACKOFF_MAX_S": "0.2",
@@ -155,7 +159,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str]]] = {
     "a wrong value beside it": (
         [], {"FRAMEMATCH_EDGE__CAMERAS": f'{{"till-1": {{"source": "rtsp://u:{CANARY}@h", "fps": "{CANARY}"}}}}'},
     ),
-    "a broker that is away": (
+    "an unreachable broker": (
         ["--camera", "shelf={folder}/images"],  # a live camera would be kept waiting for the broker
         {
             "FRAMEMATCH_KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT", "FRAMEMATCH_KAFKA__SASL_USERNAME": "edge",
@@ -166,7 +170,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_what_is_said_of_a_mistake_holds_no_password(name: str, dead_address: str, tmp_path: Path) -> None:
+def test_the_message_about_a_mistake_contains_no_password(name: str, dead_address: str, tmp_path: Path) -> None:
     arguments, environment = MISTAKES[name]
     (tmp_path / "two-lines").write_text(f"rtsp://u:{CANARY}@h/1\nrtsp://u:{CANARY}@h/2\n")
     (tmp_path / "garbage").write_text(CANARY)
@@ -178,7 +182,7 @@ def test_what_is_said_of_a_mistake_holds_no_password(name: str, dead_address: st
         env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": dead_address, "LOG_LEVEL": "debug", **environment},
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode in (1, 2), said
-    assert CANARY not in said
-    assert "Traceback" not in said
+    printed = done.stdout + done.stderr
+    assert done.returncode in (1, 2), printed
+    assert CANARY not in printed
+    assert "Traceback" not in printed

@@ -1,4 +1,4 @@
-"""A camera's own process over real connections: transports, clocks, damage, silence, passwords, and its own end."""
+"""A camera's own process over real connections: transports, clocks, damage, silence, passwords, and its end."""
 
 import signal
 import socket
@@ -54,9 +54,9 @@ async def test_a_published_stream_is_read(rtsp: MediaMtxServer, video: Path, tra
     url = f"{rtsp.url}/read-by-{transport}"
     with publishing(video, url):
         opened = False
-        while not opened:  # the publisher takes its time
+        while not opened:  # the publisher needs a moment
             async with camera_worker(url, rtsp_transport=transport, fps=5) as worker:
-                worker.line.ask()
+                worker.channel.request()
                 message = await worker.message()
                 if opened := isinstance(message, Opened):
                     assert message == Opened(320, 240)
@@ -69,7 +69,7 @@ async def test_a_published_stream_is_read(rtsp: MediaMtxServer, video: Path, tra
     assert frames[-1][0].clock in ("rtp", "rtcp")
 
 
-async def test_the_camera_s_clock_is_used_once_it_has_told_it() -> None:
+async def test_the_cameras_clock_is_used_once_it_is_reported() -> None:
     def half_a_second_ago(session: Session) -> None:
         session.frame(FRAMES[0], 1_000.0)
         session.report(1_000.0, time.time() - 0.5)
@@ -83,7 +83,7 @@ async def test_the_camera_s_clock_is_used_once_it_has_told_it() -> None:
             assert frame.clock == "rtcp"
 
 
-async def test_a_camera_whose_clock_is_wrong_is_timed_by_its_pace() -> None:
+async def test_a_camera_clock_that_is_wrong_is_not_used() -> None:
     def an_hour_ago(session: Session) -> None:
         session.frame(FRAMES[0], 1_000.0)
         session.report(1_000.0, time.time() - HOUR_S)
@@ -96,7 +96,7 @@ async def test_a_camera_whose_clock_is_wrong_is_timed_by_its_pace() -> None:
     assert all(abs(frame.grabbed_at_us - frame.captured_at_us) < 60e6 for frame in frames)
 
 
-async def test_a_new_resolution_in_the_middle_of_a_stream_just_goes_on() -> None:
+async def test_a_stream_may_change_its_resolution() -> None:
     def changing(session: Session) -> None:
         session.play(FRAMES[:20])
         session.play(h264(500, width=160, height=120), start_s=0.8)
@@ -122,58 +122,58 @@ async def test_garbage_between_good_frames_is_counted_and_the_stream_goes_on() -
             await eventually(lambda: worker.counts().captured > before + 10, message="good frames go on")
 
 
-async def test_a_stream_of_garbage_alone_is_given_up() -> None:
+async def test_a_stream_of_nothing_but_garbage_fails() -> None:
     def garbage(session: Session) -> None:
         session.play([[bytes([0x61, *range(number % 50, 200)])] for number in range(1_000)])
 
     with rtsp_camera(garbage) as camera:
         async with camera_worker(camera.url, read_timeout_s=0.5) as worker:
-            assert await worker.last_words() == Failed("no decodable frame for 1.5 s")
+            assert await worker.last_message() == Failed("no decodable frame for 1.5 s")
             assert worker.counts().captured == 0
 
 
-async def test_a_camera_that_falls_silent_is_given_up() -> None:
+async def test_a_camera_that_falls_silent_fails() -> None:
     with rtsp_camera(some_then_silence) as camera:
         async with camera_worker(camera.url, read_timeout_s=1.0) as worker:
-            assert await worker.last_words() == Failed("no frame for 1 s")
+            assert await worker.last_message() == Failed("no frame for 1 s")
 
 
-async def test_a_camera_that_hangs_up_has_ended() -> None:
+async def test_a_camera_that_closes_the_connection_has_ended() -> None:
     with rtsp_camera(lambda session: session.play(FRAMES[:10])) as camera:
         async with camera_worker(camera.url) as worker:
-            assert await worker.last_words() == Failed("stream ended")
+            assert await worker.last_message() == Failed("stream ended")
 
 
-async def test_a_wrong_password_is_told_as_that() -> None:
+async def test_a_wrong_password_is_reported() -> None:
     with rtsp_camera(steady, password="right") as camera:
         async with camera_worker(camera.url.replace("://", "://user:wrong@")) as worker:
-            assert await worker.last_words() == Failed("401: check user and password")
+            assert await worker.last_message() == Failed("401: check user and password")
         async with camera_worker(camera.url.replace("://", "://user:right@")) as worker:
             assert await worker.opened() == Opened(320, 240)
 
 
-async def test_a_camera_that_redirects_elsewhere_is_refused_and_nobody_else_is_asked() -> None:
+async def test_a_camera_that_redirects_elsewhere_is_refused_and_no_other_host_is_contacted() -> None:
     with rtsp_camera(steady) as elsewhere, rtsp_camera(steady, redirect=elsewhere.url) as camera:
         async with camera_worker(camera.url) as worker:
-            assert await worker.last_words() == Failed(
+            assert await worker.last_message() == Failed(
                 "redirects elsewhere, which is not followed (or its address is wrong)"
             )
     assert (elsewhere.connections, elsewhere.sessions) == (0, 0)
 
 
-async def test_a_port_where_nobody_listens_is_told_as_that(dead_address: str) -> None:
+async def test_a_port_where_nobody_listens_is_reported(dead_address: str) -> None:
     async with camera_worker(f"rtsp://{dead_address}/1") as worker:
-        assert await worker.last_words() == Failed("connection refused")
+        assert await worker.last_message() == Failed("connection refused")
 
 
-async def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
+async def test_a_server_that_accepts_and_never_answers_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
         async with camera_worker(url, open_timeout_s=1.0) as worker:
-            assert await worker.last_words() == Failed("no answer for 1 s")
+            assert await worker.last_message() == Failed("no answer for 1 s")
 
 
-async def test_key_frames_alone_are_decoded_when_that_is_asked_for() -> None:
+async def test_with_key_frames_only_no_other_frames_are_decoded() -> None:
     with rtsp_camera(steady) as camera:
         async with camera_worker(camera.url, key_frames_only=True) as worker:
             frames = [(await worker.frame())[0] for _ in range(4)]
@@ -181,39 +181,39 @@ async def test_key_frames_alone_are_decoded_when_that_is_asked_for() -> None:
     assert min(gaps_us) > 150_000  # every fifth of 25 a second
 
 
-async def test_a_process_that_is_dismissed_takes_leave_of_its_camera() -> None:
+async def test_a_process_that_is_shut_down_ends_its_session_with_the_camera() -> None:
     with rtsp_camera(steady) as camera:
         async with camera_worker(camera.url) as worker:
             await worker.opened()
-            worker.line.dismiss()
+            worker.channel.shut_down()
             await worker.ended()
             assert worker.process.exitcode == 0
-        await eventually(lambda: camera.teardowns == 1, message="the camera was told")
+        await eventually(lambda: camera.teardowns == 1, message="TEARDOWN at the camera")
 
 
-async def test_a_process_that_hangs_in_its_opening_ends_when_the_service_is_gone() -> None:
+async def test_a_process_that_hangs_while_opening_ends_when_the_service_is_gone() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
         async with camera_worker(url, open_timeout_s=300.0, read_timeout_s=300.0) as worker:
             connection, _ = silent.accept()
             with connection:
-                worker.line.__exit__()
+                worker.channel.__exit__()
                 await worker.ended()
                 assert worker.process.exitcode == 0
 
 
-async def test_a_process_whose_camera_is_silent_ends_when_the_service_is_gone_after_asking() -> None:
+async def test_a_process_whose_camera_is_silent_ends_when_the_service_is_gone_after_a_request() -> None:
     with rtsp_camera(some_then_silence) as camera:
         async with camera_worker(camera.url) as worker:
-            await eventually(lambda: worker.counts().captured > 5, message="most of what it gives")
+            await eventually(lambda: worker.counts().captured > 5, message="most of its frames")
             await worker.frame()
-            worker.line.ask()
-            worker.line.__exit__()
+            worker.channel.request()
+            worker.channel.__exit__()
             await worker.ended()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_what_a_killed_or_halted_process_has_counted_can_be_read(number: signal.Signals) -> None:
+async def test_the_counts_of_a_killed_or_halted_process_can_be_read(number: signal.Signals) -> None:
     with rtsp_camera(steady) as camera:
         async with camera_worker(camera.url) as worker:
             frame, _ = await worker.frame()
@@ -240,7 +240,7 @@ async def test_the_process_list_names_the_camera_and_no_url() -> None:
             assert worker.command_line() == "framematch camera till-1"
 
 
-async def test_a_folder_is_played_in_full_whatever_the_service_s_pace(tmp_path: Path) -> None:
+async def test_a_folder_is_played_in_full_however_slow_the_service_is(tmp_path: Path) -> None:
     async with camera_worker(str(write_images(tmp_path / "images", 30)), fps=200) as worker:
         frames = [(await worker.frame())[0] for _ in range(30)]
         assert [frame.sequence for frame in frames] == list(range(30))

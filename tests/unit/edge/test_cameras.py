@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from edge.cameras import cameras_from, check_files
+from edge.cameras import cameras_from
+from edge.worker.readers import check_files
 from framematch.core.errors import UsageError
 from framematch.core.settings import EdgeSettings
 
@@ -14,7 +15,7 @@ def settings(**values: Any) -> EdgeSettings:
     return EdgeSettings.model_validate(values)
 
 
-def test_a_camera_takes_what_it_does_not_set_from_the_section() -> None:
+def test_a_camera_uses_the_values_of_the_section_that_it_does_not_set() -> None:
     cameras = cameras_from(
         settings(
             fps=2,
@@ -27,7 +28,7 @@ def test_a_camera_takes_what_it_does_not_set_from_the_section() -> None:
     assert found == [("till-1", 2, 320, 70), ("till-2", 10, 1280, 70)]
 
 
-def test_a_change_of_the_hosts_that_web_sources_may_lead_to_concerns_those_alone() -> None:
+def test_allowed_hosts_are_part_of_http_sources_only() -> None:
     sources = {"web": "https://h/live.m3u8", "till-1": "rtsp://h/1"}
     before = cameras_from(settings(cameras=sources))
     after = cameras_from(settings(cameras=sources, allowed_hosts=["cdn.h"]))
@@ -49,4 +50,4 @@ def test_a_file_that_is_no_video_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video", encoding="utf-8")
     section = settings(cameras={"till-1": str(tmp_path / "notes.mp4")})
     with pytest.raises(UsageError, match=r"camera till-1: .*notes\.mp4 is not a video that can be decoded"):
-        check_files(cameras_from(section), section)
+        check_files(cameras_from(section))

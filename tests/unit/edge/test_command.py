@@ -1,4 +1,4 @@
-"""`framematch edge`: cameras from the command line, and mistakes in one line without secrets."""
+"""`framematch edge`: cameras on the command line, and mistakes reported in one line without secrets."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_camera_without_id_or_source_is_a_mistake(text: str) -> None:
         parse_cameras([text])
 
 
-def test_a_camera_id_that_cannot_travel_is_a_mistake() -> None:
+def test_an_invalid_camera_id_is_a_mistake() -> None:
     with pytest.raises(UsageError, match="camera id 'till 1'"):
         parse_cameras(["till 1=0"])
 
@@ -47,7 +47,7 @@ def test_no_cameras_is_wrong_usage_that_says_what_to_do() -> None:
     assert "no cameras are set. Give --camera" in str(result.exception)
 
 
-def test_the_help_says_where_passwords_belong_and_gives_examples() -> None:
+def test_the_help_explains_where_passwords_belong_and_has_examples() -> None:
     text = re.sub(r"\s+", " ", CliRunner().invoke(app, ["edge", "--help"]).stdout)
     assert "Put a camera's password into a file" in text
     assert "--camera till-1=@/run/secrets/till-1 --transport udp --motion --regions motion" in text

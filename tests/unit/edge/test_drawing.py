@@ -1,4 +1,4 @@
-"""What is drawn for a dry run stands where it belongs."""
+"""Regions, masks and motion are drawn in the right places."""
 
 import cv2
 import numpy as np
@@ -6,22 +6,22 @@ import pytest
 
 from edge.drawing import draw_regions
 from edge.worker.encode import encode_jpeg
-from edge.worker.raw import Picture
+from framematch.core.pixels import Pixels
 from framematch.core.settings import MaskSettings
 
 GREY = 128
 
 
-def drawn(*args: object, size: tuple[int, int] = (320, 180)) -> Picture:
-    """The grey picture with `args` of `draw_regions` drawn over."""
+def drawn(*args: object, size: tuple[int, int] = (320, 180)) -> Pixels:
+    """A grey picture on which `draw_regions` has drawn `args`."""
     grey = np.full((size[1], size[0], 3), GREY, np.uint8)
-    jpeg = draw_regions(encode_jpeg(grey, max_side=2000, quality=95), *args)  # type: ignore[arg-type]  # in their order
+    jpeg = draw_regions(encode_jpeg(grey, quality=95), *args)  # type: ignore[arg-type]  # in their order
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     return np.asarray(image, np.uint8)
 
 
-def is_drawn(area: Picture) -> bool:
+def is_drawn(area: Pixels) -> bool:
     return bool(np.abs(area.astype(int) - GREY).max() > 60)
 
 
@@ -29,7 +29,7 @@ def test_the_picture_keeps_its_size() -> None:
     assert drawn([], size=(641, 361)).shape == (361, 641, 3)
 
 
-def test_without_anything_to_draw_it_stays_what_it_was() -> None:
+def test_without_anything_to_draw_the_picture_is_unchanged() -> None:
     assert not is_drawn(drawn([]))
 
 
@@ -41,7 +41,7 @@ def test_a_region_is_outlined() -> None:
     assert not is_drawn(picture[:, :90])
 
 
-def test_regions_bear_different_numbers() -> None:
+def test_regions_are_numbered_differently() -> None:
     picture = drawn([(0, 0, 100, 100), (150, 0, 100, 100)])
     assert np.abs(picture[8:90, 8:90].astype(int) - picture[8:90, 158:240]).max() > 60
 

@@ -1,4 +1,4 @@
-"""What a dry run makes of frames and of a camera's account."""
+"""What a dry run reports of a camera's frames and statistics."""
 
 import json
 import re
@@ -6,10 +6,10 @@ import re
 import pytest
 
 from edge.cameras import Camera
-from edge.dry_run import Tally, Trial
-from edge.meter import Reading
+from edge.dry_run import FrameCounter, ProbeResult
 from edge.outgoing import Outgoing
 from edge.sources import Source
+from edge.stats import StatsSnapshot
 from framematch.cli.probe_table import print_probe_results
 from framematch.core.frames import Frame, Region
 
@@ -21,61 +21,61 @@ def outgoing(grabbed_s: float, size_bytes: int, regions: tuple[Region, ...] = ()
     return Outgoing(Frame("till-1", 0, 0, regions), b"x" * size_bytes, grabbed_s)
 
 
-def reading(*, source_frames: int, last_frame_at_s: float | None, closed_because: str | None = None) -> Reading:
-    return Reading(
+def snapshot(*, source_frames: int, last_frame_at_s: float | None, closed_because: str | None = None) -> StatsSnapshot:
+    return StatsSnapshot(
         at_s=0.0, source_frames=source_frames, published=0, drops={"overrun": 2}, reconnects=0,
         last_frame_at_s=last_frame_at_s, closed_because=closed_because, still=3, clock="rtcp", resolution=(1920, 1080),
     )  # fmt: skip
 
 
-async def trial_of(frames: list[Outgoing], account: Reading) -> Trial:
-    tally = Tally()
+async def result_of(frames: list[Outgoing], stats: StatsSnapshot) -> ProbeResult:
+    counter = FrameCounter()
     for frame in frames:
-        await tally.take(frame)
-    return tally.trial(CAMERA, account)
+        await counter.put(frame)
+    return counter.result(CAMERA, stats)
 
 
 async def test_rates_are_those_of_the_source_from_its_first_frame_to_its_last() -> None:
     frames = [outgoing(100.0 + second, 1_000) for second in range(10)]
-    trial = await trial_of(frames, reading(source_frames=100, last_frame_at_s=109.9))
-    assert trial.source_fps == pytest.approx(10)
-    assert trial.frames_per_s == pytest.approx(1)
-    assert trial.bytes_per_s == pytest.approx(1_000)
-    assert (trial.frames, trial.jpeg_bytes, trial.state) == (10, 1_000, "online")
+    result = await result_of(frames, snapshot(source_frames=100, last_frame_at_s=109.9))
+    assert result.source_fps == pytest.approx(10)
+    assert result.frames_per_s == pytest.approx(1)
+    assert result.bytes_per_s == pytest.approx(1_000)
+    assert (result.frames, result.jpeg_bytes, result.state) == (10, 1_000, "online")
 
 
-async def test_a_frame_without_regions_counts_as_one() -> None:
+async def test_a_frame_without_regions_counts_as_one_region() -> None:
     frames = [outgoing(0.0, 1), outgoing(1.0, 1, ((0, 0, 1, 1),) * 4)]
-    assert (await trial_of(frames, reading(source_frames=2, last_frame_at_s=1.0))).regions_per_frame == 2.5
+    assert (await result_of(frames, snapshot(source_frames=2, last_frame_at_s=1.0))).regions_per_frame == 2.5
 
 
 async def test_a_single_frame_has_a_size_and_no_rate() -> None:
-    trial = await trial_of([outgoing(5.0, 7)], reading(source_frames=1, last_frame_at_s=5.0, closed_because="ended"))
-    assert (trial.frames, trial.jpeg_bytes, trial.state) == (1, 7, "ended")
-    assert (trial.source_fps, trial.frames_per_s, trial.bytes_per_s) == (None, None, None)
+    result = await result_of([outgoing(5.0, 7)], snapshot(source_frames=1, last_frame_at_s=5.0, closed_because="ended"))
+    assert (result.frames, result.jpeg_bytes, result.state) == (1, 7, "ended")
+    assert (result.source_fps, result.frames_per_s, result.bytes_per_s) == (None, None, None)
 
 
-async def test_a_camera_without_frames_says_why() -> None:
-    trial = await trial_of([], reading(source_frames=0, last_frame_at_s=None, closed_because="connection refused"))
-    assert not trial.gave_frames
-    assert (trial.state, trial.jpeg_bytes, trial.regions_per_frame) == ("connection refused", None, None)
+async def test_the_state_of_a_camera_without_frames_is_the_reason() -> None:
+    result = await result_of([], snapshot(source_frames=0, last_frame_at_s=None, closed_because="connection refused"))
+    assert not result.has_frames
+    assert (result.state, result.jpeg_bytes, result.regions_per_frame) == ("connection refused", None, None)
 
 
 async def test_the_table_names_each_camera_without_its_password_and_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
     frames = [outgoing(100.0 + second, 1_000_000) for second in range(10)]
-    good = await trial_of(frames, reading(source_frames=100, last_frame_at_s=109.9))
-    bad = await trial_of([], reading(source_frames=0, last_frame_at_s=None, closed_because="[refused]"))
+    good = await result_of(frames, snapshot(source_frames=100, last_frame_at_s=109.9))
+    bad = await result_of([], snapshot(source_frames=0, last_frame_at_s=None, closed_because="[refused]"))
     print_probe_results([good, bad], as_json=False)
-    said = capsys.readouterr().out
-    assert re.search(r"rtsp://\*\*\*@h/\[1\] +online; dropped: overrun 2 +1920x1080", said)
-    assert "[refused]" in said
-    assert "All cameras: 1.00 MB a second, 86.4 GB a day." in said
-    assert "No frame came from till-1." in said
-    assert CANARY not in said
+    printed = capsys.readouterr().out
+    assert re.search(r"rtsp://\*\*\*@h/\[1\] +online; dropped: overrun 2 +1920x1080", printed)
+    assert "[refused]" in printed
+    assert "All cameras: 1.00 MB a second, 86.4 GB a day." in printed
+    assert "No frame came from till-1." in printed
+    assert CANARY not in printed
 
 
 async def test_json_has_the_same_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    trial = await trial_of([outgoing(0.0, 10), outgoing(1.0, 20)], reading(source_frames=2, last_frame_at_s=1.0))
-    print_probe_results([trial], as_json=True)
+    result = await result_of([outgoing(0.0, 10), outgoing(1.0, 20)], snapshot(source_frames=2, last_frame_at_s=1.0))
+    print_probe_results([result], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert [(line["camera"], line["jpeg_bytes"], line["still_frames"]) for line in found] == [("till-1", 15, 3)]

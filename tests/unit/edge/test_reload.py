@@ -1,4 +1,4 @@
-"""Settings that change while the edge runs: what is taken over, what is refused, and what is said of it."""
+"""Settings that change while the edge runs: which are applied, which are refused, and how that is logged."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from edge.cameras import Camera
-from edge.reload import Accepted, Change, Refused, SettingsWatch, compare, needing_restart
+from edge.reload import Accepted, CameraChanges, Refused, SettingsWatch, compare, needing_restart
 from edge.sources import Source
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
@@ -77,21 +77,21 @@ async def next_refused(watch: SettingsWatch) -> Refused:
 
 
 @given(site, site)
-def test_a_change_leads_from_the_old_cameras_to_the_new(old: tuple[Camera, ...], new: tuple[Camera, ...]) -> None:
-    change = compare(old, new)
-    result = {camera.id: camera for camera in old if camera.id not in change.removed}
-    assert not result.keys() & {camera.id for camera in change.added}
-    assert {camera.id for camera in change.changed} <= result.keys()
-    result |= {camera.id: camera for camera in (*change.added, *change.changed)}
+def test_the_changes_lead_from_the_old_cameras_to_the_new(old: tuple[Camera, ...], new: tuple[Camera, ...]) -> None:
+    changes = compare(old, new)
+    result = {camera.id: camera for camera in old if camera.id not in changes.removed}
+    assert not result.keys() & {camera.id for camera in changes.added}
+    assert {camera.id for camera in changes.changed} <= result.keys()
+    result |= {camera.id: camera for camera in (*changes.added, *changes.changed)}
     assert result == {camera.id: camera for camera in new}
 
 
 @given(site)
 def test_equal_cameras_are_no_change(cameras: tuple[Camera, ...]) -> None:
-    assert compare(cameras, tuple(reversed(cameras))) == Change()
+    assert compare(cameras, tuple(reversed(cameras))) == CameraChanges()
 
 
-def test_settings_that_need_a_restart_are_those_that_no_camera_holds() -> None:
+def test_settings_that_are_not_part_of_a_camera_need_a_restart() -> None:
     old = load_settings()
     new = load_settings(
         overrides={
@@ -105,24 +105,24 @@ def test_settings_that_need_a_restart_are_those_that_no_camera_holds() -> None:
     assert needing_restart(old, old) == ()
 
 
-async def test_a_camera_that_is_added_to_the_file_is_taken_over(file: Path, log: list[EventDict]) -> None:
+async def test_a_camera_that_is_added_to_the_file_is_accepted(file: Path, log: list[EventDict]) -> None:
     watch = watch_of(file)
     replace_file(file, TWO)
     found = await next_accepted(watch)
     assert [camera.id for camera in found.cameras] == ["till-1", "till-2"]
-    assert [camera.id for camera in found.change.added] == ["till-2"]
+    assert [camera.id for camera in found.changes.added] == ["till-2"]
     assert watch.cameras == found.cameras
     line = {"event": "settings_accepted", "log_level": "info", "cause": "file", "added": 1, "removed": 0, "changed": 0}
     assert log == [line]
 
 
-async def test_what_changes_for_all_cameras_changes_each(file: Path) -> None:
+async def test_a_setting_for_all_cameras_changes_each(file: Path) -> None:
     watch = watch_of(file)
     overwrite(file, ONE.replace("{cameras", "{fps: 1, cameras"))
-    assert [camera.fps for camera in (await next_accepted(watch)).change.changed] == [1.0]
+    assert [camera.fps for camera in (await next_accepted(watch)).changes.changed] == [1.0]
 
 
-async def test_a_file_behind_a_symbolic_link_is_followed_when_the_link_moves(tmp_path: Path) -> None:
+async def test_a_symbolic_link_that_is_replaced_is_noticed(tmp_path: Path) -> None:
     for name, text in (("first", ONE), ("second", TWO)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "edge.yaml").write_text(text)
@@ -146,7 +146,7 @@ async def test_a_file_behind_a_symbolic_link_is_followed_when_the_link_moves(tmp
         (f"edge: {{cameras: {{till-1: 'ftp://u:{CANARY}@h/1'}}}}", "URLs start with"),
     ],
 )
-async def test_a_file_with_a_mistake_is_refused_as_a_whole_and_the_good_one_after_it_is_not(
+async def test_a_file_with_a_mistake_is_refused_as_a_whole_and_the_next_good_one_is_accepted(
     file: Path, log: list[EventDict], text: str, reason: str
 ) -> None:
     watch = watch_of(file)
@@ -161,12 +161,12 @@ async def test_a_file_with_a_mistake_is_refused_as_a_whole_and_the_good_one_afte
     assert CANARY not in str(log)
 
 
-async def test_going_back_to_what_is_in_force_ends_the_refusal(file: Path) -> None:
+async def test_restoring_the_settings_in_force_ends_the_refusal(file: Path) -> None:
     watch = watch_of(file)
     replace_file(file, "edge: [1")
     await next_refused(watch)
     replace_file(file, ONE)
-    assert (await next_accepted(watch)).change == Change()
+    assert (await next_accepted(watch)).changes == CameraChanges()
 
 
 async def test_a_file_that_disappears_is_refused_and_its_return_accepted(file: Path) -> None:
@@ -174,10 +174,12 @@ async def test_a_file_that_disappears_is_refused_and_its_return_accepted(file: P
     remove(file)
     assert "cannot read the settings file" in (await next_refused(watch)).reason
     overwrite(file, ONE)
-    assert (await next_accepted(watch)).change == Change()
+    assert (await next_accepted(watch)).changes == CameraChanges()
 
 
-async def test_what_a_refused_file_names_may_come_later(file: Path, tmp_path: Path, log: list[EventDict]) -> None:
+async def test_a_refused_file_is_accepted_once_its_source_exists(
+    file: Path, tmp_path: Path, log: list[EventDict]
+) -> None:
     watch = watch_of(file)
     pictures = tmp_path / "pictures"
     replace_file(file, f"edge: {{cameras: {{till-1: 'rtsp://h/1', shelf: '{pictures}'}}}}")
@@ -191,18 +193,18 @@ async def test_what_a_refused_file_names_may_come_later(file: Path, tmp_path: Pa
     assert log[-1]["cause"] == "retry"
 
 
-async def test_a_password_in_a_file_of_its_own_is_watched_too(tmp_path: Path, log: list[EventDict]) -> None:
+async def test_the_file_of_a_source_is_watched_too(tmp_path: Path, log: list[EventDict]) -> None:
     secret, file = tmp_path / "till-1", tmp_path / "edge.yaml"
     secret.write_text("rtsp://user:old@h/1")
     file.write_text(f"edge: {{cameras: {{till-1: '@{secret}'}}}}")
     watch = watch_of(file)
     replace_file(secret, f"rtsp://user:{CANARY}@h/1")
-    changed = (await next_accepted(watch)).change.changed
+    changed = (await next_accepted(watch)).changes.changed
     assert [camera.source.address for camera in changed] == [f"rtsp://user:{CANARY}@h/1"]
     assert CANARY not in str(log)
 
 
-async def test_sighup_reads_again_without_any_file_and_answers_even_when_nothing_changed(log: list[EventDict]) -> None:
+async def test_sighup_works_without_a_file_and_is_answered_even_if_nothing_changed(log: list[EventDict]) -> None:
     overrides = {"edge": {"cameras": {"till-1": "rtsp://h/1"}}}
 
     def load() -> Settings:
@@ -210,23 +212,23 @@ async def test_sighup_reads_again_without_any_file_and_answers_even_when_nothing
 
     with SettingsWatch(load, None, load()) as watch:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert (await next_accepted(watch)).change == Change()
+        assert (await next_accepted(watch)).changes == CameraChanges()
         overrides["edge"]["cameras"]["till-2"] = "0"
         os.kill(os.getpid(), signal.SIGHUP)
-        assert len((await next_accepted(watch)).change.added) == 1
+        assert len((await next_accepted(watch)).changes.added) == 1
     assert [line["cause"] for line in log] == ["signal", "signal"]
 
 
-async def test_what_needs_a_restart_is_named_without_its_value(file: Path, log: list[EventDict]) -> None:
+async def test_settings_that_need_a_restart_are_named_without_their_values(file: Path, log: list[EventDict]) -> None:
     watch = watch_of(file)
     replace_file(file, f"{ONE}\nkafka: {{sasl_password: {CANARY}}}")
-    assert (await next_accepted(watch)).change == Change()
+    assert (await next_accepted(watch)).changes == CameraChanges()
     assert log[-1]["event"] == "settings_need_restart"
     assert log[-1]["settings"] == ("kafka.sasl_password",)
     assert CANARY not in str(log)
 
 
-async def test_a_defect_in_reading_refuses_the_settings_and_ends_nothing(file: Path, log: list[EventDict]) -> None:
+async def test_a_defect_in_reading_refuses_the_settings_and_raises_nothing(file: Path, log: list[EventDict]) -> None:
     settings = load_settings(file)
 
     def load() -> Settings:
@@ -237,7 +239,7 @@ async def test_a_defect_in_reading_refuses_the_settings_and_ends_nothing(file: P
     assert [line["event"] for line in log] == ["settings_reading_crashed", "settings_refused"]
 
 
-async def test_a_file_that_says_the_same_as_before_gives_nothing(file: Path, log: list[EventDict]) -> None:
+async def test_a_changed_file_with_the_same_settings_is_not_reported(file: Path, log: list[EventDict]) -> None:
     loads = 0
 
     def load() -> Settings:

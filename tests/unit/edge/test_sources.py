@@ -1,4 +1,4 @@
-"""A source's text: what it means, and mistakes that are said before anything starts."""
+"""The text of a source: what it means, and mistakes that are reported before anything starts."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def test_the_one_line_of_a_file_can_be_the_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "is empty"),
         ("\n \n", "is empty"),
@@ -90,8 +90,8 @@ def test_the_one_line_of_a_file_can_be_the_source(tmp_path: Path) -> None:
         (f"@{CANARY}", "is no source that can be read"),
     ],
 )
-def test_a_file_without_a_source_is_named_and_never_quoted(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says) as raised:
+def test_a_file_without_a_source_is_named_and_never_quoted(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
         parse_source(source_at(tmp_path, text))
     assert str(tmp_path / "source") in str(raised.value)
     assert CANARY not in str(raised.value)
@@ -106,15 +106,15 @@ def test_a_file_of_a_source_that_is_missing_or_no_text_is_named(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         (f"rtsp://user:{CANARY} x@10.0.0.5/1", "white space.* Write a space as %20"),
         (f"rtsp://user:{CANARY}/x@10.0.0.5/1", "a port that is none.* write / as %2F"),
         (f"rtsp://user:{CANARY}[x@10.0.0.5/1", "brackets that do not match"),
     ],
 )
-def test_a_password_that_breaks_the_url_is_said_at_once_and_how_to_write_it(url: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says) as raised:
+def test_a_password_that_breaks_the_url_is_reported_with_how_to_write_it(url: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
         parse_source(url)
     assert CANARY not in str(raised.value)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import OutOfOrderSequenceNumber
 
-from edge.outbox.connection import Acknowledgement, Record
+from edge.outbox.connection import Acknowledgement
 from edge.outbox.drop_log import DropLog
 from edge.outbox.outbox import Outbox
 from edge.outbox.spool import Spool
@@ -22,6 +22,7 @@ from edge.outgoing import Outgoing
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
+from framematch.core.kafka.records import ProducerRecord
 
 Result = TypeVar("Result")
 TURNS = 25
@@ -68,20 +69,20 @@ class ScriptedSender:
     async def wait_connected(self) -> None:
         await self.connected_event.wait()
 
-    async def send(self, topic: str, record: Record) -> Acknowledgement:
-        assert topic == "p.frames"
+    async def send(self, record: ProducerRecord) -> Acknowledgement:
+        assert record.topic == "p.frames"
         return self._queue(record, alone=False)
 
-    async def send_alone(self, topic: str, record: Record) -> Acknowledgement:
-        assert topic == "p.frames"
+    async def send_alone(self, record: ProducerRecord) -> Acknowledgement:
+        assert record.topic == "p.frames"
         return self._queue(record, alone=True)
 
-    def _queue(self, record: Record, *, alone: bool) -> Acknowledgement:
+    def _queue(self, record: ProducerRecord, *, alone: bool) -> Acknowledgement:
         if not self.connected:
             raise KafkaUnavailableError("away")
         if self.refuses is not None:
             raise self.refuses
-        frame = parse_frame(record["key"], record["headers"])
+        frame = parse_frame(record.key, record.headers)
         future: Acknowledgement = asyncio.get_running_loop().create_future()
         self.queue.append((frame, future, alone))
         self.sent.append(frame)

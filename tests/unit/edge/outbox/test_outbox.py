@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, NotLeaderForPartitionError, UnknownError
 
 from framematch.core.frames import parse_frame
+from framematch.core.kafka.records import ProducerRecord
 from tests.unit.edge.outbox.scripted import Bench
 from tests.unit.edge.outbox.spool_program import kept, new_spool
 
@@ -213,16 +214,16 @@ async def test_a_record_is_the_jpeg_with_key_headers_and_capture_time(bench: Ben
     records = []
     send = bench.sender.send
 
-    async def note(topic: str, record: dict[str, object]) -> asyncio.Future[object]:
-        records.append((topic, record))
-        return await send(topic, record)
+    async def note(record: ProducerRecord) -> asyncio.Future[object]:
+        records.append(record)
+        return await send(record)
 
     bench.sender.send = note  # type: ignore[method-assign]  # the script of this test
     await bench.outbox.put(outgoing)
-    topic, record = records[0]
-    assert (topic, record["key"], record["value"]) == ("p.frames", b"till-1", outgoing.jpeg)
-    assert record["timestamp_ms"] == outgoing.frame.captured_at_us // 1_000
-    assert parse_frame(b"till-1", record["headers"]) == outgoing.frame  # type: ignore[arg-type]  # headers, in truth
+    (record,) = records
+    assert (record.topic, record.key, record.value) == ("p.frames", b"till-1", outgoing.jpeg)
+    assert record.timestamp_ms == outgoing.frame.captured_at_us // 1_000
+    assert parse_frame(b"till-1", record.headers) == outgoing.frame
 
 
 async def test_a_disk_that_cannot_be_written_costs_counted_frames_until_it_can(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Capture times: the stream's pace without jitter, the camera's clock when it is right, and never back."""
+"""Capture times: the stream's times without jitter, the camera's clock if it is right, and never going back."""
 
 import random
 from itertools import accumulate, pairwise
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.worker.clock import CaptureClock, LagWatch, Stamp
+from edge.worker.clock import CaptureClock, FrameTimestamps, LagWatch
 
 NOON_S = 1_800_000_000.0
 HOUR_S = 3600.0
@@ -15,7 +15,7 @@ MINUTE_US = 60_000_000
 
 
 class Clocks:
-    """A wall clock that can be set, and a monotonic one; both stand still until told otherwise."""
+    """A wall clock that can be set, and a monotonic one; both advance only when a test says so."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -36,10 +36,10 @@ def clock_of(clocks: Clocks, last_captured_us: int = 0) -> CaptureClock:
     return CaptureClock(last_captured_us, wall_us=clocks.wall_us, monotonic_s=clocks.monotonic_s)
 
 
-def stamps(
+def frames_at(
     arrivals_s: list[float], media_s: list[float] | None, camera_off_s: float | None = None
-) -> tuple[Clocks, list[Stamp]]:
-    """Frames that come at `arrivals_s`; the camera's own clock says `camera_off_s` more than ours."""
+) -> tuple[Clocks, list[FrameTimestamps]]:
+    """Frames that arrive at `arrivals_s`; the camera's own clock is `camera_off_s` ahead of ours."""
     clocks = Clocks()
     clock = clock_of(clocks)
     found = []
@@ -47,133 +47,133 @@ def stamps(
         clocks.at(arrival_s)
         media = None if media_s is None else media_s[index]
         camera = None if media is None or camera_off_s is None else media + 100.0 + NOON_S + camera_off_s
-        found.append(clock.stamp(media, camera))
+        found.append(clock.timestamps(media, camera))
     return clocks, found
 
 
-def captured_s(stamp: Stamp) -> float:
-    """On the scale of the monotonic clock of these tests."""
-    return stamp.captured_at_us / 1e6 - NOON_S
+def captured_s(frame: FrameTimestamps) -> float:
+    """In the time of the monotonic clock of these tests."""
+    return frame.captured_at_us / 1e6 - NOON_S
 
 
-def test_without_stream_times_a_frame_is_as_old_as_its_arrival() -> None:
-    _, found = stamps([100.0, 100.3], None)
-    assert [captured_s(stamp) for stamp in found] == pytest.approx([100.0, 100.3])
-    assert {stamp.clock for stamp in found} == {"wall"}
+def test_without_stream_times_the_capture_time_is_the_arrival() -> None:
+    _, found = frames_at([100.0, 100.3], None)
+    assert [captured_s(frame) for frame in found] == pytest.approx([100.0, 100.3])
+    assert {frame.clock for frame in found} == {"wall"}
 
 
-def test_jitter_of_the_network_vanishes() -> None:
+def test_jitter_of_the_network_is_removed() -> None:
     noise = random.Random(1)  # noqa: S311  # repeatable noise
     media = [index / 25 for index in range(500)]
     late = [0.0 if index % 10 == 0 else noise.uniform(0, 0.15) for index in range(500)]
     arrivals = accumulate((100 + at_s + late_s for at_s, late_s in zip(media, late, strict=True)), max)
-    _, found = stamps(list(arrivals), media)
+    _, found = frames_at(list(arrivals), media)
     gaps = [after.captured_at_us - before.captured_at_us for before, after in pairwise(found)]
     assert max(abs(gap - 40_000) for gap in gaps) < 500
-    assert {stamp.clock for stamp in found} == {"rtp"}
+    assert {frame.clock for frame in found} == {"rtp"}
 
 
-def test_lag_is_how_late_a_frame_comes() -> None:
-    _, found = stamps([100.0, 100.1, 102.0, 102.05], [0.0, 0.1, 0.2, 2.05])
-    assert [stamp.lag_s for stamp in found] == pytest.approx([0, 0, 1.8, 0], abs=0.001)
+def test_lag_is_how_late_a_frame_arrives() -> None:
+    _, found = frames_at([100.0, 100.1, 102.0, 102.05], [0.0, 0.1, 0.2, 2.05])
+    assert [frame.lag_s for frame in found] == pytest.approx([0, 0, 1.8, 0], abs=0.001)
 
 
 @pytest.mark.parametrize("drift", [50e-6, -50e-6])
 def test_a_day_of_drift_does_not_add_up(drift: float) -> None:
     media = [float(second) for second in range(0, 86_400, 10)]
-    _, found = stamps([100 + at_s * (1 + drift) for at_s in media], media)
-    assert max(stamp.lag_s for stamp in found) < 0.01
-    assert all(abs(stamp.captured_at_us - stamp.grabbed_at_us) < 10_000 for stamp in found)
+    _, found = frames_at([100 + at_s * (1 + drift) for at_s in media], media)
+    assert max(frame.lag_s for frame in found) < 0.01
+    assert all(abs(frame.captured_at_us - frame.grabbed_at_us) < 10_000 for frame in found)
 
 
 @pytest.mark.parametrize("off_s", [-0.3, -8.0, 8.0])
-def test_the_camera_s_own_clock_is_followed_when_it_is_about_right(off_s: float) -> None:
+def test_the_cameras_own_clock_is_used_if_it_is_about_right(off_s: float) -> None:
     media = [index / 5 for index in range(1_000)]
-    _, found = stamps([100 + at_s for at_s in media], media, off_s)
-    assert {stamp.clock for stamp in found} == {"rtcp"}
+    _, found = frames_at([100 + at_s for at_s in media], media, off_s)
+    assert {frame.clock for frame in found} == {"rtcp"}
     assert captured_s(found[-1]) == pytest.approx(100 + media[-1] + off_s, abs=0.001)
 
 
 @pytest.mark.parametrize("off_s", [HOUR_S, -HOUR_S, -NOON_S])
-def test_a_camera_whose_clock_is_an_hour_off_or_in_1970_is_timed_by_us(off_s: float) -> None:
-    _, found = stamps([100.0, 100.2], [0.0, 0.2], off_s)
-    assert [captured_s(stamp) for stamp in found] == pytest.approx([100.0, 100.2])
-    assert {stamp.clock for stamp in found} == {"rtp"}
+def test_a_camera_clock_that_is_an_hour_off_or_in_1970_is_not_used(off_s: float) -> None:
+    _, found = frames_at([100.0, 100.2], [0.0, 0.2], off_s)
+    assert [captured_s(frame) for frame in found] == pytest.approx([100.0, 100.2])
+    assert {frame.clock for frame in found} == {"rtp"}
 
 
-def test_when_the_camera_says_its_time_later_the_change_is_smooth() -> None:
+def test_a_camera_that_reports_its_clock_late_changes_capture_times_smoothly() -> None:
     clocks = Clocks()
     clock = clock_of(clocks)
     found = []
     for index in range(50):
         at_s = index / 5
         clocks.at(100 + at_s)
-        found.append(clock.stamp(at_s, 100 + NOON_S + at_s - 1.0 if index >= 10 else None))
+        found.append(clock.timestamps(at_s, 100 + NOON_S + at_s - 1.0 if index >= 10 else None))
     gaps_s = [captured_s(after) - captured_s(before) for before, after in pairwise(found)]
     assert min(gaps_s) == pytest.approx(0.1, abs=0.001)
     assert captured_s(found[-1]) == pytest.approx(100 + 9.8 - 1.0, abs=0.001)
 
 
-def test_stream_times_that_start_again_are_laid_upon_ours_anew() -> None:
-    _, found = stamps([100.0, 100.2, 100.4, 100.6], [50.0, 50.2, 0.0, 0.2])
-    assert [captured_s(stamp) for stamp in found] == pytest.approx([100.0, 100.2, 100.4, 100.6], abs=0.001)
-    assert all(stamp.lag_s < 0.001 for stamp in found)
+def test_stream_times_that_start_again_get_a_new_anchor() -> None:
+    _, found = frames_at([100.0, 100.2, 100.4, 100.6], [50.0, 50.2, 0.0, 0.2])
+    assert [captured_s(frame) for frame in found] == pytest.approx([100.0, 100.2, 100.4, 100.6], abs=0.001)
+    assert all(frame.lag_s < 0.001 for frame in found)
 
 
 def test_stream_times_that_jump_ahead_do_not_move_capture_times() -> None:
-    _, found = stamps([100.0, 100.2, 100.4], [0.0, 0.2, 5_000.0])
+    _, found = frames_at([100.0, 100.2, 100.4], [0.0, 0.2, 5_000.0])
     assert captured_s(found[-1]) == pytest.approx(100.4)
 
 
-def test_a_wall_clock_set_ahead_is_followed_at_once() -> None:
+def test_a_wall_clock_set_forward_is_followed_at_once() -> None:
     clocks = Clocks()
     clock = clock_of(clocks)
-    clock.stamp(0.0)
+    clock.timestamps(0.0)
     clocks.at(100.2).wall_offset_s += HOUR_S
-    assert captured_s(clock.stamp(0.2)) == pytest.approx(100.2 + HOUR_S)
+    assert captured_s(clock.timestamps(0.2)) == pytest.approx(100.2 + HOUR_S)
 
 
-def test_a_wall_clock_set_back_is_worked_off_at_half_speed() -> None:
+def test_after_a_wall_clock_is_set_back_capture_times_advance_at_half_speed() -> None:
     clocks = Clocks()
     clock = clock_of(clocks)
-    before = clock.stamp(0.0)
+    before = clock.timestamps(0.0)
     clocks.wall_offset_s -= 10.0
     clocks.at(101.0)
-    after = clock.stamp(1.0)
+    after = clock.timestamps(1.0)
     assert after.captured_at_us - before.captured_at_us == 500_000
     last = after
     for second in range(2, 30):
         clocks.at(100.0 + second)
-        last = clock.stamp(float(second))
+        last = clock.timestamps(float(second))
     assert last.captured_at_us == pytest.approx(last.grabbed_at_us, abs=1_000)
 
 
-def test_a_wall_clock_set_back_by_hours_takes_capture_times_along() -> None:
+def test_a_wall_clock_set_back_by_hours_sets_capture_times_back() -> None:
     clocks = Clocks()
     clock = clock_of(clocks)
-    clock.stamp(0.0)
+    clock.timestamps(0.0)
     clocks.at(101.0).wall_offset_s -= 2 * HOUR_S
-    assert captured_s(clock.stamp(1.0)) == pytest.approx(101.0 - 2 * HOUR_S)
+    assert captured_s(clock.timestamps(1.0)) == pytest.approx(101.0 - 2 * HOUR_S)
 
 
 @pytest.mark.parametrize("last_off_s", [0.0, 8.0])
 def test_the_times_of_a_run_follow_those_of_the_run_before(last_off_s: float) -> None:
-    """Whose camera had told its clock, which was ahead; the next one has not yet."""
+    """In the run before, the camera reported a clock that was ahead; in this run it does not."""
     clocks = Clocks()
     last_us = clocks.wall_us() + round(last_off_s * 1e6)
     clock = clock_of(clocks, last_us)
-    assert [clock.stamp(0.0).captured_at_us for _ in range(3)] == [last_us + 1, last_us + 2, last_us + 3]
+    assert [clock.timestamps(0.0).captured_at_us for _ in range(3)] == [last_us + 1, last_us + 2, last_us + 3]
     clocks.at(100 + 2 * last_off_s + 1)
-    assert captured_s(clock.stamp(2 * last_off_s + 1)) == pytest.approx(clocks.now_s, abs=0.001)
+    assert captured_s(clock.timestamps(2 * last_off_s + 1)) == pytest.approx(clocks.now_s, abs=0.001)
 
 
-def test_a_time_that_cannot_be_right_is_not_followed_by_the_next_run() -> None:
+def test_a_run_does_not_follow_a_time_that_cannot_be_right() -> None:
     clocks = Clocks()
-    assert captured_s(clock_of(clocks, clocks.wall_us() + 2 * MINUTE_US).stamp(0.0)) == pytest.approx(100.0)
+    assert captured_s(clock_of(clocks, clocks.wall_us() + 2 * MINUTE_US).timestamps(0.0)) == pytest.approx(100.0)
 
 
-# Until the next frame; how far the stream's time goes meanwhile; how far the wall clock is set; the camera's clock
-# against ours; whether the frame is the first of a new run.
+# Seconds until the next frame; advance of the stream's time; change of the wall clock; offset of the camera's clock;
+# whether the frame is the first of a new run.
 Step = tuple[float, float | None, float, float | None, bool]
 steps_of_clocks = st.lists(
     st.tuples(
@@ -193,26 +193,26 @@ def test_capture_times_never_go_back_nor_further_ahead_than_a_minute_whatever_th
     clocks = Clocks()
     clock = clock_of(clocks)
     media_s = 0.0
-    found: list[Stamp] = []
+    found: list[FrameTimestamps] = []
     for passed_s, media_step_s, wall_step_s, camera_off_s, again in steps:
         clocks.at(clocks.now_s + passed_s).wall_offset_s += wall_step_s
         if again and found:
             clock = clock_of(clocks, found[-1].captured_at_us)
         media_s += media_step_s or 0.0
         camera = None if camera_off_s is None else clocks.wall_us() / 1e6 + camera_off_s
-        stamp = clock.stamp(None if media_step_s is None else media_s, camera)
-        assert stamp.lag_s >= 0
-        assert stamp.captured_at_us <= stamp.grabbed_at_us + MINUTE_US
-        if found and stamp.captured_at_us <= found[-1].captured_at_us:
-            passed_us = 0.0 if again else (stamp.due_s - found[-1].due_s) * 1e6
+        frame = clock.timestamps(None if media_step_s is None else media_s, camera)
+        assert frame.lag_s >= 0
+        assert frame.captured_at_us <= frame.grabbed_at_us + MINUTE_US
+        if found and frame.captured_at_us <= found[-1].captured_at_us:
+            passed_us = 0.0 if again else (frame.due_s - found[-1].due_s) * 1e6
             at_half_speed_us = found[-1].captured_at_us + max(1, round(passed_us / 2))
-            assert at_half_speed_us > stamp.grabbed_at_us + MINUTE_US
-        found.append(stamp)
+            assert at_half_speed_us > frame.grabbed_at_us + MINUTE_US
+        found.append(frame)
 
 
 def behind(lags: list[tuple[float, float]]) -> list[bool]:
     watch = LagWatch(5.0)
-    return [watch.behind(Stamp(0, 0, at_s, "rtp", lag_s)) for at_s, lag_s in lags]
+    return [watch.is_behind(FrameTimestamps(0, 0, at_s, "rtp", lag_s)) for at_s, lag_s in lags]
 
 
 def test_a_burst_after_a_pause_is_not_behind() -> None:

@@ -1,4 +1,4 @@
-"""A frame is prepared as its camera asks: size, masks, regions."""
+"""A frame is prepared by the settings of its camera: size, masks, regions."""
 
 from dataclasses import dataclass, replace
 
@@ -9,9 +9,9 @@ import pytest
 from edge.cameras import Camera
 from edge.sources import Source
 from edge.worker.encode import scale_down
-from edge.worker.gate import Look
+from edge.worker.gate import GateDecision
 from edge.worker.prepare import prepare
-from edge.worker.raw import Grey, Picture
+from framematch.core.pixels import Pixels
 from framematch.core.settings import MaskSettings, RegionSettings
 
 CAMERA = Camera("till-1", Source("file", "video.mp4"), fps=5, max_side=640, jpeg_quality=95)
@@ -20,18 +20,18 @@ TOP_LEFT = MaskSettings(polygon=((0, 0), (0.5, 0), (0.5, 0.5), (0, 0.5)))
 
 @dataclass(frozen=True)
 class ColourFrame:
-    """A decoded picture of which only its colours are asked."""
+    """A decoded picture of which only the colours are needed."""
 
-    picture: Picture
+    picture: Pixels
 
     @property
     def size(self) -> tuple[int, int]:
         return self.picture.shape[1], self.picture.shape[0]
 
-    def grey(self, width: int) -> Grey:
+    def grey(self, width: int) -> Pixels:
         raise AssertionError(width)
 
-    def colour(self, max_side: int) -> Picture:
+    def colour(self, max_side: int) -> Pixels:
         return scale_down(self.picture, max_side)
 
 
@@ -41,7 +41,7 @@ class UnreadableFrame(ColourFrame):
 
     error: Exception
 
-    def colour(self, max_side: int) -> Picture:
+    def colour(self, max_side: int) -> Pixels:
         del max_side
         raise self.error
 
@@ -50,42 +50,42 @@ def grey_frame(width: int = 1920, height: int = 1080) -> ColourFrame:
     return ColourFrame(np.full((height, width, 3), 128, np.uint8))
 
 
-def decoded(jpeg: bytes) -> Picture:
+def decoded(jpeg: bytes) -> Pixels:
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     return np.asarray(image, np.uint8)
 
 
-def test_the_picture_is_sent_as_a_whole_by_default() -> None:
-    prepared = prepare(grey_frame(), Look(send=True), CAMERA)
+def test_by_default_the_whole_picture_is_the_region() -> None:
+    prepared = prepare(grey_frame(), GateDecision(send=True), CAMERA)
     assert prepared.regions == ()
     assert decoded(prepared.jpeg).shape == (360, 640, 3)
 
 
 def test_what_a_mask_hides_is_not_in_the_jpeg() -> None:
-    picture = decoded(prepare(grey_frame(), Look(send=True), replace(CAMERA, masks=(TOP_LEFT,))).jpeg)
+    picture = decoded(prepare(grey_frame(), GateDecision(send=True), replace(CAMERA, masks=(TOP_LEFT,))).jpeg)
     assert picture[:176, :312].max() < 3
     assert abs(int(picture[200:, 340:].mean()) - 128) < 3
 
 
 def test_regions_are_in_pixels_of_the_jpeg() -> None:
     watched = replace(CAMERA, regions=RegionSettings(mode="boxes", boxes=((0.5, 0.5, 0.5, 0.5),)))
-    assert prepare(grey_frame(), Look(send=True), watched).regions == ((320, 180, 320, 180),)
+    assert prepare(grey_frame(), GateDecision(send=True), watched).regions == ((320, 180, 320, 180),)
 
 
 def test_regions_follow_what_moved() -> None:
     watched = replace(CAMERA, regions=RegionSettings(mode="motion"))
-    look = Look(send=True, moved=((0.25, 0.25, 0.5, 0.5),))
-    assert prepare(grey_frame(), look, watched).regions == ((160, 90, 320, 180),)
+    decision = GateDecision(send=True, moved=((0.25, 0.25, 0.5, 0.5),))
+    assert prepare(grey_frame(), decision, watched).regions == ((160, 90, 320, 180),)
 
 
 @pytest.mark.parametrize("error", [ValueError("not that format"), cv2.error("not that format")])
 def test_a_picture_that_cannot_be_converted_is_a_value_error(error: Exception) -> None:
     frame = UnreadableFrame(grey_frame().picture, error)
     with pytest.raises(ValueError, match=r"not that format|cannot be converted"):
-        prepare(frame, Look(send=True), CAMERA)
+        prepare(frame, GateDecision(send=True), CAMERA)
 
 
 def test_a_picture_without_pixels_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="cannot be"):
-        prepare(ColourFrame(np.zeros((0, 0, 3), np.uint8)), Look(send=True), CAMERA)
+        prepare(ColourFrame(np.zeros((0, 0, 3), np.uint8)), GateDecision(send=True), CAMERA)

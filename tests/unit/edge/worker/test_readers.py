@@ -1,4 +1,4 @@
-"""Readers of files, folders and devices: frame times, ends, pictures, and what is damaged."""
+"""Readers of files, folders and devices: frame times, ends, pictures, and damaged frames."""
 
 import struct
 import zlib
@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.cameras import Camera
 from edge.sources import Source, image_files, parse_source
-from edge.worker.folder import FolderReader
-from edge.worker.grabbed import Reader
-from edge.worker.readers import open_reader
+from edge.worker.readers import FolderReader, open_reader
+from edge.worker.source import Reader
 from edge.worker.video import open_file
 from framematch.core.errors import CameraUnavailableError
 
@@ -28,6 +28,10 @@ def video(path: Path, *, container: str, codec: str, frames: int = 10, fps: int 
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         output.mux(stream.encode(None))
     return path
+
+
+def camera_of(source: Source) -> Camera:
+    return Camera("till-1", source, fps=5, max_side=640, jpeg_quality=85)
 
 
 def times(reader: Reader) -> list[float]:
@@ -49,7 +53,7 @@ def test_a_video_gives_the_times_of_its_frames(tmp_path: Path, container: str, c
     assert [round(at_s - found[0], 3) for at_s in found] == [round(number / 25, 3) for number in range(10)]
 
 
-def test_a_video_gives_the_pixels_of_the_grabbed_frame(tmp_path: Path) -> None:
+def test_the_picture_is_that_of_the_grabbed_frame(tmp_path: Path) -> None:
     reader = open_file(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
     levels, greys = [], []
     while reader.grab() is not None:
@@ -64,7 +68,7 @@ def test_a_video_gives_the_pixels_of_the_grabbed_frame(tmp_path: Path) -> None:
     assert levels == greys == list(range(10))
 
 
-def test_a_picture_is_scaled_to_the_size_that_is_asked_for(tmp_path: Path) -> None:
+def test_a_picture_is_scaled_to_the_requested_size(tmp_path: Path) -> None:
     reader = open_file(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
     reader.grab()
     raw = reader.retrieve()
@@ -74,7 +78,7 @@ def test_a_picture_is_scaled_to_the_size_that_is_asked_for(tmp_path: Path) -> No
     reader.close()
 
 
-def test_a_picture_stays_valid_after_the_next_one_was_grabbed(tmp_path: Path) -> None:
+def test_a_picture_stays_valid_after_the_next_grab(tmp_path: Path) -> None:
     reader = open_file(video(tmp_path / "video.mp4", container="mp4", codec="libx264"))
     reader.grab()
     first = reader.retrieve()
@@ -85,13 +89,13 @@ def test_a_picture_stays_valid_after_the_next_one_was_grabbed(tmp_path: Path) ->
     assert float(first.colour(640).mean()) < 10
 
 
-def test_key_frames_alone_are_given_when_that_is_asked_for(tmp_path: Path) -> None:
+def test_with_key_frames_only_no_other_frames_are_decoded(tmp_path: Path) -> None:
     path = video(tmp_path / "video.mp4", container="mp4", codec="libx264")
     reader = open_file(path, key_frames_only=True)
     assert times(reader) == [0.0, 0.2]
 
 
-def test_damaged_packets_are_told_and_the_rest_is_played(tmp_path: Path) -> None:
+def test_damaged_packets_are_marked_and_the_rest_is_played(tmp_path: Path) -> None:
     path = video(tmp_path / "video.avi", container="avi", codec="mjpeg")
     content = bytearray(path.read_bytes())
     starts = [at for at in range(len(content)) if content[at : at + 3] == b"\xff\xd8\xff"]
@@ -107,13 +111,13 @@ def test_damaged_packets_are_told_and_the_rest_is_played(tmp_path: Path) -> None
     assert damaged.count(True) == 2
 
 
-def test_what_is_no_video_does_not_open(tmp_path: Path) -> None:
+def test_a_file_that_is_no_video_does_not_open(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video", encoding="utf-8")
     with pytest.raises(CameraUnavailableError, match="not a video that can be decoded"):
         open_file(tmp_path / "notes.mp4")
 
 
-def test_a_file_that_is_gone_does_not_open(tmp_path: Path) -> None:
+def test_a_missing_file_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be read: No such file"):
         open_file(tmp_path / "gone.mp4")
 
@@ -126,7 +130,7 @@ def test_a_playlist_in_a_file_cannot_read_other_files(tmp_path: Path) -> None:
         open_file(playlist)
 
 
-def test_a_folder_gives_its_images_by_name_at_the_sampling_rate(tmp_path: Path) -> None:
+def test_a_folder_is_read_by_name_at_the_sampling_rate(tmp_path: Path) -> None:
     for number in (2, 0, 1):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 50 * number, np.uint8))
     (tmp_path / "notes.txt").touch()
@@ -159,11 +163,11 @@ def test_an_image_with_more_pixels_than_can_be_decoded_is_a_damaged_frame(tmp_pa
     assert grabbed.damaged
 
 
-def test_a_folder_that_is_gone_does_not_open(tmp_path: Path) -> None:
+def test_a_missing_folder_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be read: No such file"):
-        open_reader(Source("folder", str(tmp_path / "gone")), fps=5, open_timeout_s=1, read_timeout_s=1)
+        open_reader(camera_of(Source("folder", str(tmp_path / "gone"))), open_timeout_s=1, read_timeout_s=1)
 
 
-def test_a_device_that_is_not_there_does_not_open() -> None:
+def test_a_missing_device_does_not_open() -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be opened"):
-        open_reader(parse_source("9999"), fps=5, open_timeout_s=1, read_timeout_s=1)
+        open_reader(camera_of(parse_source("9999")), open_timeout_s=1, read_timeout_s=1)

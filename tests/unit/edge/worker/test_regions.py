@@ -1,4 +1,4 @@
-"""Regions lie inside the picture, whatever is asked for; boxes around motion hold what moved."""
+"""Regions lie inside the picture, whatever is wanted for; boxes around motion hold what moved."""
 
 from itertools import combinations, pairwise
 
@@ -27,7 +27,7 @@ motion = st.builds(
 )
 
 
-def test_the_whole_picture_is_no_region() -> None:
+def test_without_a_mode_there_are_no_regions() -> None:
     assert regions_of(RegionSettings(), ((0.1, 0.1, 0.2, 0.2),), SIZE) == ()
 
 
@@ -36,8 +36,8 @@ def test_a_still_scene_has_no_region_of_motion() -> None:
 
 
 def test_boxes_are_shares_of_the_picture() -> None:
-    asked = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0, 0, 1, 1)))
-    assert regions_of(asked, (), SIZE) == ((160, 180, 320, 90), (0, 0, 640, 360))
+    wanted = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0, 0, 1, 1)))
+    assert regions_of(wanted, (), SIZE) == ((160, 180, 320, 90), (0, 0, 640, 360))
 
 
 def test_regions_of_motion_keep_the_order_of_their_boxes() -> None:
@@ -46,8 +46,8 @@ def test_regions_of_motion_keep_the_order_of_their_boxes() -> None:
 
 
 def test_boxes_that_are_the_same_pixels_are_one_region() -> None:
-    asked = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0.2501, 0.5, 0.5, 0.25)))
-    assert len(regions_of(asked, (), SIZE)) == 1
+    wanted = RegionSettings(mode="boxes", boxes=((0.25, 0.5, 0.5, 0.25), (0.2501, 0.5, 0.5, 0.25)))
+    assert len(regions_of(wanted, (), SIZE)) == 1
 
 
 @settings(deadline=None)
@@ -71,27 +71,27 @@ def test_a_grid_has_each_pixel_in_one_cell(columns: int, rows: int, size: tuple[
     assert (covered == 1).all()
 
 
-def test_a_grid_has_as_many_cells_as_it_was_asked_for() -> None:
+def test_a_grid_has_the_configured_number_of_cells() -> None:
     assert len(regions_of(RegionSettings(mode="grid", columns=3, rows=5), (), SIZE)) == 15
 
 
 @settings(deadline=None)
-@given(blobs=st.lists(boxes, max_size=20), asked=motion)
-def test_boxes_around_motion_are_inside_the_picture_and_do_not_overlap(blobs: list[Box], asked: RegionSettings) -> None:
-    found = around(blobs, asked)
+@given(blobs=st.lists(boxes, max_size=20), wanted=motion)
+def test_boxes_around_motion_are_in_the_picture_and_do_not_overlap(blobs: list[Box], wanted: RegionSettings) -> None:
+    found = around(blobs, wanted)
     for x, y, width, height in found:
         assert min(x, y) >= 0
         assert max(x + width, y + height) <= 1 + ROUNDING
-        assert min(width, height) >= asked.min_side - ROUNDING
+        assert min(width, height) >= wanted.min_side - ROUNDING
     for one, other in combinations(found, 2):
         assert _shared(one, other) <= ROUNDING
 
 
 @settings(deadline=None)
-@given(blobs=st.lists(boxes, max_size=20), asked=motion)
-def test_boxes_around_motion_come_largest_first_and_at_most_so_many(blobs: list[Box], asked: RegionSettings) -> None:
-    areas = [box[2] * box[3] for box in around(blobs, asked)]
-    assert len(areas) <= asked.most
+@given(blobs=st.lists(boxes, max_size=20), wanted=motion)
+def test_boxes_around_motion_are_largest_first_and_limited_in_number(blobs: list[Box], wanted: RegionSettings) -> None:
+    areas = [box[2] * box[3] for box in around(blobs, wanted)]
+    assert len(areas) <= wanted.most
     assert all(one >= other for one, other in pairwise(areas))
 
 
@@ -114,8 +114,8 @@ def test_a_box_is_padded_by_a_share_of_its_own_size() -> None:
 
 
 def test_a_small_box_at_the_border_grows_into_the_picture() -> None:
-    asked = RegionSettings(mode="motion", pad=0, min_side=0.25)
-    (found,) = around([(0.99, 0.0, 0.01, 0.01)], asked)
+    wanted = RegionSettings(mode="motion", pad=0, min_side=0.25)
+    (found,) = around([(0.99, 0.0, 0.01, 0.01)], wanted)
     assert found == pytest.approx((0.75, 0.0, 0.25, 0.25))
 
 

@@ -1,4 +1,4 @@
-"""A worker's main thread: gives a frame when asked, accounts for those that go no further, and says last words."""
+"""A worker's main thread: sends a frame on request, counts those that it drops, and reports how the source ended."""
 
 import select
 import socket
@@ -12,57 +12,57 @@ import numpy as np
 import pytest
 
 from edge.cameras import Camera
-from edge.link.area import SharedArea
 from edge.link.messages import Ended, Failed, FrameReady, Message, Opened, unpack
+from edge.link.shared_buffer import SharedBuffer
 from edge.sources import Source
-from edge.worker.run import Assignment, Worker
+from edge.worker.run import Worker, WorkerConfig
 
 _PATIENCE_MS = 30_000
 
 
 class Service:
-    """The other end, in the thread of the test."""
+    """The service's end of the channel, in the thread of the test."""
 
-    def __init__(self, line: socket.socket, worker: Worker) -> None:
-        self.line = line
+    def __init__(self, channel: socket.socket, worker: Worker) -> None:
+        self.channel = channel
         self.worker = worker
-        self.last_words: list[Message | None] = []
-        self.thread = threading.Thread(target=lambda: self.last_words.append(worker.serve()))
+        self.last_messages: list[Message | None] = []
+        self.thread = threading.Thread(target=lambda: self.last_messages.append(worker.serve()))
 
     def message(self) -> Message:
         poll = select.poll()
-        poll.register(self.line, select.POLLIN)
+        poll.register(self.channel, select.POLLIN)
         assert poll.poll(_PATIENCE_MS)
-        return unpack(self.line.recv(65_536))
+        return unpack(self.channel.recv(65_536))
 
     def ended(self) -> Message | None:
         self.thread.join(30)
-        assert self.worker.left()
-        return self.last_words[0]
+        assert self.worker.stop()
+        return self.last_messages[0]
 
 
 Serve = Callable[..., Service]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[tuple[SharedArea, Serve]]:
+def serve(tmp_path: Path) -> Iterator[tuple[SharedBuffer, Serve]]:
     """Start a worker over a folder of images, or over another source."""
-    with ExitStack() as left:
-        area = SharedArea.create(2_000)
-        left.callback(area.close)
+    with ExitStack() as stack:
+        buffer = SharedBuffer.create(2_000)
+        stack.callback(buffer.close)
 
         def start(source: Source | None = None, **settings: object) -> Service:
-            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            left.enter_context(near)
-            left.enter_context(far)
+            channel, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            stack.enter_context(channel)
+            stack.enter_context(peer)
             camera = Camera("till-1", source or Source("folder", str(tmp_path)), fps=500, max_side=640, jpeg_quality=85)
-            service = Service(near, Worker(far, area, Assignment(camera, 5, 5, 5, **settings)))  # type: ignore[arg-type]  # as Assignment declares them
+            service = Service(channel, Worker(peer, buffer, WorkerConfig(camera, 5, 5, 5, **settings)))  # type: ignore[arg-type]  # as WorkerConfig declares them
             service.thread.start()
-            left.callback(service.worker.left)
-            left.callback(near.shutdown, socket.SHUT_RDWR)
+            stack.callback(service.worker.stop)
+            stack.callback(channel.shutdown, socket.SHUT_RDWR)
             return service
 
-        yield area, start
+        yield buffer, start
 
 
 def images(folder: Path, count: int) -> None:
@@ -71,62 +71,62 @@ def images(folder: Path, count: int) -> None:
 
 
 def noise(path: Path) -> None:
-    """A picture whose JPEG is larger than the area has room for."""
+    """A picture whose JPEG does not fit into the buffer."""
     cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
 
 
-def test_each_time_it_is_asked_it_gives_one_frame(serve: tuple[SharedArea, Serve], tmp_path: Path) -> None:
+def test_each_request_is_answered_by_one_frame(serve: tuple[SharedBuffer, Serve], tmp_path: Path) -> None:
     images(tmp_path, 3)
-    area, start = serve
+    buffer, start = serve
     service = start()
     assert service.message() == Opened(8, 8)
     found = []
     for _ in range(3):
-        service.line.send(b"?")
+        service.channel.send(b"?")
         frame = service.message()
         assert isinstance(frame, FrameReady)
         found.append(frame.sequence)
-        assert cv2.imdecode(np.frombuffer(area.jpeg(frame.size_bytes), np.uint8), cv2.IMREAD_COLOR) is not None
-    service.line.send(b"?")
+        assert cv2.imdecode(np.frombuffer(buffer.jpeg(frame.size_bytes), np.uint8), cv2.IMREAD_COLOR) is not None
+    service.channel.send(b"?")
     assert service.ended() == Ended()
     assert found == [0, 1, 2]
-    assert area.counts().delivered == 3
+    assert buffer.counts().delivered == 3
 
 
-def test_a_frame_that_is_too_large_is_counted_and_the_next_one_comes(
-    serve: tuple[SharedArea, Serve], tmp_path: Path
+def test_a_frame_that_is_too_large_is_counted_and_the_next_one_is_sent(
+    serve: tuple[SharedBuffer, Serve], tmp_path: Path
 ) -> None:
     noise(tmp_path / "0.png")
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((8, 8, 3), np.uint8))
-    area, start = serve
+    buffer, start = serve
     service = start()
-    service.line.send(b"?")
+    service.channel.send(b"?")
     assert service.message() == Opened(200, 200)
     frame = service.message()
     assert isinstance(frame, FrameReady)
     assert frame.sequence == 1
-    counts = area.counts()
+    counts = buffer.counts()
     assert (counts.captured, counts.too_large, counts.delivered) == (2, 1, 1)
 
 
-def test_a_source_that_fails_is_told_when_the_service_asks(serve: tuple[SharedArea, Serve], tmp_path: Path) -> None:
+def test_a_source_that_fails_is_reported_on_request(serve: tuple[SharedBuffer, Serve], tmp_path: Path) -> None:
     service = serve[1](Source("file", str(tmp_path / "gone.mp4")))
-    service.line.send(b"?")
+    service.channel.send(b"?")
     assert service.ended() == Failed("cannot be read: No such file or directory")
 
 
-def test_it_leaves_without_a_word_when_it_is_dismissed(serve: tuple[SharedArea, Serve], tmp_path: Path) -> None:
+def test_it_ends_without_a_message_when_it_is_shut_down(serve: tuple[SharedBuffer, Serve], tmp_path: Path) -> None:
     images(tmp_path, 3)
     service = serve[1](repeat=True)
-    service.line.shutdown(socket.SHUT_WR)
+    service.channel.shutdown(socket.SHUT_WR)
     assert service.ended() is None
 
 
-def test_it_leaves_when_the_service_is_gone_while_it_waits_for_a_frame(
-    serve: tuple[SharedArea, Serve], tmp_path: Path
+def test_it_ends_when_the_service_is_gone_while_a_frame_is_requested(
+    serve: tuple[SharedBuffer, Serve], tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")  # for ever, and never a frame
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")  # repeated for ever, without a frame
     service = serve[1](repeat=True)
-    service.line.send(b"?")
-    service.line.shutdown(socket.SHUT_WR)
+    service.channel.send(b"?")
+    service.channel.shutdown(socket.SHUT_WR)
     assert service.ended() is None

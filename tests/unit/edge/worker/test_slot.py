@@ -1,11 +1,12 @@
-"""The newest-frame slot: nothing lost without being handed back, nothing out of order, no thread left waiting."""
+"""The newest-frame slot: nothing is lost unless it is returned, all is in order, and no thread waits for ever."""
 
+import os
 import select
 import threading
 
 import pytest
 
-from edge.worker.slot import NewestFrameSlot, SlotClosedError
+from edge.worker.slot import NewestFrameSlot, SlotShutDownError
 
 
 def readable(slot: NewestFrameSlot[int], *, within_ms: int = 0) -> bool:
@@ -16,7 +17,7 @@ def readable(slot: NewestFrameSlot[int], *, within_ms: int = 0) -> bool:
 
 def take_all(slot: NewestFrameSlot[int]) -> list[int]:
     items: list[int] = []
-    while not slot.finished:
+    while not slot.drained:
         assert readable(slot, within_ms=30_000)
         if (item := slot.take()) is not None:
             items.append(item)
@@ -32,14 +33,14 @@ def test_what_is_offered_is_taken() -> None:
     assert slot.take() is None
 
 
-def test_a_full_slot_gives_the_older_item_back() -> None:
+def test_offering_to_a_full_slot_returns_the_older_item() -> None:
     slot = NewestFrameSlot[int]()
     slot.offer(1)
     assert slot.offer(2) == 1
     assert slot.take() == 2
 
 
-def test_it_can_be_polled_while_something_is_inside() -> None:
+def test_it_is_readable_while_an_item_is_inside() -> None:
     slot = NewestFrameSlot[int]()
     assert not readable(slot)
     slot.offer(1)
@@ -49,10 +50,10 @@ def test_it_can_be_polled_while_something_is_inside() -> None:
     assert not readable(slot)
 
 
-def test_it_can_be_polled_for_ever_once_it_is_closed() -> None:
+def test_it_stays_readable_once_it_is_shut_down() -> None:
     slot = NewestFrameSlot[int]()
     slot.offer(1)
-    slot.close()
+    slot.shut_down()
     assert readable(slot)
     slot.take()
     assert readable(slot)
@@ -60,38 +61,38 @@ def test_it_can_be_polled_for_ever_once_it_is_closed() -> None:
     assert readable(slot)
 
 
-def test_closing_lets_out_what_is_inside_and_then_it_is_finished() -> None:
+def test_the_last_item_can_be_taken_after_the_shutdown_and_then_it_is_drained() -> None:
     slot = NewestFrameSlot[int]()
     slot.offer(1)
-    slot.close()
-    slot.close()
-    assert not slot.finished
+    slot.shut_down()
+    slot.shut_down()
+    assert not slot.drained
     assert take_all(slot) == [1]
-    assert slot.finished
+    assert slot.drained
 
 
-def test_nothing_goes_into_a_closed_slot() -> None:
+def test_nothing_goes_in_after_the_shutdown() -> None:
     slot = NewestFrameSlot[int]()
-    slot.close()
-    with pytest.raises(SlotClosedError):
+    slot.shut_down()
+    with pytest.raises(SlotShutDownError):
         slot.offer(1)
-    with pytest.raises(SlotClosedError):
+    with pytest.raises(SlotShutDownError):
         slot.put(1)
 
 
-def test_closing_releases_a_thread_that_waits_to_put() -> None:
+def test_the_shutdown_releases_a_thread_that_waits_to_put() -> None:
     slot = NewestFrameSlot[int]()
     slot.offer(1)
     refused = threading.Event()
 
     def put() -> None:
-        with pytest.raises(SlotClosedError):
+        with pytest.raises(SlotShutDownError):
             slot.put(2)
         refused.set()
 
     thread = threading.Thread(target=put)
     thread.start()
-    slot.close()
+    slot.shut_down()
     thread.join(10)
     assert refused.is_set()
     assert take_all(slot) == [1]
@@ -103,7 +104,7 @@ def test_put_loses_nothing_and_keeps_the_order() -> None:
     def fill() -> None:
         for item in range(500):
             slot.put(item)
-        slot.close()
+        slot.shut_down()
 
     thread = threading.Thread(target=fill)
     thread.start()
@@ -111,18 +112,29 @@ def test_put_loses_nothing_and_keeps_the_order() -> None:
     thread.join(10)
 
 
-def test_every_offered_item_is_either_taken_or_given_back() -> None:
+def test_every_offered_item_is_either_taken_or_returned() -> None:
     slot = NewestFrameSlot[int]()
-    given_back: list[int] = []
+    returned: list[int] = []
 
     def fill() -> None:
-        given_back.extend(old for item in range(5_000) if (old := slot.offer(item)) is not None)
-        slot.close()
+        returned.extend(old for item in range(5_000) if (old := slot.offer(item)) is not None)
+        slot.shut_down()
 
     thread = threading.Thread(target=fill)
     thread.start()
     taken = take_all(slot)
     thread.join(10)
     assert taken == sorted(taken)
-    assert sorted(taken + given_back) == list(range(5_000))
+    assert sorted(taken + returned) == list(range(5_000))
     assert taken[-1] == 4_999
+
+
+def test_closing_twice_closes_the_descriptor_once() -> None:
+    slot = NewestFrameSlot[int]()
+    descriptor = slot.fileno()
+    slot.close()
+    slot.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    with pytest.raises(SlotShutDownError):
+        slot.put(1)

@@ -1,8 +1,10 @@
-"""Says in an operator's words why a source failed, without anything that libav says: it names URLs with passwords."""
+"""The reasons why sources fail, for operators; never the text of libav, which holds URLs with passwords."""
+
+import errno
 
 import av
 
-_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "connection refused"),
     (ConnectionError, "connection lost"),
     (TimeoutError, "no answer in time"),
@@ -21,20 +23,18 @@ _STATUS = {
     403: "403: this user may not see the stream",
     404: "404: no such stream",
 }
-# Of a session that is opened: libav refuses the protocol of the new address, or has an address that is none.
+# Libav refuses the protocol of the new address, or the address is not valid.
 REDIRECTED = "redirects elsewhere, which is not followed (or its address is wrong)"
-# Names that cannot be resolved, and networks that cannot be reached, all come as this.
-_EIO = 5
 
 
 def reason_of(error: BaseException, passed_s: float, timeout_s: float | None, late: str) -> str:
-    """Why an operation that took `passed_s` failed; `late` and the timeout, when that is the reason."""
+    """Why an operation failed after `passed_s`; `late` and the timeout, if it timed out."""
     if timeout_s is not None and passed_s >= 0.9 * timeout_s:
         return f"{late} {timeout_s:g} s"
-    for kind, words in _WORDS:
+    for kind, reason in _REASONS:
         if isinstance(error, kind):
-            return words
-    if isinstance(error, OSError) and error.errno == _EIO:
+            return reason
+    if isinstance(error, OSError) and error.errno == errno.EIO:  # libav's, for unknown hosts and unreachable networks
         return "cannot be reached: check host name and network"
     strerror = getattr(error, "strerror", None)
     return str(strerror).lower() if strerror else type(error).__name__

@@ -1,4 +1,4 @@
-"""Opens what a web source asks for, and refuses other hosts: a redirect or a playlist may not send us anywhere."""
+"""Opens the URLs of an HTTP source, on allowed hosts only: redirects and playlists cannot lead anywhere else."""
 
 import errno
 import urllib.error
@@ -8,15 +8,17 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from typing import IO, cast
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+from edge.worker.errors import status_reason
+
 _SCHEMES = ("http", "https")
 
 
 class HostRefusedError(OSError):
-    """The address lies on a host that is neither the source's own nor allowed, or is no web address at all."""
+    """The URL is on a host that is neither the source's own nor allowed, or is no HTTP URL."""
 
 
-class Body:
-    """What a server answers, as libav reads it: as soon as some of it is there."""
+class ResponseBody:
+    """The body of a response, which libav reads in the pieces in which it arrives."""
 
     def __init__(self, response: HTTPResponse) -> None:
         self._response = response
@@ -25,12 +27,12 @@ class Body:
         """At most `size` bytes; none at the end.
 
         Raises:
-            OSError: the connection broke, or what comes is not as it was announced.
+            OSError: the connection broke, or the body is malformed.
         """
         try:
             return self._response.read1(size)
         except HTTPException:
-            raise _not_understood() from None
+            raise _malformed() from None
 
     @property
     def closed(self) -> bool:
@@ -42,82 +44,84 @@ class Body:
         self._response.close()
 
 
-class WebSource:
-    """Everything that one source reads from the web: `open` is what libav calls for it and for all that it leads to.
+class HttpOpener:
+    """Opens all URLs that one source needs: libav calls `open` for the source and for the URLs in its playlists.
 
-    The user and the password of the source's URL go to the source's own host alone. `refused` is the last host that
-    was asked for in vain, and `status` the last HTTP error.
+    User and password of the source's URL are sent to the source's own host only.
     """
 
     def __init__(self, url: str, allowed_hosts: Iterable[str], timeout_s: float) -> None:
         parts = urlsplit(url)
         self._hosts = frozenset({parts.hostname or "", *(host.lower() for host in allowed_hosts)})
         self._timeout_s = timeout_s
-        self.refused: str | None = None
-        self.status: int | None = None
-        self._bodies: list[Body] = []
+        self._refused: str | None = None
+        self._status: int | None = None
+        self._bodies: list[ResponseBody] = []
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if parts.username is not None:
             root = _without_credentials(urljoin(url, "/"))
             passwords.add_password(None, root, unquote(parts.username), unquote(parts.password or ""))
-        self._opener = urllib.request.build_opener(
-            _Redirects(self),
-            _Basic(passwords),
-            _Digest(passwords),
-        )
+        self._opener = urllib.request.build_opener(_Redirects(self), _Basic(passwords), _Digest(passwords))
 
-    def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> Body:
-        """Ask for `url`.
+    @property
+    def failure(self) -> str | None:
+        """Why the last request failed, for operators; None if the reason is not HTTP's."""
+        if self._refused is not None:
+            return f"leads to {self._refused}, which is not among edge.allowed_hosts"
+        return None if self._status is None else status_reason(self._status)
+
+    def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> ResponseBody:
+        """Request `url`.
 
         Raises:
-            HostRefusedError: it leads elsewhere; nothing was connected.
+            HostRefusedError: its host is not allowed; no connection was made.
             OSError: the server does not answer, or with an error.
         """
-        self.status = None
+        self._status = None
         try:
             self.check(url)
             request = urllib.request.Request(_without_credentials(url), headers={"User-Agent": "framematch"})  # noqa: S310  # checked above
-            body = Body(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
+            body = ResponseBody(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
         except urllib.error.HTTPError as error:
-            self.status = error.code
+            self._status = error.code
             error.close()
             raise OSError(f"HTTP {error.code}") from None
         except urllib.error.URLError as error:
-            raise error.reason if isinstance(error.reason, OSError) else _not_understood() from None
-        except (HTTPException, ValueError):  # urllib's for an address that is none, or a login that it does not know
-            raise _not_understood() from None
+            raise error.reason if isinstance(error.reason, OSError) else _malformed() from None
+        except (HTTPException, ValueError):  # urllib's, for an invalid URL or an unknown kind of login
+            raise _malformed() from None
         self._bodies = [*(other for other in self._bodies if not other.closed), body]
         return body
 
     def close(self) -> None:
-        """Close what libav has left open."""
+        """Close the responses that libav left open."""
         for body in self._bodies:
             body.close()
 
     def check(self, url: str) -> None:
-        """Whether `url` may be asked for.
+        """Check that `url` is allowed.
 
         Raises:
-            HostRefusedError: it may not.
+            HostRefusedError: it is not.
         """
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or (parts.hostname or "") not in self._hosts:
-            self.refused = parts.hostname or f"{parts.scheme}:"
-            raise HostRefusedError(self.refused)
+            self._refused = parts.hostname or f"{parts.scheme}:"
+            raise HostRefusedError(self._refused)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect only to where the source may lead."""
+    """Follows redirects to allowed hosts only."""
 
-    def __init__(self, source: WebSource) -> None:
-        self._source = source
+    def __init__(self, opener: HttpOpener) -> None:
+        self._opener = opener
 
-    def redirect_request(  # noqa: PLR0917  # as urllib has it
+    def redirect_request(  # noqa: PLR0917  # urllib's signature
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
-        """See `HTTPRedirectHandler`."""
+        """Check the new URL first."""
         try:
-            self._source.check(newurl)
+            self._opener.check(newurl)
         except HostRefusedError:
             fp.close()
             raise
@@ -125,28 +129,28 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Basic(urllib.request.HTTPBasicAuthHandler):
-    """Leaves no connection of a refused try open."""
+    """Closes the connection of a rejected login."""
 
-    def http_error_401(  # as urllib has it
+    def http_error_401(  # urllib's signature
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
     ) -> HTTPResponse | None:
-        """See `HTTPBasicAuthHandler`."""
+        """Close the response first."""
         fp.close()
         return super().http_error_401(req, fp, code, msg, headers)
 
 
 class _Digest(urllib.request.HTTPDigestAuthHandler):
-    """Leaves no connection of a refused try open."""
+    """Closes the connection of a rejected login."""
 
-    def http_error_401(  # as urllib has it
+    def http_error_401(  # urllib's signature
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
     ) -> HTTPResponse | None:
-        """See `HTTPDigestAuthHandler`."""
+        """Close the response first."""
         fp.close()
         return super().http_error_401(req, fp, code, msg, headers)
 
 
-def _not_understood() -> OSError:
+def _malformed() -> OSError:
     return OSError(errno.EPROTO, "has an address, a login or an answer that is not understood")
 
 

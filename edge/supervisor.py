@@ -1,0 +1,255 @@
+"""Supervises one camera: starts its process, takes its frames, kills it when it hangs, and starts the next."""
+
+import asyncio
+import time
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from edge.cameras import Camera
+from edge.link.channel import ServiceChannel
+from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened
+from edge.link.shared_buffer import Counts, SharedBuffer
+from edge.outgoing import Outgoing
+from edge.processes import CameraProcesses
+from edge.sinks import FrameSink
+from edge.stats import CameraStats
+from edge.worker.run import WorkerConfig
+from framematch.core.backoff import Backoff
+from framematch.core.errors import CameraUnavailableError
+from framematch.core.frames import Frame
+from framematch.core.settings import EdgeSettings
+from framematch.core.tracing import TraceContext
+from framematch.core.units import NS_PER_S
+
+log = structlog.get_logger()
+
+_Result = TypeVar("_Result")
+
+_CLOSE_S = 1.0  # for a process to close its source, before it is killed
+_POLL_S = 0.5
+
+
+class CameraSupervisor:
+    """Owns a camera's processes. Each plays the source once; the supervisor decides when the next one starts.
+
+    A live source is retried for ever, after a random delay that grows (`core.backoff`) and is reset once the source
+    ran for `stable_after_s`. A process that delivers no usable frame of a live source for `watchdog_s`, or is killed,
+    counts as failed. A finite source (file, folder) is played once; with `repeat` its process plays it again and again.
+    `previous` are the counts of the supervisor before, when the camera's settings changed: numbers and times go on.
+    Each frame starts a trace; `sample_ratio` of them are sampled.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        settings: EdgeSettings,
+        stats: CameraStats,
+        processes: CameraProcesses,
+        sink: FrameSink,
+        *,
+        jpeg_bytes_max: int,
+        repeat: bool = False,
+        previous: Counts | None = None,
+        sample_ratio: float = 1.0,
+    ) -> None:
+        self._camera = camera
+        self._settings = settings
+        self._stats = stats
+        self._processes = processes
+        self._sink = sink
+        self._jpeg_bytes_max = jpeg_bytes_max
+        self._sample_ratio = sample_ratio
+        self._config = WorkerConfig(
+            camera=camera,
+            open_timeout_s=settings.open_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            max_lag_s=settings.max_lag_s,
+            repeat=repeat,
+        )
+        self._counts = previous or Counts()
+        self._accepted = self._counts.forwarded
+        self._lost = 0
+
+    @property
+    def counts(self) -> Counts:
+        """The counts of all processes so far; final once `run` has ended."""
+        return self._counts
+
+    async def run(self) -> None:
+        """Put the camera's frames into the sink, until a finite source has ended or the task is cancelled.
+
+        Then the last process has ended, and each numbered frame was accepted by the sink or counted as dropped.
+        """
+        buffer = SharedBuffer.create(self._jpeg_bytes_max, self._counts)
+        try:
+            await self._run_processes(buffer)
+        except asyncio.CancelledError:
+            self._stats.closed("stopped")
+            raise
+        finally:
+            buffer.close()
+
+    async def _run_processes(self, buffer: SharedBuffer) -> None:
+        backoff = Backoff(self._settings.backoff_initial_s, self._settings.backoff_max_s)
+        while True:
+            started_s = time.monotonic()
+            try:
+                await self._run_process(buffer)
+            except CameraUnavailableError as error:
+                if not self._camera.source.live:
+                    self._report_failure(error.message)
+                    return
+                if self._counts.last_frame_ns / NS_PER_S - started_s >= self._settings.stable_after_s:
+                    backoff.reset()
+                delay_s = backoff.next_delay_s()
+                self._report_failure(error.message, retry_in_s=round(delay_s, 3))
+                await asyncio.sleep(delay_s)
+            else:
+                self._stats.closed("ended")
+                log.info("camera_ended", camera=self._camera.id, frames=buffer.counts().captured)
+                return
+
+    async def _run_process(self, buffer: SharedBuffer) -> None:
+        """One process from its start to its end.
+
+        Raises:
+            CameraUnavailableError: the source failed, or the process hung or died.
+        """
+        with ServiceChannel(buffer) as channel:
+            process = await self._start(channel, buffer)
+            last_message: Message | None = None
+            watchdog = asyncio.ensure_future(self._watch(buffer, process))
+            try:
+                last_message = await self._receive_frames(channel)
+            finally:
+                watchdog.cancel()
+                died_of = await _uninterrupted(asyncio.ensure_future(self._end(channel, buffer, process)))
+            hung = not watchdog.cancelled() and watchdog.result()
+            self._raise_failure(last_message, hung=hung, died_of=died_of)
+
+    async def _start(self, channel: ServiceChannel, buffer: SharedBuffer) -> ForkServerProcess:
+        try:
+            process = await self._processes.start(channel.peer, buffer, self._config)
+        except (OSError, EOFError) as error:  # out of processes, memory or descriptors, or the forkserver was killed
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise CameraUnavailableError(f"its process cannot be started: {reason}") from error
+        channel.peer.close()
+        return process
+
+    async def _end(self, channel: ServiceChannel, buffer: SharedBuffer, process: ForkServerProcess) -> str | None:
+        """Let the process end or kill it, and count its lost frames. Returns the signal that had killed it, if any."""
+        closed = await _shut_down(channel)
+        died_of = await self._processes.end(process, wait_s=_CLOSE_S if closed else 0.0)
+        self._count_lost(self._update_counts(buffer), "process_died" if died_of else "stopped")
+        return died_of
+
+    async def _receive_frames(self, channel: ServiceChannel) -> Message | None:
+        """Put frames into the sink until the process says how its source ended, or is gone (None)."""
+        channel.request()
+        while True:
+            match message := await channel.receive():
+                case Opened():
+                    self._stats.opened((message.width, message.height))
+                    log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
+                case FrameReady():
+                    await self._put(self._outgoing(message, channel.jpeg(message)))
+                    self._stats.set_clock(message.clock)
+                    channel.request()
+                case _:
+                    return message
+
+    async def _put(self, outgoing: Outgoing) -> None:
+        """Put a frame into the sink and count it when it was taken, also when we are cancelled meanwhile."""
+        put = asyncio.ensure_future(self._sink.put(outgoing))
+        try:
+            await _uninterrupted(put, cancel=True)
+        finally:
+            if not put.cancelled() and put.exception() is None:
+                self._accepted += 1
+
+    async def _watch(self, buffer: SharedBuffer, process: ForkServerProcess) -> bool:
+        """Update the statistics; kill the process and return True when a live source delivers nothing for too long."""
+        started_s = time.monotonic()
+        while True:
+            await asyncio.sleep(_POLL_S)
+            counts = self._update_counts(buffer)
+            idle_s = time.monotonic() - max(started_s, counts.last_frame_ns / NS_PER_S)
+            if self._camera.source.live and idle_s > self._settings.watchdog_s:
+                process.kill()
+                return True
+
+    def _raise_failure(self, last_message: Message | None, *, hung: bool, died_of: str | None) -> None:
+        match last_message:
+            case Ended():
+                return
+            case Failed():
+                raise CameraUnavailableError(last_message.reason)
+            case Crashed():
+                log.error("camera_process_crashed", camera=self._camera.id, **msgspec.structs.asdict(last_message))
+                raise CameraUnavailableError(f"a defect in its process: {last_message.error}")
+            case _ if hung:
+                raise CameraUnavailableError(
+                    f"no new frame for {self._settings.watchdog_s:g} s: its process was killed"
+                )
+            case _:
+                raise CameraUnavailableError(f"its process died ({died_of or 'no signal'})")
+
+    def _update_counts(self, buffer: SharedBuffer) -> Counts:
+        before, self._counts = self._counts, buffer.counts()
+        self._stats.add_counts(before, self._counts)
+        return self._counts
+
+    def _count_lost(self, counts: Counts, reason: str) -> None:
+        """Count the frames that were in the process when it ended."""
+        if lost := counts.forwarded - self._accepted - self._lost:
+            self._lost += lost
+            self._stats.dropped("capture", reason, lost)
+
+    def _outgoing(self, message: FrameReady, jpeg: bytes) -> Outgoing:
+        frame = Frame(
+            camera=self._camera.id,
+            captured_at_us=message.captured_at_us,
+            sequence=message.sequence,
+            regions=message.regions,
+            traceparent=str(TraceContext.new(self._sample_ratio)),
+            grabbed_at_us=message.grabbed_at_us,
+            clock=message.clock,
+        )
+        return Outgoing(frame, jpeg, message.grabbed_s, message.encoded_s)
+
+    def _report_failure(self, reason: str, **fields: float) -> None:
+        self._stats.closed(reason)
+        log.warning("camera_failed", camera=self._camera.id, source=str(self._camera.source), reason=reason, **fields)
+
+
+async def _uninterrupted(task: asyncio.Task[_Result], *, cancel: bool = False) -> _Result:
+    """Wait for the end of `task` even when cancelled, once or repeatedly, and raise the cancellation only then.
+
+    With `cancel` the task is cancelled too, but may finish what it has started.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if cancel:
+                task.cancel()
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
+async def _shut_down(channel: ServiceChannel) -> bool:
+    """Let the process close its source, and return whether it did in time. Frames that still arrive are dropped."""
+    channel.shut_down()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            while await channel.receive() is not None:
+                pass
+            return True
+    return False
