@@ -69,6 +69,7 @@ def missing_package(error: ImportError, command: str) -> PrerequisiteError | Non
 def hint_of(error: FramematchError) -> str:
     """The error's hint; in a source checkout also how to start a missing server on this machine."""
     missing = isinstance(error, AddressNotSetError) or (isinstance(error, UnavailableError) and error.unreachable)
-    if not missing or find_spec("stack") is None:
+    stack = find_spec("stack")
+    if not missing or stack is None or stack.origin is None:  # None: any folder of this name
         return error.hint
     return f"{error.hint}, or start the servers on this machine with 'framematch stack up'"
