@@ -99,9 +99,7 @@ class _Service:
         self._changed = asyncio.Event()
         self._lines: dict[str, _Line] = {}
         topic = Topics(settings.kafka.topic_prefix).status
-        self._reporter = StatusReporter(
-            dispatcher.connection, topic, [], self._changed, settings.edge.status_interval_s
-        )
+        self._reporter = StatusReporter(dispatcher.producer, topic, [], self._changed, settings.edge.status_interval_s)
 
     async def run(self, cameras: tuple[Camera, ...], stop: asyncio.Event, watch: SettingsWatch | None) -> None:
         """Until `stop` is set or all cameras have ended; nothing runs any more then."""
@@ -110,7 +108,7 @@ class _Service:
         async with asyncio.TaskGroup() as group, Crew(self._hire, self._dismiss) as crew:
             beside = [group.create_task(self._dispatcher.run()), group.create_task(self._show())]
             # With a moment for Kafka, so that the first frames do not take the way by the disk.
-            await first_of(stop.wait(), self._dispatcher.connection.wait_connected(), asyncio.sleep(_CONNECT_S))
+            await first_of(stop.wait(), self._dispatcher.producer.wait_connected(), asyncio.sleep(_CONNECT_S))
             if not stop.is_set():
                 await crew.apply(cameras)
             beside += [group.create_task(self._reporter.run()), group.create_task(self._reload(crew, watch))]

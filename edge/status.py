@@ -4,29 +4,21 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from edge.meter import CameraMeter, Reading
+from edge.outbox.producer import Acknowledgement, RecordProducer
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, encode, event_headers
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.core.units import US_PER_MS
 
 log = structlog.get_logger()
 
 _LAGGING_S = 2.0  # a stream's own buffers explain less
-_US_PER_MS = 1_000
-
-Acknowledgement = asyncio.Future[Any]
-
-
-class Producer(Protocol):
-    """What is needed of the producer that the cameras' frames take too; tests have one in memory."""
-
-    async def send(self, topic: str, record: dict[str, Any]) -> Acknowledgement:
-        """Queue a record; the future ends with its acknowledgement or its final error."""
 
 
 def status_of(
@@ -107,7 +99,7 @@ class StatusReporter:
 
     def __init__(
         self,
-        producer: Producer,
+        producer: RecordProducer,
         topic: str,
         meters: Iterable[CameraMeter],
         changed: asyncio.Event,
@@ -185,19 +177,15 @@ class StatusReporter:
     async def _send(self, line: _Line) -> None:
         camera, at_us = line.meter.camera, now_us()
         headers = event_headers(f"{camera}-status-{at_us}", STATUS_SCHEMA, camera, to_rfc3339(at_us))
-        record: dict[str, Any] = {
-            "key": camera.encode(),
-            "value": None if line.gone else encode(self._next_status(line, at_us)),
-            "headers": headers,
-            "timestamp_ms": at_us // _US_PER_MS,
-        }
+        value = None if line.gone else encode(self._next_status(line, at_us))
+        record = ProducerRecord(self._topic, camera.encode(), value, headers, at_us // US_PER_MS)
         line.due = False
         try:
-            line.on_its_way = await self._producer.send(self._topic, record)
+            line.on_its_way = await self._producer.send(record)
         except (KafkaError, KafkaUnavailableError) as error:
             _log_failure(camera, error)
         else:
-            line.on_its_way.add_done_callback(partial(self._settle, line, record["value"] is None))
+            line.on_its_way.add_done_callback(partial(self._settle, line, value is None))
 
     def _next_status(self, line: _Line, at_us: int) -> CameraStatus:
         now = line.meter.read()

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from edge.outbox.dispatcher import Dispatcher
-from edge.outbox.outbox import Outbox
+from edge.outbox.outbox import Outbox, State
 from edge.outgoing import Outgoing
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
@@ -98,7 +98,7 @@ class Edge:
 
     @property
     def spooling(self) -> list[Outbox]:
-        return [box for box in self.boxes.values() if box.spooling]
+        return [box for box in self.boxes.values() if box.state is State.SPOOLING]
 
     @property
     def direct(self) -> bool:

@@ -18,6 +18,7 @@ from edge.metrics import EdgeMetrics
 from edge.status import StatusReporter, status_of
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import CameraStatus, decode
+from framematch.core.kafka.records import ProducerRecord
 from tests.support import eventually
 
 START = Reading(
@@ -44,12 +45,13 @@ class MemoryProducer:
     def statuses(self) -> list[CameraStatus]:
         return [status for _, status in self.records if status is not None]
 
-    async def send(self, topic: str, record: dict[str, Any]) -> asyncio.Future[Any]:
-        assert topic == "p.status"
+    async def send(self, record: ProducerRecord) -> asyncio.Future[Any]:
+        assert record.topic == "p.status"
         if self.refuses:
             raise KafkaUnavailableError("no producer")
-        status = None if record["value"] is None else decode(record["value"], CameraStatus)
-        camera = record["key"].decode()
+        status = None if record.value is None else decode(record.value, CameraStatus)
+        assert record.key is not None
+        camera = record.key.decode()
         assert status is None or status.camera == camera
         self.records.append((camera, status))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

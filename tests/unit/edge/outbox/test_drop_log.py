@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from edge.outbox.drop_log import DropLog
+from edge.outbox.context import DropLog
 
 
 class Clock:

@@ -9,9 +9,9 @@ import pytest
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, UnknownError
 from confluent_kafka import KafkaError as ClientError
 
-from edge.outbox.producer import Producer, Record, RecordGivenUpError, error_of
-from edge.outbox.refusals import refusal
+from edge.outbox.producer import IdempotentProducer, RecordGivenUpError, error_of, rejection
 from framematch.core.kafka.clients import librdkafka_options
+from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
 from tests.support import eventually
 
@@ -19,15 +19,15 @@ NOBODY = "127.0.0.1:9"
 SECRET = "hunter2-canary"
 
 
-def record(size: int = 5) -> Record:
-    return {"key": b"till-1", "value": bytes(size), "headers": [("name", b"value")], "timestamp_ms": 1}
+def record(size: int = 5) -> ProducerRecord:
+    return ProducerRecord("frames", b"till-1", bytes(size), [("name", b"value")], 1)
 
 
 @asynccontextmanager
-async def producer(**settings: Any) -> AsyncIterator[tuple[Producer, list[str]]]:
+async def producer(**settings: Any) -> AsyncIterator[tuple[IdempotentProducer, list[str]]]:
     """A producer whose broker is away, and its failures."""
     failures: list[str] = []
-    made = Producer(KafkaSettings(bootstrap_servers=NOBODY, **settings), lambda: failures.append("failed"))
+    made = IdempotentProducer(KafkaSettings(bootstrap_servers=NOBODY, **settings), lambda: failures.append("failed"))
     try:
         yield made, failures
     finally:
@@ -37,7 +37,7 @@ async def producer(**settings: Any) -> AsyncIterator[tuple[Producer, list[str]]]
 async def test_a_record_waits_for_a_broker_and_is_given_up_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "librdkafka"):
         async with producer() as (made, failures):
-            future = made.send("frames", record())
+            future = made.send(record())
             await eventually(lambda: "Connect to" in caplog.text, message="it tried")
             assert not future.done()
             assert not failures
@@ -47,9 +47,9 @@ async def test_a_record_waits_for_a_broker_and_is_given_up_at_the_end(caplog: py
 
 async def test_a_record_that_is_too_large_is_refused_and_nothing_else_is_touched() -> None:
     async with producer(max_message_bytes=65_536) as (made, failures):
-        waiting = made.send("frames", record())
+        waiting = made.send(record())
         with pytest.raises(MessageSizeTooLargeError):
-            made.send("frames", record(size=300_000))
+            made.send(record(size=300_000))
         assert not waiting.done()
         assert not failures
     assert isinstance(waiting.exception(), RecordGivenUpError)
@@ -57,7 +57,7 @@ async def test_a_record_that_is_too_large_is_refused_and_nothing_else_is_touched
 
 async def test_a_future_that_nobody_waits_for_any_more_does_no_harm() -> None:
     async with producer() as (made, _):
-        first, second = made.send("frames", record()), made.send("frames", record())
+        first, second = made.send(record()), made.send(record())
         first.cancel()
     assert isinstance(second.exception(), RecordGivenUpError)
     await made.settled()
@@ -77,7 +77,8 @@ async def test_a_future_that_nobody_waits_for_any_more_does_no_harm() -> None:
 def test_errors_are_those_that_refusals_are_told_by(code: int, error: type[KafkaError], reason: str | None) -> None:
     found = error_of(ClientError(code))
     assert type(found) is error
-    assert refusal(found) == reason
+    rejected = rejection(found)
+    assert (rejected.reason if rejected else None) == reason
 
 
 def test_a_login_is_handed_on() -> None:
