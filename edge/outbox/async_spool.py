@@ -58,11 +58,14 @@ class AsyncSpool:
     async def append(self, frame: PendingFrame) -> None:
         """Write a new frame; it is dropped when that fails. A cancellation waits for the caller's next `await`."""
         self._appending += 1
-        loop = asyncio.get_running_loop()
-        written = loop.run_in_executor(self._executor, self.spool.append, [_spooled(frame)])
-        await _finish(written)
-        self._appending -= 1
-        self._report_losses()
+        try:
+            await asyncio.sleep(0)  # a caller that has been cancelled stops here
+            loop = asyncio.get_running_loop()
+            written = loop.run_in_executor(self._executor, self.spool.append, [_spooled(frame)])
+            await _finish(written)
+        finally:
+            self._appending -= 1
+            self._report_losses()
         try:
             written.result()
         except SpoolError as error:

@@ -13,8 +13,9 @@ from framematch.core.backoff import Backoff
 
 log = structlog.get_logger()
 
-_CHUNK_FRAMES = 32
-_CHUNK_BYTES = 2_000_000
+_CHUNK_MAX_FRAMES = 32
+_CHUNK_MAX_BYTES = 2_000_000
+_CHUNKS = 4  # that fit into the window: the next one is read while others are in flight
 _MAX_FAILED_READS = 5
 
 
@@ -92,7 +93,7 @@ class Recovery:
             return []
         window = self._context.window
         frames_max, bytes_max = window.replay_max
-        chunk = min(_CHUNK_FRAMES, frames_max), min(_CHUNK_BYTES, bytes_max)
+        chunk = min(_CHUNK_MAX_FRAMES, max(1, frames_max // _CHUNKS)), min(_CHUNK_MAX_BYTES, bytes_max // _CHUNKS)
         while not window.try_take(*chunk, replay=True):
             if self._pending.to_retry:
                 return []

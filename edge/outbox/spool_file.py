@@ -11,6 +11,8 @@ import msgspec
 
 from framematch.core.frames import Clock, Frame, Region
 
+PAGE_BYTES = 16_384
+"""Of new files: a frame is read in few pieces, and a small one does not waste a page."""
 _WAL_BYTES = 8_000_000
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -23,12 +25,13 @@ CREATE TABLE IF NOT EXISTS frames (
 )
 """
 _OPENING = (
+    f"PRAGMA page_size={PAGE_BYTES}",
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
     # What was committed survives the death of the process; a power failure may cost the last moments.
     "PRAGMA synchronous=NORMAL",
-    # Some builds of SQLite overwrite what is deleted, and write every picture to the log for it: a twentieth of the
-    # speed. The file is deleted without overwriting too.
+    # Some builds of SQLite overwrite what they delete, and for that write every JPEG to the log: 20 times slower. The
+    # file itself is removed without overwriting too.
     "PRAGMA secure_delete=FAST",
     f"PRAGMA journal_size_limit={_WAL_BYTES}",
     "BEGIN IMMEDIATE",  # takes the lock

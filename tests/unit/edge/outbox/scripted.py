@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,26 @@ class ImmediateExecutor(Executor):
         except Exception as error:  # noqa: BLE001  # the future has it, as with a real executor
             future.set_exception(error)
         return future
+
+
+class ManualExecutor(ImmediateExecutor):
+    """Keeps calls until `run_all`, or runs them at once when `immediate`."""
+
+    def __init__(self) -> None:
+        self.immediate = False
+        self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.immediate:
+            return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        self._waiting.append((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def run_all(self) -> None:
+        for future, call in self._waiting:
+            future.set_result(call())
+        self._waiting.clear()
 
 
 class Clock:
@@ -133,6 +154,7 @@ class Bench:
     clock: Clock = field(default_factory=Clock)
     stats: FakeStats = field(default_factory=FakeStats)
     sequence: int = 0
+    executor: Executor = field(default_factory=ImmediateExecutor)
 
     def start(self) -> "Bench":
         self.producer = ScriptedProducer()
@@ -141,7 +163,7 @@ class Bench:
             producer=self.producer,
             topic="p.frames",
             window=Window(self.window, 1_000_000),
-            executor=ImmediateExecutor(),
+            executor=self.executor,
             drops=DropLog(),
             max_message_bytes=1_000,
             after_s=1.0,

@@ -29,6 +29,17 @@ def append_until_killed(path: Path) -> None:
         print(number, flush=True)  # noqa: T201  # the test reads it
 
 
+def replay_until_killed(path: Path) -> None:
+    """Replay 500 frames, each four deleted while the next are in flight; print how many are deleted."""
+    spool = new_spool(path)
+    spool.append([spooled(number) for number in range(1, 501)])
+    in_flight = [row.number for row in spool.lease(4, 1_000_000)]
+    for deleted in range(4, 500, 4):
+        in_flight = [row.number for row in spool.lease(4, 1_000_000, acknowledged=in_flight)]
+        print(deleted, flush=True)  # noqa: T201  # the test reads it
+    signal.pause()
+
+
 def run_into_a_file_limit(path: Path) -> None:
     """Append beyond RLIMIT_FSIZE, replay, and append again."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -60,6 +71,7 @@ def fill_replay_and_fill(spool: Spool) -> None:
 
 PROGRAMS: dict[str, Callable[[Path], None]] = {
     "append_until_killed": append_until_killed,
+    "replay_until_killed": replay_until_killed,
     "run_into_a_file_limit": run_into_a_file_limit,
 }
 
