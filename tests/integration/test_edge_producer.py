@@ -1,4 +1,4 @@
-"""The edge's producer against a real broker: partitions, refusals, the end, TLS and passwords."""
+"""The edge's producer with a real broker: partitions, rejections, closing, TLS and passwords."""
 
 import asyncio
 import contextlib
@@ -73,13 +73,13 @@ async def settle(futures: list[Acknowledgement]) -> list[BaseException | None]:
 
 
 async def limit_batches(settings: KafkaSettings) -> None:
-    """Make the frames topic of one partition, for batches that hold one small record, and not a large one."""
+    """Create the frames topic with one partition, whose batches may have a small record but not a large one."""
     limit = {"max.message.bytes": str(LARGEST)}
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         await admin.create_topics([NewTopic(topic_of(settings), 1, 1, topic_configs=limit)])
 
 
-async def test_a_camera_has_the_partition_that_other_clients_give_it(settings: KafkaSettings) -> None:
+async def test_a_camera_has_the_same_partition_as_with_other_clients(settings: KafkaSettings) -> None:
     keys = [f"camera-{number}" for number in range(60)]
     async with connected(settings) as producer:
         assert not any(await settle([await producer.send(record(settings, key, 10)) for key in keys]))
@@ -89,15 +89,15 @@ async def test_a_camera_has_the_partition_that_other_clients_give_it(settings: K
     assert set(found.values()) == set(partitions)
 
 
-async def test_nothing_overtakes_a_record_that_the_broker_refuses(settings: KafkaSettings) -> None:
+async def test_nothing_overtakes_a_record_that_the_broker_rejects(settings: KafkaSettings) -> None:
     await limit_batches(settings)
     sizes = [10] * 20 + [LARGE] + [10] * 300
     futures = []
-    # Without lingering they share as few batches as possible: some of those behind are on their way already.
+    # Without lingering there are many batches: some behind the rejected one are in flight already.
     async with connected(settings.model_copy(update={"linger_ms": 0})) as producer:
-        # A broker takes any batch as the first that it sees of a producer in a partition.
+        # A broker accepts any batch as a producer's first in a partition.
         assert not any(await settle([await producer.send(record(settings, "till-1", 9))]))
-        with contextlib.suppress(KafkaUnavailableError, RecordGivenUpError):  # it takes no more; the next one would
+        with contextlib.suppress(KafkaUnavailableError, RecordGivenUpError):  # it takes no more, but its successor will
             for size in sizes:
                 futures.append(await producer.send(record(settings, "till-1", size)))
                 await asyncio.sleep(0.0005)
@@ -106,12 +106,12 @@ async def test_nothing_overtakes_a_record_that_the_broker_refuses(settings: Kafk
         assert not any(await settle([await producer.send(record(settings, "till-1", 11))]))
     assert any(isinstance(error, MessageSizeTooLargeError) for error in errors)
     failed = [error is not None for error in errors]
-    assert failed == sorted(failed), "all behind the first that failed"
+    assert failed == sorted(failed), "all behind the first that failed have failed"
     written = [len(record.value) for record in await read(settings)]
     assert written == [9] + [10] * failed.count(False) + [11]
 
 
-async def test_a_record_that_is_refused_alone_costs_nothing_else(settings: KafkaSettings) -> None:
+async def test_a_record_that_is_rejected_in_isolation_fails_alone(settings: KafkaSettings) -> None:
     await limit_batches(settings)
     async with connected(settings) as producer:
         sends = [await producer.send_isolated(record(settings, "till-1", size)) for size in (10, LARGE, 11)]
@@ -121,20 +121,20 @@ async def test_a_record_that_is_refused_alone_costs_nothing_else(settings: Kafka
     assert [len(record.value) for record in await read(settings)] == [10, 11]
 
 
-async def test_a_broker_that_refuses_shared_batches_gets_each_frame_once_and_in_order(
+async def test_when_a_broker_rejects_shared_batches_it_gets_each_other_frame_once_and_in_order(
     settings: KafkaSettings, tmp_path: Path
 ) -> None:
     await limit_batches(settings)
     cameras, sizes = ("till-1", "till-2"), [SMALL] * 10 + [LARGE] + [SMALL] * 10
     dispatcher = Dispatcher(settings, EdgeSettings(spool=SpoolSettings(folder=str(tmp_path))))
     stats_of = {camera: FakeStats(camera) for camera in cameras}
-    boxes = {camera: dispatcher.outbox(camera, stats, live=True) for camera, stats in stats_of.items()}
+    outboxes = {camera: dispatcher.outbox(camera, stats, live=True) for camera, stats in stats_of.items()}
     running = asyncio.create_task(dispatcher.run())
     await eventually(lambda: dispatcher.connected, timeout_s=LONG_S)
     for sequence, size in enumerate(sizes):
-        for camera, box in boxes.items():
+        for camera, outbox in outboxes.items():
             frame = Frame(camera, now_us(), sequence, grabbed_at_us=now_us())
-            await box.put(Outgoing(frame, bytes(size), asyncio.get_running_loop().time()))
+            await outbox.put(Outgoing(frame, bytes(size), asyncio.get_running_loop().time()))
     await eventually(
         lambda: all(stats.published_frames + sum(stats.drops.values()) == len(sizes) for stats in stats_of.values()),
         timeout_s=LONG_S,
@@ -151,7 +151,7 @@ async def test_a_broker_that_refuses_shared_batches_gets_each_frame_once_and_in_
 
 @pytest.fixture(name="frozen")
 def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
-    """A broker of the test's own, to be frozen."""
+    """A broker that the test may freeze."""
     server = KafkaServer(tmp_path / "kafka")
     server.start()
     try:
@@ -162,7 +162,7 @@ def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
         server.stop()
 
 
-async def test_the_end_does_not_wait_for_a_broker_that_says_nothing(frozen: KafkaServer) -> None:
+async def test_close_does_not_wait_for_a_broker_that_does_not_answer(frozen: KafkaServer) -> None:
     settings = KafkaSettings(bootstrap_servers=frozen.bootstrap_servers, topic_prefix=new_prefix(), partitions=1)
     async with connected(settings) as producer:
         assert not any(await settle([await producer.send(record(settings, "till-1"))]))
@@ -179,7 +179,7 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(("listener", "mechanism"), WAYS_IN)
-async def test_records_come_in_by_every_way_that_a_broker_offers(
+async def test_records_are_written_through_every_listener_of_a_broker(
     site: Site, listener: str, mechanism: str | None
 ) -> None:
     prefix = new_prefix()
