@@ -1,4 +1,4 @@
-"""A frame on its way out of the edge: what a camera's process handed over, and what the outbox sends."""
+"""A frame that leaves the edge: what a camera's process delivers, and what its outbox sends to Kafka."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from framematch.core.frames import Frame
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One encoded frame; by the monotonic clock, when it came from its source and when it was encoded."""
+    """One encoded frame. Monotonic times: when it was read from its source, and when it was encoded."""
 
     frame: Frame
     jpeg: bytes

@@ -77,7 +77,7 @@ class EdgeService:
         self._dispatcher = dispatcher
         self._manager = manager
         topic = Topics(settings.kafka.topic_prefix).status
-        self._reporter = StatusReporter(dispatcher.connection, topic, manager, settings.edge.status_interval_s)
+        self._reporter = StatusReporter(dispatcher.producer, topic, manager, settings.edge.status_interval_s)
 
     async def run(self, cameras: tuple[Camera, ...], stop: asyncio.Event, watch: SettingsWatch | None) -> None:
         """Run until `stop` is set or all cameras have ended; nothing is running any more then."""
@@ -85,7 +85,7 @@ class EdgeService:
         async with asyncio.TaskGroup() as group, self._manager:
             background = [group.create_task(self._dispatcher.run()), group.create_task(self._update_health())]
             # A moment for Kafka to connect, so that the first frames need not be spooled.
-            await first_of(stop.wait(), self._dispatcher.connection.wait_connected(), asyncio.sleep(_CONNECT_S))
+            await first_of(stop.wait(), self._dispatcher.producer.wait_connected(), asyncio.sleep(_CONNECT_S))
             if not stop.is_set():
                 await self._manager.apply(cameras)
             background.append(group.create_task(self._reporter.run()))

@@ -18,7 +18,10 @@ class FrameSink(Protocol):
         """Bytes of the JPEGs on disk."""
 
     async def put(self, outgoing: Outgoing) -> None:
-        """Take a frame and account for it. When cancelled, it either raises and did not take it, or returns."""
+        """Take a frame and account for it. CancelledError means that it was not taken.
+
+        A cancellation that comes too late takes effect after `put` has returned, at the caller's next `await`.
+        """
 
     async def drained(self) -> None:
         """Return when it holds no frame any more."""

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
 
+from edge.outbox.producer import Acknowledgement, RecordProducer
 from edge.stats import CameraStats, StatsSnapshot
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, encode, event_headers
@@ -19,15 +20,6 @@ from framematch.core.units import US_PER_MS
 log = structlog.get_logger()
 
 _LAGGING_S = 2.0  # more than the buffers of a stream explain
-
-Acknowledgement = asyncio.Future[Any]
-
-
-class Producer(Protocol):
-    """The producer, which frames use too."""
-
-    async def send(self, record: ProducerRecord) -> Acknowledgement:
-        """Queue a record; the future ends with its acknowledgement or its final error."""
 
 
 class ReportedCameras(Protocol):
@@ -117,7 +109,7 @@ class StatusReporter:
     deletes its status from the topic.
     """
 
-    def __init__(self, producer: Producer, topic: str, cameras: ReportedCameras, interval_s: float) -> None:
+    def __init__(self, producer: RecordProducer, topic: str, cameras: ReportedCameras, interval_s: float) -> None:
         self._producer = producer
         self._topic = topic
         self._cameras = cameras

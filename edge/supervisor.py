@@ -156,20 +156,12 @@ class CameraSupervisor:
                     self._stats.opened((message.width, message.height))
                     log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
                 case FrameReady():
-                    await self._put(self._outgoing(message, channel.jpeg(message)))
+                    await self._sink.put(self._outgoing(message, channel.jpeg(message)))
+                    self._accepted += 1
                     self._stats.set_clock(message.clock)
                     channel.request()
                 case _:
                     return message
-
-    async def _put(self, outgoing: Outgoing) -> None:
-        """Put a frame into the sink and count it when it was taken, also when we are cancelled meanwhile."""
-        put = asyncio.ensure_future(self._sink.put(outgoing))
-        try:
-            await _uninterrupted(put, cancel=True)
-        finally:
-            if not put.cancelled() and put.exception() is None:
-                self._accepted += 1
 
     async def _watch(self, buffer: SharedBuffer, process: ForkServerProcess) -> bool:
         """Update the statistics; kill the process and return True when a live source delivers nothing for too long."""
@@ -226,19 +218,14 @@ class CameraSupervisor:
         log.warning("camera_failed", camera=self._camera.id, source=str(self._camera.source), reason=reason, **fields)
 
 
-async def _uninterrupted(task: asyncio.Task[_Result], *, cancel: bool = False) -> _Result:
-    """Wait for the end of `task` even when cancelled, once or repeatedly, and raise the cancellation only then.
-
-    With `cancel` the task is cancelled too, but may finish what it has started.
-    """
+async def _uninterrupted(task: asyncio.Task[_Result]) -> _Result:
+    """Wait for the end of `task` even when cancelled, once or repeatedly, and raise the cancellation only then."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError as error:
             cancelled = error
-            if cancel:
-                task.cancel()
     if cancelled is not None:
         raise cancelled
     return task.result()

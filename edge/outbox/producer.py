@@ -1,52 +1,103 @@
-"""librdkafka's producer for the event loop: a future for each record, and its errors as aiokafka names them."""
+"""librdkafka's producer for the event loop: a future for each record, errors as aiokafka names them."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 import confluent_kafka
 import structlog
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, for_code
+from aiokafka.errors import (
+    InvalidMessageError,
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnknownError,
+    for_code,
+)
 
 from framematch.core.kafka.clients import librdkafka_options
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
 
-_POLL_S = 0.005  # while an acknowledgement is awaited: what it costs is 200 calls a second of some microseconds
-_IDLE_POLL_S = 0.25  # its log lines
-_ABANDON_S = 0.5
+_POLL_S = 0.005  # while an acknowledgement is pending; 200 calls a second of a few microseconds
+_IDLE_POLL_S = 0.25  # for log lines
+_PURGE_S = 0.5
 _CLOSE_S = 5.0
 _GAPLESS = {"enable.gapless.guarantee": True}
 
-Acknowledgement = asyncio.Future[Any]
+Acknowledgement = asyncio.Future[None]
+"""Done when Kafka has acknowledged a record, or with an error when it was not written."""
 
 log = structlog.get_logger()
 
 
+class RecordProducer(Protocol):
+    """What sends records of any topic."""
+
+    async def send(self, record: ProducerRecord) -> Acknowledgement:
+        """Queue a record at once."""
+
+
 class RecordGivenUpError(KafkaError):  # type: ignore[misc]  # aiokafka publishes no types
-    """librdkafka gave a record up itself: it was not written."""
+    """librdkafka itself gave a record up: it was not written."""
 
 
-class Producer:
-    """Idempotent: what it sends is written once and in order, whatever the broker does, and tried again without end.
+@dataclass(frozen=True)
+class Rejection:
+    """Why Kafka rejects a record, as a metric label, and after how many rejections the record is dropped."""
 
-    Only what cannot be tried again ends with an error. Then, so that nothing overtakes that record, the producer sends
-    no more (`enable.gapless.guarantee`), and what it has not sent ends with an error, too. What is on its way meanwhile
+    reason: str
+    attempts: int = 1
+
+
+# Both may also come from a broker or network in trouble. aiokafka has no name for INVALID_RECORD (87): UnknownError.
+_UNCERTAIN = Rejection("refused", attempts=4)
+
+_REJECTIONS: Mapping[type[KafkaError], Rejection] = {
+    MessageSizeTooLargeError: Rejection("too_large"),
+    RecordListTooLargeError: Rejection("too_large"),
+    InvalidTimestampError: Rejection("refused"),
+    InvalidMessageError: _UNCERTAIN,
+    UnknownError: _UNCERTAIN,
+}
+
+
+def rejection(error: BaseException) -> Rejection | None:
+    """How Kafka rejects what was sent; None for an error after which sending again can help.
+
+    A broker rejects a whole batch. Only a record that was alone in its batch is known to be the cause.
+    """
+    return next((found for kind, found in _REJECTIONS.items() if isinstance(error, kind)), None)
+
+
+def error_of(error: confluent_kafka.KafkaError) -> KafkaError:
+    """A broker's error as aiokafka's class with the same protocol number; RecordGivenUpError for librdkafka's own."""
+    if error.code() < confluent_kafka.KafkaError.UNKNOWN:
+        return RecordGivenUpError(f"{error.name()}: {error.str()}")
+    return for_code(error.code())(error.str())
+
+
+class IdempotentProducer:
+    """Writes each record once and in order, and retries without limit. For the event loop that creates it.
+
+    Only errors that cannot be retried end a record. The producer then sends nothing more, so that nothing overtakes
+    that record (`enable.gapless.guarantee`), and unsent records end with an error too. Records in flight at that moment
     may still be acknowledged.
 
-    With `alone` each record is a batch of its own: what the broker says of the batch is true of the record. An error
-    keeps nothing else from being sent then.
+    With `isolated` every record is a batch of its own: a broker's error is about this record, and does not stop others.
 
-    Acknowledgements are fetched by a timer, many at once: no thread wakes the event loop for each. It belongs to the
-    event loop in which it is made, and whoever makes it closes it. `on_failure` is called at every error.
+    A timer polls for acknowledgements, many at once, so no thread wakes the event loop for each. `on_failure` is called
+    at every error.
     """
 
-    def __init__(self, settings: KafkaSettings, on_failure: Callable[[], None], *, alone: bool = False) -> None:
-        options = librdkafka_options(settings) | ({"batch.num.messages": 1} if alone else _GAPLESS)
+    def __init__(self, settings: KafkaSettings, on_failure: Callable[[], None], *, isolated: bool = False) -> None:
+        options = librdkafka_options(settings) | ({"batch.num.messages": 1} if isolated else _GAPLESS)
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._unsettled = 0
@@ -58,17 +109,15 @@ class Producer:
 
     @property
     def fatal(self) -> bool:
-        """Whether it sends no more."""
+        """Whether it can send nothing more."""
         return self._fatal
 
     async def settled(self) -> None:
-        """Return when the fate of all records is known."""
+        """Return when every record is acknowledged or has failed."""
         await self._settled.wait()
 
     def send(self, record: ProducerRecord) -> Acknowledgement:
-        """Queue a record, of which a copy is made.
-
-        The future ends when the record is acknowledged, or with an error: then it was not written.
+        """Queue a copy of a record.
 
         Raises:
             KafkaError: it was not queued.
@@ -85,7 +134,7 @@ class Producer:
             )
         except confluent_kafka.KafkaException as exception:
             error = error_of(exception.args[0])
-            if not isinstance(error, MessageSizeTooLargeError):  # that is about the record alone
+            if not isinstance(error, MessageSizeTooLargeError):  # this one concerns the record alone
                 self._on_failure()
             raise error from None
         self._unsettled += 1
@@ -95,25 +144,27 @@ class Producer:
         return future
 
     async def close(self) -> None:
-        """Disconnect. What is not acknowledged is given up: its future ends with an error, and it is not sent again."""
+        """Disconnect. Records without an acknowledgement end with an error and are not sent again."""
         self._timer.cancel()
         if self._unsettled:
             self._client.purge()
-        deadline_s = self._loop.time() + _ABANDON_S
-        while self._unsettled and self._loop.time() < deadline_s:
-            self._serve(_POLL_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PURGE_S):
+                while self._unsettled:
+                    self._serve()
+                    await asyncio.sleep(_POLL_S)
         await self._join()
 
     async def _join(self) -> None:
-        """Wait for librdkafka's threads, but not for long: one may hang in the resolution of a name."""
+        """Wait for librdkafka's threads, but not for long: one may hang while it resolves a host name."""
         closed = asyncio.Event()
 
         def close() -> None:
             self._client.close()
-            with suppress(RuntimeError):  # nobody waited for so long: the loop is closed
+            with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(closed.set)
 
-        # Of its own and a daemon: the default executor's threads would keep the service from ending.
+        # A daemon thread: a thread of the default executor would keep the service from ending.
         threading.Thread(target=close, name="librdkafka-close", daemon=True).start()
         try:
             async with asyncio.timeout(_CLOSE_S):
@@ -122,19 +173,19 @@ class Producer:
             log.warning("kafka_close_abandoned", client="librdkafka", reason=f"not within {_CLOSE_S:g} s")
 
     def _poll(self) -> None:
-        self._serve(0)
+        self._serve()
         if self._fatal and self._unsettled:
-            # What it had not sent, or sent behind a record that failed, would stay there for ever.
+            # Records that it had not sent, or sent behind the failed one, would stay queued for ever.
             self._client.purge(in_queue=True, in_flight=False)
         self._poll_in(_POLL_S if self._unsettled else _IDLE_POLL_S)
 
-    def _serve(self, timeout_s: float) -> None:
-        """Let librdkafka tell what it has to tell."""
+    def _serve(self) -> None:
+        """Run librdkafka's callbacks, without waiting."""
         try:
-            self._client.poll(timeout_s)
-        except confluent_kafka.KafkaException as exception:  # by this it tells of fatal errors alone
+            self._client.poll(0)
+        except confluent_kafka.KafkaException as exception:  # raised for fatal errors only
             self._fatal = True
-            log.error("kafka_producer_failed", error=exception.args[0].str())  # noqa: TRY400  # no traceback: foreseen
+            log.error("kafka_producer_failed", error=exception.args[0].str())  # noqa: TRY400  # expected: no traceback
             self._on_failure()
 
     def _poll_in(self, delay_s: float) -> None:
@@ -156,17 +207,10 @@ class Producer:
             self._on_failure()
 
 
-def error_of(error: confluent_kafka.KafkaError) -> KafkaError:
-    """A broker's error as aiokafka has it, by the protocol's number; RecordGivenUpError for librdkafka's own."""
-    if error.code() < confluent_kafka.KafkaError.UNKNOWN:
-        return RecordGivenUpError(f"{error.name()}: {error.str()}")
-    return for_code(error.code())(error.str())
-
-
 class _Log:
-    """Takes librdkafka's lines to the log, one logger for each kind: there, a kind is let through now and then."""
+    """Passes librdkafka's log lines on, with a logger for each kind so that each kind is rate-limited by itself."""
 
     def log(self, level: int, _: str, kind: str, _name: str, text: str) -> None:
-        """As librdkafka's binding calls it."""
-        if kind != "CONFWARN":  # of our own options; one is called experimental, and tests hold librdkafka to it
+        """Called by librdkafka's binding."""
+        if kind != "CONFWARN":  # about our own options: one is experimental, and tests pin its behaviour
             logging.getLogger(f"librdkafka.{kind.lower()}").log(level, "%s", text)

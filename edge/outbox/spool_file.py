@@ -1,4 +1,4 @@
-"""The SQLite file of a spool: its table, a frame as a row of it, and what its errors mean."""
+"""The SQLite file of a spool: its table, a frame as a row, and what its errors mean."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ import msgspec
 
 from framematch.core.frames import Clock, Frame, Region
 
+PAGE_BYTES = 16_384
+"""Of new files: a frame is read in few pieces, and a small one does not waste a page."""
 _WAL_BYTES = 8_000_000
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -23,10 +25,14 @@ CREATE TABLE IF NOT EXISTS frames (
 )
 """
 _OPENING = (
+    f"PRAGMA page_size={PAGE_BYTES}",
     "PRAGMA locking_mode=EXCLUSIVE",
     "PRAGMA journal_mode=WAL",
-    # What was committed survives the death of the process; the last moments may be lost when the power goes.
+    # What was committed survives the death of the process; a power failure may cost the last moments.
     "PRAGMA synchronous=NORMAL",
+    # Some builds of SQLite overwrite what they delete, and for that write every JPEG to the log: 20 times slower. The
+    # file itself is removed without overwriting too.
+    "PRAGMA secure_delete=FAST",
     f"PRAGMA journal_size_limit={_WAL_BYTES}",
     "BEGIN IMMEDIATE",  # takes the lock
     _TABLE,
@@ -36,7 +42,7 @@ INSERT = "INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 
 class SpoolError(Exception):
-    """The file cannot be used now. `reason` is a label: `spool_failed`, `spool_locked` or `spool_damaged`."""
+    """The file cannot be used now. `reason` is a metric label: `spool_failed`, `spool_locked` or `spool_damaged`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -44,7 +50,7 @@ class SpoolError(Exception):
 
 
 @dataclass(frozen=True)
-class Kept:
+class SpooledFrame:
     """A frame under its order number."""
 
     number: int
@@ -53,14 +59,14 @@ class Kept:
 
 
 def open_database(path: Path) -> tuple[sqlite3.Connection, int, int]:
-    """Open or make the file, with its lock held until it is closed. Also its highest number and the size of all frames.
+    """Open or create the file and lock it until it is closed. Also returns its highest number and its frames' bytes.
 
     Raises:
-        OSError: its folder cannot be made.
+        OSError: its folder cannot be created.
         sqlite3.Error: it cannot be opened; see `explain`.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pictures of people
-    # Off the event loop, in one thread at a time; `timeout`: who holds the lock does so for its life.
+    # One thread at a time uses it, not the event loop's. Without a timeout: a lock is kept until its process ends.
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         for statement in _OPENING:
@@ -72,8 +78,8 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, int, int]:
     return db, highest, size
 
 
-def log_beside(path: Path) -> Path:
-    """SQLite's write-ahead log of the file."""
+def wal_of(path: Path) -> Path:
+    """The file's write-ahead log."""
     return path.with_name(path.name + "-wal")
 
 
@@ -90,19 +96,19 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def to_row(number: int, kept: Kept, at_us: int) -> tuple[object, ...]:
-    """The values of `INSERT` for a frame that is kept from `at_us` on, under the number of its row."""
-    frame = kept.frame
+def to_row(number: int, spooled: SpooledFrame, at_us: int) -> tuple[object, ...]:
+    """The values of `INSERT` for a frame stored at `at_us` under the row number `number`."""
+    frame = spooled.frame
     regions = msgspec.json.encode(frame.regions).decode()
     described = (frame.camera, frame.captured_at_us, frame.sequence, regions, frame.traceparent)
-    return (number, at_us, len(kept.jpeg), *described, frame.grabbed_at_us, frame.clock, kept.jpeg)
+    return (number, at_us, len(spooled.jpeg), *described, frame.grabbed_at_us, frame.clock, spooled.jpeg)
 
 
 def from_row(row: tuple[Any, ...]) -> tuple[Frame, bytes]:
     """The frame and its JPEG.
 
     Raises:
-        ValueError: the row cannot be understood.
+        ValueError: the row is malformed.
     """
     _, _, _, camera, captured_at_us, sequence, regions, traceparent, grabbed_at_us, clock, jpeg = row
     try:
@@ -121,7 +127,7 @@ def from_row(row: tuple[Any, ...]) -> tuple[Frame, bytes]:
 
 
 def explain(error: OSError | sqlite3.DatabaseError, path: Path) -> SpoolError | None:
-    """What an error of the operating system or of SQLite means; None when it is a mistake in our use of SQLite."""
+    """What an error of the operating system or SQLite means; None for a mistake in our use of SQLite."""
     if isinstance(error, OSError):
         return SpoolError("spool_failed", str(error))
     code = getattr(error, "sqlite_errorcode", None)

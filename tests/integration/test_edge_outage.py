@@ -1,4 +1,4 @@
-"""`framematch edge` while Kafka is away: frames wait on disk, come in order and marked, and none is lost unseen."""
+"""`framematch edge` while Kafka is unreachable: frames are spooled, replayed in order, marked; losses are counted."""
 
 import subprocess
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def camera(rtsp: MediaMtxServer, video: Path) -> Iterator[str]:
-    """The URL of a stream that runs."""
+    """The URL of a running stream."""
     url = f"{rtsp.url}/{new_prefix()}"
     with publishing(video, url):
         yield url
@@ -63,7 +63,7 @@ def edge(folder: Path, broker: KafkaServer, prefix: str, camera: str, **settings
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 300 KB."""
+    """A file system with 300 KB."""
     folder = tmp_path / "small-disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -90,12 +90,12 @@ def sequences(frames: list[Frame]) -> list[int]:
 
 
 def overruns(service: EdgeService) -> int:
-    """Frames that a busy machine has cost so far: newer ones took their place before anything else was done to them."""
+    """Frames lost so far because the machine was busy: newer ones replaced them before they were processed."""
     return int(service.metric("frames_dropped_total", stage="slot", reason="overrun"))
 
 
 def assert_each_once_in_order(found: list[int], *, overrun: int) -> None:
-    """None is missing but some of those that were overrun."""
+    """Only frames that were overrun may be missing."""
     assert found == sorted(set(found))
     assert found[-1] + 1 - len(found) <= overrun
 
@@ -120,15 +120,15 @@ def test_after_an_outage_every_frame_is_in_the_topic_once_and_in_order(
             broker.kill()
         else:
             halt(broker.pid)
-        # Longer than the producer's own timeout.
-        wait_until(lambda: spooled(service) > 60, timeout_s=60, message="frames wait on disk")
+        # Longer than the producer's timeout.
+        wait_until(lambda: spooled(service) > 60, timeout_s=60, message="frames are spooled")
         if outage == "killed":
             broker.start()
         else:
             go_on(broker.pid)
         wait_for_replay(service)
         published = service.metric("frames_published_total")
-        wait_until(lambda: service.metric("frames_published_total") > published + 5, message="and new ones flow")
+        wait_until(lambda: service.metric("frames_published_total") > published + 5, message="new frames are published")
         assert service.metric("frames_dropped_total") <= overruns(service)
         assert service.terminate() == 0
     frames = frames_in(broker, prefix)
@@ -143,7 +143,7 @@ def test_after_an_outage_every_frame_is_in_the_topic_once_and_in_order(
 
 
 @pytest.mark.timeout(180)
-def test_what_a_full_spool_gives_up_is_the_oldest_and_is_counted_exactly(
+def test_a_full_spool_drops_the_oldest_frames_and_counts_them_exactly(
     broker: KafkaServer, camera: str, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -162,11 +162,11 @@ def test_what_a_full_spool_gives_up_is_the_oldest_and_is_counted_exactly(
     assert logged == drops["full"]
     assert drops["full"] <= len(missing) <= drops["full"] + drops.get("overrun", 0), drops
     in_a_row = [len(list(run)) for _, run in groupby(enumerate(missing), lambda numbered: numbered[1] - numbered[0])]
-    assert max(in_a_row) >= drops["full"], "those before and after are there, so the oldest went"
+    assert max(in_a_row) >= drops["full"], "the oldest were dropped: those before and after them are there"
 
 
 @pytest.mark.timeout(180)
-def test_what_a_killed_edge_had_on_disk_is_sent_by_the_next_one(
+def test_frames_spooled_by_a_killed_edge_are_sent_by_the_next_one(
     broker: KafkaServer, camera: str, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -178,20 +178,20 @@ def test_what_a_killed_edge_had_on_disk_is_sent_by_the_next_one(
         first.kill()
     broker.start()
     before = sequences(frames_in(broker, prefix))
-    # Another camera: what waits is sent whether or not its camera is still there.
+    # Another camera: spooled frames are sent whether or not their camera is still configured.
     images = write_images(tmp_path / "images", 3)
     with edge(tmp_path, broker, prefix, f"shelf={images}") as second:
         assert second.exit_code() == 0
     found = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1"]
-    # What was in flight may be there twice, as it is not known whether the broker had it.
+    # Frames that were in flight may be there twice: it was not known whether the broker had them.
     assert_each_once_in_order(sorted(set(found)), overrun=overrun)
     assert len(set(found)) >= len(before) + on_disk
     assert found[len(before) :] == sorted(found[len(before) :])
 
 
 @pytest.mark.timeout(180)
-def test_a_full_spool_survives_the_death_of_the_edge(broker: KafkaServer, camera: str, tmp_path: Path) -> None:
-    """The next start sends what the bounds had left: the newest, without a gap."""
+def test_a_full_spool_survives_kill_9_of_the_edge(broker: KafkaServer, camera: str, tmp_path: Path) -> None:
+    """The next run sends what the limits left: the newest frames, without a gap."""
     prefix = new_prefix()
     with edge(tmp_path, broker, prefix, f"till-1={camera}", FRAMEMATCH_EDGE__SPOOL__MAX_MB="0.05") as first:
         wait_until(lambda: first.metric("frames_published_total") > 5)
@@ -206,11 +206,11 @@ def test_a_full_spool_survives_the_death_of_the_edge(broker: KafkaServer, camera
     replayed = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1" and frame.replayed]
     newest = [number for number in replayed if number >= before + 20]
     assert_each_once_in_order([number - newest[0] for number in newest], overrun=overrun)
-    assert len(newest) >= on_disk - 2  # what was evicted between the metric and the kill
+    assert len(newest) >= on_disk - 2  # some may be evicted between the metric and the kill
 
 
 @pytest.mark.timeout(180)
-def test_a_full_disk_costs_frames_that_are_counted_and_nothing_else(
+def test_frames_beyond_a_full_disk_are_dropped_and_counted(
     broker: KafkaServer, camera: str, small_disk: Path, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -221,7 +221,7 @@ def test_a_full_disk_costs_frames_that_are_counted_and_nothing_else(
         broker.start()
         wait_for_replay(service)
         published = service.metric("frames_published_total")
-        wait_until(lambda: service.metric("frames_published_total") > published + 5, message="new frames flow")
+        wait_until(lambda: service.metric("frames_published_total") > published + 5, message="new frames are published")
         assert service.terminate() == 0
     found = sequences(frames_in(broker, prefix))
     assert found == sorted(set(found))
@@ -231,7 +231,7 @@ def test_a_full_disk_costs_frames_that_are_counted_and_nothing_else(
 
 
 @pytest.mark.timeout(180)
-def test_it_starts_while_kafka_is_away_and_sends_what_it_saw_once_it_is_there(
+def test_started_while_kafka_is_unreachable_it_sends_its_frames_later(
     broker: KafkaServer, camera: str, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -249,7 +249,7 @@ def test_it_starts_while_kafka_is_away_and_sends_what_it_saw_once_it_is_there(
 
 
 @pytest.mark.timeout(180)
-def test_stopped_while_kafka_is_away_it_leaves_on_disk_what_it_could_not_send(
+def test_stopped_while_kafka_is_unreachable_it_leaves_unsent_frames_on_disk(
     broker: KafkaServer, camera: str, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -270,7 +270,7 @@ def test_stopped_while_kafka_is_away_it_leaves_on_disk_what_it_could_not_send(
 
 
 @pytest.mark.timeout(180)
-def test_while_kafka_is_away_a_folder_waits_and_loses_nothing(broker: KafkaServer, tmp_path: Path) -> None:
+def test_while_kafka_is_unreachable_a_folder_waits_and_no_frame_is_lost(broker: KafkaServer, tmp_path: Path) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 80)
     with edge(tmp_path, broker, prefix, f"shelf={images}", FRAMEMATCH_EDGE__UNACKNOWLEDGED_MAX="8") as service:
         wait_until(lambda: service.metric("frames_published_total") > 2)
@@ -281,7 +281,7 @@ def test_while_kafka_is_away_a_folder_waits_and_loses_nothing(broker: KafkaServe
 
 
 @pytest.mark.timeout(180)
-def test_without_a_spool_a_live_camera_goes_on_and_its_drops_are_counted(
+def test_without_a_spool_a_live_camera_continues_and_its_drops_are_counted(
     broker: KafkaServer, camera: str, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -298,7 +298,9 @@ def test_without_a_spool_a_live_camera_goes_on_and_its_drops_are_counted(
         wait_until(lambda: service.metric("frames_dropped_total") > 10)
         broker.start()
         published = service.metric("frames_published_total")
-        wait_until(lambda: service.metric("frames_published_total") > published + 10, message="frames flow again")
+        wait_until(
+            lambda: service.metric("frames_published_total") > published + 10, message="new frames are published"
+        )
         assert len(service.events("camera_opened")) == 1
         lost = service.metric("frames_dropped_total")
         assert service.terminate() == 0

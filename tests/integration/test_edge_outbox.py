@@ -1,4 +1,4 @@
-"""Outboxes against a broker that is killed, frozen, or not there at all: every frame arrives once, or is counted."""
+"""Outboxes while their broker is killed, frozen, or does not run: every frame arrives once, or is counted."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from edge.outbox.dispatcher import Dispatcher
-from edge.outbox.outbox import Outbox
+from edge.outbox.outbox import Outbox, State
 from edge.outgoing import Outgoing
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
@@ -30,7 +30,7 @@ LONG_S = 90.0
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[KafkaServer]:
-    """A broker of the test's own, which it may kill."""
+    """A broker that the test may kill."""
     server = KafkaServer(tmp_path / "kafka")
     server.folder.mkdir()
     try:
@@ -42,7 +42,7 @@ def broker(tmp_path: Path) -> Iterator[KafkaServer]:
         server.stop()
 
 
-class Book:
+class CountingStats:
     def __init__(self, camera: str) -> None:
         self.camera = camera
         self.accepted = 0
@@ -58,20 +58,21 @@ class Book:
         self.drops[f"{stage}/{reason}"] += count
 
     @property
-    def settled(self) -> bool:
+    def complete(self) -> bool:
         return self.published_frames + sum(self.drops.values()) == self.accepted
 
 
 class Edge:
-    """A dispatcher with its cameras, which put frames as fast as asked."""
+    """A dispatcher and the cameras of a test."""
 
     def __init__(self, broker: str, folder: Path, prefix: str, **spool: float) -> None:
         self.prefix = prefix
         kafka = KafkaSettings(bootstrap_servers=broker, topic_prefix=prefix, partitions=2, request_timeout_ms=2_000)
         settings = EdgeSettings(spool=SpoolSettings(folder=str(folder), **spool), unacknowledged_max=64)
         self.dispatcher = Dispatcher(kafka, settings)
-        self.books = {camera: Book(camera) for camera in CAMERAS}
-        self.boxes = {camera: self.dispatcher.outbox(camera, book, live=True) for camera, book in self.books.items()}
+        self.stats = {camera: CountingStats(camera) for camera in CAMERAS}
+        outbox = self.dispatcher.outbox
+        self.outboxes = {camera: outbox(camera, stats, live=True) for camera, stats in self.stats.items()}
 
     async def put(self, count: int) -> None:
         for _ in range(count):
@@ -79,10 +80,10 @@ class Edge:
                 await self.put_one(camera)
 
     async def put_one(self, camera: str) -> None:
-        book = self.books[camera]
-        frame = Frame(camera, now_us(), book.accepted, grabbed_at_us=now_us())
-        book.accepted += 1
-        await self.boxes[camera].put(Outgoing(frame, bytes(FRAME_BYTES), asyncio.get_running_loop().time()))
+        stats = self.stats[camera]
+        frame = Frame(camera, now_us(), stats.accepted, grabbed_at_us=now_us())
+        stats.accepted += 1
+        await self.outboxes[camera].put(Outgoing(frame, bytes(FRAME_BYTES), asyncio.get_running_loop().time()))
 
     async def put_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -91,23 +92,23 @@ class Edge:
 
     async def settled(self) -> None:
         await eventually(
-            lambda: all(book.settled for book in self.books.values()) and not self.spooling,
+            lambda: all(stats.complete for stats in self.stats.values()) and not self.spooling,
             timeout_s=LONG_S,
             message="all frames published or dropped",
         )
 
     @property
     def spooling(self) -> list[Outbox]:
-        return [box for box in self.boxes.values() if box.spooling]
+        return [outbox for outbox in self.outboxes.values() if outbox.state is State.SPOOLING]
 
     @property
     def direct(self) -> bool:
-        """Whether frames go to the broker without a stay on disk, as they do once it is there."""
+        """Whether frames go to the broker without being spooled."""
         return self.dispatcher.connected and not self.spooling
 
     @property
     def spooled(self) -> int:
-        return sum(box.spooled_frames for box in self.boxes.values())
+        return sum(outbox.spooled_frames for outbox in self.outboxes.values())
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +124,7 @@ async def running(broker: str, folder: Path, prefix: str, **spool: float) -> Asy
 
 
 async def arrived(broker: KafkaServer, prefix: str) -> dict[str, list[Frame]]:
-    """Frames in the topic, by camera, in order."""
+    """Frames in the topic, in order, by camera."""
     records: list[ConsumerRecord] = await asyncio.to_thread(read_topic, broker.bootstrap_servers, f"{prefix}.frames")
     frames = defaultdict(list)
     for record in records:
@@ -133,7 +134,7 @@ async def arrived(broker: KafkaServer, prefix: str) -> dict[str, list[Frame]]:
 
 
 async def under_load(edge: Edge, outage_s: float) -> None:
-    """Put frames for as long as an outage lasts: it is its length that matters here."""
+    """Put frames while an outage lasts. Its length matters here."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(edge.put_until(stop))
@@ -142,12 +143,12 @@ async def under_load(edge: Edge, outage_s: float) -> None:
 
 
 def assert_each_once_in_order(edge: Edge, frames: dict[str, list[Frame]]) -> None:
-    for camera, book in edge.books.items():
-        assert not book.drops
-        assert [frame.sequence for frame in frames[camera]] == list(range(book.accepted))
+    for camera, stats in edge.stats.items():
+        assert not stats.drops
+        assert [frame.sequence for frame in frames[camera]] == list(range(stats.accepted))
 
 
-async def test_a_broker_killed_under_load_costs_no_frame_and_repeats_none(broker: KafkaServer, tmp_path: Path) -> None:
+async def test_when_a_broker_is_killed_under_load_every_frame_arrives_once(broker: KafkaServer, tmp_path: Path) -> None:
     prefix = new_prefix()
     async with running(broker.bootstrap_servers, tmp_path / "spool", prefix) as edge:
         await eventually(lambda: edge.direct)
@@ -163,11 +164,11 @@ async def test_a_broker_killed_under_load_costs_no_frame_and_repeats_none(broker
     assert_each_once_in_order(edge, frames)
     replayed = [frame.replayed for frame in frames["till-1"]]
     assert any(replayed)
-    assert not all(replayed)  # those of a slow first connection may be
+    assert not all(replayed)  # while the first connection is slow, frames are spooled
     assert not list((tmp_path / "spool").rglob("*.sqlite*"))
 
 
-async def test_a_broker_frozen_for_longer_than_a_request_may_take_repeats_nothing(
+async def test_when_a_broker_is_frozen_for_several_request_timeouts_every_frame_arrives_once(
     broker: KafkaServer, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -184,7 +185,7 @@ async def test_a_broker_frozen_for_longer_than_a_request_may_take_repeats_nothin
     assert_each_once_in_order(edge, await arrived(broker, prefix))
 
 
-async def test_what_a_small_spool_loses_is_counted_exactly_and_is_the_oldest(
+async def test_a_small_spool_drops_the_oldest_frames_and_counts_them_exactly(
     broker: KafkaServer, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -196,16 +197,16 @@ async def test_what_a_small_spool_loses_is_counted_exactly_and_is_the_oldest(
         await asyncio.to_thread(broker.start)
         await edge.settled()
     frames = await arrived(broker, prefix)
-    for camera, book in edge.books.items():
+    for camera, stats in edge.stats.items():
         sequences = [frame.sequence for frame in frames[camera]]
         assert sequences == sorted(set(sequences))
-        assert len(sequences) == book.published_frames
-        assert set(book.drops) == {"spool/full"}
-        assert len(sequences) + book.drops["spool/full"] == book.accepted
-        assert sequences[-1] == book.accepted - 1
+        assert len(sequences) == stats.published_frames
+        assert set(stats.drops) == {"spool/full"}
+        assert len(sequences) + stats.drops["spool/full"] == stats.accepted
+        assert sequences[-1] == stats.accepted - 1
 
 
-async def test_the_edge_starts_without_a_broker_and_publishes_when_one_comes(tmp_path: Path) -> None:
+async def test_started_without_a_broker_it_publishes_once_one_runs(tmp_path: Path) -> None:
     prefix = new_prefix()
     server = KafkaServer(tmp_path / "kafka")
     server.folder.mkdir()
@@ -220,7 +221,7 @@ async def test_the_edge_starts_without_a_broker_and_publishes_when_one_comes(tmp
         server.stop()
 
 
-async def test_the_end_without_a_broker_leaves_all_on_disk_and_the_next_life_publishes_it(
+async def test_stopped_without_a_broker_it_leaves_frames_on_disk_which_the_next_run_publishes(
     broker: KafkaServer, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
@@ -240,12 +241,12 @@ async def test_the_end_without_a_broker_leaves_all_on_disk_and_the_next_life_pub
         assert frames[camera][-1].replayed
 
 
-async def test_frames_of_a_camera_that_is_not_set_any_more_are_published_too(
+async def test_spooled_frames_of_a_removed_camera_are_published_and_its_outbox_is_removed(
     kafka: KafkaServer, tmp_path: Path
 ) -> None:
     prefix = new_prefix()
     edge = Edge(kafka.bootstrap_servers, tmp_path / "spool", prefix)
-    await edge.put(5)  # it never connects: all goes to disk
+    await edge.put(5)  # it is not connected: all are spooled
     await edge.dispatcher.finish(0.1)
     later = Dispatcher(
         KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=prefix, partitions=2),
@@ -254,6 +255,7 @@ async def test_frames_of_a_camera_that_is_not_set_any_more_are_published_too(
     task = asyncio.create_task(later.run())
     try:
         await eventually(lambda: not list((tmp_path / "spool").rglob("*.sqlite")), timeout_s=LONG_S)
+        await eventually(lambda: not later.outboxes)
     finally:
         await later.finish(5.0)
         await task
@@ -271,18 +273,18 @@ def test_after_kill_9_of_the_edge_every_frame_on_disk_arrives_in_order(kafka: Ka
         text=True,
     ) as process:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(40)]
+        lines = [process.stdout.readline() for _ in range(40)]
         process.kill()
-        said += process.stdout.readlines()
-    put = said.count("put\n")  # the log is there too
+        lines += process.stdout.readlines()
+    put = lines.count("put\n")  # the output has log lines too
     assert put > 20
 
-    async def next_life() -> None:
+    async def next_run() -> None:
         async with running(kafka.bootstrap_servers, folder, prefix) as edge:
             await eventually(lambda: not list(folder.rglob("*.sqlite")), timeout_s=LONG_S)
             await edge.dispatcher.drained()
 
-    asyncio.run(next_life())
+    asyncio.run(next_run())
     frames = asyncio.run(arrived(kafka, prefix))
     for camera in CAMERAS:
         sequences = [frame.sequence for frame in frames[camera]]

@@ -1,4 +1,4 @@
-"""The edge's producer against a real broker: partitions, refusals, the end, TLS and passwords."""
+"""The edge's producer with a real broker: partitions, rejections, closing, TLS and passwords."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 
-from edge.outbox.connection import Acknowledgement, Connection
 from edge.outbox.dispatcher import Dispatcher
-from edge.outbox.producer import RecordGivenUpError
+from edge.outbox.producer import Acknowledgement, RecordGivenUpError
+from edge.outbox.reconnecting_producer import ReconnectingProducer
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
@@ -27,7 +27,7 @@ from tests.conftest import running
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.integration.test_kafka_security import WAYS_IN, Site
 from tests.support import eventually, go_on, halt
-from tests.unit.edge.outbox.scripted import Book
+from tests.unit.edge.outbox.scripted import FakeStats
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -41,25 +41,25 @@ def _settings(kafka: KafkaServer) -> KafkaSettings:
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: KafkaSettings) -> AsyncIterator[Connection]:
-    connection = Connection(settings)
-    running = asyncio.create_task(connection.run())
+async def connected(settings: KafkaSettings) -> AsyncIterator[ReconnectingProducer]:
+    producer = ReconnectingProducer(settings)
+    running = asyncio.create_task(producer.run())
     try:
         async with asyncio.timeout(LONG_S):
-            await connection.wait_connected()
-        yield connection
+            await producer.wait_connected()
+        yield producer
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await connection.close()
-
-
-def record(settings: KafkaSettings, key: str, size: int = SMALL) -> ProducerRecord:
-    return ProducerRecord(topic_of(settings), key.encode(), bytes(size), timestamp_ms=1)
+        await producer.close()
 
 
 def topic_of(settings: KafkaSettings) -> str:
     return Topics(settings.topic_prefix).frames
+
+
+def record(settings: KafkaSettings, key: str, size: int = SMALL) -> ProducerRecord:
+    return ProducerRecord(topic_of(settings), key.encode(), bytes(size), (), 1)
 
 
 async def read(settings: KafkaSettings) -> list[ConsumerRecord]:
@@ -73,85 +73,85 @@ async def settle(futures: list[Acknowledgement]) -> list[BaseException | None]:
 
 
 async def limit_batches(settings: KafkaSettings) -> None:
-    """Make the frames topic of one partition, for batches that hold one small record, and not a large one."""
+    """Create the frames topic with one partition, whose batches may have a small record but not a large one."""
     limit = {"max.message.bytes": str(LARGEST)}
     async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
         await admin.create_topics([NewTopic(topic_of(settings), 1, 1, topic_configs=limit)])
 
 
-async def test_a_camera_has_the_partition_that_other_clients_give_it(settings: KafkaSettings) -> None:
+async def test_a_camera_has_the_same_partition_as_with_other_clients(settings: KafkaSettings) -> None:
     keys = [f"camera-{number}" for number in range(60)]
-    async with connected(settings) as connection:
-        assert not any(await settle([await connection.send(record(settings, key, 10)) for key in keys]))
+    async with connected(settings) as producer:
+        assert not any(await settle([await producer.send(record(settings, key, 10)) for key in keys]))
     partitions = list(range(settings.partitions))
     found = {record.key: record.partition for record in await read(settings)}
     assert found == {key.encode(): DefaultPartitioner()(key.encode(), partitions, partitions) for key in keys}
     assert set(found.values()) == set(partitions)
 
 
-async def test_nothing_overtakes_a_record_that_the_broker_refuses(settings: KafkaSettings) -> None:
+async def test_nothing_overtakes_a_record_that_the_broker_rejects(settings: KafkaSettings) -> None:
     await limit_batches(settings)
     sizes = [10] * 20 + [LARGE] + [10] * 300
     futures = []
-    # Without lingering they share as few batches as possible: some of those behind are on their way already.
-    async with connected(settings.model_copy(update={"linger_ms": 0})) as connection:
-        # A broker takes any batch as the first that it sees of a producer in a partition.
-        assert not any(await settle([await connection.send(record(settings, "till-1", 9))]))
-        with contextlib.suppress(KafkaUnavailableError, RecordGivenUpError):  # it takes no more; the next one would
+    # Without lingering there are many batches: some behind the rejected one are in flight already.
+    async with connected(settings.model_copy(update={"linger_ms": 0})) as producer:
+        # A broker accepts any batch as a producer's first in a partition.
+        assert not any(await settle([await producer.send(record(settings, "till-1", 9))]))
+        with contextlib.suppress(KafkaUnavailableError, RecordGivenUpError):  # it takes no more, but its successor will
             for size in sizes:
-                futures.append(await connection.send(record(settings, "till-1", size)))
+                futures.append(await producer.send(record(settings, "till-1", size)))
                 await asyncio.sleep(0.0005)
         errors = await settle(futures)
-        await eventually(lambda: connection.connected, timeout_s=LONG_S, message="a new producer")
-        assert not any(await settle([await connection.send(record(settings, "till-1", 11))]))
+        await eventually(lambda: producer.connected, timeout_s=LONG_S, message="a new producer")
+        assert not any(await settle([await producer.send(record(settings, "till-1", 11))]))
     assert any(isinstance(error, MessageSizeTooLargeError) for error in errors)
     failed = [error is not None for error in errors]
-    assert failed == sorted(failed), "all behind the first that failed"
+    assert failed == sorted(failed), "all behind the first that failed have failed"
     written = [len(record.value) for record in await read(settings)]
     assert written == [9] + [10] * failed.count(False) + [11]
 
 
-async def test_a_record_that_is_refused_alone_costs_nothing_else(settings: KafkaSettings) -> None:
+async def test_a_record_that_is_rejected_in_isolation_fails_alone(settings: KafkaSettings) -> None:
     await limit_batches(settings)
-    async with connected(settings) as connection:
-        sends = [await connection.send_alone(record(settings, "till-1", size)) for size in (10, LARGE, 11)]
+    async with connected(settings) as producer:
+        sends = [await producer.send_isolated(record(settings, "till-1", size)) for size in (10, LARGE, 11)]
         errors = await settle(sends)
-        assert connection.connected
+        assert producer.connected
     assert [type(error) for error in errors] == [type(None), MessageSizeTooLargeError, type(None)]
     assert [len(record.value) for record in await read(settings)] == [10, 11]
 
 
-async def test_a_broker_that_refuses_shared_batches_gets_each_frame_once_and_in_order(
+async def test_when_a_broker_rejects_shared_batches_it_gets_each_other_frame_once_and_in_order(
     settings: KafkaSettings, tmp_path: Path
 ) -> None:
     await limit_batches(settings)
     cameras, sizes = ("till-1", "till-2"), [SMALL] * 10 + [LARGE] + [SMALL] * 10
     dispatcher = Dispatcher(settings, EdgeSettings(spool=SpoolSettings(folder=str(tmp_path))))
-    books = {camera: Book(camera) for camera in cameras}
-    boxes = {camera: dispatcher.outbox(camera, book, live=True) for camera, book in books.items()}
+    stats_of = {camera: FakeStats(camera) for camera in cameras}
+    outboxes = {camera: dispatcher.outbox(camera, stats, live=True) for camera, stats in stats_of.items()}
     running = asyncio.create_task(dispatcher.run())
     await eventually(lambda: dispatcher.connected, timeout_s=LONG_S)
     for sequence, size in enumerate(sizes):
-        for camera, box in boxes.items():
+        for camera, outbox in outboxes.items():
             frame = Frame(camera, now_us(), sequence, grabbed_at_us=now_us())
-            await box.put(Outgoing(frame, bytes(size), asyncio.get_running_loop().time()))
+            await outbox.put(Outgoing(frame, bytes(size), asyncio.get_running_loop().time()))
     await eventually(
-        lambda: all(book.published_frames + sum(book.drops.values()) == len(sizes) for book in books.values()),
+        lambda: all(stats.published_frames + sum(stats.drops.values()) == len(sizes) for stats in stats_of.values()),
         timeout_s=LONG_S,
     )
     await dispatcher.finish(5.0)
     await running
     await dispatcher.close()
     frames = [parse_frame(record.key, record.headers) for record in await read(settings)]
-    for camera, book in books.items():
-        assert dict(book.drops) == {("publish", "too_large"): 1}
+    for camera, stats in stats_of.items():
+        assert dict(stats.drops) == {("publish", "too_large"): 1}
         sequences = [frame.sequence for frame in frames if frame.camera == camera]
         assert sequences == [*range(10), *range(11, len(sizes))]
 
 
 @pytest.fixture(name="frozen")
 def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
-    """A broker of the test's own, to be frozen."""
+    """A broker that the test may freeze."""
     server = KafkaServer(tmp_path / "kafka")
     server.start()
     try:
@@ -162,12 +162,12 @@ def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
         server.stop()
 
 
-async def test_the_end_does_not_wait_for_a_broker_that_says_nothing(frozen: KafkaServer) -> None:
+async def test_close_does_not_wait_for_a_broker_that_does_not_answer(frozen: KafkaServer) -> None:
     settings = KafkaSettings(bootstrap_servers=frozen.bootstrap_servers, topic_prefix=new_prefix(), partitions=1)
-    async with connected(settings) as connection:
-        assert not any(await settle([await connection.send(record(settings, "till-1"))]))
+    async with connected(settings) as producer:
+        assert not any(await settle([await producer.send(record(settings, "till-1"))]))
         halt(frozen.pid)
-        futures = [await connection.send(record(settings, "till-1")) for _ in range(100)]
+        futures = [await producer.send(record(settings, "till-1")) for _ in range(100)]
     assert all(future.done() and future.exception() for future in futures)
 
 
@@ -179,14 +179,14 @@ def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(("listener", "mechanism"), WAYS_IN)
-async def test_records_come_in_by_every_way_that_a_broker_offers(
+async def test_records_are_written_through_every_listener_of_a_broker(
     site: Site, listener: str, mechanism: str | None
 ) -> None:
     prefix = new_prefix()
     settings = site.settings(
         listener, topic_prefix=prefix, partitions=1, **({"sasl_mechanism": mechanism} if mechanism else {})
     )
-    async with connected(settings) as connection:
-        assert not any(await settle([await connection.send(record(settings, "till-1", 12))]))
+    async with connected(settings) as producer:
+        assert not any(await settle([await producer.send(record(settings, "till-1", 12))]))
     records = await asyncio.to_thread(read_topic, site.server.bootstrap_servers, topic_of(settings))
     assert [(record.key, len(record.value)) for record in records] == [(b"till-1", 12)]

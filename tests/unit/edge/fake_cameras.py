@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections import defaultdict
-from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from typing import Any, cast
 
@@ -108,13 +107,17 @@ class FakeSink:
 
     async def put(self, outgoing: Outgoing) -> None:
         """A live camera's frame is taken even if the task is cancelled meanwhile, another one is not."""
+        task, cancelled = asyncio.current_task(), False
         while not self.writable.is_set():
-            if self.live:
-                with suppress(asyncio.CancelledError):
-                    await self.writable.wait()
-            else:
+            try:
                 await self.writable.wait()
+            except asyncio.CancelledError:
+                cancelled = True
+                if not self.live:
+                    raise
         self.frames.append(outgoing)
+        if task is not None and cancelled:
+            asyncio.get_running_loop().call_soon(task.cancel)
 
     async def drained(self) -> None:
         await self.empty.wait()

@@ -30,7 +30,7 @@ class ConnectedProducer:
 class FakeDispatcher(FakeSinks):
     """Is connected; `finishing` is set when `finish` starts, which takes some time."""
 
-    connection = ConnectedProducer()
+    producer = ConnectedProducer()
     connected = True
     stalled_s = 0.0
 

@@ -9,11 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
-from edge.outgoing import Outgoing
 from edge.stats import CameraStats
-from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
-from framematch.core.timestamps import now_us
 
 NOBODY = "127.0.0.1:9"
 
@@ -43,14 +40,3 @@ async def test_a_removed_outbox_and_its_task_are_gone(dispatcher: Dispatcher) ->
     await asyncio.wait([task])
     assert dispatcher.outboxes == ()
     assert dispatcher.outbox("till-1", stats("till-1"), live=True) is not outbox
-
-
-async def test_a_cancelled_put_that_writes_to_disk_already_returns(dispatcher: Dispatcher) -> None:
-    outbox = dispatcher.outbox("till-1", stats("till-1"), live=True)
-    task = asyncio.create_task(outbox.put(Outgoing(Frame("till-1", now_us(), 0), b"jpeg", 0.0)))
-    await asyncio.sleep(0)
-    for _ in range(2):
-        task.cancel()
-        await asyncio.sleep(0)
-    await task
-    assert outbox.spooled_frames == 1

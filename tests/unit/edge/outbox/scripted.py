@@ -1,4 +1,4 @@
-"""A producer that follows a script, and all that an outbox needs, without a server or a second thread."""
+"""A producer that follows a script, and what else an outbox needs, without a server or a second thread."""
 
 import asyncio
 import sqlite3
@@ -7,17 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiokafka.errors import OutOfOrderSequenceNumber
 
-from edge.outbox.connection import Acknowledgement
-from edge.outbox.drop_log import DropLog
+from edge.outbox.context import DropLog, OutboxContext
 from edge.outbox.outbox import Outbox
+from edge.outbox.pending import Window
+from edge.outbox.producer import Acknowledgement
+from edge.outbox.recovery import Recovery
 from edge.outbox.spool import Spool
-from edge.outbox.way import Way
-from edge.outbox.window import Window
 from edge.outgoing import Outgoing
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
@@ -26,19 +27,39 @@ from framematch.core.kafka.records import ProducerRecord
 
 Result = TypeVar("Result")
 TURNS = 25
-"""Of the event loop, after which nothing moves any more that does not wait for the script."""
+"""Iterations of the event loop, after which everything waits for the script."""
 
 
-class AtOnce(Executor):
-    """Runs what is submitted in the calling thread."""
+class ImmediateExecutor(Executor):
+    """Runs calls in the calling thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  # it is the caller's, as with a real executor
+        except Exception as error:  # noqa: BLE001  # the future has it, as with a real executor
             future.set_exception(error)
         return future
+
+
+class ManualExecutor(ImmediateExecutor):
+    """Keeps calls until `run_all`, or runs them at once when `immediate`."""
+
+    def __init__(self) -> None:
+        self.immediate = False
+        self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.immediate:
+            return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        self._waiting.append((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def run_all(self) -> None:
+        for future, call in self._waiting:
+            future.set_result(call())
+        self._waiting.clear()
 
 
 class Clock:
@@ -53,14 +74,14 @@ class Clock:
 
 
 @dataclass
-class ScriptedSender:
-    """One partition of an idempotent producer: after an error, what is queued fails, until `renew`."""
+class ScriptedProducer:
+    """One partition of an idempotent producer: after an error everything queued fails, until `renew`."""
 
     connected_event: asyncio.Event = field(default_factory=asyncio.Event)
     queue: list[tuple[Frame, Acknowledgement, bool]] = field(default_factory=list)
     written: list[Frame] = field(default_factory=list)
     sent: list[Frame] = field(default_factory=list)
-    refuses: Exception | None = None
+    records: list[ProducerRecord] = field(default_factory=list)
 
     @property
     def connected(self) -> bool:
@@ -70,21 +91,19 @@ class ScriptedSender:
         await self.connected_event.wait()
 
     async def send(self, record: ProducerRecord) -> Acknowledgement:
-        assert record.topic == "p.frames"
-        return self._queue(record, alone=False)
+        return self._queue(record, isolated=False)
 
-    async def send_alone(self, record: ProducerRecord) -> Acknowledgement:
-        assert record.topic == "p.frames"
-        return self._queue(record, alone=True)
+    async def send_isolated(self, record: ProducerRecord) -> Acknowledgement:
+        return self._queue(record, isolated=True)
 
-    def _queue(self, record: ProducerRecord, *, alone: bool) -> Acknowledgement:
+    def _queue(self, record: ProducerRecord, *, isolated: bool) -> Acknowledgement:
+        assert record.topic == "p.frames"
         if not self.connected:
-            raise KafkaUnavailableError("away")
-        if self.refuses is not None:
-            raise self.refuses
+            raise KafkaUnavailableError("not connected")
+        self.records.append(record)
         frame = parse_frame(record.key, record.headers)
         future: Acknowledgement = asyncio.get_running_loop().create_future()
-        self.queue.append((frame, future, alone))
+        self.queue.append((frame, future, isolated))
         self.sent.append(frame)
         return future
 
@@ -96,7 +115,7 @@ class ScriptedSender:
         del self.queue[:count]
 
     def fail(self, error: Exception, count: int = 1) -> None:
-        """The first `count` fail with `error`, and all behind them because numbers are missing then."""
+        """The first `count` fail with `error`, and all behind them because their sequence numbers are out of order."""
         for number, (_, future, _) in enumerate(self.queue):
             if not future.done():
                 future.set_exception(error if number < count else OutOfOrderSequenceNumber())
@@ -107,9 +126,7 @@ class ScriptedSender:
         self.connected_event.set()
 
 
-class Book:
-    """An account that counts."""
-
+class FakeStats:
     def __init__(self, camera: str = "till-1") -> None:
         self.camera = camera
         self.published_frames = 0
@@ -126,26 +143,27 @@ class Book:
 
 @dataclass
 class Bench:
-    """One camera's outbox and what stands around it. `max_frames` on disk; frames have 100 bytes."""
+    """One camera's outbox with all that it needs. `max_frames`: what the spool may hold; a frame has 100 bytes."""
 
     folder: Path
     live: bool = True
-    spool: bool = True
+    with_spool: bool = True
     max_frames: int = 1_000
     max_age_s: float = 3_600.0
     window: int = 8
     clock: Clock = field(default_factory=Clock)
-    book: Book = field(default_factory=Book)
+    stats: FakeStats = field(default_factory=FakeStats)
     sequence: int = 0
+    executor: Executor = field(default_factory=ImmediateExecutor)
 
     def start(self) -> "Bench":
-        self.sender = ScriptedSender()
-        self.sender.renew()
-        self.way = Way(
-            sender=self.sender,
+        self.producer = ScriptedProducer()
+        self.producer.renew()
+        self.context = OutboxContext(
+            producer=self.producer,
             topic="p.frames",
             window=Window(self.window, 1_000_000),
-            executor=AtOnce(),
+            executor=self.executor,
             drops=DropLog(),
             max_message_bytes=1_000,
             after_s=1.0,
@@ -153,11 +171,13 @@ class Bench:
             backoff=lambda: Backoff(0.0, 0.0),
         )
         self.path = self.folder / "till-1.sqlite"
-        self.disk = Spool(
+        self.spool_file = Spool(
             self.path, max_bytes=100 * self.max_frames, max_age_s=self.max_age_s, clock_us=self.clock.now_us
         )
-        self.outbox = Outbox("till-1", self.book, self.disk if self.spool else None, self.way, live=self.live)
-        self.running = asyncio.get_running_loop().create_task(self.outbox.run())
+        self.outbox = Outbox(
+            "till-1", self.stats, self.spool_file if self.with_spool else None, self.context, live=self.live
+        )
+        self.recovery = asyncio.get_running_loop().create_task(Recovery(self.outbox).run())
         return self
 
     async def put(self, count: int = 1, size: int = 100) -> None:
@@ -170,28 +190,28 @@ class Bench:
         return Outgoing(frame, self.sequence.to_bytes(4, "big") + b"x" * (size - 4), self.clock())
 
     async def turn(self) -> None:
-        """Let everything happen that does not wait for the script."""
+        """Run the event loop until everything waits for the script."""
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
     async def stall(self) -> None:
-        """Kafka says nothing for longer than `after_s`."""
+        """Kafka acknowledges nothing for longer than `after_s`."""
         self.clock.now_s += 1.5
         self.outbox.check()
         await self.turn()
 
     async def end(self) -> int:
-        """Stop for good; the frames that stay on disk."""
+        """Stop the outbox; returns the number of frames that stay on disk."""
         await self.kill()
         return await self.outbox.close()
 
     async def kill(self) -> None:
-        """Stop as SIGKILL does, but for the file, which the system would close."""
-        self.running.cancel()
-        await asyncio.gather(self.running, return_exceptions=True)
+        """Stop as SIGKILL does, but without closing the file."""
+        self.recovery.cancel()
+        await asyncio.gather(self.recovery, return_exceptions=True)
 
     def rows(self) -> int:
-        """Frames in the file, which nobody has open."""
+        """Frames in the file, which must be closed."""
         if not self.path.exists():
             return 0
         with closing(sqlite3.connect(self.path)) as file:
@@ -200,14 +220,14 @@ class Bench:
 
     @property
     def written(self) -> list[int]:
-        return [frame.sequence for frame in self.sender.written]
+        return [frame.sequence for frame in self.producer.written]
 
     @property
-    def accounted(self) -> int:
-        """Published, dropped, in memory, on disk."""
+    def known_frames(self) -> int:
+        """Frames published, dropped, in memory and on disk."""
         return (
-            self.book.published_frames
-            + sum(self.book.drops.values())
+            self.stats.published_frames
+            + sum(self.stats.drops.values())
             + self.outbox.unacknowledged
             + self.outbox.spooled_frames
         )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.outbox.spool import Kept, Spool, SpoolError
+from edge.outbox.spool import Spool, SpooledFrame, SpoolError
 from framematch.core.frames import Frame
 
 JPEG_BYTES = 20_000
@@ -16,21 +16,32 @@ def new_spool(path: Path, *, max_bytes: int = 1_000_000_000) -> Spool:
     return Spool(path, max_bytes=max_bytes, max_age_s=3_600)
 
 
-def kept(number: int, size: int = JPEG_BYTES) -> Kept:
+def spooled(number: int, size: int = JPEG_BYTES) -> SpooledFrame:
     frame = Frame("till-1", 1_700_000_000_000_000 + number, number, ((1, 2, 3, 4),), None, 5, "rtcp")
-    return Kept(number, frame, number.to_bytes(4, "big") * (size // 4))
+    return SpooledFrame(number, frame, number.to_bytes(4, "big") * (size // 4))
 
 
 def append_until_killed(path: Path) -> None:
-    """Print the number of each append that returned."""
+    """Print the number of each frame once it is appended."""
     spool = new_spool(path)
     for number in range(1, 1_000_000):
-        spool.append([kept(number)])
-        print(number, flush=True)  # noqa: T201  # how the test knows
+        spool.append([spooled(number)])
+        print(number, flush=True)  # noqa: T201  # the test reads it
+
+
+def replay_until_killed(path: Path) -> None:
+    """Replay 500 frames, each four deleted while the next are in flight; print how many are deleted."""
+    spool = new_spool(path)
+    spool.append([spooled(number) for number in range(1, 501)])
+    in_flight = [row.number for row in spool.lease(4, 1_000_000)]
+    for deleted in range(4, 500, 4):
+        in_flight = [row.number for row in spool.lease(4, 1_000_000, acknowledged=in_flight)]
+        print(deleted, flush=True)  # noqa: T201  # the test reads it
+    signal.pause()
 
 
 def run_into_a_file_limit(path: Path) -> None:
-    """Fill what RLIMIT_FSIZE allows, replay half, and go on: print appended, failed, taken, appended again."""
+    """Append beyond RLIMIT_FSIZE, replay, and append again."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
     spool = new_spool(path)
@@ -38,28 +49,29 @@ def run_into_a_file_limit(path: Path) -> None:
 
 
 def fill_replay_and_fill(spool: Spool) -> None:
-    """What a full disk must not stop; prints `appended failed taken appended-again`."""
+    """Go on although the disk is full; prints `appended failed replayed appended-again`."""
     appended = failed = again = 0
     for number in range(1, 201):
         try:
-            spool.append([kept(number)])
+            spool.append([spooled(number)])
             appended += 1
         except SpoolError as error:
             failed += error.reason == "spool_failed"
-    taken: list[int] = []
-    while rows := spool.take(8, 1_000_000):
-        taken += [row.number for row in rows]
-        spool.done([row.number for row in rows])
-    assert taken == sorted(set(taken))
+    replayed: list[int] = []
+    while rows := spool.lease(8, 1_000_000):
+        replayed += [row.number for row in rows]
+        spool.ack([row.number for row in rows])
+    assert replayed == sorted(set(replayed))
     assert not spool.path.exists()
     for number in range(201, 211):
-        spool.append([kept(number)])
+        spool.append([spooled(number)])
         again += 1
-    print(appended, failed, len(taken), again, flush=True)  # noqa: T201  # how the test knows
+    print(appended, failed, len(replayed), again, flush=True)  # noqa: T201  # the test reads it
 
 
 PROGRAMS: dict[str, Callable[[Path], None]] = {
     "append_until_killed": append_until_killed,
+    "replay_until_killed": replay_until_killed,
     "run_into_a_file_limit": run_into_a_file_limit,
 }
 

@@ -1,8 +1,8 @@
-"""Drops are logged at most once a second, and none is left out of the sums."""
+"""Dropped frames are logged at most once a second, and all are counted."""
 
 from structlog.testing import capture_logs
 
-from edge.outbox.drop_log import DropLog
+from edge.outbox.context import DropLog
 
 
 class Clock:
@@ -19,7 +19,7 @@ def test_the_first_drop_is_logged_at_once() -> None:
     assert [(line["event"], line["camera"], line["count"]) for line in lines] == [("frames_dropped", "till-1", 1)]
 
 
-def test_what_follows_within_a_second_is_added_up() -> None:
+def test_later_drops_within_a_second_are_summed() -> None:
     clock = Clock()
     drops = DropLog(clock=clock)
     with capture_logs() as lines:
@@ -30,7 +30,7 @@ def test_what_follows_within_a_second_is_added_up() -> None:
     assert [line["count"] for line in lines] == [1, 100, 49]
 
 
-def test_cameras_and_reasons_have_lines_of_their_own() -> None:
+def test_each_camera_and_reason_has_its_own_line() -> None:
     drops = DropLog(clock=Clock())
     with capture_logs() as lines:
         drops.add("till-1", "refused", "E")

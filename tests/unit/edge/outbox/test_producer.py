@@ -1,5 +1,6 @@
 """librdkafka's producer as the edge uses it, without a broker."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +10,7 @@ import pytest
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, UnknownError
 from confluent_kafka import KafkaError as ClientError
 
-from edge.outbox.producer import Producer, RecordGivenUpError, error_of
-from edge.outbox.refusals import refusal
+from edge.outbox.producer import IdempotentProducer, RecordGivenUpError, error_of, rejection
 from framematch.core.kafka.clients import librdkafka_options
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
@@ -25,28 +25,28 @@ def record(size: int = 5) -> ProducerRecord:
 
 
 @asynccontextmanager
-async def producer(**settings: Any) -> AsyncIterator[tuple[Producer, list[str]]]:
-    """A producer whose broker is away, and its failures."""
+async def producer(**settings: Any) -> AsyncIterator[tuple[IdempotentProducer, list[str]]]:
+    """A producer without a broker, and its failures."""
     failures: list[str] = []
-    made = Producer(KafkaSettings(bootstrap_servers=NOBODY, **settings), lambda: failures.append("failed"))
+    made = IdempotentProducer(KafkaSettings(bootstrap_servers=NOBODY, **settings), lambda: failures.append("failed"))
     try:
         yield made, failures
     finally:
         await made.close()
 
 
-async def test_a_record_waits_for_a_broker_and_is_given_up_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_record_waits_for_a_broker_and_is_given_up_at_close(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "librdkafka"):
         async with producer() as (made, failures):
             future = made.send(record())
-            await eventually(lambda: "Connect to" in caplog.text, message="it tried")
+            await eventually(lambda: "Connect to" in caplog.text, message="it tried to connect")
             assert not future.done()
             assert not failures
     with pytest.raises(RecordGivenUpError, match="_PURGE_QUEUE"):
         await future
 
 
-async def test_a_record_that_is_too_large_is_refused_and_nothing_else_is_touched() -> None:
+async def test_a_record_that_is_too_large_is_rejected_and_no_other_fails() -> None:
     async with producer(max_message_bytes=65_536) as (made, failures):
         waiting = made.send(record())
         with pytest.raises(MessageSizeTooLargeError):
@@ -56,12 +56,48 @@ async def test_a_record_that_is_too_large_is_refused_and_nothing_else_is_touched
     assert isinstance(waiting.exception(), RecordGivenUpError)
 
 
-async def test_a_future_that_nobody_waits_for_any_more_does_no_harm() -> None:
+async def test_a_cancelled_future_does_not_disturb_the_others() -> None:
     async with producer() as (made, _):
         first, second = made.send(record()), made.send(record())
         first.cancel()
     assert isinstance(second.exception(), RecordGivenUpError)
     await made.settled()
+
+
+class SilentClient:
+    """librdkafka's producer that never reports what became of a record."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.polled_at: list[int] = []
+        self.iterations = 0
+
+    def count_iterations(self) -> None:
+        """Count the iterations of the event loop from now on."""
+        self.iterations += 1
+        asyncio.get_running_loop().call_soon(self.count_iterations)
+
+    def poll(self, timeout_s: float) -> None:
+        assert timeout_s == 0
+        self.polled_at.append(self.iterations)
+
+    def produce(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+async def test_while_close_waits_the_event_loop_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = SilentClient()
+    monkeypatch.setattr("confluent_kafka.Producer", lambda *_, **__: client)
+    async with producer() as (made, _):
+        made.send(record())
+        client.count_iterations()
+    assert len(client.polled_at) > 1
+    assert client.polled_at == sorted(set(client.polled_at)), "the event loop runs between two polls"
 
 
 @pytest.mark.parametrize(
@@ -75,13 +111,14 @@ async def test_a_future_that_nobody_waits_for_any_more_does_no_harm() -> None:
         (ClientError._FATAL, RecordGivenUpError, None),  # noqa: SLF001  # its public name
     ],
 )
-def test_errors_are_those_that_refusals_are_told_by(code: int, error: type[KafkaError], reason: str | None) -> None:
+def test_errors_of_librdkafka_have_a_rejection(code: int, error: type[KafkaError], reason: str | None) -> None:
     found = error_of(ClientError(code))
     assert type(found) is error
-    assert refusal(found) == reason
+    rejected = rejection(found)
+    assert (rejected.reason if rejected else None) == reason
 
 
-def test_a_login_is_handed_on() -> None:
+def test_a_login_is_passed_to_librdkafka() -> None:
     options = librdkafka_options(
         KafkaSettings(
             bootstrap_servers="broker:9093",

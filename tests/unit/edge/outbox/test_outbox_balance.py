@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.unit.edge.outbox.scripted import Bench, Book
+from tests.unit.edge.outbox.scripted import Bench, FakeStats
 
 
 class OutboxLives(RuleBasedStateMachine):
@@ -34,17 +34,17 @@ class OutboxLives(RuleBasedStateMachine):
     @initialize(max_frames=st.integers(1, 12), window=st.integers(1, 6), live=st.booleans(), spool=st.booleans())
     def begin(self, max_frames: int, window: int, live: bool, spool: bool) -> None:
         self.window = window
-        self.shape = partial(Bench, max_frames=max_frames, window=window, live=live, spool=spool, max_age_s=30.0)
+        self.shape = partial(Bench, max_frames=max_frames, window=window, live=live, with_spool=spool, max_age_s=30.0)
         self.start(rows=0)
 
     def start(self, *, rows: int) -> None:
         self.accepted = rows
-        self.book = Book()
+        self.stats = FakeStats()
         self.putting: list[asyncio.Task[None]] = []
 
         async def start() -> None:
             folder = Path(self.folder.name)
-            self.bench = self.shape(folder, book=self.book, sequence=self.sequence)
+            self.bench = self.shape(folder, stats=self.stats, sequence=self.sequence)
             self.bench.clock.now_s += self.sequence
             self.bench.start()
             await self.bench.turn()
@@ -67,17 +67,17 @@ class OutboxLives(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 6))
     def acknowledge(self, count: int) -> None:
-        self.bench.sender.acknowledge(count)
+        self.bench.producer.acknowledge(count)
         self.run(self.bench.turn())
 
     @rule(count=st.integers(1, 3), too_large=st.booleans())
     def fail(self, count: int, too_large: bool) -> None:
-        self.bench.sender.fail(MessageSizeTooLargeError() if too_large else NotLeaderForPartitionError(), count)
+        self.bench.producer.fail(MessageSizeTooLargeError() if too_large else NotLeaderForPartitionError(), count)
         self.run(self.bench.turn())
 
     @rule()
     def renew(self) -> None:
-        self.bench.sender.renew()
+        self.bench.producer.renew()
         self.run(self.bench.turn())
 
     @rule()
@@ -94,7 +94,7 @@ class OutboxLives(RuleBasedStateMachine):
     def end_and_start(self) -> None:
         self.settle_putting()
         left = self.run(self.bench.end())
-        assert self.book.published_frames + sum(self.book.drops.values()) + left == self.accepted + self.taken()
+        assert self.stats.published_frames + sum(self.stats.drops.values()) + left == self.accepted + self.taken()
         assert self.bench.rows() == left
         self.next_life(left)
 
@@ -102,7 +102,7 @@ class OutboxLives(RuleBasedStateMachine):
     def kill_and_start(self) -> None:
         self.settle_putting()
         self.run(self.bench.kill())
-        self.bench.disk._close()  # noqa: SLF001  # as the system does; `close` would tidy up first
+        self.bench.spool_file._close()  # noqa: SLF001  # as the system does; `close` would tidy up first
         self.next_life(self.bench.rows())
 
     def settle_putting(self) -> None:
@@ -121,11 +121,11 @@ class OutboxLives(RuleBasedStateMachine):
 
     @invariant()
     def every_frame_is_accounted_for(self) -> None:
-        assert self.bench.accounted == self.accepted + self.taken()
+        assert self.bench.known_frames == self.accepted + self.taken()
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert self.bench.way.window.frames <= self.window + 1
+        assert self.bench.context.window.frames <= self.window + 1
         assert self.bench.outbox.unacknowledged <= self.window + 1
 
     @invariant()
@@ -136,12 +136,12 @@ class OutboxLives(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "bench"):
             for _ in range(60):
-                self.bench.sender.renew()
+                self.bench.producer.renew()
                 self.run(self.bench.turn())
-                self.bench.sender.acknowledge()
+                self.bench.producer.acknowledge()
             self.run(self.bench.turn())
             self.settle_putting()
-            assert self.book.published_frames + sum(self.book.drops.values()) == self.accepted + self.taken()
+            assert self.stats.published_frames + sum(self.stats.drops.values()) == self.accepted + self.taken()
             assert not self.bench.path.exists()
             self.run(self.bench.end())
         self.loop.close()
