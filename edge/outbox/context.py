@@ -17,14 +17,14 @@ from framematch.core.tracing import Tracer
 
 log = structlog.get_logger()
 
+REPLAY_SHARE = 0.75
+"""Of the window; the rest is for new frames of other cameras. Kafka's latency and this bound the speed of a replay."""
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 5.0
 
 
 class DeliveryStats(Protocol):
     """Counts what became of a camera's frames."""
-
-    camera: str
 
     def published(self, size_bytes: int, seconds: float) -> None:
         """Kafka acknowledged a frame `seconds` after it was read from its source."""
@@ -85,6 +85,7 @@ class OutboxContext:
     producer: FrameProducer
     topic: str
     window: Window
+    replay_window: Window
     executor: Executor
     drops: DropLog
     max_message_bytes: int
