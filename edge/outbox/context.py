@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -74,10 +75,6 @@ class DropLog:
         self._next_s = self._clock() + self._interval_s
 
 
-def _backoff() -> Backoff:
-    return Backoff(_FIRST_DELAY_S, _MAX_DELAY_S)
-
-
 @dataclass(frozen=True)
 class OutboxContext:
     """Shared by all outboxes. `executor` has one thread, which makes every call on a spool."""
@@ -92,4 +89,4 @@ class OutboxContext:
     after_s: float
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
-    backoff: Callable[[], Backoff] = field(default=_backoff)
+    backoff: Callable[[], Backoff] = field(default=partial(Backoff, _FIRST_DELAY_S, _MAX_DELAY_S))

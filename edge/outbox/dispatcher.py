@@ -198,9 +198,10 @@ class Dispatcher:
 
     async def _remove_empty(self) -> None:
         """Remove the outboxes of removed cameras that have nothing left."""
-        for camera in [camera for camera in self._removed if self._outboxes[camera].empty]:
-            self._removed.discard(camera)
-            outbox = self._outboxes.pop(camera)
-            if recovery := self._recoveries.pop(camera, None):
-                recovery.cancel()
-            await outbox.close()
+        for camera in tuple(self._removed):
+            if camera in self._removed and self._outboxes[camera].empty:  # it may have been added again meanwhile
+                self._removed.discard(camera)
+                outbox = self._outboxes.pop(camera)
+                if recovery := self._recoveries.pop(camera, None):
+                    recovery.cancel()
+                await outbox.close()
