@@ -8,7 +8,8 @@ from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 from edge.outbox.pending import PendingFrame, Window
-from edge.outbox.spool import Spool, SpooledFrame, SpoolError
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpooledFrame, SpoolError
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
 

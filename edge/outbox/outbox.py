@@ -11,7 +11,8 @@ from edge.outbox.async_spool import AsyncSpool
 from edge.outbox.context import DeliveryStats, OutboxContext
 from edge.outbox.pending import PendingFrame, PendingFrames
 from edge.outbox.producer import Acknowledgement, rejection
-from edge.outbox.spool import Spool, SpoolError
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpoolError
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 

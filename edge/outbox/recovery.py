@@ -8,7 +8,8 @@ import structlog
 
 from edge.outbox.outbox import Outbox, State
 from edge.outbox.pending import PendingFrame
-from edge.outbox.spool import Spool, SpoolError
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpoolError
 from framematch.core.backoff import Backoff
 
 log = structlog.get_logger()

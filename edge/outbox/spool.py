@@ -18,13 +18,10 @@ from edge.outbox.spool_file import (
     from_row,
     open_database,
     to_row,
-    transaction,
     wal_of,
 )
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
-
-__all__ = ["Spool", "SpoolError", "SpooledFrame"]
 
 log = structlog.get_logger()
 
@@ -139,7 +136,8 @@ class Spool:
                 self.losses.append(("full", len(frames)))  # leased frames fill it
                 return self.generation
             at_us = self._clock_us()
-            with transaction(db):
+            with db:
+                db.execute("BEGIN IMMEDIATE")
                 db.executemany(INSERT, [to_row(self._row_number(frame.number), frame, at_us) for frame in frames])
             self.bytes += size
             if leased:
@@ -185,7 +183,8 @@ class Spool:
         db = self._database()
         size = 0
         try:
-            with transaction(db):
+            with db:
+                db.execute("BEGIN IMMEDIATE")
                 for number in self._to_delete:
                     for row in db.execute("DELETE FROM frames WHERE n = ? RETURNING size", (number,)).fetchall():
                         size += row[0]

@@ -1,8 +1,6 @@
 """The SQLite file of a spool: its table, a frame as a row, and what its errors mean."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,19 +83,6 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, int, int]:
 def wal_of(path: Path) -> Path:
     """The file's write-ahead log."""
     return path.with_name(path.name + "-wal")
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of the block, or nothing of it."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # some errors have rolled back already
-            db.execute("ROLLBACK")
-        raise
 
 
 def to_row(number: int, spooled: SpooledFrame, at_us: int) -> tuple[object, ...]:
