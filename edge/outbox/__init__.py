@@ -1,1 +1,1 @@
-"""Frames on their way to Kafka: in flight, or on disk while the broker is away."""
+"""Frames until Kafka has acknowledged them: in memory, or on disk while Kafka does not take them."""

@@ -7,17 +7,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
-from edge.outbox.pending import PendingFrame
-from edge.outbox.spool import Spool, SpooledFrame, SpoolError
+from edge.outbox.pending import PendingFrame, Window
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpooledFrame, SpoolError
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
 
-Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class AsyncSpool:
-    """Runs the calls on `spool`. `on_drop` is called with a reason, its explanation and the number of frames lost."""
+    """Runs calls on `spool`, with its errors. `on_drop` gets a reason, its explanation and a number of frames."""
 
     def __init__(
         self, spool: Spool, executor: Executor, clock: Callable[[], float], on_drop: Callable[[str, str, int], None]
@@ -26,29 +27,15 @@ class AsyncSpool:
         self._executor = executor
         self._clock = clock
         self._on_drop = on_drop
-        self._appending = 0
+        self.appending = 0  # new frames that are being written
         self._acknowledged: list[int] = []
-
-    @property
-    def appending(self) -> bool:
-        """Whether a new frame is being written."""
-        return self._appending > 0
 
     def has(self, frame: PendingFrame) -> bool:
         """Whether a frame in memory is on disk too."""
         return frame.spool_generation == self.spool.generation
 
-    async def run(
-        self,
-        method: Callable[Concatenate[Spool, Arguments], Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        """Call a method of the spool.
-
-        Raises:
-            SpoolError: the file cannot be used.
-        """
+    async def run(self, method: Callable[Concatenate[Spool, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the spool."""
         call = partial(method, self.spool, *args, **kwargs)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
@@ -57,14 +44,14 @@ class AsyncSpool:
 
     async def append(self, frame: PendingFrame) -> None:
         """Write a new frame; it is dropped when that fails. A cancellation waits for the caller's next `await`."""
-        self._appending += 1
+        self.appending += 1
         try:
             await asyncio.sleep(0)  # a caller that has been cancelled stops here
             loop = asyncio.get_running_loop()
             written = loop.run_in_executor(self._executor, self.spool.append, [_spooled(frame)])
             await _finish(written)
         finally:
-            self._appending -= 1
+            self.appending -= 1
             self._report_losses()
         try:
             written.result()
@@ -72,27 +59,19 @@ class AsyncSpool:
             self._on_drop(error.reason, str(error), 1)
 
     async def copy(self, frames: Sequence[PendingFrame]) -> None:
-        """Write frames that are in memory to disk too.
-
-        Raises:
-            SpoolError: none was written.
-        """
+        """Write frames that are in memory to disk too, all or none."""
         generation = await self.run(Spool.append, [_spooled(frame) for frame in frames], leased=True)
         for frame in frames:
             frame.spool_generation = generation
             if frame.settled:  # meanwhile
                 self.ack(frame)
 
-    async def lease(self, frames_max: int, bytes_max: int) -> list[PendingFrame]:
-        """The next frames to replay; see `Spool.lease`. Also deletes acknowledged frames.
-
-        Raises:
-            SpoolError: the file cannot be read.
-        """
+    async def lease(self, window: Window, frames_max: int, bytes_max: int) -> list[PendingFrame]:
+        """The next frames to replay, to be counted against `window`. Also deletes acknowledged frames."""
         numbers = tuple(self._acknowledged)
         spooled = await self.run(Spool.lease, frames_max, bytes_max, numbers)
-        del self._acknowledged[: len(numbers)]
-        return [self._replayed(frame) for frame in spooled]
+        del self._acknowledged[: len(numbers)]  # not earlier: a cancelled lease is repeated
+        return [self._replayed(frame, window) for frame in spooled]
 
     def ack(self, frame: PendingFrame) -> None:
         """A frame is settled: the next `lease` or `flush` deletes it, if it is on disk."""
@@ -104,7 +83,7 @@ class AsyncSpool:
         if self._acknowledged:
             numbers = tuple(self._acknowledged)
             await self.run(Spool.ack, numbers)
-            del self._acknowledged[: len(numbers)]  # not earlier: a cancelled flush is repeated
+            del self._acknowledged[: len(numbers)]
 
     async def reopen(self) -> bool:
         """Whether frames wait in a file that could not be read before."""
@@ -113,14 +92,12 @@ class AsyncSpool:
         except SpoolError:
             return False
 
-    def _replayed(self, spooled: SpooledFrame) -> PendingFrame:
+    def _replayed(self, spooled: SpooledFrame, window: Window) -> PendingFrame:
         frame = replace(spooled.frame, replayed=True)
         age_s = (now_us() - (frame.grabbed_at_us or frame.captured_at_us)) / US_PER_S
         grabbed_s = self._clock() - max(0.0, age_s)
         generation = self.spool.generation
-        return PendingFrame(
-            spooled.number, frame, spooled.jpeg, grabbed_s, None, spool_generation=generation, replay=True
-        )
+        return PendingFrame(spooled.number, window, frame, spooled.jpeg, grabbed_s, None, spool_generation=generation)
 
     def _report_losses(self) -> None:
         while self.spool.losses:
@@ -132,7 +109,7 @@ def _spooled(frame: PendingFrame) -> SpooledFrame:
     return SpooledFrame(frame.number, frame.frame, frame.jpeg)
 
 
-async def _finish(running: asyncio.Future[Result]) -> None:
+async def _finish(running: asyncio.Future[T]) -> None:
     """Wait until `running` is done. If the task is cancelled meanwhile, that takes effect at its next `await`."""
     cancellations = 0
     while not running.done():

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -17,14 +18,14 @@ from framematch.core.tracing import Tracer
 
 log = structlog.get_logger()
 
+REPLAY_SHARE = 0.75
+"""Of the window; the rest is for new frames of other cameras. Kafka's latency and this bound the speed of a replay."""
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 5.0
 
 
 class DeliveryStats(Protocol):
     """Counts what became of a camera's frames."""
-
-    camera: str
 
     def published(self, size_bytes: int, seconds: float) -> None:
         """Kafka acknowledged a frame `seconds` after it was read from its source."""
@@ -74,10 +75,6 @@ class DropLog:
         self._next_s = self._clock() + self._interval_s
 
 
-def _backoff() -> Backoff:
-    return Backoff(_FIRST_DELAY_S, _MAX_DELAY_S)
-
-
 @dataclass(frozen=True)
 class OutboxContext:
     """Shared by all outboxes. `executor` has one thread, which makes every call on a spool."""
@@ -85,10 +82,11 @@ class OutboxContext:
     producer: FrameProducer
     topic: str
     window: Window
+    replay_window: Window
     executor: Executor
     drops: DropLog
     max_message_bytes: int
     after_s: float
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
-    backoff: Callable[[], Backoff] = field(default=_backoff)
+    backoff: Callable[[], Backoff] = field(default=partial(Backoff, _FIRST_DELAY_S, _MAX_DELAY_S))

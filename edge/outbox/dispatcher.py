@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from edge.outbox.context import DeliveryStats, DropLog, OutboxContext
+from edge.outbox.context import REPLAY_SHARE, DeliveryStats, DropLog, OutboxContext
 from edge.outbox.outbox import Outbox
 from edge.outbox.pending import Window
 from edge.outbox.reconnecting_producer import ReconnectingProducer
@@ -28,10 +28,7 @@ _ACKNOWLEDGE_SHARE = 0.5  # of the deadline; the rest is for the disk
 
 
 class _NoStats:
-    """For frames on disk of a camera that is not configured any more. Drops are logged all the same."""
-
-    def __init__(self, camera: str) -> None:
-        self.camera = camera
+    """For a camera that is not configured any more. Drops are logged all the same."""
 
     def published(self, size_bytes: int, seconds: float) -> None:
         """Count nothing."""
@@ -49,10 +46,12 @@ class Dispatcher:
         self._producer = ReconnectingProducer(kafka)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="edge-spool")
         self._drops = DropLog()
+        window = Window(edge.unacknowledged_max, int(edge.unacknowledged_max_mb * BYTES_PER_MB))
         self._context = OutboxContext(
             producer=self._producer,
             topic=Topics(kafka.topic_prefix).frames,
-            window=Window(edge.unacknowledged_max, int(edge.unacknowledged_max_mb * BYTES_PER_MB)),
+            window=window,
+            replay_window=window.part(REPLAY_SHARE),
             executor=self._executor,
             drops=self._drops,
             max_message_bytes=kafka.max_message_bytes,
@@ -74,11 +73,6 @@ class Dispatcher:
     def connected(self) -> bool:
         """Whether there is a producer. It may not have noticed yet that the broker is unreachable."""
         return self._producer.connected
-
-    @property
-    def unacknowledged(self) -> int:
-        """Frames in memory."""
-        return sum(outbox.unacknowledged for outbox in self._outboxes.values())
 
     @property
     def stalled_s(self) -> float:
@@ -149,8 +143,8 @@ class Dispatcher:
                 for outbox in self.outboxes:
                     await outbox.pending.none_in_flight()
         except TimeoutError:
-            log.warning("kafka_silent_at_end", unacknowledged=self.unacknowledged)
-        unacknowledged = self.unacknowledged
+            log.warning("kafka_silent_at_end", unacknowledged=self._count_unacknowledged())
+        unacknowledged = self._count_unacknowledged()
         if unacknowledged:
             await self._producer.close()  # what goes to disk must not be sent too
         spooled = {outbox.camera: await outbox.close() for outbox in self.outboxes}
@@ -169,6 +163,9 @@ class Dispatcher:
         await self._producer.close()
         self._executor.shutdown(wait=True)
 
+    def _count_unacknowledged(self) -> int:
+        return sum(len(outbox.pending) for outbox in self._outboxes.values())
+
     def _adopt(self) -> None:
         """Send what an earlier run left on disk of cameras that are not configured any more."""
         for path in sorted(self._folder.glob("*.sqlite")):
@@ -177,7 +174,7 @@ class Dispatcher:
                 log.warning("spool_left_alone", camera=camera, file=str(path), hint="edge.spool.enabled is false")
             elif camera not in self._outboxes:
                 log.info("spool_found", camera=camera, file=str(path))
-                self.outbox(camera, _NoStats(camera), live=True)
+                self.outbox(camera, _NoStats(), live=True)
                 self._removed.add(camera)
 
     async def _check(self) -> None:
@@ -201,9 +198,10 @@ class Dispatcher:
 
     async def _remove_empty(self) -> None:
         """Remove the outboxes of removed cameras that have nothing left."""
-        for camera in [camera for camera in self._removed if self._outboxes[camera].empty]:
-            self._removed.discard(camera)
-            outbox = self._outboxes.pop(camera)
-            if recovery := self._recoveries.pop(camera, None):
-                recovery.cancel()
-            await outbox.close()
+        for camera in tuple(self._removed):
+            if camera in self._removed and self._outboxes[camera].empty:  # it may have been added again meanwhile
+                self._removed.discard(camera)
+                outbox = self._outboxes.pop(camera)
+                if recovery := self._recoveries.pop(camera, None):
+                    recovery.cancel()
+                await outbox.close()

@@ -11,7 +11,8 @@ from edge.outbox.async_spool import AsyncSpool
 from edge.outbox.context import DeliveryStats, OutboxContext
 from edge.outbox.pending import PendingFrame, PendingFrames
 from edge.outbox.producer import Acknowledgement, rejection
-from edge.outbox.spool import Spool, SpoolError
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpoolError
 from edge.outgoing import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 
@@ -21,12 +22,9 @@ log = structlog.get_logger()
 class State(Enum):
     """What happens to a new frame."""
 
-    DIRECT = "direct"
-    """It is sent."""
-    SPOOLING = "spooling"
-    """It is spooled. Without a spool it is dropped, and a source that is not live waits."""
-    CLOSED = "closed"
-    """It is dropped."""
+    DIRECT = "direct"  # it is sent
+    SPOOLING = "spooling"  # it is spooled; without a spool it is dropped; a source that is not live waits
+    CLOSED = "closed"  # it is dropped
 
 
 class Outbox:
@@ -44,7 +42,7 @@ class Outbox:
     ) -> None:
         self.camera = camera
         self.context = context
-        self.pending = PendingFrames(context.window)
+        self.pending = PendingFrames()
         self.spool = (
             None if spool is None else AsyncSpool(spool, context.executor, context.clock, partial(self._drop, "spool"))
         )
@@ -65,11 +63,6 @@ class Outbox:
         self._live = live
 
     @property
-    def unacknowledged(self) -> int:
-        """Frames in memory."""
-        return len(self.pending)
-
-    @property
     def spooled_frames(self) -> int:
         """Frames that only the spool has."""
         return self.spool.spool.waiting if self.spool else 0
@@ -82,7 +75,7 @@ class Outbox:
     @property
     def stalled_s(self) -> float:
         """For how long Kafka has acknowledged nothing while frames waited for it; 0 when none waits."""
-        waiting = self.unacknowledged or self.spooled_frames
+        waiting = self.pending or self.spooled_frames
         return self.context.clock() - self._progress_s if waiting else 0.0
 
     @property
@@ -199,7 +192,7 @@ class Outbox:
 
     def _next(self, outgoing: Outgoing) -> PendingFrame:
         self._last_number += 1
-        return PendingFrame(self._last_number, outgoing.frame, outgoing.jpeg, outgoing.grabbed_s, outgoing.encoded_s)
+        return PendingFrame.new(self._last_number, outgoing, self.context.window)
 
     def _on_delivery(self, frame: PendingFrame, isolated: bool, done: Acknowledgement) -> None:
         error = KafkaUnavailableError("the producer was closed") if done.cancelled() else done.exception()

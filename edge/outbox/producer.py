@@ -103,14 +103,9 @@ class IdempotentProducer:
         self._unsettled = 0
         self._settled = asyncio.Event()
         self._settled.set()
-        self._fatal = False
+        self.fatal = False  # it can send nothing more
         self._client = confluent_kafka.Producer(options, logger=_Log())
         self._timer = self._loop.call_later(_IDLE_POLL_S, self._poll)
-
-    @property
-    def fatal(self) -> bool:
-        """Whether it can send nothing more."""
-        return self._fatal
 
     async def settled(self) -> None:
         """Return when every record is acknowledged or has failed."""
@@ -174,7 +169,7 @@ class IdempotentProducer:
 
     def _poll(self) -> None:
         self._serve()
-        if self._fatal and self._unsettled:
+        if self.fatal and self._unsettled:
             # Records that it had not sent, or sent behind the failed one, would stay queued for ever.
             self._client.purge(in_queue=True, in_flight=False)
         self._poll_in(_POLL_S if self._unsettled else _IDLE_POLL_S)
@@ -184,7 +179,7 @@ class IdempotentProducer:
         try:
             self._client.poll(0)
         except confluent_kafka.KafkaException as exception:  # raised for fatal errors only
-            self._fatal = True
+            self.fatal = True
             log.error("kafka_producer_failed", error=exception.args[0].str())  # noqa: TRY400  # expected: no traceback
             self._on_failure()
 

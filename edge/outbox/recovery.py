@@ -8,7 +8,8 @@ import structlog
 
 from edge.outbox.outbox import Outbox, State
 from edge.outbox.pending import PendingFrame
-from edge.outbox.spool import Spool, SpoolError
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpoolError
 from framematch.core.backoff import Backoff
 
 log = structlog.get_logger()
@@ -91,19 +92,19 @@ class Recovery:
         """The next frames from the spool, once the window has space for them. None after a failure."""
         if self._spool is None:
             return []
-        window = self._context.window
-        frames_max, bytes_max = window.replay_max
-        chunk = min(_CHUNK_MAX_FRAMES, max(1, frames_max // _CHUNKS)), min(_CHUNK_MAX_BYTES, bytes_max // _CHUNKS)
-        while not window.try_take(*chunk, replay=True):
+        window = self._context.replay_window
+        frames_max = max(1, min(_CHUNK_MAX_FRAMES, window.frames_max // _CHUNKS))
+        bytes_max = min(_CHUNK_MAX_BYTES, window.bytes_max // _CHUNKS)
+        while not window.try_take(frames_max, bytes_max):
             if self._pending.to_retry:
                 return []
             await window.changed()
         try:
-            frames = await self._spool.lease(*chunk)
+            frames = await self._spool.lease(window, frames_max, bytes_max)
         finally:
-            window.release(*chunk, replay=True)
+            window.release(frames_max, bytes_max)
         for frame in frames:
-            window.add(1, len(frame.jpeg), replay=True)
+            window.add(1, len(frame.jpeg))
         return frames
 
     async def _send(self, frames: Sequence[PendingFrame]) -> None:

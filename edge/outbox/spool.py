@@ -4,6 +4,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,10 @@ from edge.outbox.spool_file import (
     from_row,
     open_database,
     to_row,
-    transaction,
     wal_of,
 )
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
-
-__all__ = ["Spool", "SpoolError", "SpooledFrame"]
 
 log = structlog.get_logger()
 
@@ -33,7 +31,7 @@ class Spool:
 
     Numbers are the caller's, above 0; frames of an earlier run of the edge have numbers up to 0. More than `max_bytes`
     or `max_age_s` discards the oldest waiting frames, never leased ones; `losses` has pairs of a reason and a count.
-    Methods are for one thread; properties may be read from any.
+    Methods are for one thread, and raise SpoolError when the file cannot be used; attributes may be read from any.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, max_age_s: float, clock_us: Callable[[], int] = now_us) -> None:
@@ -44,35 +42,17 @@ class Spool:
         self._clock_us = clock_us
         self._db: sqlite3.Connection | None = None
         self._base: int | None = None  # row number of the caller's 0
-        self._generation = 1
+        self.generation = 1  # a new one starts when the file is set aside, with all its frames
         self._leased_through = 0  # row number
         self._to_delete: set[int] = set()  # row numbers; not empty after a call only when the disk is full
-        self._waiting = self._bytes = 0
+        self.waiting = 0  # frames that are not leased
+        self.bytes = 0  # size of all frames, leased ones included
         self._oldest_us: int | None = None  # when the oldest waiting frame was stored
 
-    @property
-    def waiting(self) -> int:
-        """Frames that are not leased."""
-        return self._waiting
-
-    @property
-    def bytes(self) -> int:
-        """Size of all frames, leased ones included."""
-        return self._bytes
-
-    @property
-    def generation(self) -> int:
-        """Changes when the file is set aside: frames stored in an earlier generation are not on disk any more."""
-        return self._generation
-
     def append(self, frames: Sequence[SpooledFrame], *, leased: bool = False) -> int:
-        """Store all frames or none, and discard older ones for them. `leased`: they are in flight already.
+        """Store all frames or none, and discard older ones for them. Returns the generation that has them.
 
-        Returns:
-            The generation that has them.
-
-        Raises:
-            SpoolError: the file cannot be written.
+        `leased`: they are in flight already.
         """
         try:
             return self._append(frames, leased=leased)
@@ -82,11 +62,7 @@ class Spool:
             return self._append(frames, leased=leased)  # into a new file
 
     def lease(self, frames_max: int, bytes_max: int, acknowledged: Collection[int] = ()) -> list[SpooledFrame]:
-        """Lease the oldest waiting frames, at least one if any waits, after `ack` of others. Removes an empty file.
-
-        Raises:
-            SpoolError: the file cannot be read.
-        """
+        """Lease the oldest waiting frames, at least one if any waits, after `ack` of others. Removes an empty file."""
         if self._db is None and not self.path.exists():
             return []
         with self._guarded():
@@ -101,18 +77,14 @@ class Spool:
                 if frame := self._parse(row):
                     found.append(frame)
             self._leased_through = through
-            self._waiting -= seen
+            self.waiting -= seen
             self._find_oldest()
             if not found and not self._count_stored():
                 self._remove()
             return found
 
     def release(self, number: int) -> None:
-        """Let leased frames from `number` on wait again.
-
-        Raises:
-            SpoolError: the file cannot be read.
-        """
+        """Let leased frames from `number` on wait again."""
         with self._guarded():
             self._database()
             self._leased_through = self._row_number(number) - 1
@@ -125,25 +97,21 @@ class Spool:
                 self._delete(map(self._row_number, numbers))
 
     def reopen(self) -> bool:
-        """Open the file if there is one that is not open, and return whether frames wait in it.
-
-        Raises:
-            SpoolError: the file cannot be read.
-        """
+        """Open the file if there is one that is not open, and return whether frames wait in it."""
         if self._db is None and self.path.exists():
             with self._guarded():
                 self._database()
-        return self._waiting > 0
+        return self.waiting > 0
 
     def expire(self) -> None:
         """Discard frames that have waited for longer than `max_age_s`."""
-        if self._waiting and self._db is not None:
+        if self.waiting and self._db is not None:
             with suppress(SpoolError), self._guarded():
                 self._expire()
 
     def discard(self) -> None:
         """Set a file that cannot be read aside, and count the waiting frames as lost."""
-        if self._waiting:
+        if self.waiting:
             self._set_aside("it cannot be read")
 
     def close(self) -> int:
@@ -164,23 +132,24 @@ class Spool:
             self._expire()
             size = sum(len(frame.jpeg) for frame in frames)
             self._evict(size)
-            if not leased and self._bytes + size > self._max_bytes:
+            if not leased and self.bytes + size > self._max_bytes:
                 self.losses.append(("full", len(frames)))  # leased frames fill it
-                return self._generation
+                return self.generation
             at_us = self._clock_us()
-            with transaction(db):
+            with db:
+                db.execute("BEGIN IMMEDIATE")
                 db.executemany(INSERT, [to_row(self._row_number(frame.number), frame, at_us) for frame in frames])
-            self._bytes += size
+            self.bytes += size
             if leased:
                 self._leased_through = max(self._leased_through, *(self._row_number(frame.number) for frame in frames))
             else:
-                self._waiting += len(frames)
+                self.waiting += len(frames)
                 self._oldest_us = self._oldest_us or at_us
-            return self._generation
+            return self.generation
 
     def _evict(self, size: int) -> None:
         """Discard the oldest waiting frames until `size` more bytes fit."""
-        excess = self._bytes + size - self._max_bytes
+        excess = self.bytes + size - self._max_bytes
         evicted: list[int] = []
         if excess > 0:
             for number, row_size in self._rows("n, size"):
@@ -195,16 +164,12 @@ class Spool:
         before_us = self._clock_us() - self._max_age_us
         if self._oldest_us is None or self._oldest_us >= before_us:
             return
-        expired: list[int] = []
-        for number, stored_at_us in self._rows("n, kept_at_us"):
-            if stored_at_us >= before_us:
-                break
-            expired.append(number)
-        self._discard(expired, "age")
+        expired = takewhile(lambda row: row[1] < before_us, self._rows("n, kept_at_us"))
+        self._discard([number for number, _ in expired], "age")
 
     def _discard(self, rows: Collection[int], reason: str) -> None:
         if rows:
-            self._waiting -= len(rows)
+            self.waiting -= len(rows)
             self.losses.append((reason, len(rows)))
             self._to_delete.update(rows)
             self._find_oldest()
@@ -218,14 +183,15 @@ class Spool:
         db = self._database()
         size = 0
         try:
-            with transaction(db):
+            with db:
+                db.execute("BEGIN IMMEDIATE")
                 for number in self._to_delete:
                     for row in db.execute("DELETE FROM frames WHERE n = ? RETURNING size", (number,)).fetchall():
                         size += row[0]
         except sqlite3.OperationalError as error:
             log.debug("spool_delete_failed", file=str(self.path), error=str(error))
             return
-        self._bytes -= size
+        self.bytes -= size
         self._to_delete.clear()
 
     def _rows(self, columns: str = "*") -> Iterator[tuple[Any, ...]]:
@@ -250,7 +216,7 @@ class Spool:
         self._oldest_us = next((row[1] for row in self._rows("n, kept_at_us")), None)
 
     def _count_waiting(self) -> None:
-        self._waiting = sum(1 for _ in self._rows("n"))
+        self.waiting = sum(1 for _ in self._rows("n"))
         self._find_oldest()
 
     def _row_number(self, number: int) -> int:
@@ -270,7 +236,7 @@ class Spool:
     def _database(self) -> sqlite3.Connection:
         """The open file; opened or created when it is not."""
         if self._db is None:
-            self._db, highest, self._bytes = open_database(self.path)
+            self._db, highest, self.bytes = open_database(self.path)
             if self._base is None:
                 self._base = highest
             self._count_waiting()
@@ -291,9 +257,9 @@ class Spool:
 
     def _set_aside(self, reason: str) -> None:
         aside = self.path.with_suffix(".damaged")
-        if self._waiting:
-            self.losses.append(("spool_damaged", self._waiting))
-        log.error("spool_damaged", file=str(self.path), moved_to=str(aside), error=reason, frames=self._waiting)
+        if self.waiting:
+            self.losses.append(("spool_damaged", self.waiting))
+        log.error("spool_damaged", file=str(self.path), moved_to=str(aside), error=reason, frames=self.waiting)
         self._close()
         try:
             self.path.replace(aside)
@@ -301,7 +267,7 @@ class Spool:
         except OSError as error:
             log.error("spool_not_moved", file=str(self.path), error=str(error))  # noqa: TRY400  # expected: no traceback
         self._to_delete.clear()
-        self._generation += 1
+        self.generation += 1
 
     def _remove(self) -> None:
         if self._db is not None:
@@ -316,5 +282,5 @@ class Spool:
             with suppress(sqlite3.Error):  # a full disk: what was committed is in the log already
                 self._db.close()
         self._db = None
-        self._waiting = self._bytes = 0
+        self.waiting = self.bytes = 0
         self._oldest_us = None

@@ -1,8 +1,6 @@
 """The SQLite file of a spool: its table, a frame as a row, and what its errors mean."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,12 @@ from framematch.core.frames import Clock, Frame, Region
 PAGE_BYTES = 16_384
 """Of new files: a frame is read in few pieces, and a small one does not waste a page."""
 _WAL_BYTES = 8_000_000
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REASONS = {
+    sqlite3.SQLITE_CORRUPT: "spool_damaged",
+    sqlite3.SQLITE_NOTADB: "spool_damaged",
+    sqlite3.SQLITE_BUSY: "spool_locked",
+    sqlite3.SQLITE_LOCKED: "spool_locked",
+}
 _PRIMARY_CODE = 0xFF
 
 _TABLE = """
@@ -83,19 +85,6 @@ def wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of the block, or nothing of it."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:  # some errors have rolled back already
-            db.execute("ROLLBACK")
-        raise
-
-
 def to_row(number: int, spooled: SpooledFrame, at_us: int) -> tuple[object, ...]:
     """The values of `INSERT` for a frame stored at `at_us` under the row number `number`."""
     frame = spooled.frame
@@ -112,18 +101,11 @@ def from_row(row: tuple[Any, ...]) -> tuple[Frame, bytes]:
     """
     _, _, _, camera, captured_at_us, sequence, regions, traceparent, grabbed_at_us, clock, jpeg = row
     try:
-        frame = Frame(
-            camera=camera,
-            captured_at_us=captured_at_us,
-            sequence=sequence,
-            regions=tuple(msgspec.json.decode(regions, type=list[Region])),
-            traceparent=traceparent,
-            grabbed_at_us=grabbed_at_us,
-            clock=msgspec.convert(clock, Clock),
-        )
+        boxes = tuple(msgspec.json.decode(regions, type=list[Region]))
+        clock = msgspec.convert(clock, Clock)
     except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
         raise ValueError(str(error)) from error
-    return frame, jpeg
+    return Frame(camera, captured_at_us, sequence, boxes, traceparent, grabbed_at_us, clock), jpeg
 
 
 def explain(error: OSError | sqlite3.DatabaseError, path: Path) -> SpoolError | None:
@@ -133,9 +115,6 @@ def explain(error: OSError | sqlite3.DatabaseError, path: Path) -> SpoolError | 
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return None
-    text = f"{error.sqlite_errorname}: {error}"
-    if code & _PRIMARY_CODE in _DAMAGED:
-        return SpoolError("spool_damaged", text)
-    if code & _PRIMARY_CODE in _LOCKED:
-        return SpoolError("spool_locked", f"another process uses {path}")
-    return SpoolError("spool_failed", text)
+    reason = _REASONS.get(code & _PRIMARY_CODE, "spool_failed")
+    locked = f"another process uses {path}"
+    return SpoolError(reason, locked if reason == "spool_locked" else f"{error.sqlite_errorname}: {error}")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import OutOfOrderSequenceNumber
 
-from edge.outbox.context import DropLog, OutboxContext
+from edge.outbox.context import REPLAY_SHARE, DropLog, OutboxContext
 from edge.outbox.outbox import Outbox
 from edge.outbox.pending import Window
 from edge.outbox.producer import Acknowledgement
@@ -159,10 +159,12 @@ class Bench:
     def start(self) -> "Bench":
         self.producer = ScriptedProducer()
         self.producer.renew()
+        window = Window(self.window, 1_000_000)
         self.context = OutboxContext(
             producer=self.producer,
             topic="p.frames",
-            window=Window(self.window, 1_000_000),
+            window=window,
+            replay_window=window.part(REPLAY_SHARE),
             executor=self.executor,
             drops=DropLog(),
             max_message_bytes=1_000,
@@ -228,6 +230,6 @@ class Bench:
         return (
             self.stats.published_frames
             + sum(self.stats.drops.values())
-            + self.outbox.unacknowledged
+            + len(self.outbox.pending)
             + self.outbox.spooled_frames
         )

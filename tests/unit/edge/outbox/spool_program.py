@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.outbox.spool import Spool, SpooledFrame, SpoolError
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import SpooledFrame, SpoolError
 from framematch.core.frames import Frame
 
 JPEG_BYTES = 20_000

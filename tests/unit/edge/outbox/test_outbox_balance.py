@@ -1,4 +1,4 @@
-"""Whatever Kafka does, every frame that an outbox took is published, dropped, in memory or on disk, and in order."""
+"""Whatever Kafka does, every frame that an outbox took is published, dropped, in memory or on disk; order is kept."""
 
 import asyncio
 import tempfile
@@ -17,34 +17,34 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.unit.edge.outbox.scripted import Bench, FakeStats
 
 
-class OutboxLives(RuleBasedStateMachine):
-    """One camera over several lives of the edge, with a small window and a small spool."""
+class OutboxRuns(RuleBasedStateMachine):
+    """One camera over several runs of the edge, with a small window and a small spool."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
-        self.accepted = 0
+        self.spooled_before = 0  # by earlier runs
         self.sequence = 0
-        self.before: set[int] = set()  # written by earlier lives
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(coroutine)
 
-    @initialize(max_frames=st.integers(1, 12), window=st.integers(1, 6), live=st.booleans(), spool=st.booleans())
-    def begin(self, max_frames: int, window: int, live: bool, spool: bool) -> None:
+    @initialize(max_frames=st.integers(1, 12), window=st.integers(1, 12), live=st.booleans(), spool=st.booleans())
+    def first_run(self, max_frames: int, window: int, live: bool, spool: bool) -> None:
         self.window = window
-        self.shape = partial(Bench, max_frames=max_frames, window=window, live=live, with_spool=spool, max_age_s=30.0)
-        self.start(rows=0)
+        bench = partial(Bench, max_frames=max_frames, max_age_s=30.0)
+        self.new_bench = partial(bench, window=window, live=live, with_spool=spool)
+        self.start(spooled=0)
 
-    def start(self, *, rows: int) -> None:
-        self.accepted = rows
+    def start(self, *, spooled: int) -> None:
+        self.spooled_before = spooled
         self.stats = FakeStats()
         self.putting: list[asyncio.Task[None]] = []
 
         async def start() -> None:
             folder = Path(self.folder.name)
-            self.bench = self.shape(folder, stats=self.stats, sequence=self.sequence)
+            self.bench = self.new_bench(folder, stats=self.stats, sequence=self.sequence)
             self.bench.clock.now_s += self.sequence
             self.bench.start()
             await self.bench.turn()
@@ -61,7 +61,7 @@ class OutboxLives(RuleBasedStateMachine):
                 await self.bench.turn()
                 self.putting = [task]
                 if not task.done():
-                    break  # a source that is not live waits
+                    break  # the source is not live, and waits
 
         self.run(put())
 
@@ -85,51 +85,51 @@ class OutboxLives(RuleBasedStateMachine):
         self.run(self.bench.stall())
 
     @rule(seconds=st.integers(1, 40))
-    def keep_up(self, seconds: int) -> None:
+    def upkeep(self, seconds: int) -> None:
         self.bench.clock.now_s += seconds
         self.run(self.bench.outbox.upkeep())
         self.run(self.bench.turn())
 
     @rule()
-    def end_and_start(self) -> None:
-        self.settle_putting()
+    def close_and_start(self) -> None:
+        self.cancel_putting()
         left = self.run(self.bench.end())
-        assert self.stats.published_frames + sum(self.stats.drops.values()) + left == self.accepted + self.taken()
+        assert self.stats.published_frames + sum(self.stats.drops.values()) + left == self.spooled_before + self.taken()
         assert self.bench.rows() == left
-        self.next_life(left)
+        self.next_run(left)
 
     @rule()
     def kill_and_start(self) -> None:
-        self.settle_putting()
+        self.cancel_putting()
         self.run(self.bench.kill())
-        self.bench.spool_file._close()  # noqa: SLF001  # as the system does; `close` would tidy up first
-        self.next_life(self.bench.rows())
+        self.bench.spool_file._close()  # noqa: SLF001  # as the system does; `close` would delete first
+        self.next_run(self.bench.rows())
 
-    def settle_putting(self) -> None:
+    def cancel_putting(self) -> None:
         for task in self.putting:
             if not task.done():
                 task.cancel()
                 self.run(asyncio.wait([task]))
 
     def taken(self) -> int:
-        """Frames that `put` took in this life; one that it waits with is not."""
+        """Frames that `put` took in this run. One with which it waits is not taken."""
         return self.bench.sequence - self.sequence - sum(not task.done() or task.cancelled() for task in self.putting)
 
-    def next_life(self, rows: int) -> None:
+    def next_run(self, spooled: int) -> None:
         self.sequence = self.bench.sequence
-        self.start(rows=rows)
+        self.start(spooled=spooled)
 
     @invariant()
-    def every_frame_is_accounted_for(self) -> None:
-        assert self.bench.known_frames == self.accepted + self.taken()
+    def every_frame_is_known(self) -> None:
+        assert self.bench.known_frames == self.spooled_before + self.taken()
 
     @invariant()
     def memory_is_bounded(self) -> None:
         assert self.bench.context.window.frames <= self.window + 1
-        assert self.bench.outbox.unacknowledged <= self.window + 1
+        assert len(self.bench.outbox.pending) <= self.window + 1
 
     @invariant()
-    def the_order_is_kept_and_nothing_is_written_twice(self) -> None:
+    def order_is_kept_and_nothing_is_written_twice(self) -> None:
         written = self.bench.written
         assert written == sorted(set(written))
 
@@ -140,8 +140,8 @@ class OutboxLives(RuleBasedStateMachine):
                 self.run(self.bench.turn())
                 self.bench.producer.acknowledge()
             self.run(self.bench.turn())
-            self.settle_putting()
-            assert self.stats.published_frames + sum(self.stats.drops.values()) == self.accepted + self.taken()
+            self.cancel_putting()
+            assert self.stats.published_frames + sum(self.stats.drops.values()) == self.spooled_before + self.taken()
             assert not self.bench.path.exists()
             self.run(self.bench.end())
         self.loop.close()
@@ -150,12 +150,12 @@ class OutboxLives(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
-    structlog.configure(processors=[_leave_out])
+    structlog.configure(processors=[_drop_event])
 
 
-def _leave_out(*_: Any) -> Any:
+def _drop_event(*_: Any) -> Any:
     raise structlog.DropEvent
 
 
-OutboxLives.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
-TestOutboxLives = pytest.mark.usefixtures("_quiet")(OutboxLives.TestCase)
+OutboxRuns.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestOutboxRuns = pytest.mark.usefixtures("_quiet")(OutboxRuns.TestCase)

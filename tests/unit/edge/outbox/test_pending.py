@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from edge.outbox.pending import PendingFrame
+from edge.outbox.pending import PendingFrame, Window
 from framematch.core.frames import Frame
 from framematch.core.tracing import Span, TraceContext, Tracer
 
 SECOND_NS = 1_000_000_000
 CONTEXT = TraceContext.new()
 FRAME = Frame("till-1", 1_000_000, 7, traceparent=str(CONTEXT))
-PENDING = PendingFrame(1, FRAME, b"jpeg", grabbed_s=10.0, encoded_s=10.5, sent_s=11.0)
+PENDING = PendingFrame(1, Window(1, 1), FRAME, b"jpeg", grabbed_s=10.0, encoded_s=10.5, sent_s=11.0)
 
 
 def spans_of(pending: PendingFrame) -> list[Span]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox.spool import Spool, SpoolError
-from edge.outbox.spool_file import PAGE_BYTES, wal_of
+from edge.outbox.spool import Spool
+from edge.outbox.spool_file import PAGE_BYTES, SpoolError, wal_of
 from tests.unit.edge.outbox.spool_program import JPEG_BYTES, fill_replay_and_fill, new_spool, spooled
 
 PROGRAM = (sys.executable, "-m", "tests.unit.edge.outbox.spool_program")
