@@ -137,7 +137,8 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
 
 def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
-    local = "`framematch stack up`, or " if find_spec("stack") else ""  # a wheel has no such command
+    stack = find_spec("stack")  # a wheel has none; a folder of that name has no origin
+    local = "`framematch stack up`, or " if stack and stack.origin else ""
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
     if url is None:
         return how
