@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.metrics import ConsumerMetrics
+from framematch.core.kafka.protocols import GroupConsumer
 
 log = structlog.get_logger()
 
@@ -17,7 +18,7 @@ _TIMEOUT_S = 3.0  # an answer behind a fetch that waits for new frames takes hal
 class EndOffsets:
     """The end of each partition as Kafka last reported it. A fetch would not show an outage: the client retries it."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, metrics: ConsumerMetrics) -> None:
+    def __init__(self, consumer: GroupConsumer, metrics: ConsumerMetrics) -> None:
         self._consumer = consumer
         self._metrics = metrics
         self.known: Mapping[TopicPartition, int] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumers.assignment import Assignment, State
@@ -20,6 +20,7 @@ from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.kafka.clients import kafka_errors
+from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.kafka.topics import Topics
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import ConsumerSettings, KafkaSettings
@@ -45,7 +46,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     def __init__(
         self,
-        consumer: AIOKafkaConsumer,
+        consumer: GroupConsumer,
         delivery: Delivery,
         *,
         kafka: KafkaSettings,

@@ -5,7 +5,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
+
+from framematch.core.kafka.protocols import GroupConsumer
 
 StartAt = Literal["earliest", "latest"]
 
@@ -29,7 +31,7 @@ class OffsetRange:
 
 
 async def offset_ranges(
-    consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]
+    consumer: GroupConsumer, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, OffsetRange]:
     """Ask Kafka which offsets each partition has.
 

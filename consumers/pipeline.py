@@ -13,8 +13,6 @@ import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer
-
 from consumers.assignment import State
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
@@ -29,6 +27,7 @@ from consumers.stages.inference import Inference
 from consumers.stages.prepare import Preparer
 from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.health import Health
+from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
@@ -40,7 +39,7 @@ _MEASURE_INTERVAL_S = 1.0
 class Components:
     """What the stages work with."""
 
-    consumer: AIOKafkaConsumer
+    consumer: GroupConsumer
     preparer: Preparer
     decode_threads: Executor
     inference: Inference

@@ -17,7 +17,7 @@ EXTRAS = {
     "catalog": "consumer,cpu",
     "doctor": "consumer,cpu",
     "model build": "model",
-    "model check": "consumer,model",
+    "model check": "model",
     "stack": "consumer",
 }
 """The extras of each command, or of all commands of a group; the others need none."""

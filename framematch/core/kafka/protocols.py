@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -50,9 +49,6 @@ class GroupConsumer(OffsetStore, Protocol):
     def subscribe(self, topics: list[str], *, listener: ConsumerRebalanceListener) -> None:
         """Join the group; the listener is called when partitions are assigned or revoked."""
 
-    def assignment(self) -> AbstractSet[TopicPartition]:
-        """The partitions that the group has assigned to us."""
-
     async def getmany(self, *, timeout_ms: int) -> Mapping[TopicPartition, list[ConsumerRecord]]:
         """Records of the partitions that are not paused; empty after the timeout."""
 
@@ -64,9 +60,6 @@ class GroupConsumer(OffsetStore, Protocol):
 
     def resume(self, *partitions: TopicPartition) -> None:
         """Fetch from these again."""
-
-    async def position(self, partition: TopicPartition) -> int:
-        """The offset that is read next."""
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         """The first offset of each."""

@@ -21,7 +21,7 @@ from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
 from framematch.core.health import Health, new_registry
-from framematch.core.kafka.protocols import Producer
+from framematch.core.kafka.protocols import GroupConsumer, Producer
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.decision import Thresholds
@@ -90,8 +90,9 @@ class Member:
         self._may_commit = False
         self.listener: Any = None
 
-    def subscribe(self, _topics: list[str], listener: object) -> None:
+    def subscribe(self, topics: list[str], *, listener: Any) -> None:
         """Remember the listener, which the group calls."""
+        del topics
         self.listener = listener
 
     async def leave(self) -> None:
@@ -288,8 +289,9 @@ def _pipeline(
     model: Any = SimpleNamespace(name="small", digest="00ff")
     store: Any = stages
     results = ResultBuilder(matcher=matcher, model=model, metadata=MetadataCache(store), metrics=metrics)
-    stand_ins: dict[str, Any] = {
-        "consumer": member,
+    consumer: GroupConsumer = member  # the fake has the interface that the code uses
+    fakes: dict[str, Any] = {
+        "consumer": consumer,
         "preparer": stages,
         "decode_threads": AtOnce(),
         "inference": stages,
@@ -297,7 +299,7 @@ def _pipeline(
         "watchdog": NoWatchdog(),
     }
     return Pipeline(
-        Components(results=results, **stand_ins),
+        Components(results=results, **fakes),
         kafka=KafkaSettings(),
         settings=settings,
         metrics=metrics,

@@ -176,3 +176,17 @@ async def test_a_frame_in_two_batches_is_complete_after_the_second(decide: Calla
     await own.decide(regions[:2])
     assert regions[0].frame.complete
     assert scores(regions) == [1, 2, 3]
+
+
+async def test_a_batch_that_succeeds_does_not_hide_one_that_fails(
+    decide: Callable[[Encoder], Inference], health: Health
+) -> None:
+    failing, working = Encoder(*[TritonUnavailableError("unreachable")] * 1_000_000), Encoder()
+    with capture_logs():
+        waiting = asyncio.create_task(decide(failing).decide(batch(1)))
+        await eventually(lambda: failing.calls)
+        await decide(working).decide(batch(1))
+        assert health.report() == {"triton": "unreachable"}
+        failing.errors.clear()
+        await asyncio.wait_for(waiting, 5)
+    assert health.ready
