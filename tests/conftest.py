@@ -1,6 +1,6 @@
 """The real servers as fixtures: one of each a session, started when the first test asks, stopped at the end.
 
-A test that stops or kills a server makes its own (`KafkaServer(tmp_path)`), because the others share these.
+A test that kills or freezes a broker uses `breakable_kafka`; one that breaks another server starts its own.
 """
 
 import logging
@@ -23,6 +23,7 @@ from stack.mongodb import MongoServer
 from stack.server import ReservedPort, Server
 from stack.triton import TritonServer
 from tests.fault_table import pytest_terminal_summary  # noqa: F401  # a hook
+from tests.support import go_on
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -85,6 +86,25 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A Kafka broker: `.bootstrap_servers`. It has no topics but those that tests create; use names of your own."""
     with running(KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def breakable_kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """The broker behind `breakable_kafka`."""
+    with running(KafkaServer(tmp_path_factory.mktemp("breakable-kafka"))) as server:
+        yield server
+
+
+@pytest.fixture
+def breakable_kafka(breakable_kafka_server: KafkaServer) -> Iterator[KafkaServer]:
+    """A broker that the test may kill or freeze; it runs again after the test. Use topics of your own."""
+    try:
+        yield breakable_kafka_server
+    finally:
+        if breakable_kafka_server.running:
+            go_on(breakable_kafka_server.pid)
+        else:
+            breakable_kafka_server.start()
 
 
 @pytest.fixture(scope="session")

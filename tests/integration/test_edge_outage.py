@@ -47,11 +47,8 @@ def camera(rtsp: MediaMtxServer, video: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[KafkaServer]:
-    server = KafkaServer(tmp_path / "kafka")
-    server.start()
-    yield server
-    server.kill()
+def broker(breakable_kafka: KafkaServer) -> KafkaServer:
+    return breakable_kafka
 
 
 @contextmanager

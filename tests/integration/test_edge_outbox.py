@@ -5,7 +5,7 @@ import contextlib
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -29,17 +29,8 @@ LONG_S = 90.0
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[KafkaServer]:
-    """A broker that the test may kill."""
-    server = KafkaServer(tmp_path / "kafka")
-    server.folder.mkdir()
-    try:
-        server.start()
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            go_on(server.pid)
-        server.stop()
+def broker(breakable_kafka: KafkaServer) -> KafkaServer:
+    return breakable_kafka
 
 
 class CountingStats:
@@ -206,19 +197,15 @@ async def test_a_small_spool_drops_the_oldest_frames_and_counts_them_exactly(
         assert sequences[-1] == stats.accepted - 1
 
 
-async def test_started_without_a_broker_it_publishes_once_one_runs(tmp_path: Path) -> None:
+async def test_started_without_a_broker_it_publishes_once_one_runs(broker: KafkaServer, tmp_path: Path) -> None:
     prefix = new_prefix()
-    server = KafkaServer(tmp_path / "kafka")
-    server.folder.mkdir()
-    try:
-        async with running(server.bootstrap_servers, tmp_path / "spool", prefix) as edge:
-            await edge.put(10)
-            assert (edge.dispatcher.connected, edge.spooled) == (False, 30)
-            await asyncio.to_thread(server.start)
-            await edge.settled()
-        assert_each_once_in_order(edge, await arrived(server, prefix))
-    finally:
-        server.stop()
+    broker.kill()
+    async with running(broker.bootstrap_servers, tmp_path / "spool", prefix) as edge:
+        await edge.put(10)
+        assert (edge.dispatcher.connected, edge.spooled) == (False, 30)
+        await asyncio.to_thread(broker.start)
+        await edge.settled()
+    assert_each_once_in_order(edge, await arrived(broker, prefix))
 
 
 async def test_stopped_without_a_broker_it_leaves_frames_on_disk_which_the_next_run_publishes(

@@ -26,7 +26,7 @@ from stack.kafka import KafkaServer
 from tests.conftest import running
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.integration.test_kafka_security import WAYS_IN, Site
-from tests.support import eventually, go_on, halt
+from tests.support import eventually, halt
 from tests.unit.edge.outbox.scripted import FakeStats
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -149,24 +149,13 @@ async def test_when_a_broker_rejects_shared_batches_it_gets_each_other_frame_onc
         assert sequences == [*range(10), *range(11, len(sizes))]
 
 
-@pytest.fixture(name="frozen")
-def _frozen(tmp_path: Path) -> Iterator[KafkaServer]:
-    """A broker that the test may freeze."""
-    server = KafkaServer(tmp_path / "kafka")
-    server.start()
-    try:
-        yield server
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            go_on(server.pid)
-        server.stop()
-
-
-async def test_close_does_not_wait_for_a_broker_that_does_not_answer(frozen: KafkaServer) -> None:
-    settings = KafkaSettings(bootstrap_servers=frozen.bootstrap_servers, topic_prefix=new_prefix(), partitions=1)
+async def test_close_does_not_wait_for_a_silent_broker(breakable_kafka: KafkaServer) -> None:
+    settings = KafkaSettings(
+        bootstrap_servers=breakable_kafka.bootstrap_servers, topic_prefix=new_prefix(), partitions=1
+    )
     async with connected(settings) as producer:
         assert not any(await settle([await producer.send(record(settings, "till-1"))]))
-        halt(frozen.pid)
+        halt(breakable_kafka.pid)
         futures = [await producer.send(record(settings, "till-1")) for _ in range(100)]
     assert all(future.done() and future.exception() for future in futures)
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
@@ -22,7 +21,6 @@ from framematch.core.kafka.clients import client_options, new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from stack.kafka import KafkaServer
-from tests.conftest import running
 from tests.sample_events import match_event, sighting_event
 from tests.support import eventually
 
@@ -219,21 +217,19 @@ async def test_an_address_argument_overrides_the_settings(site: Site, monkeypatc
         assert await first(1, events) == [1]
 
 
-async def test_an_outage_of_the_broker_loses_nothing(tmp_path: Path) -> None:
-    broker = KafkaServer(tmp_path)
-    with running(broker):
-        site = Site(broker)
-        address = str(site.settings.bootstrap_servers)
-        await site.publish(match_event(1))
-        async with subscribe(
-            bootstrap_servers=address, topic_prefix=site.prefix, group_id=site.prefix, start="earliest"
-        ) as events:
-            seen = [(await anext(events)).frame.sequence]
-            broker.kill()
-            reading = asyncio.ensure_future(first(1, events))
-            await asyncio.to_thread(broker.start)
-            await site.publish(match_event(2))
-            seen += await asyncio.wait_for(reading, 60)
+async def test_an_outage_of_the_broker_loses_nothing(breakable_kafka: KafkaServer) -> None:
+    site = Site(breakable_kafka)
+    address = str(site.settings.bootstrap_servers)
+    await site.publish(match_event(1))
+    async with subscribe(
+        bootstrap_servers=address, topic_prefix=site.prefix, group_id=site.prefix, start="earliest"
+    ) as events:
+        seen = [(await anext(events)).frame.sequence]
+        breakable_kafka.kill()
+        reading = asyncio.ensure_future(first(1, events))
+        await asyncio.to_thread(breakable_kafka.start)
+        await site.publish(match_event(2))
+        seen += await asyncio.wait_for(reading, 60)
     assert seen == [1, 2]
 
 
