@@ -12,11 +12,10 @@ from edge.metrics import EdgeMetrics
 from framematch.core.settings_sources import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), *ROOT.glob("deploy/**/*.md")],
-)
+PAGES = sorted(page for folder in ("", "docs/**/", "deploy/**/", "demo/**/") for page in ROOT.glob(f"{folder}*.md"))
 CURRENT_PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names former settings too
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
 PACKAGES = ("edge", "consumers", "framematch")
@@ -109,3 +108,23 @@ def test_every_file_named_by_its_full_path_exists(page: Path) -> None:
     named = set(re.findall(rf"`((?:{tops})/[\w./-]+\.(?:py|md|json|txt|yml|js|Dockerfile))`", text))
 
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@each_page
+def test_every_test_file_on_a_page_exists(page: Path) -> None:
+    named = set(re.findall(r"`(?:[\w/]+/)?(test_\w+\.py)`", page.read_text(encoding="utf-8")))
+
+    assert [name for name in sorted(named) if not any((ROOT / "tests").rglob(name))] == []
+
+
+@pytest.mark.parametrize(("service", "folder"), [("edge", "edge"), ("consumer", "consumers")])
+def test_every_file_of_a_data_flow_is_in_its_package(service: str, folder: str) -> None:
+    section = ARCHITECTURE.partition(f"\n## Data flow: {service}\n")[2].partition("\n## ")[0]
+    named = []
+    for group in re.split(r"[|;]", section):
+        other = re.match(r"\s*(core|matching|vision)'s ", group)
+        package = ROOT / "framematch" / other[1] if other else ROOT / folder
+        named += [(package, name) for name in re.findall(r"`([\w/]+\.py)`", group)]
+
+    assert len(named) > 20
+    assert [name for package, name in named if not (ROOT / name).exists() and not any(package.rglob(name))] == []
