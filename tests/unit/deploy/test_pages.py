@@ -21,7 +21,7 @@ SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "
 PACKAGES = ("edge", "consumers", "framematch")
 SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "tracing", "triton")
 FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
-LOG_CALL = re.compile(r"\blog\.(?:info|warning|error|exception)\(\s*\"(\w+)\"")
+LOG_CALL = re.compile(r"\blog\.(info|warning|error|exception)\(\s*\"(\w+)\"")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -60,7 +60,7 @@ def test_operations_page_documents_no_unknown_metric() -> None:
 
 def test_operations_page_documents_every_log_event() -> None:
     sources = [path for folder in SERVICE_CODE for path in (ROOT / folder).rglob("*.py")]
-    events = {event for path in sources for event in LOG_CALL.findall(path.read_text(encoding="utf-8"))}
+    events = {event for path in sources for _, event in LOG_CALL.findall(path.read_text(encoding="utf-8"))}
 
     assert len(events) > 20
     assert {event for event in events if f"`{event}`" not in OPERATIONS} == set()
@@ -74,6 +74,18 @@ def test_operations_page_documents_no_unknown_log_event() -> None:
 
     assert len(documented) > 20
     assert {event for event in documented if f'"{event}"' not in code} == set()
+
+
+def test_operations_page_gives_each_log_event_its_level() -> None:
+    tables = OPERATIONS.partition("## Monitor: log events")[2].partition("\n## ")[0]
+    documented = {}
+    for events, levels in re.findall(r"^\| (`[^|]+`) \| ([a-z, ]+) \|", tables, re.MULTILINE):
+        names, each = re.findall(r"`(\w+)`", events), levels.split(", ")
+        documented |= dict(zip(names, each * len(names) if len(each) == 1 else each, strict=False))
+    code = "".join(path.read_text(encoding="utf-8") for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
+    calls = {(event, level.replace("exception", "error")) for level, event in LOG_CALL.findall(code)}
+
+    assert {(event, level) for event, level in calls if documented.get(event, level) != level} == set()
 
 
 @pytest.mark.parametrize("page", CURRENT_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
