@@ -78,7 +78,7 @@ def test_operations_page_documents_no_unknown_log_event() -> None:
 
 def test_operations_page_gives_each_log_event_its_level() -> None:
     tables = OPERATIONS.partition("## Monitor: log events")[2].partition("\n## ")[0]
-    documented = {}
+    documented: dict[str, str] = {}
     for events, levels in re.findall(r"^\| (`[^|]+`) \| ([a-z, ]+) \|", tables, re.MULTILINE):
         names, each = re.findall(r"`(\w+)`", events), levels.split(", ")
         documented |= dict(zip(names, each * len(names) if len(each) == 1 else each, strict=False))
@@ -132,7 +132,7 @@ def test_every_test_file_on_a_page_exists(page: Path) -> None:
 @pytest.mark.parametrize(("service", "folder"), [("edge", "edge"), ("consumer", "consumers")])
 def test_every_file_of_a_data_flow_is_in_its_package(service: str, folder: str) -> None:
     section = ARCHITECTURE.partition(f"\n## Data flow: {service}\n")[2].partition("\n## ")[0]
-    named = []
+    named: list[tuple[Path, str]] = []
     for group in re.split(r"[|;]", section):
         other = re.match(r"\s*(core|matching|vision)'s ", group)
         package = ROOT / "framematch" / other[1] if other else ROOT / folder
