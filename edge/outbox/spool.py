@@ -4,14 +4,16 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import takewhile
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from edge.outbox.spool_file import (
+    DELETE_RANGE,
     INSERT,
+    SUM_RANGE,
     SpooledFrame,
     SpoolError,
     explain,
@@ -185,9 +187,9 @@ class Spool:
         try:
             with db:
                 db.execute("BEGIN IMMEDIATE")
-                for number in self._to_delete:
-                    for row in db.execute("DELETE FROM frames WHERE n = ? RETURNING size", (number,)).fetchall():
-                        size += row[0]
+                for first_and_last in _ranges(self._to_delete):
+                    size += db.execute(SUM_RANGE, first_and_last).fetchone()[0]
+                    db.execute(DELETE_RANGE, first_and_last)
         except sqlite3.OperationalError as error:
             log.debug("spool_delete_failed", file=str(self.path), error=str(error))
             return
@@ -284,3 +286,10 @@ class Spool:
         self._db = None
         self.waiting = self.bytes = 0
         self._oldest_us = None
+
+
+def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first and last of each run of consecutive numbers."""
+    for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        found = [number for _, number in run]
+        yield found[0], found[-1]

@@ -41,6 +41,8 @@ _OPENING = (
     "COMMIT",
 )
 INSERT = "INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SUM_RANGE = "SELECT coalesce(sum(size), 0) FROM frames WHERE n BETWEEN ? AND ?"
+DELETE_RANGE = "DELETE FROM frames WHERE n BETWEEN ? AND ?"
 
 
 class SpoolError(Exception):

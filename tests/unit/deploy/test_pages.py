@@ -12,17 +12,16 @@ from edge.metrics import EdgeMetrics
 from framematch.core.settings_sources import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), *ROOT.glob("deploy/**/*.md")],
-)
+PAGES = sorted(page for folder in ("", "docs/**/", "deploy/**/", "demo/**/") for page in ROOT.glob(f"{folder}*.md"))
 CURRENT_PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names former settings too
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
 PACKAGES = ("edge", "consumers", "framematch")
 SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "tracing", "triton")
 FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
-LOG_CALL = re.compile(r"\blog\.(?:info|warning|error|exception)\(\s*\"(\w+)\"")
+LOG_CALL = re.compile(r"\blog\.(info|warning|error|exception)\(\s*\"(\w+)\"")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -61,7 +60,7 @@ def test_operations_page_documents_no_unknown_metric() -> None:
 
 def test_operations_page_documents_every_log_event() -> None:
     sources = [path for folder in SERVICE_CODE for path in (ROOT / folder).rglob("*.py")]
-    events = {event for path in sources for event in LOG_CALL.findall(path.read_text(encoding="utf-8"))}
+    events = {event for path in sources for _, event in LOG_CALL.findall(path.read_text(encoding="utf-8"))}
 
     assert len(events) > 20
     assert {event for event in events if f"`{event}`" not in OPERATIONS} == set()
@@ -75,6 +74,18 @@ def test_operations_page_documents_no_unknown_log_event() -> None:
 
     assert len(documented) > 20
     assert {event for event in documented if f'"{event}"' not in code} == set()
+
+
+def test_operations_page_gives_each_log_event_its_level() -> None:
+    tables = OPERATIONS.partition("## Monitor: log events")[2].partition("\n## ")[0]
+    documented: dict[str, str] = {}
+    for events, levels in re.findall(r"^\| (`[^|]+`) \| ([a-z, ]+) \|", tables, re.MULTILINE):
+        names, each = re.findall(r"`(\w+)`", events), levels.split(", ")
+        documented |= dict(zip(names, each * len(names) if len(each) == 1 else each, strict=False))
+    code = "".join(path.read_text(encoding="utf-8") for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
+    calls = {(event, level.replace("exception", "error")) for level, event in LOG_CALL.findall(code)}
+
+    assert {(event, level) for event, level in calls if documented.get(event, level) != level} == set()
 
 
 @pytest.mark.parametrize("page", CURRENT_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -109,3 +120,23 @@ def test_every_file_named_by_its_full_path_exists(page: Path) -> None:
     named = set(re.findall(rf"`((?:{tops})/[\w./-]+\.(?:py|md|json|txt|yml|js|Dockerfile))`", text))
 
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@each_page
+def test_every_test_file_on_a_page_exists(page: Path) -> None:
+    named = set(re.findall(r"`(?:[\w/]+/)?(test_\w+\.py)`", page.read_text(encoding="utf-8")))
+
+    assert [name for name in sorted(named) if not any((ROOT / "tests").rglob(name))] == []
+
+
+@pytest.mark.parametrize(("service", "folder"), [("edge", "edge"), ("consumer", "consumers")])
+def test_every_file_of_a_data_flow_is_in_its_package(service: str, folder: str) -> None:
+    section = ARCHITECTURE.partition(f"\n## Data flow: {service}\n")[2].partition("\n## ")[0]
+    named: list[tuple[Path, str]] = []
+    for group in re.split(r"[|;]", section):
+        other = re.match(r"\s*(core|matching|vision)'s ", group)
+        package = ROOT / "framematch" / other[1] if other else ROOT / folder
+        named += [(package, name) for name in re.findall(r"`([\w/]+\.py)`", group)]
+
+    assert len(named) > 20
+    assert [name for package, name in named if not (ROOT / name).exists() and not any(package.rglob(name))] == []
