@@ -194,7 +194,9 @@ async def test_a_camera_whose_process_cannot_be_started_is_retried() -> None:
 
 
 def fork_servers() -> list[int]:
-    return [pid for pid in process_tree(os.getpid()) if "forkserver" in command_line(pid)]
+    # pytest-xdist shows the running test's name as the command line of this process.
+    own = os.getpid()
+    return [pid for pid in process_tree(own) if pid != own and "forkserver" in command_line(pid)]
 
 
 def camera_processes() -> list[int]:
