@@ -15,7 +15,8 @@ from framematch.cli.camera_table import CameraTable, Entry
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
-from framematch.core.kafka.reading import present_ranges, read_to_end
+from framematch.core.kafka.offsets import offset_ranges
+from framematch.core.kafka.reading import read_to_end
 from framematch.core.kafka.topics import Topics, topic_exists, wait_for_topic
 from framematch.core.lifecycle import first_of, run_service
 from framematch.core.settings import KafkaSettings
@@ -124,7 +125,7 @@ def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
 
 async def _catch_up(kafka: KafkaSettings, consumer: AIOKafkaConsumer, table: CameraTable) -> None:
     with kafka_errors(kafka):
-        async for record in read_to_end(consumer, await present_ranges(consumer)):
+        async for record in read_to_end(consumer, await offset_ranges(consumer, consumer.assignment())):
             _update(table, [record])
 
 
