@@ -87,7 +87,7 @@ async def _stream(kafka: KafkaSettings, table: CameraTable, console: Console) ->
         _print(console, table, as_json=True)
         while True:
             for entry in _update(table, await _next(kafka, consumer)):
-                _print_json(console, entry)
+                console.out(entry.value.decode(errors="replace"))
 
 
 def _print(console: Console, table: CameraTable, *, as_json: bool) -> None:
@@ -95,11 +95,7 @@ def _print(console: Console, table: CameraTable, *, as_json: bool) -> None:
         console.print(table.view(now_us()))
         return
     for entry in table.entries(now_us()):
-        _print_json(console, entry)
-
-
-def _print_json(console: Console, entry: Entry) -> None:
-    console.out(entry.value.decode(errors="replace"))
+        console.out(entry.value.decode(errors="replace"))
 
 
 def _update(table: CameraTable, records: Iterable[ConsumerRecord]) -> list[Entry]:

@@ -35,10 +35,7 @@ class DeadLetterTopic:
         return len(self._ranges)
 
     async def read(
-        self,
-        *,
-        among: Collection[Position] | None = None,
-        on_progress: OnProgress = lambda _done, _total: None,
+        self, *, among: Collection[Position] | None = None, on_progress: OnProgress = lambda _done, _total: None
     ) -> AsyncIterator[DeadLetter]:
         """Yield all dead letters, or those `among` these positions; partition by partition, the oldest first.
 
@@ -60,10 +57,7 @@ class DeadLetterTopic:
                         yield parse_dead_letter(record)
                     except msgspec.ValidationError as error:
                         log.warning(
-                            "dead_letter_unreadable",
-                            partition=record.partition,
-                            offset=record.offset,
-                            error=str(error),
+                            "dead_letter_unreadable", partition=record.partition, offset=record.offset, error=str(error)
                         )
             done += len(offsets)
 

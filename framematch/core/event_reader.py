@@ -135,14 +135,6 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
             await self._seek(expected)
         return {}
 
-    async def start_at_committed(self, partitions: Iterable[TopicPartition]) -> None:
-        """Seek the committed offsets, or where there is none the start or the present end.
-
-        Raises:
-            KafkaError: as of aiokafka.
-        """
-        await self._seek({one: await self._consumer.committed(one) if self._commits else None for one in partitions})
-
     async def _seek(self, expected: Mapping[TopicPartition, int | None]) -> None:
         """Continue at the `expected` offsets; reports those that Kafka does not have any more."""
         ranges = await offset_ranges(self._consumer, expected.keys())
@@ -189,9 +181,12 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         await self.commit()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Start at once, so that "latest" means now. aiokafka logs an error, and raises it again at the next poll."""
+        """Seek the committed offsets, or where there is none the start or the present end.
+
+        An error in a rebalance is logged by aiokafka; the next poll then finds a partition without an offset.
+        """
         self._positions.clear()
-        await self.start_at_committed(assigned)
+        await self._seek({one: await self._consumer.committed(one) if self._commits else None for one in assigned})
 
 
 @asynccontextmanager
@@ -213,7 +208,7 @@ async def open_events(
     consumer.subscribe([topic], listener=reader)
     async with started(consumer, kafka):
         with kafka_errors(kafka):
-            await reader.start_at_committed(consumer.assignment())
+            await reader.on_partitions_assigned(consumer.assignment())  # so that "latest" means now
         try:
             yield reader
         finally:
