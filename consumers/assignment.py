@@ -34,7 +34,7 @@ class Assignment:
     """Created when the group assigns partitions, dropped as a whole when it revokes them.
 
     Each stage takes frames from the queue before it and puts them into the next one. After a revoke the queues return
-    nothing; a stage that still works on a frame puts it into a queue that nobody reads.
+    nothing; a stage that still works on a frame puts it into a queue that is not read any more.
     """
 
     def __init__(self, partitions: frozenset[TopicPartition], settings: ConsumerSettings, sightings: Sightings) -> None:

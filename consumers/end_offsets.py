@@ -34,18 +34,13 @@ class EndOffsets:
             async with asyncio.timeout(_TIMEOUT_S):
                 self.known = await self._consumer.end_offsets(partitions)
         except (TimeoutError, KafkaError) as error:
-            self._failed(repr(error) if isinstance(error, KafkaError) else f"no answer within {_TIMEOUT_S:g} s")
-        else:
-            self._answered()
-
-    def _failed(self, reason: str) -> None:
-        self.known = {}
-        if not self.kafka_unreachable:
+            self.known = {}
+            if not self.kafka_unreachable:
+                self._metrics.kafka_outages.inc()
+                reason = repr(error) if isinstance(error, KafkaError) else f"no answer within {_TIMEOUT_S:g} s"
+                log.warning("kafka_unavailable", error=reason)
             self.kafka_unreachable = True
-            self._metrics.kafka_outages.inc()
-            log.warning("kafka_unavailable", error=reason)
-
-    def _answered(self) -> None:
-        if self.kafka_unreachable:
+        else:
+            if self.kafka_unreachable:
+                log.info("kafka_available")
             self.kafka_unreachable = False
-            log.info("kafka_available")

@@ -14,12 +14,12 @@ from consumers.delivery.delivery import Delivery
 from consumers.end_offsets import EndOffsets
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
-from consumers.offset_range import offset_ranges
 from consumers.sightings.sightings import Sightings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.kafka.clients import kafka_errors
+from framematch.core.kafka.offsets import first_to_read, offset_ranges
 from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.kafka.topics import Topics
 from framematch.core.lifecycle import first_of
@@ -166,7 +166,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             committed = await self._committed(partitions)
             ranges = await offset_ranges(self._consumer, partitions)
             start_at = self._settings.start_at
-            positions = {one: ranges[one].first_to_read(committed[one], start_at) for one in partitions}
+            positions = {one: first_to_read(ranges[one], committed[one], start_at) for one in partitions}
             # Without a commit `start_at` would decide again at the next rebalance, and could skip frames.
             if new := {one: positions[one] for one in partitions if committed[one] is None}:
                 await self._consumer.commit(new)
@@ -266,9 +266,9 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if assignment.state is not State.OPEN:
             return
         for partition, available in ranges.items():
-            if positions[partition] > available.end:
+            if positions[partition] > available.stop:
                 raise KafkaUnavailableError(
-                    f"partition {partition.partition} of {self._topic} ends at offset {available.end}, before offset "
+                    f"partition {partition.partition} of {self._topic} ends at offset {available.stop}, before offset "
                     f"{positions[partition]} that comes next: the topic was recreated",
                     hint="Restart the consumer: it continues at the first record of the new topic",
                 )

@@ -40,8 +40,10 @@ class InFlight:
         self._turns: deque[Hashable] = deque()  # keys with a waiting frame, each once
         self._usage: dict[TopicPartition, _Usage] = {}
         self._sizes: dict[InFlightFrame, int] = {}
-        self._bytes = 0
-        self._waiting = 0
+        self.size_bytes = 0
+        """Memory in use by all frames."""
+        self.waiting = 0
+        """Frames that no stage works on yet."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -49,19 +51,9 @@ class InFlight:
         return len(self._sizes)
 
     @property
-    def size_bytes(self) -> int:
-        """Memory in use by all frames."""
-        return self._bytes
-
-    @property
-    def waiting(self) -> int:
-        """Frames that no stage works on yet."""
-        return self._waiting
-
-    @property
     def active(self) -> int:
         """Frames that a stage works on."""
-        return len(self) - self._waiting
+        return len(self) - self.waiting
 
     @property
     def partitions(self) -> frozenset[TopicPartition]:
@@ -74,7 +66,7 @@ class InFlight:
         if not queue.waiting:
             self._turns.append(frame.ordering_key)
         queue.waiting.append(frame)
-        self._waiting += 1
+        self.waiting += 1
         self._usage.setdefault(frame.partition, _Usage()).frames += 1
         self._sizes[frame] = 0
         self._empty.clear()
@@ -94,7 +86,7 @@ class InFlight:
         queue = self._queues[key]
         frame = queue.waiting.popleft()
         queue.active.append(frame)
-        self._waiting -= 1
+        self.waiting -= 1
         if queue.waiting:
             self._turns.append(key)
         return frame
@@ -131,7 +123,7 @@ class InFlight:
         Each may have its share of the frames and bytes in flight; when the total is reached, all are full.
         """
         assigned = set(partitions)
-        if len(self) >= self._max_frames or self._bytes >= self._max_bytes:
+        if len(self) >= self._max_frames or self.size_bytes >= self._max_bytes:
             return assigned
         share = max(1, len(assigned))
         frames, size_bytes = self._max_frames / share, self._max_bytes / share
@@ -147,8 +139,8 @@ class InFlight:
             self.remove(frame)
         self._queues = {key: _KeyQueue(active=queue.active) for key, queue in self._queues.items() if queue.active}
         self._turns.clear()
-        self._waiting = 0
+        self.waiting = 0
 
     def _add_bytes(self, frame: InFlightFrame, size_bytes: int) -> None:
-        self._bytes += size_bytes
+        self.size_bytes += size_bytes
         self._usage[frame.partition].size_bytes += size_bytes

@@ -76,10 +76,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             registry=registry,
         )
         async with asyncio.TaskGroup() as group:
-            monitors = [
-                group.create_task(gpu.run()),
-                group.create_task(_watch_model(encoder)),
-            ]
+            monitors = [group.create_task(gpu.run()), group.create_task(_watch_model(encoder))]
             await pipeline.run(stop)
             for task in monitors:
                 task.cancel()

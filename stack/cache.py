@@ -94,7 +94,6 @@ def run_tool(
         lines = [line for line in done.stdout.splitlines() if not _STACK_FRAME.match(line)]
         tail = "\n".join(lines[-_OUTPUT_LINES:])
         raise FramematchError(
-            f"{what} failed: {Path(command[0]).name} ended with code {done.returncode}\n{tail}",
-            hint=hint,
+            f"{what} failed: {Path(command[0]).name} ended with code {done.returncode}\n{tail}", hint=hint
         )
     return done.stdout

@@ -45,28 +45,31 @@ class ServerStatus:
 
 def up(
     *,
-    names: Sequence[str] = NAMES,
-    model_repository: Path = MODEL_REPOSITORY,
+    names: Sequence[str] | None = None,
+    model_repository: Path | None = None,
     data_dir: Path | None = None,
     report: Report = print,
 ) -> Started:
-    """Start the servers in the background and return when all of them answer; a running stack is not changed.
+    """Start the servers (by default all) in the background and return when all of them answer.
+
+    A running stack is not changed.
 
     Raises:
         PrerequisiteError: a program that a server needs is missing.
         FramematchError: a server did not start; all others are stopped again.
         UsageError: a name is unknown, or the data folder is in use.
     """
-    folder = (data_dir or default_data_dir()).resolve()
+    folder = (data_dir or state_dir() / "stack").resolve()
     with locked(state_dir() / "up.lock", waiting=lambda: report("waiting for another 'stack up'")):
         if (running := read_local_stack()) is not None:
             return Started(running, already=True)
         # Installed here, where the user sees the progress, and not by the supervisor.
-        servers = make_servers(names, data_dir=folder, model_repository=model_repository)
+        models = (model_repository or MODEL_REPOSITORY).resolve()
+        servers = make_servers(NAMES if names is None else names, data_dir=folder, model_repository=models)
         install_servers(servers, report)
         folder.mkdir(parents=True, exist_ok=True)
         only = ",".join(server.name for server in servers)
-        arguments = ["--only", only, "--data-dir", folder, "--model-repository", model_repository.resolve()]
+        arguments = ["--only", only, "--data-dir", folder, "--model-repository", models]
         return Started(_launch([str(argument) for argument in arguments], folder, report), already=False)
 
 
@@ -87,20 +90,10 @@ def status() -> list[ServerStatus]:
     running = read_local_stack()
     if running is None:
         return []
-    calls: list[tuple[str, str | None, Callable[[str], None]]] = [
-        ("kafka", running.kafka_bootstrap_servers, kafka.ping),
-        ("triton", running.triton_url, triton.ping),
-        ("mongodb", running.mongodb_uri, mongodb.ping),
-        ("mediamtx", running.rtsp_url, mediamtx.ping),
-    ]
-    with ThreadPoolExecutor(len(calls)) as pool:
-        checks = [pool.submit(_check, name, address, ping) for name, address, ping in calls if address is not None]
+    pings = {"kafka": kafka.ping, "triton": triton.ping, "mongodb": mongodb.ping, "mediamtx": mediamtx.ping}
+    with ThreadPoolExecutor(len(pings)) as pool:
+        checks = [pool.submit(_check, name, address, pings[name]) for name, address in running.addresses().items()]
         return [check.result() for check in checks]
-
-
-def default_data_dir() -> Path:
-    """The folder of the data and logs of `framematch stack up`."""
-    return state_dir() / "stack"
 
 
 def _check(name: str, address: str, ping: Callable[[str], None]) -> ServerStatus:

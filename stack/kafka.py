@@ -97,25 +97,15 @@ class KafkaServer(Server):
     name: ClassVar[str] = "kafka"
 
     def __init__(self, folder: Path, security: KafkaSecurity | None = None) -> None:
-        super().__init__(folder)
-        self.security = security
-        self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self._port, self._controller_port = ReservedPort(), ReservedPort()
-
-    @property
-    def bootstrap_servers(self) -> str:
+        super().__init__(folder, self._port.address)
+        self.bootstrap_servers = self.address
         """The plaintext listener as `host:port`."""
-        return self._port.address
-
-    @property
-    def controller(self) -> str:
+        self.controller = self._controller_port.address
         """The controller's address as `host:port`."""
-        return self._controller_port.address
-
-    @property
-    def address(self) -> str:
-        """The same as `bootstrap_servers`."""
-        return self.bootstrap_servers
+        self.security = security
+        self._properties = self.folder / "server.properties"
+        self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     def install(self, report: Report = print) -> None:
         """Download the jars, and create the archive of their classes."""
@@ -147,10 +137,6 @@ class KafkaServer(Server):
     def _class_sharing(self, report: Report = print) -> str:
         """The JVM's option for the archive of classes, which halves Kafka's start time."""
         return f"-XX:SharedArchiveFile={_class_archive(report)}"
-
-    @property
-    def _properties(self) -> Path:
-        return self.folder / "server.properties"
 
     def _settings(self, logs: Path) -> str:
         addresses = {"PLAINTEXT": self.bootstrap_servers, "CONTROLLER": self.controller}

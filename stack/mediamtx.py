@@ -73,19 +73,12 @@ class MediaMtxServer(Server):
     name: ClassVar[str] = "mediamtx"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
         self._port = ReservedPort()
-        self._rtp_port = free_rtp_port()
-
-    @property
-    def url(self) -> str:
+        super().__init__(folder, f"rtsp://{self._port.address}")
+        self.url = self.address
         """`rtsp://127.0.0.1:PORT`; append a slash and the name of a stream."""
-        return f"rtsp://{self._port.address}"
-
-    @property
-    def address(self) -> str:
-        """The same as `url`."""
-        return self.url
+        self._configuration = self.folder / "mediamtx.yml"
+        self._rtp_port = free_rtp_port()
 
     def install(self, report: Report = print) -> None:
         """See `install_mediamtx`."""
@@ -104,10 +97,6 @@ class MediaMtxServer(Server):
     def ping(self) -> None:
         """See `stack.mediamtx.ping`."""
         ping(self.url)
-
-    @property
-    def _configuration(self) -> Path:
-        return self.folder / "mediamtx.yml"
 
 
 def install_mediamtx(report: Report = print) -> str:

@@ -44,18 +44,10 @@ class MongoServer(Server):
     name: ClassVar[str] = "mongodb"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
         self._port = ReservedPort()
-
-    @property
-    def uri(self) -> str:
+        super().__init__(folder, f"mongodb://{self._port.address}")
+        self.uri = self.address
         """The URI for MongoDB clients."""
-        return f"mongodb://{self._port.address}"
-
-    @property
-    def address(self) -> str:
-        """The same as `uri`."""
-        return self.uri
 
     def install(self, report: Report = print) -> None:
         """Download the jars and compile the main class."""

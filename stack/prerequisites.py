@@ -16,10 +16,8 @@ from stack.cache import Report, locked, run_tool
 T = TypeVar("T")
 
 MIN_JAVA_VERSION = 17  # for Kafka 4
-JDK_PACKAGES = (
-    "openjdk-17-jdk-headless",
-    "openjdk-21-jdk-headless",
-)  # the first one that the distribution has is installed
+JDK_PACKAGES = ("openjdk-17-jdk-headless", "openjdk-21-jdk-headless")
+"""The first one that the distribution has is installed."""
 _OS_RELEASE = Path("/etc/os-release")
 
 
@@ -64,7 +62,8 @@ def provide(what: str, find: Callable[[], T | None], packages: Sequence[str], re
         if (found := find()) is None:
             report(f"{what} is missing: installing it with apt-get (usually under two minutes)")
             run_tool(["apt-get", "update", "-q"], what="apt-get update")
-            run_tool(_install_line(packages), what=f"installing {what}", environment=_quiet_environment())
+            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            run_tool(_install_line(packages), what=f"installing {what}", environment=environment)
             found = find()
     if found is None:
         raise PrerequisiteError(f"{what} is still not found after its installation", hint="Check PATH and JAVA_HOME")
@@ -111,7 +110,3 @@ def _apt_knows(package: str) -> bool:
     if shutil.which("apt-cache") is None:
         return False
     return subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).returncode == 0
-
-
-def _quiet_environment() -> dict[str, str]:
-    return {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

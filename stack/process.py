@@ -12,8 +12,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from framematch.core.local_stack import process_fields
+
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL_S = 0.02
+_GROUP_FIELD = 2  # of `process_fields`
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,4 @@ class ServerProcess:
 def group_members(group: int) -> list[int]:
     """The ids of a group's running processes, without zombies."""
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return [pid for pid in pids if _runs_in(pid, group)]
-
-
-def _runs_in(pid: int, group: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    state, _parent, its_group = stat.rpartition(")")[2].split()[:3]
-    return int(its_group) == group and state not in "ZX"
+    return [pid for pid in pids if (fields := process_fields(pid)) and int(fields[_GROUP_FIELD]) == group]

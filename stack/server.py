@@ -39,14 +39,6 @@ class ReservedPort:
         return f"{LOOPBACK}:{self.number}"
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def listens(address: str, timeout_s: float = 1.0) -> bool:
     """Whether a TCP connection to `host:port` is accepted: a cheap check before the real protocol call."""
     host, port = address.rsplit(":", 1)
@@ -70,15 +62,14 @@ class Server(ABC):
     stop_deadline_s: ClassVar[float] = 10.0
     log_noise: ClassVar[re.Pattern[str]] = re.compile(r"\s*$|\s+at ")  # log lines to leave out of errors
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str) -> None:
         self.folder = folder.resolve()
+        self.address = address
+        """The address for clients: `host:port`, or a URL."""
+        self.log_file = self.folder / f"{self.name}.log"
+        """The server's stdout and stderr, over all its starts."""
         self.process: ServerProcess | None = None
         self._log_offset = 0
-
-    @property
-    @abstractmethod
-    def address(self) -> str:
-        """The address for clients: `host:port`, or a URL."""
 
     @abstractmethod
     def install(self, report: Report = print) -> None:
@@ -104,11 +95,6 @@ class Server(ABC):
         Raises:
             UnavailableError: no proper answer within about two seconds.
         """
-
-    @property
-    def log_file(self) -> Path:
-        """The server's stdout and stderr, over all its starts."""
-        return self.folder / f"{self.name}.log"
 
     @property
     def pid(self) -> int:
@@ -168,13 +154,9 @@ class Server(ABC):
         deadline = time.monotonic() + self.ready_timeout_s
         while not self.ready():
             if time.monotonic() > deadline:
-                raise self.start_timeout()
+                self.kill()
+                raise self._start_error(f"did not answer within {self.ready_timeout_s:.0f} s")
             time.sleep(_POLL_S)
-
-    def start_timeout(self) -> FramematchError:
-        """Kill the server, and return the error for a start that took too long."""
-        self.kill()
-        return self._start_error(f"did not answer within {self.ready_timeout_s:.0f} s")
 
     def terminate(self) -> None:
         """Send SIGTERM without waiting: the first half of `stop`, to stop several servers concurrently."""

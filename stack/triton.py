@@ -52,31 +52,17 @@ class TritonServer(Server):
     ready_timeout_s: ClassVar[float] = 120.0  # ready only after all models are loaded
 
     def __init__(self, folder: Path, model_repository: Path) -> None:
-        super().__init__(folder)
-        self.model_repository = model_repository.resolve()
         self._ports = {service: ReservedPort() for service in ("grpc", "http", "metrics")}
+        super().__init__(folder, self._ports["grpc"].address)
+        self.url = self.address
+        """The gRPC endpoint as `host:port`."""
+        self.http_address = self._ports["http"].address
+        """The HTTP endpoint as `host:port`."""
+        self.metrics_url = f"http://{self._ports['metrics'].address}/metrics"
+        """The URL of its Prometheus metrics."""
+        self.model_repository = model_repository.resolve()
         # The prefix of shared memory that a killed Triton leaves behind.
         self._shared_memory = f"framematch-{digest_of(str(self.folder))}-"
-
-    @property
-    def url(self) -> str:
-        """The gRPC endpoint as `host:port`."""
-        return self._ports["grpc"].address
-
-    @property
-    def http_address(self) -> str:
-        """The HTTP endpoint as `host:port`."""
-        return self._ports["http"].address
-
-    @property
-    def metrics_url(self) -> str:
-        """The URL of its Prometheus metrics."""
-        return f"http://{self._ports['metrics'].address}/metrics"
-
-    @property
-    def address(self) -> str:
-        """The same as `url`."""
-        return self.url
 
     def install(self, report: Report = print) -> None:
         """See `install_triton`."""

@@ -82,21 +82,16 @@ def running_servers(servers: Sequence[Server], *, data_dir: Path, report: Report
 
 def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
     """The addresses of `servers`, with this process as the supervisor."""
-    found = {server.name: server for server in servers}
-    triton = found.get("triton")
-    with_models = triton if isinstance(triton, TritonServer) else None
-
-    def address(name: str) -> str | None:
-        return found[name].address if name in found else None
-
+    addresses = {server.name: server.address for server in servers}
+    triton = next((server for server in servers if isinstance(server, TritonServer)), None)
     return LocalStack(
         supervisor_pid=os.getpid(),
-        kafka_bootstrap_servers=address("kafka"),
-        mongodb_uri=address("mongodb"),
-        triton_url=address("triton"),
-        triton_metrics_url=with_models.metrics_url if with_models else None,
-        rtsp_url=address("mediamtx"),
-        model_repository=str(with_models.model_repository) if with_models else None,
+        kafka_bootstrap_servers=addresses.get("kafka"),
+        mongodb_uri=addresses.get("mongodb"),
+        triton_url=addresses.get("triton"),
+        triton_metrics_url=triton.metrics_url if triton else None,
+        rtsp_url=addresses.get("mediamtx"),
+        model_repository=str(triton.model_repository) if triton else None,
         log_dir=str(log_dir.resolve()),
         supervisor_start=process_start(os.getpid()),
     )
@@ -119,6 +114,5 @@ def _start(server: Server, report: Report) -> None:
 
 def _refuse(data_dir: Path) -> None:
     raise UsageError(
-        f"another process runs servers over {data_dir}",
-        hint="Stop it ('framematch stack down'), or use another folder",
+        f"another process runs servers over {data_dir}", hint="Stop it ('framematch stack down'), or use another folder"
     )

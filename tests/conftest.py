@@ -65,7 +65,7 @@ def _log_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def dead_address() -> Iterator[str]:
-    """A `host:port` where nobody listens while the test runs."""
+    """A `host:port` where nothing listens while the test runs."""
     port = ReservedPort()
     yield port.address
     port.release()

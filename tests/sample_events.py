@@ -1,6 +1,7 @@
 """Match events and sightings for the tests of those who read them."""
 
 from framematch.core.events import (
+    MATCH_SCHEMA,
     BestPicture,
     CandidateInfo,
     DecisionKind,
@@ -10,9 +11,9 @@ from framematch.core.events import (
     SightingEvent,
     SightingKind,
     frame_reference,
-    region_event_id,
 )
 from framematch.core.frames import Frame
+from framematch.core.ids import match_event_id
 from framematch.core.timestamps import to_rfc3339
 
 AT_US = 1_767_225_600_000_000
@@ -31,7 +32,7 @@ def match_event(
     frame = frame_reference(Frame(camera, at_us, number, grabbed_at_us=at_us), "framematch.frames", 0, number)
     return MatchEvent(
         schema="match.v1",
-        id=region_event_id(frame, (0, 0, 10, 10)),
+        id=match_event_id(frame.id, (0, 0, 10, 10), MATCH_SCHEMA),
         frame=frame,
         region=(0, 0, 10, 10),
         decision=decision,

@@ -20,7 +20,7 @@ from edge.outgoing import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
-from stack.server import LOOPBACK, free_port
+from stack.server import ReservedPort
 
 _UNCOUNTED = 0.2  # share of the frames: connecting, and what was read ahead meanwhile
 
@@ -52,8 +52,9 @@ async def _replay(site: Site, frames: Sequence[Outgoing]) -> tuple[float, float]
     kafka = site.new_topics()
     await ensure_topics(kafka)
     spool = site.folder / kafka.topic_prefix
-    nobody = kafka.model_copy(update={"bootstrap_servers": f"{LOOPBACK}:{free_port()}"})
-    wrote = await _write(nobody, spool, frames)
+    port = ReservedPort()  # refuses connections
+    unreachable = kafka.model_copy(update={"bootstrap_servers": port.address})
+    wrote = await _write(unreachable, spool, frames)
     async with open_outboxes(kafka, _cameras(frames), spool=spool, live=True) as boxes:
         first = round(_UNCOUNTED * len(frames))
         began_s = await boxes.acknowledged(first)

@@ -45,7 +45,7 @@ class AtLeastOnce:
         self._context = context
         self._producer: Producer = new_producer(context.kafka)
         self._started = asyncio.Event()
-        self._offsets: OffsetTracker[TopicPartition] = OffsetTracker()
+        self._offsets = OffsetTracker()
         self._unacknowledged: deque[_SentBatch] = deque()
         self._batch_added = asyncio.Event()
         self._sending = asyncio.Lock()
@@ -185,11 +185,7 @@ class AtLeastOnce:
         await start_client(self._producer, self._context.kafka)
 
     async def _send_unacknowledged(self) -> None:
-        """Send everything that was not acknowledged, and wait for the oldest batch.
-
-        Raises:
-            KafkaUnavailableError: that batch was refused again.
-        """
+        """Send everything that was not acknowledged; KafkaUnavailableError when the oldest batch is refused again."""
         batches = list(self._unacknowledged)
         for batch in batches:
             _ignore_errors(batch.acknowledgements)

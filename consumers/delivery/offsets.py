@@ -1,11 +1,10 @@
 """Which offset of each partition may be committed. No I/O."""
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
-Partition = TypeVar("Partition", bound=Hashable)
+from aiokafka import TopicPartition
 
 
 @dataclass
@@ -17,7 +16,7 @@ class _Progress:
     committable: int | None = None
 
 
-class OffsetTracker(Generic[Partition]):
+class OffsetTracker:
     """Finds the lowest contiguous offset of each partition, in whatever order its records are finished.
 
     Guarantee: `committable()` never covers a record that was started and not finished. Offsets that were never started
@@ -25,9 +24,9 @@ class OffsetTracker(Generic[Partition]):
     """
 
     def __init__(self) -> None:
-        self._partitions: dict[Partition, _Progress] = {}
+        self._partitions: dict[TopicPartition, _Progress] = {}
 
-    def start(self, partition: Partition, offset: int) -> None:
+    def start(self, partition: TopicPartition, offset: int) -> None:
         """A record was fetched.
 
         Raises:
@@ -39,7 +38,7 @@ class OffsetTracker(Generic[Partition]):
             raise ValueError(msg)
         progress.pending.append(offset)
 
-    def finish(self, partition: Partition, offset: int) -> None:
+    def finish(self, partition: TopicPartition, offset: int) -> None:
         """A record's output was acknowledged. Ignored for a forgotten partition: it has another owner."""
         progress = self._partitions.get(partition)
         if progress is None or not progress.pending or offset < progress.pending[0]:
@@ -50,19 +49,19 @@ class OffsetTracker(Generic[Partition]):
             progress.finished.remove(first)
             progress.committable = first + 1
 
-    def committable(self) -> dict[Partition, int]:
+    def committable(self) -> dict[TopicPartition, int]:
         """The next offset to read of each partition with progress since it was last `committed`."""
         found = self._partitions.items()
         return {partition: p.committable for partition, p in found if p.committable is not None}
 
-    def committed(self, offsets: dict[Partition, int]) -> None:
+    def committed(self, offsets: dict[TopicPartition, int]) -> None:
         """These offsets are stored and need not be committed again."""
         for partition, offset in offsets.items():
             progress = self._partitions.get(partition)
             if progress is not None and progress.committable == offset:
                 progress.committable = None
 
-    def forget(self, partitions: Iterable[Partition]) -> None:
+    def forget(self, partitions: Iterable[TopicPartition]) -> None:
         """These partitions have another owner now, or are read again from the committed offset."""
         for partition in partitions:
             self._partitions.pop(partition, None)

@@ -5,18 +5,11 @@ from dataclasses import replace
 
 import structlog
 
-from consumers.delivery.deadletter import dead_letter
 from consumers.in_flight_frame import InFlightFrame, Rejected
 from consumers.stages.results import FrameResult
-from consumers.stages.trace import trace_frame
-from framematch.core.events import (
-    MatchEvent,
-    ProductInfo,
-    SightingEvent,
-    encode,
-    match_headers,
-    sighting_headers,
-)
+from framematch.core.deadletters import dead_letter
+from framematch.core.events import MatchEvent, ProductInfo, SightingEvent, encode, match_headers, sighting_headers
+from framematch.core.frames import Frame
 from framematch.core.kafka.clients import HEADROOM_BYTES
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics
@@ -87,3 +80,31 @@ def _encode_event(event: MatchEvent | SightingEvent) -> bytes:
 def _without_details(product: ProductInfo) -> ProductInfo:
     category = product.category and product.category[:_MAX_NAME_CHARACTERS]
     return ProductInfo(product.id, product.name[:_MAX_NAME_CHARACTERS], category, product.price)
+
+
+def trace_frame(tracer: Tracer, frame: InFlightFrame, header: Frame, *, group_id: str) -> str:
+    """Record the span of a frame that is published.
+
+    Returns:
+        The `traceparent` for the frame's match events.
+    """
+    record = frame.record
+    return tracer.frame(
+        header.traceparent,
+        frame.spans,
+        {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": record.topic,
+            "messaging.destination.partition.id": str(record.partition),
+            "messaging.kafka.offset": record.offset,
+            "messaging.consumer.group.name": group_id,
+            "messaging.message.id": header.id,
+            "messaging.message.body.size": len(record.value or b""),
+            "framematch.camera": header.camera,
+            "framematch.frame.id": header.id,
+            "framematch.frame.replayed": header.replayed,
+            "framematch.regions": len(frame.regions),
+        },
+    )

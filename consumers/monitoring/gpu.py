@@ -106,7 +106,9 @@ class GpuMonitor:
         common = {**_fields(rates, ServingRates), **asdict(load), "hint": verdict}
         gpus: list[GpuSample | None] = [*samples] or [None]
         for gpu in gpus:
-            log.info("gpu_sampled", **_rounded(_fields(gpu, GpuSample) | common))
+            figures = _fields(gpu, GpuSample) | common
+            rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
+            log.info("gpu_sampled", **rounded)
 
 
 class _Gauges:
@@ -143,7 +145,3 @@ def _set(gauges: Mapping[str, Gauge], label: str, figures: Mapping[str, Any]) ->
 def _fields(figures: GpuSample | ServingRates | None, kind: type[GpuSample | ServingRates]) -> dict[str, Any]:
     """All fields by name, each None without figures, so that every log line has the same fields."""
     return dict.fromkeys(field.name for field in fields(kind)) if figures is None else asdict(figures)
-
-
-def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}

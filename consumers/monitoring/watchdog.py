@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from framematch.core.errors import KafkaUnavailableError, StalledError
 from framematch.core.health import Health
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.offsets import offset_ranges
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 
@@ -35,17 +36,13 @@ class Progress:
     in_flight: int
     positions: Positions | None
 
-    def same_as(self, other: "Progress") -> bool:
-        """Whether nothing was fetched or delivered between the two."""
-        return (self.fetched, self.delivered) == (other.fetched, other.delivered)
-
 
 class Watchdog:
     """Compares the consumer's progress with the topic as a newly connected client sees it.
 
     Kafka clients have been seen to stop fetching without an error, for instance after the broker has forgotten their
     session; only a new process helps then. Waiting for a server that is unavailable is not a stall. A frame that has
-    just arrived after a quiet time is none either: two checks in a row must find work.
+    just arrived after a time without frames is none either: two checks in a row must find work.
 
     Args:
         timeout_s: how long nothing may move.
@@ -70,7 +67,8 @@ class Watchdog:
         while True:
             await asyncio.sleep(self._timeout_s / _CHECKS)
             now = progress()
-            if not now.same_as(last) or not self._health.works("triton", "output"):
+            moved = (now.fetched, now.delivered) != (last.fetched, last.delivered)
+            if moved or not self._health.works("triton", "output"):
                 last, since_s, suspected = now, time.monotonic(), False
             elif time.monotonic() - since_s >= self._timeout_s:
                 unread = await self._unread(now.positions)
@@ -101,15 +99,14 @@ class Probe:
                 with kafka_errors(self._kafka):
                     if positions is None:
                         positions = await self._committed(reader)
-                    ends = await reader.end_offsets(list(positions))
-                    starts = await reader.beginning_offsets(list(positions))
+                    ranges = await offset_ranges(reader, positions.keys())
         except (KafkaUnavailableError, TimeoutError) as error:
             log.info("stall_not_judged", reason=str(error) or "Kafka does not answer in time")
             return None
-        unread: list[int] = [
-            ends[partition] - max(position, starts[partition]) for partition, position in positions.items()
-        ]
-        return sum(max(0, frames) for frames in unread)
+        return sum(
+            max(0, available.stop - max(available.start, positions[partition]))
+            for partition, available in ranges.items()
+        )
 
     async def _committed(self, reader: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         topic = Topics(self._kafka.topic_prefix).frames

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from framematch.core.events import MatchEvent, SightingEvent, decode
 from framematch.core.kafka.clients import new_consumer
+from framematch.core.kafka.reading import read_to_end
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339
@@ -59,14 +60,14 @@ async def newest_matches(
     found: dict[int, list[PublishedEvent]] = {partition: [] for partition in below}
     for _ in range(_MAX_CHUNKS):
         spans = {
-            source: (max(first[source], end[source] - _CHUNK_RECORDS), end[source])
+            source: range(max(first[source], end[source] - _CHUNK_RECORDS), end[source])
             for source, partition in sources.items()
             if end[source] > first[source] and not _reaches_back(found[partition], lookback_s)
         }
         for source, records in (await _read(reader, spans)).items():
             partition = sources[source]
             found[partition] = list(_published(records, partition, below[partition])) + found[partition]
-            end[source] = spans[source][0]
+            end[source] = spans[source].start
     return found
 
 
@@ -75,7 +76,7 @@ async def silence_ends(reader: AIOKafkaConsumer, topics: Topics, since_ms: Mappi
     times_ms = {TopicPartition(topics.sightings, partition): at_ms for partition, at_ms in since_ms.items()}
     end, start = await reader.end_offsets(times_ms), await reader.offsets_for_times(times_ms)
     spans = {
-        source: (max(found.offset, end[source] - _MAX_SIGHTINGS), end[source])
+        source: range(max(found.offset, end[source] - _MAX_SIGHTINGS), end[source])
         for source, found in start.items()
         if found is not None
     }
@@ -92,20 +93,14 @@ async def silence_ends(reader: AIOKafkaConsumer, topics: Topics, since_ms: Mappi
 
 
 async def _read(
-    reader: AIOKafkaConsumer, spans: Mapping[TopicPartition, tuple[int, int]]
+    reader: AIOKafkaConsumer, spans: Mapping[TopicPartition, range]
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """The records of each partition from the first of two offsets to before the second."""
-    if not spans:
-        return {}
-    reader.assign(list(spans))
-    for source, (start, _) in spans.items():
-        reader.seek(source, start)
+    """The records of each partition at these offsets."""
     found: dict[TopicPartition, list[ConsumerRecord]] = {source: [] for source in spans}
-    left = {source for source, (start, end) in spans.items() if start < end}
-    while left:
-        for source, records in (await reader.getmany(*left, timeout_ms=_POLL_MS)).items():
-            found[source] += [record for record in records if record.offset < spans[source][1]]
-        left = {source for source in left if await reader.position(source) < spans[source][1]}
+    if spans:
+        reader.assign(list(spans))
+        async for record in read_to_end(reader, spans, poll_ms=_POLL_MS):
+            found[TopicPartition(record.topic, record.partition)].append(record)
     return found
 
 

@@ -12,7 +12,7 @@ from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent
 from framematch.core.kafka.clients import kafka_errors, started
 from framematch.core.kafka.topics import Topics
-from framematch.core.settings import KafkaSettings, SightingSettings
+from framematch.core.settings import KafkaSettings
 from framematch.matching.sightings import SightingTracker
 
 log = structlog.get_logger()
@@ -40,7 +40,9 @@ async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mappi
     if not below or not tracker.settings.enabled:
         return
     start_s = time.perf_counter()
-    matches, ended = await _read(kafka, below, _lookback_s(tracker.settings))
+    # How old the last event of a sighting that is open, or about to start, can be; by frame times and by our clock.
+    lookback_s = tracker.settings.start_frames * tracker.settings.gap_s + tracker.settings.silent_s + _MARGIN_S
+    matches, ended = await _read(kafka, below, lookback_s)
     for frame in _frames(matches):
         try:
             tracker.restore(frame)
@@ -55,11 +57,6 @@ async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mappi
         open=tracker.open_sightings,
         seconds=round(time.perf_counter() - start_s, 3),
     )
-
-
-def _lookback_s(settings: SightingSettings) -> float:
-    """How old the last event of a sighting that is open, or about to start, can be; by frame times and by our clock."""
-    return settings.start_frames * settings.gap_s + settings.silent_s + _MARGIN_S
 
 
 async def _read(

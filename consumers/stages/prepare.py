@@ -61,11 +61,7 @@ class Preparer:
         frame.spans["decode"] = (start_ns, time.time_ns())
 
     def _crop(self, frame: InFlightFrame, header: Frame) -> None:
-        """Decode the picture and crop its regions.
-
-        Raises:
-            BadFrameError: it is no picture, or one beyond the limits.
-        """
+        """Decode the picture and crop its regions; BadFrameError if it is no picture, or one beyond the limits."""
         if len(header.regions) > self._max_regions:
             raise BadFrameError(
                 "too_many_regions", f"{len(header.regions)} regions, more than the {self._max_regions} allowed"

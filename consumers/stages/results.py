@@ -9,6 +9,7 @@ from aiokafka import TopicPartition
 from consumers.in_flight_frame import Decided, InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from framematch.core.events import (
+    MATCH_SCHEMA,
     CandidateInfo,
     MatchEvent,
     MetadataState,
@@ -16,9 +17,8 @@ from framematch.core.events import (
     ProductInfo,
     SightingEvent,
     frame_reference,
-    region_event_id,
 )
-from framematch.core.frames import Frame
+from framematch.core.ids import match_event_id
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_MS
 from framematch.matching.decision import Decision
@@ -87,12 +87,7 @@ class ResultBuilder:
         """An event for each region; none of a frame that was skipped or rejected."""
         if frame.header is None or not isinstance(frame.outcome, Decided):
             return ()
-        return self._events(frame, frame.header, frame.outcome, metadata)
-
-    def _events(
-        self, frame: InFlightFrame, header: Frame, outcome: Decided, metadata: dict[str, Metadata]
-    ) -> tuple[MatchEvent, ...]:
-        record = frame.record
+        header, outcome, record = frame.header, frame.outcome, frame.record
         reference = frame_reference(header, record.topic, record.partition, record.offset)
         age_ms = round((now_us() - header.arrived_at_us) / US_PER_MS, 3)
         self._metrics.still_regions.inc(len(outcome.reused_from))
@@ -106,7 +101,7 @@ class ResultBuilder:
             events.append(
                 MatchEvent(
                     schema="match.v1",
-                    id=region_event_id(reference, region),
+                    id=match_event_id(reference.id, region, MATCH_SCHEMA),
                     frame=reference,
                     region=region,
                     decision=decision.kind,

@@ -33,11 +33,7 @@ class WorkerResponse:
 async def serve_workers(
     sockets: Mapping[int, Path], registry: CollectorRegistry, settings: HttpSettings
 ) -> AsyncIterator[str]:
-    """Serve /healthz, /readyz and /metrics for the workers that listen at `sockets`; yields the URL.
-
-    Raises:
-        SettingsError: see `framematch.core.health.serve_routes`.
-    """
+    """Serve /healthz, /readyz and /metrics for the workers that listen at `sockets`, as `serve_routes` does."""
     async with AsyncExitStack() as stack:
         sessions = {n: await stack.enter_async_context(_session(socket)) for n, socket in sockets.items()}
 

@@ -25,7 +25,7 @@ EXIT_REPORT_S = 5.0
 _FIRST_DELAY_S = 1.0
 _MAX_DELAY_S = 30.0
 _STABLE_AFTER_S = 60.0  # a worker that ran this long is restarted after the first delay again
-_CLEAN_EXIT_CODES = (0, -signal.SIGTERM)  # one that is told to stop before it has started dies of the signal
+_CLEAN_EXIT_CODES = (0, -signal.SIGTERM)  # one that gets SIGTERM before it handles signals dies of it
 
 
 class WorkerMetrics:

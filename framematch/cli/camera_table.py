@@ -73,7 +73,7 @@ class CameraTable:
     def shown(self, status: CameraStatus, now_us: int) -> Shown:
         """The state of `status` at this time: its own, or `stale`."""
         allowed_s = _STALE_INTERVALS * (status.interval_s or self._interval_s)
-        return "stale" if age_s(status, now_us) > allowed_s else status.state
+        return "stale" if _since_s(status.at, now_us) > allowed_s else status.state
 
     def counts(self, now_us: int) -> dict[Shown, int]:
         """The number of cameras in each state; states without cameras are left out."""
@@ -100,7 +100,7 @@ class CameraTable:
         return Group(table, Text(summary(self.counts(now_us)), style="dim"), *notes)
 
     def _row(self, status: CameraStatus, now_us: int) -> list[Text]:
-        state, status_age_s = self.shown(status, now_us), age_s(status, now_us)
+        state, status_age_s = self.shown(status, now_us), _since_s(status.at, now_us)
         reason = printable(status.reason or "")
         rates = [f"{status.source_fps:.1f}", f"{status.sent_fps:.1f}"]
         if state == "stale":
@@ -123,15 +123,11 @@ class CameraTable:
         return [Text(status.camera), Text(state, style=_STYLES[state]), Text(lasted), *map(Text, cells)]
 
 
-def age_s(status: CameraStatus, now_us: int) -> float:
-    """The age of a status, by our clock and the edge's; never negative."""
-    return _since_s(status.at, now_us)
-
-
 def summary(counts: dict[Shown, int]) -> str:
     """For example `2 offline, 10 online`; empty without cameras."""
     return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _since_s(at: str, now_us: int) -> float:
+    # Of the edge's clock and ours.
     return max(0.0, (now_us - from_rfc3339(at)) / US_PER_S)

@@ -15,7 +15,8 @@ from framematch.cli.camera_table import CameraTable, Entry
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
-from framematch.core.kafka.reading import present_ranges, read_to_end
+from framematch.core.kafka.offsets import offset_ranges
+from framematch.core.kafka.reading import read_to_end
 from framematch.core.kafka.topics import Topics, topic_exists, wait_for_topic
 from framematch.core.lifecycle import first_of, run_service
 from framematch.core.settings import KafkaSettings
@@ -86,7 +87,7 @@ async def _stream(kafka: KafkaSettings, table: CameraTable, console: Console) ->
         _print(console, table, as_json=True)
         while True:
             for entry in _update(table, await _next(kafka, consumer)):
-                _print_json(console, entry)
+                console.out(entry.value.decode(errors="replace"))
 
 
 def _print(console: Console, table: CameraTable, *, as_json: bool) -> None:
@@ -94,11 +95,7 @@ def _print(console: Console, table: CameraTable, *, as_json: bool) -> None:
         console.print(table.view(now_us()))
         return
     for entry in table.entries(now_us()):
-        _print_json(console, entry)
-
-
-def _print_json(console: Console, entry: Entry) -> None:
-    console.out(entry.value.decode(errors="replace"))
+        console.out(entry.value.decode(errors="replace"))
 
 
 def _update(table: CameraTable, records: Iterable[ConsumerRecord]) -> list[Entry]:
@@ -124,7 +121,7 @@ def _consumer(kafka: KafkaSettings) -> AIOKafkaConsumer:
 
 async def _catch_up(kafka: KafkaSettings, consumer: AIOKafkaConsumer, table: CameraTable) -> None:
     with kafka_errors(kafka):
-        async for record in read_to_end(consumer, await present_ranges(consumer)):
+        async for record in read_to_end(consumer, await offset_ranges(consumer, consumer.assignment())):
             _update(table, [record])
 
 

@@ -30,11 +30,6 @@ SHOWN_PROBLEMS = 20  # enough to see what is wrong with a file
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
 
 
-@app.callback()
-def _group() -> None:
-    """Import products, list them, and build the index that consumers search."""
-
-
 @app.command(name="import", epilog="Example: `framematch catalog import products.csv --images photos/`")
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV with a header, or JSON lines (one object on each line).")],

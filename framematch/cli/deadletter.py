@@ -39,20 +39,15 @@ CAMERA = typer.Option(metavar="ID", help="Only dead letters of this camera.")
 class DeadLetterFilter:
     """Selects dead letters; an empty field selects all."""
 
-    reasons: Collection[str]
-    stages: Collection[str]
-    cameras: Collection[str]
+    reasons: Names
+    stages: Names
+    cameras: Names
 
     def fits(self, dead_letter: DeadLetter) -> bool:
         """Whether `dead_letter` is selected."""
         failure = dead_letter.failure
         given = ((self.reasons, failure.reason), (self.stages, failure.stage), (self.cameras, dead_letter.camera))
         return all(not names or name in names for names, name in given)
-
-
-@app.callback()
-def _group() -> None:
-    """List dead letters, show one, and send them to the consumers again."""
 
 
 @app.command(name="list", epilog="Example: `framematch deadletter list --reason truncated --limit 20`")
@@ -67,7 +62,7 @@ def list_dead_letters(
 ) -> None:
     """List dead letters, the oldest first, with time, camera, reason and the position of the record."""
     kafka = prepare_command("deadletter", config).kafka
-    wanted = DeadLetterFilter(reason or (), stage or (), camera or ())
+    wanted = DeadLetterFilter(reason, stage, camera)
     dead_letters = asyncio.run(_select(kafka, wanted))[-(limit or 0) :]
     console = new_console()
     if as_json:
@@ -119,7 +114,7 @@ def replay(
             "it is not clear which dead letters to send", hint="Give a position, or filters such as --reason, or --all"
         )
     if position is None:
-        selected = asyncio.run(_select(kafka, DeadLetterFilter(reason or (), stage or (), camera or ())))
+        selected = asyncio.run(_select(kafka, DeadLetterFilter(reason, stage, camera)))
     else:
         selected = [asyncio.run(_read_one(kafka, position))]
         _require_bytes(selected[0])
@@ -144,12 +139,7 @@ async def _select(kafka: KafkaSettings, wanted: DeadLetterFilter) -> list[DeadLe
 
 
 async def _read_one(kafka: KafkaSettings, given: str) -> DeadLetter:
-    """The dead letter at `OFFSET` or `PARTITION:OFFSET`.
-
-    Raises:
-        UsageError: `given` is neither, or an offset alone is ambiguous.
-        DeadLetterError: there is no such dead letter.
-    """
+    """The dead letter at `OFFSET` or `PARTITION:OFFSET`; an error if `given` is neither, ambiguous or not there."""
     found = _POSITION.fullmatch(given)
     if found is None:
         raise UsageError(

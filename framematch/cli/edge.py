@@ -1,7 +1,6 @@
 """`framematch edge`: publishes frames of cameras to Kafka, or with --dry-run shows what it would publish."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +13,7 @@ from framematch.core.frames import valid_camera_id
 from framematch.core.lifecycle import run_service
 from framematch.core.redact import redact_argument
 from framematch.core.settings import Settings
-from framematch.core.settings_sources import load_settings
+from framematch.core.settings_sources import load_settings, settings_file
 
 _HINT = "For example: --camera till-1=video.mp4"
 
@@ -89,7 +88,7 @@ def edge(
         _probe(settings, seconds=seconds, repeat=loop, folder=out, as_json=as_json)
         return
     settings = prepare("edge", config, given)
-    _serve(settings, lambda: load_settings(config, given), _settings_file(config), repeat=loop)
+    _serve(settings, lambda: load_settings(config, given), settings_file(config), repeat=loop)
 
 
 def _serve(settings: Settings, load: Callable[[], Settings], file: Path | None, *, repeat: bool) -> None:
@@ -118,12 +117,6 @@ def _probe(settings: Settings, *, seconds: float, repeat: bool, folder: Path | N
     print_probe_results(results, as_json=as_json)
     if not all(result.has_frames for result in results):
         raise typer.Exit(1)
-
-
-def _settings_file(config: Path | None) -> Path | None:
-    if config is None and (named := os.environ.get("FRAMEMATCH_CONFIG")):
-        return Path(named)
-    return config
 
 
 def parse_cameras(given: list[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from framematch.cli.common import CONFIG_OPTION, needs, prepare_command, progress_bar
+from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.settings_sources import require
 
@@ -54,8 +54,8 @@ def check(
     if bundle is None and expected is None:
         raise UsageError("there is no reference", hint="Give --from BUNDLE, --expected FILE, or both: see --help")
     url = require(settings.triton.url, "triton.url")
-    with needs("model"):
-        from framematch.model_build.checks.served_check import check_served
+    from framematch.model_build.checks.served_check import check_served
+
     inputs = _inputs(bundle, expected, images)
     with progress_bar("Comparing", "pictures") as show:
         served, checks = asyncio.run(check_served(url, settings.triton.timeout_s, inputs, show))

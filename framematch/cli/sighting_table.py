@@ -63,8 +63,4 @@ class SightingTable:
 def _row(event: SightingEvent, now_us: int) -> list[Text]:
     ago_s = [max(0.0, now_us - from_rfc3339(at)) / US_PER_S for at in (event.started_at, event.last_seen_at)]
     figures = (*map(duration, ago_s), str(event.frames), f"{event.best.score:.3f}")
-    return [
-        Text(printable(event.camera)),
-        one_line(Text(printable(event.product.name))),
-        *map(Text, figures),
-    ]
+    return [Text(printable(event.camera)), one_line(Text(printable(event.product.name))), *map(Text, figures)]

@@ -24,8 +24,7 @@ app = typer.Typer(
 @app.command(epilog="Example: `framematch stack up --only kafka,triton --model-repository model_repository`")
 def up(
     model_repository: Annotated[
-        Path | None,
-        typer.Option(help="Triton's model repository. [default: the checkout's]", file_okay=False),
+        Path | None, typer.Option(help="Triton's model repository. [default: the checkout's]", file_okay=False)
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="Names separated by commas: kafka, triton, mongodb, mediamtx. [default: all]")
@@ -40,15 +39,11 @@ def up(
     The first start downloads and builds them into the cache, which takes a few minutes; later ones take seconds. If
     they are running already, only their addresses are shown.
     """
-    control = _control()
-    chosen = {
-        "names": [name.strip() for name in only.split(",")] if only is not None else None,
-        "model_repository": model_repository,
-        "data_dir": data_dir,
-    }
     console = new_console(soft_wrap=True)
-    started = control.up(
-        **{name: value for name, value in chosen.items() if value is not None},
+    started = _control().up(
+        names=None if only is None else [name.strip() for name in only.split(",")],
+        model_repository=model_repository,
+        data_dir=data_dir,
         report=lambda line: console.print(line, style="dim"),
     )
     if started.already:
@@ -79,11 +74,7 @@ def status() -> None:
 
 
 def _control() -> ModuleType:
-    """`stack.control`, which is in the source checkout but not in the wheel.
-
-    Raises:
-        UsageError: this is an installed wheel.
-    """
+    """`stack.control`, which is in the source checkout but not in the wheel: a UsageError there."""
     try:
         return importlib.import_module("stack.control")
     except ModuleNotFoundError as error:
@@ -96,15 +87,7 @@ def _control() -> ModuleType:
 
 
 def _show_addresses(console: Console, local: LocalStack) -> None:
-    rows = {
-        "kafka": local.kafka_bootstrap_servers,
-        "triton": local.triton_url,
-        "triton metrics": local.triton_metrics_url,
-        "mongodb": local.mongodb_uri,
-        "mediamtx": local.rtsp_url,
-        "logs": f"{local.log_dir}/*/*.log",
-    }
-    for name, address in rows.items():
-        if address is not None:
-            console.print(f"  {name:<15} {address}")
+    metrics = {"triton metrics": local.triton_metrics_url} if local.triton_metrics_url else {}
+    for name, address in (local.addresses() | metrics | {"logs": f"{local.log_dir}/*/*.log"}).items():
+        console.print(f"  {name:<15} {address}")
     console.print("Stop them with: framematch stack down")

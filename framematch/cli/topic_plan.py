@@ -58,11 +58,7 @@ class Site:
     replicas: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse invalid values.
-
-        Raises:
-            UsageError: a value is not above 0, or there are more replicas than brokers.
-        """
+        """Refuse a value that is not above 0, and more replicas than brokers, with a UsageError."""
         for name, value in vars(self).items():
             if not 0 < value < math.inf:
                 raise UsageError(f"{name.replace('_', ' ')} must be above 0, not {value:g}")

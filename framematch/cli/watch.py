@@ -17,8 +17,9 @@ from framematch.cli.console import new_console
 from framematch.cli.match_table import MatchTable, event_age_s, event_line
 from framematch.cli.sighting_table import SightingTable, sighting_line
 from framematch.core.errors import UsageError
-from framematch.core.event_reader import Selection, Start, open_events
+from framematch.core.event_reader import Selection, open_events
 from framematch.core.events import MatchEvent, Message
+from framematch.core.kafka.offsets import StartAt
 from framematch.core.kafka.topics import Topics
 from framematch.core.lifecycle import first_of, run_service
 from framematch.core.settings import KafkaSettings
@@ -50,7 +51,7 @@ class Feed(Generic[Message]):
     kafka: KafkaSettings
     topic: str
     selection: Selection[Message]
-    start: Start
+    start: StartAt
     line: Callable[[Message], Text]
     table: EventTable[Message]
 
@@ -80,7 +81,7 @@ def watch(
     """
     kafka = prepare_command("watch", config).kafka
     topics = Topics(kafka.topic_prefix)
-    start: Start = "earliest" if from_beginning else "latest"
+    start: StartAt = "earliest" if from_beginning else "latest"
     if sightings and decision:
         raise UsageError("--decision is for match events, not for --sightings", hint="Leave one of them out")
     if sightings:

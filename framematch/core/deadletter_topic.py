@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from framematch.core.deadletters import DeadLetter, Position, parse_dead_letter
 from framematch.core.errors import DeadLetterError
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
-from framematch.core.kafka.reading import present_ranges, read_to_end
+from framematch.core.kafka.offsets import offset_ranges
+from framematch.core.kafka.reading import read_to_end
 from framematch.core.kafka.topics import Topics, topic_exists
 from framematch.core.progress import OnProgress
 from framematch.core.settings import KafkaSettings
@@ -34,10 +35,7 @@ class DeadLetterTopic:
         return len(self._ranges)
 
     async def read(
-        self,
-        *,
-        among: Collection[Position] | None = None,
-        on_progress: OnProgress = lambda _done, _total: None,
+        self, *, among: Collection[Position] | None = None, on_progress: OnProgress = lambda _done, _total: None
     ) -> AsyncIterator[DeadLetter]:
         """Yield all dead letters, or those `among` these positions; partition by partition, the oldest first.
 
@@ -59,10 +57,7 @@ class DeadLetterTopic:
                         yield parse_dead_letter(record)
                     except msgspec.ValidationError as error:
                         log.warning(
-                            "dead_letter_unreadable",
-                            partition=record.partition,
-                            offset=record.offset,
-                            error=str(error),
+                            "dead_letter_unreadable", partition=record.partition, offset=record.offset, error=str(error)
                         )
             done += len(offsets)
 
@@ -104,5 +99,5 @@ async def open_dead_letters(kafka: KafkaSettings) -> AsyncIterator[DeadLetterTop
     consumer = new_consumer(kafka, topic, auto_offset_reset="earliest", isolation_level="read_committed")
     async with started(consumer, kafka):
         with kafka_errors(kafka):
-            ranges = await present_ranges(consumer)
+            ranges = await offset_ranges(consumer, consumer.assignment())
         yield DeadLetterTopic(consumer, kafka, ranges)

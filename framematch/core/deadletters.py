@@ -1,12 +1,12 @@
 """The dead letter: a record that could not be processed, byte for byte, with headers for the reason and its origin."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import msgspec
 from aiokafka import ConsumerRecord
 
+from framematch.core.errors import BadFrameError
 from framematch.core.kafka.records import Headers, ProducerRecord
 
 PREFIX = "deadletter_"
@@ -14,6 +14,11 @@ PREFIX = "deadletter_"
 
 Position = tuple[int, int]
 """Partition and offset."""
+
+_MAX_ERROR_CHARACTERS = 500
+_OWN_HEADERS_BYTES = 4_096  # more than our headers can take, topic name included
+_HEADER_OVERHEAD_BYTES = 10  # what Kafka adds to each header: two lengths
+_MAX_KEPT_KEY_BYTES = 1_024  # of the key of a record that does not fit
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,43 @@ class DeadLetter:
         return replace(self, value=None)
 
 
+def dead_letter(
+    record: ConsumerRecord, stage: str, error: BadFrameError, *, topic: str, max_bytes: int
+) -> ProducerRecord:
+    """The dead letter of `record`: its own headers, then `deadletter_…` (stage, reason, error, position, time).
+
+    A record larger than `max_bytes` is reduced to the start of its key and its position: a dead letter that the broker
+    refuses would block the partition.
+    """
+    failure = Failure(
+        stage=stage,
+        reason=error.reason,
+        error=error.message[:_MAX_ERROR_CHARACTERS],
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+    )
+    key, value, headers = record.key, record.value, [*record.headers]
+    size = len(value or b"") + sum(len(name.encode()) + len(text or b"") for name, text in headers)
+    if len(key or b"") + size + _HEADER_OVERHEAD_BYTES * len(headers) + _OWN_HEADERS_BYTES > max_bytes:
+        failure = replace(failure, omitted_bytes=size)
+        key, value, headers = key and key[:_MAX_KEPT_KEY_BYTES], None, []
+    if key is None and value is None:
+        value = b""  # aiokafka refuses a record that has neither
+    return ProducerRecord(topic, key, value, headers + failure.headers())
+
+
 def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
     """The dead letter in a record of the topic.
 
     Raises:
         msgspec.ValidationError: the headers are not those of a dead letter.
     """
-    failure = _failure(record.headers)
+    # A dead letter that was copied to the frames topic and failed again has our headers twice: the last ones count.
+    named = {name.removeprefix(PREFIX): value for name, value in record.headers if name.startswith(PREFIX)}
+    texts = {name: (value or b"").decode(errors="replace") for name, value in named.items()}
+    failure = msgspec.convert(texts, Failure, strict=False)
     return DeadLetter(
         position=(record.partition, record.offset),
         at_ms=record.timestamp,
@@ -90,10 +125,3 @@ def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
         headers=tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX)),
         failure=failure,
     )
-
-
-def _failure(headers: Iterable[tuple[str, bytes | None]]) -> Failure:
-    # A dead letter that was copied to the frames topic and failed again has our headers twice: the last ones count.
-    named = {name.removeprefix(PREFIX): value for name, value in headers if name.startswith(PREFIX)}
-    texts = {name: (value or b"").decode(errors="replace") for name, value in named.items()}
-    return msgspec.convert(texts, Failure, strict=False)

@@ -2,18 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, Literal, Self
+from typing import Generic, Self
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 
 from framematch.core.events import Message, decode
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
+from framematch.core.kafka.offsets import StartAt, first_to_read, offset_ranges
 from framematch.core.kafka.topics import wait_for_topic
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import MS_PER_S
@@ -22,8 +30,6 @@ log = structlog.get_logger()
 
 _COMMIT_INTERVAL_S = 1.0
 _COMMIT_TIMEOUT_S = 5.0  # aiokafka would retry for as long as its broker is unavailable
-
-Start = Literal["latest", "earliest"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,21 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
     """
 
     def __init__(
-        self, consumer: AIOKafkaConsumer, kafka: KafkaSettings, selection: Selection[Message], *, commits: bool
+        self,
+        consumer: AIOKafkaConsumer,
+        kafka: KafkaSettings,
+        selection: Selection[Message],
+        *,
+        start: StartAt,
+        commits: bool,
     ) -> None:
+        """`consumer` has `auto_offset_reset="none"`: it must not skip events silently. `start` is without a commit."""
         self._consumer = consumer
         self._kafka = kafka
         self._selection = selection
+        self._start = start
         self._commits = commits
+        self._positions: dict[TopicPartition, int] = {}
         self._current: ConsumerRecord | None = None
         self._handled: dict[TopicPartition, int] = {}
         self._commit_at_s = time.monotonic() + _COMMIT_INTERVAL_S
@@ -102,9 +117,42 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
             if time.monotonic() >= self._commit_at_s:
                 await self.commit()
             with kafka_errors(self._kafka):
-                found = await self._consumer.getmany(timeout_ms=int(_COMMIT_INTERVAL_S * MS_PER_S), max_records=1)
-            for [record] in found.values():
+                found = await self._poll()
+            for partition, [record] in found.items():
+                self._positions[partition] = record.offset + 1
                 return record
+
+    async def _poll(self) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        try:
+            timeout_ms = int(_COMMIT_INTERVAL_S * MS_PER_S)
+            return dict(await self._consumer.getmany(timeout_ms=timeout_ms, max_records=1))
+        except NoOffsetForPartitionError as error:  # on_partitions_assigned has failed, or the topic has grown
+            expected = {partition: self._positions.get(partition) for partition in error.args}
+        except OffsetOutOfRangeError as error:
+            expected = error.args[0]
+            self._positions |= error.args[0]
+        with suppress(KafkaTimeoutError):  # the next poll finds the same
+            await self._seek(expected)
+        return {}
+
+    async def _seek(self, expected: Mapping[TopicPartition, int | None]) -> None:
+        """Continue at the `expected` offsets; reports those that Kafka does not have any more."""
+        ranges = await offset_ranges(self._consumer, expected.keys())
+        for partition in self._consumer.assignment() & expected.keys():
+            offset = expected[partition]
+            if self._positions.get(partition, offset) != offset:
+                continue  # read or sought meanwhile
+            position = first_to_read(ranges[partition], offset, self._start)
+            self._consumer.seek(partition, position)
+            self._positions[partition] = position
+            if offset is None and self._commits:  # else `start` would decide again at the next rebalance
+                self._handled[partition] = position
+            elif offset is not None and offset != position:
+                lost = max(0, position - offset)
+                log.warning(
+                    "offsets_jumped", topic=partition.topic, partition=partition.partition, from_offset=offset,
+                    to_offset=position, events_lost=lost, reason="retention" if lost else "partition_truncated",
+                )  # fmt: skip
 
     def _mark_handled(self) -> None:
         if self._current is not None and self._commits:
@@ -132,13 +180,18 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         """Commit the handled events, so that the next owner repeats as few as possible."""
         await self.commit()
 
-    async def on_partitions_assigned(self, _assigned: Iterable[TopicPartition]) -> None:
-        """Do nothing: aiokafka starts from the committed offsets."""
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Seek the committed offsets, or where there is none the start or the present end.
+
+        An error in a rebalance is logged by aiokafka; the next poll then finds a partition without an offset.
+        """
+        self._positions.clear()
+        await self._seek({one: await self._consumer.committed(one) if self._commits else None for one in assigned})
 
 
 @asynccontextmanager
 async def open_events(
-    kafka: KafkaSettings, topic: str, selection: Selection[Message], *, group_id: str | None, start: Start
+    kafka: KafkaSettings, topic: str, selection: Selection[Message], *, group_id: str | None, start: StartAt
 ) -> AsyncIterator[EventReader[Message]]:
     """A reader of `topic`. A topic that does not exist yet is waited for, and read from its first event.
 
@@ -149,19 +202,13 @@ async def open_events(
         KafkaUnavailableError: no broker answers, or it refuses us.
     """
     waited = await wait_for_topic(kafka, topic)
-    consumer = new_consumer(
-        kafka,
-        group_id=group_id,
-        auto_offset_reset="earliest" if waited else start,
-        isolation_level="read_committed",
-    )
-    reader = EventReader(consumer, kafka, selection, commits=group_id is not None)
+    consumer = new_consumer(kafka, group_id=group_id, auto_offset_reset="none", isolation_level="read_committed")
+    start = "earliest" if waited else start
+    reader = EventReader(consumer, kafka, selection, start=start, commits=group_id is not None)
     consumer.subscribe([topic], listener=reader)
     async with started(consumer, kafka):
-        if group_id is None:
-            with kafka_errors(kafka):
-                for partition in consumer.assignment():
-                    await consumer.position(partition)
+        with kafka_errors(kafka):
+            await reader.on_partitions_assigned(consumer.assignment())  # so that "latest" means now
         try:
             yield reader
         finally:

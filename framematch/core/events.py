@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from framematch.core.frames import Clock, Frame, Region
-from framematch.core.ids import match_event_id, sighting_event_id
 from framematch.core.timestamps import to_rfc3339
 
 MATCH_SCHEMA = "match.v1"
@@ -218,16 +217,6 @@ def match_headers(event: MatchEvent, at: str, traceparent: str | None = None) ->
 def sighting_headers(event: SightingEvent, at: str) -> list[tuple[str, bytes]]:
     """Headers of a sighting event created at `at` (RFC 3339)."""
     return event_headers(event.id, SIGHTING_SCHEMA, event.camera, at)
-
-
-def region_event_id(frame: FrameReference, region: Region) -> str:
-    """Id of the match event for a region of a frame."""
-    return match_event_id(frame.id, region, MATCH_SCHEMA)
-
-
-def sighting_change_id(sighting: str, kind: SightingKind, last_seen_frame: str) -> str:
-    """Id of the `kind` event of a sighting that was last seen in the frame with id `last_seen_frame`."""
-    return sighting_event_id(sighting, kind, last_seen_frame, SIGHTING_SCHEMA)
 
 
 def encode(message: MatchEvent | SightingEvent | CameraStatus) -> bytes:

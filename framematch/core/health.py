@@ -59,11 +59,7 @@ def new_registry() -> CollectorRegistry:
 
 @asynccontextmanager
 async def serve_http(health: Health, registry: CollectorRegistry, settings: HttpSettings) -> AsyncIterator[str]:
-    """Serve the three endpoints inside the context; yields the base URL.
-
-    Raises:
-        SettingsError: see `serve_routes`.
-    """
+    """Serve the three endpoints inside the context; yields the base URL, and raises as `serve_routes`."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -87,7 +87,7 @@ async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
             await asyncio.wait({task}, timeout=shutdown_deadline_s)
         if not task.done():
             raise DeadlineExceededError(
-                f"the service was still busy {shutdown_deadline_s:g} s after it was told to stop",
+                f"the service was still busy {shutdown_deadline_s:g} s after the signal to stop",
                 hint="Raise shutdown_deadline_s, or see the last log lines for the cause",
             )
         if not task.cancelled():

@@ -30,6 +30,16 @@ class LocalStack:
     log_dir: str
     supervisor_start: str | None = None
 
+    def addresses(self) -> dict[str, str]:
+        """The address of each running server, by its name."""
+        known = {
+            "kafka": self.kafka_bootstrap_servers,
+            "triton": self.triton_url,
+            "mongodb": self.mongodb_uri,
+            "mediamtx": self.rtsp_url,
+        }
+        return {name: address for name, address in known.items() if address is not None}
+
 
 def state_file() -> Path:
     """Path of the state file; `FRAMEMATCH_STATE_DIR` moves it."""
@@ -66,11 +76,15 @@ def supervisor_runs(stack: LocalStack) -> bool:
 
 def process_start(pid: int) -> str | None:
     """When a process was started: the boot and the clock ticks since then. None when it has ended, or never existed."""
+    fields = process_fields(pid)
+    return None if fields is None else f"{_BOOT_ID.read_text(encoding='utf-8').strip()} {fields[_START_TIME_FIELD]}"
+
+
+def process_fields(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat behind the program's name; None for a process that has ended, or never existed."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
-    if fields[_STATE_FIELD] in _ENDED_STATES:
-        return None
-    return f"{_BOOT_ID.read_text(encoding='utf-8').strip()} {fields[_START_TIME_FIELD]}"
+    return None if fields[_STATE_FIELD] in _ENDED_STATES else fields

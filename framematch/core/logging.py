@@ -73,7 +73,7 @@ def _route_standard_library(shared: list[Processor], renderer: Processor) -> Non
                 *shared,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        ),
+        )
     )
     root = logging.getLogger()
     root.handlers = [handler]

@@ -60,9 +60,7 @@ class KafkaSettings(_Section):
     topic_prefix: str = Field("framematch", pattern=r"^[A-Za-z0-9._-]{1,200}$")
     partitions: int = Field(12, ge=1, description="of topics that we create; also the maximum number of consumers")
     replication_factor: int | None = Field(
-        None,
-        ge=1,
-        description="of topics that we create; not set: 3, or the number of brokers if that is less",
+        None, ge=1, description="of topics that we create; not set: 3, or the number of brokers if that is less"
     )
     frames_retention_minutes: float = Field(60.0, gt=0)
     matches_retention_hours: float = Field(168.0, gt=0)
@@ -71,9 +69,7 @@ class KafkaSettings(_Section):
     )
     linger_ms: int = Field(10, ge=0, description="how long the edge waits for more frames to fill a request")
     max_message_bytes: int = Field(
-        4_194_304,
-        ge=65_536,
-        description="maximum size of a frame, also in a topic that we create",
+        4_194_304, ge=65_536, description="maximum size of a frame, also in a topic that we create"
     )
 
 
@@ -141,7 +137,7 @@ Regions = Annotated[RegionSettings, _short("mode")]
 
 
 class MaskSettings(_Section):
-    """An area that the motion gate ignores and that, unless `hide` is false, is blacked out in every frame sent."""
+    """A part of the picture that the motion gate ignores and, unless `hide` is false, every frame has in black."""
 
     polygon: tuple[Point, ...] = Field(min_length=3, description="[x, y] of each corner, as shares of the picture")
     hide: bool = True
@@ -284,9 +280,7 @@ class ConsumerSettings(_Section):
         300_000, ge=1_000, description="a consumer that does not poll for this time leaves the group"
     )
     stall_timeout_s: float = Field(
-        120.0,
-        gt=0,
-        description="the process ends after this time without progress despite lag and answering servers",
+        120.0, gt=0, description="the process ends after this time without progress despite lag and answering servers"
     )
     start_at: Literal["earliest", "latest"] = Field(
         "earliest", description="in a partition without an offset that the group has committed"
@@ -347,11 +341,7 @@ class Settings(BaseSettings):
     """All sections. Created by `framematch.core.settings_sources.load_settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FRAMEMATCH_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
+        env_prefix="FRAMEMATCH_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     kafka: KafkaSettings = KafkaSettings()

@@ -35,15 +35,20 @@ def load_settings(config: Path | None = None, overrides: Tree | None = None, def
         SettingsError: a source cannot be read, a value is invalid, or a key is unknown or renamed; then the error names
             the nearest or the new one.
     """
-    if config is None and (named := os.environ.get("FRAMEMATCH_CONFIG")):
-        config = Path(named)
     tree: Tree = defaults or {}
-    for source in (_from_stack(read_local_stack()), _from_yaml(config), _from_environment(), overrides or {}):
+    file = settings_file(config)
+    for source in (_from_stack(read_local_stack()), _from_yaml(file), _from_environment(), overrides or {}):
         tree = _merge(tree, source)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise _explain(error) from None
+
+
+def settings_file(config: Path | None) -> Path | None:
+    """The settings file: `config`, else the one that FRAMEMATCH_CONFIG names."""
+    named = os.environ.get("FRAMEMATCH_CONFIG")
+    return Path(named) if config is None and named else config
 
 
 def known_environment_names() -> set[str]:

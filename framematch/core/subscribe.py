@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from framematch.core.errors import UsageError
-from framematch.core.event_reader import Selection, Start, open_events
+from framematch.core.event_reader import Selection, open_events
 from framematch.core.events import DecisionKind, MatchEvent, SightingEvent, SightingKind
+from framematch.core.kafka.offsets import StartAt
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.settings_sources import load_settings
@@ -20,7 +21,7 @@ async def subscribe(
     products: str | Iterable[str] = (),
     decisions: DecisionKind | Iterable[DecisionKind] = (),
     group_id: str | None = None,
-    start: Start = "latest",
+    start: StartAt = "latest",
     bootstrap_servers: str | None = None,
     topic_prefix: str | None = None,
     config: Path | None = None,
@@ -51,7 +52,7 @@ async def subscribe(
     """
     kafka = _kafka(config, bootstrap_servers, topic_prefix)
     selection = select_matches(cameras, products, decisions)
-    _one_of("start", start, Start)
+    _one_of("start", start, StartAt)
     topic = Topics(kafka.topic_prefix).matches
     async with open_events(kafka, topic, selection, group_id=group_id, start=start) as reader:
         yield (received.event async for received in reader)
@@ -64,7 +65,7 @@ async def subscribe_sightings(
     products: str | Iterable[str] = (),
     kinds: SightingKind | Iterable[SightingKind] = (),
     group_id: str | None = None,
-    start: Start = "latest",
+    start: StartAt = "latest",
     bootstrap_servers: str | None = None,
     topic_prefix: str | None = None,
     config: Path | None = None,
@@ -75,7 +76,7 @@ async def subscribe_sightings(
     """
     kafka = _kafka(config, bootstrap_servers, topic_prefix)
     selection = select_sightings(cameras, products, kinds)
-    _one_of("start", start, Start)
+    _one_of("start", start, StartAt)
     topic = Topics(kafka.topic_prefix).sightings
     async with open_events(kafka, topic, selection, group_id=group_id, start=start) as reader:
         yield (received.event async for received in reader)

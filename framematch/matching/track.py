@@ -11,9 +11,8 @@ from framematch.core.events import (
     SightingEvent,
     SightingKind,
     SightingLink,
-    sighting_change_id,
 )
-from framematch.core.ids import sighting_id
+from framematch.core.ids import sighting_event_id, sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 
@@ -42,7 +41,7 @@ class Track:
 
     def event_id(self, kind: SightingKind) -> str:
         """Id of an event of this kind in the present state."""
-        return sighting_change_id(self.id, kind, self.last_frame_id)
+        return sighting_event_id(self.id, kind, self.last_frame_id, SIGHTING_SCHEMA)
 
     def event(self, kind: SightingKind, reason: EndReason | None = None) -> SightingEvent:
         """A sighting event of the present state."""

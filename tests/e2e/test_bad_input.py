@@ -9,7 +9,7 @@ import pytest
 
 from demo.services import service_environment
 from framematch.core.local_stack import LocalStack
-from stack.server import free_port
+from stack.server import ReservedPort
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,10 @@ def test_a_mistake_gives_one_clear_line(name: str, servers: LocalStack, tmp_path
     (tmp_path / "typo.yaml").write_text("consumer:\n  batchsize: 4\n")
     (tmp_path / "picture.jpg").write_bytes(b"for the folder of images")
     assert servers.kafka_bootstrap_servers
+    dead = ReservedPort()
     known = {
         "tmp": str(tmp_path),
-        "dead": str(free_port()),
+        "dead": str(dead.number),
         "kafka_port": servers.kafka_bootstrap_servers.rsplit(":", 1)[1],
     }
     environment = service_environment(tmp_path / "state", servers)

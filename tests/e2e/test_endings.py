@@ -47,7 +47,7 @@ async def test_a_consumer_told_to_stop_while_kafka_is_away_ends_at_its_deadline_
         await site.read(site.topics.matches, 20)
         breakable.kafka.kill()
         assert await asyncio.to_thread(consumer.terminate) == 1
-        assert "framematch: the service was still busy 2 s after it was told to stop" in site.log()
+        assert "framematch: the service was still busy 2 s after the signal to stop" in site.log()
         assert len(site.log().splitlines()) < 100, "aiokafka's floods are held back"
         breakable.mend()
         site.start("consume")

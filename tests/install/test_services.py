@@ -61,7 +61,7 @@ def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytes
 
 @pytest.fixture
 def environment(kafka: KafkaServer, mongodb: MongoServer, triton: TritonServer) -> dict[str, str]:
-    """The settings of a user whose topics, group and database nobody else uses."""
+    """The settings of a user whose topics, group and database no other test uses."""
     name = f"install-{uuid.uuid4().hex[:8]}"
     return {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,

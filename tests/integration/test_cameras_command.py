@@ -49,7 +49,7 @@ class Cluster:
             "FRAMEMATCH_KAFKA__TOPIC_PREFIX": self.settings.topic_prefix,
         }
 
-    def tell(self, *statuses: CameraStatus, gone: tuple[str, ...] = (), raw: bytes | None = None) -> None:
+    def publish(self, *statuses: CameraStatus, gone: tuple[str, ...] = (), raw: bytes | None = None) -> None:
         async def send() -> None:
             await ensure_topics(self.settings)
             topic = Topics(self.settings.topic_prefix).status
@@ -70,7 +70,7 @@ def cluster(kafka: KafkaServer) -> Cluster:
 
 
 def test_without_a_terminal_it_prints_the_latest_statuses_and_exits(cluster: Cluster) -> None:
-    cluster.tell(
+    cluster.publish(
         status("till-1", "offline", "no frame for 5 s"),
         status("till-2"),
         status("till-1"),
@@ -88,15 +88,15 @@ def test_without_a_terminal_it_prints_the_latest_statuses_and_exits(cluster: Clu
 
 
 def test_json_once_prints_one_unchanged_status_per_line(cluster: Cluster) -> None:
-    told = [status("till-1"), status("till-2", "offline", "ended")]
-    cluster.tell(status("till-2"), *told)
+    published = [status("till-1"), status("till-2", "offline", "ended")]
+    cluster.publish(status("till-2"), *published)
     done = framematch(cluster.environment, "cameras", "--once", "--json")
     assert done.returncode == 0, done.stderr
-    assert [line.encode() for line in done.stdout.splitlines()] == [encode(told[1]), encode(told[0])]
+    assert [line.encode() for line in done.stdout.splitlines()] == [encode(published[1]), encode(published[0])]
 
 
 def test_one_camera_can_be_selected(cluster: Cluster) -> None:
-    cluster.tell(status("till-1"), status("till-2"))
+    cluster.publish(status("till-1"), status("till-2"))
     done = framematch(cluster.environment, "cameras", "--camera", "till-2", "--once", "--json")
     assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["till-2"]
 
@@ -110,7 +110,7 @@ def test_without_the_topic_there_is_no_status_and_none_is_created(cluster: Clust
 
 
 def test_an_invalid_status_is_logged_and_skipped(cluster: Cluster) -> None:
-    cluster.tell(status("till-1"), raw=b"no json")
+    cluster.publish(status("till-1"), raw=b"no json")
     done = framematch(cluster.environment, "cameras", "--once", "--json")
     assert [json.loads(line)["camera"] for line in done.stdout.splitlines()] == ["till-1"]
     assert "status_unreadable" in done.stderr
@@ -130,27 +130,27 @@ def test_json_prints_each_new_status_even_when_the_topic_is_created_later(cluste
         return [(one["camera"], one["state"]) for one in found]
 
     with output.open("wb") as file, running(cluster.environment, "cameras", "--json", stdout=file.fileno()):
-        cluster.tell(status("till-1"))
+        cluster.publish(status("till-1"))
         wait_until(lambda: seen() == [("till-1", "online")], timeout_s=60)
-        cluster.tell(status("till-1", "offline", "ended"), status("till-2"))
+        cluster.publish(status("till-1", "offline", "ended"), status("till-2"))
         wait_until(lambda: seen()[1:] == [("till-1", "offline"), ("till-2", "online")], timeout_s=60)
 
 
 def test_at_a_terminal_the_table_is_updated(cluster: Cluster) -> None:
     with screen() as terminal, running(at_terminal(cluster.environment), "cameras", stdout=terminal.theirs):
         wait_until(lambda: terminal.shows("waiting for the topic"), timeout_s=60)
-        cluster.tell(status("till-1"))
+        cluster.publish(status("till-1"))
         wait_until(lambda: terminal.shows("till-1", "1 online"), timeout_s=60)
-        cluster.tell(status("till-1", "offline", "camera unplugged"), status("till-2"))
+        cluster.publish(status("till-1", "offline", "camera unplugged"), status("till-2"))
         wait_until(lambda: terminal.shows("camera unplugged", "till-2", "1 offline, 1 online"), timeout_s=60)
-        cluster.tell(gone=("till-1",))
+        cluster.publish(gone=("till-1",))
         wait_until(lambda: terminal.shows("till-2", "1 online") and not terminal.shows("till-1"), timeout_s=60)
 
 
 def test_the_doctor_counts_cameras(cluster: Cluster) -> None:
     wide = {**cluster.environment, "COLUMNS": "200"}
     assert "no status of any" in framematch(wide, "doctor").stdout
-    cluster.tell(status("till-1"), status("till-2", "offline", "ended"), status("till-3", at_us=now_us() - HOUR_US))
+    cluster.publish(status("till-1"), status("till-2", "offline", "ended"), status("till-3", at_us=now_us() - HOUR_US))
     said = framematch(wide, "doctor").stdout
     assert "1 offline, 1 stale, 1 online" in said
     assert "Run framematch cameras" in said

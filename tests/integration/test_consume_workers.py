@@ -22,7 +22,7 @@ from tests.support import go_on, halt, wait_until
 
 pytestmark = pytest.mark.integration
 
-TWO = {"FRAMEMATCH_CONSUMER__WORKERS": "2", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}  # nobody listens there
+TWO = {"FRAMEMATCH_CONSUMER__WORKERS": "2", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}  # nothing listens there
 
 
 class Workers:

@@ -69,7 +69,7 @@ async def site(kafka: KafkaServer) -> AsyncIterator[Site]:
 
 @dataclass
 class Owner:
-    """Who believes that the partition is his, and what he was told was delivered."""
+    """A consumer that believes it owns the partition, and the offsets that were reported to it as delivered."""
 
     site: Site
     delivered: list[int | None] = field(default_factory=list)
@@ -153,26 +153,30 @@ RECORDS = {
 
 async def test_the_broker_takes_the_dead_letter_of_every_record(site: Site) -> None:
     encoder = RecordEncoder(site.kafka, group_id="g")
-    letters: list[ConsumerRecord] = []
+    dead_letters: list[ConsumerRecord] = []
     options = {"auto_offset_reset": "earliest"}
     async with started(new_producer(site.kafka), site.kafka) as producer:
         for one in RECORDS.values():
             error = BadFrameError("headers", "é" * 5_000)
             rejected = InFlightFrame(one, "till-1", 0, outcome=Rejected("decode", error))
-            (letter,) = encoder.encode(FrameResult.of(rejected))
-            await (await producer.send(letter.topic, letter.value, key=letter.key, headers=letter.headers))
+            (dead_letter,) = encoder.encode(FrameResult.of(rejected))
+            await (
+                await producer.send(
+                    dead_letter.topic, dead_letter.value, key=dead_letter.key, headers=dead_letter.headers
+                )
+            )
     async with started(new_consumer(site.kafka, site.topics.deadletter, **options), site.kafka) as reader:
 
         async def all_there() -> bool:
             for found in (await reader.getmany(timeout_ms=100)).values():
-                letters.extend(found)
-            return len(letters) >= len(RECORDS)
+                dead_letters.extend(found)
+            return len(dead_letters) >= len(RECORDS)
 
         await eventually(all_there, message="all dead letters")
-    whole = {name for name, letter in zip(RECORDS, letters, strict=True) if not _omitted(letter)}
+    whole = {name for name, dead_letter in zip(RECORDS, dead_letters, strict=True) if not _omitted(dead_letter)}
     assert whole == {"without key and value", "with a header without a value"}
-    assert list(letters[1].headers)[:3] == [("x-other", None), ("x-other", b"\xff\xfe"), ("", b"")]
+    assert list(dead_letters[1].headers)[:3] == [("x-other", None), ("x-other", b"\xff\xfe"), ("", b"")]
 
 
-def _omitted(letter: ConsumerRecord) -> bool:
-    return "deadletter_omitted_bytes" in dict(letter.headers)
+def _omitted(dead_letter: ConsumerRecord) -> bool:
+    return "deadletter_omitted_bytes" in dict(dead_letter.headers)

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from typer.testing import CliRunner, Result
 
-from consumers.delivery.deadletter import dead_letter
 from framematch.cli.app import app
+from framematch.core.deadletters import dead_letter
 from framematch.core.errors import BadFrameError, DeadLetterError, UsageError
 from framematch.core.frames import Frame, frame_headers, parse_frame
 from framematch.core.kafka.clients import client_options, new_producer, started

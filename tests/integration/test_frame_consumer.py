@@ -77,11 +77,11 @@ class Site:
     async def fetching(self, **settings: Any) -> AsyncIterator[Running]:
         own = ConsumerSettings(group_id=self.group_id, sightings=SightingSettings(enabled=False), **settings)
         registry, delivery, stop = new_registry(), FakeDelivery(), asyncio.Event()
-        stand_in: Any = delivery
+        fake: Any = delivery
         async with self._group(auto_offset_reset="none", isolation_level="read_committed") as client:
             consumer = FrameConsumer(
                 client,
-                stand_in,
+                fake,
                 kafka=self.kafka,
                 settings=own,
                 metrics=ConsumerMetrics(registry),

@@ -85,7 +85,7 @@ def first_sample(lines: list[dict[str, object]]) -> dict[str, object]:
 def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler here, which builds the stand-in for the driver's library")
+        pytest.skip("no C compiler here, which builds the fake of the driver's library")
     folder = tmp_path_factory.mktemp("nvml")
     (folder / "nvml.c").write_text(LIBRARY)
     library = folder / "libnvidia-ml.so.1"

@@ -164,8 +164,10 @@ async def test_a_certificate_for_another_host_is_refused_and_named(site: Site) -
 
 
 async def test_the_first_reachable_broker_is_asked_when_another_is_unreachable(site: Site) -> None:
-    nobody = "127.0.0.1:1"
-    settings = site.settings("SSL", bootstrap_servers=f"{nobody},{site.security.addresses['SSL']}", ssl_ca_file=None)
+    unreachable = "127.0.0.1:1"
+    settings = site.settings(
+        "SSL", bootstrap_servers=f"{unreachable},{site.security.addresses['SSL']}", ssl_ca_file=None
+    )
     with pytest.raises(KafkaUnavailableError, match="is not trusted"):
         await ensure_topics(settings)
 

@@ -133,7 +133,7 @@ async def test_a_first_match_before_the_restart_counts_towards_the_start(site: S
 async def test_an_aborted_transaction_is_not_restored(site: Site) -> None:
     events, _ = site.observe(stay(0, 4))
     await ensure_topics(site.kafka)
-    async with started(new_producer(site.kafka, transactional_id=site.topics.prefix), site.kafka) as producer:
+    async with started(new_producer(site.kafka, transactional_id=site.kafka.topic_prefix), site.kafka) as producer:
         async with producer.transaction():
             for event in events[:1]:
                 await producer.send(site.topics.matches, encode(event), partition=0)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
 
@@ -18,6 +18,7 @@ from framematch.core import event_reader
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import encode
 from framematch.core.kafka.clients import client_options, new_producer, started
+from framematch.core.kafka.offsets import StartAt
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from stack.kafka import KafkaServer
@@ -58,9 +59,12 @@ class Site:
 
     async def committed(self, group_id: str) -> int:
         """Events that the group has handled, by its committed offsets."""
+        return sum((await self.committed_offsets(group_id)).values())
+
+    async def committed_offsets(self, group_id: str) -> dict[TopicPartition, int]:
         async with started(AIOKafkaAdminClient(**client_options(self.settings)), self.settings) as admin:
             offsets: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(group_id)
-        return sum(max(0, found.offset) for found in offsets.values())
+        return {partition: max(0, found.offset) for partition, found in offsets.items()}
 
 
 @pytest.fixture
@@ -133,6 +137,35 @@ async def test_a_group_continues_with_the_event_that_was_not_handled(site: Site)
         await fail_at(3)
     async with subscribe(group_id=site.prefix) as events:
         assert await first(2, events) == [3, 4]
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+async def test_events_deleted_before_a_group_has_read_them_are_reported(site: Site, start: StartAt) -> None:
+    async def delete_below(offset: int) -> None:
+        """As retention does in its time."""
+        async with started(AIOKafkaAdminClient(**client_options(site.settings)), site.settings) as admin:
+            await admin.delete_records({place: RecordsToDelete(before_offset=offset)})
+
+    await site.publish(*(match_event(number) for number in range(3)))
+    async with subscribe(group_id=site.prefix, start="earliest") as events:
+        assert await first(2, events) == [0, 1]
+    [place] = [one for one, offset in (await site.committed_offsets(site.prefix)).items() if offset]
+    await site.publish(*(match_event(number) for number in range(3, 6)))
+    await delete_below(4)
+    with capture_logs() as logs:
+        async with subscribe(group_id=site.prefix, start=start) as events:
+            assert await first(1, events) == [4]
+            await site.publish(*(match_event(number) for number in range(6, 20)))
+            await delete_below(18)
+            seen = await first(2, events)
+            while seen[-1] < 19:  # events that were fetched before they were deleted
+                seen += await first(1, events)
+    jumps = [line for line in logs if line["event"] == "offsets_jumped"]
+    assert seen[-2:] == [18, 19]
+    assert (jumps[0]["topic"], jumps[0]["partition"]) == (place.topic, place.partition)
+    found = [(line["from_offset"], line["to_offset"], line["events_lost"], line["reason"]) for line in jumps]
+    assert found[0] == (1, 4, 3, "retention")
+    assert all(end == 18 and lost == 18 - begin for begin, end, lost, _ in found[1:])
 
 
 async def test_handled_events_are_committed_while_waiting_for_more(site: Site) -> None:

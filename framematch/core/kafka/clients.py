@@ -4,7 +4,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -38,33 +37,6 @@ TRANSACTION_TIMEOUT_MS = 30_000
 """After this the broker aborts a transaction whose producer has died, and subscribers see what comes after it."""
 HEADROOM_BYTES = 65_536
 """What a record's key, headers and framing may add to `max_message_bytes`."""
-
-
-@dataclass(frozen=True)
-class _Explanation:
-    """A message and a hint for some of aiokafka's errors; `{where}`, `{user}`, `{kind}` and `{error}` are filled in."""
-
-    errors: tuple[type[KafkaError], ...]
-    message: str
-    hint: str
-    unreachable: bool = False
-
-
-# The first entry that fits counts.
-_EXPLANATIONS = (
-    _Explanation(
-        (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError),
-        "Kafka does not answer {where}",
-        "Check KAFKA_BOOTSTRAP_SERVERS and the broker",
-        unreachable=True,
-    ),
-    _Explanation(
-        (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError),
-        "Kafka {where} does not allow this to {user} ({error})",
-        "docs/operations.md lists the rights that each service needs",
-    ),
-    _Explanation((KafkaError,), "Kafka {where} answers with an error ({kind}: {error})", "See the broker's log"),
-)
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -206,14 +178,17 @@ def kafka_errors(settings: KafkaSettings) -> Iterator[None]:
 
 def unavailable(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:
     """Translate aiokafka's `error`; the message has the broker's address, the hint what to check."""
-    explanation = next(one for one in _EXPLANATIONS if isinstance(error, one.errors))
-    message = explanation.message.format(
-        where=f"at {settings.bootstrap_servers} by {settings.security_protocol}",
-        user=settings.sasl_username or "us",
-        kind=type(error).__name__,
-        error=error,
-    )
-    return KafkaUnavailableError(message, hint=explanation.hint, unreachable=explanation.unreachable)
+    where = f"at {settings.bootstrap_servers} by {settings.security_protocol}"
+    if isinstance(error, KafkaConnectionError | KafkaTimeoutError | NodeNotReadyError):
+        hint = "Check KAFKA_BOOTSTRAP_SERVERS and the broker"
+        return KafkaUnavailableError(f"Kafka does not answer {where}", hint=hint, unreachable=True)
+    if isinstance(
+        error, TopicAuthorizationFailedError | GroupAuthorizationFailedError | ClusterAuthorizationFailedError
+    ):
+        message = f"Kafka {where} does not allow this to {settings.sasl_username or 'us'} ({error})"
+        return KafkaUnavailableError(message, hint="docs/operations.md lists the rights that each service needs")
+    message = f"Kafka {where} answers with an error ({type(error).__name__}: {error})"
+    return KafkaUnavailableError(message, hint="See the broker's log")
 
 
 async def stop_client(client: Any, *, timeout_s: float = _STOP_TIMEOUT_S) -> None:
@@ -233,11 +208,7 @@ async def stop_client(client: Any, *, timeout_s: float = _STOP_TIMEOUT_S) -> Non
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
-    """The trusted authorities and the client's certificate.
-
-    Raises:
-        SettingsError: a file is missing or invalid.
-    """
+    """The trusted authorities and the client's certificate; SettingsError when a file is missing or invalid."""
     if settings.ssl_key_file and not settings.ssl_certificate_file:
         raise SettingsError(
             "kafka.ssl_key_file is set without kafka.ssl_certificate_file", hint="Set both, for mutual TLS"

@@ -70,11 +70,7 @@ async def _diagnose_one(host: str, port: int, options: Options) -> Diagnosis | N
 def _check_tls(
     host: str, port: int, context: ssl.SSLContext, *, alert_timeout_s: float | None = None
 ) -> Diagnosis | None:
-    """Do the TLS handshake as the client does, and with `alert_timeout_s` wait for an alert; None when all is well.
-
-    Raises:
-        OSError: nothing accepts a connection.
-    """
+    """Do the TLS handshake as the client does, and with `alert_timeout_s` wait for an alert; None when all is well."""
     with socket.create_connection((host, port), _CONNECT_TIMEOUT_S) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=host) as secure:
@@ -140,11 +136,7 @@ def _speaks_tls(host: str, port: int) -> bool:
 
 
 async def _check_protocol(host: str, port: int, options: Options) -> Diagnosis | None:
-    """Connect and request metadata as the client does; None when that works, or fails for an unknown reason.
-
-    Raises:
-        OSError: nothing accepts a connection.
-    """
+    """Connect and request metadata as the client does; None when that works, or fails for an unknown reason."""
     connection = AIOKafkaConnection(
         host,
         port,

@@ -1,7 +1,7 @@
 """The part of aiokafka's producer and consumer that we use: aiokafka has no types, so code and fakes share these."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -43,7 +43,17 @@ class OffsetStore(Protocol):
         """Store the next offset to read of each partition."""
 
 
-class GroupConsumer(OffsetStore, Protocol):
+class OffsetSource(Protocol):
+    """Where partitions start and end."""
+
+    async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The first offset of each."""
+
+    async def end_offsets(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The offset behind the last record of each."""
+
+
+class GroupConsumer(OffsetStore, OffsetSource, Protocol):
     """What we use of `AIOKafkaConsumer` as a member of a group."""
 
     def subscribe(self, topics: list[str], *, listener: ConsumerRebalanceListener) -> None:
@@ -60,9 +70,3 @@ class GroupConsumer(OffsetStore, Protocol):
 
     def resume(self, *partitions: TopicPartition) -> None:
         """Fetch from these again."""
-
-    async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """The first offset of each."""
-
-    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """The offset behind the last record of each."""

@@ -8,35 +8,21 @@ from typing import Protocol
 from aiokafka import ConsumerRecord, TopicPartition
 
 from framematch.core.errors import KafkaUnavailableError
+from framematch.core.kafka.protocols import OffsetSource
 
 _POLL_MS = 500
 _SILENCE_S = 30.0  # the records exist, so a longer silence means that the broker does not answer
 
 
-Offsets = Mapping[TopicPartition, int]
-Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
-
-
-class SeekableConsumer(Protocol):
+class SeekableConsumer(OffsetSource, Protocol):
     """The methods of AIOKafkaConsumer that are used here."""
 
     def assignment(self) -> Collection[TopicPartition]: ...
-    async def beginning_offsets(self, partitions: Collection[TopicPartition]) -> Offsets: ...
-    async def end_offsets(self, partitions: Collection[TopicPartition]) -> Offsets: ...
     def seek(self, partition: TopicPartition, offset: int) -> None: ...
     async def position(self, partition: TopicPartition) -> int: ...
-    async def getmany(self, *partitions: TopicPartition, timeout_ms: int) -> Records: ...
-
-
-async def present_ranges(consumer: SeekableConsumer) -> dict[TopicPartition, range]:
-    """The offsets that each partition assigned to `consumer` has now.
-
-    Raises:
-        KafkaError: as of aiokafka.
-    """
-    partitions = list(consumer.assignment())
-    starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-    return {partition: range(starts[partition], ends[partition]) for partition in partitions}
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]: ...
 
 
 async def read_to_end(

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -20,41 +19,21 @@ _TOPIC_POLL_S = 1.0
 _REPLICAS = 3  # one broker may be down for maintenance while another one fails
 
 
-@dataclass(frozen=True)
 class Topics:
-    """The topic names with one prefix."""
+    """The topic names with one prefix; those of frames, matches and sightings are keyed by camera."""
 
-    prefix: str
-
-    @property
-    def frames(self) -> str:
-        """JPEGs, keyed by camera."""
-        return f"{self.prefix}.frames"
-
-    @property
-    def matches(self) -> str:
-        """Match events (`match.v1`), keyed by camera."""
-        return f"{self.prefix}.matches"
-
-    @property
-    def sightings(self) -> str:
-        """Sightings: a product comes into view, stays, and leaves (`sighting.v1`), keyed by camera."""
-        return f"{self.prefix}.sightings"
-
-    @property
-    def status(self) -> str:
+    def __init__(self, prefix: str) -> None:
+        self.frames = f"{prefix}.frames"
+        """JPEGs."""
+        self.matches = f"{prefix}.matches"
+        """Match events (`match.v1`)."""
+        self.sightings = f"{prefix}.sightings"
+        """A product comes into view, stays, and leaves (`sighting.v1`)."""
+        self.status = f"{prefix}.status"
         """The latest status of each camera (`camera-status.v1`), compacted."""
-        return f"{self.prefix}.status"
-
-    @property
-    def deadletter(self) -> str:
+        self.deadletter = f"{prefix}.deadletter"
         """Records that could not be processed, byte for byte, with the reason in their headers."""
-        return f"{self.prefix}.deadletter"
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Every topic."""
-        return (self.frames, self.matches, self.sightings, self.status, self.deadletter)
+        self.all = (self.frames, self.matches, self.sightings, self.status, self.deadletter)
 
 
 def replicas_of(settings: KafkaSettings, brokers: int) -> int:
@@ -133,11 +112,7 @@ async def wait_for_topic(settings: KafkaSettings, name: str) -> bool:
 
 
 async def _create(admin: AIOKafkaAdminClient, spec: NewTopic) -> bool:
-    """Create a topic; False when another client just did.
-
-    Raises:
-        KafkaError: the broker refused.
-    """
+    """Create a topic; False when another client just did, KafkaError when the broker refused."""
     code = (await admin.create_topics([spec])).topic_errors[0][1]
     error = for_code(code)
     if error is TopicAlreadyExistsError:

@@ -39,9 +39,9 @@ class Running:
         self.member = Group(topic)
         self.delivery = delivery or FakeDelivery()
         self.registry: CollectorRegistry = new_registry()
-        stand_ins: dict[str, Any] = {"consumer": self.member, "delivery": self.delivery}
+        fakes: dict[str, Any] = {"consumer": self.member, "delivery": self.delivery}
         self.consumer = FrameConsumer(
-            **stand_ins,
+            **fakes,
             kafka=KafkaSettings(),
             settings=ConsumerSettings(sightings=SightingSettings(enabled=False), **settings),
             metrics=ConsumerMetrics(self.registry),

@@ -17,7 +17,7 @@ def found(*, busy: float, queued: float = 0.1, waiting: int, slots: float = 50, 
     ("busy", "gpu", "expected"),
     [(0, None, "idle"), (49, 40, "idle"), (50, None, "balanced"), (20, 60, "balanced"), (100, 100, "balanced")],
 )
-def test_without_a_backlog_nobody_waits(busy: float, gpu: float | None, expected: Hint) -> None:
+def test_without_a_backlog_nothing_waits(busy: float, gpu: float | None, expected: Hint) -> None:
     assert found(busy=busy, waiting=BATCH - 1, gpu=gpu) == expected
 
 

@@ -18,8 +18,9 @@ from PIL import Image
 
 from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
 from consumers.stages.prepare import AgeLimits, Preparer
-from framematch.core.events import encode, frame_reference, json_schema, region_event_id
+from framematch.core.events import MATCH_SCHEMA, encode, frame_reference, json_schema
 from framematch.core.frames import Frame, Region, frame_headers
+from framematch.core.ids import match_event_id
 from framematch.core.settings import AgeSettings, ConsumerSettings, SightingSettings
 from framematch.core.timestamps import now_us
 from framematch.matching.sightings import SightingTracker
@@ -58,9 +59,9 @@ def documented_reasons() -> frozenset[str]:
         for line in (ROOT / "docs" / "operations.md").read_text().splitlines()
         if line.startswith("| `framematch_consumer_frames_total`")
     )
-    letters = re.search(r"`deadletter` with (.*?);", line)
-    assert letters
-    return frozenset(re.findall(r"`(\w+)`", letters[1]))
+    reasons = re.search(r"`deadletter` with (.*?);", line)
+    assert reasons
+    return frozenset(re.findall(r"`(\w+)`", reasons[1]))
 
 
 def preparer(edge: int | None = 32, variant: Variant = "fast", ages: AgeLimits | None = None) -> Preparer:
@@ -99,7 +100,7 @@ def accepted(frame: InFlightFrame) -> bool:
     assert len(frame.crops) == len(frame.regions) > 0
     assert {crop.shape for crop in frame.crops} == {(32, 32, 3)}
     reference = frame_reference(frame.header, "framematch.frames", 0, 7)
-    ids = [region_event_id(reference, region) for region in frame.regions]
+    ids = [match_event_id(reference.id, region, MATCH_SCHEMA) for region in frame.regions]
     made = [
         replace(match_event(), id=one, frame=reference, region=box) for one, box in zip(ids, frame.regions, strict=True)
     ]

@@ -12,11 +12,11 @@ from stack.server import ReservedPort
 
 @pytest.mark.parametrize("missing", ["kafka.bootstrap_servers", "triton.url", "mongodb.uri"])
 async def test_a_missing_address_is_reported_though_no_server_answers(missing: str) -> None:
-    nobody = ReservedPort().address
+    unreachable = ReservedPort().address
     tree = {
-        "kafka": {"bootstrap_servers": nobody},
-        "triton": {"url": nobody},
-        "mongodb": {"uri": f"mongodb://{nobody}"},
+        "kafka": {"bootstrap_servers": unreachable},
+        "triton": {"url": unreachable},
+        "mongodb": {"uri": f"mongodb://{unreachable}"},
     }
     section, _, name = missing.partition(".")
     del tree[section][name]

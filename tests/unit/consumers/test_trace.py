@@ -2,8 +2,8 @@
 
 from aiokafka import ConsumerRecord
 
+from consumers.delivery.record_encoder import trace_frame
 from consumers.in_flight_frame import InFlightFrame
-from consumers.stages.trace import trace_frame
 from framematch.core.frames import Frame
 from framematch.core.tracing import Span, TraceContext, Tracer
 

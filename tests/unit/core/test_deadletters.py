@@ -7,8 +7,7 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from consumers.delivery.deadletter import dead_letter
-from framematch.core.deadletters import DeadLetter, Failure, parse_dead_letter
+from framematch.core.deadletters import DeadLetter, Failure, dead_letter, parse_dead_letter
 from framematch.core.errors import BadFrameError
 from framematch.core.kafka.records import ProducerRecord
 

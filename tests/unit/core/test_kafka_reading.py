@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.kafka.reading import present_ranges, read_to_end
+from framematch.core.kafka.offsets import offset_ranges
+from framematch.core.kafka.reading import read_to_end
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -70,17 +71,17 @@ async def offsets_read(
 
 async def test_all_records_of_all_partitions_are_read_in_order() -> None:
     consumer = FakeConsumer({A: range(5), B: range(3)}, {A: 5, B: 3}, fetch=2)
-    assert await offsets_read(consumer, await present_ranges(consumer)) == {A: [0, 1, 2, 3, 4], B: [0, 1, 2]}
+    assert await offsets_read(consumer, await offset_ranges(consumer, [A, B])) == {A: [0, 1, 2, 3, 4], B: [0, 1, 2]}
 
 
 async def test_offsets_without_a_record_such_as_the_end_of_a_transaction_are_passed() -> None:
     consumer = FakeConsumer({A: [1, 3]}, {A: 6}, fetch=2)
-    assert await offsets_read(consumer, await present_ranges(consumer)) == {A: [1, 3]}
+    assert await offsets_read(consumer, await offset_ranges(consumer, [A])) == {A: [1, 3]}
 
 
 async def test_empty_partitions_are_not_read() -> None:
     consumer = FakeConsumer({A: [], B: [0]}, {A: 0, B: 1}, fetch=2)
-    assert await offsets_read(consumer, await present_ranges(consumer)) == {A: [], B: [0]}
+    assert await offsets_read(consumer, await offset_ranges(consumer, [A, B])) == {A: [], B: [0]}
 
 
 @given(start=st.integers(0, 20), length=st.integers(0, 20), fetch=st.integers(1, 30))

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (
+    MATCH_SCHEMA,
+    SIGHTING_SCHEMA,
     BestPicture,
     CameraStatus,
     CandidateInfo,
@@ -24,12 +26,10 @@ from framematch.core.events import (
     frame_reference,
     json_schema,
     match_headers,
-    region_event_id,
-    sighting_change_id,
     sighting_headers,
 )
 from framematch.core.frames import Frame, frame_headers, parse_frame
-from framematch.core.ids import sighting_id
+from framematch.core.ids import match_event_id, sighting_event_id, sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -52,7 +52,7 @@ SIGHTING = SightingLink(
 )
 ENDED = SightingEvent(
     schema="sighting.v1",
-    id=sighting_change_id(SIGHTING.id, "ended", FRAME.id),
+    id=sighting_event_id(SIGHTING.id, "ended", FRAME.id, SIGHTING_SCHEMA),
     sighting=SIGHTING.id,
     kind="ended",
     camera="till-1",
@@ -104,7 +104,7 @@ def match_event(decision: str = "match") -> MatchEvent:
     reference = frame_reference(FRAME, "framematch.frames", 3, 1007)
     return MatchEvent(
         schema="match.v1",
-        id=region_event_id(reference, FRAME.regions[0]),
+        id=match_event_id(reference.id, FRAME.regions[0], MATCH_SCHEMA),
         frame=reference,
         region=FRAME.regions[0],
         decision=decision,  # type: ignore[arg-type]  # the schema test tries a wrong one
@@ -207,8 +207,9 @@ def test_ids_are_deterministic_and_differ_between_frames() -> None:
     assert len({Frame(c, t, s).id for c in ("a", "b") for t in (1, 2) for s in (1, 2)}) == 8
     reference = frame_reference(FRAME, "t", 0, 0)
     moved = frame_reference(FRAME, "t", 5, 99)
-    assert region_event_id(reference, (0, 0, 1, 1)) == region_event_id(moved, (0, 0, 1, 1))
-    assert region_event_id(reference, (0, 0, 1, 1)) != region_event_id(reference, (0, 0, 1, 2))
+    here, there = (match_event_id(one.id, (0, 0, 1, 1), MATCH_SCHEMA) for one in (reference, moved))
+    assert here == there
+    assert here != match_event_id(reference.id, (0, 0, 1, 2), MATCH_SCHEMA)
 
 
 @given(

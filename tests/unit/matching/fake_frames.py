@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from framematch.core.events import (
+    MATCH_SCHEMA,
     CandidateInfo,
     DecisionKind,
     FrameReference,
@@ -11,9 +12,9 @@ from framematch.core.events import (
     ProductInfo,
     SightingEvent,
     frame_reference,
-    region_event_id,
 )
 from framematch.core.frames import Frame
+from framematch.core.ids import match_event_id
 from framematch.core.settings import SightingSettings
 from framematch.core.timestamps import from_rfc3339
 
@@ -64,7 +65,7 @@ def _event(frame: FrameReference, place: int, text: str) -> MatchEvent:
     region = (10 * place, 0, 10, 10)
     return MatchEvent(
         schema="match.v1",
-        id=region_event_id(frame, region),
+        id=match_event_id(frame.id, region, MATCH_SCHEMA),
         frame=frame,
         region=region,
         decision=kind,

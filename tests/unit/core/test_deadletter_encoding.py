@@ -7,7 +7,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.delivery import deadletter
+from framematch.core import deadletters
 from framematch.core.deadletters import parse_dead_letter
 from framematch.core.errors import BadFrameError
 from framematch.core.kafka.records import ProducerRecord
@@ -23,7 +23,7 @@ def record(value: bytes | None, *headers: tuple[str, bytes | None], key: bytes |
 
 
 def dead_letter(failed: Any, error: BadFrameError, *, max_bytes: int = 100_000) -> ProducerRecord:
-    return deadletter.dead_letter(failed, "decode", error, topic="framematch.deadletter", max_bytes=max_bytes)
+    return deadletters.dead_letter(failed, "decode", error, topic="framematch.deadletter", max_bytes=max_bytes)
 
 
 def test_a_dead_letter_is_the_record_byte_for_byte_with_the_reason_added() -> None:
