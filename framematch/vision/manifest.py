@@ -62,8 +62,9 @@ class ModelManifest:
         try:
             version = msgspec.json.decode(text, type=_Versioned).format_version
             if version != FORMAT_VERSION:
+                other = "an older version" if version < FORMAT_VERSION else "a newer version"
                 raise ModelError(
-                    f"the served model was built by {_other(version)} of framematch: its manifest has format "
+                    f"the served model was built by {other} of framematch: its manifest has format "
                     f"{version}, this version reads {FORMAT_VERSION}",
                     hint="Build the model repository again with `framematch model build` of this version",
                 )
@@ -78,7 +79,3 @@ class ModelManifest:
 @dataclass(frozen=True)
 class _Versioned:
     format_version: int
-
-
-def _other(version: int) -> str:
-    return "an older version" if version < FORMAT_VERSION else "a newer version"
