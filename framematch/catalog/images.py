@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import CatalogError
 from framematch.core.units import BYTES_PER_MB
-from framematch.vision.arrays import Pixels
 from framematch.vision.rgb import BOMB_ERRORS, DECODE_ERRORS, upright_rgb
 
 # An image is one MongoDB document, which may have 16 MB in all.

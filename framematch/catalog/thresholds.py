@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.vision.arrays import Embeddings
+from framematch.core.arrays import Embeddings
 
 METHOD: Final = "nearest-impostor quantile"
 METHOD_SINGLE: Final = "a single product: fixed"

@@ -9,7 +9,6 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from framematch.cli.console import new_console
-from framematch.core.errors import PrerequisiteError
 from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
@@ -63,19 +62,3 @@ def progress_bar(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task(doing, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def needs(extras: str) -> Iterator[None]:
-    """Import packages of `extras` inside the block.
-
-    Raises:
-        PrerequisiteError: a package is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise PrerequisiteError(
-            f"this command needs the Python package {error.name!r}",
-            hint=f"Install it with: pip install 'framematch[{extras}]'",
-        ) from error

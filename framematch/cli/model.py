@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from framematch.cli.common import needs, prepare_command
+from framematch.cli.common import prepare_command
+from framematch.cli.errors import has_local_stack
 from framematch.cli.model_check import check
 from framematch.cli.model_hub import fetch_bundle
 from framematch.cli.model_towers import int8_tower, measured_plan
@@ -76,25 +76,24 @@ def build(
     """
     settings = prepare_command("model")
     _check_source(bundle, hub, revision)
-    with needs("model"):
-        from framematch.model_build.bundles.bundle import load_bundle
-        from framematch.model_build.graphs.towers import fold_towers
-        from framematch.model_build.repository.build_options import BuildOptions
-        from framematch.model_build.repository.model_repository import build_model_repository
-        from framematch.model_build.repository.targets import next_step
-        from framematch.vision.manifest import IMAGE_MODEL
+    from framematch.model_build.bundles.bundle import load_bundle
+    from framematch.model_build.graphs.towers import fold_towers
+    from framematch.model_build.repository.build_options import BuildOptions
+    from framematch.model_build.repository.model_repository import build_model_repository
+    from framematch.model_build.repository.targets import next_step
+    from framematch.vision.manifest import IMAGE_MODEL
+
     try:
         options = BuildOptions(target, precision, max_batch_size)
     except ModelError as error:
         raise UsageError(error.message, hint=error.hint) from error
     _check_options(options, calibration, tune=tune, force=force)
-    with needs("model"):
-        read = load_bundle(bundle or fetch_bundle(str(hub), revision))
-        towers = dict(fold_towers(read))
-        if calibration is not None:
-            towers[IMAGE_MODEL] = int8_tower(read, towers[IMAGE_MODEL], calibration, force=force)
-        if tune:
-            options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
+    read = load_bundle(bundle or fetch_bundle(str(hub), revision))
+    towers = fold_towers(read)
+    if calibration is not None:
+        towers[IMAGE_MODEL] = int8_tower(read, towers[IMAGE_MODEL], calibration, force=force)
+    if tune:
+        options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
     _print_built(manifest, target, read.path, out.resolve())
     typer.echo(next_step(options, out.resolve()) or _serve(settings.triton.url, manifest, out.resolve()))
@@ -137,13 +136,12 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
 
 def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
-    stack = find_spec("stack")  # a wheel has none; a folder of that name has no origin
-    local = "`framematch stack up`, or " if stack and stack.origin else ""
+    local = "`framematch stack up`, or " if has_local_stack() else ""
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
     if url is None:
         return how
-    with needs("model"):
-        from framematch.model_build.reload import Reload, reload_models
+    from framematch.model_build.reload import Reload, reload_models
+
     outcome = asyncio.run(reload_models(url, manifest))
     result = f"Triton at {url} {outcome.value}."
     return result if outcome is Reload.LOADED else f"{result} {how}"

@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 
 from framematch.catalog.snapshot import Snapshot
+from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Candidate
-from framematch.vision.arrays import Embeddings
 
 # FAISS uses BLAS only from this many queries x dimensions. Its default of 128,000 leaves batches below 250 of 512
 # dimensions to a plain loop. Measured over 20,000 x 512 on one core, loop against BLAS in ms: 1 query 1.4 and 3.7,

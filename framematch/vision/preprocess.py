@@ -33,7 +33,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 from framematch.vision.preprocess_spec import PreprocessSpec
 
 Variant: TypeAlias = Literal["exact", "fast"]

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 """What Pillow raises for implausibly large pictures; the warning only where it is turned into an error."""

@@ -12,6 +12,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import (
     EmbeddingError,
     ModelError,
@@ -19,7 +20,6 @@ from framematch.core.errors import (
     SettingsError,
     TritonUnavailableError,
 )
-from framematch.vision.arrays import Embeddings
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_abandoned

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 PRODUCT_NAMES = (
     "a jar of honey",

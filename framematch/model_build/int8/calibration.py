@@ -10,9 +10,9 @@ import numpy as np
 import structlog
 from PIL import Image
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import ModelError
 from framematch.core.progress import OnProgress
-from framematch.vision.arrays import Pixels
 from framematch.vision.preprocess import Preprocessor
 from framematch.vision.rgb import BOMB_ERRORS, DECODE_ERRORS, upright_rgb
 

@@ -19,12 +19,12 @@ from onnx import ModelProto, TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import ModelError
 from framematch.core.progress import OnProgress
 from framematch.model_build.int8.nodes import KINDS, PRODUCTS, name_nodes, nodes_for_int8
 from framematch.model_build.int8.smooth import smooth, smooth_points
 from framematch.model_build.onnx_session import ORT_ERRORS, OnnxSession, first_line
-from framematch.vision.arrays import Pixels
 
 # Calibration keeps the activations of one batch in memory, about 50 MB per picture of a ViT-L/14.
 _BATCH_SIZE = 4

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import ModelError
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
-from framematch.vision.arrays import Embeddings, Pixels
 
 # The one-sided 95 % quantile of the normal distribution: a smaller drop may be chance.
 _CHANCE_Z = 1.645

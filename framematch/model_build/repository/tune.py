@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from framematch.core.arrays import Pixels
 from framematch.core.progress import OnProgress
 from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.repository.build_options import CpuPlan
-from framematch.vision.arrays import Pixels
 
 # Each instance is a process with a copy of the weights.
 _MAX_INSTANCES = 8

@@ -9,7 +9,7 @@ from PIL import Image
 
 from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
 from framematch.catalog.thresholds import ThresholdEstimate
-from framematch.vision.arrays import Embeddings, Pixels
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
 from framematch.vision.preprocess_spec import PreprocessSpec
