@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from framematch.core.arrays import Pixels
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 
 Variant: TypeAlias = Literal["exact", "fast"]
 

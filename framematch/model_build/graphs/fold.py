@@ -16,7 +16,7 @@ from framematch.model_build.bundles.layouts import CLIP, SUPPORTED_HINT, Layout
 from framematch.model_build.files.graph_file import describe_graph, inputs_of
 from framematch.model_build.graphs.full_precision import widen_to_fp32
 from framematch.model_build.graphs.graph_checks import check_graph, require_servable, require_shape
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 
 ATTENTION_MASK = "attention_mask"
 INPUT_IDS = "input_ids"

@@ -47,16 +47,11 @@ class Retrieval:
     gained: int
 
     @property
-    def drop(self) -> float:
-        """The decrease of the share."""
-        return self.before - self.after
-
-    @property
     def drop_beyond_chance(self) -> float:
         """The smallest drop that explains `lost` and `gained` at 95 %: a paired comparison like McNemar's test."""
         changed, net = self.lost + self.gained, self.lost - self.gained
         deviation = math.sqrt(max(changed - net**2 / self.queries, 0.0)) / self.queries
-        return self.drop - _CHANCE_Z * deviation
+        return self.before - self.after - _CHANCE_Z * deviation
 
 
 @dataclass(frozen=True)
@@ -105,12 +100,6 @@ class QuantizationReport:
                 f"int8 changes the embeddings too much, measured with {self.pictures} pictures: {'; '.join(problems)}",
                 hint="Calibrate with more pictures, of the kind that cameras will see, build fp32, or give --force",
             )
-
-    def __str__(self) -> str:
-        cosine = f"cosine to fp32 {self.mean_cosine:.4f} on average, {self.lowest_cosine:.4f} at the lowest"
-        if self.retrieval:
-            return f"{cosine}; retrieval {_points(self.retrieval)} of {self.retrieval.queries} pictures"
-        return f"{cosine}; {self.same_neighbour:.0%} of {self.pictures} pictures keep their nearest picture"
 
 
 def compare_towers(

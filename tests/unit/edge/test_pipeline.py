@@ -58,7 +58,7 @@ class ChangeAt:
     async def next(self) -> Accepted:
         await self._event.wait()
         self._event = asyncio.Event()
-        return Accepted(Settings(), self._cameras, CameraChanges())
+        return Accepted(self._cameras, CameraChanges())
 
 
 async def test_settings_that_change_while_the_service_stops_start_no_camera() -> None:

@@ -15,8 +15,7 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
-from framematch.vision.manifest import ModelManifest
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import ModelManifest, PreprocessSpec
 from framematch.vision.triton import TritonModel
 
 Answer = Callable[[Pixels], Embeddings]
