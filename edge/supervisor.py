@@ -109,11 +109,7 @@ class CameraSupervisor:
                 return
 
     async def _run_process(self, buffer: SharedBuffer) -> None:
-        """One process from its start to its end.
-
-        Raises:
-            CameraUnavailableError: the source failed, or the process hung or died.
-        """
+        """One process from its start to its end; CameraUnavailableError when it or its source failed."""
         with ServiceChannel(buffer) as channel:
             process = await self._start(channel, buffer)
             last_message: Message | None = None

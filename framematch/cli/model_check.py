@@ -97,12 +97,6 @@ def _json(served: "ModelManifest", checks: "list[Check]", *, passed: bool) -> st
 
 
 def _inputs(folder: Path | None, expected: Path | None, images: Path | None) -> "CheckInputs":
-    """Read the files that the command line names.
-
-    Raises:
-        ModelError: the bundle or the reference embeddings cannot be used.
-        CatalogError: a picture is missing.
-    """
     from framematch.model_build.bundles.bundle import load_bundle
     from framematch.model_build.checks.reference import Reference, read_reference
     from framematch.model_build.checks.samples import PRODUCT_NAMES

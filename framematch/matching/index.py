@@ -34,11 +34,7 @@ class ProductIndex:
         """For each embedding the `k` nearest products, best first; fewer only if the catalogue has fewer.
 
         The views of a product count as one candidate, with the similarity of the nearest. A GPU returns at most 2,048
-        views, so there a product with that many views can hide others.
-
-        Args:
-            embeddings: unit-length rows.
-            k: number of products, at least 1.
+        views, so there a product with that many views can hide others. `k` is at least 1.
         """
         # The index returns views: ask for more of them when one product's views leave too few products.
         wanted = min(k, self._products)

@@ -105,13 +105,9 @@ class QuantizationReport:
 def compare_towers(
     reference: bytes, candidate: bytes, pictures: Pixels, labels: Sequence[str] | None
 ) -> QuantizationReport:
-    """Compare both towers' embeddings of the same pictures.
+    """Compare the embeddings (of unit length) of two image towers, `pixels` -> `embedding`.
 
-    Args:
-        reference: an image tower, `pixels` -> `embedding` of unit length.
-        candidate: another tower with the same input and output.
-        pictures: uint8 [N, H, W, 3], at least two, preferably not those of the calibration.
-        labels: the product of each picture, or None.
+    `pictures`: uint8 [N, H, W, 3], at least two, preferably not those of the calibration; `labels`: their products.
 
     Raises:
         ModelError: a tower does not run, or their dimensions differ.
