@@ -37,7 +37,7 @@ class CameraSupervisor:
 
     A live source is retried for ever, after a random delay that grows (`core.backoff`) and is reset once the source
     ran for `stable_after_s`. A process that delivers no usable frame of a live source for `watchdog_s`, or is killed,
-    counts as failed. A finite source (file, folder) is played once; with `repeat` its process plays it in a loop.
+    counts as failed. A finite source (file, folder) is read once; with `repeat` its process reads it in a loop.
     `previous` are the counts of the supervisor before, when the camera's settings changed: numbers and times go on.
     Each frame starts a trace; `sample_ratio` of them are sampled. `counts` are those of all processes so far; they are
     final once `run` has ended.

@@ -35,7 +35,7 @@ class Capture:
     """One run of one camera's source, in a thread of its own: call `run` once, and `stop` from any thread.
 
     A live source never waits for the slot: a frame that a newer one displaces is counted. A finite one (file, folder)
-    is played at its own pace, with `repeat` in a loop, and waits for the slot, so that nothing is lost. `gate` decides
+    is read at its own pace, with `repeat` in a loop, and waits for the slot, so that nothing is lost. `gate` decides
     about a sampled frame and its time (`Gate.evaluate`), or raises ValueError when its picture cannot be used.
     """
 

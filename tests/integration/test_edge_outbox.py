@@ -266,9 +266,9 @@ async def test_spooled_frames_of_a_removed_camera_are_published_and_its_outbox_i
 
 def test_after_kill_9_of_the_edge_every_frame_on_disk_arrives_in_order(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, folder = new_prefix(), tmp_path / "spool"
-    nobody = "127.0.0.1:9"
+    unreachable = "127.0.0.1:9"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.edge_outbox_life", nobody, str(folder), prefix],
+        [sys.executable, "-m", "tests.integration.edge_outbox_life", unreachable, str(folder), prefix],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -1,4 +1,4 @@
-"""The capture loop: a live source never waits, a finite one is played in full and in time, every frame is counted."""
+"""The capture loop: a live source never waits, a finite one is read in full and in time, every frame is counted."""
 
 import itertools
 import threading
