@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from aiokafka import ConsumerRecord, TopicPartition
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region
 from framematch.core.units import NS_PER_MS
 from framematch.matching.decision import Decision
-from framematch.vision.arrays import Pixels
 
 Span = tuple[int, int]
 """Start and end of a stage, nanoseconds since the epoch."""

@@ -8,8 +8,8 @@ import numpy as np
 from edge.worker.encode import encode_jpeg
 from edge.worker.masks import corners, ignored
 from edge.worker.regions import boxes_in_pixels
+from framematch.core.arrays import Pixels
 from framematch.core.frames import Region
-from framematch.core.pixels import Pixels
 from framematch.core.settings import Box, MaskSettings
 
 # Blue, green, red.

@@ -8,8 +8,8 @@ from edge.cameras import Camera, cameras_from
 from edge.drawing import draw_regions
 from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
-from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
+from edge.sinks import Outgoing
 from edge.stats import CameraStats, StatsSnapshot
 from framematch.core.errors import UsageError
 from framematch.core.health import new_registry

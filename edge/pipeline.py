@@ -39,11 +39,11 @@ async def run_edge(
     """Publish the frames of all cameras until `stop` is set, or every source has ended (files and folders do).
 
     Frames that Kafka does not acknowledge in time then stay on disk for the next start, and a last status is sent.
-    `repeat` plays files and folders again and again. `watch` reports settings that change meanwhile.
+    `repeat` plays files and folders in a loop. `watch` reports settings that change meanwhile.
 
     Raises:
         UsageError: no cameras, or a source that cannot be right.
-        KafkaUnavailableError: no broker answers, and all sources are files and folders, which can be played later.
+        KafkaUnavailableError: no broker answers, and all sources are files and folders, which can be read later.
         PrerequisiteError: an endpoint for traces is set, and the extra `tracing` is not installed.
     """
     cameras = cameras_from(settings.edge)
@@ -98,7 +98,7 @@ class EdgeService:
             for task in background:
                 task.cancel()
         self._manager.update_spool_gauges()
-        if self._dispatcher.connected:
+        if self._dispatcher.producer.connected:
             await self._reporter.report_all()
         log.info("edge_finished", cameras=len(self._manager.stats))
 
@@ -124,7 +124,7 @@ class EdgeService:
         while True:
             if self._dispatcher.stalled_s > _KAFKA_SILENT_S:
                 self._health.set_not_ready("kafka", f"no acknowledgement for {self._dispatcher.stalled_s:.0f} s")
-            elif self._dispatcher.connected:
+            elif self._dispatcher.producer.connected:
                 self._health.set_ready("kafka")
             else:
                 self._health.set_not_ready("kafka", "not connected")

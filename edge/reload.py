@@ -44,7 +44,6 @@ class CameraChanges:
 class Accepted:
     """Settings to apply: exactly `cameras` are to run."""
 
-    settings: Settings
     cameras: tuple[Camera, ...]
     changes: CameraChanges
 
@@ -131,7 +130,7 @@ class SettingsWatch:
                 changes = compare(self.cameras, cameras)
                 restart = needing_restart(self._started, settings)
                 if changes != CameraChanges() or restart != self._restart or self._refused or cause == "signal":
-                    return self._accept(Accepted(settings, cameras, changes), restart, cause)
+                    return self._accept(Accepted(cameras, changes), restart, cause)
                 continue
             if cause != "retry" or refused != self._refused:
                 return self._refuse(refused, cause)

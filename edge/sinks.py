@@ -1,9 +1,20 @@
 """Where the frames of cameras go: to Kafka's outboxes, or to the counters of a dry run."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from edge.outgoing import Outgoing
 from edge.stats import CameraStats
+from framematch.core.frames import Frame
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One encoded frame. Monotonic times: when it was read from its source, and when it was encoded."""
+
+    frame: Frame
+    jpeg: bytes
+    grabbed_s: float
+    encoded_s: float | None = None
 
 
 class FrameSink(Protocol):
@@ -18,7 +29,7 @@ class FrameSink(Protocol):
         """Bytes of the JPEGs on disk."""
 
     async def put(self, outgoing: Outgoing) -> None:
-        """Take a frame and account for it. CancelledError means that it was not taken.
+        """Take a frame: publish it or count it as dropped. CancelledError means that it was not taken.
 
         A cancellation that comes too late takes effect after `put` has returned, at the caller's next `await`.
         """

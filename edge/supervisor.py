@@ -13,9 +13,8 @@ from edge.cameras import Camera
 from edge.link.channel import ServiceChannel
 from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened
 from edge.link.shared_buffer import Counts, SharedBuffer
-from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
-from edge.sinks import FrameSink
+from edge.sinks import FrameSink, Outgoing
 from edge.stats import CameraStats
 from edge.worker.run import WorkerConfig
 from framematch.core.backoff import Backoff
@@ -38,9 +37,10 @@ class CameraSupervisor:
 
     A live source is retried for ever, after a random delay that grows (`core.backoff`) and is reset once the source
     ran for `stable_after_s`. A process that delivers no usable frame of a live source for `watchdog_s`, or is killed,
-    counts as failed. A finite source (file, folder) is played once; with `repeat` its process plays it again and again.
+    counts as failed. A finite source (file, folder) is read once; with `repeat` its process reads it in a loop.
     `previous` are the counts of the supervisor before, when the camera's settings changed: numbers and times go on.
-    Each frame starts a trace; `sample_ratio` of them are sampled.
+    Each frame starts a trace; `sample_ratio` of them are sampled. `counts` are those of all processes so far; they are
+    final once `run` has ended.
     """
 
     def __init__(
@@ -70,21 +70,16 @@ class CameraSupervisor:
             max_lag_s=settings.max_lag_s,
             repeat=repeat,
         )
-        self._counts = previous or Counts()
-        self._accepted = self._counts.forwarded
+        self.counts = previous or Counts()
+        self._accepted = self.counts.forwarded
         self._lost = 0
-
-    @property
-    def counts(self) -> Counts:
-        """The counts of all processes so far; final once `run` has ended."""
-        return self._counts
 
     async def run(self) -> None:
         """Put the camera's frames into the sink, until a finite source has ended or the task is cancelled.
 
         Then the last process has ended, and each numbered frame was accepted by the sink or counted as dropped.
         """
-        buffer = SharedBuffer.create(self._jpeg_bytes_max, self._counts)
+        buffer = SharedBuffer.create(self._jpeg_bytes_max, self.counts)
         try:
             await self._run_processes(buffer)
         except asyncio.CancelledError:
@@ -103,7 +98,7 @@ class CameraSupervisor:
                 if not self._camera.source.live:
                     self._report_failure(error.message)
                     return
-                if self._counts.last_frame_ns / NS_PER_S - started_s >= self._settings.stable_after_s:
+                if self.counts.last_frame_ns / NS_PER_S - started_s >= self._settings.stable_after_s:
                     backoff.reset()
                 delay_s = backoff.next_delay_s()
                 self._report_failure(error.message, retry_in_s=round(delay_s, 3))
@@ -114,11 +109,7 @@ class CameraSupervisor:
                 return
 
     async def _run_process(self, buffer: SharedBuffer) -> None:
-        """One process from its start to its end.
-
-        Raises:
-            CameraUnavailableError: the source failed, or the process hung or died.
-        """
+        """One process from its start to its end; CameraUnavailableError when it or its source failed."""
         with ServiceChannel(buffer) as channel:
             process = await self._start(channel, buffer)
             last_message: Message | None = None
@@ -191,9 +182,9 @@ class CameraSupervisor:
                 raise CameraUnavailableError(f"its process died ({died_of or 'no signal'})")
 
     def _update_counts(self, buffer: SharedBuffer) -> Counts:
-        before, self._counts = self._counts, buffer.counts()
-        self._stats.add_counts(before, self._counts)
-        return self._counts
+        before, self.counts = self.counts, buffer.counts()
+        self._stats.add_counts(before, self.counts)
+        return self.counts
 
     def _count_lost(self, counts: Counts, reason: str) -> None:
         """Count the frames that were in the process when it ended."""

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.outbox import Outbox
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from edge.stats import CameraStats
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings

@@ -22,7 +22,7 @@ from benchmarks.edge.outbox import open_outboxes
 from benchmarks.edge.site import Site
 from benchmarks.frames import camera_names, draw_jpegs, frames_of
 from benchmarks.harness import Figure, Options, Results, take_turns
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.frames import frame_headers
 from framematch.core.kafka.clients import client_options, started

@@ -16,7 +16,7 @@ from benchmarks.edge.outbox import open_outboxes
 from benchmarks.edge.publish import make_frames
 from benchmarks.edge.site import Site
 from benchmarks.harness import Figure, Options, Results, take_turns
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings

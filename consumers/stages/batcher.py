@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consumers.in_flight_frame import InFlightFrame
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Region
-from framematch.vision.arrays import Pixels
 
 _END_OF_IMAGE = b"\xff\xd9"
 _TAIL_BYTES = 64  # some cameras pad the end of the file

@@ -11,12 +11,12 @@ import structlog
 from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.batcher import RegionCrop
+from framematch.core.arrays import Embeddings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
 from framematch.core.units import NS_PER_S
 from framematch.matching.matcher import Matcher
-from framematch.vision.arrays import Embeddings
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from consumers.in_flight_frame import InFlightFrame, Rejected
 from consumers.stages.batcher import RegionCrop, region_crops
+from framematch.core.arrays import Pixels
 from framematch.core.frames import Frame, Region
 from framematch.core.units import US_PER_S
 from framematch.matching.decision import Decision
-from framematch.vision.arrays import Pixels
 
 Signature = NDArray[np.uint8]
 """A picture scaled down to [16, 16, 3], RGB, which averages the noise of a camera out."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo.model.grocery import Photos, Product, cut_out
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 _ICONIC_SHARE = 1 / 6
 _ON_SHELF = 0.6  # share of the iconic pictures; the others stay on white, as in the catalogue

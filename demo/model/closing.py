@@ -22,7 +22,7 @@ from demo.model import network, objective
 from demo.model.grocery import Photos, Product
 from demo.model.network import Tree
 from demo.model.retrieval import unit
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 Features = npt.NDArray[np.float32]
 

@@ -23,10 +23,10 @@ from demo.model.retrieval import (
     draw_photos,
     enrolled,
 )
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.graphs.towers import fold_towers
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL
 from framematch.vision.preprocess import Preprocessor
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo.dataset import DATA_DIR
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 # Photos have 348 x 348 pixels; training does not need more than this.
 PHOTO_SIDE_PX = 256

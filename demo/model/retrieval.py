@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from framematch.vision.arrays import Embeddings
+from framematch.core.arrays import Embeddings
 
 Rows = npt.NDArray[np.int64]
 

@@ -30,7 +30,7 @@ class FrameReady(msgspec.Struct, frozen=True, tag="frame"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """A finite source has been played to its end."""
+    """A finite source has ended."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -38,17 +38,20 @@ class _NoStats:
 
 
 class Dispatcher:
-    """Owns the outboxes and what they share. `run` it, then `finish`, then `close`. For one event loop."""
+    """Owns the outboxes and what they share. `run` it, then `finish`, then `close`. For one event loop.
+
+    `producer` also takes records other than frames.
+    """
 
     def __init__(self, kafka: KafkaSettings, edge: EdgeSettings, tracer: Tracer | None = None) -> None:
         self._spool_settings = edge.spool
         self._folder = Path(edge.spool.folder or state_dir() / "edge-spool") / kafka.topic_prefix
-        self._producer = ReconnectingProducer(kafka)
+        self.producer = ReconnectingProducer(kafka)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="edge-spool")
         self._drops = DropLog()
         window = Window(edge.unacknowledged_max, int(edge.unacknowledged_max_mb * BYTES_PER_MB))
         self._context = OutboxContext(
-            producer=self._producer,
+            producer=self.producer,
             topic=Topics(kafka.topic_prefix).frames,
             window=window,
             replay_window=window.part(REPLAY_SHARE),
@@ -63,16 +66,6 @@ class Dispatcher:
         self._recoveries: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._group: asyncio.TaskGroup | None = None  # while `run` runs
-
-    @property
-    def producer(self) -> ReconnectingProducer:
-        """For records other than frames."""
-        return self._producer
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a producer. It may not have noticed yet that the broker is unreachable."""
-        return self._producer.connected
 
     @property
     def stalled_s(self) -> float:
@@ -114,7 +107,7 @@ class Dispatcher:
         self._adopt()
         try:
             async with asyncio.TaskGroup() as self._group:
-                loops = (self._producer.run(), self._check(), self._upkeep())
+                loops = (self.producer.run(), self._check(), self._upkeep())
                 self._tasks = [self._group.create_task(loop) for loop in loops]
                 for camera, outbox in self._outboxes.items():
                     self._recoveries[camera] = self._group.create_task(Recovery(outbox).run())
@@ -129,7 +122,7 @@ class Dispatcher:
             await outbox.drained()
 
     async def finish(self, deadline_s: float) -> None:
-        """Stop, when nobody puts any more: wait for acknowledgements, for half of the deadline at most.
+        """Stop, after the last `put`: wait for acknowledgements, for half of the deadline at most.
 
         What is left in memory goes to disk and is not sent any more. `run` returns. When Kafka has acknowledged
         everything, the producer still takes other records.
@@ -146,7 +139,7 @@ class Dispatcher:
             log.warning("kafka_silent_at_end", unacknowledged=self._count_unacknowledged())
         unacknowledged = self._count_unacknowledged()
         if unacknowledged:
-            await self._producer.close()  # what goes to disk must not be sent too
+            await self.producer.close()  # what goes to disk must not be sent too
         spooled = {outbox.camera: await outbox.close() for outbox in self.outboxes}
         if any(spooled.values()):
             log.warning(
@@ -160,7 +153,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Disconnect and release the disk, without waiting for Kafka; after `finish`."""
         self._drops.flush()
-        await self._producer.close()
+        await self.producer.close()
         self._executor.shutdown(wait=True)
 
     def _count_unacknowledged(self) -> int:
@@ -193,8 +186,8 @@ class Dispatcher:
             next_s = time.monotonic() + _UPKEEP_S
             for outbox in self.outboxes:
                 await outbox.upkeep()
-            if self.connected and self.stalled_s > _STALLED_S:
-                await self._producer.check()
+            if self.producer.connected and self.stalled_s > _STALLED_S:
+                await self.producer.check()
 
     async def _remove_empty(self) -> None:
         """Remove the outboxes of removed cameras that have nothing left."""

@@ -13,7 +13,7 @@ from edge.outbox.pending import PendingFrame, PendingFrames
 from edge.outbox.producer import Acknowledgement, rejection
 from edge.outbox.spool import Spool
 from edge.outbox.spool_file import SpoolError
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 
 log = structlog.get_logger()
@@ -138,9 +138,9 @@ class Outbox:
             self.start_spooling("found")
 
     async def close(self) -> int:
-        """Stop for good, when nobody puts or recovers: spool what is in memory. Returns the number of frames on disk.
+        """Stop for good and spool what is in memory. Returns the number of frames on disk.
 
-        Frames that cannot be spooled are dropped.
+        Call it after the last `put`, when no recovery runs. Frames that cannot be spooled are dropped.
         """
         await self.spool_pending()
         self._enter(State.CLOSED)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.tracing import TraceContext, Tracer

@@ -156,7 +156,7 @@ class IdempotentProducer:
 
         def close() -> None:
             self._client.close()
-            with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the event loop is closed: nothing waits any more
                 self._loop.call_soon_threadsafe(closed.set)
 
         # A daemon thread: a thread of the default executor would keep the service from ending.

@@ -5,7 +5,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from edge.cameras import Camera
 from edge.link.messages import Crashed, Ended, Failed, Message, Opened
@@ -32,18 +31,12 @@ class CapturedFrame:
     sequence: int
 
 
-class FrameGate(Protocol):
-    """Decides which sampled frames are sent; in the service an `edge.worker.gate.Gate`."""
-
-    def evaluate(self, raw: RawFrame, at_s: float) -> GateDecision:
-        """Decide about the frame of time `at_s`, or raise ValueError when its picture cannot be used."""
-
-
 class Capture:
     """One run of one camera's source, in a thread of its own: call `run` once, and `stop` from any thread.
 
     A live source never waits for the slot: a frame that a newer one displaces is counted. A finite one (file, folder)
-    is played at its own pace, again and again with `repeat`, and waits for the slot, so that nothing is lost.
+    is read at its own pace, with `repeat` in a loop, and waits for the slot, so that nothing is lost. `gate` decides
+    about a sampled frame and its time (`Gate.evaluate`), or raises ValueError when its picture cannot be used.
     """
 
     def __init__(
@@ -51,7 +44,7 @@ class Capture:
         camera: Camera,
         open_source: Callable[[], Reader],
         *,
-        gate: FrameGate,
+        gate: Callable[[RawFrame, float], GateDecision],
         buffer: SharedBuffer,
         slot: NewestFrameSlot[CapturedFrame],
         send: Callable[[Message], None],
@@ -167,7 +160,7 @@ class Capture:
     def _capture(self, raw: RawFrame, timestamps: FrameTimestamps, at_s: float) -> None:
         """Number a frame that is worth sending and put it into the slot. From then on it is counted, come what may."""
         try:
-            decision = self._gate.evaluate(raw, at_s)
+            decision = self._gate(raw, at_s)
         except ValueError:
             self._leave_out(Count.CORRUPT)
             return

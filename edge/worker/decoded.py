@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from edge.worker.encode import scale_down, scaled
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 
 _QUARTER_TURN = 90
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 
 
 def scale_down(picture: Pixels, max_side: int) -> Pixels:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import MaskSettings
 
 _BLACK = (0.0, 0.0, 0.0)
@@ -31,10 +31,10 @@ def hide(picture: Pixels, masks: Iterable[MaskSettings]) -> Pixels:
 def ignored(masks: Iterable[MaskSettings], size: tuple[int, int]) -> Pixels:
     """Where a picture of `size` (width, height) is masked: 255 there and 0 elsewhere, [height, width]."""
     width, height = size
-    area = np.zeros((height, width), np.uint8)
+    masked = np.zeros((height, width), np.uint8)
     for mask in masks:  # one by one: in one call, OpenCV would leave out areas that two polygons share
-        _paint(area, mask, (_FILL,))
-    return area
+        _paint(masked, mask, (_FILL,))
+    return masked
 
 
 def corners(mask: MaskSettings, size: tuple[int, int], *, shift: int = 0) -> NDArray[np.int32]:
@@ -45,9 +45,9 @@ def corners(mask: MaskSettings, size: tuple[int, int], *, shift: int = 0) -> NDA
     return np.asarray(np.round((np.array(mask.polygon) * size - 0.5) * 2**shift), np.int32)
 
 
-def _paint(area: Pixels, mask: MaskSettings, colour: tuple[float, ...]) -> None:
-    height, width = area.shape[:2]
+def _paint(picture: Pixels, mask: MaskSettings, colour: tuple[float, ...]) -> None:
+    height, width = picture.shape[:2]
     points = [corners(mask, (width, height), shift=_SHIFT)]
-    cv2.fillPoly(area, points, colour, shift=_SHIFT)
+    cv2.fillPoly(picture, points, colour, shift=_SHIFT)
     # Filling leaves out pixels that are covered in part; the outline covers those.
-    cv2.polylines(area, points, isClosed=True, color=colour, thickness=2, shift=_SHIFT)
+    cv2.polylines(picture, points, isClosed=True, color=colour, thickness=2, shift=_SHIFT)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.worker.masks import ignored
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import Box, MaskSettings
 
 _SETTLE_S = 4.0  # what is still for so long is background: the slowest motion, and how long a change is reported

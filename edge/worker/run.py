@@ -73,7 +73,7 @@ class Worker:
         self._capture = Capture(
             camera,
             open_source,
-            gate=Gate(camera),
+            gate=Gate(camera).evaluate,
             buffer=buffer,
             slot=self._slot,
             send=self._channel.send,

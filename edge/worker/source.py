@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 
 
 class RawFrame(Protocol):

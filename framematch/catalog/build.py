@@ -15,10 +15,10 @@ from framematch.catalog.images import decode_rgb
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
 from framematch.catalog.thresholds import estimate_thresholds
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import CatalogError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import CatalogError
 from framematch.core.units import BYTES_PER_MB
-from framematch.vision.arrays import Pixels
-from framematch.vision.rgb import upright_rgb
+from framematch.vision.rgb import BOMB_ERRORS, DECODE_ERRORS, upright_rgb
 
 # An image is one MongoDB document, which may have 16 MB in all.
 MAX_BYTES = 15_000_000
@@ -18,10 +18,6 @@ MAX_BYTES = 15_000_000
 MAX_PIXELS = 50_000_000
 # Pillow opens more formats, with more risk: EPS runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-
-# Raised by Pillow's decoders for damaged files.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, OverflowError)
-_BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -68,9 +64,9 @@ def decode_rgb(data: bytes) -> Pixels:
             if image.width * image.height > MAX_PIXELS:
                 raise CatalogError(f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
             return upright_rgb(image)
-    except _BOMB_ERRORS:
+    except BOMB_ERRORS:
         raise CatalogError(f"has more than {MAX_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
         raise CatalogError(f"is not an image ({', '.join(FORMATS)} are known)") from None
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise CatalogError(f"is damaged: {error}") from None

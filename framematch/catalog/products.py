@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
@@ -69,7 +69,7 @@ class ProductStore:
         with mongo_errors("writing products"):
             result = await self.database.products.bulk_write(writes, ordered=False)
             if result.upserted_count or result.modified_count:
-                await self._increment_version()
+                await self.database.meta.update_one({"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True)
 
     async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
         """The products with these ids, in one query; unknown ids are left out."""
@@ -121,11 +121,6 @@ class ProductStore:
         with mongo_errors("reading images"):
             documents = await self.database.images.find({"_id": {"$in": list(digests)}}).to_list()
         return {document["_id"]: bytes(document["data"]) for document in documents}
-
-    async def _increment_version(self) -> None:
-        await self.database.meta.find_one_and_update(
-            {"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True, return_document=ReturnDocument.AFTER
-        )
 
 
 def _to_document(product: Product) -> Document:

@@ -20,7 +20,7 @@ ROWS_FILE: Final = "rows.json"
 _FILES = {INDEX_FILE, ROWS_FILE}
 # An id is also the name of a folder.
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
-_REBUILD = "Run 'framematch catalog build'"
+REBUILD_HINT = "Run 'framematch catalog build'"
 
 
 @dataclass(frozen=True)
@@ -75,21 +75,18 @@ def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
         ModelMismatchError: another model, preprocessing or dimension; the message names both sides.
     """
     preprocessing = Preprocessor(model.preprocess, manifest.preprocessing_variant).digest
-    pairs = [
-        ("dimension", str(manifest.dimension), str(model.dimension)),
-        ("model", f"{manifest.model_name} {manifest.model_digest[:12]}", f"{model.name} {model.digest[:12]}"),
-        ("preprocessing", manifest.preprocessing_digest[:12], preprocessing[:12]),
-    ]
-    same = [
-        manifest.dimension == model.dimension,
-        manifest.model_digest == model.digest,
-        manifest.preprocessing_digest == preprocessing,
-    ]
-    for (name, built_with, served), equal in zip(pairs, same, strict=True):
-        if not equal:
-            raise ModelMismatchError(
-                f"snapshot {manifest.id} was built with {name} {built_with}, Triton serves {served}", hint=_REBUILD
-            )
+    if manifest.dimension != model.dimension:
+        built_with, served = f"dimension {manifest.dimension}", f"{model.dimension}"
+    elif manifest.model_digest != model.digest:
+        built_with = f"model {manifest.model_name} {manifest.model_digest[:12]}"
+        served = f"{model.name} {model.digest[:12]}"
+    elif manifest.preprocessing_digest != preprocessing:
+        built_with, served = f"preprocessing {manifest.preprocessing_digest[:12]}", preprocessing[:12]
+    else:
+        return
+    raise ModelMismatchError(
+        f"snapshot {manifest.id} was built with {built_with}, Triton serves {served}", hint=REBUILD_HINT
+    )
 
 
 def pack(index: faiss.Index, rows: RowTable) -> dict[str, bytes]:
@@ -111,10 +108,10 @@ def check_manifest(manifest: SnapshotManifest) -> None:
     if manifest.format_version != FORMAT_VERSION:
         raise CatalogError(
             f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
-            hint=_REBUILD,
+            hint=REBUILD_HINT,
         )
     if not _ID.fullmatch(manifest.id) or set(manifest.files) != _FILES:
-        raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=_REBUILD)
+        raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
 
 
 def is_intact(path: Path, info: FileInfo) -> bool:
@@ -138,12 +135,12 @@ def read_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
         index = faiss.read_index(str(folder / INDEX_FILE))
         rows = msgspec.json.decode((folder / ROWS_FILE).read_bytes(), type=RowTable)
     except (RuntimeError, msgspec.DecodeError) as error:
-        raise CatalogError(f"snapshot {manifest.id} cannot be read: {error}", hint=_REBUILD) from error
+        raise CatalogError(f"snapshot {manifest.id} cannot be read: {error}", hint=REBUILD_HINT) from error
     agreed = (
         index.d == manifest.dimension
         and index.metric_type == faiss.METRIC_INNER_PRODUCT
         and index.ntotal == manifest.rows == len(rows.product_ids) == len(rows.views)
     )
     if not agreed:
-        raise CatalogError(f"the files of snapshot {manifest.id} do not agree with its manifest", hint=_REBUILD)
+        raise CatalogError(f"the files of snapshot {manifest.id} do not agree with its manifest", hint=REBUILD_HINT)
     return Snapshot(manifest, index, rows)

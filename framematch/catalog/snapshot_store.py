@@ -16,6 +16,7 @@ from pymongo import ReturnDocument
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshot import (
+    REBUILD_HINT,
     FileInfo,
     Snapshot,
     SnapshotManifest,
@@ -33,7 +34,6 @@ _BUCKET = "snapshots"
 _ACTIVE = "active_snapshot"
 # Larger than GridFS's default of 255 KB, as an index is always read whole.
 _CHUNK_BYTES = 1_048_576
-_REBUILD = "Run 'framematch catalog build'"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
     try:
         manifest = msgspec.convert(document.get("manifest"), type=SnapshotManifest)
     except msgspec.ValidationError as error:
-        raise CatalogError(f"the manifest of snapshot {snapshot_id} is damaged: {error}", hint=_REBUILD) from error
+        raise CatalogError(f"the manifest of snapshot {snapshot_id} is damaged: {error}", hint=REBUILD_HINT) from error
     check_manifest(manifest)
     return manifest
 
@@ -120,7 +120,7 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
     if snapshot_id is None:
         active = await active_snapshot(database)
         if active is None:
-            raise CatalogError("the catalogue has no index yet", hint=_REBUILD)
+            raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
         snapshot_id = active.snapshot_id
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
@@ -135,7 +135,7 @@ async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         if not await _download(database, _file_id(manifest, name), info, temporary):
-            raise CatalogError(f"{name} of snapshot {manifest.id} is damaged in MongoDB", hint=_REBUILD)
+            raise CatalogError(f"{name} of snapshot {manifest.id} is damaged in MongoDB", hint=REBUILD_HINT)
         temporary.replace(folder / name)
     except OSError as error:
         raise CatalogError(f"cannot write {folder / name}: {error.strerror}", hint="Check space and rights") from error
@@ -172,4 +172,4 @@ def _file_id(manifest: SnapshotManifest, name: str) -> str:
 
 
 def _unknown(snapshot_id: str) -> CatalogError:
-    return CatalogError(f"there is no snapshot {snapshot_id!r}", hint=_REBUILD)
+    return CatalogError(f"there is no snapshot {snapshot_id!r}", hint=REBUILD_HINT)

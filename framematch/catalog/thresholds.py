@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.vision.arrays import Embeddings
+from framematch.core.arrays import Embeddings
 
 METHOD: Final = "nearest-impostor quantile"
 METHOD_SINGLE: Final = "a single product: fixed"
@@ -38,9 +38,7 @@ class ThresholdEstimate:
 def nearest_impostors(embeddings: Embeddings, products: NDArray[np.int64]) -> NDArray[np.float32]:
     """The similarity of each view's nearest view of another product; shape [min(N, SAMPLED_VIEWS)] or [0].
 
-    Args:
-        embeddings: unit-length rows.
-        products: a number for the product of each row, int64 [N].
+    `products` has a number for the product of each row of `embeddings`, int64 [N].
     """
     if np.all(products == products[:1]):
         return np.empty(0, np.float32)
@@ -69,10 +67,7 @@ def estimate_thresholds(embeddings: Embeddings, products: NDArray[np.int64]) -> 
     false-accept rate needs frames of the cameras themselves.
 
     `margin` is `MARGIN_SHARE` of the margin of a perfect photograph (similarity 1) over the median nearest impostor.
-
-    Args:
-        embeddings: unit-length rows, at least one.
-        products: a number for the product of each row, int64 [N].
+    There is at least one row; `products` is as in `nearest_impostors`.
     """
     nearest = nearest_impostors(embeddings, products)
     impostors = nearest[nearest < SAME_PICTURE]

@@ -66,10 +66,15 @@ def missing_package(error: ImportError, command: str) -> PrerequisiteError | Non
     )
 
 
+def has_local_stack() -> bool:
+    """Whether the command `framematch stack` can start servers, as in a source checkout; a wheel has none."""
+    stack = find_spec("stack")
+    return stack is not None and stack.origin is not None  # None: any folder of this name
+
+
 def hint_of(error: FramematchError) -> str:
     """The error's hint; in a source checkout also how to start a missing server on this machine."""
     missing = isinstance(error, AddressNotSetError) or (isinstance(error, UnavailableError) and error.unreachable)
-    stack = find_spec("stack")
-    if not missing or stack is None or stack.origin is None:  # None: any folder of this name
+    if not (missing and has_local_stack()):
         return error.hint
     return f"{error.hint}, or start the servers on this machine with 'framematch stack up'"

@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from framematch.cli.common import prepare_command
+from framematch.cli.errors import has_local_stack
 from framematch.cli.model_check import check
 from framematch.cli.model_hub import fetch_bundle
 from framematch.cli.model_towers import int8_tower, measured_plan
@@ -89,7 +89,7 @@ def build(
         raise UsageError(error.message, hint=error.hint) from error
     _check_options(options, calibration, tune=tune, force=force)
     read = load_bundle(bundle or fetch_bundle(str(hub), revision))
-    towers = dict(fold_towers(read))
+    towers = fold_towers(read)
     if calibration is not None:
         towers[IMAGE_MODEL] = int8_tower(read, towers[IMAGE_MODEL], calibration, force=force)
     if tune:
@@ -136,8 +136,7 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
 
 def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
-    stack = find_spec("stack")  # a wheel has none; a folder of that name has no origin
-    local = "`framematch stack up`, or " if stack and stack.origin else ""
+    local = "`framematch stack up`, or " if has_local_stack() else ""
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
     if url is None:
         return how

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
+from framematch.cli.console import new_console
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.settings_sources import require
 
 if TYPE_CHECKING:
+    from framematch.core.arrays import Pixels
     from framematch.model_build.checks.conformance import Check
     from framematch.model_build.checks.reference import Reference
     from framematch.model_build.checks.served_check import CheckInputs
-    from framematch.vision.arrays import Pixels
     from framematch.vision.manifest import ModelManifest
-
-out = Console(highlight=False, soft_wrap=True)
 
 
 def check(
@@ -60,15 +58,15 @@ def check(
     with progress_bar("Comparing", "pictures") as show:
         served, checks = asyncio.run(check_served(url, settings.triton.timeout_s, inputs, show))
     failed = sum(not (item.passed or item.skipped) for item in checks)
+    console = new_console(soft_wrap=True)
     if as_json:
-        out.out(_json(served, checks, passed=not failed))
+        console.out(_json(served, checks, passed=not failed))
     else:
-        out.print(
-            f"Triton at {escape(url)} serves {escape(served.name)} ({served.digest[:12]}): "
-            f"{served.precision}, {served.dimension} dimensions"
-        )
-        out.print(table(checks))
-        out.print(f"[bold red]{failed} of {len(checks)} checks failed[/]" if failed else "All checks passed")
+        model = f"{served.name} ({served.digest[:12]}): {served.precision}, {served.dimension} dimensions"
+        console.print(f"Triton at {url} serves {model}")
+        console.print(table(checks))
+        verdict = (f"{failed} of {len(checks)} checks failed", "bold red") if failed else "All checks passed"
+        console.print(Text.assemble(verdict))
     if failed:
         raise typer.Exit(1)
 
@@ -81,10 +79,10 @@ def table(checks: "list[Check]") -> Table:
     for column in rows.columns[3:6]:
         column.justify = "right"
     for item in checks:
-        mark = "[dim]-[/]" if item.skipped else "[green]ok[/]" if item.passed else "[bold red]no[/]"
+        mark = Text("-", "dim") if item.skipped else Text("ok", "green") if item.passed else Text("no", "bold red")
         verdict = "" if item.passed else f"{'not checked: ' if item.skipped else ''}{item.problem}"
         numbers = (str(item.number), _cosine(item.lowest), _cosine(item.mean), str(item.limit or ""))
-        rows.add_row(mark, item.what, escape(item.against), *numbers, escape(verdict))
+        rows.add_row(mark, item.what, item.against, *numbers, verdict)
     return rows
 
 
@@ -99,12 +97,6 @@ def _json(served: "ModelManifest", checks: "list[Check]", *, passed: bool) -> st
 
 
 def _inputs(folder: Path | None, expected: Path | None, images: Path | None) -> "CheckInputs":
-    """Read the files that the command line names.
-
-    Raises:
-        ModelError: the bundle or the reference embeddings cannot be used.
-        CatalogError: a picture is missing.
-    """
     from framematch.model_build.bundles.bundle import load_bundle
     from framematch.model_build.checks.reference import Reference, read_reference
     from framematch.model_build.checks.samples import PRODUCT_NAMES

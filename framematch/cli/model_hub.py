@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from framematch.cli.console import new_console
 from framematch.core.paths import cache_dir
 from framematch.core.units import BYTES_PER_MB
 
@@ -20,7 +20,7 @@ def fetch_bundle(name: str, revision: str | None) -> Path:
     """
     from framematch.model_build.hub.download import NEWEST, download_bundle
 
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = new_console(stderr=True, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     try:
         terminal = errors.is_terminal

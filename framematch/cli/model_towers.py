@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from framematch.cli.common import progress_bar
+from framematch.cli.console import new_console
 
 if TYPE_CHECKING:
     from framematch.model_build.bundles.bundle import Bundle
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # The batch size with which plans are measured, a typical one.
 _TUNED_BATCH = 8
-
-out = Console(highlight=False, soft_wrap=True)
 
 
 def int8_tower(bundle: "Bundle", tower: "Tower", pictures: Path, *, force: bool) -> "Tower":
@@ -65,7 +63,7 @@ def measured_plan(bundle: "Bundle", tower: "Tower", options: "BuildOptions") -> 
     table = Table("Instances", "Threads each", "Images/s", box=None, pad_edge=False)
     for plan, images_per_s in measured:
         table.add_row(str(plan.instances), str(plan.threads), f"{images_per_s:.1f}")
-    out.print(table)
+    new_console(soft_wrap=True).print(table)
     return measured[0].plan
 
 
@@ -85,4 +83,4 @@ def _print_report(report: "QuantizationReport", given: "CalibrationSet") -> None
         found = f"{report.retrieval.before:.1%} in fp32, {report.retrieval.after:.1%} in int8"
         limit = f"a drop of at most {limits.retrieval_drop:.0%}, beyond chance"
         table.add_row("right product first", found, limit)
-    out.print(table)
+    new_console(soft_wrap=True).print(table)

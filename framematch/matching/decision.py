@@ -39,9 +39,7 @@ class Decision:
 def decide(candidates: Sequence[Candidate], thresholds: Thresholds) -> Decision:
     """Unknown below `match`; ambiguous when the margin is below `margin`; else a match.
 
-    Args:
-        candidates: one for each product, best first.
-        thresholds: inclusive: a score or margin that equals its threshold is enough.
+    `candidates` are one for each product, best first. A score or margin that equals its threshold is enough.
     """
     score = candidates[0].score if candidates else None
     margin = candidates[0].score - candidates[1].score if len(candidates) > 1 else None

@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 
 from framematch.catalog.snapshot import Snapshot
+from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Candidate
-from framematch.vision.arrays import Embeddings
 
 # FAISS uses BLAS only from this many queries x dimensions. Its default of 128,000 leaves batches below 250 of 512
 # dimensions to a plain loop. Measured over 20,000 x 512 on one core, loop against BLAS in ms: 1 query 1.4 and 3.7,
@@ -34,11 +34,7 @@ class ProductIndex:
         """For each embedding the `k` nearest products, best first; fewer only if the catalogue has fewer.
 
         The views of a product count as one candidate, with the similarity of the nearest. A GPU returns at most 2,048
-        views, so there a product with that many views can hide others.
-
-        Args:
-            embeddings: unit-length rows.
-            k: number of products, at least 1.
+        views, so there a product with that many views can hide others. `k` is at least 1.
         """
         # The index returns views: ask for more of them when one product's views leave too few products.
         wanted = min(k, self._products)

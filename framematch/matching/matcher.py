@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from framematch.catalog.snapshot import Snapshot
+from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Decision, Thresholds, decide
 from framematch.matching.index import ProductIndex
-from framematch.vision.arrays import Embeddings
 
 
 class Matcher:

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import ModelError
-from framematch.vision.arrays import Embeddings, Pixels
 
 
 class OnnxSession:

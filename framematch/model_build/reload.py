@@ -1,7 +1,6 @@
 """Makes a running Triton load the models that were just built."""
 
 from enum import Enum
-from typing import Any
 
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -39,20 +38,14 @@ async def reload_models(url: str, manifest: ModelManifest) -> Reload:
         index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
         if IMAGE_MODEL not in {entry.name for entry in index.models}:
             return Reload.OTHER_REPOSITORY
-        await _load(client, manifest)
+        await client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+        change_text = client.unload_model if manifest.context_length is None else client.load_model
+        await change_text(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
         return await _served(url, manifest)
     except InferenceServerException as error:
         return _outcome(error, url)
     finally:
         await client.close()
-
-
-async def _load(client: Any, manifest: ModelManifest) -> None:
-    await client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
-    if manifest.context_length is None:
-        await client.unload_model(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
-    else:
-        await client.load_model(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
 
 
 async def _served(url: str, manifest: ModelManifest) -> Reload:

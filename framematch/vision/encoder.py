@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, ModelMismatchError
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel

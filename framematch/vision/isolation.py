@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import structlog
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.encoder import ImageEncoder
 
 _PAIR = 2

@@ -6,10 +6,11 @@ from typing import Literal
 import msgspec
 
 from framematch.core.errors import ModelError
-from framematch.vision.preprocess_spec import PreprocessSpec
 
 Target = Literal["cpu", "onnx", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
+Resample = Literal["bilinear", "bicubic"]
+Rgb = tuple[float, float, float]
 
 IMAGE_MODEL = "clip_image"
 TEXT_MODEL = "clip_text"
@@ -18,6 +19,24 @@ MANIFEST_PARAMETER = "framematch_manifest"
 ENGINE_SCRIPT = "build-engines.sh"
 # 2 added the target and precisions below fp32.
 FORMAT_VERSION = 2
+
+
+@dataclass(frozen=True)
+class PreprocessSpec:
+    """Resizing, cropping and normalising of an RGB picture.
+
+    The shortest edge is resized to `resize_shortest_edge` pixels, and the centre is cropped to `crop_height` x
+    `crop_width`. When `resize_shortest_edge` is None, the whole picture is resized to the crop's size and its
+    proportions are lost, as SigLIP does. Then, for each channel: (value * rescale_factor - mean) / std.
+    """
+
+    resize_shortest_edge: int | None
+    crop_height: int
+    crop_width: int
+    resample: Resample
+    rescale_factor: float
+    mean: Rgb
+    std: Rgb
 
 
 @dataclass(frozen=True)
@@ -62,8 +81,9 @@ class ModelManifest:
         try:
             version = msgspec.json.decode(text, type=_Versioned).format_version
             if version != FORMAT_VERSION:
+                other = "an older version" if version < FORMAT_VERSION else "a newer version"
                 raise ModelError(
-                    f"the served model was built by {_other(version)} of framematch: its manifest has format "
+                    f"the served model was built by {other} of framematch: its manifest has format "
                     f"{version}, this version reads {FORMAT_VERSION}",
                     hint="Build the model repository again with `framematch model build` of this version",
                 )
@@ -78,7 +98,3 @@ class ModelManifest:
 @dataclass(frozen=True)
 class _Versioned:
     format_version: int
-
-
-def _other(version: int) -> str:
-    return "an older version" if version < FORMAT_VERSION else "a newer version"

@@ -33,8 +33,8 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from framematch.vision.arrays import Pixels
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.core.arrays import Pixels
+from framematch.vision.manifest import PreprocessSpec
 
 Variant: TypeAlias = Literal["exact", "fast"]
 
@@ -76,18 +76,16 @@ class _Span:
 
 
 class Preprocessor:
-    """RGB uint8 [h, w, 3], any size -> RGB uint8 [crop_height, crop_width, 3]. Threads may share one."""
+    """RGB uint8 [h, w, 3], any size -> RGB uint8 [crop_height, crop_width, 3]. Threads may share one.
+
+    `digest` (sha256, hex) covers the spec, the variant and the algorithm's version: equal digests mean equal pixels.
+    """
 
     def __init__(self, spec: PreprocessSpec, variant: Variant = "fast") -> None:
         self.spec = spec
         self.variant = variant
         described = msgspec.json.encode([spec, variant, _ALGORITHM_VERSION])
-        self._digest = hashlib.sha256(described).hexdigest()
-
-    @property
-    def digest(self) -> str:
-        """Sha256 (hex) over the spec, the variant and the algorithm's version: equal digests give equal pixels."""
-        return self._digest
+        self.digest = hashlib.sha256(described).hexdigest()
 
     def reduction(self, height: int, width: int) -> int:
         """The factor 1, 2, 4 or 8 by which a decoder may reduce a picture of this size, averaging blocks.

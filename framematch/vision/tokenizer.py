@@ -22,7 +22,8 @@ _NO_PUNCTUATION = str.maketrans({"_": " ", **dict.fromkeys(string.punctuation.re
 class Tokenizer:
     """The bundle's own tokenizer, which truncates and pads to the model's context length.
 
-    A truncated text keeps its end token, because most models read the embedding there.
+    A truncated text keeps its end token, because most models read the embedding there. `highest_id` is the highest id
+    that a text can contain. Of the special tokens only those that every text gets count.
     """
 
     def __init__(
@@ -42,8 +43,8 @@ class Tokenizer:
             ModelError: the file is missing, is not a tokenizer, or lacks the special tokens.
         """
         try:
+            require_no_lfs_pointer(file)
             content = file.read_bytes()
-            require_no_lfs_pointer(file, content)
             self._tokenizer = _Tokenizer.from_buffer(content)
         except (OSError, ValueError) as error:
             raise ModelError(f"{file} is not a usable tokenizer: {error}", hint=COPY_AGAIN_HINT) from error
@@ -55,24 +56,16 @@ class Tokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         special: list[int] = self._tokenizer.encode("").ids
-        self._require_known(file, {"pad": pad_token_id, "end": eos_token_id})
+        for role, token_id in {"pad": pad_token_id, "end": eos_token_id}.items():
+            if token_id is not None and self._tokenizer.id_to_token(token_id) is None:
+                raise ModelError(f"{file} has no token {token_id}, which is the {role} token", hint=_FIT_HINT)
         _require_special_tokens(file, special, eos_token_id, context_length)
-        self._highest_id = max(pad_token_id, *special, *_word_ids(self._tokenizer))
+        self.highest_id = max(pad_token_id, *special, *_word_ids(self._tokenizer))
         pad_token = self._tokenizer.id_to_token(pad_token_id)
         self._tokenizer.enable_truncation(context_length)
         self._tokenizer.enable_padding(
             length=context_length, pad_id=pad_token_id, pad_token=pad_token, direction=padding_side
         )
-
-    @property
-    def highest_id(self) -> int:
-        """The highest id that a text can contain. Of the special tokens only those that every text gets count."""
-        return self._highest_id
-
-    def _require_known(self, file: Path, special: Mapping[str, int | None]) -> None:
-        for role, token_id in special.items():
-            if token_id is not None and self._tokenizer.id_to_token(token_id) is None:
-                raise ModelError(f"{file} has no token {token_id}, which is the {role} token", hint=_FIT_HINT)
 
     def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """`input_ids` and `attention_mask`, both int64 [N, context_length].

@@ -1,10 +1,9 @@
 """A client for one model that Triton serves: waits for it, reads its manifest and runs it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import (
     EmbeddingError,
     ModelError,
@@ -20,7 +20,6 @@ from framematch.core.errors import (
     SettingsError,
     TritonUnavailableError,
 )
-from framematch.vision.arrays import Embeddings
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_abandoned
@@ -216,28 +215,18 @@ async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest,
     return manifest, frozenset(item.name for item in config.input)
 
 
-_Matches: TypeAlias = Callable[[InferenceServerException], bool]
-# How to recognise a failed call, the error to raise (None: the caller's class), its message and hint; the first match.
-_FAILURES: Sequence[tuple[_Matches, Callable[..., TritonUnavailableError] | None, str, str]] = (
-    (
-        lambda error: _DEAD_BACKEND in error.message(),
-        TritonUnavailableError,
-        "the process that runs {name} at {url} has died",
-        "Restart Triton, and see its log: a lack of memory is the usual cause",
-    ),
-    (
-        lambda error: error.status() in _RETRIABLE,
-        partial(TritonUnavailableError, unreachable=True),
-        "Triton at {url} does not answer for {name}: {reason}",
-        _UNAVAILABLE_HINT,
-    ),
-    (lambda _error: True, None, "Triton at {url} could not run {name}: {reason}", "See Triton's log for the cause"),
-)
-
-
 def _translated(
     error: InferenceServerException, url: str, name: str, *, refused: type[ModelError] = ModelError
 ) -> TritonUnavailableError | ModelError:
     """The error to raise for `error`; `refused` is its class when Triton answered and could not run the model."""
-    _, kind, message, hint = next(row for row in _FAILURES if row[0](error))
-    return (kind or refused)(message.format(url=url, name=name, reason=error.message()), hint=hint)
+    reason = error.message()
+    if _DEAD_BACKEND in reason:
+        return TritonUnavailableError(
+            f"the process that runs {name} at {url} has died",
+            hint="Restart Triton, and see its log: a lack of memory is the usual cause",
+        )
+    if error.status() in _RETRIABLE:
+        return TritonUnavailableError(
+            f"Triton at {url} does not answer for {name}: {reason}", hint=_UNAVAILABLE_HINT, unreachable=True
+        )
+    return refused(f"Triton at {url} could not run {name}: {reason}", hint="See Triton's log for the cause")

@@ -54,7 +54,7 @@ def one_frame_and_failure(peer: socket.socket, buffer: DupFd, _config: WorkerCon
 def one_frame_and_silence(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A read that hangs: neither a signal that can be caught nor the end of the channel ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.alarm(300)  # in case nobody is left to kill it
+    signal.alarm(300)  # in case nothing is left to kill it
     channel = _open(peer, buffer)
     _deliver(channel)
     while True:

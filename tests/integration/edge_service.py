@@ -119,7 +119,7 @@ def quick_edge(
 
 @contextmanager
 def publishing(video: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Play `video` to the RTSP server at `url` again and again."""
+    """Play `video` to the RTSP server at `url` in a loop."""
     with subprocess.Popen([sys.executable, "-m", "demo.publisher", str(video), url, "--loop"]) as process:
         try:
             yield process

@@ -20,9 +20,9 @@ from framematch.catalog.snapshot_store import (
     load_snapshot,
     save_snapshot,
 )
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import CatalogError, TritonUnavailableError
 from framematch.matching.matcher import Matcher
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.preprocess import Preprocessor
 from stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, make_snapshot, picture, unit_rows

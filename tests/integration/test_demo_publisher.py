@@ -146,7 +146,7 @@ async def test_a_server_that_closes_the_first_connection_is_retried(rtsp: MediaM
 
 
 def test_without_a_server_it_prints_one_line_and_exits_with_1(feed: Path, dead_address: str) -> None:
-    with publisher(str(feed), f"rtsp://till:hunter2@{dead_address}/demo-away") as process:
+    with publisher(str(feed), f"rtsp://till:hunter2@{dead_address}/demo-unreachable") as process:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Connection refused" in errors

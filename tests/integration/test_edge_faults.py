@@ -221,7 +221,7 @@ def test_of_twenty_cameras_five_are_dead_and_the_others_keep_their_rate(
         dead = {
             "dead-silent": silent,
             "dead-refused": f"rtsp://{dead_address}/x",
-            "dead-missing": f"{rtsp.url}/nobody-publishes-this",
+            "dead-missing": f"{rtsp.url}/not-published",
             "dead-silent-2": silent,
             "dead-device": "977",
         }

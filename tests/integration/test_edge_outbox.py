@@ -13,7 +13,7 @@ from aiokafka import ConsumerRecord
 
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.outbox import Outbox, State
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
@@ -95,7 +95,7 @@ class Edge:
     @property
     def direct(self) -> bool:
         """Whether frames go to the broker without being spooled."""
-        return self.dispatcher.connected and not self.spooling
+        return self.dispatcher.producer.connected and not self.spooling
 
     @property
     def spooled(self) -> int:
@@ -202,7 +202,7 @@ async def test_started_without_a_broker_it_publishes_once_one_runs(broker: Kafka
     broker.kill()
     async with running(broker.bootstrap_servers, tmp_path / "spool", prefix) as edge:
         await edge.put(10)
-        assert (edge.dispatcher.connected, edge.spooled) == (False, 30)
+        assert (edge.dispatcher.producer.connected, edge.spooled) == (False, 30)
         await asyncio.to_thread(broker.start)
         await edge.settled()
     assert_each_once_in_order(edge, await arrived(broker, prefix))
@@ -213,7 +213,7 @@ async def test_stopped_without_a_broker_it_leaves_frames_on_disk_which_the_next_
 ) -> None:
     prefix = new_prefix()
     async with running(broker.bootstrap_servers, tmp_path / "spool", prefix) as first:
-        await eventually(lambda: first.dispatcher.connected)
+        await eventually(lambda: first.dispatcher.producer.connected)
         await first.put(3)
         await first.settled()
         await asyncio.to_thread(broker.kill)
@@ -253,9 +253,9 @@ async def test_spooled_frames_of_a_removed_camera_are_published_and_its_outbox_i
 
 def test_after_kill_9_of_the_edge_every_frame_on_disk_arrives_in_order(kafka: KafkaServer, tmp_path: Path) -> None:
     prefix, folder = new_prefix(), tmp_path / "spool"
-    nobody = "127.0.0.1:9"
+    unreachable = "127.0.0.1:9"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.edge_outbox_life", nobody, str(folder), prefix],
+        [sys.executable, "-m", "tests.integration.edge_outbox_life", unreachable, str(folder), prefix],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

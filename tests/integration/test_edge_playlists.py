@@ -157,7 +157,7 @@ def test_a_missing_path_is_reported(webs: tuple[Web, Web]) -> None:
         opened(url_of(webs[0], "gone.ts"))
 
 
-def test_a_port_where_nobody_listens_is_reported(dead_address: str) -> None:
+def test_a_port_without_a_server_is_reported(dead_address: str) -> None:
     with pytest.raises(CameraUnavailableError, match="connection refused"):
         opened(f"http://{dead_address}/1")
 

@@ -14,7 +14,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.producer import Acknowledgement, RecordGivenUpError
 from edge.outbox.reconnecting_producer import ReconnectingProducer
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.kafka.clients import client_options, started
@@ -130,7 +130,7 @@ async def test_when_a_broker_rejects_shared_batches_it_gets_each_other_frame_onc
     stats_of = {camera: FakeStats(camera) for camera in cameras}
     outboxes = {camera: dispatcher.outbox(camera, stats, live=True) for camera, stats in stats_of.items()}
     running = asyncio.create_task(dispatcher.run())
-    await eventually(lambda: dispatcher.connected, timeout_s=LONG_S)
+    await eventually(lambda: dispatcher.producer.connected, timeout_s=LONG_S)
     for sequence, size in enumerate(sizes):
         for camera, outbox in outboxes.items():
             frame = Frame(camera, now_us(), sequence, grabbed_at_us=now_us())

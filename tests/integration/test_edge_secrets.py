@@ -50,8 +50,8 @@ def with_password(url: str, password: str = CANARY) -> str:
 @contextmanager
 def shop(folder: Path) -> Iterator[Shop]:
     """Four cameras: one works, one is unreachable, one has another password, one redirects to another host."""
-    nobody = ReservedPort()
-    unreachable = f"rtsp://{nobody.address}/x"
+    unused_port = ReservedPort()
+    unreachable = f"rtsp://{unused_port.address}/x"
     with ExitStack() as stack:
         up = stack.enter_context(endless_camera(CANARY))
         locked = stack.enter_context(rtsp_camera(lambda session: session.wait(), password="another"))

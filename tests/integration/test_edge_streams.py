@@ -161,7 +161,7 @@ async def test_a_camera_that_redirects_elsewhere_is_refused_and_no_other_host_is
     assert (elsewhere.connections, elsewhere.sessions) == (0, 0)
 
 
-async def test_a_port_where_nobody_listens_is_reported(dead_address: str) -> None:
+async def test_a_port_without_a_server_is_reported(dead_address: str) -> None:
     async with camera_worker(f"rtsp://{dead_address}/1") as worker:
         assert await worker.last_message() == Failed("connection refused")
 

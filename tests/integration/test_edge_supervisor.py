@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from edge.cameras import Camera
 from edge.link.shared_buffer import SharedBuffer
 from edge.metrics import EdgeMetrics
-from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses, WorkerMain
+from edge.sinks import Outgoing
 from edge.sources import Source
 from edge.stats import CameraStats, StatsSnapshot
 from edge.supervisor import CameraSupervisor

@@ -172,8 +172,8 @@ def test_an_abandoned_download_of_another_commit_is_removed(
 
 
 def test_a_missing_repository_is_named(hub: HubServer, tmp_path: Path) -> None:
-    error = refused(hub, tmp_path, name="nobody/nothing")
-    assert f"{hub.endpoint} has no repository nobody/nothing" in error.message
+    error = refused(hub, tmp_path, name="no-owner/nothing")
+    assert f"{hub.endpoint} has no repository no-owner/nothing" in error.message
 
 
 def test_a_private_repository_hints_at_the_token(hub: HubServer, repository: Repository, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from framematch.model_build.bundles.open_clip_preprocess import parse_open_clip_
 from framematch.model_build.bundles.processor_config import parse_processor_config
 from framematch.model_build.bundles.prompts import PHOTO_TEMPLATES, read_prompts
 from framematch.model_build.bundles.special_tokens import read_special_tokens
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.tokenizer import PaddingSide, Tokenizer
 
 

@@ -12,8 +12,8 @@ from framematch.model_build.bundles.processor_config import (
     require_supported,
     unsupported,
 )
+from framematch.vision.manifest import PreprocessSpec, Resample, Rgb
 from framematch.vision.model_files import COPY_AGAIN_HINT, decode_json
-from framematch.vision.preprocess_spec import PreprocessSpec, Resample, Rgb
 
 # OpenCLIP's defaults, which are those of OpenAI's CLIP.
 _MEAN: Rgb = (0.48145466, 0.4578275, 0.40821073)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from framematch.core.errors import ModelError
+from framematch.vision.manifest import PreprocessSpec, Resample, Rgb
 from framematch.vision.model_files import COPY_AGAIN_HINT, decode_json
-from framematch.vision.preprocess_spec import PreprocessSpec, Resample, Rgb
 
 DEFAULT_RESCALE_FACTOR = 1 / 255
 # Pillow's numbers, which the transformers library writes.

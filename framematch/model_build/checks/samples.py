@@ -1,11 +1,9 @@
 """Built-in pictures and texts for testing a model: always the same, and unlike each other."""
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 
-from framematch.vision.arrays import Pixels
+from framematch.core.arrays import Pixels
 
 PRODUCT_NAMES = (
     "a jar of honey",
@@ -25,12 +23,10 @@ _SEED = 20
 def sample_pictures() -> dict[str, Pixels]:
     """RGB uint8 [h, w, 3] by name: gradients, clouds and shapes, each in several sizes."""
     rng = np.random.default_rng(_SEED)
-    kinds: tuple[tuple[str, Callable[[np.random.Generator, int, int], Pixels]], ...] = (
-        ("gradient", _gradient),
-        ("clouds", _clouds),
-        ("shapes", _shapes),
-    )
-    return {f"{kind} {width}x{height}": draw(rng, width, height) for width, height in _SIZES for kind, draw in kinds}
+    kinds = {"gradient": _gradient, "clouds": _clouds, "shapes": _shapes}
+    return {
+        f"{kind} {width}x{height}": draw(rng, width, height) for width, height in _SIZES for kind, draw in kinds.items()
+    }
 
 
 def _gradient(rng: np.random.Generator, width: int, height: int) -> Pixels:

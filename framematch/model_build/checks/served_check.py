@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.progress import OnProgress
 from framematch.model_build.bundles.bundle import Bundle
 from framematch.model_build.checks.conformance import (
@@ -25,7 +26,6 @@ from framematch.model_build.graphs.towers import fold_towers
 from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import manifest_of
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.preprocess import Preprocessor

@@ -46,7 +46,7 @@ class ExternalData:
             raise ModelError(f"{graph} has a wrong location of its weights: {error}", hint=_HINT) from error
         size = path.stat().st_size
         if not 0 <= offset <= offset + length <= size:
-            _require_no_pointer(path)
+            require_no_lfs_pointer(path)
             raise ModelError(
                 f"{path} is cut short: it has {size} bytes, {graph.name} needs {offset + length}", hint=_HINT
             )
@@ -71,8 +71,3 @@ class ExternalData:
 def _bytes_of(tensor: TensorProto) -> int:
     kind: np.dtype[Any] = helper.tensor_dtype_to_np_dtype(tensor.data_type)
     return int(math.prod(tensor.dims)) * kind.itemsize
-
-
-def _require_no_pointer(path: Path) -> None:
-    with path.open("rb") as file:
-        require_no_lfs_pointer(path, file.read(64))

@@ -15,7 +15,6 @@ TOO_LARGE_HINT = "Use a smaller model"
 # Protocol Buffers' limit for one message, and so for a served model.onnx.
 _MAX_BYTES = 2**31 - 1
 _GB = 1e9
-_HEAD_BYTES = 64
 
 
 def read_graph(path: Path) -> ModelProto:
@@ -71,8 +70,7 @@ def _describe(value: ValueInfoProto) -> str:
 
 def _parse(path: Path) -> ModelProto:
     try:
-        with path.open("rb") as file:
-            require_no_lfs_pointer(path, file.read(_HEAD_BYTES))
+        require_no_lfs_pointer(path)
         model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError) as error:
         raise ModelError(f"{path} is not a readable ONNX graph: {error}", hint=COPY_AGAIN_HINT) from error

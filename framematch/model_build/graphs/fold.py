@@ -14,9 +14,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.layouts import CLIP, SUPPORTED_HINT, Layout
 from framematch.model_build.files.graph_file import describe_graph, inputs_of
-from framematch.model_build.graphs.full_precision import widen_to_fp32
+from framematch.model_build.files.graph_walk import all_graphs, all_nodes, all_tensors
 from framematch.model_build.graphs.graph_checks import check_graph, require_servable, require_shape
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 
 ATTENTION_MASK = "attention_mask"
 INPUT_IDS = "input_ids"
@@ -26,6 +26,8 @@ EMBEDDING = "embedding"
 # Prefix of the tower's own names, so that added names cannot clash with them.
 _PREFIX = "tower/"
 _ID_TYPES = {TensorProto.INT64, TensorProto.INT32}
+# Attributes with the type of an operator's result.
+_TYPE_ATTRIBUTES = {"to", "dtype", "output_dtype", "stash_type", "softmax_precision"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int, la
         ModelError: the graph is not an image tower of this layout, does not fit the bundle, or cannot be served.
     """
     require_servable(tower)
-    widen_to_fp32(tower)
+    _widen_to_fp32(tower)
     names = _TowerNames(f"{layout.name} image tower", layout.pixel_inputs, layout.image_outputs)
     name, output = names.find_in(tower)
     found = inputs_of(tower)
@@ -99,14 +101,13 @@ def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int, la
 def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layout: Layout = CLIP) -> ModelProto:
     """`input_ids` (and `attention_mask`) -> `text_embeds` becomes the same int64 [N, L] -> `embedding` float32 [N, D].
 
-    The embedding has unit length. Other layouts have other names. `tower` is changed, as a copy would need its memory
-    again: use the returned graph.
+    All else is as in `fold_image_tower`.
 
     Raises:
         ModelError: the graph is not a text tower of this layout, does not fit the bundle, or cannot be served.
     """
     require_servable(tower)
-    widen_to_fp32(tower)
+    _widen_to_fp32(tower)
     names = _TowerNames(f"{layout.name} text tower", layout.id_inputs, layout.text_outputs)
     ids, output = names.find_in(tower)
     inputs = []
@@ -123,6 +124,22 @@ def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layo
             )
         )
     return _fold(tower, inputs, output, dimension)
+
+
+def _widen_to_fp32(model: ModelProto) -> None:
+    """Convert every float16 to float32, in place, as CPUs compute it faster. Every served graph is made from fp32."""
+    for tensor in all_tensors(model):
+        if tensor.data_type == TensorProto.FLOAT16:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name))
+    for node in all_nodes(model):
+        for attribute in node.attribute:
+            if attribute.name in _TYPE_ATTRIBUTES and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.FLOAT
+    for graph in all_graphs(model):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            tensor_type = value.type.tensor_type
+            if tensor_type.elem_type == TensorProto.FLOAT16:
+                tensor_type.elem_type = TensorProto.FLOAT
 
 
 def _fold(tower: ModelProto, inputs: Sequence[_FoldedInput], output: str, dimension: int) -> ModelProto:

@@ -72,7 +72,7 @@ def check_graph(model: ModelProto) -> None:
     Raises:
         ModelError: the graph is not valid ONNX, has a fixed batch size inside, or computes another dimension.
     """
-    skeleton = _skeleton(model)
+    skeleton = skeleton_of(model)
     (declared,) = model.graph.output
     expected = [size.dim_value or None for size in declared.type.tensor_type.shape.dim]
     for size in skeleton.graph.output[0].type.tensor_type.shape.dim:
@@ -85,8 +85,8 @@ def check_graph(model: ModelProto) -> None:
     require_shape(inferred.graph.output[0], expected)
 
 
-def _skeleton(model: ModelProto) -> ModelProto:
-    """The graph with its weights as inputs: enough for checking, and small even when the weights are large."""
+def skeleton_of(model: ModelProto) -> ModelProto:
+    """The graph with its weights as inputs: enough for shape inference, and small even when the weights are large."""
     weights = [tensor for tensor in model.graph.initializer if math.prod(tensor.dims) > _SMALL_CONSTANT]
     named = {tensor.name for tensor in weights}
     graph = onnx.GraphProto(name=model.graph.name)

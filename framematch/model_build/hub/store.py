@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from framematch.core.errors import ModelError, UnavailableError
+from framematch.vision.model_files import decode_json
 
 _CHUNK_BYTES = 1 << 20
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,9 @@ class HubStore:
     def pinned(self) -> str | None:
         """The last used commit, or None before the first download."""
         path = self.folder / "pin.json"
-        return _decode(path, _Pin).commit if path.exists() else None
+        if not path.exists():
+            return None
+        return decode_json(path, _Pin, hint=f"Delete {self.folder} and download anew").commit
 
     def pin(self, commit: str) -> None:
         """Use `commit` from now on when no revision is given."""
@@ -84,7 +85,7 @@ class HubStore:
         if not path.exists():
             return False
         hint = f"Delete {path.parent} and run the command again: it is downloaded anew"
-        for name, stored in _decode(path / "source.json", Source).files.items():
+        for name, stored in decode_json(path / "source.json", Source, hint=hint).files.items():
             try:
                 same = (path / name).stat().st_size == stored.size_bytes and sha256_of(path / name) == stored.sha256
             except OSError as error:
@@ -93,8 +94,8 @@ class HubStore:
                 raise ModelError(f"{path / name} is not what was downloaded", hint=hint)
         return True
 
-    def finish(self, commit: str, names: list[str]) -> Path:
-        """Turn the unfinished download of `commit`, with the files `names`, into a complete bundle: its folder."""
+    def finish(self, commit: str, names: list[str]) -> None:
+        """Turn the unfinished download of `commit`, with the files `names`, into a complete bundle."""
         folder = self.unfinished(commit)
         files = {name: StoredFile((folder / name).stat().st_size, sha256_of(folder / name)) for name in names}
         source = Source(self.repo, commit, files)
@@ -102,7 +103,6 @@ class HubStore:
         folder.parent.rename(self.bundle(commit).parent)
         for abandoned in self.folder.glob("*.part"):
             shutil.rmtree(abandoned)
-        return self.bundle(commit)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -135,10 +135,3 @@ def git_sha1_of(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _decode(path: Path, shape: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ModelError(f"{path} is not usable: {error}", hint=f"Delete {path.parent} and download anew") from error

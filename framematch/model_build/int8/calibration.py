@@ -10,11 +10,11 @@ import numpy as np
 import structlog
 from PIL import Image
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import ModelError
 from framematch.core.progress import OnProgress
-from framematch.vision.arrays import Pixels
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.rgb import upright_rgb
+from framematch.vision.rgb import BOMB_ERRORS, DECODE_ERRORS, upright_rgb
 
 MIN_PICTURES = 8
 # Some dozens of pictures are enough for the ranges. More make the evaluation more precise, at a few seconds for a large
@@ -22,17 +22,6 @@ MIN_PICTURES = 8
 MAX_PICTURES = 256
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-# What Pillow's decoders raise for damaged files and for implausibly large pictures.
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 _HINT = (
     f"Give a folder with at least {MIN_PICTURES}, better 100, JPEG, PNG or WebP pictures of the kind that cameras will "
     "see. With subfolders named after products the change in retrieval accuracy is measured too"
@@ -160,7 +149,7 @@ def _read(path: Path, folder: Path, preprocessor: Preprocessor) -> _Picture | No
         with warnings.catch_warnings(), Image.open(path, formats=sorted(set(_FORMATS.values()))) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             rgb = upright_rgb(image)
-    except _DECODE_ERRORS as error:
+    except (*DECODE_ERRORS, *BOMB_ERRORS) as error:
         log.warning("calibration_picture_skipped", file=str(path), reason=str(error))
         return None
     return _Picture(_label(path, folder), preprocessor(rgb))

@@ -19,12 +19,12 @@ from onnx import ModelProto, TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+from framematch.core.arrays import Pixels
 from framematch.core.errors import ModelError
 from framematch.core.progress import OnProgress
 from framematch.model_build.int8.nodes import KINDS, PRODUCTS, name_nodes, nodes_for_int8
 from framematch.model_build.int8.smooth import smooth, smooth_points
 from framematch.model_build.onnx_session import ORT_ERRORS, OnnxSession, first_line
-from framematch.vision.arrays import Pixels
 
 # Calibration keeps the activations of one batch in memory, about 50 MB per picture of a ViT-L/14.
 _BATCH_SIZE = 4
@@ -36,14 +36,11 @@ _FP32_HINT = "Build it as fp32"
 def quantize_image_tower(
     graph: bytes, calibration: Pixels, *, on_progress: OnProgress = lambda _done, _total: None
 ) -> bytes:
-    """The folded image tower `graph` as int8: the same input and output, one serialised graph in QDQ form.
+    """The folded image tower `graph` as int8: `pixels` uint8 [N, H, W, 3] -> `embedding` float32 [N, D], in QDQ form.
 
     The same graph and pictures give the same bytes. `compare_towers` measures the quality of its embeddings.
-
-    Args:
-        graph: `pixels` uint8 [N, H, W, 3] -> `embedding` float32 [N, D].
-        calibration: uint8 [N, H, W, 3], N at least 1, preprocessed like the served pictures.
-        on_progress: counts pictures; each is computed twice.
+    `calibration` is uint8 [N, H, W, 3], N at least 1, preprocessed like the served pictures. `on_progress` counts
+    pictures; each is computed twice.
 
     Raises:
         ModelError: int8 gains nothing, ONNX Runtime cannot run or quantise the graph, or disk space is missing.
@@ -72,11 +69,7 @@ def quantize_image_tower(
 
 
 def _require_space(folder: Path, graph_bytes: int) -> None:
-    """Check the disk space first, because ONNX Runtime reports a full disk as a failed serialisation.
-
-    Raises:
-        ModelError: the quantiser's files need more than is free.
-    """
+    """Check the disk space first, because ONNX Runtime reports a full disk as a failed serialisation."""
     free = shutil.disk_usage(folder).free
     if free < _TEMPORARY_COPIES * graph_bytes:
         raise ModelError(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import ModelError
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
-from framematch.vision.arrays import Embeddings, Pixels
 
 # The one-sided 95 % quantile of the normal distribution: a smaller drop may be chance.
 _CHANCE_Z = 1.645
@@ -47,16 +47,11 @@ class Retrieval:
     gained: int
 
     @property
-    def drop(self) -> float:
-        """The decrease of the share."""
-        return self.before - self.after
-
-    @property
     def drop_beyond_chance(self) -> float:
         """The smallest drop that explains `lost` and `gained` at 95 %: a paired comparison like McNemar's test."""
         changed, net = self.lost + self.gained, self.lost - self.gained
         deviation = math.sqrt(max(changed - net**2 / self.queries, 0.0)) / self.queries
-        return self.drop - _CHANCE_Z * deviation
+        return self.before - self.after - _CHANCE_Z * deviation
 
 
 @dataclass(frozen=True)
@@ -106,23 +101,13 @@ class QuantizationReport:
                 hint="Calibrate with more pictures, of the kind that cameras will see, build fp32, or give --force",
             )
 
-    def __str__(self) -> str:
-        cosine = f"cosine to fp32 {self.mean_cosine:.4f} on average, {self.lowest_cosine:.4f} at the lowest"
-        if self.retrieval:
-            return f"{cosine}; retrieval {_points(self.retrieval)} of {self.retrieval.queries} pictures"
-        return f"{cosine}; {self.same_neighbour:.0%} of {self.pictures} pictures keep their nearest picture"
-
 
 def compare_towers(
     reference: bytes, candidate: bytes, pictures: Pixels, labels: Sequence[str] | None
 ) -> QuantizationReport:
-    """Compare both towers' embeddings of the same pictures.
+    """Compare the embeddings (of unit length) of two image towers, `pixels` -> `embedding`.
 
-    Args:
-        reference: an image tower, `pixels` -> `embedding` of unit length.
-        candidate: another tower with the same input and output.
-        pictures: uint8 [N, H, W, 3], at least two, preferably not those of the calibration.
-        labels: the product of each picture, or None.
+    `pictures`: uint8 [N, H, W, 3], at least two, preferably not those of the calibration; `labels`: their products.
 
     Raises:
         ModelError: a tower does not run, or their dimensions differ.

@@ -52,9 +52,7 @@ def smooth_points(model: ModelProto) -> list[SmoothPoint]:
 def smooth(model: ModelProto, largest: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Even out `model` in place. Its results change only by rounding.
 
-    Args:
-        model: as given to `smooth_points`.
-        largest: by tensor, the largest absolute value of each channel, float32 [channels].
+    `largest` has, for each tensor of `smooth_points`, the largest absolute value of each channel, float32 [channels].
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for point in smooth_points(model):

@@ -35,26 +35,23 @@ class BuildOptions:
     """The options of `build_model_repository`.
 
     `precision` None means the target's default: fp16 for `tensorrt`, else fp32. `cpu_plan` None means one instance that
-    uses all cores. A TensorRT engine is tuned for `usual_batch_size`; None means `max_batch_size`.
+    uses all cores. A TensorRT engine is tuned for `max_batch_size`.
     """
 
     target: Target = "cpu"
     precision: Precision | None = None
     max_batch_size: int = 32
     cpu_plan: CpuPlan | None = None
-    usual_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         """Check the options.
 
         Raises:
             ModelError: the target cannot run that precision.
-            ValueError: a batch size is out of range.
+            ValueError: `max_batch_size` is below 1.
         """
         if self.max_batch_size < 1:
             raise ValueError(f"max_batch_size must be at least 1, got {self.max_batch_size}")
-        if not 1 <= self.tuned_batch_size <= self.max_batch_size:
-            raise ValueError(f"usual_batch_size must be 1 to {self.max_batch_size}, got {self.usual_batch_size}")
         known = _PRECISIONS[self.target]
         if self.served_precision not in known:
             raise ModelError(
@@ -66,8 +63,3 @@ class BuildOptions:
     def served_precision(self) -> Precision:
         """`precision`, or the target's default."""
         return self.precision or _PRECISIONS[self.target][0]
-
-    @property
-    def tuned_batch_size(self) -> int:
-        """`usual_batch_size`, or `max_batch_size`."""
-        return self.max_batch_size if self.usual_batch_size is None else self.usual_batch_size

@@ -92,7 +92,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 def _swap_in(staging: Path, destination: Path) -> None:
-    """Rename the old models away and the new ones into place; on any failure, undo all renames."""
+    """Rename the old models to another folder and the new ones into place; on any failure, undo all renames."""
     old = staging / "old"
     old.mkdir()
     undo: list[tuple[Path, Path]] = []

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from framematch.core.arrays import Pixels
 from framematch.core.progress import OnProgress
 from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.repository.build_options import CpuPlan
-from framematch.vision.arrays import Pixels
 
 # Each instance is a process with a copy of the weights.
 _MAX_INSTANCES = 8
@@ -61,15 +61,8 @@ def measure_cpu_plans(
     """Measure each plan for `cores`; returns the best first, and of equally good ones that with fewest instances.
 
     The plans alternate for `rounds` rounds, so that a machine that slows down affects all of them. A round takes about
-    `seconds` for each plan, and the time to load its sessions.
-
-    Args:
-        graph: an image tower, `pixels` -> `embedding`.
-        batch: uint8 [N, H, W, 3], the input of each run.
-        cores: the number of cores to use.
-        seconds: how long a plan runs in a round.
-        rounds: the number of rounds.
-        on_progress: counts measurements.
+    `seconds` for each plan, and the time to load its sessions. `graph` is an image tower, `pixels` -> `embedding`;
+    `batch`, uint8 [N, H, W, 3], is the input of each run. `on_progress` counts measurements.
 
     Raises:
         ModelError: ONNX Runtime cannot run the graph, or the pictures do not fit.

@@ -9,10 +9,9 @@ from PIL import Image
 
 from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
 from framematch.catalog.thresholds import ThresholdEstimate
-from framematch.vision.arrays import Embeddings, Pixels
-from framematch.vision.manifest import ModelManifest
+from framematch.core.arrays import Embeddings, Pixels
+from framematch.vision.manifest import ModelManifest, PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.preprocess_spec import PreprocessSpec
 
 SPEC = PreprocessSpec(4, 4, 4, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 MODEL = ModelManifest("colours", "ab" * 32, 48, SPEC, None, None, max_batch_size=3)

@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from framematch.cli.console import new_console
 from framematch.cli.model import app
 from framematch.cli.model_check import table
 from framematch.core.errors import CatalogError, ModelError, SettingsError, UsageError
@@ -31,7 +31,7 @@ def reference(folder: Path, **parts: object) -> Path:
 
 
 def shown(*checks: Check) -> list[str]:
-    console = Console(width=140)
+    console = new_console()
     with console.capture() as capture:
         console.print(table(list(checks)))
     return capture.get().splitlines()[1:]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from consumers.stages.decode import clip_regions, cut, read_jpeg
+from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
-from framematch.vision.arrays import Pixels
 
 MAX_PIXELS = 100_000
 

@@ -24,8 +24,8 @@ from framematch.core.ids import match_event_id
 from framematch.core.settings import AgeSettings, ConsumerSettings, SightingSettings
 from framematch.core.timestamps import now_us
 from framematch.matching.sightings import SightingTracker
+from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor, Variant
-from framematch.vision.preprocess_spec import PreprocessSpec
 from tests.sample_events import match_event
 from tests.unit.consumers.sample_frames import record
 

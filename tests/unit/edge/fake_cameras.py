@@ -10,8 +10,8 @@ from edge.cameras import Camera
 from edge.link.channel import WorkerChannel
 from edge.link.messages import Ended, FrameReady, Opened
 from edge.link.shared_buffer import Count, SharedBuffer
-from edge.outgoing import Outgoing
 from edge.processes import CameraProcesses
+from edge.sinks import Outgoing
 from edge.sources import Source
 from edge.stats import CameraStats
 from edge.worker.run import WorkerConfig

@@ -6,7 +6,7 @@ import pytest
 
 from edge.drawing import draw_regions
 from edge.worker.encode import encode_jpeg
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import MaskSettings
 
 GREY = 128

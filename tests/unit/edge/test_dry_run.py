@@ -7,7 +7,7 @@ import pytest
 
 from edge.cameras import Camera
 from edge.dry_run import FrameCounter, ProbeResult
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from edge.sources import Source
 from edge.stats import StatsSnapshot
 from framematch.cli.probe_table import print_probe_results

@@ -18,6 +18,8 @@ from tests.unit.edge.fake_cameras import FakeProcesses, FakeSinks, camera
 
 
 class ConnectedProducer:
+    connected = True
+
     async def wait_connected(self) -> None:
         """Return at once."""
 
@@ -31,7 +33,6 @@ class FakeDispatcher(FakeSinks):
     """Is connected; `finishing` is set when `finish` starts, which takes some time."""
 
     producer = ConnectedProducer()
-    connected = True
     stalled_s = 0.0
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class ChangeAt:
     async def next(self) -> Accepted:
         await self._event.wait()
         self._event = asyncio.Event()
-        return Accepted(Settings(), self._cameras, CameraChanges())
+        return Accepted(self._cameras, CameraChanges())
 
 
 async def test_settings_that_change_while_the_service_stops_start_no_camera() -> None:

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from framematch.core.arrays import Pixels
 from framematch.model_build.graphs.fold import fold_image_tower
-from framematch.vision.arrays import Pixels
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 
 SIDE = 16
 DIMENSION = 16

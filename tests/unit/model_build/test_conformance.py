@@ -18,8 +18,7 @@ from framematch.model_build.checks.conformance import (
     require_same_model,
     skipped,
 )
-from framematch.vision.manifest import ModelManifest
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import ModelManifest, PreprocessSpec
 
 SPEC = PreprocessSpec(8, 8, 8, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 MANIFEST = ModelManifest("small", "ab" * 32, 4, SPEC, 6, "cd" * 32, max_batch_size=32)

@@ -14,7 +14,7 @@ from framematch.model_build.bundles.layouts import OPENCLIP, SIGLIP, Layout
 from framematch.model_build.files.graph_file import inputs_of
 from framematch.model_build.graphs.fold import fold_image_tower, fold_text_tower
 from framematch.model_build.onnx_session import OnnxSession
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 from tests.unit.model_build.bundles import (
     CONTEXT_LENGTH,
     DIMENSION,

@@ -28,7 +28,7 @@ def test_a_build_prints_the_model_its_folder_and_how_to_serve_it(tmp_path: Path)
 def test_a_build_of_a_wheel_does_not_name_a_command_that_it_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framematch.cli.model.find_spec", lambda _name: None)
+    monkeypatch.setattr("framematch.cli.errors.find_spec", lambda _name: None)
     bundle = BundleFiles().write(tmp_path / "small-clip")
     result = CliRunner().invoke(app, ["build", "--from", str(bundle), "--out", str(tmp_path / "repository")])
     assert "Serve it with `tritonserver" in result.output

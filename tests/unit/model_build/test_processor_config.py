@@ -9,7 +9,7 @@ import pytest
 
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.processor_config import parse_processor_config
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 from tests.unit.model_build.bundles import PROCESSOR, SIDE, SIGLIP_PROCESSOR
 
 

@@ -24,7 +24,7 @@ from framematch.model_build.int8.report import (
 )
 from framematch.model_build.int8.smooth import smooth, smooth_points
 from framematch.model_build.onnx_session import OnnxSession, embed_pictures
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import PreprocessSpec
 from tests.unit.model_build.bundles import DIMENSION as BUNDLE_DIMENSION
 from tests.unit.model_build.bundles import SIDE as BUNDLE_SIDE
 from tests.unit.model_build.bundles import image_tower

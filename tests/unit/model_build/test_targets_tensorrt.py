@@ -15,7 +15,7 @@ from framematch.model_build.repository.targets.tensorrt import CONTAINER
 from tests.unit.model_build.bundles import BundleFiles, image_only, image_tower, weights
 
 ROOT = Path(__file__).resolve().parents[3]
-OPTIONS = BuildOptions("tensorrt", max_batch_size=16, usual_batch_size=8)
+OPTIONS = BuildOptions("tensorrt", max_batch_size=16)
 # Prints its version like trtexec, records its arguments, and writes the content of $ENGINE.
 TRTEXEC = """#!/bin/sh
 if [ "$1" = --help ]; then
@@ -90,7 +90,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in (folder / "clip_image" / "1").iterdir()}
 
 
-def test_trtexec_is_called_once_per_model_with_its_inputs_and_the_smallest_usual_and_largest_batch(
+def test_trtexec_is_called_once_per_model_with_its_inputs_and_tuned_for_the_largest_batch(
     machine: Machine,
 ) -> None:
     result = machine.run()
@@ -98,7 +98,7 @@ def test_trtexec_is_called_once_per_model_with_its_inputs_and_the_smallest_usual
     image, text = machine.calls()
     assert [argument for argument in image if "Shapes" in argument] == [
         "--minShapes=pixels:1x8x8x3",
-        "--optShapes=pixels:8x8x8x3",
+        "--optShapes=pixels:16x8x8x3",
         "--maxShapes=pixels:16x8x8x3",
     ]
     assert "--onnx=clip_image/1/model.onnx" in image
@@ -116,7 +116,7 @@ def test_print_shows_the_commands_and_needs_neither_trtexec_nor_a_gpu(machine: M
     lines = result.stdout.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("trtexec --onnx=clip_image/1/model.onnx --saveEngine=clip_image/1/model.plan ")
-    assert "--optShapes=input_ids:8x6,attention_mask:8x6" in lines[1]
+    assert "--optShapes=input_ids:16x6,attention_mask:16x6" in lines[1]
 
 
 def test_the_engine_is_complete_with_a_log_and_no_other_files(machine: Machine) -> None:

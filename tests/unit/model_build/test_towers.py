@@ -117,7 +117,7 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -
 def test_a_graph_of_more_than_two_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
     folder = BundleFiles().write(tmp_path / "bundle")
     data = with_external_data(folder)
-    os.truncate(data, 3_000_000_000)  # takes no room on disk
+    os.truncate(data, 3_000_000_000)  # a sparse file
     path = folder / "onnx" / "vision_model.onnx"
     graph = onnx.load(path, load_external_data=False)
     entries = graph.graph.initializer[0].external_data

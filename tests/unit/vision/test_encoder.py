@@ -13,8 +13,7 @@ from tritonclient.utils import InferenceServerException
 from framematch.core.errors import EmbeddingError, FramematchError, ModelMismatchError, TritonUnavailableError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.vision.encoder import ImageEncoder, TextEncoder
-from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest, PreprocessSpec
 from framematch.vision.triton import TritonModel
 from tests.unit.model_build.bundles import BundleFiles
 

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
-from framematch.vision.arrays import Embeddings, Pixels
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
-from framematch.vision.manifest import ModelManifest
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import ModelManifest, PreprocessSpec
 from framematch.vision.triton import TritonModel
 
 Answer = Callable[[Pixels], Embeddings]

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from framematch.core.errors import ModelError
-from framematch.vision.manifest import ModelManifest
-from framematch.vision.preprocess_spec import PreprocessSpec
+from framematch.vision.manifest import ModelManifest, PreprocessSpec
 
 MANIFEST = ModelManifest(
     name="clip — röd",

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor, Variant
-from framematch.vision.preprocess_spec import PreprocessSpec
 
 SPEC = PreprocessSpec(
     resize_shortest_edge=64,

@@ -1,16 +1,17 @@
-"""The targets of `framematch model build`: one module for each backend of Triton."""
+"""The targets of `framematch model build`."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from framematch.model_build.graphs.towers import Tower
 from framematch.model_build.repository.build_options import BuildOptions
-from framematch.model_build.repository.targets import cpu, onnx, tensorrt
+from framematch.model_build.repository.targets import tensorrt
 from framematch.model_build.repository.targets.half import half_precision
+from framematch.model_build.repository.targets.onnxruntime import SERVED_CODE, serve_on_cpu, serve_on_gpu
 from framematch.model_build.repository.triton_config import config_pbtxt
 from framematch.vision.manifest import ENGINE_SCRIPT, ModelManifest
 
-_TARGETS = {"cpu": cpu, "onnx": onnx, "tensorrt": tensorrt}
+_SERVINGS = {"cpu": serve_on_cpu, "onnx": serve_on_gpu, "tensorrt": tensorrt.serving}
 # Files of a target beside its models; a build for another target removes them.
 REPOSITORY_FILES = (ENGINE_SCRIPT,)
 
@@ -24,12 +25,13 @@ def served_towers(towers: Mapping[str, Tower], options: BuildOptions) -> dict[st
 
 def repository_files(towers: Mapping[str, Tower], manifest: ModelManifest, options: BuildOptions) -> dict[str, bytes]:
     """All files of Triton's model repository for `towers`, by their path in it."""
-    target = _TARGETS[options.target]
+    serving = _SERVINGS[options.target](options)
     files: dict[str, bytes] = {}
     for name, tower in towers.items():
-        config = config_pbtxt(name, tower.inputs, manifest, target.serving(options))
-        files[f"{name}/config.pbtxt"] = config.encode()
-        files |= {f"{name}/{path}": content for path, content in target.model_files(tower).items()}
+        files[f"{name}/config.pbtxt"] = config_pbtxt(name, tower.inputs, manifest, serving).encode()
+        files[f"{name}/1/model.onnx"] = tower.graph
+        if options.target == "cpu":
+            files[f"{name}/1/model.py"] = SERVED_CODE.read_bytes()
     if options.target == "tensorrt":
         files[ENGINE_SCRIPT] = tensorrt.build_script(towers, options).encode()
     return files

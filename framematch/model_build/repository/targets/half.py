@@ -7,10 +7,11 @@ the loss can be measured without a GPU.
 from collections.abc import Iterator
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto
 from onnxruntime.transformers import float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from framematch.model_build.graphs.graph_checks import skeleton_of
 from framematch.model_build.graphs.towers import Tower
 
 # The prefix of the export's own values in a folded graph. The operators around the tower stay fp32, because a pixel's
@@ -18,9 +19,6 @@ from framematch.model_build.graphs.towers import Tower
 _EXPORT = "tower/"
 # Older exports write a layer norm as several operators, and its square can exceed 65504, the largest fp16 number.
 _AFTER_A_SQUARE = frozenset({"ReduceMean", "Add", "Sqrt", "Div"})
-
-# Constants of up to this size may be shapes, whose values shape inference needs; weights are larger.
-_SMALL_BYTES = 1024
 
 
 def half_precision(tower: Tower) -> Tower:
@@ -41,14 +39,9 @@ def half_precision(tower: Tower) -> Tower:
 
 def _infer_types(model: ModelProto) -> None:
     """Add the types of inner values, which the converter needs. Inference copies its input, so weights are left out."""
-    graph = model.graph
-    large = [item for item in graph.initializer if len(item.raw_data) > _SMALL_BYTES]
-    small = [item for item in graph.initializer if len(item.raw_data) <= _SMALL_BYTES]
-    weights = [helper.make_tensor_value_info(item.name, item.data_type, item.dims) for item in large]
-    skeleton = helper.make_graph(graph.node, graph.name, [*graph.input, *weights], graph.output, small)
-    inferred = onnx.shape_inference.infer_shapes(helper.make_model(skeleton, opset_imports=model.opset_import))
-    del graph.value_info[:]
-    graph.value_info.extend(inferred.graph.value_info)
+    inferred = onnx.shape_inference.infer_shapes(skeleton_of(model))
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(inferred.graph.value_info)
 
 
 def _around_the_tower(model: ModelProto) -> Iterator[str]:

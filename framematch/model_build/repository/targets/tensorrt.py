@@ -28,14 +28,9 @@ def serving(options: BuildOptions) -> Serving:
     )
 
 
-def model_files(tower: Tower) -> dict[str, bytes]:
-    """The graph from which the engine is built, by path in the model's folder."""
-    return {"1/model.onnx": tower.graph}
-
-
 def shape_arguments(tower: Tower, options: BuildOptions) -> list[str]:
-    """Trtexec's arguments for the smallest, the usual and the largest batch."""
-    sizes = {"min": 1, "opt": options.tuned_batch_size, "max": options.max_batch_size}
+    """Trtexec's arguments for the smallest, the optimal and the largest batch."""
+    sizes = {"min": 1, "opt": options.max_batch_size, "max": options.max_batch_size}
     return [f"--{key}Shapes={_shapes(tower, batch_size)}" for key, batch_size in sizes.items()]
 
 

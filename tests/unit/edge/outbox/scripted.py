@@ -19,7 +19,7 @@ from edge.outbox.pending import Window
 from edge.outbox.producer import Acknowledgement
 from edge.outbox.recovery import Recovery
 from edge.outbox.spool import Spool
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.frames import Frame, parse_frame

@@ -8,7 +8,7 @@ import pytest
 
 from edge.outbox.dispatcher import Dispatcher
 from edge.outbox.outbox import Outbox
-from edge.outgoing import Outgoing
+from edge.sinks import Outgoing
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from tests.support import eventually

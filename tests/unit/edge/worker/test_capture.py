@@ -1,4 +1,4 @@
-"""The capture loop: a live source never waits, a finite one is played in full and in time, every frame is counted."""
+"""The capture loop: a live source never waits, a finite one is read in full and in time, every frame is counted."""
 
 import itertools
 import threading
@@ -85,16 +85,14 @@ class WithCameraClock:
         return replace(grabbed, camera_s=NOON_S + (grabbed.media_s or 0.0) - 0.5)
 
 
-class OpenGate:
-    def evaluate(self, raw: RawFrame, at_s: float) -> GateDecision:
-        del raw, at_s
-        return GateDecision(send=True)
+def open_gate(raw: RawFrame, at_s: float) -> GateDecision:
+    del raw, at_s
+    return GateDecision(send=True)
 
 
-class ClosedGate:
-    def evaluate(self, raw: RawFrame, at_s: float) -> GateDecision:
-        del raw, at_s
-        return GateDecision(send=False)
+def closed_gate(raw: RawFrame, at_s: float) -> GateDecision:
+    del raw, at_s
+    return GateDecision(send=False)
 
 
 class CaptureRun:
@@ -106,7 +104,7 @@ class CaptureRun:
         source: Source,
         *readers: Reader | Exception,
         repeat: bool = False,
-        gate: OpenGate | ClosedGate | None = None,
+        gate: Callable[[RawFrame, float], GateDecision] = open_gate,
         clock: CaptureClock | None = None,
         fps: float = 1_000.0,
     ) -> None:
@@ -124,7 +122,7 @@ class CaptureRun:
         self.capture = Capture(
             Camera("till-1", source, fps=fps, max_side=640, jpeg_quality=85),
             open_source,
-            gate=gate or OpenGate(),
+            gate=gate,
             buffer=buffer,
             slot=self.slot,
             send=self.messages.append,
@@ -227,7 +225,7 @@ def test_damaged_frames_do_not_set_the_time_of_the_last_frame(start: StartCaptur
 
 
 def test_frames_of_a_still_scene_get_no_sequence_numbers(start: StartCapture) -> None:
-    found = start(FINITE, ScriptedReader(0.0, 0.001, None), gate=ClosedGate())
+    found = start(FINITE, ScriptedReader(0.0, 0.001, None), gate=closed_gate)
     assert found.take_all() == []
     counts = found.buffer.counts()
     assert (counts.sampled, counts.still, counts.captured) == (2, 2, 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.worker.encode import encode_jpeg, scale_down
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 
 
 def picture(width: int, height: int) -> Pixels:

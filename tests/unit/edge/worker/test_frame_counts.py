@@ -20,8 +20,8 @@ from edge.sources import Source
 from edge.worker.gate import GateDecision
 from edge.worker.run import Worker, WorkerConfig
 from edge.worker.source import GrabbedFrame
+from framematch.core.arrays import Pixels
 from framematch.core.errors import CameraUnavailableError
-from framematch.core.pixels import Pixels
 
 Kind = Literal["good", "damaged", "still", "dark", "unreadable", "too_large"]
 Step = Kind | Literal["request"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.cameras import Camera
 from edge.sources import Source
 from edge.worker.gate import Gate, GateDecision
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import MotionSettings, RegionSettings
 
 FPS = 5.0

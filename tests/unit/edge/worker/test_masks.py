@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.worker.masks import hide, ignored
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import MaskSettings
 
 LEFT_HALF = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))

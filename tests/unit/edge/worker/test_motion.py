@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.worker.motion import Change, MotionDetector
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import Box, MaskSettings
 
 WIDTH, HEIGHT, FPS = 160, 90, 5

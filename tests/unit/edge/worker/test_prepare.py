@@ -11,7 +11,7 @@ from edge.sources import Source
 from edge.worker.encode import scale_down
 from edge.worker.gate import GateDecision
 from edge.worker.prepare import prepare
-from framematch.core.pixels import Pixels
+from framematch.core.arrays import Pixels
 from framematch.core.settings import MaskSettings, RegionSettings
 
 CAMERA = Camera("till-1", Source("file", "video.mp4"), fps=5, max_side=640, jpeg_quality=95)
