@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -48,7 +47,8 @@ class AsyncSpool:
         try:
             await asyncio.sleep(0)  # a caller that has been cancelled stops here
             loop = asyncio.get_running_loop()
-            written = loop.run_in_executor(self._executor, self.spool.append, [_spooled(frame)])
+            row = SpooledFrame(frame.number, frame.frame, frame.jpeg)
+            written = loop.run_in_executor(self._executor, self.spool.append, [row])
             await _finish(written)
         finally:
             self.appending -= 1
@@ -60,7 +60,8 @@ class AsyncSpool:
 
     async def copy(self, frames: Sequence[PendingFrame]) -> None:
         """Write frames that are in memory to disk too, all or none."""
-        generation = await self.run(Spool.append, [_spooled(frame) for frame in frames], leased=True)
+        rows = [SpooledFrame(frame.number, frame.frame, frame.jpeg) for frame in frames]
+        generation = await self.run(Spool.append, rows, leased=True)
         for frame in frames:
             frame.spool_generation = generation
             if frame.settled:  # meanwhile
@@ -71,7 +72,12 @@ class AsyncSpool:
         numbers = tuple(self._acknowledged)
         spooled = await self.run(Spool.lease, frames_max, bytes_max, numbers)
         del self._acknowledged[: len(numbers)]  # not earlier: a cancelled lease is repeated
-        return [self._replayed(frame, window) for frame in spooled]
+        now_s, wall_us, generation = self._clock(), now_us(), self.spool.generation
+        frames = []
+        for number, frame, jpeg in spooled:
+            grabbed_s = now_s - max(0, wall_us - frame.arrived_at_us) / US_PER_S
+            frames.append(PendingFrame(number, window, frame, jpeg, grabbed_s, None, spool_generation=generation))
+        return frames
 
     def ack(self, frame: PendingFrame) -> None:
         """A frame is settled: the next `lease` or `flush` deletes it, if it is on disk."""
@@ -85,28 +91,10 @@ class AsyncSpool:
             await self.run(Spool.ack, numbers)
             del self._acknowledged[: len(numbers)]
 
-    async def reopen(self) -> bool:
-        """Whether frames wait in a file that could not be read before."""
-        try:
-            return await self.run(Spool.reopen)
-        except SpoolError:
-            return False
-
-    def _replayed(self, spooled: SpooledFrame, window: Window) -> PendingFrame:
-        frame = replace(spooled.frame, replayed=True)
-        age_s = (now_us() - (frame.grabbed_at_us or frame.captured_at_us)) / US_PER_S
-        grabbed_s = self._clock() - max(0.0, age_s)
-        generation = self.spool.generation
-        return PendingFrame(spooled.number, window, frame, spooled.jpeg, grabbed_s, None, spool_generation=generation)
-
     def _report_losses(self) -> None:
         while self.spool.losses:
             reason, count = self.spool.losses.popleft()
             self._on_drop(reason, "edge.spool.max_mb and max_age_s limit what is kept", count)
-
-
-def _spooled(frame: PendingFrame) -> SpooledFrame:
-    return SpooledFrame(frame.number, frame.frame, frame.jpeg)
 
 
 async def _finish(running: asyncio.Future[T]) -> None:

@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 REPLAY_SHARE = 0.75
 """Of the window; the rest is for new frames of other cameras. Kafka's latency and this bound the speed of a replay."""
+READ_SHARE = 0.25
+"""Of a replay's window, for what is being read from disk: one outbox at a time, so that the rest is in flight."""
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 5.0
 
@@ -83,6 +85,7 @@ class OutboxContext:
     topic: str
     window: Window
     replay_window: Window
+    read_window: Window
     executor: Executor
     drops: DropLog
     max_message_bytes: int

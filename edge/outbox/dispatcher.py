@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from edge.outbox.context import REPLAY_SHARE, DeliveryStats, DropLog, OutboxContext
+from edge.outbox.context import READ_SHARE, REPLAY_SHARE, DeliveryStats, DropLog, OutboxContext
 from edge.outbox.outbox import Outbox
 from edge.outbox.pending import Window
 from edge.outbox.reconnecting_producer import ReconnectingProducer
@@ -50,11 +50,13 @@ class Dispatcher:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="edge-spool")
         self._drops = DropLog()
         window = Window(edge.unacknowledged_max, int(edge.unacknowledged_max_mb * BYTES_PER_MB))
+        replay_window = window.part(REPLAY_SHARE)
         self._context = OutboxContext(
             producer=self.producer,
             topic=Topics(kafka.topic_prefix).frames,
             window=window,
-            replay_window=window.part(REPLAY_SHARE),
+            replay_window=replay_window,
+            read_window=replay_window.part(READ_SHARE),
             executor=self._executor,
             drops=self._drops,
             max_message_bytes=kafka.max_message_bytes,

@@ -134,7 +134,7 @@ class Outbox:
             return
         if self.spooled_frames:
             await self.spool.run(Spool.expire)
-        elif self.state is State.DIRECT and await self.spool.reopen():
+        elif self.state is State.DIRECT and await self.spool.run(Spool.reopen):
             self.start_spooling("found")
 
     async def close(self) -> int:
@@ -190,9 +190,9 @@ class Outbox:
                 return
             await self.context.window.changed()
 
-    def _next(self, outgoing: Outgoing) -> PendingFrame:
+    def _next(self, new: Outgoing) -> PendingFrame:
         self._last_number += 1
-        return PendingFrame.new(self._last_number, outgoing, self.context.window)
+        return PendingFrame(self._last_number, self.context.window, new.frame, new.jpeg, new.grabbed_s, new.encoded_s)
 
     def _on_delivery(self, frame: PendingFrame, isolated: bool, done: Acknowledgement) -> None:
         error = KafkaUnavailableError("the producer was closed") if done.cancelled() else done.exception()

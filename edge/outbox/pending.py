@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
-from edge.sinks import Outgoing
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.tracing import TraceContext, Tracer
@@ -30,17 +29,15 @@ class Window:
         """A window for frames that may use only a share of this one."""
         return type(self)(max(1, int(share * self.frames_max)), max(1, int(share * self.bytes_max)), parent=self)
 
-    def fits(self, frames: int, size_bytes: int) -> bool:
-        """Whether that much is free. One frame always fits into an empty window, whatever its size."""
+    def try_take(self, frames: int, size_bytes: int) -> bool:
+        """Count frames if they fit, and return whether they do. Into an empty window fits whatever comes first."""
         if self.frames and (self.frames + frames > self.frames_max or self.bytes + size_bytes > self.bytes_max):
             return False
-        return self._parent is None or self._parent.fits(frames, size_bytes)
-
-    def try_take(self, frames: int, size_bytes: int) -> bool:
-        """Count frames if they fit, and return whether they do."""
-        if fits := self.fits(frames, size_bytes):
-            self.add(frames, size_bytes)
-        return fits
+        if self._parent is not None and not self._parent.try_take(frames, size_bytes):
+            return False
+        self.frames += frames
+        self.bytes += size_bytes
+        return True
 
     def add(self, frames: int, size_bytes: int) -> None:
         """Count frames, whether or not they fit."""
@@ -78,11 +75,6 @@ class PendingFrame:
     spool_generation: int = 0  # of the spool file that has the frame too; 0: none has
     rejections: int = 0
     settled: bool = False  # acknowledged or dropped
-
-    @classmethod
-    def new(cls, number: int, outgoing: Outgoing, window: Window) -> Self:
-        """A frame that has not been sent yet."""
-        return cls(number, window, outgoing.frame, outgoing.jpeg, outgoing.grabbed_s, outgoing.encoded_s)
 
     def record(self, topic: str) -> ProducerRecord:
         """The Kafka record: the JPEG, keyed by camera, with all else in headers."""

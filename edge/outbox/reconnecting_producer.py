@@ -78,11 +78,7 @@ class ReconnectingProducer:
     async def send_isolated(self, record: ProducerRecord) -> Acknowledgement:
         """Queue a record in a batch of its own, so that a broker's error is about this record.
 
-        It is not ordered with `send`: wait for the records before it, and for this one.
-
-        Raises:
-            KafkaError: it was not queued.
-            KafkaUnavailableError: there is no producer at the moment.
+        It is not ordered with `send`: wait for the records before it, and for this one. It raises what `send` does.
         """
         self._current()
         if self._isolated is not None and self._isolated.fatal:

@@ -16,7 +16,6 @@ log = structlog.get_logger()
 
 _CHUNK_MAX_FRAMES = 32
 _CHUNK_MAX_BYTES = 2_000_000
-_CHUNKS = 4  # that fit into the window: the next one is read while others are in flight
 _MAX_FAILED_READS = 5
 
 
@@ -92,19 +91,19 @@ class Recovery:
         """The next frames from the spool, once the window has space for them. None after a failure."""
         if self._spool is None:
             return []
-        window = self._context.replay_window
-        frames_max = max(1, min(_CHUNK_MAX_FRAMES, window.frames_max // _CHUNKS))
-        bytes_max = min(_CHUNK_MAX_BYTES, window.bytes_max // _CHUNKS)
-        while not window.try_take(frames_max, bytes_max):
+        window, reading = self._context.replay_window, self._context.read_window
+        frames_max = min(_CHUNK_MAX_FRAMES, reading.frames_max)
+        bytes_max = min(_CHUNK_MAX_BYTES, reading.bytes_max)
+        while not reading.try_take(frames_max, bytes_max):
             if self._pending.to_retry:
                 return []
-            await window.changed()
+            await reading.changed()
         try:
             frames = await self._spool.lease(window, frames_max, bytes_max)
         finally:
-            window.release(frames_max, bytes_max)
-        for frame in frames:
-            window.add(1, len(frame.jpeg))
+            reading.release(frames_max, bytes_max)
+        window.add(len(frames), sum(len(frame.jpeg) for frame in frames))
+        await asyncio.sleep(0)  # another outbox reads while these are sent
         return frames
 
     async def _send(self, frames: Sequence[PendingFrame]) -> None:
@@ -129,15 +128,10 @@ class Recovery:
         """Retry for a while; then go on without the file: its frames are lost, or another process's."""
         self._failed_reads += 1
         if self._failed_reads == 1:
-            log.error(
-                "spool_not_read",
-                camera=self._outbox.camera,
-                reason=error.reason,
-                error=str(error),
-                hint="One edge service uses a spool folder and topic prefix: stop the other, or set edge.spool.folder"
-                if error.reason == "spool_locked"
-                else "Check the disk of edge.spool.folder",
-            )
+            hint = "Check the disk of edge.spool.folder"
+            if error.reason == "spool_locked":
+                hint = "One edge service uses a spool folder and topic prefix: stop the other, or set edge.spool.folder"
+            log.error("spool_not_read", camera=self._outbox.camera, reason=error.reason, error=str(error), hint=hint)
         if self._spool is None or (self._failed_reads < _MAX_FAILED_READS and error.reason != "spool_locked"):
             return
         await self._spool.run(Spool.discard)

@@ -74,13 +74,15 @@ class Spool:
             through, seen, size = self._leased_through, 0, 0
             for row in self._rows():
                 if found and (len(found) >= frames_max or size + row[2] > bytes_max):
+                    self._oldest_us = row[1]
                     break
                 through, seen, size = row[0], seen + 1, size + row[2]
                 if frame := self._parse(row):
                     found.append(frame)
+            else:
+                self._oldest_us = None
             self._leased_through = through
             self.waiting -= seen
-            self._find_oldest()
             if not found and not self._count_stored():
                 self._remove()
             return found
@@ -99,9 +101,9 @@ class Spool:
                 self._delete(map(self._row_number, numbers))
 
     def reopen(self) -> bool:
-        """Open the file if there is one that is not open, and return whether frames wait in it."""
+        """Try to open a file that is not open, and return whether frames wait in it."""
         if self._db is None and self.path.exists():
-            with self._guarded():
+            with suppress(SpoolError), self._guarded():
                 self._database()
         return self.waiting > 0
 

@@ -1,9 +1,8 @@
 """The SQLite file of a spool: its table, a frame as a row, and what its errors mean."""
 
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -19,6 +18,8 @@ _REASONS = {
     sqlite3.SQLITE_LOCKED: "spool_locked",
 }
 _PRIMARY_CODE = 0xFF
+_CLOCKS = frozenset(get_args(Clock))
+_regions = msgspec.json.Decoder(tuple[Region, ...])
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS frames (
@@ -53,8 +54,7 @@ class SpoolError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class SpooledFrame:
+class SpooledFrame(NamedTuple):
     """A frame under its order number."""
 
     number: int
@@ -96,18 +96,19 @@ def to_row(number: int, spooled: SpooledFrame, at_us: int) -> tuple[object, ...]
 
 
 def from_row(row: tuple[Any, ...]) -> tuple[Frame, bytes]:
-    """The frame and its JPEG.
+    """The frame, marked as replayed, and its JPEG.
 
     Raises:
         ValueError: the row is malformed.
     """
     _, _, _, camera, captured_at_us, sequence, regions, traceparent, grabbed_at_us, clock, jpeg = row
     try:
-        boxes = tuple(msgspec.json.decode(regions, type=list[Region]))
-        clock = msgspec.convert(clock, Clock)
-    except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
+        boxes = _regions.decode(regions)
+    except (msgspec.DecodeError, TypeError) as error:
         raise ValueError(str(error)) from error
-    return Frame(camera, captured_at_us, sequence, boxes, traceparent, grabbed_at_us, clock), jpeg
+    if clock not in _CLOCKS:
+        raise ValueError(f"unknown clock {clock!r}")
+    return Frame(camera, captured_at_us, sequence, boxes, traceparent, grabbed_at_us, clock, replayed=True), jpeg
 
 
 def explain(error: OSError | sqlite3.DatabaseError, path: Path) -> SpoolError | None:

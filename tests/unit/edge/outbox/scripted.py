@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from aiokafka.errors import OutOfOrderSequenceNumber
 
-from edge.outbox.context import REPLAY_SHARE, DropLog, OutboxContext
+from edge.outbox.context import READ_SHARE, REPLAY_SHARE, DropLog, OutboxContext
 from edge.outbox.outbox import Outbox
 from edge.outbox.pending import Window
 from edge.outbox.producer import Acknowledgement
@@ -160,11 +160,13 @@ class Bench:
         self.producer = ScriptedProducer()
         self.producer.renew()
         window = Window(self.window, 1_000_000)
+        replay_window = window.part(REPLAY_SHARE)
         self.context = OutboxContext(
             producer=self.producer,
             topic="p.frames",
             window=window,
-            replay_window=window.part(REPLAY_SHARE),
+            replay_window=replay_window,
+            read_window=replay_window.part(READ_SHARE),
             executor=self.executor,
             drops=DropLog(),
             max_message_bytes=1_000,

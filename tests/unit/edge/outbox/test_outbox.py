@@ -8,9 +8,10 @@ import pytest
 from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, NotLeaderForPartitionError, UnknownError
 from structlog.testing import capture_logs
 
-from edge.outbox.outbox import State
+from edge.outbox.outbox import Outbox, State
+from edge.outbox.recovery import Recovery
 from framematch.core.frames import parse_frame
-from tests.unit.edge.outbox.scripted import Bench, ManualExecutor
+from tests.unit.edge.outbox.scripted import Bench, FakeStats, ManualExecutor
 from tests.unit.edge.outbox.spool_program import new_spool, spooled
 
 
@@ -275,6 +276,31 @@ async def test_a_replay_sends_the_next_frames_while_earlier_ones_are_in_flight(b
     await bench.turn()
     assert len(bench.producer.queue) == 6
     assert [frame.sequence for frame in bench.producer.sent] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_while_a_camera_reads_its_spool_others_leave_the_window_to_frames_in_flight(tmp_path: Path) -> None:
+    for camera in ("till-1", "till-2"):
+        earlier = new_spool(tmp_path / f"{camera}.sqlite")
+        earlier.append([spooled(number, 100) for number in range(1, 11)])
+        earlier.close()
+    executor = ManualExecutor()
+    bench = Bench(tmp_path, window=16, executor=executor).start()
+    second = Outbox("till-2", FakeStats("till-2"), new_spool(tmp_path / "till-2.sqlite"), bench.context, live=True)
+    recovery = asyncio.create_task(Recovery(second).run())
+    for _ in range(4):
+        await bench.turn()
+        assert bench.context.window.frames == len(bench.producer.queue) + 3, "one chunk is being read"
+        executor.run_all()
+    await bench.turn()
+    assert [frame.sequence for frame in bench.producer.sent] == [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6], "in turn"
+    executor.immediate = True
+    for _ in range(10):
+        bench.producer.acknowledge()
+        await bench.turn()
+    assert len(bench.producer.written) == 20
+    recovery.cancel()
+    await second.close()
+    await bench.end()
 
 
 async def test_a_replay_that_fails_while_it_waits_for_the_window_starts_again_at_the_failed_frame(bench: Bench) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,10 @@ def replay_all(spool: Spool) -> list[int]:
     return numbers
 
 
-def test_a_frame_is_read_as_it_was_written(spool: Spool) -> None:
-    spool.append([spooled(1)])
-    assert spool.lease(10, 1_000_000) == [spooled(1)]
+def test_a_frame_is_read_as_it_was_written_and_marked_as_replayed(spool: Spool) -> None:
+    written = spooled(1)
+    spool.append([written])
+    assert spool.lease(10, 1_000_000) == [written._replace(frame=replace(written.frame, replayed=True))]
 
 
 def test_the_file_exists_only_while_it_has_frames_and_only_its_owner_may_read_it(spool: Spool, path: Path) -> None:
