@@ -34,7 +34,6 @@ from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import IMAGE_MODEL
 from framematch.vision.preprocess import Preprocessor
 
-_POLL_S = 1.0
 _PRODUCT_FIELDS = ("name", "category", "price", "description", "attributes")
 
 
@@ -42,15 +41,18 @@ def main(triton_http: str, frames: int) -> None:
     """Process so many frames of the topic from its start, and end."""
     configure_logging("warning", "console", service="naive")
     settings = load_settings()
-    preprocessor, matcher = asyncio.run(_load(settings))
+    mongo_uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
+    preprocessor, matcher = asyncio.run(_load(settings, mongo_uri))
     topics, servers = Topics(settings.kafka.topic_prefix), {"bootstrap.servers": settings.kafka.bootstrap_servers}
-    mongo: MongoClient[dict[str, Any]] = MongoClient(_mongo_uri(settings))
+    mongo: MongoClient[dict[str, Any]] = MongoClient(mongo_uri)
     products, triton = mongo[settings.mongodb.database].products, http.client.HTTPConnection(triton_http)
     producer = Producer(servers)
     consumer = Consumer({**servers, "group.id": f"naive-{uuid.uuid4().hex[:8]}", "auto.offset.reset": "earliest"})
     consumer.subscribe([topics.frames])
     for _ in range(frames):
-        record = _next(consumer)
+        record: Any = consumer.poll()
+        if error := record.error():
+            raise KafkaException(error)
         picture = read_jpeg(record.value(), max_pixels=settings.consumer.max_pixels)
         pixels = preprocessor(picture.decode(preprocessor.reduction(picture.height, picture.width)))
         (decision,) = matcher.match(embed(triton, pixels))
@@ -74,26 +76,11 @@ def main(triton_http: str, frames: int) -> None:
     consumer.close()
 
 
-async def _load(settings: Settings) -> tuple[Preprocessor, Matcher]:
+async def _load(settings: Settings, mongo_uri: str) -> tuple[Preprocessor, Matcher]:
     triton_url = require(settings.triton.url, "triton.url")
-    async with await connect(_mongo_uri(settings)) as mongo, await ImageEncoder.connect(triton_url) as encoder:
+    async with await connect(mongo_uri) as mongo, await ImageEncoder.connect(triton_url) as encoder:
         snapshot = await load_snapshot(mongo[settings.mongodb.database], state_dir() / "naive-snapshots")
         return Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant), Matcher(snapshot)
-
-
-def _mongo_uri(settings: Settings) -> str:
-    uri: str = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    return uri
-
-
-def _next(consumer: Consumer) -> Any:
-    """The next record, however long it takes."""
-    while True:
-        record: Any = consumer.poll(_POLL_S)
-        if record is not None:
-            if error := record.error():
-                raise KafkaException(error)
-            return record
 
 
 def embed(triton: http.client.HTTPConnection, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
