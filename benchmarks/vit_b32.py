@@ -33,8 +33,8 @@ class VitShape:
     projection: int = 512
 
 
-def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
-    """Write a bundle in the layout of a CLIP ONNX export without text. The same seed gives the same weights."""
+def write_vit_bundle(destination: Path, shape: VitShape) -> None:
+    """Write a bundle in the layout of a CLIP ONNX export without text; the weights are always the same."""
     side = {"height": shape.side_px, "width": shape.side_px}
     config = {"model_type": "clip_vision_model", "projection_dim": shape.projection, "image_size": shape.side_px}
     processor = msgspec.json.decode((BUNDLE_DIR / "preprocessor_config.json").read_bytes())
@@ -42,7 +42,7 @@ def write_vit_bundle(destination: Path, shape: VitShape, seed: int = 0) -> None:
     (destination / "onnx").mkdir(parents=True)
     (destination / "config.json").write_bytes(msgspec.json.encode(config))
     (destination / "preprocessor_config.json").write_bytes(msgspec.json.encode(processor))
-    onnx.save(vision_model(np.random.default_rng(seed), shape), destination / "onnx" / "vision_model.onnx")
+    onnx.save(vision_model(np.random.default_rng(0), shape), destination / "onnx" / "vision_model.onnx")
 
 
 def vision_model(rng: np.random.Generator, shape: VitShape) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ from functools import partial
 
 import uvloop
 
-from benchmarks.consumer.runs import Run, RunningConsumer, compare, run_consumer, running_consumer
+from benchmarks.consumer.runs import Run, compare, run_consumer, running_consumer
 from benchmarks.consumer.site import Site
 from benchmarks.frames import frame_records, publish_all
 from benchmarks.harness import Options, Results
@@ -104,18 +104,13 @@ def with_poison(good: Sequence[ProducerRecord]) -> Iterator[ProducerRecord]:
 async def _run_poisoned(site: Site, kafka: KafkaSettings, frames: int, bad: int) -> Run:
     async with running_consumer(site, kafka) as consumer:
         run = await consumer.observe(frames)
-        await _wait_dead_letters(consumer, bad)
+        dead_letters = partial(consumer.service.metric, "framematch_consumer_frames_total", outcome="deadletter")
+        dead = 0.0
+        try:
+            async with asyncio.timeout(_DEADLINE_S):  # the last dead letter may come after the last event
+                while dead < bad:
+                    await asyncio.sleep(_POLL_S)
+                    dead = sum(await asyncio.to_thread(dead_letters))
+        except TimeoutError:
+            raise FramematchError(f"{bad} bad records became {dead:.0f} dead letters") from None
         return run
-
-
-async def _wait_dead_letters(consumer: RunningConsumer, bad: int) -> None:
-    """The last dead letter may come after the last event."""
-    metric = partial(consumer.service.metric, "framematch_consumer_frames_total", outcome="deadletter")
-    dead = 0.0
-    try:
-        async with asyncio.timeout(_DEADLINE_S):
-            while dead < bad:
-                await asyncio.sleep(_POLL_S)
-                dead = sum(await asyncio.to_thread(metric))
-    except TimeoutError:
-        raise FramematchError(f"{bad} bad records became {dead:.0f} dead letters") from None

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,17 +20,14 @@ from benchmarks.kafka import Arrival, TopicReader, reading
 from benchmarks.processes import group_cpu_s, running_framematch
 from demo.services import Service
 from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import MS_PER_S, US_PER_MS
-
-
-class _Frame(msgspec.Struct):
-    captured_at: datetime
 
 
 class SeenMatch(msgspec.Struct):
     """What is read of a match event, when it was given to the producer, and when it arrived here."""
 
-    frame: _Frame
+    frame: dict[str, Any]
     timings_ms: dict[str, float]  # by stage
     metadata_state: str
     product: Any = None
@@ -49,7 +45,7 @@ class SeenMatch(msgspec.Struct):
     @property
     def latency_ms(self) -> float:
         """From the capture of its frame to its arrival here."""
-        return self.arrived_at_us / US_PER_MS - self.frame.captured_at.timestamp() * MS_PER_S
+        return (self.arrived_at_us - from_rfc3339(self.frame["captured_at"])) / US_PER_MS
 
 
 @dataclass(frozen=True)

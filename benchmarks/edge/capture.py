@@ -71,7 +71,6 @@ def results(one: Sequence[Window], many: Sequence[Window]) -> Results:
     found.figures["memory_per_camera_mb"] = Figure.of(slopes, "MB")
     for name, windows in {"1_camera": one, f"{CAMERAS}_cameras": many}.items():
         found.figures[f"memory_mb.{name}"] = Figure.of([window.pss_mb for window in windows], "MB")
-        found.figures[f"source_fps.{name}"] = Figure.of([window.source_fps for window in windows], "frames/s")
     return found
 
 
