@@ -94,7 +94,9 @@ def plot(results: Results, path: Path) -> None:
     for axes, unit, group in zip(places, units, groups, strict=True):
         medians = [figure.median for figure in group.values()]
         spread = [[f.median - f.low for f in group.values()], [f.high - f.median for f in group.values()]]
-        axes.barh(list(group), medians, xerr=spread, capsize=3, color="tab:blue", ecolor="black")
+        bars = axes.barh(list(group), medians, xerr=spread, capsize=3, color="tab:blue", ecolor="black")
+        axes.bar_label(bars, list(map(_short, medians)), padding=4)  # also where one bar is a thousand times longer
+        axes.margins(x=0.1)
         for number, name in enumerate(group):
             if name in goals:
                 axes.plot([goals[name]] * 2, [number - 0.45, number + 0.45], color="green", linewidth=3)

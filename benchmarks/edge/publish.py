@@ -47,7 +47,7 @@ CONFLUENT: dict[str, Any] = {
 
 def measure(site: Site, options: Options) -> Results:
     """Frames a second of both sides."""
-    frames = make_frames(_WARM_UP_FRAMES + (2_000 if options.quick else 15_000))
+    frames = make_frames(_WARM_UP_FRAMES + (6_000 if options.quick else 15_000))
     gc.collect()
     gc.freeze()  # no side pays for scanning frames that stay
 
