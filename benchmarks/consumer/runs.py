@@ -50,7 +50,7 @@ class SeenMatch(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Run:
-    """The match events since `started_at_s`, and the CPU seconds of `consumer`, `triton`, `kafka` and `mongodb`."""
+    """The match events since `started_at_s`, and the CPU seconds of `consumer` and each running server."""
 
     events: list[SeenMatch]
     started_at_s: float
@@ -104,7 +104,7 @@ class RunningConsumer:
 
     def _cpu_s(self) -> dict[str, float]:
         servers = (self.site.triton, self.site.kafka, self.site.mongodb)
-        groups = {"consumer": self.service.pid} | {server.name: server.pid for server in servers}
+        groups = {"consumer": self.service.pid} | {server.name: server.pid for server in servers if server.running}
         return {name: group_cpu_s(group) for name, group in groups.items()}
 
 
