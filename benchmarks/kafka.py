@@ -49,21 +49,21 @@ class Arrival:
     arrived_at_us: int
 
 
+@dataclass(frozen=True)
 class TopicReader:
     """Reads the records that come after `skip_to_end`; only committed ones of transactions."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self._consumer = consumer
-        self._partitions = partitions
+    consumer: AIOKafkaConsumer
+    partitions: list[TopicPartition]
 
     async def skip_to_end(self) -> None:
         """Skip what is in the topic now."""
-        for partition, offset in (await self._consumer.end_offsets(self._partitions)).items():
-            self._consumer.seek(partition, offset)
+        for partition, offset in (await self.consumer.end_offsets(self.partitions)).items():
+            self.consumer.seek(partition, offset)
 
     async def read(self) -> list[Arrival]:
         """Records that have arrived; empty when there is none within 0.2 s."""
-        fetched = await self._consumer.getmany(timeout_ms=round(_POLL_S * MS_PER_S))
+        fetched = await self.consumer.getmany(timeout_ms=round(_POLL_S * MS_PER_S))
         arrived_at_us = now_us()
         return [Arrival(record, arrived_at_us) for records in fetched.values() for record in records]
 
@@ -87,8 +87,8 @@ class TopicReader:
 
     async def _waiting(self) -> int:
         """Offsets between the last record that was read and the end of the topic."""
-        ends = await self._consumer.end_offsets(self._partitions)
-        return sum([ends[partition] - await self._consumer.position(partition) for partition in self._partitions])
+        ends = await self.consumer.end_offsets(self.partitions)
+        return sum([ends[partition] - await self.consumer.position(partition) for partition in self.partitions])
 
 
 @asynccontextmanager

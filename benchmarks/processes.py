@@ -36,6 +36,13 @@ def running_framematch(*arguments: str, environment: Mapping[str, str], log_file
         process.stop()
 
 
+def check(process: ServerProcess, name: str) -> None:
+    """Raise FramematchError, with the end of its log, when a process has failed."""
+    if process.exit_code:
+        log = process.log_file.read_text(encoding="utf-8", errors="replace")
+        raise FramematchError(f"{name} ended with exit code {process.exit_code}. The end of its log:\n{log[-1000:]}")
+
+
 def group_cpu_s(group: int) -> float:
     """CPU seconds that the process group `group` has used so far, including children that have ended."""
     return sum(map(parse_cpu_s, _read_all(group, "stat")))

@@ -26,8 +26,8 @@ from benchmarks.consumer.site import BATCH_SIZE, Site
 from benchmarks.frames import frame_records, publish_all
 from benchmarks.harness import Figure, Options, Results, steady_rate, take_turns
 from benchmarks.kafka import reading
+from benchmarks.processes import check
 from benchmarks.triton import read_statistics, statistics_since
-from framematch.core.errors import FramematchError
 from framematch.core.settings import KafkaSettings
 from stack.process import Command, ServerProcess
 
@@ -83,13 +83,8 @@ async def _naive_rate(site: Site, kafka: KafkaSettings, frames: int) -> float:
     )
     async with reading(kafka, "matches") as matches:
         loop = ServerProcess(command, site.folder / "naive.log")
-
-        def check() -> None:
-            if loop.exit_code:
-                raise FramematchError(f"the naive loop ended with exit code {loop.exit_code}, see {loop.log_file}")
-
         try:
-            arrivals = await matches.read_all(frames, check)
+            arrivals = await matches.read_all(frames, partial(check, loop, "the naive loop"))
         finally:
             loop.stop()
     events = map(SeenMatch.of, arrivals)

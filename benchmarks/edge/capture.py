@@ -14,9 +14,8 @@ from statistics import mean
 from benchmarks.edge import videos
 from benchmarks.edge.site import Site, playing, running_edge
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.processes import group_cpu_s, group_pss_mb
+from benchmarks.processes import check, group_cpu_s, group_pss_mb
 from demo.services import Service
-from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings
 from stack.process import Command, ServerProcess
 
@@ -89,8 +88,8 @@ def _window(edge: Service, window_s: float, bare: ServerProcess | None = None) -
 
 def _totals(edge: Service, bare: ServerProcess | None) -> tuple[float, float, float]:
     """CPU seconds of the edge, frames from its sources, and CPU seconds of the bare loop, so far."""
-    if bare and not bare.running:
-        raise FramematchError(f"the bare loop ended with exit code {bare.exit_code}", hint=f"See {bare.log_file}")
+    if bare:
+        check(bare, "the bare loop")
     frames = sum(edge.metric("framematch_edge_source_frames_total"))
     return group_cpu_s(edge.pid), frames, group_cpu_s(bare.pid) if bare else 0.0
 

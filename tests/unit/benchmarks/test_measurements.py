@@ -3,6 +3,9 @@
 import os
 import random
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from benchmarks.frames import camera_names, draw_jpegs, frame_records
 from benchmarks.pipeline.memory import Trend, lowest_of_parts, settled, trend_of
 from benchmarks.pipeline.paced import Window as PacedWindow
 from benchmarks.pipeline.paced import due_times
-from benchmarks.processes import group_cpu_s, group_pss_mb, parse_cpu_s, parse_pss_mb
+from benchmarks.processes import check, group_cpu_s, group_pss_mb, parse_cpu_s, parse_pss_mb
 from consumers.stages.decode import read_jpeg
 from framematch.core.errors import BadFrameError, FramematchError
 from framematch.core.frames import parse_frame
@@ -127,3 +130,14 @@ def test_a_slope_is_flat_below_its_uncertainty_or_a_hundredth_an_hour(
     per_hour: float, uncertainty: float, flat: bool
 ) -> None:
     assert Trend(mean=200, per_hour=per_hour, uncertainty=uncertainty).flat is flat
+
+
+def test_a_process_that_has_failed_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    log_file.write_text("no decoder")
+    failed: Any = SimpleNamespace(exit_code=1, log_file=log_file)
+    with pytest.raises(FramematchError, match=r"(?s)the loop ended with exit code 1.*no decoder"):
+        check(failed, "the loop")
+    for exit_code in (None, 0):
+        running: Any = SimpleNamespace(exit_code=exit_code)
+        check(running, "the loop")
