@@ -24,10 +24,8 @@ def running_framematch(*arguments: str, environment: Mapping[str, str], log_file
         FramematchError: its exit code was not 0 at the end.
     """
     port = ReservedPort()
-    command = Command(
-        (sys.executable, "-m", "framematch", *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
-    )
-    process = ServerProcess(command, log_file)
+    environment = {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
+    process = ServerProcess(Command((sys.executable, "-m", "framematch", *arguments), environment), log_file)
     service = Service(process, arguments[0], f"http://{port.address}")
     try:
         yield service

@@ -31,10 +31,11 @@ def measure(site: Site, options: Options) -> Results:
         events = sorted(run.events, key=lambda event: event.published_at_s)
         return replace(run, events=events[: round(frames * _COUNTED_SHARE)]).frames_per_s
 
-    rates = take_turns("processes", {str(count): partial(rate, count) for count in WORKERS}, rounds=options.rounds)
+    sides = {f"workers_{count}": partial(rate, count) for count in WORKERS}
+    rates = take_turns("processes", sides, rounds=options.rounds)
     found = Results()
     for count in WORKERS[1:]:
-        found.compare(f"processes_{count}_vs_1", str(count), "1", rates)
+        found.compare(f"processes_{count}_vs_1", f"workers_{count}", "workers_1", rates)
     for count, used in cores.items():
         found.figures[f"processes.cores_used_by_{count}"] = Figure.of(used, "cores")
     available = len(os.sched_getaffinity(0))
