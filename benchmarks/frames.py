@@ -1,9 +1,10 @@
 """Fills the frames topic as an edge would: the demo's pictures as JPEGs, each camera in its own partition."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from itertools import count, cycle, islice
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import DefaultPartitioner
 
 from demo.dataset import load_photos
@@ -33,16 +34,12 @@ def draw_jpegs(pictures: int, *, quality: int | None = None) -> list[bytes]:
 
 
 def camera_names(cameras: int, partitions: int) -> list[str]:
-    """Names that the producer's partitioner sends to different partitions."""
-    if cameras > partitions:
-        raise ValueError(f"{cameras} cameras cannot have one of {partitions} partitions each")
-    numbers = list(range(partitions))
+    """Names that the producer's partitioner sends to different partitions; there must be enough of these."""
+    numbers, names = list(range(partitions)), map("till-{}".format, count(1))
     found: dict[int, str] = {}
-    for number in count(1):
-        name = f"till-{number}"
+    while len(found) < cameras:
+        name = next(names)
         found.setdefault(DefaultPartitioner()(name.encode(), numbers, numbers), name)
-        if len(found) == cameras:
-            break
     return sorted(found.values())
 
 
@@ -54,17 +51,29 @@ def frames_of(cameras: Sequence[str], frames: int, *, until_us: int) -> Iterator
         yield Frame(cameras[camera], start_us + sequence * US_PER_S // FPS, sequence)
 
 
+def frame_record(kafka: KafkaSettings, frame: Frame, jpeg: bytes) -> ProducerRecord:
+    """The record of a frame."""
+    return ProducerRecord(
+        topic=Topics(kafka.topic_prefix).frames,
+        key=frame.camera.encode(),
+        value=jpeg,
+        headers=frame_headers(frame),
+        timestamp_ms=frame.captured_at_us // US_PER_MS,
+    )
+
+
 def frame_records(kafka: KafkaSettings, jpegs: Sequence[bytes], frames: int) -> Iterator[ProducerRecord]:
     """`frames` frames up to now, from one camera for each partition in turn; pictures repeat."""
-    topic, cameras = Topics(kafka.topic_prefix).frames, camera_names(kafka.partitions, kafka.partitions)
-    for number, frame in enumerate(frames_of(cameras, frames, until_us=now_us())):
-        yield ProducerRecord(
-            topic=topic,
-            key=frame.camera.encode(),
-            value=jpegs[number % len(jpegs)],
-            headers=frame_headers(frame),
-            timestamp_ms=frame.captured_at_us // US_PER_MS,
-        )
+    named = frames_of(camera_names(kafka.partitions, kafka.partitions), frames, until_us=now_us())
+    return (frame_record(kafka, frame, jpeg) for frame, jpeg in zip(named, cycle(jpegs), strict=False))
+
+
+async def send(producer: AIOKafkaProducer, record: ProducerRecord) -> Awaitable[object]:
+    """Give a record to the producer; returns its acknowledgement."""
+    acknowledged: Awaitable[object] = await producer.send(
+        record.topic, record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms
+    )
+    return acknowledged
 
 
 async def publish_all(kafka: KafkaSettings, records: Iterable[ProducerRecord]) -> None:
@@ -73,10 +82,4 @@ async def publish_all(kafka: KafkaSettings, records: Iterable[ProducerRecord]) -
     remaining = iter(records)
     async with started(new_producer(kafka), kafka) as producer:
         while chunk := list(islice(remaining, _MAX_UNACKNOWLEDGED)):
-            sent = [
-                await producer.send(
-                    record.topic, record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms
-                )
-                for record in chunk
-            ]
-            await asyncio.gather(*sent)
+            await asyncio.gather(*[await send(producer, record) for record in chunk])

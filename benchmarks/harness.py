@@ -1,4 +1,4 @@
-"""What every benchmark is made of: options, sides that take turns, figures, and the results of a part."""
+"""What every benchmark is made of: options, sides measured in turns, figures, and the results of a part."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +14,10 @@ Rates = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Options:
-    """What a part measures: `rounds`, short ones when `quick`.
-
-    `suffix` ends the names of figures that belong to another model than the part's usual one.
-    """
+    """How to measure: the number of rounds, which are short when `quick`."""
 
     quick: bool
     rounds: int
-    suffix: str = ""
-
-    def named(self, figure: str) -> str:
-        """The figure's name with the suffix of the model."""
-        return f"{figure}{self.suffix}"
 
 
 @dataclass(frozen=True)
@@ -62,19 +54,20 @@ class Results:
         for side in (subject, reference):
             self.figures[f"{name}.{side}"] = Figure.of([found[side] for found in rates], unit)
 
-    def merge(self, part: str, other: Self) -> None:
-        """Add everything in `other`; its settings go under the name of its part."""
-        self.figures |= other.figures
-        self.at_least |= other.at_least
-        self.at_most |= other.at_most
-        self.missing |= other.missing
-        self.settings[part] = other.settings
+    def merge(self, part: str, model: str, other: Self) -> None:
+        """Add everything in `other`. Names of figures get the model's name as prefix, unless it is empty."""
+        prefix = f"{model}." if model else ""
+        self.figures |= {prefix + name: figure for name, figure in other.figures.items()}
+        self.at_least |= {prefix + name: goal for name, goal in other.at_least.items()}
+        self.at_most |= {prefix + name: goal for name, goal in other.at_most.items()}
+        self.missing |= {prefix + name: reason for name, reason in other.missing.items()}
+        self.settings[prefix + part] = other.settings
 
 
 def take_turns(name: str, sides: Mapping[str, Side], *, rounds: int, unit: str = "frames/s") -> Rates:
-    """Measure all sides in each round, and print the rates as they come.
+    """Measure all sides in each round, and print the rates of each.
 
-    Every other round goes through the sides backwards (AB BA AB ...), so that a steady drift favours neither.
+    Every other round measures the sides in reverse order (AB BA AB ...), so that a steady drift favours neither.
     """
     found = []
     for number in range(rounds):

@@ -1,6 +1,7 @@
-"""A Kafka broker that frees its disk while a benchmark runs, and a reader of what comes into a topic."""
+"""A Kafka broker that deletes old data soon, and a reader of the records that arrive in a topic."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ _BACKLOG_POLL_S = 0.25  # rare enough to take no CPU from the consumer
 _TIMEOUT_S = 180.0
 
 
-class TidyKafka(KafkaServer):
+class BenchmarkKafka(KafkaServer):
     """Deletes the files of deleted topics at once, and expired records within seconds."""
 
     def configure(self) -> None:
@@ -34,6 +35,10 @@ class TidyKafka(KafkaServer):
         super().configure()
         with self._properties.open("a", encoding="utf-8") as properties:
             properties.write(_PROPERTIES)
+
+    def new_topics(self) -> KafkaSettings:
+        """Settings with a new topic prefix; no topic is created."""
+        return KafkaSettings(bootstrap_servers=self.bootstrap_servers, topic_prefix=f"benchmark-{uuid.uuid4().hex[:8]}")
 
 
 @dataclass(frozen=True)
@@ -44,28 +49,28 @@ class Arrival:
     arrived_at_us: int
 
 
+@dataclass(frozen=True)
 class TopicReader:
     """Reads the records that come after `skip_to_end`; only committed ones of transactions."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self._consumer = consumer
-        self._partitions = partitions
+    consumer: AIOKafkaConsumer
+    partitions: list[TopicPartition]
 
     async def skip_to_end(self) -> None:
-        """Leave out what is in the topic by now."""
-        for partition, offset in (await self._consumer.end_offsets(self._partitions)).items():
-            self._consumer.seek(partition, offset)
+        """Skip what is in the topic now."""
+        for partition, offset in (await self.consumer.end_offsets(self.partitions)).items():
+            self.consumer.seek(partition, offset)
 
     async def read(self) -> list[Arrival]:
-        """What has come; empty when nothing came within 0.2 s."""
-        fetched = await self._consumer.getmany(timeout_ms=round(_POLL_S * MS_PER_S))
+        """Records that have arrived; empty when there is none within 0.2 s."""
+        fetched = await self.consumer.getmany(timeout_ms=round(_POLL_S * MS_PER_S))
         arrived_at_us = now_us()
         return [Arrival(record, arrived_at_us) for records in fetched.values() for record in records]
 
     async def read_all(self, count: int, check: Callable[[], None]) -> list[Arrival]:
-        """The next `count` records, read only when all are there: reading earlier would take CPU from their producer.
+        """The next `count` records, read only when all have arrived: reading earlier takes CPU from their producer.
 
-        `check` is called meanwhile, and raises when the records will never come.
+        `check` is called meanwhile, and raises when no more will arrive.
         """
         found: list[Arrival] = []
         try:
@@ -77,18 +82,18 @@ class TopicReader:
                     await asyncio.to_thread(check)
                     found += await self.read()
         except TimeoutError:
-            raise FramematchError(f"not all of {count} records came within {_TIMEOUT_S:.0f} s") from None
+            raise FramematchError(f"not all of {count} records arrived within {_TIMEOUT_S:.0f} s") from None
         return found
 
     async def _waiting(self) -> int:
         """Offsets between the last record that was read and the end of the topic."""
-        ends = await self._consumer.end_offsets(self._partitions)
-        return sum([ends[partition] - await self._consumer.position(partition) for partition in self._partitions])
+        ends = await self.consumer.end_offsets(self.partitions)
+        return sum([ends[partition] - await self.consumer.position(partition) for partition in self.partitions])
 
 
 @asynccontextmanager
 async def reading(kafka: KafkaSettings, name: str) -> AsyncIterator[TopicReader]:
-    """A reader of the existing topic `frames` or `matches` from its end on."""
+    """A reader of the existing topic `frames` or `matches` that starts at its end."""
     partitions = [TopicPartition(f"{kafka.topic_prefix}.{name}", number) for number in range(kafka.partitions)]
     async with started(new_consumer(kafka, isolation_level="read_committed"), kafka) as consumer:
         consumer.assign(partitions)

@@ -1,96 +1,77 @@
-"""Runs framematch commands, and reads the CPU time and memory of a process and its descendants from /proc."""
+"""Runs framematch services, and reads the CPU time and memory of process groups from /proc."""
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from demo.services import Service
 from framematch.core.errors import FramematchError
-from stack.process import Command, ServerProcess
+from framematch.core.units import BYTES_PER_MB
+from stack.process import Command, ServerProcess, group_members
 from stack.server import ReservedPort
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PPID, _UTIME = 1, 11  # fields of /proc/PID/stat after the name
-_KB_PER_MB = 1e6 / 1024
+_BYTES_PER_KIB = 1024
 
 
 @contextmanager
 def running_framematch(*arguments: str, environment: Mapping[str, str], log_file: Path) -> Iterator[Service]:
-    """`framematch ARGUMENTS` while the block runs, with an HTTP endpoint on a free port."""
+    """`framematch ARGUMENTS` while the block runs, with an HTTP endpoint on a free port.
+
+    Raises:
+        FramematchError: its exit code was not 0 at the end.
+    """
     port = ReservedPort()
-    command = Command(
-        (sys.executable, "-m", "framematch", *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
-    )
-    process = ServerProcess(command, log_file)
+    environment = {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
+    process = ServerProcess(Command((sys.executable, "-m", "framematch", *arguments), environment), log_file)
+    service = Service(process, arguments[0], f"http://{port.address}")
     try:
-        yield Service(process, arguments[0], f"http://{port.address}")
+        yield service
+        service.stop()
     finally:
         process.stop()
 
 
-class ProcessTimes(NamedTuple):
-    """From /proc/PID/stat: `cpu_s` is user and system time, including children that were waited for."""
-
-    parent: int
-    cpu_s: float
-
-
-def parse_stat(text: str) -> ProcessTimes:
-    """Read the text of /proc/PID/stat; the process name in it may contain blanks and brackets."""
-    fields = text.rpartition(")")[2].split()
-    ticks = sum(int(field) for field in fields[_UTIME : _UTIME + 4])  # utime, stime, cutime, cstime
-    return ProcessTimes(int(fields[_PPID]), ticks / _TICKS_PER_S)
+def check(process: ServerProcess, name: str) -> None:
+    """Raise FramematchError, with the end of its log, when a process has failed."""
+    if process.exit_code:
+        log = process.log_file.read_text(encoding="utf-8", errors="replace")
+        raise FramematchError(f"{name} ended with exit code {process.exit_code}. The end of its log:\n{log[-1000:]}")
 
 
-def parse_pss_mb(text: str) -> float:
+def group_cpu_s(group: int) -> float:
+    """CPU seconds that the process group `group` has used so far, including children that have ended."""
+    return sum(map(parse_cpu_s, _read_all(group, "stat")))
+
+
+def group_pss_mb(group: int) -> float:
+    """Memory of the process group `group` in MB (1e6 bytes)."""
+    return sum(map(parse_pss_mb, _read_all(group, "smaps_rollup")))
+
+
+def parse_cpu_s(stat: str) -> float:
+    """User and system time, with that of children that were waited for, from the text of /proc/PID/stat."""
+    fields = stat.rpartition(")")[2].split()  # the process name before it may contain blanks and brackets
+    return sum(map(int, fields[11:15])) / _TICKS_PER_S  # utime, stime, cutime, cstime
+
+
+def parse_pss_mb(smaps_rollup: str) -> float:
     """Proportional set size in MB (1e6 bytes) from the text of /proc/PID/smaps_rollup.
 
     A page shared by several processes counts in equal parts for each, so sums over processes are right.
     """
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name == "Pss":
-            return int(value.split()[0]) / _KB_PER_MB
-    raise ValueError("no Pss in smaps_rollup")
+    pss = smaps_rollup.partition("\nPss:")[2]
+    return int(pss.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
 
 
-def descendants(root: int, parents: Mapping[int, int]) -> list[int]:
-    """`root` and all its descendants; `parents` maps each process to its parent."""
-    found = [root]
-    for member in found:  # grows while it is iterated
-        found += sorted(child for child, parent in parents.items() if parent == member)
-    return found
-
-
-def tree_cpu_s(root: int) -> float:
-    """CPU seconds that the process `root` and its descendants have used so far, including ended children."""
-    times = _all_times()
-    return sum(times[pid].cpu_s for pid in _tree(root, times))
-
-
-def tree_pss_mb(root: int) -> float:
-    """Memory of the process `root` and its descendants in MB (1e6 bytes)."""
-    texts = [_read(Path(f"/proc/{pid}/smaps_rollup")) for pid in _tree(root, _all_times())]
-    return sum(parse_pss_mb(text) for text in texts if text)
-
-
-def _tree(root: int, times: Mapping[int, ProcessTimes]) -> list[int]:
-    if root not in times:
-        raise FramematchError(f"process {root} has ended")
-    return descendants(root, {pid: process.parent for pid, process in times.items()})
-
-
-def _all_times() -> dict[int, ProcessTimes]:
-    folders = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return {int(folder.name): parse_stat(text) for folder in folders if (text := _read(folder / "stat"))}
-
-
-def _read(path: Path) -> str:
-    """Empty when the process is gone."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+def _read_all(group: int, name: str) -> list[str]:
+    """The file `name` of each process in a group."""
+    texts = []
+    for pid in group_members(group):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            texts.append(Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8", errors="replace"))
+    if not texts:
+        raise FramematchError(f"process group {group} has ended")
+    return texts

@@ -36,28 +36,23 @@ def describe_machine() -> dict[str, Any]:
 
 
 def publish(results: Results, *, name: str, machine: Mapping[str, Any], folder: Path) -> None:
-    """Print the table and what is missing, and write NAME.json and NAME.png into `folder`."""
+    """Print the table and what is missing, and write both to NAME.json and a plot to NAME.png in `folder`."""
     console = Console(width=max(Console().width, _TABLE_WIDTH), highlight=False)
     console.print(figure_table(results))
     for part, why in results.missing.items():
         console.print(f"[yellow]not measured[/] {escape(f'{part}: {why}')}")
     folder.mkdir(parents=True, exist_ok=True)
     json_file, plot_file = folder / f"{name}.json", folder / f"{name}.png"
-    json_file.write_bytes(report_json(results, machine))
-    print("{cores} cores, {cpu}, load {load_average_1m:g}".format_map(machine), f"\nWritten: {json_file}")
-    if results.figures:
-        plot(results, plot_file)
-        print(f"Written: {plot_file}")
-
-
-def report_json(results: Results, machine: Mapping[str, Any]) -> bytes:
-    """`{"figures": {name: {median, low, high, unit}}, "machine": ..., "settings": ...}`, indented."""
-    whole: dict[str, Any] = {
+    report: dict[str, Any] = {
         "figures": {name: asdict(figure) for name, figure in results.figures.items()},
         "machine": machine,
         "settings": results.settings | {"not_measured": results.missing},
     }
-    return msgspec.json.format(msgspec.json.encode(whole)) + b"\n"
+    json_file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    print("{cores} cores, {cpu}, load {load_average_1m:g}".format_map(machine), f"\nWritten: {json_file}")
+    if results.figures:
+        plot(results, plot_file)
+        print(f"Written: {plot_file}")
 
 
 def figure_table(results: Results) -> Table:
@@ -99,7 +94,9 @@ def plot(results: Results, path: Path) -> None:
     for axes, unit, group in zip(places, units, groups, strict=True):
         medians = [figure.median for figure in group.values()]
         spread = [[f.median - f.low for f in group.values()], [f.high - f.median for f in group.values()]]
-        axes.barh(list(group), medians, xerr=spread, capsize=3, color="tab:blue", ecolor="black")
+        bars = axes.barh(list(group), medians, xerr=spread, capsize=3, color="tab:blue", ecolor="black")
+        axes.bar_label(bars, list(map(_short, medians)), padding=4)  # also where one bar is a thousand times longer
+        axes.margins(x=0.1)
         for number, name in enumerate(group):
             if name in goals:
                 axes.plot([goals[name]] * 2, [number - 0.45, number + 0.45], color="green", linewidth=3)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,48 +9,28 @@ from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from framematch.core.errors import FramematchError
-from framematch.core.units import MS_PER_S, NS_PER_S
+from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import IMAGE_MODEL
+from framematch.vision.triton_statistics import ModelStatistics
 
 _COUNT_TIMEOUT_S, _COUNT_POLL_S = 5.0, 0.01
 
 
-class Executions(NamedTuple):
-    """Triton's statistics: pictures, runs of the model for them, requests, and compute time summed over requests."""
-
-    pictures: float
-    runs: float
-    requests: float = 0.0
-    compute_s: float = 0.0
-
-    def since(self, before: "Executions") -> "Executions":
-        """What was added after `before`."""
-        return Executions(*(now - then for now, then in zip(self, before, strict=True)))
-
-    @property
-    def inference_ms(self) -> float:
-        """Mean compute time of a request, without its time in the queue."""
-        return MS_PER_S * self.compute_s / self.requests
+async def read_statistics(url: str) -> ModelStatistics:
+    """Triton's statistics of the image model."""
+    async with await ImageEncoder.connect(url) as encoder:
+        return await encoder.statistics()
 
 
-async def read_executions(url: str) -> Executions:
-    """The statistics of the image model since it was loaded."""
-    async with InferenceServerClient(url) as client:
-        found = (await client.get_inference_statistics(IMAGE_MODEL)).model_stats[0]
-    stages = found.inference_stats
-    compute_ns = sum(stage.ns for stage in (stages.compute_input, stages.compute_infer, stages.compute_output))
-    return Executions(found.inference_count, found.execution_count, stages.compute_infer.count, compute_ns / NS_PER_S)
-
-
-async def executions_since(url: str, before: Executions, *, pictures: int) -> Executions:
+async def statistics_since(url: str, before: ModelStatistics, *, pictures: int) -> ModelStatistics:
     """What was added after `before`, once it is all of `pictures`: Triton counts a run after it has answered."""
-    deadline = time.monotonic() + _COUNT_TIMEOUT_S
+    deadline_s = time.monotonic() + _COUNT_TIMEOUT_S
     while True:
-        added = (await read_executions(url)).since(before)
-        if added.pictures == pictures:
+        added = (await read_statistics(url)).since(before)
+        if added.inferences == pictures:
             return added
-        if added.pictures > pictures or time.monotonic() > deadline:
-            raise FramematchError(f"Triton computed {added.pictures} pictures, not {pictures}")
+        if added.inferences > pictures or time.monotonic() > deadline_s:
+            raise FramematchError(f"Triton computed {added.inferences} pictures, not {pictures}")
         await asyncio.sleep(_COUNT_POLL_S)
 
 
@@ -66,20 +45,18 @@ async def run_bare(url: str, batch: NDArray[np.uint8], *, batches: int, in_fligh
     """Send `batch` `batches` times, `in_flight` requests at a time, and read every answer.
 
     Returns the time at which each picture was done, by the monotonic clock. Nothing is decoded, searched or published.
-    Each request is made anew, as by a client that gets new pictures.
+    Each request is built anew, as by a client that gets new pictures.
     """
     done_s: list[float] = []
-    numbers = iter(range(batches))
+    remaining = iter(range(batches))  # shared by all senders: each batch is sent once
     async with InferenceServerClient(url) as client:
 
-        async def send_in_turn() -> None:
-            for _ in numbers:  # shared by all senders: each batch is sent once
+        async def send() -> None:
+            for _ in remaining:
                 tensor = InferInput("pixels", list(batch.shape), "UINT8")
                 tensor.set_data_from_numpy(batch)
                 embeddings = (await client.infer(IMAGE_MODEL, [tensor])).as_numpy("embedding")
                 done_s.extend([time.monotonic()] * len(embeddings))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(in_flight):
-                group.create_task(send_in_turn())
+        await asyncio.gather(*(send() for _ in range(in_flight)))
     return done_s

@@ -11,15 +11,17 @@ from benchmarks.consumer import conditions, processes, speed
 from benchmarks.consumer.site import Site, running_site
 from benchmarks.models import MODELS
 
+_TWO = ("demo", "light")
+
 BENCHMARK = Benchmark(
     name="consumer",
     description="Measure the consumer: speed, faults, delivery modes and more processes.",
     parts={
-        "speed": Part[Site](speed.measure, ("b32", "b32-int8", "demo", "demo-int8"), ("demo",)),
-        "mongodb": Part[Site](conditions.measure_mongodb, ("demo", "light"), ("demo",), in_quick=False),
-        "poison": Part[Site](conditions.measure_poison, ("demo", "light"), ("demo",), in_quick=False),
-        "delivery": Part[Site](conditions.measure_delivery, ("demo", "light"), ("demo",), in_quick=False),
-        "processes": Part[Site](processes.measure, ("light", "demo"), ("light",), in_quick=False),
+        "speed": Part[Site](speed.measure, ("demo", "demo-int8", "b32", "b32-int8")),
+        "mongodb": Part[Site](conditions.measure_mongodb, _TWO, in_quick=False),
+        "poison": Part[Site](conditions.measure_poison, _TWO, in_quick=False),
+        "delivery": Part[Site](conditions.measure_delivery, _TWO, in_quick=False),
+        "processes": Part[Site](processes.measure, ("light", "demo"), in_quick=False),
     },
     running_site=running_site,
     models=MODELS,

@@ -8,8 +8,8 @@ from functools import partial
 
 import uvloop
 
-from benchmarks.consumer.runs import ConsumerGroup, Run, compare, run_consumer, running_group
-from benchmarks.consumer.site import BATCH_SIZE, Site
+from benchmarks.consumer.runs import Run, compare, run_consumer, running_consumer
+from benchmarks.consumer.site import Site
 from benchmarks.frames import frame_records, publish_all
 from benchmarks.harness import Options, Results
 from framematch.core.errors import FramematchError
@@ -28,10 +28,10 @@ _POLL_S, _DEADLINE_S = 0.1, 10.0
 def measure_delivery(site: Site, options: Options) -> Results:
     """The consumer with `delivery: exactly_once` against at least once, its default, over the same prefilled topic.
 
-    A frame is done when its match event goes to the producer; for a transaction that is a moment before its commit,
-    which makes no difference over many. Only committed events are read.
+    A frame is done when its match event goes to the producer, in a transaction a moment before its commit. Only
+    committed events are read.
     """
-    kafka, frames = site.new_topics(), BATCH_SIZE * site.batches_for(options)
+    kafka, frames = site.kafka.new_topics(), site.frames_for(options)
     uvloop.run(publish_all(kafka, frame_records(kafka, site.jpegs, frames)))
     sides = {
         delivery: partial(run_consumer, site, kafka, frames, {DELIVERY: delivery})
@@ -43,22 +43,22 @@ def measure_delivery(site: Site, options: Options) -> Results:
 def measure_mongodb(site: Site, options: Options) -> Results:
     """The consumer after MongoDB was killed, against one with MongoDB running.
 
-    Both start with MongoDB and process frames of every product, so that all metadata is in memory. Then a topic is
-    filled that both process at full speed. Metadata expires after half a second, so one side reads it again all the
-    time, and the other one finds all of it expired and tries in vain.
+    Both start with MongoDB and process frames of every product, so that all metadata is in memory. Then both process a
+    full topic. Metadata expires after half a second, so one side reads it again all the time, and the other finds it
+    expired and cannot read it.
     """
-    run = partial(_run_after_start, site, BATCH_SIZE * site.batches_for(options))
+    run = partial(_run_after_start, site, site.frames_for(options))
     sides = {"stopped": partial(run, stopped=True), "running": partial(run, stopped=False)}
     return compare("mongodb_stopped_vs_running", sides, options, at_least=MONGODB_GOAL)
 
 
 async def _run_after_start(site: Site, frames: int, *, stopped: bool) -> Run:
     ttl = {"FRAMEMATCH_MATCHING__METADATA_TTL_S": str(_METADATA_TTL_S)}
-    async with running_group(site, site.new_topics(), ttl, warm=True) as consumers:
+    async with running_consumer(site, site.kafka.new_topics(), ttl, warm=True) as consumer:
         if stopped:
             site.mongodb.kill()
         try:
-            run = await consumers.backlog(frames)
+            run = await consumer.backlog(frames)
         finally:
             if stopped:
                 site.mongodb.start()
@@ -74,8 +74,8 @@ def measure_poison(site: Site, options: Options) -> Results:
     Both topics have the same good frames, and the rate is that of the good ones. Each bad record must become a dead
     letter.
     """
-    frames = BATCH_SIZE * site.batches_for(options)
-    clean, poisoned = site.new_topics(), site.new_topics()
+    frames = site.frames_for(options)
+    clean, poisoned = site.kafka.new_topics(), site.kafka.new_topics()
     uvloop.run(publish_all(clean, frame_records(clean, site.jpegs, frames)))
     uvloop.run(publish_all(poisoned, with_poison(list(frame_records(poisoned, site.jpegs, frames)))))
     sides = {
@@ -102,19 +102,15 @@ def with_poison(good: Sequence[ProducerRecord]) -> Iterator[ProducerRecord]:
 
 
 async def _run_poisoned(site: Site, kafka: KafkaSettings, frames: int, bad: int) -> Run:
-    async with running_group(site, kafka) as consumers:
-        run = await consumers.observe(frames)
-        await _wait_dead_letters(consumers, bad)
+    async with running_consumer(site, kafka) as consumer:
+        run = await consumer.observe(frames)
+        dead_letters = partial(consumer.service.metric, "framematch_consumer_frames_total", outcome="deadletter")
+        dead = 0.0
+        try:
+            async with asyncio.timeout(_DEADLINE_S):  # the last dead letter may come after the last event
+                while dead < bad:
+                    await asyncio.sleep(_POLL_S)
+                    dead = sum(await asyncio.to_thread(dead_letters))
+        except TimeoutError:
+            raise FramematchError(f"{bad} bad records became {dead:.0f} dead letters") from None
         return run
-
-
-async def _wait_dead_letters(consumers: ConsumerGroup, bad: int) -> None:
-    """The last dead letter may come after the last event."""
-    dead = 0.0
-    try:
-        async with asyncio.timeout(_DEADLINE_S):
-            while dead < bad:
-                await asyncio.sleep(_POLL_S)
-                dead = await asyncio.to_thread(consumers.total, "frames_total", outcome="deadletter")
-    except TimeoutError:
-        raise FramematchError(f"{bad} bad records became {dead:.0f} dead letters") from None

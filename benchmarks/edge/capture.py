@@ -1,7 +1,7 @@
 """What a camera costs: CPU time beside a bare OpenCV loop on the same stream, cameras per core, memory.
 
-The edge, with all the processes that it starts, and the bare loop run side by side, and a round is what both used in
-the same seconds. The edge does more in its time: it scales, encodes and publishes.
+The edge, with all its processes, and the bare loop run side by side, and a round is what both used in the same seconds.
+The edge does more in its time: it scales, encodes and publishes.
 """
 
 import sys
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.edge.site import Edge, Site, playing, running_edge
-from benchmarks.edge.videos import FULL_HD, cached_video
+from benchmarks.edge import videos
+from benchmarks.edge.site import Site, playing, running_edge
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.processes import tree_cpu_s, tree_pss_mb
-from framematch.core.errors import FramematchError
+from benchmarks.processes import check, group_cpu_s, group_pss_mb
+from demo.services import Service
 from framematch.core.settings import EdgeSettings
 from stack.process import Command, ServerProcess
 
@@ -41,15 +41,15 @@ class Window:
 def measure(site: Site, options: Options) -> Results:
     """Ratio of CPU times, cameras per core, and memory of one more camera."""
     window_s = 2.5 if options.quick else 15.0
-    with playing(site, cached_video(FULL_HD), "full-hd") as url:
-        with running_edge(site, url, cameras=1) as edge, running_bare(site, url) as bare:
+    with playing(site, videos.full_hd_video()) as url:
+        with running_edge(site, site.kafka.new_topics(), url, cameras=1) as edge, running_bare(site, url) as bare:
             time.sleep(_SETTLE_S)
             one = [_window(edge, window_s, bare) for _ in range(options.rounds)]
-        with running_edge(site, url, cameras=CAMERAS) as edge:
+        with running_edge(site, site.kafka.new_topics(), url, cameras=CAMERAS) as edge:
             time.sleep(_SETTLE_S)
             many = [_window(edge, window_s) for _ in range(options.rounds)]
     found = results(one, many)
-    found.settings = {"video": FULL_HD.name, "sampled_fps": EdgeSettings().fps, "cameras": CAMERAS}
+    found.settings = {"sampled_fps": EdgeSettings().fps, "cameras": CAMERAS}
     return found
 
 
@@ -70,37 +70,36 @@ def results(one: Sequence[Window], many: Sequence[Window]) -> Results:
     found.figures["memory_per_camera_mb"] = Figure.of(slopes, "MB")
     for name, windows in {"1_camera": one, f"{CAMERAS}_cameras": many}.items():
         found.figures[f"memory_mb.{name}"] = Figure.of([window.pss_mb for window in windows], "MB")
-        found.figures[f"source_fps.{name}"] = Figure.of([window.source_fps for window in windows], "frames/s")
     return found
 
 
 def _kept_up(windows: Sequence[Window], cameras: int) -> bool:
     """Over all windows: a frame that is late for one is counted in the next."""
-    return mean(window.source_fps for window in windows) >= _MIN_SHARE * cameras * FULL_HD.fps
+    return mean(window.source_fps for window in windows) >= _MIN_SHARE * cameras * videos.FPS
 
 
-def _window(edge: Edge, window_s: float, bare: ServerProcess | None = None) -> Window:
-    pid, bare_s = edge.service.pid, tree_cpu_s(bare.pid) if bare else 0.0
-    before_s, frames, started_s = tree_cpu_s(pid), edge.total("source_frames_total"), time.monotonic()
+def _window(edge: Service, window_s: float, bare: ServerProcess | None = None) -> Window:
+    before, started_s = _totals(edge, bare), time.monotonic()
     time.sleep(window_s)
-    elapsed_s = time.monotonic() - started_s
-    if bare and not bare.running:
-        raise FramematchError(f"the bare loop ended with exit code {bare.exit_code}", hint=f"See {bare.log_file}")
-    return Window(
-        cores=(tree_cpu_s(pid) - before_s) / elapsed_s,
-        source_fps=(edge.total("source_frames_total") - frames) / elapsed_s,
-        pss_mb=tree_pss_mb(pid),
-        bare_cores=(tree_cpu_s(bare.pid) - bare_s) / elapsed_s if bare else 0.0,
-    )
+    after, elapsed_s = _totals(edge, bare), time.monotonic() - started_s
+    cores, source_fps, bare_cores = ((now - then) / elapsed_s for now, then in zip(after, before, strict=True))
+    return Window(cores, source_fps, group_pss_mb(edge.pid), bare_cores)
+
+
+def _totals(edge: Service, bare: ServerProcess | None) -> tuple[float, float, float]:
+    """CPU seconds of the edge, frames from its sources, and CPU seconds of the bare loop, so far."""
+    if bare:
+        check(bare, "the bare loop")
+    frames = sum(edge.metric("framematch_edge_source_frames_total"))
+    return group_cpu_s(edge.pid), frames, group_cpu_s(bare.pid) if bare else 0.0
 
 
 @contextmanager
 def running_bare(site: Site, url: str) -> Iterator[ServerProcess]:
     """The bare loop on `url` while the block runs."""
-    every = str(round(FULL_HD.fps / EdgeSettings().fps))
-    process = ServerProcess(
-        Command((sys.executable, "-m", "benchmarks.edge.bare", url, every)), site.folder / "bare.log"
-    )
+    every = str(round(videos.FPS / EdgeSettings().fps))
+    command = Command((sys.executable, "-m", "benchmarks.edge.bare", url, every))
+    process = ServerProcess(command, site.folder / "bare.log")
     try:
         yield process
     finally:

@@ -7,14 +7,16 @@ gets a record once all in-sync replicas have it, so this is the time to its ackn
 
 import asyncio
 import time
-from datetime import datetime
 
-from benchmarks.edge.site import Edge, Site, playing, running_edge
-from benchmarks.edge.videos import SMALL, cached_video
+from benchmarks.edge.site import Site, playing, running_edge
 from benchmarks.harness import Figure, Options, Results, percentile
 from benchmarks.kafka import Arrival, TopicReader, reading
+from demo.dataset import load_photos
+from demo.feed import render_feed
+from demo.schedule import make_schedule
+from framematch.core.frames import parse_frame
 from framematch.core.settings import EdgeSettings, KafkaSettings
-from framematch.core.units import MS_PER_S, US_PER_MS
+from framematch.core.units import US_PER_MS
 
 _PERCENTS = (50, 99)
 _MIN_SHARE = 0.8  # of the expected frames
@@ -23,25 +25,27 @@ _MIN_SHARE = 0.8  # of the expected frames
 def measure(site: Site, options: Options) -> Results:
     """Percentiles of each window, and their spread over the windows."""
     window_s = 1.5 if options.quick else 20.0
-    found = Results(settings={"window_s": window_s, "linger_ms": KafkaSettings().linger_ms, "video": SMALL.name})
-    with playing(site, cached_video(SMALL), "small") as url:
+    found = Results(settings={"window_s": window_s, "linger_ms": KafkaSettings().linger_ms})
+    with playing(site, render_feed(make_schedule(load_photos(), camera=1))) as url:
         for cameras in (1, 8) if options.quick else (1, 4, 8):
-            with running_edge(site, url, cameras=cameras) as edge:
-                asyncio.run(_measure(edge, options.rounds, window_s, found))
+            kafka, name = site.kafka.new_topics(), f"capture_to_ack_ms.cameras_{cameras}"
+            with running_edge(site, kafka, url, cameras=cameras) as edge:
+                windows = asyncio.run(_windows(kafka, options.rounds, window_s))
+                edge.check()
+            expected = window_s * EdgeSettings().fps * cameras
+            if (fewest := min(map(len, windows))) < _MIN_SHARE * expected:
+                found.missing[name] = f"{fewest} of {expected:g} frames arrived: too many cameras"
+                continue
+            for percent in _PERCENTS:
+                values = [percentile(window, percent) for window in windows]
+                found.figures[f"{name}.p{percent}"] = Figure.of(values, "ms")
     return found
 
 
-async def _measure(edge: Edge, rounds: int, window_s: float, found: Results) -> None:
-    name = f"capture_to_ack_ms.cameras_{edge.cameras}"
-    expected = window_s * EdgeSettings().fps * edge.cameras
-    async with reading(edge.kafka, "frames") as frames:
-        windows = [await _latencies_ms(frames, window_s) for _ in range(rounds)]
-    edge.service.check()
-    if (fewest := min(map(len, windows))) < _MIN_SHARE * expected:
-        found.missing[name] = f"{fewest} of {expected:g} frames came: too many cameras"
-        return
-    for percent in _PERCENTS:
-        found.figures[f"{name}.p{percent}"] = Figure.of([percentile(window, percent) for window in windows], "ms")
+async def _windows(kafka: KafkaSettings, rounds: int, window_s: float) -> list[list[float]]:
+    """The latencies of all frames in each window."""
+    async with reading(kafka, "frames") as frames:
+        return [await _latencies_ms(frames, window_s) for _ in range(rounds)]
 
 
 async def _latencies_ms(frames: TopicReader, window_s: float) -> list[float]:
@@ -49,12 +53,11 @@ async def _latencies_ms(frames: TopicReader, window_s: float) -> list[float]:
     end_s = time.monotonic() + window_s
     found: list[float] = []
     while time.monotonic() < end_s:
-        found += [latency_ms(arrival) for arrival in await frames.read()]
+        found += map(_latency_ms, await frames.read())
     return found
 
 
-def latency_ms(arrival: Arrival) -> float:
+def _latency_ms(arrival: Arrival) -> float:
     """From when the edge got the frame to when it was read here."""
-    headers = dict(arrival.record.headers)
-    grabbed_at = datetime.fromisoformat((headers.get("ce_grabtime") or headers["ce_time"]).decode())
-    return arrival.arrived_at_us / US_PER_MS - grabbed_at.timestamp() * MS_PER_S
+    frame = parse_frame(arrival.record.key, arrival.record.headers)
+    return (arrival.arrived_at_us - frame.arrived_at_us) / US_PER_MS

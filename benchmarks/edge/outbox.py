@@ -4,70 +4,88 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from benchmarks.frames import camera_names, draw_jpegs, frames_of
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
-from edge.outbox.outbox import Outbox
 from edge.sinks import Outgoing
 from edge.stats import CameraStats
 from framematch.core.errors import FramematchError
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
+from framematch.core.timestamps import now_us
 
+CAMERAS = camera_names(8, KafkaSettings().partitions)
+_JPEGS, _JPEG_QUALITY = 240, 92
 _ACKNOWLEDGED_S = 60.0
 _POLL_S = 0.001
 _FINISH_S = 10.0
 
 
+def make_frames(frames: int) -> list[Outgoing]:
+    """`frames` frames of 8 cameras in turn, with JPEGs of about 50 KB that repeat."""
+    jpegs = draw_jpegs(_JPEGS, quality=_JPEG_QUALITY)
+    named = frames_of(CAMERAS, frames, until_us=now_us())
+    return [Outgoing(frame, jpeg, time.monotonic()) for frame, jpeg in zip(named, cycle(jpegs), strict=False)]
+
+
 class OpenOutboxes:
-    """Takes frames of all cameras, and knows how many Kafka has acknowledged."""
+    """An outbox for each camera; counts how many frames Kafka has acknowledged."""
 
-    def __init__(self, dispatcher: Dispatcher, cameras: Sequence[str], *, live: bool) -> None:
-        metrics = EdgeMetrics(CollectorRegistry())
-        self._stats = {camera: CameraStats(camera, metrics.of(camera), lambda: None) for camera in cameras}
-        self._boxes: dict[str, Outbox] = {
-            camera: dispatcher.outbox(camera, stats, live=live) for camera, stats in self._stats.items()
-        }
+    def __init__(self, dispatcher: Dispatcher, *, live: bool) -> None:
+        self._stats = CameraStats("benchmark", EdgeMetrics(CollectorRegistry()).of("benchmark"), lambda: None)
+        self._outboxes = {camera: dispatcher.outbox(camera, self._stats, live=live) for camera in CAMERAS}
 
-    async def put(self, outgoing: Outgoing) -> None:
-        """Send a frame as the service does."""
-        await self._boxes[outgoing.frame.camera].put(outgoing)
+    async def put(self, frames: Sequence[Outgoing]) -> None:
+        """Send frames as the service does."""
+        for outgoing in frames:
+            await self._outboxes[outgoing.frame.camera].put(outgoing)
 
     @property
     def spooled(self) -> int:
         """Frames that are on disk alone."""
-        return sum(box.spooled_frames for box in self._boxes.values())
+        return sum(outbox.spooled_frames for outbox in self._outboxes.values())
 
     async def acknowledged(self, frames: int) -> float:
-        """When `frames` frames had been acknowledged since the start, by the performance counter."""
-        deadline_s = time.perf_counter() + _ACKNOWLEDGED_S
-        while (published := sum(stats.snapshot().published for stats in self._stats.values())) < frames:
-            if drops := {reason for stats in self._stats.values() for reason in stats.snapshot().drops}:
-                raise FramematchError(f"the edge dropped frames: {', '.join(sorted(drops))}")
-            if time.perf_counter() > deadline_s:
-                raise FramematchError(f"{published} of {frames} frames were acknowledged in {_ACKNOWLEDGED_S:g} s")
+        """Wait until `frames` frames have been acknowledged since the start; returns the time, monotonic."""
+        deadline_s = time.monotonic() + _ACKNOWLEDGED_S
+        while (stats := self._stats.snapshot()).published < frames:
+            if stats.drops:
+                raise FramematchError(f"the edge dropped frames: {', '.join(sorted(stats.drops))}")
+            if time.monotonic() > deadline_s:
+                raise FramematchError(
+                    f"{stats.published} of {frames} frames were acknowledged in {_ACKNOWLEDGED_S:g} s"
+                )
             await asyncio.sleep(_POLL_S)
-        return time.perf_counter()
+        return time.monotonic()
 
 
 @asynccontextmanager
-async def open_outboxes(
-    kafka: KafkaSettings, cameras: Sequence[str], *, spool: Path, live: bool
-) -> AsyncIterator[OpenOutboxes]:
+async def open_outboxes(kafka: KafkaSettings, spool: Path, *, live: bool) -> AsyncIterator[OpenOutboxes]:
     """Outboxes with default settings; what is left at the end goes to disk, below `spool`.
 
     Without `live` a `put` waits for Kafka. With it nobody waits: frames go to disk when memory is full.
     """
     dispatcher = Dispatcher(kafka, EdgeSettings(spool=SpoolSettings(folder=str(spool))))
-    boxes = OpenOutboxes(dispatcher, cameras, live=live)
+    outboxes = OpenOutboxes(dispatcher, live=live)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(dispatcher.run())
             try:
-                yield boxes
+                yield outboxes
             finally:
                 await dispatcher.finish(_FINISH_S)
     finally:
         await dispatcher.close()
+
+
+async def direct_rate(kafka: KafkaSettings, frames: Sequence[Outgoing], spool: Path, *, warm_up: int) -> float:
+    """Frames a second of outboxes that wait for Kafka, after `warm_up` frames, up to the last acknowledgement."""
+    async with open_outboxes(kafka, spool, live=False) as outboxes:
+        await outboxes.put(frames[:warm_up])
+        started_s = await outboxes.acknowledged(warm_up)
+        await outboxes.put(frames[warm_up:])
+        return (len(frames) - warm_up) / (await outboxes.acknowledged(len(frames)) - started_s)

@@ -1,66 +1,47 @@
-"""What the edge's benchmark plays: videos that are rendered once and kept in the cache."""
+"""Renders the Full HD video that the edge's benchmark plays, once, and keeps it in the cache."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import av.filter
 
-from stack.cache import Report, cached_folder, digest_of
+from stack.cache import cached_folder, digest_of
 
+WIDTH, HEIGHT, FPS = 1920, 1080, 30
 _SECONDS = 20
+_BIT_RATE = "6M"
+# A key frame each second and no B-frames, as cameras send.
+_ENCODER = {"preset": "veryfast", "maxrate": _BIT_RATE, "bufsize": _BIT_RATE, "b": _BIT_RATE, "bf": "0", "g": str(FPS)}
 
 
-@dataclass(frozen=True)
-class Video:
-    """A camera's picture and rate; a key frame each second, no B-frames, as cameras send."""
-
-    width: int
-    height: int
-    fps: int
-    kbit_per_s: int
-
-    @property
-    def name(self) -> str:
-        """For instance 1080p30."""
-        return f"{self.height}p{self.fps}"
-
-
-FULL_HD = Video(1920, 1080, fps=30, kbit_per_s=6_000)
-SMALL = Video(640, 360, fps=30, kbit_per_s=1_200)
-
-
-def cached_video(video: Video, report: Report = print) -> Path:
+def full_hd_video() -> Path:
     """The H.264 file in the cache, rendered first when it is missing."""
     folder = cached_folder(
         "benchmarks-edge-video",
-        digest_of(Path(__file__).read_bytes(), repr(video)),
-        lambda temporary: _encode(video, temporary / "camera.mp4"),
-        report=report,
-        note=f"rendering {_SECONDS} s of {video.name} (once)",
+        digest_of(Path(__file__).read_bytes()),
+        lambda temporary: _encode(temporary / "full-hd.mp4"),
+        report=print,
+        note=f"rendering {_SECONDS} s of Full HD video (once)",
     )
-    return folder / "camera.mp4"
+    return folder / "full-hd.mp4"
 
 
-def _encode(video: Video, path: Path) -> None:
-    source = _moving_picture(video)
-    rate = f"{video.kbit_per_s}k"
-    options = {"preset": "veryfast", "maxrate": rate, "bufsize": rate, "b": rate, "bf": "0"}
+def _encode(path: Path) -> None:
+    source = _moving_picture()
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=video.fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
-        stream.codec_context.gop_size = video.fps
-        for _ in range(_SECONDS * video.fps):
+        stream = container.add_stream("libx264", rate=FPS, options=_ENCODER)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for _ in range(_SECONDS * FPS):
             container.mux(stream.encode(source.pull()))  # type: ignore[arg-type]  # pictures only in this graph
         container.mux(stream.encode(None))
 
 
-def _moving_picture(video: Video) -> av.filter.Graph:
+def _moving_picture() -> av.filter.Graph:
     """FFmpeg's moving test picture with noise as of indoor light, which keeps the bit rate at its limit."""
     graph = av.filter.Graph()
     filters = [
-        graph.add("testsrc2", f"size={video.width}x{video.height}:rate={video.fps}"),
+        graph.add("testsrc2", f"size={WIDTH}x{HEIGHT}:rate={FPS}"),
         graph.add("noise", "alls=8:allf=t"),
         graph.add("format", "yuv420p"),
         graph.add("buffersink"),

@@ -20,13 +20,12 @@ BENCHMARK = Benchmark(
     name="pipeline",
     description="Measure the data flow from Kafka to a subscriber: latency, stages, memory.",
     parts={
-        "latency": Part[Site](latency.measure, _DEMO, _DEMO),
-        "stages": Part[Site](stages.measure, _DEMO, _DEMO),
-        "memory": Part[Site](memory.measure, _DEMO, _DEMO, in_quick=False),
+        "latency": Part[Site](latency.measure, _DEMO),
+        "stages": Part[Site](stages.measure, _DEMO),
+        "memory": Part[Site](memory.measure, _DEMO, in_quick=False),
     },
     running_site=running_site,
     models=MODELS,
-    quick_rounds=3,
 )
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import uvloop
 
 from benchmarks.consumer.conditions import DELIVERY
-from benchmarks.consumer.runs import running_group
+from benchmarks.consumer.runs import running_consumer
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results, percentile
-from benchmarks.pipeline.paced import PacedPublisher, Window, backlog_frames, window_s
+from benchmarks.pipeline.paced import Window, backlog_frames, publish_paced, window_s
 from framematch.core.settings import ConsumerSettings
 
 LOADS = (25, 50, 80)  # % of the capacity
@@ -52,49 +52,38 @@ class Rounds:
 def measure(site: Site, options: Options) -> Results:
     """Percentiles by load, the capacity, and the goal."""
     default = uvloop.run(_measure(site, options, "at_least_once", LOADS))
-    exactly = uvloop.run(_measure(site, options, "exactly_once", (GOAL_LOAD,)))
+    exactly_once = uvloop.run(_measure(site, options, "exactly_once", (GOAL_LOAD,)))
     late_ms = [window.late_ms for windows in default.windows.values() for window in windows]
-    goal = options.named("latency_p99_at_50_vs_window_plus_inference")
+    name, batch_window_ms = "latency_p99_at_50_vs_window_plus_inference", ConsumerSettings().batch_window_ms
+    at_goal = default.windows[GOAL_LOAD]
+    latencies_ms = default.percentiles_ms(GOAL_LOAD, GOAL_PERCENT)
+    unavoidable_ms = [batch_window_ms + window.inference_ms for window in at_goal]
+    ratios = [latency_ms / bound_ms for latency_ms, bound_ms in zip(latencies_ms, unavoidable_ms, strict=True)]
     return Results(
         figures={
-            options.named("capacity"): Figure.of(default.capacities, "frames/s"),
-            **default.figures(options.named("latency_ms")),
-            **exactly.figures(options.named("latency_exactly_once_ms")),
-            **_goal_figures(goal, default),
-            options.named("publisher_late_ms"): Figure.of(late_ms, "ms"),
+            "capacity": Figure.of(default.capacities, "frames/s"),
+            **default.figures("latency_ms"),
+            **exactly_once.figures("latency_exactly_once_ms"),
+            name: Figure.of(ratios, "ratio"),
+            f"{name}.inference": Figure.of([window.inference_ms for window in at_goal], "ms"),
+            f"{name}.batch": Figure.of([window.mean_batch for window in at_goal], "frames"),
+            "publisher_late_ms": Figure.of(late_ms, "ms"),
         },
-        at_most={goal: GOAL},
-        settings={"window_s": window_s(options), "batch_window_ms": ConsumerSettings().batch_window_ms},
+        at_most={name: GOAL},
+        settings={"window_s": window_s(options), "batch_window_ms": batch_window_ms},
     )
 
 
 async def _measure(site: Site, options: Options, delivery: str, loads: Sequence[int]) -> Rounds:
     rounds = Rounds()
-    async with running_group(site, site.new_topics(), {DELIVERY: delivery}, warm=True) as consumers:
-        publisher = PacedPublisher(consumers)
+    async with running_consumer(site, site.kafka.new_topics(), {DELIVERY: delivery}, warm=True) as consumer:
         for number in range(options.rounds):
-            capacity = (await consumers.backlog(backlog_frames(options))).frames_per_s
+            capacity = (await consumer.backlog(backlog_frames(options))).frames_per_s
             rounds.capacities.append(capacity)
             for load in reversed(loads) if number % 2 else loads:
-                window = await publisher.window(capacity * load / 100, window_s(options))
+                window = await publish_paced(consumer, capacity * load / 100, window_s(options))
                 rounds.windows.setdefault(load, []).append(window)
             text = ", ".join(f"p99 at {load} % {rounds.percentiles_ms(load, 99)[-1]:.0f} ms" for load in loads)
             name = f"latency, {delivery}, round {number + 1} of {options.rounds}"
             print(f"{name}: {capacity:.1f} frames/s, {text}", flush=True)
     return rounds
-
-
-def _goal_figures(name: str, rounds: Rounds) -> dict[str, Figure]:
-    executions = [window.executions for window in rounds.windows[GOAL_LOAD]]
-    inferences_ms = [found.inference_ms for found in executions]
-    batch_window_ms = ConsumerSettings().batch_window_ms
-    latencies_ms = rounds.percentiles_ms(GOAL_LOAD, GOAL_PERCENT)
-    ratios = [
-        latency_ms / (batch_window_ms + inference_ms)
-        for latency_ms, inference_ms in zip(latencies_ms, inferences_ms, strict=True)
-    ]
-    return {
-        name: Figure.of(ratios, "ratio"),
-        f"{name}.inference": Figure.of(inferences_ms, "ms"),
-        f"{name}.batch": Figure.of([found.pictures / found.runs for found in executions], "frames"),
-    }

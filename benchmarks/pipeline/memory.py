@@ -1,4 +1,4 @@
-"""Whether the consumer's resident memory grows while frames flow at half its capacity.
+"""Whether the consumer's memory grows while frames flow at half its capacity.
 
 About once a minute the capacity is measured again with a full topic, so that the load stays right on a shared machine,
 and so that the memory of a backlog comes and goes.
@@ -9,33 +9,30 @@ slope has a 95 % interval; it says little after a minute.
 """
 
 import asyncio
-import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import uvloop
 
-from benchmarks.consumer.runs import running_group
+from benchmarks.consumer.runs import running_consumer
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.pipeline.paced import PacedPublisher, backlog_frames
-from framematch.core.units import BYTES_PER_MB
+from benchmarks.pipeline.paced import backlog_frames, publish_paced
+from benchmarks.processes import group_pss_mb
 
 LOAD = 0.5
 FLAT_SHARE = 0.01  # a slope of less than 1 % of the mean an hour counts as flat
 _SETTLE_SHARE = 0.2
 _PARTS = 12  # two minutes each in the full run, so that each has a whole backlog
 _T95 = 2.23  # Student's t for twelve points: a 95 % interval
-_SAMPLE_S = 0.5
+_SAMPLE_S = 1.0
 _S_PER_MINUTE, _S_PER_HOUR = 60, 3_600
 _RETENTION_MINUTES = 5.0
 _WINDOW_S = 50.0
 
 Samples = list[tuple[float, float]]
-"""Seconds since the start, and MB."""
+"""Seconds by the monotonic clock, and MB."""
 
 
 @dataclass(frozen=True)
@@ -77,55 +74,45 @@ def lowest_of_parts(samples: Samples) -> Samples:
 
 
 def measure(site: Site, options: Options) -> Results:
-    """Resident memory, its slope, and whether it is flat."""
+    """Memory, its slope, and whether it is flat."""
     minutes = 1.0 if options.quick else 30.0
     samples, frames = uvloop.run(_watch(site, options, minutes))
     lowest = lowest_of_parts(settled(samples))
     trend = trend_of(lowest)
-    slope = Figure(trend.per_hour, trend.per_hour - trend.uncertainty, trend.per_hour + trend.uncertainty, "MB/hour")
     print(f"memory: {'flat' if trend.flat else 'not flat'} over {minutes:g} minutes and {frames} frames")
-    figures = {
-        "memory_mb": Figure.of([mb for _, mb in settled(samples)], "MB"),
-        "memory_floor_mb": Figure.of([mb for _, mb in lowest], "MB"),
-        "memory_slope": slope,
-    }
+    low, high = trend.per_hour - trend.uncertainty, trend.per_hour + trend.uncertainty
     return Results(
-        figures={options.named(name): figure for name, figure in figures.items()},
+        figures={
+            "memory_mb": Figure.of([mb for _, mb in settled(samples)], "MB"),
+            "memory_lowest_mb": Figure.of([mb for _, mb in lowest], "MB"),
+            "memory_slope": Figure(trend.per_hour, low, high, "MB/hour"),
+        },
         settings={"minutes": minutes, "frames": frames, "load": LOAD, "flat": trend.flat},
     )
 
 
 async def _watch(site: Site, options: Options, minutes: float) -> tuple[Samples, int]:
     """Samples, and how many frames were processed meanwhile; Kafka deletes them after some minutes."""
-    kafka = site.new_topics().model_copy(
+    kafka = site.kafka.new_topics().model_copy(
         update={"frames_retention_minutes": _RETENTION_MINUTES, "matches_retention_hours": _RETENTION_MINUTES / 60}
     )
     samples: Samples = []
     frames = 0
-    async with running_group(site, kafka, warm=True) as consumers:
-        publisher = PacedPublisher(consumers)
-        sampling = asyncio.create_task(_sample(consumers.members[0].pid, samples))
+    async with running_consumer(site, kafka, warm=True) as consumer:
+        sampling = asyncio.create_task(_sample(consumer.service.pid, samples))
         end_s = time.monotonic() + minutes * _S_PER_MINUTE
         try:
             while (left_s := end_s - time.monotonic()) > 0:
-                capacity = (await consumers.backlog(backlog_frames(options))).frames_per_s
-                window = await publisher.window(LOAD * capacity, min(left_s, _WINDOW_S))
+                capacity = (await consumer.backlog(backlog_frames(options))).frames_per_s
+                window = await publish_paced(consumer, LOAD * capacity, min(left_s, _WINDOW_S))
                 frames += backlog_frames(options) + len(window.events)
         finally:
             sampling.cancel()
     return samples, frames
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process; pages that it shares with others count in full."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / BYTES_PER_MB
-
-
-async def _sample(pid: int, samples: Samples) -> None:
-    """Until cancelled, or the process ends."""
-    start_s = time.monotonic()
-    with suppress(FileNotFoundError):
-        while True:
-            samples.append((time.monotonic() - start_s, resident_mb(pid)))
-            await asyncio.sleep(_SAMPLE_S)
+async def _sample(group: int, samples: Samples) -> None:
+    """Read the memory of a process group every second, until cancelled."""
+    while True:
+        samples.append((time.monotonic(), group_pss_mb(group)))
+        await asyncio.sleep(_SAMPLE_S)

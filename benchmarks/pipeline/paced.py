@@ -3,28 +3,25 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import cycle
 
-from confluent_kafka import KafkaError, Message, Producer
-
-from benchmarks.consumer.runs import ConsumerGroup, SeenMatch
-from benchmarks.frames import FPS, camera_names
+from benchmarks.consumer.runs import RunningConsumer, SeenMatch
+from benchmarks.frames import FPS, camera_names, frame_record, send
 from benchmarks.harness import Options
 from benchmarks.kafka import Arrival
-from benchmarks.triton import Executions, executions_since, read_executions
+from benchmarks.triton import read_statistics, statistics_since
 from framematch.core.errors import FramematchError
-from framematch.core.frames import Frame, frame_headers
-from framematch.core.kafka.topics import Topics
+from framematch.core.frames import Frame
+from framematch.core.kafka.clients import new_producer, started
 from framematch.core.timestamps import now_us
-from framematch.core.units import MS_PER_S, US_PER_MS
+from framematch.core.units import MS_PER_S, NS_PER_MS
+from framematch.vision.triton_statistics import ModelStatistics
 
 _SEED = 7
 _JITTER = 0.1  # of a camera's interval, to either side
-_FLUSH_S = 10.0
 _DEADLINE_S = 60.0
-_LOG_ERRORS = 3  # librdkafka's level
 
 
 def due_times(cameras: int, frames_per_s: float, seconds: float, rng: random.Random) -> list[tuple[float, int]]:
@@ -43,77 +40,65 @@ def due_times(cameras: int, frames_per_s: float, seconds: float, rng: random.Ran
 
 @dataclass(frozen=True)
 class Window:
-    """The events of frames that were published at a rate; `late_ms` is by how much the publisher was late at most."""
+    """The events of frames that were published at a rate, and Triton's statistics of the same time.
+
+    `late_ms` is the most by which a frame was published late.
+    """
 
     late_ms: float
     events: list[SeenMatch]
-    executions: Executions
+    added: ModelStatistics
+
+    @property
+    def inference_ms(self) -> float:
+        """Mean time of a run of the model."""
+        return (self.added.compute_ns + self.added.copy_ns) / NS_PER_MS / self.added.runs
+
+    @property
+    def mean_batch(self) -> float:
+        """Pictures in a run of the model."""
+        return self.added.inferences / self.added.runs
 
 
-class PacedPublisher:
-    """Publishes each frame when it is due. It does not linger: that is part of the edge's latency."""
-
-    def __init__(self, consumers: ConsumerGroup) -> None:
-        kafka = consumers.kafka
-        options = {"bootstrap.servers": kafka.bootstrap_servers, "acks": "all", "enable.idempotence": True}
-        self._producer = Producer(options | {"partitioner": "murmur2_random", "linger.ms": 0, "log_level": _LOG_ERRORS})
-        self._consumers = consumers
-        self._topic = Topics(kafka.topic_prefix).frames
-        self._names = camera_names(kafka.partitions, kafka.partitions)
-        self._sequence = count()
-        self._refused: list[KafkaError] = []
-
-    async def window(self, frames_per_s: float, seconds: float) -> Window:
-        """Publish at a rate for so long, and wait until every frame is answered."""
-        cameras = max(1, min(round(frames_per_s / FPS), len(self._names)))
-        due = due_times(cameras, frames_per_s, seconds, random.Random(_SEED))  # noqa: S311  # phases of cameras
-        url, matches = self._consumers.site.triton.url, self._consumers.matches
-        before = await read_executions(url)
-        await matches.skip_to_end()
-        arrivals: list[Arrival] = []
-        publishing = asyncio.create_task(self._run(due))
-        try:
+async def publish_paced(consumer: RunningConsumer, frames_per_s: float, seconds: float) -> Window:
+    """Publish at a rate for so long, and wait for the events of all frames."""
+    names = camera_names(consumer.kafka.partitions, consumer.kafka.partitions)
+    cameras = max(1, min(round(frames_per_s / FPS), len(names)))
+    due = due_times(cameras, frames_per_s, seconds, random.Random(_SEED))  # noqa: S311  # phases of cameras
+    url, matches = consumer.site.triton.url, consumer.matches
+    before = await read_statistics(url)
+    await matches.skip_to_end()
+    arrivals: list[Arrival] = []
+    publishing = asyncio.create_task(_publish(consumer, [(at_s, names[camera]) for at_s, camera in due]))
+    try:
+        async with asyncio.timeout(seconds + _DEADLINE_S):
             while not publishing.done():
                 arrivals += await matches.read()
             late_ms = publishing.result()
-            async with asyncio.timeout(_DEADLINE_S):
-                while len(arrivals) < len(due):
-                    await asyncio.to_thread(self._consumers.check)
-                    arrivals += await matches.read()
-        except TimeoutError:
-            raise FramematchError(f"{len(arrivals)} of {len(due)} match events arrived") from None
-        finally:
-            publishing.cancel()
-        executions = await executions_since(url, before, pictures=len(due))
-        return Window(late_ms, list(map(SeenMatch.of, arrivals)), executions)
+            while len(arrivals) < len(due):
+                arrivals += await matches.read()
+                consumer.service.check()
+    except TimeoutError:
+        raise FramematchError(f"{len(arrivals)} of {len(due)} match events arrived") from None
+    finally:
+        publishing.cancel()
+    added = await statistics_since(url, before, pictures=len(due))
+    return Window(late_ms, list(map(SeenMatch.of, arrivals)), added)
 
-    async def _run(self, due: Sequence[tuple[float, int]]) -> float:
-        """Publish a frame at each of these times, in seconds from now; returns by how many ms the latest was late."""
-        start_s, late_s = time.monotonic(), 0.0
-        for at_s, camera in due:
-            await asyncio.sleep(max(0.0, start_s + at_s - time.monotonic()))
+
+async def _publish(consumer: RunningConsumer, due: Sequence[tuple[float, str]]) -> float:
+    """Publish a frame of a camera at each time, in seconds from now; returns the most by which one was late, in ms."""
+    late_s = 0.0
+    acknowledged: list[Awaitable[object]] = []
+    async with started(new_producer(consumer.kafka), consumer.kafka) as producer:
+        start_s = time.monotonic()
+        for sequence, ((at_s, camera), jpeg) in enumerate(zip(due, cycle(consumer.site.jpegs), strict=False)):
+            await asyncio.sleep(start_s + at_s - time.monotonic())
             late_s = max(late_s, time.monotonic() - start_s - at_s)
-            self._publish(self._names[camera], next(self._sequence))
-        left = await asyncio.to_thread(self._producer.flush, _FLUSH_S)
-        if left or self._refused:
-            raise FramematchError(f"Kafka did not take {left + len(self._refused)} of {len(due)} frames")
-        return MS_PER_S * late_s
-
-    def _publish(self, camera: str, sequence: int) -> None:
-        frame, jpegs = Frame(camera, now_us(), sequence), self._consumers.site.jpegs
-        self._producer.produce(
-            self._topic,
-            jpegs[sequence % len(jpegs)],
-            camera.encode(),
-            headers=list(frame_headers(frame)),
-            timestamp=frame.captured_at_us // US_PER_MS,
-            on_delivery=self._delivered,
-        )
-        self._producer.poll(0)
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            self._refused.append(error)
+            record = frame_record(consumer.kafka, Frame(camera, now_us(), sequence), jpeg)
+            acknowledged.append(await send(producer, record))
+        await asyncio.gather(*acknowledged)
+    return MS_PER_S * late_s
 
 
 def backlog_frames(options: Options) -> int:

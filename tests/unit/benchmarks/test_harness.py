@@ -37,12 +37,15 @@ def test_sides_take_turns_forwards_and_backwards(capsys: pytest.CaptureFixture[s
     assert "speed, round 2 of 3: A 6.0, B 5.0, C 4.0 frames/s" in capsys.readouterr().out
 
 
-def test_merged_parts_keep_their_settings_apart() -> None:
-    found = Results()
-    found.merge("capture", Results(settings={"rounds": 1}, figures={"a": Figure(1, 1, 1, "s")}))
-    found.merge("spool", Results(settings={"rounds": 2}))
-    assert found.settings == {"capture": {"rounds": 1}, "spool": {"rounds": 2}}
-    assert "a" in found.figures
+def test_merged_parts_keep_their_settings_apart_and_models_their_figures() -> None:
+    found, figure = Results(), Figure(1, 1, 1, "s")
+    found.merge("speed", "demo", Results(settings={"rounds": 1}, figures={"a": figure}, at_least={"a": 2}))
+    found.merge(
+        "spool", "", Results(settings={"rounds": 2}, figures={"a": figure}, at_most={"a": 3}, missing={"b": "c"})
+    )
+    assert found.settings == {"demo.speed": {"rounds": 1}, "spool": {"rounds": 2}}
+    assert found.figures == {"demo.a": figure, "a": figure}
+    assert (found.at_least, found.at_most, found.missing) == ({"demo.a": 2}, {"a": 3}, {"b": "c"})
 
 
 @pytest.mark.parametrize(("percent", "value"), [(1, 1), (50, 50), (99, 99), (100, 100)])

@@ -3,6 +3,9 @@
 import os
 import random
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +16,15 @@ from benchmarks.edge.capture import Window, results
 from benchmarks.edge.publish import CONFLUENT
 from benchmarks.frames import camera_names, draw_jpegs, frame_records
 from benchmarks.pipeline.memory import Trend, lowest_of_parts, settled, trend_of
+from benchmarks.pipeline.paced import Window as PacedWindow
 from benchmarks.pipeline.paced import due_times
-from benchmarks.processes import ProcessTimes, descendants, parse_pss_mb, parse_stat, tree_cpu_s, tree_pss_mb
-from benchmarks.triton import Executions
+from benchmarks.processes import check, group_cpu_s, group_pss_mb, parse_cpu_s, parse_pss_mb
 from consumers.stages.decode import read_jpeg
 from framematch.core.errors import BadFrameError, FramematchError
 from framematch.core.frames import parse_frame
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
+from framematch.vision.triton_statistics import ModelStatistics
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
@@ -29,7 +33,7 @@ KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 @pytest.mark.parametrize("name", ["python", "a b", "x) S 1 (y"])
 def test_cpu_time_includes_waited_children_whatever_the_process_is_called(name: str) -> None:
     text = f"7 ({name}) S 3 {'0 ' * 9}10 20 30 40 20 0 1 0"
-    assert parse_stat(text) == ProcessTimes(3, 100 / TICKS_PER_S)
+    assert parse_cpu_s(text) == 100 / TICKS_PER_S
 
 
 def test_memory_is_the_proportional_set_size() -> None:
@@ -37,25 +41,20 @@ def test_memory_is_the_proportional_set_size() -> None:
     assert parse_pss_mb(text) == pytest.approx(2.048)
 
 
-def test_descendants_include_children_of_children_only() -> None:
-    parents = {1: 0, 10: 1, 11: 10, 12: 11, 13: 10, 20: 1, 21: 20}
-    assert descendants(10, parents) == [10, 11, 13, 12]
+def test_the_group_of_this_process_has_used_time_and_memory() -> None:
+    assert group_cpu_s(os.getpgrp()) > 0
+    assert group_pss_mb(os.getpgrp()) > 1
 
 
-def test_this_process_has_used_time_and_memory() -> None:
-    assert tree_cpu_s(os.getpid()) > 0
-    assert tree_pss_mb(os.getpid()) > 1
-
-
-def test_a_process_that_has_ended_has_no_figures() -> None:
+def test_a_group_that_has_ended_has_no_figures() -> None:
     with pytest.raises(FramematchError, match="has ended"):
-        tree_cpu_s(2**22 + 1)
+        group_cpu_s(2**22 + 1)
 
 
-def test_an_inference_takes_the_mean_of_the_requests_since_an_earlier_reading() -> None:
-    added = Executions(48, 5, requests=6, compute_s=0.75).since(Executions(16, 3, requests=2, compute_s=0.25))
-    assert added == Executions(32, 2, requests=4, compute_s=0.5)
-    assert added.inference_ms == 125.0
+def test_an_inference_is_a_mean_over_runs_of_the_model_with_the_copies_of_its_batch() -> None:
+    added = ModelStatistics("m", 1, requests=4, inferences=32, runs=2, compute_ns=200_000_000, copy_ns=50_000_000)
+    window = PacedWindow(0.0, [], added)
+    assert (window.inference_ms, window.mean_batch) == (125.0, 16.0)
 
 
 @pytest.mark.parametrize(("cameras", "partitions"), [(1, 1), (8, 12), (12, 12)])
@@ -131,3 +130,14 @@ def test_a_slope_is_flat_below_its_uncertainty_or_a_hundredth_an_hour(
     per_hour: float, uncertainty: float, flat: bool
 ) -> None:
     assert Trend(mean=200, per_hour=per_hour, uncertainty=uncertainty).flat is flat
+
+
+def test_a_process_that_has_failed_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    log_file = tmp_path / "log"
+    log_file.write_text("no decoder")
+    failed: Any = SimpleNamespace(exit_code=1, log_file=log_file)
+    with pytest.raises(FramematchError, match=r"(?s)the loop ended with exit code 1.*no decoder"):
+        check(failed, "the loop")
+    for exit_code in (None, 0):
+        running: Any = SimpleNamespace(exit_code=exit_code)
+        check(running, "the loop")
