@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 SECONDS ?= 30
-WORKERS ?= 3
+WORKERS ?= 4
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -23,7 +23,7 @@ demo: $(READY) ## set up, play two camera feeds through real servers, print a ve
 servers: $(READY) ## download and build the local servers, unless cached
 	@$(RUN) -m stack.fetch
 
-test: $(READY) servers ## set up and run all tests: unit, integration, end to end (WORKERS=3; 0: in one process)
+test: $(READY) servers ## set up and run all tests: unit, integration, end to end (WORKERS=4; 0: in one process)
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=10
 
 test-fast: $(READY) ## run only the unit tests
