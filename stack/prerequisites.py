@@ -82,8 +82,8 @@ def _find_jdk() -> Jdk | None:
     java, javac = shutil.which("java", path=path), shutil.which("javac", path=path)
     if java is None or javac is None:
         return None
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    build = said.stdout + said.stderr
+    result = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    build = result.stdout + result.stderr
     version = java_version(build)
     return Jdk(java, javac, build) if version is not None and version >= MIN_JAVA_VERSION else None
 

@@ -1,6 +1,6 @@
-"""The real servers as fixtures: one of each a session, started when the first test asks, stopped at the end.
+"""Fixtures for real servers: one of each per session, started at its first use and stopped at the end.
 
-A test that kills or freezes a broker uses `breakable_kafka`; one that breaks another server starts its own.
+A test that kills or freezes a broker uses `breakable_kafka`; one that does so to another server starts its own.
 """
 
 import logging
@@ -23,15 +23,15 @@ from stack.mongodb import MongoServer
 from stack.server import ReservedPort, Server
 from stack.triton import TritonServer
 from tests.fault_table import pytest_terminal_summary  # noqa: F401  # a hook
-from tests.support import go_on
+from tests.support import resume
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
-# A shell that starts the tests in the background has SIGINT ignored, and so would every process that they start.
+# A shell that starts the tests in the background ignores SIGINT, and child processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Readline, which pytest loads, leaves its idea of the terminal's width to the processes of a parallel run.
+# Readline, which pytest loads, sets COLUMNS, and the processes of a parallel run would inherit it.
 os.environ.pop("COLUMNS", None)
-# How long an example takes says more about what else the machine does.
+# The duration of an example depends on the load of the machine, so it has no deadline.
 hypothesis.settings.register_profile("framematch", deadline=None)
 hypothesis.settings.load_profile("framematch")
 
@@ -40,22 +40,22 @@ GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
 
 @dataclass(frozen=True)
 class GivenMongo:
-    """A MongoDB that the environment's MONGODB_URI names, for the same tests against the real one."""
+    """A MongoDB at the environment's MONGODB_URI, to run the same tests against it."""
 
     uri: str
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test sees the settings or the running stack of whoever runs it; only the cache of servers is shared."""
+    """Hide the developer's settings and running stack from every test; only the cache of servers is shared."""
     for name in known_environment_names() - {"FRAMEMATCH_CACHE_DIR"}:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    """A command under test sets up the whole process's log, on a stream that is closed when it ends."""
+def _restore_logging() -> Iterator[None]:
+    """Restore logging after each test: a command configures it for the process, on a stream that it closes."""
     handlers, level = logging.root.handlers[:], logging.root.level
     yield
     logging.root.handlers[:], logging.root.level = handlers, level
@@ -73,7 +73,7 @@ def dead_address() -> Iterator[str]:
 
 @contextmanager
 def running(server: AnyServer) -> Iterator[AnyServer]:
-    """`server` started for the block, and stopped after it."""
+    """Run `server` inside the context."""
     try:
         server.start()
         yield server
@@ -83,7 +83,7 @@ def running(server: AnyServer) -> Iterator[AnyServer]:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A Kafka broker: `.bootstrap_servers`. It has no topics but those that tests create; use names of your own."""
+    """A Kafka broker: `.bootstrap_servers`. It has only the topics that tests create; use unique names."""
     with running(KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
         yield server
 
@@ -97,19 +97,19 @@ def breakable_kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def breakable_kafka(breakable_kafka_server: KafkaServer) -> Iterator[KafkaServer]:
-    """A broker that the test may kill or freeze; it runs again after the test. Use topics of your own."""
+    """A broker that the test may kill or freeze; it runs again after the test. Use unique topic names."""
     try:
         yield breakable_kafka_server
     finally:
         if breakable_kafka_server.running:
-            go_on(breakable_kafka_server.pid)
+            resume(breakable_kafka_server.pid)
         else:
             breakable_kafka_server.start()
 
 
 @pytest.fixture(scope="session")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer | GivenMongo]:
-    """A MongoDB server: `.uri`. The one that MONGODB_URI names, else our own; use a database name of your own."""
+    """A MongoDB server: `.uri`. The one at MONGODB_URI, else a new one; use a unique database name."""
     if GIVEN_MONGODB_URI:
         yield GivenMongo(GIVEN_MONGODB_URI)
         return
@@ -126,7 +126,7 @@ def rtsp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaMtxServer]:
 
 @pytest.fixture(scope="session")
 def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], TritonServer]]:
-    """Start Triton over a model repository; the same repository gives the running one. `.url` is its gRPC endpoint."""
+    """Start Triton with a model repository, once for each repository; `.url` is its gRPC endpoint."""
     servers: dict[Path, TritonServer] = {}
 
     def start(model_repository: Path) -> TritonServer:

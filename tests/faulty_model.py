@@ -41,14 +41,14 @@ class FaultyModel:
     def __init__(self, repository: Path) -> None:
         folder = repository / IMAGE_MODEL / "1"
         code = (folder / "model.py").read_text(encoding="utf-8")
-        assert _RUN in code, "the served code has changed, so this must change too"
+        assert _RUN in code, "the served code has changed: adapt _RUN"
         (folder / "model.py").write_text(code.replace(_RUN, _FAULTY_RUN) + _FAULTY, encoding="utf-8")
         self._flag = folder / "fault"
 
-    def break_down(self, fault: Fault) -> None:
-        """Give every answer this fault from now on."""
+    def inject(self, fault: Fault) -> None:
+        """Inject this fault into every response from now on."""
         self._flag.write_text(fault, encoding="utf-8")
 
     def recover(self) -> None:
-        """From now on only pictures with a certain first pixel fail."""
+        """Remove the fault: only pictures with a certain first pixel fail from now on."""
         self._flag.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def sighting_event(
     started_us: int = AT_US,
     seen_us: int = AT_US,
 ) -> SightingEvent:
-    """What is said of the one sighting of this product by this camera."""
+    """An event of the camera's only sighting of this product."""
     return SightingEvent(
         schema="sighting.v1",
         id=f"{camera}-{product}-{kind}-{seen_us}",

@@ -38,13 +38,13 @@ async def eventually(
         await asyncio.sleep(_POLL_S)
 
 
-def halt(pid: int) -> None:
+def freeze(pid: int) -> None:
     """Send SIGSTOP and return once every thread is stopped: threads may run for a moment after the signal."""
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: _thread_states(pid) == {"T"}, message=f"process {pid} is stopped")
 
 
-def go_on(pid: int) -> None:
+def resume(pid: int) -> None:
     """Send SIGCONT: the process resumes as if no time had passed."""
     os.kill(pid, signal.SIGCONT)
 

@@ -1,4 +1,4 @@
-"""Two Kafka brokers as one cluster: one can be lost, and the other goes on."""
+"""A Kafka cluster of two brokers, of which the second may be killed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ transaction.state.log.replication.factor=2
 
 
 class FirstBroker(KafkaServer):
-    """The controller too, so it must stay."""
+    """Broker and controller, so it must keep running."""
 
     def _settings(self, logs: Path) -> str:
         return super()._settings(logs) + _REPLICATED
 
 
 class SecondBroker(KafkaServer):
-    """A broker alone, in the cluster of the first."""
+    """Only a broker, in the cluster of the first."""
 
     def __init__(self, folder: Path, first: FirstBroker) -> None:
         super().__init__(folder)
@@ -37,7 +37,7 @@ class SecondBroker(KafkaServer):
         self._first = first
 
     def _settings(self, logs: Path) -> str:
-        # What comes later holds.
+        # The last value of a repeated key applies.
         own = f"""\
 process.roles=broker
 node.id={_SECOND}
@@ -49,7 +49,7 @@ listeners=PLAINTEXT://{self.bootstrap_servers}
 
 @contextmanager
 def two_brokers(folder: Path) -> Iterator[tuple[FirstBroker, SecondBroker]]:
-    """Both running while the block does."""
+    """Run both inside the context."""
     first = FirstBroker(folder / "first")
     second = SecondBroker(folder / "second", first)
     try:
@@ -61,18 +61,18 @@ def two_brokers(folder: Path) -> Iterator[tuple[FirstBroker, SecondBroker]]:
             broker.stop()
 
 
-async def name_for_the_second(kafka: KafkaSettings) -> str:
-    """A name for the topics and the group of one test, so that the second broker coordinates the group."""
-    name = ""
+async def prefix_coordinated_by_second(kafka: KafkaSettings) -> str:
+    """A prefix for one test's topics whose consumer group, of the same name, is coordinated by the second broker."""
+    prefix = ""
     async with started(AIOKafkaAdminClient(**client_options(kafka)), kafka) as admin:
 
         async def found() -> bool:
-            nonlocal name
-            name = unique_prefix()
+            nonlocal prefix
+            prefix = unique_prefix()
             try:
-                return bool(await admin.find_coordinator(name) == _SECOND)
-            except GroupCoordinatorNotAvailableError:  # its topic is being made
+                return bool(await admin.find_coordinator(prefix) == _SECOND)
+            except GroupCoordinatorNotAvailableError:  # the topic of the offsets is being created
                 return False
 
         await eventually(found, message="a group that the second broker coordinates")
-    return name
+    return prefix

@@ -1,4 +1,4 @@
-"""The whole product for end-to-end tests: servers, a model, a catalogue with its index; topics are each test's own."""
+"""Fixtures for end-to-end tests: servers, a model, a catalogue and its index; each test has its own topics."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from framematch.model_build.repository.model_repository import build_model_repos
 from stack.kafka import KafkaServer
 from stack.mongodb import MongoServer
 from stack.triton import TritonServer
-from tests.e2e.scene import BreakableServers, breakable_servers
+from tests.e2e.fault_run import BreakableServers, breakable_servers
 from tests.e2e.site import Site, unique_prefix
 
 
@@ -40,7 +40,7 @@ def servers(
     model_repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LocalStack:
-    """Running servers whose MongoDB holds the demo's catalogue and an index of it."""
+    """Running servers; MongoDB has the demo's catalogue and its index."""
     stack = stack_of(kafka.bootstrap_servers, mongodb.uri, start_triton(model_repository).url)
     environment = service_environment(tmp_path_factory.mktemp("state"), stack)
     fill_catalogue(environment)
@@ -53,13 +53,13 @@ def stack_of(kafka: str, mongodb: str, triton: str) -> LocalStack:
 
 @pytest.fixture
 def site(servers: LocalStack, tmp_path: Path) -> Iterator[Site]:
-    """Topics and a consumer group of this test's own on the shared servers."""
-    with Site(servers, tmp_path, prefix=unique_prefix()) as made:
-        yield made
+    """The test's own topics and consumer group on the shared servers."""
+    with Site(servers, tmp_path, prefix=unique_prefix()) as own:
+        yield own
 
 
 @pytest.fixture(scope="session")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BreakableServers]:
-    """Servers for tests that kill and freeze them; begin with `breakable.mend()`."""
+    """Servers for tests that kill and freeze them; call `breakable.recover()` first."""
     with breakable_servers(tmp_path_factory.mktemp("breakable")) as running:
         yield running

@@ -1,4 +1,4 @@
-"""What is published keeps its contract: every record that these tests read is validated here."""
+"""Validates every record that these tests read against the published schemas."""
 
 import json
 from functools import cache
@@ -14,18 +14,18 @@ _STAGES = {"decode", "infer"}
 
 
 def validate(record: ConsumerRecord, topics: Topics) -> None:
-    """Check a record of any topic of ours against what is promised of it; frames aside.
+    """Check a record of any topic except the frames topic.
 
     Raises:
-        jsonschema.ValidationError: an event does not keep its JSON Schema.
-        AssertionError: its headers do not fit it.
-        msgspec.ValidationError: a dead letter has not the headers of one.
+        jsonschema.ValidationError: an event does not conform to its JSON Schema.
+        AssertionError: its headers do not match the event.
+        msgspec.ValidationError: a dead letter lacks a required header.
     """
     schemas = {topics.matches: "match.v1", topics.sightings: "sighting.v1", topics.status: "camera-status.v1"}
     if record.topic in schemas:
         _validate_event(record, schemas[record.topic])
     elif record.topic == topics.deadletter:
-        _validate_letter(parse_dead_letter(record), topics)
+        _validate_dead_letter(parse_dead_letter(record), topics)
 
 
 def _validate_event(record: ConsumerRecord, schema: str) -> None:
@@ -39,11 +39,11 @@ def _validate_event(record: ConsumerRecord, schema: str) -> None:
     assert headers["ce_id"] == event.get("id", headers["ce_id"])
 
 
-def _validate_letter(letter: DeadLetter, topics: Topics) -> None:
-    assert letter.failure.topic == topics.frames
-    assert letter.failure.stage in _STAGES
-    assert letter.failure.reason
-    assert letter.failure.error
+def _validate_dead_letter(dead_letter: DeadLetter, topics: Topics) -> None:
+    assert dead_letter.failure.topic == topics.frames
+    assert dead_letter.failure.stage in _STAGES
+    assert dead_letter.failure.reason
+    assert dead_letter.failure.error
 
 
 @cache

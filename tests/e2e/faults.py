@@ -1,33 +1,33 @@
-"""The fault matrix: what breaks under a working consumer, how it is mended, and what must be seen of it."""
+"""The fault matrix: how each fault is injected under a running consumer, how it is repaired, and what is reported."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tests.e2e.shots import Shot, photos, with_a_picture_without_embedding, with_poison
-from tests.e2e.steps import (
-    Step,
-    freeze_the_consumer_until_another_works,
-    frozen,
-    join_and_leave,
+from tests.e2e.fault_actions import (
+    Action,
+    accept_output,
+    do_nothing,
+    freeze_consumer_until_another_takes_over,
+    freeze_server,
+    kill_consumer,
+    kill_coordinator,
     kill_mongodb,
-    kill_the_consumer,
-    killed,
-    lose_the_coordinator,
-    make_the_model_answer_in_another_shape,
-    make_the_model_slow,
-    nothing,
-    refuse_output,
-    repair_the_model,
-    start_a_second,
-    start_another,
+    kill_server,
+    make_model_return_another_shape,
+    make_model_slow,
+    recover_model,
+    reject_output,
+    resume_consumer,
+    resume_server,
+    start_another_consumer,
     start_mongodb,
-    started_again,
-    stop_the_second,
-    take_output,
-    thaw_the_consumer,
-    thawed,
+    start_second_consumer,
+    start_server,
+    start_stop_and_kill_members,
+    stop_second_consumer,
 )
+from tests.e2e.input_records import InputRecord, photos, with_invalid_embeddings, with_poison
 
 Delivery = Literal["at_least_once", "exactly_once"]
 
@@ -38,77 +38,82 @@ BOTH: tuple[Delivery, ...] = ("at_least_once", "exactly_once")
 class Fault:
     """A row of the matrix.
 
-    `logged` are log events, and `unready` a part of /readyz with words of its reason, that are waited for between the
-    two steps. `counted` are metrics that some consumer has counted in the end. `recovers_from`: from which step on the
-    longest pause is measured. `repeats`: whether events may come again where delivery is at least once. `writers`: how
-    many consumers may publish of one camera at the same time; of one alone, what comes again goes on in order.
-    `kafka_is_away` between the steps.
+    While the fault lasts, the test waits for the log events of `logged`, and for the part of /readyz with the text in
+    its reason that `unready` names; at the end for `logged_at_end`, and for the metrics of `counted` in any consumer.
+    `recovery_timed_from`: when the measurement of the longest pause starts. `may_repeat`: whether events may be
+    published again if delivery is at least once. `writers`: how many consumers may publish events of one camera at the
+    same time; with one, repeats are in order too. `kafka_unreachable`: while the fault lasts.
     """
 
     name: str
-    break_it: Step = nothing
-    mend_it: Step = nothing
+    inject: Action = do_nothing
+    recover: Action = do_nothing
     deliveries: tuple[Delivery, ...] = BOTH
-    shots: Callable[[], Iterator[Shot]] = photos
+    records: Callable[[], Iterator[InputRecord]] = photos
     settings: Mapping[str, str] = field(default_factory=dict)
     logged: tuple[str, ...] = ()
     unready: tuple[str, str] | None = None
-    logged_in_the_end: tuple[str, ...] = ()
+    logged_at_end: tuple[str, ...] = ()
     counted: tuple[tuple[str, Mapping[str, str]], ...] = ()
-    recovers_from: Literal["break", "mend"] = "mend"
-    repeats: bool = False
+    recovery_timed_from: Literal["injection", "recovery"] = "recovery"
+    may_repeat: bool = False
     writers: int = 1
-    kafka_is_away: bool = False
+    kafka_unreachable: bool = False
 
 
 COORDINATOR_LOST = Fault(
-    "the broker that coordinates the group is killed, and another one is there",
-    lose_the_coordinator,
-    started_again("kafka"),
-    recovers_from="break",
-    repeats=True,
+    "the broker that coordinates the group is killed, and another takes over",
+    kill_coordinator,
+    start_server("kafka"),
+    recovery_timed_from="injection",
+    may_repeat=True,
 )
 
 FROZEN_CONSUMER = Fault(
     "the consumer is frozen beyond its session and comes back",
-    freeze_the_consumer_until_another_works,
-    thaw_the_consumer,
+    freeze_consumer_until_another_takes_over,
+    resume_consumer,
     counted=(("rebalances_total", {}),),
-    recovers_from="break",
-    repeats=True,
+    recovery_timed_from="injection",
+    may_repeat=True,
     writers=2,
 )
 
 FAULTS = (
     Fault(
         "the consumer is killed and another takes over",
-        kill_the_consumer,
-        start_another,
+        kill_consumer,
+        start_another_consumer,
         settings={"FRAMEMATCH_CONSUMER__COMMIT_INTERVAL_S": "60"},
-        recovers_from="break",
-        repeats=True,
+        recovery_timed_from="injection",
+        may_repeat=True,
     ),
     replace(FROZEN_CONSUMER, deliveries=("at_least_once",)),
     replace(
         FROZEN_CONSUMER,
         deliveries=("exactly_once",),
-        settings={"FRAMEMATCH_CONSUMER__TRANSACTION_INTERVAL_MS": "500"},  # so that it is frozen with answers in hand
-        logged_in_the_end=("transaction_fenced",),
+        settings={"FRAMEMATCH_CONSUMER__TRANSACTION_INTERVAL_MS": "500"},  # it is frozen with open transactions
+        logged_at_end=("transaction_fenced",),
         counted=(("commits_total", {"outcome": "fenced"}),),
     ),
     Fault(
         "a second consumer joins and leaves",
-        start_a_second,
-        stop_the_second,
-        logged_in_the_end=("partitions_revoked",),
+        start_second_consumer,
+        stop_second_consumer,
+        logged_at_end=("partitions_revoked",),
         counted=(("rebalances_total", {}),),
-        recovers_from="break",
+        recovery_timed_from="injection",
     ),
-    Fault("members join, leave and die", join_and_leave, recovers_from="break", repeats=True),
+    Fault(
+        "members join, leave and are killed",
+        start_stop_and_kill_members,
+        recovery_timed_from="injection",
+        may_repeat=True,
+    ),
     Fault(
         "Triton is killed and comes back",
-        killed("triton"),
-        started_again("triton"),
+        kill_server("triton"),
+        start_server("triton"),
         deliveries=("at_least_once",),
         logged=("inference_retried",),
         unready=("triton", "Triton"),
@@ -116,8 +121,8 @@ FAULTS = (
     ),
     Fault(
         "Triton is frozen and comes back",
-        frozen("triton"),
-        thawed("triton"),
+        freeze_server("triton"),
+        resume_server("triton"),
         deliveries=("exactly_once",),
         settings={"FRAMEMATCH_TRITON__TIMEOUT_S": "1"},
         logged=("inference_retried",),
@@ -131,39 +136,39 @@ FAULTS = (
         deliveries=("at_least_once",),
         settings={"FRAMEMATCH_MATCHING__METADATA_TTL_S": "0.001"},
         logged=("metadata_unavailable",),
-        logged_in_the_end=("metadata_available",),
+        logged_at_end=("metadata_available",),
         counted=(("metadata_total", {"state": "cached"}),),
     ),
-    Fault("Triton is slow", make_the_model_slow, repair_the_model, deliveries=("at_least_once",)),
+    Fault("Triton is slow", make_model_slow, recover_model, deliveries=("at_least_once",)),
     Fault(
-        "the model finds no embedding for some pictures",
-        shots=with_a_picture_without_embedding,
-        logged_in_the_end=("pictures_isolated", "frame_deadlettered"),
+        "the model returns NaN for some pictures",
+        records=with_invalid_embeddings,
+        logged_at_end=("pictures_isolated", "frame_deadlettered"),
         counted=(("frames_total", {"outcome": "deadletter", "reason": "invalid_embedding"}),),
     ),
     Fault(
-        "the model answers in another shape",
-        make_the_model_answer_in_another_shape,
-        repair_the_model,
+        "the model returns another shape",
+        make_model_return_another_shape,
+        recover_model,
         deliveries=("exactly_once",),
         logged=("model_output_invalid",),
         unready=("triton", "the model is broken"),
         counted=(("inference_retries_total", {"reason": "model_output_invalid"}),),
     ),
     Fault(
-        "the topic of match events is not writable",
-        refuse_output,
-        take_output,
+        "Kafka rejects match events",
+        reject_output,
+        accept_output,
         deliveries=("at_least_once",),
         logged=("output_refused",),
         unready=("output", "MessageSizeTooLarge"),
         counted=(("output_retries_total", {}),),
-        repeats=True,
+        may_repeat=True,
     ),
     Fault(
-        "the topic of match events is not writable",
-        refuse_output,
-        take_output,
+        "Kafka rejects match events",
+        reject_output,
+        accept_output,
         deliveries=("exactly_once",),
         logged=("transaction_failed",),
         unready=("output", "a transaction failed"),
@@ -171,31 +176,31 @@ FAULTS = (
     ),
     Fault(
         "the broker, and with it the coordinator, is killed and comes back",
-        killed("kafka"),
-        started_again("kafka"),
+        kill_server("kafka"),
+        start_server("kafka"),
         unready=("kafka", "Kafka does not answer"),
         logged=("kafka_unavailable",),
-        logged_in_the_end=("kafka_available",),
+        logged_at_end=("kafka_available",),
         counted=(("kafka_outages_total", {}),),
-        repeats=True,
-        kafka_is_away=True,
+        may_repeat=True,
+        kafka_unreachable=True,
     ),
     Fault(
         "the broker is frozen and comes back",
-        frozen("kafka"),
-        thawed("kafka"),
+        freeze_server("kafka"),
+        resume_server("kafka"),
         settings={"FRAMEMATCH_KAFKA__REQUEST_TIMEOUT_MS": "1000"},
         unready=("kafka", "Kafka does not answer"),
         logged=("kafka_unavailable",),
-        logged_in_the_end=("kafka_available",),
+        logged_at_end=("kafka_available",),
         counted=(("kafka_outages_total", {}),),
-        repeats=True,
-        kafka_is_away=True,
+        may_repeat=True,
+        kafka_unreachable=True,
     ),
     Fault(
         "some records are poison",
-        shots=with_poison,
-        logged_in_the_end=("frame_deadlettered",),
+        records=with_poison,
+        logged_at_end=("frame_deadlettered",),
         counted=(("frames_total", {"outcome": "deadletter", "reason": "headers"}),),
     ),
 )

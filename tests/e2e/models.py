@@ -1,4 +1,4 @@
-"""Another model of the same shape, as if it had been trained anew."""
+"""Makes a different model of the same shape, as if it were retrained."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from onnx import numpy_helper
 
 
 def retrained(bundle: Path, destination: Path) -> Path:
-    """A copy of the demo's `bundle` whose embeddings have their dimensions in the opposite order."""
+    """Copy the demo's `bundle`, with the dimensions of its embeddings in reverse order."""
     shutil.copytree(bundle, destination)
     for tower in ("vision", "text"):
         path = destination / "onnx" / f"{tower}_model.onnx"

@@ -1,4 +1,4 @@
-"""One test's own product: its topics and group, the frames that it publishes, the services that it starts."""
+"""One test's own installation: its topics, its consumer group, and the services that it starts."""
 
 import json
 import uuid
@@ -24,7 +24,7 @@ DEADLINE_S = 90.0
 
 
 class Site:
-    """Everything here is bound to one prefix of topics; services end with the block."""
+    """An installation with its own topic prefix; services are stopped at the end of the context."""
 
     def __init__(self, servers: LocalStack, folder: Path, prefix: str) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ class Site:
         self._services.close()
 
     def start(self, *arguments: str, ready: bool = True, **environment: str) -> Service:
-        """`framematch …` as a process of its own."""
+        """Start `framematch …` as a process."""
         self._started += 1
         logs = self.folder / str(self._started)
         context = running_service(*arguments, environment={**self.environment, **environment}, logs=logs)
@@ -58,17 +58,17 @@ class Site:
         return service
 
     def log(self) -> str:
-        """What all services of this site have logged so far."""
+        """The log of all services of this site so far."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*/*.log")))
 
     def logged(self, event: str) -> list[dict[str, Any]]:
-        """The fields of each log line for this event, of all services of this site."""
+        """The fields of each log line with this event, of all services of this site."""
         return log_lines(self.log(), event)
 
     async def publish(
         self, count: int, cameras: int = 4, payloads: dict[int, bytes] | None = None, age_s: int = 0
     ) -> list[Frame]:
-        """Publish `count` frames of demo photos in turn over the cameras; `payloads` replaces some by their number."""
+        """Publish `count` frames of demo photos, from the cameras in turn; `payloads` replaces some, by number."""
         await ensure_topics(self.kafka)
         pictures = [(DATA_DIR / photo.file).read_bytes() for photo in load_photos()]
         captured_at_us = now_us() - age_s * 1_000_000
@@ -82,30 +82,30 @@ class Site:
         return frames
 
     async def read(self, topic: str, count: int, *, timeout_s: float = DEADLINE_S) -> list[ConsumerRecord]:
-        """The first records of a topic, once there are at least `count`."""
+        """Return the records of a topic once there are at least `count`."""
         await ensure_topics(self.kafka)
         records: list[ConsumerRecord] = []
         consumer = new_consumer(self.kafka, topic, auto_offset_reset="earliest")
         async with started(consumer, self.kafka):
 
-            async def enough() -> bool:
+            async def received() -> bool:
                 found = await consumer.getmany(timeout_ms=100)
                 records.extend(record for part in found.values() for record in part)
                 return len(records) >= count
 
-            await eventually(enough, timeout_s=timeout_s, message=f"{count} records in {topic}")
+            await eventually(received, timeout_s=timeout_s, message=f"{count} records in {topic}")
         for record in records:
             validate(record, self.topics)
         return records
 
     async def events(self, frames: list[Frame], *, timeout_s: float = DEADLINE_S) -> list[MatchEvent]:
-        """Every event in the topic, repeats too, once each of `frames` has one."""
+        """Return all match events, including repeats, once each of `frames` has one."""
         missing = {frame.id for frame in frames}
         events: list[MatchEvent] = []
         consumer = new_consumer(self.kafka, self.topics.matches, auto_offset_reset="earliest")
         async with started(consumer, self.kafka):
 
-            async def all_there() -> bool:
+            async def complete() -> bool:
                 for part in (await consumer.getmany(timeout_ms=100)).values():
                     for record in part:
                         validate(record, self.topics)
@@ -113,21 +113,21 @@ class Site:
                 missing.difference_update(event.frame.id for event in events)
                 return not missing
 
-            await eventually(all_there, timeout_s=timeout_s, message="an event for every frame")
+            await eventually(complete, timeout_s=timeout_s, message="an event for every frame")
         return events
 
 
 def unique_prefix() -> str:
-    """For the topics and the group of one test."""
+    """A prefix for the topics and the consumer group of one test."""
     return f"e2e-{uuid.uuid4().hex[:8]}"
 
 
 def log_lines(log: str, event: str) -> list[dict[str, Any]]:
-    """The fields of each line for this event in a service's JSON log."""
+    """The fields of each line with this event in a service's JSON log."""
     lines = (json.loads(line) for line in log.splitlines() if line.startswith("{"))
     return [line for line in lines if line["event"] == event]
 
 
 def sequences(events: list[MatchEvent], camera: str) -> list[int]:
-    """The sequence numbers of a camera's events in the order of the topic, without repeats."""
+    """The sequence numbers of a camera's events in topic order, without repeats."""
     return list(dict.fromkeys(event.frame.sequence for event in events if event.frame.camera == camera))

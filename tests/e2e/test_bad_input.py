@@ -1,4 +1,4 @@
-"""What a user gets wrong gives one clear line that says what to do, exit code 1 or 2, and never a traceback."""
+"""A user's mistake results in one clear line that says what to do, exit code 1 or 2, and no traceback."""
 
 import subprocess
 import sys
@@ -14,11 +14,11 @@ from stack.server import ReservedPort
 
 @dataclass(frozen=True)
 class Mistake:
-    """A command line, what is set for it, and what it must say; `{tmp}` is a folder, `{dead}` a closed port."""
+    """A command, its environment and the words in its output; `{tmp}` is a folder, `{dead}` a closed port."""
 
     arguments: str
     exit_code: int
-    says: tuple[str, ...]
+    mentions: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -27,21 +27,21 @@ MISTAKES = {
     "a camera without an id": Mistake("edge --camera rtsp://u:canary@h/1", 2, ("ID=SOURCE", "--camera till-1=")),
     "a camera url of an unknown kind": Mistake("edge --camera till-1=gopher://10.0.0.5/1", 2, ("gopher",)),
     "no camera at all": Mistake("edge", 2, ("--camera",)),
-    "a broker that is not there": Mistake(
+    "an unreachable broker": Mistake(
         "edge --camera till-1={tmp}", 1, ("127.0.0.1:{dead}", "KAFKA_BOOTSTRAP_SERVERS"),
         (("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:{dead}"),),
     ),
-    "no address of Kafka": Mistake(
+    "no Kafka address": Mistake(
         "watch", 2, ("kafka.bootstrap_servers is not set", "framematch stack up"), (("KAFKA_BOOTSTRAP_SERVERS", ""),)
     ),
-    "a watcher without a broker": Mistake(
+    "a watch command without a broker": Mistake(
         "watch", 1, ("127.0.0.1:{dead}",), (("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:{dead}"),)
     ),
-    "a MongoDB that is not there": Mistake(
+    "an unreachable MongoDB": Mistake(
         "catalog list", 1, ("mongodb://***@127.0.0.1:{dead}",),
         (("MONGODB_URI", "mongodb://u:canary@127.0.0.1:{dead}"), ("FRAMEMATCH_MONGODB__TIMEOUT_S", "0.5")),
     ),
-    "a Triton that is not there": Mistake(
+    "an unreachable Triton": Mistake(
         "consume", 1, ("127.0.0.1:{dead}", "TRITON_URL"),
         (("TRITON_URL", "127.0.0.1:{dead}"), ("FRAMEMATCH_TRITON__TIMEOUT_S", "0.5")),
     ),
@@ -52,8 +52,8 @@ MISTAKES = {
         "catalog build", 1, ("framematch catalog import",), (("FRAMEMATCH_MONGODB__DATABASE", "empty"),)
     ),
     "a folder without a model": Mistake("model build --from {tmp}", 1, ("config.json",)),
-    "a catalogue file that is not there": Mistake("catalog import {tmp}/nowhere.csv", 2, ("nowhere.csv",)),
-    "a catalogue of which no row can be used": Mistake(
+    "a missing catalogue file": Mistake("catalog import {tmp}/nowhere.csv", 2, ("nowhere.csv",)),
+    "a catalogue file without a valid row": Mistake(
         "catalog import {tmp}/bad.csv", 1, ("line 2", "line 3", "no row of", "bad.csv")
     ),
     "a settings typo in the file": Mistake(
@@ -63,44 +63,44 @@ MISTAKES = {
         "consume", 2, ("FRAMEMATCH_CONSUMER__BATCHSIZE", "FRAMEMATCH_CONSUMER__BATCH_SIZE"),
         (("FRAMEMATCH_CONSUMER__BATCHSIZE", "4"),),
     ),
-    "a taken HTTP port": Mistake(
+    "an HTTP port in use": Mistake(
         "edge --camera till-1={tmp}", 2, ("FRAMEMATCH_HTTP__PORT",), (("FRAMEMATCH_HTTP__PORT", "{kafka_port}"),)
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_gives_one_clear_line(name: str, servers: LocalStack, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_in_one_clear_line(name: str, servers: LocalStack, tmp_path: Path) -> None:
     mistake = MISTAKES[name]
     (tmp_path / "bad.csv").write_text("id,name,image\n,No id,a.jpg\nx,Not an image,bad.csv\n")
     (tmp_path / "typo.yaml").write_text("consumer:\n  batchsize: 4\n")
     (tmp_path / "picture.jpg").write_bytes(b"for the folder of images")
     assert servers.kafka_bootstrap_servers
     dead = ReservedPort()
-    known = {
+    places = {
         "tmp": str(tmp_path),
         "dead": str(dead.number),
         "kafka_port": servers.kafka_bootstrap_servers.rsplit(":", 1)[1],
     }
     environment = service_environment(tmp_path / "state", servers)
     for variable, value in mistake.environment:
-        environment[variable] = value.format(**known)
+        environment[variable] = value.format(**places)
         if not value:
             del environment[variable]
-    arguments = [argument.format(**known) for argument in mistake.arguments.split()]
+    arguments = [argument.format(**places) for argument in mistake.arguments.split()]
     done = subprocess.run(
         [sys.executable, "-m", "framematch", *arguments],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == mistake.exit_code, said
-    assert [words for words in mistake.says if words.format(**known) not in said] == [], said
-    assert "Traceback" not in said
-    assert "canary" not in said
-    assert sum(line.startswith("framematch:") for line in done.stderr.splitlines()) == 1, said
+    output = done.stdout + done.stderr
+    assert done.returncode == mistake.exit_code, output
+    assert [words for words in mistake.mentions if words.format(**places) not in output] == [], output
+    assert "Traceback" not in output
+    assert "canary" not in output
+    assert sum(line.startswith("framematch:") for line in done.stderr.splitlines()) == 1, output
 
 
-def test_doctor_finds_everything_when_all_is_there(servers: LocalStack, tmp_path: Path) -> None:
+def test_doctor_finds_every_part_when_all_are_running(servers: LocalStack, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "framematch", "doctor"],
         env=service_environment(tmp_path, servers), capture_output=True, text=True, timeout=60, check=False,
@@ -109,7 +109,7 @@ def test_doctor_finds_everything_when_all_is_there(servers: LocalStack, tmp_path
     assert [part for part in ("Kafka", "MongoDB", "Triton", "Model", "Index", "GPU") if part not in done.stdout] == []
 
 
-def test_doctor_says_what_to_do_when_nothing_is_there(tmp_path: Path) -> None:
+def test_doctor_says_what_to_do_when_nothing_is_running(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "framematch", "doctor"],
         env=service_environment(tmp_path) | {"COLUMNS": "200"}, capture_output=True, text=True, timeout=60, check=False,

@@ -1,4 +1,4 @@
-"""The demo, as `make demo` runs it: a verdict in JSON, and nothing left running however it ends."""
+"""The demo, as `make demo` runs it: it prints a verdict in JSON, and leaves no process running."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def descendants(pid: int) -> set[int]:
-    """Every living process below `pid`."""
+    """The ids of all running descendants of the process."""
     found: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
@@ -35,7 +35,7 @@ def demo(tmp_path: Path, seconds: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.timeout(240)
-def test_a_frame_goes_from_an_rtsp_camera_to_a_match_event_and_none_is_lost(tmp_path: Path) -> None:
+def test_every_frame_of_the_rtsp_cameras_becomes_a_match_event(tmp_path: Path) -> None:
     with demo(tmp_path, seconds=15) as process:
         output = process.communicate()[0]
     assert process.returncode == 0, output
@@ -59,7 +59,7 @@ def test_ctrl_c_stops_everything_that_the_demo_started(tmp_path: Path) -> None:
         started = descendants(process.pid)
         assert len(started) >= 8, "four servers, two cameras, edge and consumer"
         process.send_signal(signal.SIGINT)
-        said = process.communicate()[0]
-    assert process.returncode == 130, said
+        output = process.communicate()[0]
+    assert process.returncode == 130, output
     wait_until(lambda: not [pid for pid in started if Path(f"/proc/{pid}").exists()], message="all processes gone")
     assert list(tmp_path.glob("framematch-demo-*")) == []

@@ -1,4 +1,4 @@
-"""How a service ends, and what it says, when what it needs has changed or is away."""
+"""How a service ends, and what it logs, when something it depends on has changed or is unreachable."""
 
 import asyncio
 from dataclasses import replace
@@ -11,15 +11,13 @@ from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
 from stack.triton import TritonServer
 from tests.conftest import running
+from tests.e2e.fault_run import BreakableServers
 from tests.e2e.models import retrained
-from tests.e2e.scene import BreakableServers
 from tests.e2e.site import Site, unique_prefix
 from tests.support import eventually, wait_until
 
 
-async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
-    servers: LocalStack, tmp_path: Path
-) -> None:
+async def test_a_consumer_whose_model_is_replaced_ends_with_one_line(servers: LocalStack, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     build_model_repository(load_bundle(BUNDLE_DIR), repository)
     with (
@@ -36,25 +34,25 @@ async def test_another_model_put_under_a_running_consumer_ends_it_with_one_line(
     assert f"this process started with {BUNDLE_DIR.name}" in last_line
 
 
-async def test_a_consumer_told_to_stop_while_kafka_is_away_ends_at_its_deadline_and_nothing_is_lost(
+async def test_a_consumer_stopped_while_kafka_is_unreachable_ends_at_its_deadline_and_loses_nothing(
     breakable: BreakableServers, tmp_path: Path
 ) -> None:
-    breakable.mend()
+    breakable.recover()
     with Site(breakable.stack, tmp_path, prefix=unique_prefix()) as site:
-        site.environment["FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS"] = "3000"  # the next one waits for so long
+        site.environment["FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS"] = "3000"  # the next consumer waits until it expires
         frames = await site.publish(300)
         consumer = site.start("consume", FRAMEMATCH_SHUTDOWN_DEADLINE_S="2")
         await site.read(site.topics.matches, 20)
         breakable.kafka.kill()
         assert await asyncio.to_thread(consumer.terminate) == 1
         assert "framematch: the service was still busy 2 s after the signal to stop" in site.log()
-        assert len(site.log().splitlines()) < 100, "aiokafka's floods are held back"
-        breakable.mend()
+        assert len(site.log().splitlines()) < 100, "aiokafka's repeated messages are suppressed"
+        breakable.recover()
         site.start("consume")
         await site.events(frames)
 
 
-def test_an_edge_whose_camera_is_away_says_so_without_the_password(site: Site) -> None:
+def test_an_edge_logs_an_unreachable_camera_without_its_password(site: Site) -> None:
     edge = site.start("edge", "--camera", "till-1=rtsp://user:canary@127.0.0.1:9/stream")
     wait_until(lambda: "camera_failed" in site.log(), message="the camera's failure in the log")
     edge.check()

@@ -1,4 +1,4 @@
-"""The way of a frame through real processes and real servers."""
+"""The data flow of a frame through real processes and real servers."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def folder_of_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-async def test_every_picture_of_a_folder_becomes_a_match_event_that_keeps_the_schema(site: Site) -> None:
+async def test_every_picture_of_a_folder_becomes_a_match_event_that_conforms_to_the_schema(site: Site) -> None:
     site.start("consume")
     photos = folder_of_photos(site.folder / "photos", 12)
     site.start("edge", "--camera", f"shelf={photos}", "--fps", "50", ready=False)
@@ -37,7 +37,7 @@ async def test_every_picture_of_a_folder_becomes_a_match_event_that_keeps_the_sc
     assert {record.key for record in records} == {b"shelf"}
 
 
-async def test_a_match_carries_what_the_catalogue_knows_of_the_product(site: Site) -> None:
+async def test_a_match_contains_the_product_data_of_the_catalogue(site: Site) -> None:
     catalogue_picture = (DATA_DIR / "images" / "granny-smith.jpg").read_bytes()
     frames = await site.publish(1, payloads={0: catalogue_picture})
     site.start("consume")
@@ -51,13 +51,14 @@ async def test_a_match_carries_what_the_catalogue_knows_of_the_product(site: Sit
     assert event.metadata_state == "fresh"
 
 
-async def test_a_dead_letter_is_the_record_byte_for_byte_and_says_where_it_lay(site: Site) -> None:
+async def test_a_dead_letter_is_the_record_byte_for_byte_with_its_position(site: Site) -> None:
     frames = await site.publish(3, cameras=1, payloads={1: PNG})
     site.start("consume")
-    [letter] = await site.read(site.topics.deadletter, 1)
+    [dead_letter] = await site.read(site.topics.deadletter, 1)
     [_, bad, _] = await site.read(site.topics.frames, 3)
-    assert (letter.key, letter.value, list(letter.headers)[: len(bad.headers)]) == (bad.key, PNG, list(bad.headers))
-    headers = dict(letter.headers)
+    assert (dead_letter.key, dead_letter.value) == (bad.key, PNG)
+    assert list(dead_letter.headers)[: len(bad.headers)] == list(bad.headers)
+    headers = dict(dead_letter.headers)
     assert headers["deadletter_topic"].decode() == site.topics.frames
     assert headers["deadletter_partition"].decode() == str(bad.partition)
     assert headers["deadletter_offset"].decode() == "1"
@@ -77,14 +78,14 @@ async def test_sigterm_finishes_what_is_in_flight_and_the_next_consumer_repeats_
 
 async def test_frames_older_than_max_age_are_skipped_and_counted(site: Site) -> None:
     old = await site.publish(6, age_s=3_600)
-    young = await site.publish(6)
+    recent = await site.publish(6)
     consumer = site.start("consume", FRAMEMATCH_CONSUMER__MAX_AGE_S="600")
-    events = await site.events(young)
-    assert {event.frame.id for event in events} == {frame.id for frame in young}
+    events = await site.events(recent)
+    assert {event.frame.id for event in events} == {frame.id for frame in recent}
     assert consumer.metric("framematch_consumer_frames_total", outcome="skipped", reason="age") == [len(old)]
 
 
-async def test_the_consumer_reports_what_it_did(site: Site) -> None:
+async def test_the_consumer_counts_its_frames_and_logs_the_gpu(site: Site) -> None:
     frames = await site.publish(10, payloads={4: b"broken"})
     consumer = site.start("consume")
     await site.events([frame for frame in frames if frame is not frames[4]])
@@ -94,15 +95,15 @@ async def test_the_consumer_reports_what_it_did(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("option", "shows"), [("--json", '"camera":"till-1"'), ("--from-beginning", "till-1")])
-async def test_a_watcher_shows_the_events_of_one_camera(site: Site, option: str, shows: str) -> None:
+async def test_watch_shows_the_events_of_one_camera(site: Site, option: str, shows: str) -> None:
     frames = await site.publish(8, cameras=2)
     site.start("consume")
     await site.events(frames)
     command = [sys.executable, "-m", "framematch", "watch", "--from-beginning", "--camera", "till-1", option]
-    watcher = await asyncio.create_subprocess_exec(*command, env=site.environment, stdout=asyncio.subprocess.PIPE)
-    assert watcher.stdout is not None
-    lines = [(await watcher.stdout.readline()).decode() for _ in range(4)]
-    watcher.send_signal(signal.SIGINT)
-    rest, _ = await watcher.communicate()
+    watch = await asyncio.create_subprocess_exec(*command, env=site.environment, stdout=asyncio.subprocess.PIPE)
+    assert watch.stdout is not None
+    lines = [(await watch.stdout.readline()).decode() for _ in range(4)]
+    watch.send_signal(signal.SIGINT)
+    rest, _ = await watch.communicate()
     assert [line for line in lines if shows not in line] == []
-    assert (watcher.returncode, rest) == (0, b"")
+    assert (watch.returncode, rest) == (0, b"")

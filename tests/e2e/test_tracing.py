@@ -1,4 +1,4 @@
-"""A frame's trace, whole: from the camera's grab in the edge to the match event of the consumer."""
+"""The complete trace of a frame: from its capture in the edge to the match event of the consumer."""
 
 from collections import defaultdict
 
@@ -10,7 +10,7 @@ PHOTOS = 6
 CONSUMED = {"wait", "decode", "batch", "infer", "search", "enrich"}
 
 
-async def test_every_event_hangs_beneath_the_span_that_the_edge_began(site: Site) -> None:
+async def test_every_match_event_belongs_to_the_trace_started_by_the_edge(site: Site) -> None:
     photos = site.folder / "photos"
     photos.mkdir()
     for number, photo in enumerate(load_photos()[:PHOTOS]):
@@ -23,18 +23,18 @@ async def test_every_event_hangs_beneath_the_span_that_the_edge_began(site: Site
         records = await site.read(site.topics.matches, PHOTOS)
         consumer.stop()
         edge.stop()
-    beneath: dict[str, list[ReceivedSpan]] = defaultdict(list)
+    by_parent: dict[str, list[ReceivedSpan]] = defaultdict(list)
     for span in receiver.spans:
-        beneath[span.parent_id].append(span)
-    roots = beneath[""]
+        by_parent[span.parent_id].append(span)
+    roots = by_parent[""]
     assert [root.name for root in roots] == ["framematch capture"] * PHOTOS
     published = set()
     for root in roots:
-        children = {span.name: span for span in beneath[root.span_id]}
+        children = {span.name: span for span in by_parent[root.span_id]}
         assert children.keys() == {"encode", "publish", "framematch consume"}
         consumed = children["framematch consume"]
-        assert {span.name for span in beneath[consumed.span_id]} == CONSUMED
+        assert {span.name for span in by_parent[consumed.span_id]} == CONSUMED
         assert consumed.attributes["framematch.frame.id"] == root.attributes["framematch.frame.id"]
-        assert root.began_ns < consumed.began_ns < consumed.ended_ns
+        assert root.started_ns < consumed.started_ns < consumed.ended_ns
         published.add(f"00-{root.trace_id}-{consumed.span_id}-01".encode())
     assert {dict(record.headers)["traceparent"] for record in records} == published

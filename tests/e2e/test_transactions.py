@@ -1,4 +1,4 @@
-"""Exactly once, as a subscriber sees it who reads committed records alone."""
+"""Exactly-once delivery, for a subscriber that reads only committed records."""
 
 import asyncio
 
@@ -10,11 +10,11 @@ from framematch.core.kafka import clients
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.timestamps import now_us, to_rfc3339
 from tests.e2e.site import Site
-from tests.e2e.watcher import watching
+from tests.e2e.subscriber import subscribed
 from tests.sample_events import match_event
 
 
-async def test_what_a_vanished_consumer_did_not_commit_is_never_seen_and_holds_nothing_up(
+async def test_an_open_transaction_of_a_vanished_consumer_is_never_seen_and_blocks_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = await site.publish(8, cameras=1)
@@ -22,14 +22,14 @@ async def test_what_a_vanished_consumer_did_not_commit_is_never_seen_and_holds_n
     group = site.environment["KAFKA_GROUP_ID"]
     monkeypatch.setattr(clients, "TRANSACTION_TIMEOUT_MS", 600_000)  # so that the broker does not end it by itself
     vanished = new_producer(site.kafka, transactional_id=f"{group}-{site.topics.frames}-{partition}")
-    async with started(vanished, site.kafka), watching(site, "read_committed") as watcher:
+    async with started(vanished, site.kafka), subscribed(site, "read_committed") as subscriber:
         await vanished.begin_transaction()
-        half_done = match_event(camera=frames[0].camera)
-        headers = match_headers(half_done, to_rfc3339(now_us()))
+        uncommitted = match_event(camera=frames[0].camera)
+        headers = match_headers(uncommitted, to_rfc3339(now_us()))
         key = frames[0].camera.encode()
-        await vanished.send_and_wait(site.topics.matches, encode(half_done), key=key, headers=headers)
+        await vanished.send_and_wait(site.topics.matches, encode(uncommitted), key=key, headers=headers)
         await asyncio.to_thread(site.start, "consume", FRAMEMATCH_CONSUMER__DELIVERY="exactly_once")
-        await watcher.until(lambda: len(watcher.events) >= len(frames), "every frame is answered")
-        assert [event.frame.id for event in watcher.events] == [frame.id for frame in frames]
+        await subscriber.wait_for(lambda: len(subscriber.events) >= len(frames), "every frame has its event")
+        assert [event.frame.id for event in subscriber.events] == [frame.id for frame in frames]
         with pytest.raises(ProducerFenced):
             await vanished.commit_transaction()

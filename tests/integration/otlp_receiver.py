@@ -26,7 +26,7 @@ class ReceivedSpan:
     trace_id: str
     span_id: str
     parent_id: str
-    began_ns: int
+    started_ns: int
     ended_ns: int
     attributes: dict[str, str | int | bool]
 
@@ -91,7 +91,7 @@ def _decode(body: bytes) -> list[ReceivedSpan]:
             trace_id=span.trace_id.hex(),
             span_id=span.span_id.hex(),
             parent_id=span.parent_span_id.hex(),
-            began_ns=span.start_time_unix_nano,
+            started_ns=span.start_time_unix_nano,
             ended_ns=span.end_time_unix_nano,
             attributes=_plain(span.attributes),
         )

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stack.kafka import KafkaServer
 from tests.integration.edge_service import command_line, new_prefix, process_tree
-from tests.support import go_on, halt, wait_until
+from tests.support import freeze, resume, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -130,9 +130,9 @@ def test_no_argument_of_a_worker_contains_a_secret(parent: Workers) -> None:
 
 def test_a_stuck_worker_makes_the_service_unhealthy(parent: Workers) -> None:
     assert parent.get("/healthz") == (200, '{"status": "ok"}')
-    halt(parent.pids()["1"])
+    freeze(parent.pids()["1"])
     assert parent.get("/healthz") == (503, '{"worker-1": "no answer within 2 s"}')
-    go_on(parent.pids()["1"])
+    resume(parent.pids()["1"])
     wait_until(parent.ready)
 
 

@@ -23,7 +23,7 @@ from tests.integration.edge_service import (
     write_images,
     write_video,
 )
-from tests.support import go_on, halt, wait_until
+from tests.support import freeze, resume, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -122,11 +122,11 @@ def test_a_camera_that_falls_silent_fails_after_the_read_timeout_and_recovers(
     ) as service:  # fmt: skip
         wait_for_frames(service, "till-1")
         failures = len(service.events("camera_failed"))
-        halt(server.pid)
+        freeze(server.pid)
         try:
             assert service.wait_for("camera_failed", count=failures + 1)["reason"] == "no frame for 1 s"
         finally:
-            go_on(server.pid)
+            resume(server.pid)
         wait_for_frames(service, "till-1")
         assert service.terminate() == 0
     check_counts(kafka, prefix, "till-1")
@@ -157,7 +157,7 @@ def test_the_watchdog_kills_a_process_that_ignores_its_timeouts(
     ) as service:  # fmt: skip
         process = service.wait_for_camera_process("till-1")
         wait_for_frames(service, "till-1")
-        halt(process)
+        freeze(process)
         wait_until(lambda: "no new frame for 2 s: its process was killed" in failures(service))
         wait_for_frames(service, "till-1")
         assert not Path(f"/proc/{process}").exists()

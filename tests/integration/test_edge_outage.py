@@ -22,7 +22,7 @@ from tests.integration.edge_service import (
     write_images,
     write_video,
 )
-from tests.support import go_on, halt, wait_until
+from tests.support import freeze, resume, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -116,13 +116,13 @@ def test_after_an_outage_every_frame_is_in_the_topic_once_and_in_order(
         if outage == "killed":
             broker.kill()
         else:
-            halt(broker.pid)
+            freeze(broker.pid)
         # Longer than the producer's timeout.
         wait_until(lambda: spooled(service) > 60, timeout_s=60, message="frames are spooled")
         if outage == "killed":
             broker.start()
         else:
-            go_on(broker.pid)
+            resume(broker.pid)
         wait_for_replay(service)
         published = service.metric("frames_published_total")
         wait_until(lambda: service.metric("frames_published_total") > published + 5, message="new frames are published")

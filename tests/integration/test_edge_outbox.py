@@ -19,7 +19,7 @@ from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
 from stack.kafka import KafkaServer
 from tests.integration.edge_service import new_prefix, read_topic
-from tests.support import eventually, go_on, halt
+from tests.support import eventually, freeze, resume
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -166,11 +166,11 @@ async def test_when_a_broker_is_frozen_for_several_request_timeouts_every_frame_
     async with running(broker.bootstrap_servers, tmp_path / "spool", prefix) as edge:
         await eventually(lambda: edge.direct)
         await under_load(edge, 1.0)
-        halt(broker.pid)
+        freeze(broker.pid)
         await under_load(edge, 7.0)  # more than three timeouts of a request, and the controller's session
         assert edge.spooled
         assert edge.dispatcher.stalled_s > 1
-        go_on(broker.pid)
+        resume(broker.pid)
         await under_load(edge, 2.0)
         await edge.settled()
     assert_each_once_in_order(edge, await arrived(broker, prefix))

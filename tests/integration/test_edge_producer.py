@@ -26,7 +26,7 @@ from stack.kafka import KafkaServer
 from tests.conftest import running
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.integration.test_kafka_security import WAYS_IN, Site
-from tests.support import eventually, halt
+from tests.support import eventually, freeze
 from tests.unit.edge.outbox.scripted import FakeStats
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -155,7 +155,7 @@ async def test_close_does_not_wait_for_a_silent_broker(breakable_kafka: KafkaSer
     )
     async with connected(settings) as producer:
         assert not any(await settle([await producer.send(record(settings, "till-1"))]))
-        halt(breakable_kafka.pid)
+        freeze(breakable_kafka.pid)
         futures = [await producer.send(record(settings, "till-1")) for _ in range(100)]
     assert all(future.done() and future.exception() for future in futures)
 

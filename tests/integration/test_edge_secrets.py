@@ -27,7 +27,7 @@ from tests.integration.edge_service import (
 from tests.integration.endless_camera import endless_camera
 from tests.integration.rtsp_camera import rtsp_camera
 from tests.integration.test_kafka_security import CANARY, USER, Site
-from tests.support import go_on, halt, wait_until
+from tests.support import freeze, resume, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -119,13 +119,13 @@ def test_a_running_edge_shows_no_password_anywhere(site: Site, tmp_path: Path) -
         wait_until(lambda: all_tried(service), timeout_s=60, message="each camera was tried")
         wait_until(lambda: 'frames_published_total{camera="up"} 0.0' not in get(f"{url}/metrics"))
         shown = {pid: command_line(pid) for pid in process_tree(service.process.pid)}
-        halt(site.server.pid)
+        freeze(site.server.pid)
         try:
             wait_until(lambda: any(path.stat().st_size for path in spool.rglob("*") if path.is_file()), timeout_s=60)
             on_disk = [path.read_bytes() for path in spool.rglob("*") if path.is_file()]
             metrics = get(f"{url}/metrics")
         finally:
-            go_on(site.server.pid)
+            resume(site.server.pid)
         ready = get(f"{url}/readyz")
         assert service.terminate() == 0
         log = service.log_text()

@@ -40,9 +40,9 @@ def test_a_frame_is_exported_with_its_stages_as_children(monkeypatch: pytest.Mon
     assert (frame.trace_id, frame.parent_id) == (HEADER[3:35], HEADER[36:52])
     assert published == f"00-{frame.trace_id}-{frame.span_id}-01"
     assert (frame.name, frame.kind, frame.service) == ("framematch consume", CONSUMER, "framematch-consumer")
-    assert (frame.began_ns, frame.ended_ns) == (NOW_NS, NOW_NS + 9_000_000)
+    assert (frame.started_ns, frame.ended_ns) == (NOW_NS, NOW_NS + 9_000_000)
     assert frame.attributes == {"messaging.kafka.offset": 7, "framematch.camera": "till-1"}
-    assert {span.name: (span.began_ns, span.ended_ns) for span in (decode, infer)} == STAGES
+    assert {span.name: (span.started_ns, span.ended_ns) for span in (decode, infer)} == STAGES
     assert {(span.trace_id, span.parent_id, span.kind) for span in (decode, infer)} == {
         (frame.trace_id, frame.span_id, INTERNAL)
     }
@@ -93,7 +93,7 @@ def test_the_edge_exports_the_roots_of_the_traces_that_its_headers_mark_as_sampl
     kafka: KafkaServer, tmp_path: Path
 ) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 30)
-    began_ns = time.time_ns()
+    started_ns = time.time_ns()
     with otlp_receiver() as receiver, edge_service(
         tmp_path, kafka.bootstrap_servers, "--camera", f"shelf={images}", "--fps", "50",
         FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix, FRAMEMATCH_TRACING__SAMPLE_RATIO="0.5",
@@ -112,10 +112,10 @@ def test_the_edge_exports_the_roots_of_the_traces_that_its_headers_mark_as_sampl
         assert root.attributes["framematch.frame.id"] == frames[header].id
         assert root.attributes["messaging.destination.name"] == f"{prefix}.frames"
         beneath = [span for span in receiver.spans if span.parent_id == root.span_id]
-        encode, publish = sorted(beneath, key=lambda span: span.began_ns)
+        encode, publish = sorted(beneath, key=lambda span: span.started_ns)
         assert (encode.name, publish.name) == ("encode", "publish")
-        assert began_ns < encode.began_ns == root.began_ns < encode.ended_ns <= publish.began_ns
-        assert publish.began_ns < publish.ended_ns == root.ended_ns < time.time_ns()
+        assert started_ns < encode.started_ns == root.started_ns < encode.ended_ns <= publish.started_ns
+        assert publish.started_ns < publish.ended_ns == root.ended_ns < time.time_ns()
 
 
 def test_without_tracing_opentelemetry_is_not_loaded() -> None:

@@ -72,7 +72,7 @@ async def test_the_one_picture_that_the_model_cannot_embed_is_invalid(
 async def test_a_broken_model_makes_no_picture_invalid_and_after_recovery_the_same_batch_works(
     encoder: ImageEncoder, model: FaultyModel, fault: Fault
 ) -> None:
-    model.break_down(fault)
+    model.inject(fault)
     with pytest.raises(EmbeddingError, match="the model is broken") as caught:
         await embed_isolating(encoder, PIXELS)
     assert caught.value.retriable

@@ -23,7 +23,7 @@ from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import Target
 from framematch.vision.tokenizer import Tokenizer
 from stack.triton import TritonServer
-from tests.support import eventually, go_on, halt
+from tests.support import eventually, freeze, resume
 from tests.unit.model_build.bundles import (
     CONTEXT_LENGTH,
     DIMENSION,
@@ -211,12 +211,12 @@ async def test_a_triton_that_hangs_is_a_retriable_error_after_the_request_s_time
 ) -> None:
     await asyncio.to_thread(build, bundle.path, own_triton)
     async with await ImageEncoder.connect(own_triton.url, request_timeout_s=0.5) as encoder:
-        halt(own_triton.pid)
+        freeze(own_triton.pid)
         try:
             with pytest.raises(TritonUnavailableError):
                 await encoder.embed(PIXELS)
         finally:
-            go_on(own_triton.pid)
+            resume(own_triton.pid)
         assert (await embed_when_back(encoder)).shape == (len(PIXELS), DIMENSION)
 
 

@@ -1,4 +1,4 @@
-"""What is saved on the way to the model, when it is asked for: still scenes, and the way through gRPC."""
+"""Optimisations that are off by default: reuse for static regions, and shared memory with Triton."""
 
 from demo.dataset import DATA_DIR
 from tests.e2e.site import Site, sequences
@@ -7,7 +7,7 @@ KIWI = (DATA_DIR / "images" / "kiwi.jpg").read_bytes()
 LEEK = (DATA_DIR / "images" / "leek.jpg").read_bytes()
 
 
-async def test_frames_of_a_still_scene_are_answered_in_order_without_the_model(site: Site) -> None:
+async def test_frames_of_a_static_scene_get_events_in_order_without_the_model(site: Site) -> None:
     payloads = {number: KIWI if number < 60 else LEEK for number in range(120)}
     frames = await site.publish(120, cameras=4, payloads=payloads)
     consumer = site.start("consume", FRAMEMATCH_CONSUMER__REUSE_STATIC_REGIONS="true")
@@ -16,8 +16,8 @@ async def test_frames_of_a_still_scene_are_answered_in_order_without_the_model(s
         assert sequences(events, camera) == [frame.sequence for frame in frames if frame.camera == camera]
     shown = {event.frame.id: event.candidates[0].product_id for event in events}
     assert [shown[frame.id] for frame in frames] == ["kiwi"] * 60 + ["leek"] * 60
-    [still] = consumer.metric("framematch_consumer_still_regions_total")
-    assert still > 60  # frames may reach the comparison out of order where the picture changes
+    [reused] = consumer.metric("framematch_consumer_still_regions_total")
+    assert reused > 60  # frames may reach the comparison out of order where the picture changes
 
 
 async def test_pictures_reach_triton_in_shared_memory(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""A consumer at work, the cameras before it and the servers under it, for tests that break one of them."""
+"""The consumers, servers and subscriber of a fault test, and the waits that such tests share."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ from stack.server import Server
 from stack.triton import TritonServer
 from stack.up import describe, running_servers
 from tests.e2e.site import Site
-from tests.e2e.watcher import Watcher
+from tests.e2e.subscriber import Subscriber
 from tests.faulty_model import FaultyModel
-from tests.support import eventually, go_on
+from tests.support import eventually, resume
 
 _DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
 class BreakableServers:
-    """Servers of one module's own, whose model can be told to fail; `stack` has their addresses."""
+    """Servers that tests may kill and freeze, with a model that can be made to fail; `stack` has their addresses."""
 
     kafka: KafkaServer
     mongodb: MongoServer
@@ -37,19 +37,19 @@ class BreakableServers:
     model: FaultyModel
     stack: LocalStack
 
-    def mend(self) -> None:
-        """Bring back whatever a failed test has left broken."""
+    def recover(self) -> None:
+        """Restart or resume whatever a failed test has left broken."""
         self.model.recover()
         for server in (self.kafka, self.mongodb, self.triton):
             if server.running:
-                go_on(server.pid)
+                resume(server.pid)
             else:
                 server.start()
 
 
 @contextmanager
 def breakable_servers(folder: Path) -> Iterator[BreakableServers]:
-    """Servers with the demo's catalogue and its index, while the block runs."""
+    """Run servers with the demo's catalogue and its index inside the context."""
     repository = folder / "repository"
     build_model_repository(load_bundle(BUNDLE_DIR), repository)
     model = FaultyModel(repository)
@@ -62,13 +62,13 @@ def breakable_servers(folder: Path) -> Iterator[BreakableServers]:
         yield BreakableServers(kafka, mongodb, triton, model, stack)
 
 
-class Scene:
-    """A site whose consumers come and go."""
+class FaultRun:
+    """A site whose consumers are started and stopped during the test, its servers and its subscriber."""
 
-    def __init__(self, site: Site, servers: BreakableServers, watcher: Watcher) -> None:
+    def __init__(self, site: Site, servers: BreakableServers, subscriber: Subscriber) -> None:
         self.site = site
         self.servers = servers
-        self.watcher = watcher
+        self.subscriber = subscriber
         self.consumers: list[Service] = []
 
     @property
@@ -78,42 +78,43 @@ class Scene:
 
     @property
     def running(self) -> list[Service]:
-        """The consumers that have not ended."""
+        """The consumers whose process is running."""
         return [consumer for consumer in self.consumers if consumer.running]
 
     async def start_consumer(self, *, ready: bool = True) -> Service:
-        """One more."""
+        """Start one more consumer."""
         service = await asyncio.to_thread(self.site.start, "consume", ready=ready)
         self.consumers.append(service)
         return service
 
-    async def logs(self, event: str, *, times: int = 1) -> None:
-        """Return once the consumers have logged this event so often."""
-        await eventually(lambda: len(self.site.logged(event)) >= times, timeout_s=_DEADLINE_S, message=event)
+    async def wait_logged(self, event: str) -> None:
+        """Return once a consumer has logged this event."""
+        await eventually(lambda: self.site.logged(event), timeout_s=_DEADLINE_S, message=event)
 
-    async def unready(self, part: str, reason: str) -> None:
-        """Return once a consumer's /readyz is 503 for this reason, or a part of it."""
+    async def wait_unready(self, part: str, reason: str) -> None:
+        """Return once a consumer's /readyz is 503 with this text in the reason of `part`."""
 
-        async def says_so() -> bool:
+        async def unready() -> bool:
             reports = [await asyncio.to_thread(consumer.readiness) for consumer in self.running]
             return any(reason in report[part] for report in reports)
 
-        await eventually(says_so, timeout_s=_DEADLINE_S, message=f"/readyz says of {part}: {reason}")
+        await eventually(unready, timeout_s=_DEADLINE_S, message=f"/readyz reports {part}: {reason}")
 
-    async def committed(self) -> tuple[dict[int, int], dict[int, int]]:
-        """The group's offset in each partition of the frames, and where the partition ends."""
+    async def offsets(self) -> tuple[dict[int, int], dict[int, int]]:
+        """The group's committed offset in each partition of the frames topic, and the end offset of each."""
         partitions = [TopicPartition(self.site.topics.frames, number) for number in range(self.site.kafka.partitions)]
         reader = new_consumer(self.site.kafka, group_id=self.site.environment["KAFKA_GROUP_ID"])
         async with started(reader, self.site.kafka):
-            offsets = {place.partition: await reader.committed(place) or 0 for place in partitions}
+            offsets = {partition.partition: await reader.committed(partition) or 0 for partition in partitions}
             ends = await reader.end_offsets(partitions)
-        return offsets, {place.partition: end for place, end in ends.items()}
+        return offsets, {partition.partition: end for partition, end in ends.items()}
 
-    async def nothing_is_committed_early(self) -> None:
-        """Fail when the offset of a frame is committed that has not been answered."""
-        offsets, _ = await self.committed()
+    async def check_no_early_commit(self) -> None:
+        """Fail when an offset is committed beyond a frame without output."""
+        offsets, _ = await self.offsets()
 
-        def answered() -> bool:
-            return all(offset <= self.watcher.answered_below(partition) for partition, offset in offsets.items())
+        def outputs_published() -> bool:
+            first = self.subscriber.first_offset_without_output
+            return all(offset <= first(partition) for partition, offset in offsets.items())
 
-        await self.watcher.until(answered, f"every frame before the committed offsets {offsets} is answered")
+        await self.subscriber.wait_for(outputs_published, f"an output for every frame before the offsets {offsets}")
