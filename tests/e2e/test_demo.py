@@ -11,6 +11,8 @@ import pytest
 
 from tests.support import wait_until
 
+pytestmark = pytest.mark.usefixtures("untraced_processes")
+
 ROOT = Path(__file__).parents[2]
 
 

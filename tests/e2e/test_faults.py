@@ -17,6 +17,8 @@ from tests.e2e.site import Site, unique_prefix
 from tests.e2e.subscriber import Isolation, subscribed
 from tests.fault_table import FaultRow
 
+pytestmark = pytest.mark.usefixtures("untraced_processes")
+
 ROWS = [
     pytest.param(fault, delivery, id=f"{fault.name} ({delivery})") for fault in FAULTS for delivery in fault.deliveries
 ]

@@ -18,6 +18,8 @@ from tests.e2e.fault_run import BreakableServers
 from tests.e2e.site import Site, unique_prefix
 from tests.support import eventually
 
+pytestmark = pytest.mark.usefixtures("untraced_processes")
+
 STALL_TIMEOUT_S = 3.0
 SETTINGS = {"FRAMEMATCH_CONSUMER__STALL_TIMEOUT_S": str(STALL_TIMEOUT_S)}
 

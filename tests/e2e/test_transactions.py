@@ -13,6 +13,8 @@ from tests.e2e.site import Site
 from tests.e2e.subscriber import subscribed
 from tests.sample_events import match_event
 
+pytestmark = pytest.mark.usefixtures("untraced_processes")
+
 
 async def test_an_open_transaction_of_a_vanished_consumer_is_never_seen_and_blocks_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch

@@ -25,7 +25,7 @@ from tests.integration.edge_service import (
 )
 from tests.support import freeze, resume, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("untraced_processes")]
 
 
 @pytest.fixture(scope="module")
