@@ -29,7 +29,7 @@ from tests.integration.rtsp_camera import rtsp_camera
 from tests.integration.test_kafka_security import CANARY, USER, Site
 from tests.support import freeze, resume, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("untraced_processes")]
 
 AS_SENT = base64.b64encode(f"user:{CANARY}".encode()).decode()
 FAILING = ("unreachable", "locked", "redirected")
