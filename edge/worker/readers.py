@@ -14,7 +14,12 @@ from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
 from edge.worker.source import GrabbedFrame, RawFrame, Reader
 from edge.worker.video import open_file, open_stream
-from framematch.core.errors import CameraUnavailableError, UsageError
+from framematch.core.errors import CameraUnavailableError, PictureError, UsageError
+from framematch.pictures.stored import decode_picture
+
+# Decoded, a picture has three bytes for each pixel.
+_MAX_IMAGE_PIXELS = 150_000_000
+_MAX_IMAGE_BYTES = 500_000_000
 
 
 def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
@@ -125,7 +130,9 @@ def _images(folder: Path) -> list[Path]:
 
 def _decoded(image: Path) -> PixelFrame | None:
     try:
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV accepts
+        if image.stat().st_size > _MAX_IMAGE_BYTES:
+            return None
+        picture = decode_picture(image.read_bytes(), max_pixels=_MAX_IMAGE_PIXELS)
+    except (OSError, PictureError):
         return None
-    return None if pixels is None else PixelFrame(np.asarray(pixels, np.uint8))
+    return PixelFrame(np.asarray(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2BGR), np.uint8))
