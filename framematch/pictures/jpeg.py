@@ -13,8 +13,8 @@ from framematch.pictures.rare_sampling import decode_rare_sampling
 
 _MARKER, _SCAN = 0xFF, 0xDA
 _MAX_SCANS = 100  # encoders write about ten
-# libjpeg's and TurboJPEG's messages.
-_ENDS_EARLY = "Premature end of JPEG file"
+# Messages of libjpeg, of Pillow and of TurboJPEG.
+_ENDS_EARLY = ("Premature end of JPEG file", "image file is truncated")
 _RARE_SAMPLING = "Could not determine subsampling"
 
 
@@ -100,6 +100,6 @@ def _count_scans(data: bytes) -> int:
 
 
 def _verdict(message: str) -> PictureError:
-    if _ENDS_EARLY in message:
+    if message.startswith(_ENDS_EARLY):
         return PictureError("truncated", "is damaged: it ends before its end marker")
     return PictureError("undecodable", f"is damaged: {message}")

@@ -23,6 +23,7 @@ from framematch.pictures.srgb import to_rgb, to_srgb
 # Pillow opens more formats, with more risk: EPS runs Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
+_SIGNATURES = (b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 _CMYK_CHANNELS = 4
 _BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow's decoders raise for damaged files.
@@ -73,11 +74,18 @@ def decode_picture(data: bytes, *, max_pixels: int) -> StoredPicture:
     except _BOMB_ERRORS:
         raise PictureError("too_many_pixels", f"has more than {max_pixels:,} pixels") from None
     except UnidentifiedImageError:
-        names = f"is not an image ({', '.join(FORMATS)} are known)"
-        raise PictureError("not_a_picture", f"is damaged: {doubts[0]}" if doubts else names) from None
+        raise _unknown(data, doubts) from None
     except _DECODE_ERRORS as error:
         raise PictureError("undecodable", f"is damaged: {error}") from None
     return StoredPicture(_upright(pixels, orientation), tuple(dict.fromkeys(doubts)))
+
+
+def _unknown(data: bytes, doubts: list[str]) -> PictureError:
+    if doubts:
+        return PictureError("undecodable", f"is damaged: {doubts[0]}")
+    if data.startswith(_SIGNATURES):
+        return PictureError("undecodable", "is damaged, or of a kind that cannot be read; save it with 8 or 16 bits")
+    return PictureError("not_a_picture", f"is not an image ({', '.join(FORMATS)} are known)")
 
 
 def _decode_jpeg(jpeg: Jpeg, doubts: list[str]) -> tuple[Pixels, int]:
