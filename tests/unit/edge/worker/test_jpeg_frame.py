@@ -10,7 +10,9 @@ WHOLE = jpeg()
 HALF = (scan_start(WHOLE) + len(WHOLE)) // 2
 
 
-@pytest.mark.parametrize("data", [WHOLE, WHOLE + bytes(9_000), without_segments(WHOLE, 0xC4)])
+@pytest.mark.parametrize(
+    "data", [WHOLE, WHOLE + bytes(9_000), WHOLE[:-2], WHOLE[:-2] + bytes(9_000), without_segments(WHOLE, 0xC4)]
+)
 def test_a_whole_jpeg_is_a_frame_in_the_order_of_opencv(data: bytes) -> None:
     frame = decode_jpeg(data)
     assert is_whole(data)
