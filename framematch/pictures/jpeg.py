@@ -49,13 +49,23 @@ class Jpeg:
         if (scans := _count_scans(self.data)) > _MAX_SCANS:
             raise PictureError("undecodable", f"has {scans} scans, more than the {_MAX_SCANS} allowed")
         try:
-            return self._decode(self.data, reduction)
-        except ValueError as error:
-            warning = str(error)
-        try:
-            return self._decode_despite(warning, reduction)
+            return self._decode_whole(self.data, reduction)
         except ValueError as error:
             raise _verdict(str(error)) from None
+
+    def _decode_whole(self, data: bytes, reduction: int) -> Pixels:
+        """Decode `data`, whatever libjpeg warns of that is no damage. ValueError with its message otherwise."""
+        try:
+            return self._decode(data, reduction)
+        except ValueError as error:
+            warning = str(error)
+        if _RARE_SAMPLING in warning:
+            return decode_rare_sampling(data, reduction)
+        if (shorter := without_quirks(data, warning)) is not None:
+            return self._decode_whole(shorter, reduction)
+        if harmless(data, self.header, warning):
+            return self._decode(data, reduction, strict=False)
+        raise ValueError(warning)
 
     def _decode(self, data: bytes, reduction: int, *, strict: bool = True) -> Pixels:
         """Decode `data`; ValueError with libjpeg's message for an error, and with `strict` for a warning."""
@@ -64,19 +74,6 @@ class Jpeg:
         # The decoder takes the smallest size that is not below these.
         height, width = -(-self.height // reduction), -(-self.width // reduction)
         return np.asarray(simplejpeg.decode_jpeg(data, min_height=height, min_width=width, strict=strict), np.uint8)
-
-    def _decode_despite(self, warning: str, reduction: int) -> Pixels:
-        """Decode what `warning` is about, if that is no damage. ValueError as for `_decode`."""
-        if _RARE_SAMPLING in warning:
-            return decode_rare_sampling(self.data, reduction)
-        if (mended := without_quirks(self.data, warning)) is not None:
-            try:
-                return self._decode(mended, reduction)
-            except ValueError as error:
-                warning = str(error)
-        if not harmless(mended or self.data, self.header, warning):
-            raise ValueError(warning)
-        return self._decode(mended or self.data, reduction, strict=False)
 
 
 def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:

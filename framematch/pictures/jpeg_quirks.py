@@ -34,10 +34,14 @@ _RESTART_MARKERS = 8
 
 
 def without_quirks(data: bytes, warning: str) -> bytes | None:
-    """The same picture without what `warning` is about; None if that cannot be left out."""
+    """The same picture in fewer bytes, without what `warning` is about; None if that cannot be left out."""
     if _HEADER.search(warning):
-        return with_bare_header(data)
-    return _without_filling(data) if _FILLED in warning else None
+        shorter = with_bare_header(data)
+    elif _FILLED in warning:
+        shorter = _without_filling(data)
+    else:
+        return None
+    return shorter if len(shorter) < len(data) else None
 
 
 def harmless(data: bytes, header: JpegHeader, warning: str) -> bool:
@@ -61,13 +65,15 @@ def with_bare_header(data: bytes) -> bytes:
     return b"".join([*kept, data[end:]])
 
 
-def _without_filling(data: bytes) -> bytes | None:
-    """Without zeros between the last scan and the end marker; None if there are none."""
+def _without_filling(data: bytes) -> bytes:
+    """Without zeros between the last scan and the end marker."""
     end = data.find(_END_OF_IMAGE, data.rfind(_START_OF_SCAN))
-    scan = data[: max(end, 0)].rstrip(b"\0")
+    if end < 0:
+        return data
+    scan = data[:end].rstrip(b"\0")
     if scan.endswith(_STUFFED[:1]):
         scan += _STUFFED[1:]
-    return scan + _END_OF_IMAGE if 0 < len(scan) < end else None
+    return scan + data[end:]
 
 
 def _restart_markers_are_complete(data: bytes, header: JpegHeader) -> bool:

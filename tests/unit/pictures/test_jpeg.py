@@ -81,6 +81,12 @@ KINDS = {
     "an unknown JFIF revision": PLAIN.replace(b"JFIF\0\1\1", b"JFIF\0\3\1"),
     "an invalid colour profile": inserted(PLAIN, 2, segment(0xE2, b"ICC_PROFILE\0\5\2ab")),
     "an empty Exif segment": inserted(PLAIN, 2, segment(0xE1, b"Exif\0\0")),
+    "bytes between segments, and zeros in front of the end marker": (
+        inserted(PLAIN[:-2], PLAIN.index(b"\xff\xdb"), b"\0\x17") + bytes(40) + END_OF_IMAGE
+    ),
+    "bytes between segments and in front of restart markers": inserted(
+        RESTART_MARKER.sub(b"a few bytes, as some webcams do" + rb"\1", RESTARTS), 2, bytes(3)
+    ),
     "an unknown Adobe transform": inserted(without_segments(PLAIN, 0xE0), 2, segment(0xEE, b"Adobe\0\x64\0\0\0\0\x07")),
 }
 
