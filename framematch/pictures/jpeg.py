@@ -7,15 +7,13 @@ import simplejpeg
 
 from framematch.core.arrays import Pixels
 from framematch.core.errors import PictureError
-from framematch.pictures.jpeg_header import JpegHeader, read_header
+from framematch.pictures.jpeg_header import SCAN, JpegHeader, find_end, read_header
 from framematch.pictures.jpeg_quirks import harmless, without_quirks
 from framematch.pictures.rare_sampling import decode_rare_sampling
 
-_MARKER, _SCAN = 0xFF, 0xDA
+_MARKER = 0xFF
 _MAX_SCANS = 100  # encoders write about ten
-# Messages of libjpeg, of Pillow and of TurboJPEG.
-_ENDS_EARLY = ("Premature end of JPEG file", "image file is truncated")
-_RARE_SAMPLING = "Could not determine subsampling"
+_RARE_SAMPLING = "Could not determine subsampling"  # TurboJPEG's message
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,9 @@ class Jpeg:
         try:
             return self._decode_whole(self.data, reduction)
         except ValueError as error:
-            raise _verdict(str(error)) from None
+            if find_end(self.data) is None:
+                raise PictureError("truncated", "is damaged: it ends before its end marker") from None
+            raise PictureError("undecodable", f"is damaged: {error}") from None
 
     def _decode_whole(self, data: bytes, reduction: int) -> Pixels:
         """Decode `data`, whatever libjpeg warns of that is no damage. ValueError with its message otherwise."""
@@ -91,12 +91,12 @@ def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
 
 def _count_scans(data: bytes) -> int:
     """How often a JPEG has the marker that starts a scan; entropy-coded data never contains it."""
+    if (scans := _count_markers(data)) > _MAX_SCANS:
+        return _count_markers(data[: find_end(data)])  # what follows may be a video
+    return scans
+
+
+def _count_markers(data: bytes) -> int:
     # bytes.count takes 3 times as long.
     encoded = np.frombuffer(data, dtype=np.uint8)
-    return int(np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == _SCAN)))
-
-
-def _verdict(message: str) -> PictureError:
-    if message.startswith(_ENDS_EARLY):
-        return PictureError("truncated", "is damaged: it ends before its end marker")
-    return PictureError("undecodable", f"is damaged: {message}")
+    return int(np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == SCAN)))

@@ -13,7 +13,7 @@
 
 import re
 
-from framematch.pictures.jpeg_header import ADOBE, RESTART_INTERVAL, SCAN, START, JpegHeader, segments
+from framematch.pictures.jpeg_header import ADOBE, RESTART_INTERVAL, START, JpegHeader, find_end, segments
 
 _HEADER = re.compile(
     r"extraneous bytes before marker 0x(?!d[0-79])|unknown JFIF revision|bad ICC marker|Unknown Adobe color transform"
@@ -21,7 +21,6 @@ _HEADER = re.compile(
 _FILLED = "extraneous bytes before marker 0xd9"
 _RESTART = re.compile(r"extraneous bytes before marker 0xd[0-7]")
 
-_END_OF_IMAGE = b"\xff\xd9"
 _STUFFED = b"\xff\x00"  # stands for one byte FF of a scan
 _RESTART_MARKER = re.compile(rb"\xff([\xd0-\xd7])")
 _START_OF_SCAN = b"\xff\xda"
@@ -67,8 +66,8 @@ def with_bare_header(data: bytes) -> bytes:
 
 def _without_filling(data: bytes) -> bytes:
     """Without zeros between the last scan and the end marker."""
-    end = data.find(_END_OF_IMAGE, data.rfind(_START_OF_SCAN))
-    if end < 0:
+    end = find_end(data)
+    if end is None:
         return data
     scan = data[:end].rstrip(b"\0")
     if scan.endswith(_STUFFED[:1]):
@@ -78,15 +77,15 @@ def _without_filling(data: bytes) -> bytes:
 
 def _restart_markers_are_complete(data: bytes, header: JpegHeader) -> bool:
     """Whether a JPEG with one scan has as many restart markers as it needs, in order."""
-    found = list(segments(data))
+    found, end = list(segments(data)), find_end(data)
     intervals = [data[one.start : one.end] for one in found if one.marker == RESTART_INTERVAL]
-    if not intervals or found[-1].marker != SCAN or data.count(_START_OF_SCAN, found[-1].end):
+    if not intervals or end is None or data.count(_START_OF_SCAN, found[-1].end, end):
         return False
     units = _coded_units(header)
     interval = int.from_bytes(intervals[-1][:2])
     expected = [number % _RESTART_MARKERS for number in range(-(-units // max(interval, 1)) - 1)]
-    scan = data[found[-1].end : data.find(_END_OF_IMAGE, found[-1].end)]
-    return [marker[0] & (_RESTART_MARKERS - 1) for marker in _RESTART_MARKER.findall(scan)] == expected
+    markers = _RESTART_MARKER.findall(data, found[-1].end, end)
+    return [marker[0] & (_RESTART_MARKERS - 1) for marker in markers] == expected
 
 
 def _coded_units(header: JpegHeader) -> int:
