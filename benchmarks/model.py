@@ -27,9 +27,9 @@ from benchmarks.harness import Options, Results, Side, steady_rate, take_turns
 from benchmarks.models import build_model
 from benchmarks.triton import noise, read_statistics, run_bare, statistics_since
 from framematch.core.errors import FramematchError
+from framematch.stack.triton import TritonServer
+from framematch.stack.up import running_servers
 from framematch.vision.manifest import IMAGE_MODEL
-from stack.triton import TritonServer
-from stack.up import running_servers
 
 PRECISIONS = ("fp32", "int8")
 MODELS = ("b32", "demo")

@@ -20,9 +20,9 @@ from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
-from stack.kafka import KafkaServer
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
 from tests.install.conftest import RECIPES
 from tests.install.environments import Installation, clean_environment
 from tests.integration.edge_service import write_video

@@ -23,8 +23,8 @@ from framematch.catalog.snapshot_store import (
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import CatalogError, TritonUnavailableError
 from framematch.matching.matcher import Matcher
+from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
-from stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, make_snapshot, picture, unit_rows
 
 pytestmark = pytest.mark.integration

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from framematch.core.paths import cache_dir
-from stack.cache import cached_folder
-from stack.golang import GoModule, build_program
+from framematch.stack.cache import cached_folder
+from framematch.stack.golang import GoModule, build_program
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

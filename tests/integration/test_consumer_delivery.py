@@ -22,7 +22,7 @@ from framematch.core.kafka.clients import HEADROOM_BYTES, new_consumer, new_prod
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import fetched, record
 

@@ -16,7 +16,7 @@ from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.matching.sightings import SightingTracker
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.unit.matching.fake_frames import SETTINGS, Clock, changes, frame_events
 
 pytestmark = pytest.mark.integration

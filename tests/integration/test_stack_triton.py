@@ -8,8 +8,8 @@ import pytest
 import tritonclient.grpc
 
 from framematch.core.errors import FramematchError, TritonUnavailableError
-from stack.process import group_members
-from stack.triton import TritonServer, ping
+from framematch.stack.process import group_members
+from framematch.stack.triton import TritonServer, ping
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration

@@ -14,19 +14,18 @@ from typer.testing import CliRunner, Result
 from framematch.cli.stack import app
 from framematch.core.errors import CameraUnavailableError, FramematchError
 from framematch.core.local_stack import LocalStack, read_local_stack, state_file
-from stack import control, mediamtx
-from stack.process import group_members
-from stack.up import running_stack
+from framematch.stack import control, mediamtx
+from framematch.stack.process import group_members
+from framematch.stack.up import running_stack
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(control.__file__).parents[1]
 # A program that starts all four servers, prints their process ids, and waits to be killed.
 STARTER = """
 import sys, time
 from pathlib import Path
-from stack.up import NAMES, make_servers, running_servers
+from framematch.stack.up import NAMES, make_servers, running_servers
 folder = Path(sys.argv[1])
 servers = make_servers(NAMES, data_dir=folder, model_repository=folder / "models")
 with running_servers(servers, data_dir=folder, report=lambda line: None):
@@ -77,7 +76,7 @@ def test_a_starter_killed_by_kill_9_leaves_nothing_running(tmp_path: Path) -> No
     version.mkdir(parents=True)
     (version / "model.py").write_text(MODEL)
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as starter:
+    with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         groups = [int(pid) for pid in starter.stdout.readline().split()]
         starter.kill()

@@ -19,10 +19,10 @@ from framematch.model_build.bundles.bundle import Bundle, load_bundle
 from framematch.model_build.reload import Reload, reload_models
 from framematch.model_build.repository.build_options import BuildOptions, CpuPlan
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import Target
 from framematch.vision.tokenizer import Tokenizer
-from stack.triton import TritonServer
 from tests.support import eventually, freeze, resume
 from tests.unit.model_build.bundles import (
     CONTEXT_LENGTH,

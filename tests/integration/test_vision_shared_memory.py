@@ -19,9 +19,9 @@ from framematch.core.errors import TritonUnavailableError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision import shared_memory
 from framematch.vision.encoder import ImageEncoder
-from stack.triton import TritonServer
 from tests.integration.shared_memory_program import BATCHES, pictures
 from tests.support import eventually
 from tests.unit.model_build.bundles import SIDE, BundleFiles

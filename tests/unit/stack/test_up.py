@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from framematch.cli.stack import app
 from framematch.core.errors import UsageError
 from framematch.core.local_stack import LocalStack, process_start, read_local_stack, write_local_stack
-from stack import control
-from stack.cache import locked
-from stack.up import describe, make_servers, running_stack
+from framematch.stack import control
+from framematch.stack.cache import locked
+from framematch.stack.up import describe, make_servers, running_stack
 
 
 def local(pid: int, start: str | None) -> LocalStack:
@@ -72,12 +72,3 @@ def test_status_without_a_running_stack_fails_and_says_how_to_start_one() -> Non
     result = CliRunner().invoke(app, ["status"])
     assert result.exit_code == 1
     assert "framematch stack up" in result.stdout
-
-
-def test_an_installed_wheel_says_which_addresses_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "stack.control")
-    monkeypatch.setitem(sys.modules, "stack", None)
-    result = CliRunner().invoke(app, ["up"])
-    assert isinstance(result.exception, UsageError)
-    assert "source checkout" in result.exception.message
-    assert "KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI and TRITON_URL" in result.exception.hint

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from framematch.core.errors import PrerequisiteError
 from framematch.core.paths import cache_dir
-from stack.cache import Report, locked, run_tool
+from framematch.stack.cache import Report, locked, run_tool
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from framematch.core.errors import FramematchError
-from stack.up import NAMES, install_servers, make_servers
+from framematch.stack.up import NAMES, install_servers, make_servers
 
 
 def main() -> int:

@@ -9,11 +9,11 @@ from pymongo.errors import PyMongoError
 
 from framematch.core.errors import MongoUnavailableError
 from framematch.core.redact import redact_url
-from stack.cache import Report, cached_folder, digest_of, run_tool
-from stack.maven import maven_jars
-from stack.prerequisites import java_kit
-from stack.process import Command
-from stack.server import LOOPBACK, ReservedPort, Server
+from framematch.stack.cache import Report, cached_folder, digest_of, run_tool
+from framematch.stack.maven import maven_jars
+from framematch.stack.prerequisites import java_kit
+from framematch.stack.process import Command
+from framematch.stack.server import LOOPBACK, ReservedPort, Server
 
 POM = Path(__file__).with_name("mongodb-pom.xml")
 SOURCE = Path(__file__).with_name("MongoServerMain.java")
@@ -66,7 +66,7 @@ class MongoServer(Server):
         return Command((java, *_JVM, *main))
 
     def ping(self) -> None:
-        """See `stack.mongodb.ping`."""
+        """See `framematch.stack.mongodb.ping`."""
         ping(self.uri)
 
 

@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from framematch.core.errors import FramematchError, KafkaUnavailableError
-from stack.cache import Report, cached_folder, digest_of, run_tool
-from stack.kafka_security import LISTENERS, KafkaSecurity, write_private
-from stack.maven import maven_jars
-from stack.prerequisites import java_kit
-from stack.process import Command
-from stack.server import ReservedPort, Server, listens
+from framematch.stack.cache import Report, cached_folder, digest_of, run_tool
+from framematch.stack.kafka_security import LISTENERS, KafkaSecurity, write_private
+from framematch.stack.maven import maven_jars
+from framematch.stack.prerequisites import java_kit
+from framematch.stack.process import Command
+from framematch.stack.server import ReservedPort, Server, listens
 
 POM = Path(__file__).with_name("kafka-pom.xml")
 LOGGING = Path(__file__).with_name("kafka-log4j2.properties")
@@ -128,7 +128,7 @@ class KafkaServer(Server):
         return Command((*_java("kafka.Kafka", self._class_sharing()), str(self._properties)))
 
     def ping(self) -> None:
-        """See `stack.kafka.ping`; also checks the secure listeners, which are opened one after the other."""
+        """See `framematch.stack.kafka.ping`; also checks the secure listeners, which are opened one after the other."""
         ping(self.bootstrap_servers)
         for address in self.security.addresses.values() if self.security else ():
             if not listens(address):

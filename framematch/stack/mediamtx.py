@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from framematch.core.errors import CameraUnavailableError
-from stack.cache import Report, cached_folder
-from stack.golang import GoModule, build_program
-from stack.process import Command
-from stack.server import LOOPBACK, ReservedPort, Server
+from framematch.stack.cache import Report, cached_folder
+from framematch.stack.golang import GoModule, build_program
+from framematch.stack.process import Command
+from framematch.stack.server import LOOPBACK, ReservedPort, Server
 
 MODULE = GoModule(
     "github.com/bluenviron/mediamtx", "v1.13.1", checksum="h1:Sdqz8bSxnEC4TPuXw+cNAZBbqhae3utqCLWpnfMhyus="
@@ -95,7 +95,7 @@ class MediaMtxServer(Server):
         return Command((install_mediamtx(), str(self._configuration)))
 
     def ping(self) -> None:
-        """See `stack.mediamtx.ping`."""
+        """See `framematch.stack.mediamtx.ping`."""
         ping(self.url)
 
 

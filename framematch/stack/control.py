@@ -16,12 +16,12 @@ import msgspec
 from framematch.core.errors import FramematchError, UnavailableError
 from framematch.core.local_stack import LocalStack, read_local_stack, remove_local_stack, supervisor_runs
 from framematch.core.paths import state_dir
-from stack import kafka, mediamtx, mongodb, supervisor, triton
-from stack.cache import Report, locked
-from stack.up import NAMES, install_servers, make_servers
+from framematch.stack import kafka, mediamtx, mongodb, supervisor, triton
+from framematch.stack.cache import Report, locked
+from framematch.stack.up import NAMES, install_servers, make_servers
 
-ROOT = Path(__file__).resolve().parents[1]
-MODEL_REPOSITORY = ROOT / "model_repository"
+MODEL_REPOSITORY = Path("model_repository")
+"""As `framematch model build` writes it: in the current folder."""
 STOP_DEADLINE_S = 30.0
 _POLL_S = 0.05
 
@@ -46,7 +46,7 @@ class ServerStatus:
 def up(
     *,
     names: Sequence[str] | None = None,
-    model_repository: Path | None = None,
+    model_repository: Path = MODEL_REPOSITORY,
     data_dir: Path | None = None,
     report: Report = print,
 ) -> Started:
@@ -64,7 +64,7 @@ def up(
         if (running := read_local_stack()) is not None:
             return Started(running, already=True)
         # Installed here, where the user sees the progress, and not by the supervisor.
-        models = (model_repository or MODEL_REPOSITORY).resolve()
+        models = model_repository.resolve()
         servers = make_servers(NAMES if names is None else names, data_dir=folder, model_repository=models)
         install_servers(servers, report)
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,8 +110,7 @@ def _launch(arguments: Sequence[str], folder: Path, report: Report) -> LocalStac
     progress = folder / "start.log"
     with progress.open("wb") as stdout, (folder / "supervisor.log").open("ab") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stack.supervisor", *arguments],
-            cwd=ROOT,  # the checkout, with the package `stack`
+            [sys.executable, "-m", "framematch.stack.supervisor", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

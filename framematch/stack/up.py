@@ -9,12 +9,12 @@ from pathlib import Path
 
 from framematch.core.errors import UsageError
 from framematch.core.local_stack import LocalStack, process_start
-from stack.cache import Report, locked
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
-from stack.mongodb import MongoServer
-from stack.server import Server
-from stack.triton import TritonServer
+from framematch.stack.cache import Report, locked
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.server import Server
+from framematch.stack.triton import TritonServer
 
 NAMES = ("kafka", "triton", "mongodb", "mediamtx")
 

@@ -12,9 +12,9 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import PrerequisiteError, TritonUnavailableError
-from stack.cache import Report, cached_folder, digest_of, run_tool
-from stack.process import Command
-from stack.server import LOOPBACK, ReservedPort, Server, listens
+from framematch.stack.cache import Report, cached_folder, digest_of, run_tool
+from framematch.stack.process import Command
+from framematch.stack.server import LOOPBACK, ReservedPort, Server, listens
 
 REQUIREMENTS = Path(__file__).with_name("triton-requirements.txt")
 MAX_PYTHON_VERSION = (3, 12)  # the latest with wheels of numpy below 2
@@ -96,7 +96,7 @@ class TritonServer(Server):
         return Command(tuple(arguments), environment)
 
     def ping(self) -> None:
-        """See `stack.triton.ping`."""
+        """See `framematch.stack.triton.ping`."""
         ping(self.url)
 
 

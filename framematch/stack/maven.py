@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from framematch.core.paths import cache_dir
-from stack.cache import Report, cached_folder, digest_of, locked, run_tool
-from stack.prerequisites import maven
+from framematch.stack.cache import Report, cached_folder, digest_of, locked, run_tool
+from framematch.stack.prerequisites import maven
 
 
 def maven_jars(name: str, pom: Path, *, report: Report, note: str) -> Path:

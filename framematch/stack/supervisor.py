@@ -22,8 +22,8 @@ from framematch.core.errors import FramematchError
 from framematch.core.local_stack import remove_local_stack, write_local_stack
 from framematch.core.logging import configure_logging
 from framematch.core.redact import redact_uncaught
-from stack.server import Server
-from stack.up import NAMES, describe, make_servers, running_servers
+from framematch.stack.server import Server
+from framematch.stack.up import NAMES, describe, make_servers, running_servers
 
 FAILURE_FILE = "failure.json"
 _WATCH_INTERVAL_S = 0.5
@@ -88,7 +88,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stack.supervisor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m framematch.stack.supervisor", description=__doc__)
     parser.add_argument("--only", default=",".join(NAMES))
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--model-repository", type=Path, required=True)
