@@ -93,7 +93,7 @@ async def _watch_model(encoder: ImageEncoder) -> None:
 async def _connect_encoder(url: str, settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
     timeout_s = settings.triton.timeout_s
     encoder = await resources.enter_async_context(
-        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
+        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key)
     )
     if settings.triton.shared_memory:
         await encoder.share_memory(settings.consumer.batches_in_flight)

@@ -134,7 +134,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
     url = require(settings.triton.url, "triton.url")
     async with (
         _database(settings) as database,
-        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s) as encoder,
+        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
         with progress_bar("Embedding", "views") as show:

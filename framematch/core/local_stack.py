@@ -1,6 +1,6 @@
 """The state file of the local servers, through which every command finds their addresses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,7 @@ class LocalStack:
     model_repository: str | None
     log_dir: str
     supervisor_start: str | None = None
+    triton_repository_key: str | None = field(default=None, repr=False)
 
     def addresses(self) -> dict[str, str]:
         """The address of each running server, by its name."""
@@ -47,10 +48,12 @@ def state_file() -> Path:
 
 
 def write_local_stack(stack: LocalStack) -> None:
-    """Write the state file atomically."""
+    """Write the state file atomically; only its owner can read it, because it contains a key."""
     path = state_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600, exist_ok=False)
     temporary.write_bytes(msgspec.json.format(msgspec.json.encode(stack)))
     temporary.replace(path)
 

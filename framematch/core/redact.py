@@ -27,7 +27,8 @@ _TELLING = "pas|pwd|token|secret|key|signature|credential|session"
 _PARAMETER = rf"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:{_TELLING})[\w.-]*|auth|pw|sid|sig)=)"
 _SECRET_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&\s]+)", re.IGNORECASE)
 _SECRET_NAME = re.compile(
-    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
+    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key|repository_?key",
+    re.IGNORECASE,
 )
 # A command-line argument is at most one URL, which white space does not end.
 _ARGUMENT_CREDENTIALS = re.compile(rf"(?P<scheme>{_SCHEME}://).*@", re.DOTALL)

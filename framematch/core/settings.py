@@ -4,6 +4,7 @@ Sources by priority: command line, environment, YAML file, the local stack's sta
 variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CONVENTIONAL_NAMES`.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,6 +26,7 @@ CONVENTIONAL_NAMES = {
     "KAFKA_GROUP_ID": ("consumer", "group_id"),
     "MONGODB_URI": ("mongodb", "uri"),
     "TRITON_URL": ("triton", "url"),
+    "TRITON_REPOSITORY_KEY": ("triton", "repository_key"),
     "RTSP_TRANSPORT": ("edge", "rtsp_transport"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing", "otlp_endpoint"),
     "LOG_LEVEL": ("log", "level"),
@@ -38,6 +40,8 @@ RENAMED: dict[str, str] = {
 
 CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
+
+_TRITON_KEY = re.compile(r"[!-~]{16,}")  # sent as the value of a header
 
 CameraId = Annotated[str, AfterValidator(valid_camera_id)]
 
@@ -89,6 +93,23 @@ class TritonSettings(_Section):
     shared_memory: bool = Field(
         False, description="send pictures to a Triton on the same host through shared memory instead of gRPC"
     )
+    repository_key: SecretStr | None = Field(
+        None,
+        description="key of a Triton that restricts loading models and shared memory; `model build` needs it, and "
+        "`consume` with `shared_memory`",
+    )
+
+    @property
+    def key(self) -> str | None:
+        """The text of `repository_key`."""
+        return None if self.repository_key is None else self.repository_key.get_secret_value()
+
+    @field_validator("repository_key")
+    @classmethod
+    def _is_header_value(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TRITON_KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("it must have 16 or more visible ASCII characters, without spaces")
+        return value
 
 
 def _short(name: str) -> BeforeValidator:

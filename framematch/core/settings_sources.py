@@ -37,8 +37,10 @@ def load_settings(config: Path | None = None, overrides: Tree | None = None, def
     """
     tree: Tree = defaults or {}
     file = settings_file(config)
-    for source in (_from_stack(read_local_stack()), _from_yaml(file), _from_environment(), overrides or {}):
+    stack = read_local_stack()
+    for source in (_from_stack(stack), _from_yaml(file), _from_environment(), overrides or {}):
         tree = _merge(tree, source)
+    tree = _with_stack_key(tree, stack)
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -93,6 +95,13 @@ def _from_stack(stack: LocalStack | None) -> Tree:
         "triton": {"url": stack.triton_url},
     }
     return {section: values for section, values in found.items() if None not in values.values()}
+
+
+def _with_stack_key(tree: Tree, stack: LocalStack | None) -> Tree:
+    """Add the key of the local Triton, if that is the one in use: no other server is shown it."""
+    if stack is None or stack.triton_repository_key is None or tree.get("triton", {}).get("url") != stack.triton_url:
+        return tree
+    return _merge({"triton": {"repository_key": stack.triton_repository_key}}, tree)
 
 
 def _from_yaml(path: Path | None) -> Tree:

@@ -16,7 +16,7 @@ from framematch.core.local_stack import process_fields
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL_S = 0.02
-_GROUP_FIELD = 2  # of `process_fields`
+_GROUP_FIELD, _ARGUMENTS_FIELDS = 2, (45, 46)  # of `process_fields`
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,19 @@ class ServerProcess:
             self._signal_group(signal.SIGKILL)
             time.sleep(_POLL_S)
         self._group_ended = True
+
+    def hide_argument(self, secret: str) -> None:
+        """Overwrite `secret` in the program's arguments, once it has read them. Does nothing after its end."""
+        fields = process_fields(self.pid)
+        if fields is None:
+            return
+        start, end = (int(fields[index]) for index in _ARGUMENTS_FIELDS)
+        # A process may write to the memory of its children, as a debugger does.
+        with Path(f"/proc/{self.pid}/mem").open("r+b", buffering=0) as memory:
+            memory.seek(start)
+            arguments = memory.read(end - start)
+            memory.seek(start)
+            memory.write(arguments.replace(secret.encode(), b"*" * len(secret)))
 
     def _run(self, command: Command, spawned: Future[subprocess.Popen[bytes]]) -> None:
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command.arguments]

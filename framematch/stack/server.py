@@ -178,6 +178,10 @@ class Server(ABC):
         self.stop()
         self.start()
 
+    def hide_argument(self, secret: str) -> None:
+        """Overwrite `secret` in the arguments of the running process, which all users of the machine can read."""
+        self._running_process().hide_argument(secret)
+
     def _answers(self) -> bool:
         try:
             self.ping()

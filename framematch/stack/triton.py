@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import PrerequisiteError, TritonUnavailableError
+from framematch.core.triton_key import restriction_arguments
 from framematch.stack.cache import Report, cached_folder, digest_of, run_tool
 from framematch.stack.process import Command
 from framematch.stack.server import LOOPBACK, ReservedPort, Server, listens
@@ -61,6 +63,8 @@ class TritonServer(Server):
         self.metrics_url = f"http://{self._ports['metrics'].address}/metrics"
         """The URL of its Prometheus metrics."""
         self.model_repository = model_repository.resolve()
+        self.repository_key = secrets.token_urlsafe(24)
+        """The key without which it neither loads models nor maps shared memory."""
         # The prefix of shared memory that a killed Triton leaves behind.
         self._shared_memory = f"framematch-{digest_of(str(self.folder))}-"
 
@@ -89,11 +93,17 @@ class TritonServer(Server):
         ]
         for service, port in self._ports.items():
             arguments += [f"--{service}-address={LOOPBACK}", f"--{service}-port={port.number}"]
+        arguments += restriction_arguments(self.repository_key)
         environment = {
             "PATH": os.pathsep.join((str(root / "venv" / "bin"), os.environ.get("PATH", os.defpath))),
             "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
         }
         return Command(tuple(arguments), environment)
+
+    def wait_ready(self) -> None:
+        """Also remove the key from the process list, once Triton has read it: other users of the machine see that."""
+        super().wait_ready()
+        self.hide_argument(self.repository_key)
 
     def ping(self) -> None:
         """See `framematch.stack.triton.ping`."""

@@ -94,6 +94,7 @@ def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
         model_repository=str(triton.model_repository) if triton else None,
         log_dir=str(log_dir.resolve()),
         supervisor_start=process_start(os.getpid()),
+        triton_repository_key=triton.repository_key if triton else None,
     )
 
 

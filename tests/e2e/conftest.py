@@ -41,14 +41,14 @@ def servers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LocalStack:
     """Running servers; MongoDB has the demo's catalogue and its index."""
-    stack = stack_of(kafka.bootstrap_servers, mongodb.uri, start_triton(model_repository).url)
+    stack = stack_of(kafka.bootstrap_servers, mongodb.uri, start_triton(model_repository))
     environment = service_environment(tmp_path_factory.mktemp("state"), stack)
     fill_catalogue(environment)
     return stack
 
 
-def stack_of(kafka: str, mongodb: str, triton: str) -> LocalStack:
-    return LocalStack(0, kafka, mongodb, triton, None, None, None, "")
+def stack_of(kafka: str, mongodb: str, triton: TritonServer) -> LocalStack:
+    return LocalStack(0, kafka, mongodb, triton.url, None, None, None, "", triton_repository_key=triton.repository_key)
 
 
 @pytest.fixture
