@@ -11,7 +11,7 @@ import structlog
 
 from edge.cameras import Camera
 from edge.link.channel import ServiceChannel
-from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened
+from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Counts, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import FrameSink, Outgoing
@@ -146,6 +146,8 @@ class CameraSupervisor:
                 case Opened():
                     self._stats.opened((message.width, message.height))
                     log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
+                case PictureLeftOut():
+                    log.warning("picture_left_out", camera=self._camera.id, reason=message.reason)
                 case FrameReady():
                     await self._sink.put(self._outgoing(message, channel.jpeg(message)))
                     self._accepted += 1

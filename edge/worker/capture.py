@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.cameras import Camera
-from edge.link.messages import Crashed, Ended, Failed, Message, Opened
+from edge.link.messages import Crashed, Ended, Failed, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.worker.clock import CaptureClock, FrameTimestamps, LagWatch
 from edge.worker.gate import GateDecision
@@ -19,6 +19,7 @@ from framematch.core.redact import redact_url
 from framematch.core.units import US_PER_S
 
 _TRACEBACK_MAX = 8_000  # characters of its end: a message is one packet
+_REASON_MAX = 1_000
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ class Capture:
             self._buffer.set(Count.LAST_FRAME_NS, time.monotonic_ns())
         if due and raw is None:
             self._leave_out(Count.CORRUPT)
+            if grabbed.reason is not None:
+                self._send(PictureLeftOut(redact_url(grabbed.reason)[:_REASON_MAX]))
         if raw is not None:
             self._sampler.accept(at_s)
         return raw

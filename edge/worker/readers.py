@@ -14,7 +14,17 @@ from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
 from edge.worker.source import GrabbedFrame, RawFrame, Reader
 from edge.worker.video import open_file, open_stream
-from framematch.core.errors import CameraUnavailableError, UsageError
+from framematch.core.arrays import Pixels
+from framematch.core.errors import CameraUnavailableError, PictureError, UsageError
+from framematch.core.units import BYTES_PER_MB
+from framematch.pictures.jpeg import read_jpeg
+from framematch.pictures.stored import decode_picture
+
+_JPEG_CODES = tuple(cv2.VideoWriter.fourcc(*name) for name in ("MJPG", "JPEG"))
+
+# Decoded, a picture has three bytes for each pixel.
+_MAX_IMAGE_PIXELS = 150_000_000
+_MAX_IMAGE_BYTES = 500_000_000
 
 
 def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
@@ -60,7 +70,10 @@ def check_files(cameras: Iterable[Camera]) -> None:
 
 
 class DeviceReader:
-    """Reads a camera of this machine (V4L2); its frames carry no times."""
+    """Reads a camera of this machine (V4L2); its frames carry no times.
+
+    JPEGs of a camera are decoded here: OpenCV would fill what is missing with grey, and print libjpeg's warnings.
+    """
 
     def __init__(self, number: int, read_timeout_s: float) -> None:
         self._read_timeout_s = read_timeout_s
@@ -72,6 +85,7 @@ class DeviceReader:
             raise CameraUnavailableError(
                 f"the device /dev/video{number} cannot be opened", hint="Is it there, free, and may we read it?"
             )
+        self._sends_jpegs = _sends_jpegs(self._capture)
 
     def grab(self) -> GrabbedFrame | None:
         """Wait for the next frame; a device never ends, it only fails."""
@@ -84,7 +98,9 @@ class DeviceReader:
     def retrieve(self) -> RawFrame | None:
         """Decode the grabbed frame."""
         decoded, pixels = self._capture.retrieve()
-        return PixelFrame(np.asarray(pixels, np.uint8)) if decoded else None
+        if not decoded:
+            return None
+        return _decoded_jpeg(pixels.tobytes()) if self._sends_jpegs else PixelFrame(np.asarray(pixels, np.uint8))
 
     def close(self) -> None:
         """Release the device."""
@@ -105,8 +121,12 @@ class FolderReader:
         self._index += 1
         if self._index >= len(self._images):
             return None
-        self._raw = _decoded(self._images[self._index])
-        return GrabbedFrame(media_s=self._index / self._fps, damaged=self._raw is None)
+        image = self._images[self._index]
+        try:
+            self._raw, reason = _decoded_image(image), None
+        except PictureError as error:
+            self._raw, reason = None, f"{image.name} {error.message}"
+        return GrabbedFrame(media_s=self._index / self._fps, damaged=self._raw is None, reason=reason)
 
     def retrieve(self) -> RawFrame | None:
         """The decoded image."""
@@ -123,9 +143,29 @@ def _images(folder: Path) -> list[Path]:
         raise CameraUnavailableError(f"cannot be read: {error.strerror}") from None
 
 
-def _decoded(image: Path) -> PixelFrame | None:
+def _decoded_image(image: Path) -> PixelFrame:
+    """Read the file ourselves: a name need not be UTF-8, as a library expects. PictureError if it is not usable."""
     try:
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV accepts
+        if image.stat().st_size > _MAX_IMAGE_BYTES:
+            raise PictureError("too_many_bytes", f"has more than {_MAX_IMAGE_BYTES // BYTES_PER_MB} MB")
+        data = image.read_bytes()
+    except OSError as error:
+        raise PictureError("unreadable", f"cannot be read: {error.strerror}") from None
+    return _pixel_frame(decode_picture(data, max_pixels=_MAX_IMAGE_PIXELS).pixels)
+
+
+def _sends_jpegs(capture: cv2.VideoCapture) -> bool:
+    """Whether a device sends JPEGs; then it delivers their bytes from now on."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    return code in _JPEG_CODES and capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+
+
+def _decoded_jpeg(data: bytes) -> PixelFrame | None:
+    try:
+        return _pixel_frame(read_jpeg(data, max_pixels=_MAX_IMAGE_PIXELS).decode())
+    except PictureError:
         return None
-    return None if pixels is None else PixelFrame(np.asarray(pixels, np.uint8))
+
+
+def _pixel_frame(rgb: Pixels) -> PixelFrame:
+    return PixelFrame(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8))
