@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import faiss
 import numpy as np
 import structlog
 
@@ -74,8 +73,6 @@ async def build_snapshot(
         (product_numbers.setdefault(key, len(product_numbers)) for key in views.rows.product_ids), np.int64
     )
     thresholds = await asyncio.to_thread(estimate_thresholds, embeddings, products)
-    index = faiss.IndexFlatIP(embeddings.shape[1])
-    index.add(embeddings)
     created_at = to_rfc3339(now_us())
     manifest = SnapshotManifest(
         id=f"{created_at[:19].translate(str.maketrans('', '', '-:'))}Z-{uuid.uuid4().hex[:8]}",
@@ -85,15 +82,15 @@ async def build_snapshot(
         model_digest=encoder.manifest.digest,
         preprocessing_variant=preprocessor.variant,
         preprocessing_digest=preprocessor.digest,
-        dimension=index.d,
+        dimension=embeddings.shape[1],
         metric="inner_product",
-        rows=index.ntotal,
+        rows=len(embeddings),
         products=len(product_numbers),
-        files=describe(pack(index, views.rows)),
+        files=describe(pack(embeddings, views.rows)),
         thresholds=thresholds,
     )
     log.info("snapshot_built", snapshot=manifest.id, rows=manifest.rows, match_threshold=thresholds.match)
-    return Snapshot(manifest, index, views.rows)
+    return Snapshot(manifest, embeddings, views.rows)
 
 
 async def _list_views(store: ProductStore) -> _Views:

@@ -51,7 +51,7 @@ async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
         MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
     """
     manifest = snapshot.manifest
-    files = await asyncio.to_thread(pack, snapshot.index, snapshot.rows)
+    files = await asyncio.to_thread(pack, snapshot.embeddings, snapshot.rows)
     if describe(files) != manifest.files:
         raise ValueError(f"snapshot {manifest.id} was changed after it was built")
     bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
