@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from framematch.catalog.empty_frames import EmptyFrameMatch
 from framematch.catalog.index_file import encode_vectors, read_vectors
 from framematch.catalog.thresholds import ThresholdEstimate
 from framematch.core.arrays import Embeddings
@@ -34,7 +35,10 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class SnapshotManifest:
-    """Describes a snapshot, and the model and preprocessing that it needs. `created_at` is RFC 3339."""
+    """Describes a snapshot, and the model and preprocessing that it needs. `created_at` is RFC 3339.
+
+    `empty_frames` are those that would reach the match threshold; none in a snapshot of an older version.
+    """
 
     id: str
     created_at: str
@@ -50,6 +54,7 @@ class SnapshotManifest:
     files: dict[str, FileInfo]
     thresholds: ThresholdEstimate
     format_version: int = FORMAT_VERSION
+    empty_frames: tuple[EmptyFrameMatch, ...] = ()
 
 
 @dataclass(frozen=True)

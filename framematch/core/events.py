@@ -106,9 +106,10 @@ class SightingLink:
 class MatchEvent:
     """The decision for one region of one frame (`match.v1`).
 
-    `product` is set only for the decision `match`. `score` is null when the region was compared with no product,
-    `margin` without a second one. `reason` says why the decision is not `match`. `sighting` is null outside of a sighting. `reused_from` is the id of the frame whose decision was
-    reused for this static region; null when the model was run. A duplicate event has the same `id`.
+    `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
+    was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
+    is the id of the frame whose decision was reused for this static region; null when the model was run. A duplicate
+    event has the same `id`.
     """
 
     schema: Literal["match.v1"]

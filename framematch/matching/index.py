@@ -34,7 +34,7 @@ class ProductIndex:
         self._products = snapshot.manifest.products
         self._one_view_each = len(product_ids) == self._products
         self._max_rows = self._rows = len(vectors)
-        self._index = faiss.IndexFlatIP(vectors.shape[1])
+        self._index: faiss.Index = faiss.IndexFlatIP(vectors.shape[1])
         self._index.add(vectors)
         # A product with more views than a GPU returns would hide the second one, and with it the margin.
         most_views = max(Counter(product_ids).values(), default=0)

@@ -30,7 +30,7 @@ def test_a_single_requested_candidate_still_has_a_margin() -> None:
 
 def noisy(rows: Embeddings, noise: float) -> Embeddings:
     """The rows with noise of this length, and unit length again."""
-    x = rows + noise * unit_rows(*rows.shape, seed=9)
+    x = rows + noise * unit_rows(rows.shape[0], rows.shape[1], seed=9)
     made: Embeddings = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     return made
 
