@@ -137,6 +137,7 @@ async def _components(
             AgeLimits.of(own),
             max_pixels=own.max_pixels,
             max_regions=own.max_regions,
+            min_content=matching.min_content,
         ),
         decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
         inference=Inference(

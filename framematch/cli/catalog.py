@@ -14,6 +14,7 @@ from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console
+from framematch.cli.text import printable
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -113,15 +114,18 @@ def build(
     Every picture is embedded by the model that Triton serves. Consumers scale frames in the same way.
     """
     settings = prepare_command("catalog", config)
+    from framematch.catalog.empty_frames import explain
+
     started_s = time.monotonic()
     snapshot = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
-    basis = f"{thresholds.method}, {thresholds.impostors} pairs"
     typer.echo(f"Snapshot {manifest.id} is active")
     typer.echo(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
     typer.echo(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    typer.echo(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f} ({basis})")
+    typer.echo(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
     typer.echo(f"  took        {time.monotonic() - started_s:.1f} s")
+    if warning := explain(manifest.empty_frames):
+        typer.echo(f"Warning: {printable(warning)}")
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "Snapshot":

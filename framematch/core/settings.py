@@ -312,8 +312,11 @@ class MatchingSettings(_Section):
     """How similarities become decisions."""
 
     top_k: int = Field(5, ge=1, le=100, description="candidates in each event")
-    threshold: float | None = Field(None, ge=-1, le=1, description="similarity for a match; not set: the snapshot's")
-    margin: float | None = Field(None, ge=0, le=2, description="lead over the second product; not set: the snapshot's")
+    threshold: float | None = Field(None, gt=0, le=1, description="similarity for a match; not set: the snapshot's")
+    margin: float | None = Field(None, ge=0, le=1, description="lead over the second product; not set: the snapshot's")
+    min_content: float = Field(
+        3.0, ge=0, le=255, description="a region that shows less is unknown, and the model is not asked; 0: never"
+    )
     metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is cached")
     metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 
