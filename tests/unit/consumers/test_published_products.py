@@ -188,7 +188,7 @@ async def test_a_bad_document_is_logged_once_however_often_it_is_read() -> None:
 @pytest.mark.parametrize(("score", "shown"), [(1.0000001, 1.0), (-1.0000001, -1.0), (0.87654321, 0.876543), (0.5, 0.5)])
 async def test_a_similarity_has_six_digits_and_is_never_above_1(score: float, shown: float) -> None:
     single = float(np.float32(score))
-    decision = Decision("match", single, single / 3, (Candidate("milk", single), Candidate("oats", single * 2 / 3)))
+    decision = decide((Candidate("milk", single), Candidate("oats", single - 1 / 3)), Thresholds(-2.0, 0.1))
     event = (await published(MetadataCache(store(GOOD)), decision))[0]
     assert (event["score"], event["candidates"][0]["score"]) == (shown, shown)
     assert all(number == round(number, 6) for number in (event["margin"], event["threshold"]))
