@@ -26,7 +26,7 @@ class ConsumerMetrics:
         self.batch_regions = self._histogram("batch_regions", "Regions in a batch", _BATCH_BUCKETS)
         self.stage_seconds = self._histogram("stage_seconds", "Time by stage", _STAGE_BUCKETS_S, "stage")
         self.age_seconds = self._histogram(
-            "age_seconds", "From a frame's arrival at the edge to its match event", _AGE_BUCKETS_S
+            "age_seconds", "From a frame's arrival at the edge to its acknowledged events", _AGE_BUCKETS_S
         )
         self.in_flight = self._gauge("in_flight_frames", "Fetched and not yet delivered")
         self.in_flight_bytes = self._gauge("in_flight_bytes", "Their size, decoded crops too")

@@ -23,8 +23,6 @@ _CHUNK_RECORDS = 512
 _MAX_CHUNKS = 16
 _MAX_SIGHTINGS = 2_048
 
-_match_event = msgspec.json.Decoder(MatchEvent)  # for thousands of events: 1.6 times as fast as decode()
-
 
 @dataclass(frozen=True)
 class PublishedEvent:
@@ -107,13 +105,12 @@ async def _read(
 def _published(records: Iterable[ConsumerRecord], partition: int, below: int) -> Iterator[PublishedEvent]:
     for record in records:
         try:
-            event = _match_event.decode(record.value or b"")
-            arrived_at_us = from_rfc3339(event.frame.arrived_at)
-        except (msgspec.DecodeError, ValueError) as error:
+            event = decode(record.value or b"", MatchEvent)
+        except msgspec.DecodeError as error:
             _log_unreadable(record, error)
             continue
         if event.frame.partition == partition and event.frame.offset < below:
-            yield PublishedEvent(record.timestamp, arrived_at_us, event)
+            yield PublishedEvent(record.timestamp, from_rfc3339(event.frame.arrived_at), event)
 
 
 def _log_unreadable(record: ConsumerRecord, error: Exception) -> None:

@@ -44,10 +44,7 @@ async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mappi
     lookback_s = tracker.settings.start_frames * tracker.settings.gap_s + tracker.settings.silent_s + _MARGIN_S
     matches, ended = await _read(kafka, below, lookback_s)
     for frame in _frames(matches):
-        try:
-            tracker.restore(frame)
-        except ValueError as error:
-            log.warning("event_unreadable", frame=frame[0].frame.id, error=str(error))
+        tracker.restore(frame)
     for event in ended:
         tracker.restore_silence_end(event)
     log.info(

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from framematch.catalog.snapshot import (
     pack,
     read_snapshot,
 )
+from framematch.catalog.values import DocumentError, FieldReader, required_text, whole_number
 from framematch.core.errors import CatalogError
 
 log = structlog.get_logger()
@@ -71,6 +73,10 @@ async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnaps
     with mongo_errors("activating a snapshot"):
         if await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1}) is None:
             raise _unknown(snapshot_id)
+        try:
+            await active_snapshot(database)
+        except CatalogError:  # no number can be added to its version: start at one beyond all that were counted
+            await database.meta.replace_one({"_id": _ACTIVE}, {"version": int(time.time())})
         document = await database.meta.find_one_and_update(
             {"_id": _ACTIVE},
             {"$set": {"snapshot": snapshot_id}, "$inc": {"version": 1}},
@@ -83,7 +89,11 @@ async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnaps
 
 
 async def active_snapshot(database: Database) -> ActiveSnapshot | None:
-    """The active snapshot, or None before the first build. One small read, suitable for polling."""
+    """The active snapshot, or None before the first build. One small read, suitable for polling.
+
+    Raises:
+        CatalogError: its document is damaged; the next build repairs it.
+    """
     with mongo_errors("reading the active snapshot"):
         document = await database.meta.find_one({"_id": _ACTIVE})
     return _to_active(document) if document else None
@@ -100,7 +110,8 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
     if document is None:
         raise _unknown(snapshot_id)
     try:
-        manifest = msgspec.convert(document.get("manifest"), type=SnapshotManifest)
+        # As JSON has them: no NaN among the thresholds.
+        manifest = msgspec.convert(FieldReader(document).json_object("manifest"), type=SnapshotManifest)
     except msgspec.ValidationError as error:
         raise CatalogError(f"the manifest of snapshot {snapshot_id} is damaged: {error}", hint=REBUILD_HINT) from error
     check_manifest(manifest)
@@ -158,7 +169,8 @@ async def _download(database: Database, file_id: str, info: FileInfo, path: Path
             while chunk := await stream.readchunk():
                 digest.update(chunk)
                 file.write(chunk)
-        except (NoFile, CorruptGridFile):
+        # The driver raises the others when a document of the file lacks a field, or has a wrong value in it.
+        except (NoFile, CorruptGridFile, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return False
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
@@ -166,10 +178,12 @@ async def _download(database: Database, file_id: str, info: FileInfo, path: Path
 
 
 def _to_active(document: Document) -> ActiveSnapshot:
-    snapshot_id, version = document.get("snapshot"), document.get("version")
-    if not isinstance(snapshot_id, str) or not isinstance(version, int):
-        raise CatalogError("MongoDB's record of the active snapshot is damaged", hint=REBUILD_HINT)
-    return ActiveSnapshot(snapshot_id, version)
+    try:
+        return ActiveSnapshot(required_text(document, "snapshot"), whole_number(document, "version"))
+    except DocumentError as error:
+        raise CatalogError(
+            f"the document {_ACTIVE!r} of the collection meta is damaged: {error}", hint=REBUILD_HINT
+        ) from None
 
 
 def _file_id(manifest: SnapshotManifest, name: str) -> str:

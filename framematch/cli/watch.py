@@ -129,10 +129,7 @@ async def _read(feed: Feed[Message], show: Callable[[Message, bytes], None]) -> 
     # Without a group every watcher sees every event.
     async with open_events(feed.kafka, feed.topic, feed.selection, group_id=None, start=feed.start) as events:
         async for received in events:
-            try:
-                show(received.event, received.value)
-            except ValueError as error:  # an invalid time
-                log.warning("event_unreadable", error=str(error))
+            show(received.event, received.value)
 
 
 def _line(event: MatchEvent) -> Text:
