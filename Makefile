@@ -12,10 +12,17 @@ CODE := benchmarks consumers demo docs edge framematch tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo servers test test-fast lint format lock clean
+.PHONY: help install up down demo servers test test-fast lint format lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: $(READY) ## set up, start the servers in the background, and build the demo's model if there is none
+	@$(VENV)/bin/framematch stack up
+	@test -d model_repository/clip_image || $(VENV)/bin/framematch model build --from demo/model/grocery-mini
+
+down: $(READY) ## stop the servers that `make up` started
+	@$(VENV)/bin/framematch stack down
 
 install: $(READY) ## set up .venv with every command; then: . .venv/bin/activate
 

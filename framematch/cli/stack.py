@@ -34,7 +34,7 @@ def up(
     """Start the servers in the background and wait until they answer.
 
     The first start downloads and builds them into the cache, which takes a few minutes; later ones take seconds. If
-    they are running already, only their addresses are shown.
+    they are running already, those that do not answer are started again, at the same addresses.
     """
     console = new_console(soft_wrap=True)
     from framematch.stack import control
@@ -45,7 +45,9 @@ def up(
         data_dir=data_dir,
         report=lambda line: console.print(line, style="dim"),
     )
-    if started.already:
+    if started.restarted:
+        console.print(f"The local servers are running; started again: {', '.join(started.restarted)}")
+    elif started.already:
         console.print("The local servers are running already:")
     _show_addresses(console, started.local)
 
@@ -73,11 +75,13 @@ def status() -> None:
         state = ("answers", "green") if server.error is None else (server.error, "red")
         console.print(Text.assemble(f"  {server.name:<15} {server.address:<30} ", state))
     if any(server.error is not None for server in servers):
+        console.print("Start what does not answer again with: framematch stack up")
         raise typer.Exit(1)
 
 
 def _show_addresses(console: Console, local: LocalStack) -> None:
-    metrics = {"triton metrics": local.triton_metrics_url} if local.triton_metrics_url else {}
-    for name, address in (local.addresses() | metrics | {"logs": f"{local.log_dir}/*/*.log"}).items():
+    more = {"triton metrics": local.triton_metrics_url, "models": local.model_repository}
+    shown = {name: value for name, value in more.items() if value}
+    for name, address in (local.addresses() | shown | {"logs": f"{local.log_dir}/*/*.log"}).items():
         console.print(f"  {name:<15} {address}")
     console.print("Stop them with: framematch stack down")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from framematch.core.errors import SettingsError
 from framematch.core.paths import state_dir
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -13,11 +14,24 @@ _ENDED_STATES = "ZX"
 
 
 @dataclass(frozen=True)
+class ProcessId:
+    """A process, told by its start (`process_start`) from a later one with the same id."""
+
+    pid: int
+    start: str | None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it still runs."""
+        return self.start is not None and process_start(self.pid) == self.start
+
+
+@dataclass(frozen=True)
 class LocalStack:
     """The addresses of the running servers, all on loopback; None for a server that was left out.
 
-    `supervisor_start` tells the supervisor from a later process with the same id (`process_start`). Each server logs to
-    `log_dir/NAME/NAME.log`.
+    `supervisor_start` belongs to `supervisor_pid`, as in `ProcessId`. `servers` are the servers' processes by name.
+    Each server logs to `log_dir/NAME/NAME.log`.
     """
 
     supervisor_pid: int
@@ -30,6 +44,12 @@ class LocalStack:
     log_dir: str
     supervisor_start: str | None = None
     triton_repository_key: str | None = field(default=None, repr=False)
+    servers: dict[str, ProcessId] = field(default_factory=dict)
+
+    @property
+    def supervisor(self) -> ProcessId:
+        """The process that owns the servers."""
+        return ProcessId(self.supervisor_pid, self.supervisor_start)
 
     def addresses(self) -> dict[str, str]:
         """The address of each running server, by its name."""
@@ -64,17 +84,20 @@ def remove_local_stack() -> None:
 
 
 def read_local_stack() -> LocalStack | None:
-    """The running local stack; None when there is none, or the recorded supervisor has ended."""
+    """The running local stack; None when there is none, or the recorded supervisor has ended.
+
+    Raises:
+        SettingsError: the state folder cannot be read, for instance because it is another user's.
+    """
     try:
         stack = msgspec.json.decode(state_file().read_bytes(), type=LocalStack)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return stack if supervisor_runs(stack) else None
-
-
-def supervisor_runs(stack: LocalStack) -> bool:
-    """Whether the supervisor of `stack` still runs; a later process with its id does not count."""
-    return stack.supervisor_start is not None and process_start(stack.supervisor_pid) == stack.supervisor_start
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {state_file()}: {error.strerror}", hint="Set FRAMEMATCH_STATE_DIR to a folder of your own"
+        ) from None
+    return stack if stack.supervisor.runs else None
 
 
 def process_start(pid: int) -> str | None:

@@ -25,8 +25,18 @@ public final class MongoServerMain {
 
     private MongoServerMain() {}
 
+    private static MVStore open(String file) {
+        try {
+            return new MVStore.Builder().fileName(file).open();
+        } catch (RuntimeException error) {
+            System.err.println("cannot open the store " + file + ": " + error.getMessage());
+            System.exit(1);
+            throw error;
+        }
+    }
+
     public static void main(String[] arguments) {
-        MVStore store = new MVStore.Builder().fileName(arguments[2]).open();
+        MVStore store = open(arguments[2]);
         store.setAutoCommitDelay(AUTO_COMMIT_DELAY_MS);
         H2Backend backend = new H2Backend(store);
         backend.version(new Version());

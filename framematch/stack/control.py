@@ -1,46 +1,43 @@
 """Starts, stops and queries the supervisor that runs the local servers in the background."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from framematch.core.errors import FramematchError, UnavailableError
-from framematch.core.local_stack import LocalStack, read_local_stack, remove_local_stack, supervisor_runs
+from framematch.core.errors import FramematchError, UsageError
+from framematch.core.local_stack import LocalStack, ProcessId, read_local_stack, remove_local_stack
 from framematch.core.paths import state_dir
-from framematch.stack import kafka, mediamtx, mongodb, supervisor, triton
+from framematch.stack import supervisor
 from framematch.stack.cache import Report, locked
-from framematch.stack.up import NAMES, install_servers, make_servers
+from framematch.stack.status import ServerStatus, statuses
+from framematch.stack.up import NAMES, install_servers, make_servers, owner
 
 MODEL_REPOSITORY = Path("model_repository")
 """As `framematch model build` writes it: in the current folder."""
 STOP_DEADLINE_S = 30.0
+START_LOG = "start.log"
+_RESTART_DEADLINE_S = 300.0  # every server has a shorter one of its own
+_MIN_FREE_BYTES = 1_000_000
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Started:
-    """The running stack, and whether it was running before."""
+    """The running stack, whether it was running before, and the servers that were then started again."""
 
     local: LocalStack
     already: bool
-
-
-@dataclass(frozen=True)
-class ServerStatus:
-    """The address of a server, and the reason when it does not answer there."""
-
-    name: str
-    address: str
-    error: str | None
+    restarted: tuple[str, ...] = ()
 
 
 def up(
@@ -52,17 +49,17 @@ def up(
 ) -> Started:
     """Start the servers (by default all) in the background and return when all of them answer.
 
-    A running stack is not changed.
+    Of a running stack, only servers that do not answer are started again, at their addresses.
 
     Raises:
         PrerequisiteError: a program that a server needs is missing.
-        FramematchError: a server did not start; all others are stopped again.
-        UsageError: a name is unknown, or the data folder is in use.
+        FramematchError: a server did not start. At the first start all others are stopped again.
+        UsageError: a name is unknown, or the data folder is in use, or the running stack lacks a server.
     """
-    folder = (data_dir or state_dir() / "stack").resolve()
-    with locked(state_dir() / "up.lock", waiting=lambda: report("waiting for another 'stack up'")):
+    folder = (data_dir or _default_folder()).resolve()
+    with _named_file_errors(), _one_at_a_time(report):
         if (running := read_local_stack()) is not None:
-            return Started(running, already=True)
+            return _mend(running, names, report)
         # Installed here, where the user sees the progress, and not by the supervisor.
         models = model_repository.resolve()
         servers = make_servers(NAMES if names is None else names, data_dir=folder, model_repository=models)
@@ -73,41 +70,106 @@ def up(
         return Started(_launch([str(argument) for argument in arguments], folder, report), already=False)
 
 
-def down() -> bool:
-    """Stop the supervisor and wait until it and its servers have ended; False when none was running."""
-    running = read_local_stack()
-    if running is not None:
-        os.kill(running.supervisor_pid, signal.SIGTERM)
-        if not _ended_within(running, STOP_DEADLINE_S):
-            os.kill(running.supervisor_pid, signal.SIGKILL)  # the kernel then kills its servers
-            _ended_within(running, STOP_DEADLINE_S)
-    remove_local_stack()
-    return running is not None
+def down(report: Report = print) -> bool:
+    """Stop the supervisor and wait until it and its servers have ended; False when none was running.
+
+    Without a readable state file, it is the process that owns the default data folder.
+    """
+    with _named_file_errors(), _one_at_a_time(report):
+        running = read_local_stack()
+        supervisor_process = running.supervisor if running else owner(_default_folder())
+        if supervisor_process is not None:
+            os.kill(supervisor_process.pid, signal.SIGTERM)
+            if not _ended_within(supervisor_process, STOP_DEADLINE_S):
+                os.kill(supervisor_process.pid, signal.SIGKILL)  # the kernel then kills its servers
+                _ended_within(supervisor_process, STOP_DEADLINE_S)
+        remove_local_stack()
+        return supervisor_process is not None
 
 
 def status() -> list[ServerStatus]:
-    """Check each server of the running stack by one real protocol call; empty when no stack is running."""
+    """Check each server of the running stack by real protocol calls; empty when no stack is running."""
     running = read_local_stack()
-    if running is None:
-        return []
-    pings = {"kafka": kafka.ping, "triton": triton.ping, "mongodb": mongodb.ping, "mediamtx": mediamtx.ping}
-    with ThreadPoolExecutor(len(pings)) as pool:
-        checks = [pool.submit(_check, name, address, pings[name]) for name, address in running.addresses().items()]
-        return [check.result() for check in checks]
+    return [] if running is None else statuses(running)
 
 
-def _check(name: str, address: str, ping: Callable[[str], None]) -> ServerStatus:
+def _mend(running: LocalStack, names: Sequence[str] | None, report: Report) -> Started:
+    """Start what does not answer again."""
+    if missing := set(names or ()) - running.addresses().keys():
+        raise UsageError(
+            f"local servers are running without {', '.join(sorted(missing))}",
+            hint="Stop them with 'framematch stack down', then start all that you need",
+        )
+    failed = [server for server in statuses(running) if server.error is not None]
+    if not failed:
+        return Started(running, already=True)
+    if not running.servers:
+        raise UsageError(
+            f"{failed[0].name} does not answer, and another version of framematch started it",
+            hint="Run 'framematch stack down', then 'framematch stack up'",
+        )
+    for server in failed:
+        report(f"{server.name}: {server.error}: starting it again")
+    restarted = tuple(server.name for server in failed)
+    local = _restart(running, restarted, report)
+    for server in statuses(local):
+        if server.error is not None:
+            raise FramematchError(
+                f"{server.name} was started again, but: {server.error}", hint=f"Logs: {local.log_dir}/*/*.log"
+            )
+    return Started(local, already=True, restarted=restarted)
+
+
+def _restart(running: LocalStack, names: Sequence[str], report: Report) -> LocalStack:
+    """Make the supervisor start these servers again, and wait until they answer."""
+    folder = Path(running.log_dir)
+    failure = folder / supervisor.FAILURE_FILE
+    failure.unlink(missing_ok=True)
+    (folder / supervisor.RESTART_FILE).write_bytes(msgspec.json.encode(names))
+    deadline = time.monotonic() + _RESTART_DEADLINE_S
+    with (folder / START_LOG).open(encoding="utf-8") as lines:
+        lines.seek(0, os.SEEK_END)
+        os.kill(running.supervisor_pid, signal.SIGHUP)
+        while (local := read_local_stack()) is not None and local.servers == running.servers:
+            if time.monotonic() > deadline:
+                raise FramematchError(
+                    "the supervisor of the local servers does not respond", hint="Run 'framematch stack down'"
+                )
+            for line in lines:
+                report(line.rstrip())
+            time.sleep(_POLL_S)
+        for line in lines:
+            report(line.rstrip())
+    if local is None or failure.exists():
+        raise start_error(failure)
+    return local
+
+
+def _default_folder() -> Path:
+    return state_dir() / "stack"
+
+
+def _one_at_a_time(report: Report) -> AbstractContextManager[None]:
+    return locked(state_dir() / "up.lock", waiting=lambda: report("waiting for another 'framematch stack' command"))
+
+
+@contextmanager
+def _named_file_errors() -> Iterator[None]:
+    """Report a full disk, a missing right and the like in one line."""
     try:
-        ping(address)
-    except UnavailableError as error:
-        return ServerStatus(name, address, error.message)
-    return ServerStatus(name, address, None)
+        yield
+    except OSError as error:
+        where = error.filename or state_dir()
+        raise FramematchError(
+            f"cannot use {where}: {error.strerror or error}",
+            hint="Check free disk space and permissions, or set FRAMEMATCH_STATE_DIR to another folder",
+        ) from error
 
 
 def _launch(arguments: Sequence[str], folder: Path, report: Report) -> LocalStack:
     failure = folder / supervisor.FAILURE_FILE
     failure.unlink(missing_ok=True)
-    progress = folder / "start.log"
+    progress = folder / START_LOG
     with progress.open("wb") as stdout, (folder / "supervisor.log").open("ab") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "framematch.stack.supervisor", *arguments],
@@ -138,21 +200,26 @@ def _follow(pid: int, reaper: threading.Thread, progress: Path, failure: Path, r
             if local is not None and local.supervisor_pid == pid:
                 return local
             if ended:
-                raise _start_error(failure)
+                raise start_error(failure)
             time.sleep(_POLL_S)
 
 
-def _start_error(failure: Path) -> FramematchError:
+def start_error(failure: Path) -> FramematchError:
+    """The error that the supervisor wrote to `failure`, or what can be said without it."""
     log = failure.with_name("supervisor.log")
-    if not failure.exists():
-        return FramematchError("the supervisor of the local servers ended unexpectedly", hint=f"Its log: {log}")
-    reason = msgspec.json.decode(failure.read_bytes(), type=supervisor.StartFailure)
-    return FramematchError(reason.message, hint=reason.hint)
+    if failure.exists() and failure.stat().st_size:
+        reason = msgspec.json.decode(failure.read_bytes(), type=supervisor.StartFailure)
+        return FramematchError(reason.message, hint=reason.hint)
+    if shutil.disk_usage(failure.parent).free < _MIN_FREE_BYTES:  # then the supervisor could not write the reason
+        return FramematchError(
+            f"the disk of {failure.parent} is full", hint="Free some space, or set FRAMEMATCH_STATE_DIR"
+        )
+    return FramematchError("the supervisor of the local servers ended unexpectedly", hint=f"Its log: {log}")
 
 
-def _ended_within(running: LocalStack, deadline_s: float) -> bool:
+def _ended_within(process: ProcessId, deadline_s: float) -> bool:
     deadline = time.monotonic() + deadline_s
-    while supervisor_runs(running):
+    while process.runs:
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)

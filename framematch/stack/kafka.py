@@ -98,7 +98,7 @@ class KafkaServer(Server):
 
     def __init__(self, folder: Path, security: KafkaSecurity | None = None) -> None:
         self._port, self._controller_port = ReservedPort(), ReservedPort()
-        super().__init__(folder, self._port.address)
+        super().__init__(folder, self._port.address, [self._port, self._controller_port])
         self.bootstrap_servers = self.address
         """The plaintext listener as `host:port`."""
         self.controller = self._controller_port.address

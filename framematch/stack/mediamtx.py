@@ -74,7 +74,7 @@ class MediaMtxServer(Server):
 
     def __init__(self, folder: Path) -> None:
         self._port = ReservedPort()
-        super().__init__(folder, f"rtsp://{self._port.address}")
+        super().__init__(folder, f"rtsp://{self._port.address}", [self._port])
         self.url = self.address
         """`rtsp://127.0.0.1:PORT`; append a slash and the name of a stream."""
         self._configuration = self.folder / "mediamtx.yml"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from framematch.core.errors import MongoUnavailableError
 from framematch.core.redact import redact_url
@@ -22,20 +22,31 @@ _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.
 
 
 def ping(uri: str) -> None:
-    """Run MongoDB's `ping` command.
+    """List the databases: MongoDB's `ping` command is answered even when the store is closed, after a full disk.
 
     Raises:
-        MongoUnavailableError: there is no answer.
+        MongoUnavailableError: there is no answer, or the server cannot read its store.
     """
     client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=_PING_TIMEOUT_MS)
     try:
-        client.admin.command("ping")
+        client.list_database_names()
+    except OperationFailure as error:
+        raise MongoUnavailableError(
+            f"MongoDB at {redact_url(uri)} cannot read its store: {_first_sentence(error)}",
+            hint="Check free disk space, then start it again",
+        ) from None
     except PyMongoError:
         raise MongoUnavailableError(
             f"MongoDB does not answer at {redact_url(uri)}", hint="Start it, or set MONGODB_URI"
         ) from None
     finally:
         client.close()
+
+
+def _first_sentence(error: OperationFailure) -> str:
+    """The server's message without what the driver adds."""
+    details = error.details or {}
+    return str(details.get("errmsg", error)).removeprefix("Unknown error: ").rstrip(".")
 
 
 class MongoServer(Server):
@@ -45,7 +56,7 @@ class MongoServer(Server):
 
     def __init__(self, folder: Path) -> None:
         self._port = ReservedPort()
-        super().__init__(folder, f"mongodb://{self._port.address}")
+        super().__init__(folder, f"mongodb://{self._port.address}", [self._port])
         self.uri = self.address
         """The URI for MongoDB clients."""
 

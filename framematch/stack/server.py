@@ -5,10 +5,12 @@ import socket
 import time
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 from framematch.core.errors import FramematchError, UnavailableError
+from framematch.core.local_stack import ProcessId, process_start
 from framematch.stack.cache import Report
 from framematch.stack.process import Command, ServerProcess
 
@@ -62,8 +64,9 @@ class Server(ABC):
     stop_deadline_s: ClassVar[float] = 10.0
     log_noise: ClassVar[re.Pattern[str]] = re.compile(r"\s*$|\s+at ")  # log lines to leave out of errors
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, ports: Iterable[ReservedPort] = ()) -> None:
         self.folder = folder.resolve()
+        self._addresses = tuple(port.address for port in ports)
         self.address = address
         """The address for clients: `host:port`, or a URL."""
         self.log_file = self.folder / f"{self.name}.log"
@@ -102,6 +105,11 @@ class Server(ABC):
         return self._running_process().pid
 
     @property
+    def process_id(self) -> ProcessId:
+        """Its last process, also after the end of that."""
+        return ProcessId(self.pid, process_start(self.pid) if self.running else None)
+
+    @property
     def exit_code(self) -> int | None:
         """None while it is running; negative for a signal, as in `subprocess`."""
         return self._running_process().exit_code
@@ -129,9 +137,20 @@ class Server(ABC):
         self.configure()
 
     def spawn(self) -> None:
-        """Start the process and return at once."""
+        """Start the process and return at once.
+
+        Raises:
+            FramematchError: another program listens on one of its ports.
+        """
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
+        # A program that sets SO_REUSEADDR can take a reserved port while the server is down.
+        for address in self._addresses:
+            if listens(address):
+                raise FramematchError(
+                    f"{self.name} cannot be started: another program listens at {address}",
+                    hint="Stop that program, or get new ports with 'framematch stack down' and 'framematch stack up'",
+                )
         if self.log_file.exists() and self.log_file.stat().st_size > _MAX_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         self._log_offset = self.log_file.stat().st_size if self.log_file.exists() else 0
@@ -200,5 +219,6 @@ class Server(ABC):
             lines = log.read().decode(errors="replace").splitlines()
         tail = "\n".join([line for line in lines if not self.log_noise.match(line)][-_LOG_TAIL_LINES:])
         return FramematchError(
-            f"{self.name} {what}. The end of its log:\n{tail}", hint=f"The whole log: {self.log_file}"
+            f"{self.name} {what}. The end of its log:\n{tail}",
+            hint=f"The whole log: {self.log_file}. Its data are in {self.folder}",
         )

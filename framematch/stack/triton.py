@@ -55,7 +55,7 @@ class TritonServer(Server):
 
     def __init__(self, folder: Path, model_repository: Path) -> None:
         self._ports = {service: ReservedPort() for service in ("grpc", "http", "metrics")}
-        super().__init__(folder, self._ports["grpc"].address)
+        super().__init__(folder, self._ports["grpc"].address, self._ports.values())
         self.url = self.address
         """The gRPC endpoint as `host:port`."""
         self.http_address = self._ports["http"].address

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import msgspec
+
 from framematch.core.errors import UsageError
-from framematch.core.local_stack import LocalStack, process_start
+from framematch.core.local_stack import LocalStack, ProcessId, process_start
 from framematch.stack.cache import Report, locked
 from framematch.stack.kafka import KafkaServer
 from framematch.stack.mediamtx import MediaMtxServer
@@ -17,6 +19,7 @@ from framematch.stack.server import Server
 from framematch.stack.triton import TritonServer
 
 NAMES = ("kafka", "triton", "mongodb", "mediamtx")
+LOCK_FILE = "lock"  # in the data folder; locked by the process that owns its servers, which it names
 
 
 def make_servers(names: Sequence[str], *, data_dir: Path, model_repository: Path) -> list[Server]:
@@ -69,9 +72,10 @@ def running_stack(
 @contextlib.contextmanager
 def running_servers(servers: Sequence[Server], *, data_dir: Path, report: Report) -> Iterator[None]:
     """Run `servers` inside the context; they are started and stopped concurrently."""
-    with locked(data_dir / "lock", waiting=lambda: _refuse(data_dir)):
+    with locked(data_dir / LOCK_FILE, waiting=lambda: _refuse(data_dir)):
+        (data_dir / LOCK_FILE).write_bytes(msgspec.json.encode(ProcessId(os.getpid(), process_start(os.getpid()))))
         try:
-            _together(servers, lambda server: _start(server, report))
+            _together(servers, lambda server: start_server(server, report))
             yield
         finally:
             for server in servers:
@@ -95,6 +99,7 @@ def describe(servers: Sequence[Server], *, log_dir: Path) -> LocalStack:
         log_dir=str(log_dir.resolve()),
         supervisor_start=process_start(os.getpid()),
         triton_repository_key=triton.repository_key if triton else None,
+        servers={server.name: server.process_id for server in servers if server.process is not None},
     )
 
 
@@ -105,7 +110,13 @@ def _together(servers: Sequence[Server], do: Callable[[Server], None]) -> None:
             done.result()
 
 
-def _start(server: Server, report: Report) -> None:
+def start_server(server: Server, report: Report) -> None:
+    """Start one server, wait until it answers, and report that.
+
+    Raises:
+        PrerequisiteError: a program that it needs is missing.
+        FramematchError: it did not start; the message has the end of its log.
+    """
     server.prepare(report)
     started_s = time.monotonic()
     server.spawn()
@@ -113,7 +124,18 @@ def _start(server: Server, report: Report) -> None:
     report(f"{server.name}: ready after {time.monotonic() - started_s:.1f} s at {server.address}")
 
 
+def owner(data_dir: Path) -> ProcessId | None:
+    """The running process that has servers over `data_dir`, whether or not the state file names it."""
+    try:
+        found = msgspec.json.decode((data_dir / LOCK_FILE).read_bytes(), type=ProcessId)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return found if found.runs else None
+
+
 def _refuse(data_dir: Path) -> None:
+    found = owner(data_dir)
+    process = f"process {found.pid}" if found else "another process"
     raise UsageError(
-        f"another process runs servers over {data_dir}", hint="Stop it ('framematch stack down'), or use another folder"
+        f"{process} runs servers over {data_dir}", hint="Stop it ('framematch stack down'), or use another folder"
     )

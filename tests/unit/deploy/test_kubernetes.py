@@ -182,7 +182,7 @@ def test_every_pod_is_restricted_in_both_directions_by_default() -> None:
 
 def test_triton_reaches_nothing_and_the_edge_does_not_reach_the_metadata_service() -> None:
     def reached(app: str) -> list[Manifest]:
-        found = []
+        found: list[Manifest] = []
         for policy in kind("NetworkPolicy").values():
             selector = policy["spec"]["podSelector"]
             apps = {selector.get("matchLabels", {}).get("app.kubernetes.io/name")}
