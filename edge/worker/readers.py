@@ -12,18 +12,15 @@ import numpy as np
 from edge.cameras import Camera
 from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
+from edge.worker.jpeg_frame import MAX_PIXELS, decode_jpeg, pixel_frame
 from edge.worker.source import GrabbedFrame, RawFrame, Reader
 from edge.worker.video import open_file, open_stream
-from framematch.core.arrays import Pixels
 from framematch.core.errors import CameraUnavailableError, PictureError, UsageError
 from framematch.core.units import BYTES_PER_MB
-from framematch.pictures.jpeg import read_jpeg
 from framematch.pictures.stored import decode_picture
 
 _JPEG_CODES = tuple(cv2.VideoWriter.fourcc(*name) for name in ("MJPG", "JPEG"))
 
-# Decoded, a picture has three bytes for each pixel.
-_MAX_IMAGE_PIXELS = 150_000_000
 _MAX_IMAGE_BYTES = 500_000_000
 
 
@@ -100,7 +97,7 @@ class DeviceReader:
         decoded, pixels = self._capture.retrieve()
         if not decoded:
             return None
-        return _decoded_jpeg(pixels.tobytes()) if self._sends_jpegs else PixelFrame(np.asarray(pixels, np.uint8))
+        return decode_jpeg(pixels.tobytes()) if self._sends_jpegs else PixelFrame(np.asarray(pixels, np.uint8))
 
     def close(self) -> None:
         """Release the device."""
@@ -151,21 +148,10 @@ def _decoded_image(image: Path) -> PixelFrame:
         data = image.read_bytes()
     except OSError as error:
         raise PictureError("unreadable", f"cannot be read: {error.strerror}") from None
-    return _pixel_frame(decode_picture(data, max_pixels=_MAX_IMAGE_PIXELS).pixels)
+    return pixel_frame(decode_picture(data, max_pixels=MAX_PIXELS).pixels)
 
 
 def _sends_jpegs(capture: cv2.VideoCapture) -> bool:
     """Whether a device sends JPEGs; then it delivers their bytes from now on."""
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
     return code in _JPEG_CODES and capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-
-
-def _decoded_jpeg(data: bytes) -> PixelFrame | None:
-    try:
-        return _pixel_frame(read_jpeg(data, max_pixels=_MAX_IMAGE_PIXELS).decode())
-    except PictureError:
-        return None
-
-
-def _pixel_frame(rgb: Pixels) -> PixelFrame:
-    return PixelFrame(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8))
