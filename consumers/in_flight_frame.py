@@ -22,7 +22,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Too old to be worth the work; `reason` says by which limit."""
+    """Gives no events: it is too old (`reason` is `age` or `replay`), or its frame has an earlier record (`repeat`)."""
 
     reason: str
 

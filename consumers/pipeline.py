@@ -143,6 +143,7 @@ class Pipeline:
         while True:
             assignment = await self._consumer.current_assignment()
             if frames := await assignment.ready_frames():
+                assignment.skip_repeats(frames)
                 metadata = await results.look_up(frames)
                 if assignment.state is State.REVOKED:  # another consumer processes these frames
                     continue

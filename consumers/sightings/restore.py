@@ -9,7 +9,7 @@ import structlog
 
 from consumers.sightings.event_history import PublishedEvent, new_reader, newest_matches, silence_ends
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import MatchEvent, SightingEvent
+from framematch.core.events import FrameReference, MatchEvent, SightingEvent
 from framematch.core.kafka.clients import kafka_errors, started
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
@@ -21,7 +21,9 @@ _DEADLINE_S = 20.0
 _MARGIN_S = 5.0
 
 
-async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mapping[int, int | None]) -> None:
+async def restore(
+    kafka: KafkaSettings, tracker: SightingTracker, offsets: Mapping[int, int | None]
+) -> list[FrameReference]:
     """Bring a new `tracker` into the state after the frames below these offsets.
 
     Call it for partitions that were just assigned, before their first frame is observed. Where output is transactional,
@@ -33,17 +35,21 @@ async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mappi
         offsets: for each partition of `.frames` the offset of the first frame that will be processed (again). None:
             no frame was processed yet, so there is nothing to restore.
 
+    Returns:
+        The frames whose events were read, those of a partition in their order; none when sightings are not enabled.
+
     Raises:
         KafkaUnavailableError: the broker does not return what is needed in time.
     """
     below = {partition: offset for partition, offset in offsets.items() if offset is not None}
     if not below or not tracker.settings.enabled:
-        return
+        return []
     start_s = time.perf_counter()
     # How old the last event of a sighting that is open, or about to start, can be; by frame times and by our clock.
     lookback_s = tracker.settings.start_frames * tracker.settings.gap_s + tracker.settings.silent_s + _MARGIN_S
     matches, ended = await _read(kafka, below, lookback_s)
-    for frame in _frames(matches):
+    frames = list(_frames(matches))
+    for frame in frames:
         tracker.restore(frame)
     for event in ended:
         tracker.restore_silence_end(event)
@@ -54,6 +60,7 @@ async def restore(kafka: KafkaSettings, tracker: SightingTracker, offsets: Mappi
         open=tracker.open_sightings,
         seconds=round(time.perf_counter() - start_s, 3),
     )
+    return [frame[0].frame for frame in frames]
 
 
 async def _read(

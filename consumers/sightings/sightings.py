@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from aiokafka import TopicPartition
 
 from consumers.metrics import ConsumerMetrics
+from consumers.sightings.recent_frames import RecentFrames
 from consumers.sightings.restore import restore
 from consumers.stages.results import FrameResult
 from framematch.core.events import MatchEvent
@@ -14,22 +15,25 @@ from framematch.matching.sightings import Observed, SightingTracker
 
 
 class Sightings:
-    """Owns the tracker of the cameras in these partitions."""
+    """Owns the tracker of the cameras in these partitions, and remembers their newest frames."""
 
     def __init__(self, kafka: KafkaSettings, settings: SightingSettings, metrics: ConsumerMetrics) -> None:
         self._kafka = kafka
         self._settings = settings
         self._metrics = metrics
         self._tracker = SightingTracker(settings)
+        self.recent_frames = RecentFrames()
 
     async def restore(self, offsets: Mapping[TopicPartition, int | None]) -> None:
-        """Restore what was open before these offsets; call it before the first frame, and again if it fails.
+        """Restore what was open, and the newest frames, before these offsets; call it first, and again if it fails.
 
         Raises:
             KafkaUnavailableError: the broker does not return what is needed in time.
         """
         self._tracker = SightingTracker(self._settings)
-        await restore(self._kafka, self._tracker, {partition.partition: n for partition, n in offsets.items()})
+        numbered = {partition.partition: offset for partition, offset in offsets.items()}
+        for frame in await restore(self._kafka, self._tracker, numbered):
+            self.recent_frames.add(frame.camera, frame.id)
 
     def observe(self, events: Sequence[MatchEvent]) -> Observed:
         """All events of a frame, each with its sighting, and the sightings that the frame changes."""

@@ -5,12 +5,16 @@ import uuid
 from collections.abc import Iterable
 
 import pytest
+from aiokafka import TopicPartition
 from structlog.testing import capture_logs
 
+from consumers.metrics import ConsumerMetrics
 from consumers.sightings import restore as sightings
 from consumers.sightings.restore import restore
+from consumers.sightings.sightings import Sightings
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent, encode
+from framematch.core.health import new_registry
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
@@ -159,11 +163,20 @@ async def test_a_published_end_by_silence_is_not_repeated(site: Site) -> None:
 async def test_unreadable_records_are_skipped(site: Site) -> None:
     events, _ = site.observe(stay(0, 5))
     timeless = encode(events[2]).replace(b'"grabbed_at":"2026', b'"grabbed_at":"long ago, 2026')
-    await site.publish([b"{", *events[:2], timeless, b"", events[3]])
+    deep, foreign = b'{"a":' + b"[" * 100_000, encode(events[2]).replace(b'"Milk"', b'"\xff"')
+    await site.publish([b"{", *events[:2], timeless, b"", deep, foreign, events[3]])
     with capture_logs() as logs:
         successor = await site.successor({0: 5})
     assert successor.open_sightings == 1
-    assert [line["offset"] for line in logs if line["event"] == "event_unreadable"] == [0, 3, 4]
+    assert [line["offset"] for line in logs if line["event"] == "event_unreadable"] == [0, 3, 4, 5, 6]
+
+
+async def test_the_next_owner_knows_the_frames_that_were_published_and_committed(site: Site) -> None:
+    events, _ = site.observe(stay(0, 5))
+    await site.publish(events)
+    own = Sightings(site.kafka, SETTINGS, ConsumerMetrics(new_registry()))
+    await own.restore({TopicPartition(site.topics.frames, 0): 4})
+    assert [own.recent_frames.add("till-0", event.frame.id) for event in events] == [False] * 4 + [True]
 
 
 async def test_a_pause_and_a_slow_consumer_do_not_hide_what_was_before(site: Site) -> None:
