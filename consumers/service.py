@@ -124,6 +124,7 @@ async def _components(
         kafka,
         group_id=own.group_id,
         auto_offset_reset="none",  # FrameConsumer decides, and reports what is lost
+        on_unreadable=lambda found: metrics.frames_lost.labels("unreadable").inc(found.stop - found.first),
         isolation_level="read_committed",
         session_timeout_ms=own.session_timeout_ms,
         heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
