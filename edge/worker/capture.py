@@ -97,6 +97,9 @@ class Capture:
     def _play_live(self, reader: Reader) -> int:
         frames = 0
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
+            if grabbed.skipped:
+                self._buffer.set(Count.LAST_SKIPPED_NS, time.monotonic_ns())
+                continue
             frames += 1
             if grabbed.damaged:  # its time may be out of order, and must not set the clock
                 self._sample(reader, grabbed, self._clock.due_s())
