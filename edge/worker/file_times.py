@@ -2,7 +2,7 @@
 
 # A longer gap is played as one of this length. Between the pictures of slow time-lapse files are seconds.
 GAP_MAX_S = 5.0
-# Decoding times that go back by less are disorder, which `frame_s` straightens, and no new start.
+# Frames are shown in another order than they are decoded in, but not by more than this.
 _DISORDER_S = 1.0
 
 
@@ -18,6 +18,7 @@ class FileTimes:
         self._last_packet_s: float | None = None
         self._shift_s = 0.0
         self._last_frame_s: float | None = None
+        self._last_played_s: float | None = None  # at the last frame
 
     def shift_s(self, packet_s: float | None) -> float:
         """What to add to the times of the frames in the next packet, whose decoding time is `packet_s`, if it has one.
@@ -38,13 +39,18 @@ class FileTimes:
 
     def frame_s(self, frame_s: float | None, shift_s: float | None) -> float:
         """The time of a frame of the file's time `frame_s`, which came in a packet with `shift_s` (None: not known)."""
-        last_s = self._last_frame_s
         at_s = None if frame_s is None else frame_s + (self._shift_s if shift_s is None else shift_s)
-        if at_s is None or (last_s is not None and at_s <= last_s) or self._is_ahead(at_s):
-            at_s = 0.0 if last_s is None else last_s + self._interval_s
-        self._last_frame_s = at_s
+        last_s, played_s = self._last_frame_s, self._played_s()
+        if last_s is None:
+            at_s = played_s or 0.0 if at_s is None else at_s
+        else:
+            before_s = played_s if self._last_played_s is None else self._last_played_s
+            latest_s = last_s + max(0.0, (played_s or 0.0) - (before_s or 0.0)) + _DISORDER_S
+            if at_s is None or not last_s < at_s <= latest_s:
+                at_s = last_s + self._interval_s
+        self._last_frame_s, self._last_played_s = at_s, played_s
         return at_s
 
-    def _is_ahead(self, at_s: float) -> bool:
-        """Whether it is the time of a picture that is to be shown long after it was decoded: a mistake."""
-        return self._last_packet_s is not None and at_s > self._last_packet_s + self._shift_s + GAP_MAX_S
+    def _played_s(self) -> float | None:
+        """How far the packets have come, if they have times."""
+        return None if self._last_packet_s is None else self._last_packet_s + self._shift_s

@@ -37,6 +37,7 @@ class ResponseBody:
         self._response = response
         self._timeout_s = timeout_s
         self._start = b""
+        self._received = False
 
     @property
     def content_type(self) -> str:
@@ -63,13 +64,15 @@ class ResponseBody:
         return start or self._receive(size)
 
     def _receive(self, size: int) -> bytes:
-        if self._response.closed:
+        if self._response.isclosed():  # at its end; its socket is closed too
             return b""
         self._response.socket.settimeout(self._timeout_s())
         try:
-            return self._response.read1(size)
-        except HTTPException:
-            raise _malformed() from None
+            piece = self._response.read1(size)
+        except HTTPException:  # http.client's, for chunks that are malformed or break off
+            raise (ConnectionResetError() if self._received else _malformed()) from None
+        self._received = True
+        return piece
 
     @property
     def closed(self) -> bool:

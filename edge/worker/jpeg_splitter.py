@@ -7,7 +7,7 @@ _START = b"\xff\xd8\xff"
 # In the compressed data of a scan, 0xFF is followed by 0, by a restart marker, or by more of 0xFF.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _MARKER_BYTES = _LENGTH_BYTES = 2
-_FILL, _PICTURE_START, _PICTURE_END, _SCAN = 0xFF, 0xD8, 0xD9, 0xDA
+_NO_MARKER, _FILL, _PICTURE_START, _PICTURE_END, _SCAN = 0x00, 0xFF, 0xD8, 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
@@ -51,7 +51,7 @@ class JpegSplitter:
                 return None
             if marker == _PICTURE_END:
                 return self._complete(self._at + _MARKER_BYTES)
-            if marker == _PICTURE_START or not self._skip_segment(marker):
+            if marker in (_NO_MARKER, _PICTURE_START) or not self._skip_segment(marker):
                 return self._break_off()
 
     def _find_start(self) -> bool:
@@ -63,7 +63,7 @@ class JpegSplitter:
         return self._started
 
     def _next_marker(self) -> int | None:
-        """The marker at `_at`, to which it goes; 0 for anything else there. None: it has not arrived completely."""
+        """Go to the next marker and return it; `_NO_MARKER` if something else is there, None if it is not here yet."""
         if self._in_scan:
             found = _MARKER.search(self._buffer, self._at)
             self._at = found.start() if found else max(self._at, len(self._buffer) - 1)
@@ -76,7 +76,7 @@ class JpegSplitter:
         fill, marker = self._buffer[self._at : self._at + _MARKER_BYTES]
         if arrived < _MARKER_BYTES + _LENGTH_BYTES and marker != _PICTURE_END:
             return None
-        return marker if fill == _FILL else 0
+        return marker if fill == _FILL else _NO_MARKER
 
     def _skip_segment(self, marker: int) -> bool:
         """Go to what follows the segment; False if it is none."""
@@ -87,7 +87,7 @@ class JpegSplitter:
         length = int.from_bytes(self._buffer[at : at + _LENGTH_BYTES], "big")  # counts itself
         self._in_scan = marker == _SCAN
         self._at = at + length
-        return bool(marker) and length >= _LENGTH_BYTES
+        return length >= _LENGTH_BYTES
 
     def _complete(self, end: int) -> JpegPart:
         jpeg = bytes(self._buffer[:end])

@@ -27,6 +27,7 @@ _TIMEOUTS_WITH_DAMAGE = 3
 # In read timeouts: how long packets may give nothing because all wait for a key frame. Cameras with a "smart codec"
 # send one every few minutes; one that is opened again would wait for as long again.
 _TIMEOUTS_WITHOUT_KEY_FRAME = 60
+_SIGN_OF_LIFE_S = 0.5
 # Formats without frame times: libav assumes 25 frames a second.
 _TIMELESS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v", "image2pipe"})
 
@@ -73,7 +74,7 @@ class VideoReader:
         self._file_times = FileTimes(min(1.0 / rate, _INTERVAL_MAX_S))
         self._timeless = live is not None and container.format.name in _TIMELESS
         self._last_media_s: float | None = None
-        self._last_picture_s = time.monotonic()
+        self._last_picture_s = self._last_sign_s = time.monotonic()
         self._trouble_since_s: float | None = None
         self._frame: av.VideoFrame | None = None
         self._frames = self._read()
@@ -107,7 +108,7 @@ class VideoReader:
             if frames is None:
                 self._frame = None
                 yield GrabbedFrame(self._packet_s(packet, shift_s), damaged=True)
-            elif not frames and self._live is not None:
+            elif not frames and self._is_silent():
                 yield GrabbedFrame(skipped=True)
             for frame in frames or ():
                 self._frame = frame
@@ -116,6 +117,14 @@ class VideoReader:
                 self._check_pictures(packet, frames, self._live.read_timeout_s)
         if self._live is not None:
             raise CameraUnavailableError(self._http_reason() or "stream ended")
+
+    def _is_silent(self) -> bool:
+        """Whether packets of a live source have given nothing for so long that a sign of life is due."""
+        now_s = time.monotonic()
+        silent = self._live is not None and now_s - max(self._last_sign_s, self._last_picture_s) >= _SIGN_OF_LIFE_S
+        if silent:
+            self._last_sign_s = now_s
+        return silent
 
     def _decode(self, packet: Any) -> list[av.VideoFrame] | None:
         """The frames that come with `packet`, also none; None if it is damaged."""
