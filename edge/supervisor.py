@@ -17,7 +17,7 @@ from edge.processes import CameraProcesses
 from edge.sinks import FrameSink, Outgoing
 from edge.stats import CameraStats
 from edge.worker.run import WorkerConfig
-from framematch.core.backoff import Backoff
+from framematch.core.backoff import Backoff, EarlyRetries
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings
@@ -30,6 +30,8 @@ _Result = TypeVar("_Result")
 
 _CLOSE_S = 1.0  # for a process to close its source, before it is killed
 _POLL_S = 0.5
+# A camera or switch that restarts is back within a minute; whatever is away for longer need not be asked so often.
+_EARLY_RETRIES = EarlyRetries(maximum_s=5.0, for_s=60.0)
 
 
 class CameraSupervisor:
@@ -90,7 +92,7 @@ class CameraSupervisor:
             buffer.close()
 
     async def _run_processes(self, buffer: SharedBuffer) -> None:
-        backoff = Backoff(self._settings.backoff_initial_s, self._settings.backoff_max_s)
+        backoff = Backoff(self._settings.backoff_initial_s, self._settings.backoff_max_s, early=_EARLY_RETRIES)
         while True:
             started_s = time.monotonic()
             try:
