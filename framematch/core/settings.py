@@ -174,6 +174,9 @@ class SpoolSettings(_Section):
     after_s: float = Field(1.0, gt=0, description="spooling starts after this time without an acknowledgement")
 
 
+UntaggedColours = Literal["auto", "bt601", "bt709"]
+
+
 class CameraSettings(_Section):
     """One camera; settings that are not set here are taken from the edge section."""
 
@@ -188,6 +191,12 @@ class CameraSettings(_Section):
     motion: Motion | None = None
     regions: Regions | None = None
     masks: tuple[MaskSettings, ...] = ()
+    untagged_colours: UntaggedColours = Field(
+        "auto", description="the colour matrix of a video that names none; auto: bt709 from 1280 x 720 on, else bt601"
+    )
+    open_timeout_s: float | None = Field(None, gt=0)
+    read_timeout_s: float | None = Field(None, gt=0)
+    watchdog_s: float | None = Field(None, gt=0)
 
     @field_validator("source", mode="before")
     @classmethod
