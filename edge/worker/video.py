@@ -12,7 +12,7 @@ import av
 from av.container import InputContainer
 
 from edge.worker.decoded import DecodedFrame, Scalers
-from edge.worker.errors import REDIRECTED, reason_of
+from edge.worker.errors import REDIRECTED, reason_of, rtsp_failure
 from edge.worker.http_source import HttpOpener
 from edge.worker.source import GrabbedFrame, RawFrame
 from framematch.core.errors import CameraUnavailableError
@@ -195,15 +195,16 @@ def open_stream(
         if opener is not None:
             opened.callback(opener.close)
         try:
-            container = av.open(
-                url,
-                options=_options(scheme, rtsp_transport, read_timeout_s),
-                timeout=(open_timeout_s, read_timeout_s),
-                io_open=None if opener is None else opener.open,
-            )
+            with rtsp_failure() as rtsp_status:
+                container = av.open(
+                    url,
+                    options=_options(scheme, rtsp_transport, read_timeout_s),
+                    timeout=(open_timeout_s, read_timeout_s),
+                    io_open=None if opener is None else opener.open,
+                )
         except (av.FFmpegError, OSError) as error:
             passed_s = time.monotonic() - started_s
-            reason = (opener and opener.failure) or reason_of(
+            reason = (opener.failure if opener else rtsp_status()) or reason_of(
                 error, passed_s, min(open_timeout_s, read_timeout_s), "no answer for"
             )
             if scheme in _RTSP and isinstance(error, av.error.ArgumentError):
