@@ -5,6 +5,7 @@ in its data folder.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -57,6 +58,7 @@ def main() -> int:
 
 
 def _supervise(arguments: argparse.Namespace) -> NoReturn:
+    os.umask(0o077)  # data and logs of the servers hold pictures: only their owner may read them
     data_dir: Path = arguments.data_dir
     servers = make_servers(arguments.only.split(","), data_dir=data_dir, model_repository=arguments.model_repository)
     with running_servers(servers, data_dir=data_dir, report=partial(print, flush=True)):

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 from framematch.core.errors import UsageError
 from framematch.core.local_stack import LocalStack
 
@@ -55,7 +55,7 @@ def up(
 def down() -> None:
     """Stop the servers and wait until they have ended; their data are kept."""
     stopped = _control().down()
-    typer.echo("The local servers are stopped." if stopped else "No local servers are running.")
+    print_text("The local servers are stopped." if stopped else "No local servers are running.")
 
 
 @app.command(epilog="Example: `framematch stack status && framematch edge --camera till-1=0`")
@@ -63,7 +63,7 @@ def status() -> None:
     """Check that each server answers; exit code 1 when one does not, or none is running."""
     servers = _control().status()
     if not servers:
-        typer.echo("No local servers are running. Start them with: framematch stack up")
+        print_text("No local servers are running. Start them with: framematch stack up")
         raise typer.Exit(1)
     console = new_console(soft_wrap=True)
     for server in servers:

@@ -230,7 +230,10 @@ def decode(value: bytes, kind: type[Message]) -> Message:
     Raises:
         msgspec.DecodeError: the value is not JSON, or not a message of this kind.
     """
-    return msgspec.json.decode(value, type=kind)
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except RecursionError:
+        raise msgspec.DecodeError("nested too deeply") from None
 
 
 def json_schema(name: str) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from framematch.core.errors import UsageError
 from framematch.core.paths import state_dir
+from framematch.core.private_files import make_private_folder, write_private
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE_FIELD, _START_TIME_FIELD = 0, 19  # of /proc/PID/stat, counted behind the program's name
@@ -49,9 +51,9 @@ def state_file() -> Path:
 def write_local_stack(stack: LocalStack) -> None:
     """Write the state file atomically."""
     path = state_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(stack)))
+    write_private(temporary, msgspec.json.format(msgspec.json.encode(stack)))
     temporary.replace(path)
 
 
@@ -61,11 +63,21 @@ def remove_local_stack() -> None:
 
 
 def read_local_stack() -> LocalStack | None:
-    """The running local stack; None when there is none, or the recorded supervisor has ended."""
+    """The running local stack; None when there is none, or the recorded supervisor has ended.
+
+    Raises:
+        UsageError: the state file is there, or its folder is, and cannot be read.
+    """
+    path = state_file()
     try:
-        stack = msgspec.json.decode(state_file().read_bytes(), type=LocalStack)
+        stack = msgspec.json.decode(path.read_bytes(), type=LocalStack)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the state file {path}: {error.strerror}",
+            hint="Set FRAMEMATCH_STATE_DIR to a folder of your own",
+        ) from None
     return stack if supervisor_runs(stack) else None
 
 

@@ -4,6 +4,7 @@ Sources by priority: command line, environment, YAML file, the local stack's sta
 variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CONVENTIONAL_NAMES`.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Gt
@@ -42,6 +43,19 @@ CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
 
 MAX_FPS = 1000.0
+_LARGEST_PORT = 65_535
+
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+def _addresses(value: str | None) -> str | None:
+    """Check one address or several, separated by commas."""
+    for address in (value or "").split(",") if value else ():
+        found = _HOST_AND_PORT.fullmatch(address.strip())
+        if found is None or not 0 < int(found["port"] or 1) <= _LARGEST_PORT:
+            raise ValueError("an address is host:port, with a port from 1 to 65535")
+    return value
+
 
 CameraId = Annotated[str, AfterValidator(valid_camera_id)]
 
@@ -89,7 +103,9 @@ class _Section(BaseModel):
 class KafkaSettings(_Section):
     """The connection to Kafka, and the configuration of our topics."""
 
-    bootstrap_servers: str | None = Field(None, description="host:port, several separated by commas")
+    bootstrap_servers: Annotated[str | None, AfterValidator(_addresses)] = Field(
+        None, description="host:port, several separated by commas"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str | None = None
@@ -133,7 +149,9 @@ class MongoSettings(_Section):
 class TritonSettings(_Section):
     """The connection to Triton, which serves the models."""
 
-    url: str | None = Field(None, description="host:port of Triton's gRPC endpoint")
+    url: Annotated[str | None, AfterValidator(_addresses)] = Field(
+        None, description="host:port of Triton's gRPC endpoint"
+    )
     timeout_s: float = Field(10.0, gt=0, description="timeout of one inference request")
     shared_memory: bool = Field(
         False, description="send pictures to a Triton on the same host through shared memory instead of gRPC"
@@ -357,7 +375,7 @@ class HttpSettings(_Section):
     """The HTTP endpoint of a service with /healthz, /readyz and /metrics."""
 
     host: str = Field("127.0.0.1", description="address to listen on, or the path of a UNIX socket")
-    port: int = Field(0, ge=0, le=65535, description="0: any free port, which is logged")
+    port: int = Field(0, ge=0, le=_LARGEST_PORT, description="0: any free port, which is logged")
 
 
 class TracingSettings(_Section):

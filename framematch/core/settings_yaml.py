@@ -60,7 +60,8 @@ def _read_text(path: Path) -> str:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"cannot read the settings file {path}: {reason}", hint="Check the path") from None
+        hint = "Check the path" if str(path) != "-" else "Standard input is /dev/stdin"
+        raise SettingsError(f"cannot read the settings file {path}: {reason}", hint=hint) from None
     if len(data) > _MAX_BYTES:
         raise SettingsError(f"{path} has more than {_MAX_BYTES:,} bytes", hint="Is it a settings file?")
     try:

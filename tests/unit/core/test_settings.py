@@ -37,7 +37,8 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", sorted(CONVENTIONAL_NAMES))
 def test_a_conventional_variable_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     section, key = CONVENTIONAL_NAMES[name]
-    values = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    values = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092,[::1]:9093", "TRITON_URL": "triton:8001"}
+    values |= {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
     value = values.get(name, "mongodb://somewhere")
     monkeypatch.setenv(name, value)
     found = getattr(getattr(load_settings(), section), key)
