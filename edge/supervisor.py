@@ -15,6 +15,7 @@ from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Open
 from edge.link.shared_buffer import Counts, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import FrameSink, Outgoing
+from edge.snapshot import ENDED, STOPPED
 from edge.stats import CameraStats
 from edge.worker.run import WorkerConfig
 from framematch.core.backoff import Backoff, EarlyRetries
@@ -74,6 +75,7 @@ class CameraSupervisor:
         )
         self._watchdog_s = camera.watchdog_s or settings.watchdog_s
         self.counts = previous or Counts()
+        self._buffer: SharedBuffer | None = None
         self._accepted = self.counts.forwarded
         self._lost = 0
 
@@ -82,14 +84,20 @@ class CameraSupervisor:
 
         Then the last process has ended, and each numbered frame was accepted by the sink or counted as dropped.
         """
-        buffer = SharedBuffer.create(self._jpeg_bytes_max, self.counts)
+        buffer = self._buffer = SharedBuffer.create(self._jpeg_bytes_max, self.counts)
         try:
             await self._run_processes(buffer)
         except asyncio.CancelledError:
-            self._stats.closed("stopped")
+            self._stats.closed(STOPPED)
             raise
         finally:
+            self._buffer = None
             buffer.close()
+
+    def refresh(self) -> None:
+        """Bring the statistics up to date with what the camera's process has counted."""
+        if self._buffer is not None:
+            self._update_counts(self._buffer)
 
     async def _run_processes(self, buffer: SharedBuffer) -> None:
         backoff = Backoff(self._settings.backoff_initial_s, self._settings.backoff_max_s, early=_EARLY_RETRIES)
@@ -107,8 +115,7 @@ class CameraSupervisor:
                 self._report_failure(error.message, retry_in_s=round(delay_s, 3))
                 await asyncio.sleep(delay_s)
             else:
-                self._stats.closed("ended")
-                log.info("camera_ended", camera=self._camera.id, frames=buffer.counts().captured)
+                self._stats.closed(ENDED)
                 return
 
     async def _run_process(self, buffer: SharedBuffer) -> None:

@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 import structlog
 
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 from framematch.stack.kafka import KafkaServer
 from framematch.stack.mediamtx import MediaMtxServer
 from framematch.stack.mongodb import MongoServer

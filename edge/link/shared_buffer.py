@@ -98,8 +98,13 @@ class SharedBuffer:
         self._counts[count] = value
 
     def counts(self) -> Counts:
-        """All counts; while a process runs they may be of slightly different moments."""
-        return Counts(*self._counts[: len(Count)])
+        """All counts; while a process runs they may be of slightly different moments.
+
+        `captured` is read last, so that no frame is dropped or delivered that was not captured.
+        """
+        values = self._counts[: len(Count)].tolist()
+        values[Count.CAPTURED] = self._counts[Count.CAPTURED]
+        return Counts(*values)
 
     def put_jpeg(self, jpeg: bytes) -> None:
         """Write a JPEG of at most `jpeg_bytes_max`."""

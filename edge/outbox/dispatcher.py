@@ -36,6 +36,9 @@ class _NoStats:
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         """Count nothing."""
 
+    def found(self, count: int) -> None:
+        """Count nothing."""
+
 
 class Dispatcher:
     """Owns the outboxes and what they share. `run` it, then `finish`, then `close`. For one event loop.

@@ -45,7 +45,9 @@ class Outbox:
         self.context = context
         self.pending = PendingFrames()
         self.spool = (
-            None if spool is None else AsyncSpool(spool, context.executor, context.clock, partial(self._drop, "spool"))
+            None
+            if spool is None
+            else AsyncSpool(spool, context.executor, context.clock, partial(self._drop, "spool"), self._find)
         )
         self.state = State.DIRECT
         self.last_error = ""
@@ -60,18 +62,20 @@ class Outbox:
 
     def update(self, stats: DeliveryStats, *, live: bool) -> None:
         """Continue with other statistics, and with a source that is `live` or not."""
+        if stats is not self._stats and (known := self.spooled_frames + len(self.pending)):
+            stats.found(known)
         self._stats = stats
         self._live = live
 
     @property
     def spooled_frames(self) -> int:
         """Frames that only the spool has."""
-        return self.spool.spool.waiting if self.spool else 0
+        return self.spool.waiting if self.spool else 0
 
     @property
     def spooled_bytes(self) -> int:
         """Size of all frames in the spool, those in flight included."""
-        return self.spool.spool.bytes if self.spool else 0
+        return self.spool.bytes if self.spool else 0
 
     @property
     def stalled_s(self) -> float:
@@ -168,7 +172,7 @@ class Outbox:
         if self.spool is None:
             return 0
         await self.spool.flush()
-        return await self.spool.run(Spool.close)
+        return await self.spool.close()
 
     # Sending
 
@@ -287,6 +291,9 @@ class Outbox:
         self._entered[self.state].clear()
         self.state = state
         self._entered[state].set()
+
+    def _find(self, count: int) -> None:
+        self._stats.found(count)
 
     def _drop(self, stage: str, reason: str, error: str, count: int = 1) -> None:
         self._stats.dropped(stage, reason, count)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import av
 
 from edge.worker.decoded import FrameConverter
-from edge.worker.errors import REDIRECTED, reason_of
+from edge.worker.errors import REDIRECTED, reason_of, rtsp_failure
 from edge.worker.http_source import HttpOpener
 from edge.worker.mjpeg import MjpegReader, is_mjpeg
 from edge.worker.source import Reader
@@ -127,16 +127,17 @@ def open_stream(
                         timeout_s=read_timeout_s,
                     )
                 opener.reuse(url, body)
-            container = av.open(
-                url,
-                options=_options(scheme, rtsp_transport, read_timeout_s),
-                timeout=(open_timeout_s, read_timeout_s),
-                io_open=None if opener is None else opener.open,
-                metadata_errors="replace",
-            )
+            with rtsp_failure() as rtsp_status:
+                container = av.open(
+                    url,
+                    options=_options(scheme, rtsp_transport, read_timeout_s),
+                    timeout=(open_timeout_s, read_timeout_s),
+                    io_open=None if opener is None else opener.open,
+                    metadata_errors="replace",
+                )
         except (av.FFmpegError, OSError) as error:
             passed_s = time.monotonic() - started_s
-            reason = (opener and opener.failure) or reason_of(
+            reason = (opener.failure if opener else rtsp_status()) or reason_of(
                 error, passed_s, min(open_timeout_s, read_timeout_s), "no answer for"
             )
             if scheme in _RTSP and isinstance(error, av.error.ArgumentError):

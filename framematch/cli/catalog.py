@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
-from framematch.cli.console import new_console
-from framematch.cli.text import printable
+from framematch.cli.console import new_console, print_text
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -91,7 +90,7 @@ def list_products(
     console = new_console(soft_wrap=True)
     if as_json:
         for product in products:
-            console.out(msgspec.json.encode(product).decode())
+            console.out_json(msgspec.json.encode(product))
         return
     table = Table("Id", "Name", "Category", "Price", "Views", box=None, pad_edge=False)
     for product in products:
@@ -119,13 +118,13 @@ def build(
     started_s = time.monotonic()
     snapshot = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
-    typer.echo(f"Snapshot {manifest.id} is active")
-    typer.echo(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
-    typer.echo(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    typer.echo(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
-    typer.echo(f"  took        {time.monotonic() - started_s:.1f} s")
+    print_text(f"Snapshot {manifest.id} is active")
+    print_text(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
+    print_text(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
+    print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
+    print_text(f"  took        {time.monotonic() - started_s:.1f} s")
     if warning := explain(manifest.empty_frames):
-        typer.echo(f"Warning: {printable(warning)}")
+        print_text(f"Warning: {warning}")
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "Snapshot":

@@ -6,8 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.text import counted, duration, one_line, printable
+from framematch.cli.text import counted, duration, one_line
 from framematch.core.events import MatchEvent
+from framematch.core.printable import printable
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import MS_PER_S, US_PER_S
 
@@ -23,7 +24,7 @@ def event_line(event: MatchEvent, age_ms: float) -> Text:
     """An event as a line: time, camera, decision, product, score, margin, age on arrival, and why it is no match."""
     score = "     -" if event.score is None else f"{event.score:6.3f}"
     margin = "     -" if event.margin is None else f"{event.margin:+6.3f}"
-    line = Text(f"{event.frame.captured_at[11:23]}  {event.frame.camera:<12} ")
+    line = Text(f"{printable(event.frame.captured_at[11:23])}  {printable(event.frame.camera):<12} ")
     line.append(f"{event.decision:<9}", style=_STYLES[event.decision])
     line.append(f" {nearest(event):<36}", style="bold" if event.product else "dim")
     line.append(f" {score} {margin} {age_ms:7.0f} ms")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from framematch.cli.common import prepare_command
+from framematch.cli.console import print_text
 from framematch.cli.errors import has_local_stack
 from framematch.cli.model_check import check
 from framematch.cli.model_hub import fetch_bundle
@@ -97,15 +98,15 @@ def build(
         options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
     _print_built(manifest, target, read.path, out.resolve())
-    typer.echo(next_step(options, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
+    print_text(next_step(options, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
 
 
 def _print_built(manifest: "ModelManifest", target: str, source: Path, repository: Path) -> None:
     towers = "pictures" if manifest.context_length is None else "pictures and texts"
-    typer.echo(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
-    typer.echo(f"  digest  {manifest.digest}")
-    typer.echo(f"  bundle  {source}")
-    typer.echo(f"  folder  {repository}")
+    print_text(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
+    print_text(f"  digest  {manifest.digest}")
+    print_text(f"  bundle  {source}")
+    print_text(f"  folder  {repository}")
 
 
 def _check_source(bundle: Path | None, hub: str | None, revision: str | None) -> None:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 from framematch.core.local_stack import LocalStack
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def down() -> None:
     from framematch.stack import control
 
     stopped = control.down()
-    typer.echo("The local servers are stopped." if stopped else "No local servers are running.")
+    print_text("The local servers are stopped." if stopped else "No local servers are running.")
 
 
 @app.command(epilog="Example: `framematch stack status && framematch edge --camera till-1=0`")
@@ -68,7 +68,7 @@ def status() -> None:
 
     servers = control.status()
     if not servers:
-        typer.echo("No local servers are running. Start them with: framematch stack up")
+        print_text("No local servers are running. Start them with: framematch stack up")
         raise typer.Exit(1)
     console = new_console(soft_wrap=True)
     for server in servers:

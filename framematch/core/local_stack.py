@@ -7,6 +7,7 @@ import msgspec
 
 from framematch.core.errors import SettingsError
 from framematch.core.paths import state_dir
+from framematch.core.private_files import make_private_folder, write_private
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE_FIELD, _START_TIME_FIELD = 0, 19  # of /proc/PID/stat, counted behind the program's name
@@ -70,11 +71,9 @@ def state_file() -> Path:
 def write_local_stack(stack: LocalStack) -> None:
     """Write the state file atomically; only its owner can read it, because it contains a key."""
     path = state_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600, exist_ok=False)
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(stack)))
+    write_private(temporary, msgspec.json.format(msgspec.json.encode(stack)))
     temporary.replace(path)
 
 
@@ -87,15 +86,17 @@ def read_local_stack() -> LocalStack | None:
     """The running local stack; None when there is none, or the recorded supervisor has ended.
 
     Raises:
-        SettingsError: the state folder cannot be read, for instance because it is another user's.
+        SettingsError: the state file cannot be read, for instance because its folder is another user's.
     """
+    path = state_file()
     try:
-        stack = msgspec.json.decode(state_file().read_bytes(), type=LocalStack)
+        stack = msgspec.json.decode(path.read_bytes(), type=LocalStack)
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     except OSError as error:
         raise SettingsError(
-            f"cannot read {state_file()}: {error.strerror}", hint="Set FRAMEMATCH_STATE_DIR to a folder of your own"
+            f"cannot read the state file {path}: {error.strerror}",
+            hint="Set FRAMEMATCH_STATE_DIR to a folder of your own",
         ) from None
     return stack if stack.supervisor.runs else None
 

@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from framematch.core.printable import printable_lines
+
 HIDDEN = "***"
 
 # Starts at the start of a word, so that a long word takes linear time; a digit before it does not hide the match.
@@ -90,7 +92,8 @@ def redact_uncaught() -> None:
 
     def show(error: BaseException | None) -> None:
         if error is not None:
-            sys.stderr.write(redact_url("".join(traceback.format_exception(error))))
+            text = redact_url("".join(traceback.format_exception(error)))
+            sys.stderr.write(printable_lines(text) + "\n")
 
     sys.excepthook = lambda _kind, error, _trace: show(error)
     threading.excepthook = lambda arguments: show(arguments.exc_value)

@@ -5,6 +5,7 @@ in its data folder.
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -67,6 +68,7 @@ def main() -> int:
 
 
 def _supervise(arguments: argparse.Namespace) -> NoReturn:
+    os.umask(0o077)  # data and logs of the servers hold pictures: only their owner may read them
     data_dir: Path = arguments.data_dir
     asked = threading.Event()
     signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())

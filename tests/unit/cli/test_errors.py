@@ -76,9 +76,11 @@ def test_the_doctor_fails_without_the_packages_of_a_consumer_and_names_the_extra
     assert "pip install 'framematch[consumer,cpu]'" in row
 
 
-def test_a_missing_module_of_our_own_is_a_bug_and_stays_a_traceback() -> None:
+def test_a_missing_module_of_our_own_is_a_bug() -> None:
     done = run_without({"consumers"}, "consume")
-    assert "ModuleNotFoundError" in done.stderr
+    assert done.returncode == 70
+    [line] = done.stderr.splitlines()
+    assert line.startswith("framematch: this is a bug: ModuleNotFoundError: No module named 'consumers")
 
 
 def test_help_needs_no_extra() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from framematch.core.settings import MotionSettings, Settings
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 from framematch.vision.manifest import ENGINE_SCRIPT
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy" / "docker"

@@ -12,7 +12,7 @@ from consumers.workers.supervisor import EXIT_REPORT_S
 from framematch.cli.topic_plan import Site
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, Settings
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 from framematch.vision.manifest import ENGINE_SCRIPT
 from tests.kubernetes import FOLDER, Manifest, Pod, check_schema, pods, read_manifests
 
