@@ -12,7 +12,6 @@ import bson
 import msgspec
 import pytest
 from bson import Decimal128, Int64, ObjectId
-from framematch.stack.mongodb import MongoServer
 from structlog.testing import capture_logs
 
 from framematch.catalog.build import build_snapshot
@@ -22,6 +21,7 @@ from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
 from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot, load_snapshot, save_snapshot
 from framematch.core.errors import CatalogError
 from framematch.core.events import ProductInfo, encode
+from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
 from tests.sample_events import match_event
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, picture

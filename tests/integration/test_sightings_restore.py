@@ -177,7 +177,7 @@ async def test_the_next_owner_knows_the_frames_that_were_published_and_committed
     events, _ = site.observe(stay(0, 5))
     await site.publish(events)
     own = Sightings(site.kafka, SETTINGS, ConsumerMetrics(new_registry()))
-    await own.restore({TopicPartition(site.topics.frames, 0): 4})
+    await own.restore({TopicPartition(site.topics.frames, 0): 4}, dict.fromkeys(site.topics.all, 3))
     assert [own.recent_frames.add("till-0", event.frame.id) for event in events] == [False] * 4 + [True]
 
 
