@@ -48,7 +48,11 @@ def write_video(path: Path, photo: Path, *, frames: int = 60) -> None:
         stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for _ in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture[:height, :width], np.uint8), format="bgr24")))
+            container.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.asarray(picture[:height, :width], np.uint8), format="bgr24")
+                )
+            )
         container.mux(stream.encode(None))
 
 
