@@ -113,8 +113,8 @@ def test_a_wheel_is_built_and_installed_with_an_extra(environment: dict[str, str
     for command in (build, install):
         subprocess.run(["sh", "-euc", command], cwd=source, env=with_pip, check=True)
     done = subprocess.run(
-        ["framematch", "edge", "--camera", "till-1=none.mp4", "--dry-run", "--seconds", "1"], cwd=tmp_path, env=with_pip,
-        capture_output=True, text=True, check=False,
+        ["framematch", "edge", "--camera", "till-1=none.mp4", "--dry-run", "--seconds", "1"],
+        cwd=tmp_path, env=with_pip, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Python package" not in done.stderr
     # What a hint says when the packages of another extra are missing.
