@@ -58,6 +58,8 @@ def _bad_frame(error: PictureError, data: bytes) -> BadFrameError:
 def clip_regions(width: int, height: int, regions: tuple[Region, ...]) -> tuple[Region, ...]:
     """Clip each region to the picture; without regions the whole picture is the only one.
 
+    Boxes that are then equal are one region: they would be events with one id.
+
     Raises:
         BadFrameError: `region`, when a box lies outside the picture.
     """
@@ -67,7 +69,7 @@ def clip_regions(width: int, height: int, regions: tuple[Region, ...]) -> tuple[
         if x >= right or y >= bottom:
             raise BadFrameError("region", f"the box {[x, y, box_width, box_height]} is outside {width}x{height}")
         found.append((x, y, right - x, bottom - y))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def cut(picture: Pixels, region: Region, reduction: int = 1) -> Pixels:

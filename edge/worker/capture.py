@@ -98,6 +98,9 @@ class Capture:
     def _play_live(self, reader: Reader) -> int:
         frames = 0
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
+            if grabbed.skipped:
+                self._buffer.set(Count.LAST_SKIPPED_NS, time.monotonic_ns())
+                continue
             frames += 1
             if grabbed.damaged:  # its time may be out of order, and must not set the clock
                 self._sample(reader, grabbed, self._clock.due_s())
@@ -119,11 +122,11 @@ class Capture:
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
             frames += 1
             at_s = grabbed.media_s or 0.0
+            raw = self._sample(reader, grabbed, at_s)
+            if raw is None:  # its time may be out of order
+                continue
             if start_s is None:
                 start_s = time.monotonic() - at_s
-            raw = self._sample(reader, grabbed, at_s)
-            if raw is None:
-                continue
             if self._stop.wait(max(0.0, start_s + at_s - time.monotonic())):
                 break
             self._capture(raw, self._timestamps(), start_s + at_s)

@@ -14,7 +14,7 @@ from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
 from edge.worker.jpeg_frame import MAX_PIXELS, decode_jpeg, pixel_frame
 from edge.worker.source import GrabbedFrame, RawFrame, Reader
-from edge.worker.video import open_file, open_stream
+from edge.worker.video import check_file, open_file, open_stream
 from framematch.core.errors import CameraUnavailableError, PictureError, UsageError
 from framematch.core.units import BYTES_PER_MB
 from framematch.pictures.stored import decode_picture
@@ -36,7 +36,11 @@ def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float)
     if source.kind == "device":
         return DeviceReader(int(source.address), read_timeout_s)
     if source.kind == "file":
-        return open_file(Path(source.address), key_frames_only=camera.key_frames_only)
+        return open_file(
+            Path(source.address),
+            key_frames_only=camera.key_frames_only,
+            untagged_colours=camera.untagged_colours,
+        )
     return open_stream(
         source.address,
         open_timeout_s=open_timeout_s,
@@ -44,6 +48,8 @@ def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float)
         rtsp_transport=camera.rtsp_transport,
         key_frames_only=camera.key_frames_only,
         allowed_hosts=camera.allowed_hosts,
+        fps=camera.fps,
+        untagged_colours=camera.untagged_colours,
     )
 
 
@@ -57,13 +63,9 @@ def check_files(cameras: Iterable[Camera]) -> None:
         if camera.source.kind != "file":
             continue
         try:
-            reader = open_file(Path(camera.source.address))
+            check_file(Path(camera.source.address))
         except CameraUnavailableError as error:
-            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}") from None
-        empty = reader.grab() is None
-        reader.close()
-        if empty:
-            raise UsageError(f"camera {camera.id}: {camera.source} holds no frame")
+            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}", hint=error.hint) from None
 
 
 class DeviceReader:

@@ -72,7 +72,7 @@ async def import_products(
             problems += [row for row in chunk if isinstance(row, RowProblem)]
             products, refused = await _with_images(drafts, root, store, pool)
             problems += refused
-            before = await store.get_many(product.id for product in products)
+            before = await store.get_many((product.id for product in products), intact=True)
             differing = [product for product in products if before.get(product.id) != product]
             await store.upsert_many(differing)
             added += len(products) - len(before)

@@ -60,7 +60,7 @@ def check(
     failed = sum(not (item.passed or item.skipped) for item in checks)
     console = new_console(soft_wrap=True)
     if as_json:
-        console.out(_json(served, checks, passed=not failed))
+        console.out_json(_json(served, checks, passed=not failed))
     else:
         model = f"{served.name} ({served.digest[:12]}): {served.precision}, {served.dimension} dimensions"
         console.print(f"Triton at {url} serves {model}")

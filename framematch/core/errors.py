@@ -9,6 +9,7 @@ FramematchError
 │   ├── TritonUnavailableError
 │   ├── MongoUnavailableError
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
+├── IncompleteError              files or folders were not sent completely
 ├── DeadlineExceededError        a service did not stop within its deadline
 ├── WorkerError                  a worker process failed
 ├── StalledError                 no progress although all servers answer; a restart helps
@@ -85,6 +86,10 @@ class MongoUnavailableError(UnavailableError):
 
 class CameraUnavailableError(UnavailableError):
     """A camera cannot be opened, timed out, or its stream ended."""
+
+
+class IncompleteError(FramematchError):
+    """A file or folder failed, gave no frame, or not all its frames were sent."""
 
 
 class DeadlineExceededError(FramematchError):

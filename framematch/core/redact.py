@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from framematch.core.printable import printable_lines
+
 HIDDEN = "***"
 
 # Starts at the start of a word, so that a long word takes linear time; a digit before it does not hide the match.
@@ -27,7 +29,8 @@ _TELLING = "pas|pwd|token|secret|key|signature|credential|session"
 _PARAMETER = rf"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:{_TELLING})[\w.-]*|auth|pw|sid|sig)=)"
 _SECRET_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&\s]+)", re.IGNORECASE)
 _SECRET_NAME = re.compile(
-    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
+    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key|repository_?key",
+    re.IGNORECASE,
 )
 # Surrogates: Python's stand-ins for bytes that are not UTF-8, and halves of characters.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
@@ -89,7 +92,8 @@ def redact_uncaught() -> None:
 
     def show(error: BaseException | None) -> None:
         if error is not None:
-            sys.stderr.write(redact_url("".join(traceback.format_exception(error))))
+            text = redact_url("".join(traceback.format_exception(error)))
+            sys.stderr.write(printable_lines(text) + "\n")
 
     sys.excepthook = lambda _kind, error, _trace: show(error)
     threading.excepthook = lambda arguments: show(arguments.exc_value)

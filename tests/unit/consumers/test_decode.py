@@ -12,6 +12,7 @@ from PIL import Image
 from consumers.stages.decode import clip_regions, cut, read_jpeg
 from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
+from framematch.core.frames import Region
 
 MAX_PIXELS = 100_000
 
@@ -123,6 +124,21 @@ def test_a_region_over_the_edge_is_clipped_and_says_so() -> None:
 def test_a_region_outside_the_picture_is_a_bad_frame() -> None:
     with pytest.raises(BadFrameError, match="outside 64x48"):
         clip_regions(64, 48, ((64, 0, 5, 5),))
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        ((1, 2, 3, 4), (1, 2, 3, 4)),
+        ((60, 40, 9, 9), (60, 40, 10, 10), (60, 40, 4, 8)),
+        ((0, 0, 64, 48), (0, 0, 100, 100)),
+        ((1, 2, 3, 4), (0, 0, 9, 9), (1, 2, 3, 4)),
+    ],
+)
+def test_boxes_that_show_the_same_pixels_are_one_region(regions: tuple[Region, ...]) -> None:
+    clipped = clip_regions(64, 48, regions)
+    assert len(clipped) == len(set(clipped)) < len(regions)
+    assert set(clipped) == {found for region in regions for found in clip_regions(64, 48, (region,))}
 
 
 def test_a_region_is_cut_to_the_pixel() -> None:

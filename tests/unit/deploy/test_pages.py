@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from consumers.metrics import ConsumerMetrics
 from consumers.workers.supervisor import WorkerMetrics
 from edge.metrics import EdgeMetrics
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(page for folder in ("", "docs/**/", "deploy/**/", "demo/**/") for page in ROOT.glob(f"{folder}*.md"))

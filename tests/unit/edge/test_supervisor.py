@@ -8,7 +8,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from edge.metrics import EdgeMetrics
-from edge.stats import CameraStats, StatsSnapshot
+from edge.snapshot import StatsSnapshot
+from edge.stats import CameraStats
 from edge.supervisor import CameraSupervisor
 from framematch.core.settings import EdgeSettings
 from tests.support import eventually
