@@ -5,13 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from framematch.cli.console import new_console
-from framematch.core.logging import configure_logging
+from framematch.cli.errors import hint_of
+from framematch.core.errors import FramematchError
+from framematch.core.logging import LogFormat, configure_logging, is_json
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
+from framematch.core.stderr import json_stderr
+
+log = structlog.get_logger()
 
 CONFIG_OPTION = typer.Option(
     None,
@@ -46,6 +52,23 @@ def prepare_command(name: str, config: Path | None = None) -> Settings:
 def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
     """Settings from the command line, by section; options that were not given (None) are left out."""
     return {section: {k: v for k, v in values.items() if v is not None} for section, values in sections.items()}
+
+
+@contextmanager
+def service_log(log_format: LogFormat) -> Iterator[None]:
+    """The block of a service: if its log is JSON, all that goes to stderr is an event, also the error that ends it."""
+    if not is_json(log_format):
+        yield
+        return
+    with json_stderr():
+        try:
+            yield
+        except FramematchError as error:
+            log.error("service_failed", error=error.message, hint=hint_of(error))  # noqa: TRY400  # no traceback
+            raise typer.Exit(error.exit_code) from error
+        except Exception as error:  # logged whole: nobody else would
+            log.exception("error_uncaught")
+            raise typer.Exit(1) from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, overrides, prepare
+from framematch.cli.common import CONFIG_OPTION, overrides, prepare, service_log
 from framematch.core.lifecycle import run_service
 
 
@@ -28,9 +28,10 @@ def consume(
     given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
     settings = prepare("consumer", config, given)
     deadline_s = settings.shutdown_deadline_s
-    if settings.consumer.workers == 1:
-        run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s)
-    else:
-        run_service(
-            lambda stop: run_workers(settings, stop, run_consumer), shutdown_deadline_s=deadline_s + EXIT_REPORT_S
-        )
+    with service_log(settings.log.format):
+        if settings.consumer.workers == 1:
+            run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s)
+        else:
+            run_service(
+                lambda stop: run_workers(settings, stop, run_consumer), shutdown_deadline_s=deadline_s + EXIT_REPORT_S
+            )

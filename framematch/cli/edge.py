@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, overrides, prepare
+from framematch.cli.common import CONFIG_OPTION, overrides, prepare, service_log
 from framematch.core.errors import UsageError
 from framematch.core.frames import valid_camera_id
 from framematch.core.lifecycle import run_service
@@ -96,11 +96,12 @@ def _serve(settings: Settings, load: Callable[[], Settings], file: Path | None, 
     from edge.pipeline import run_edge
     from edge.reload import SettingsWatch
 
-    watch = SettingsWatch(load, file, settings)
-    run_service(
-        lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
-        shutdown_deadline_s=settings.shutdown_deadline_s,
-    )
+    with service_log(settings.log.format):
+        watch = SettingsWatch(load, file, settings)
+        run_service(
+            lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
+            shutdown_deadline_s=settings.shutdown_deadline_s,
+        )
 
 
 def _probe(settings: Settings, *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
