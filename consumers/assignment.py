@@ -40,8 +40,6 @@ class Assignment:
     def __init__(self, partitions: frozenset[TopicPartition], settings: ConsumerSettings, sightings: Sightings) -> None:
         self.partitions = partitions
         self.state = State.ASSIGNED
-        self.positions: dict[TopicPartition, int] = {}
-        """The next offset to fetch of each partition, once it is open."""
         self.paused = set(partitions)
         self.sightings = sightings
         self.in_flight = InFlight(

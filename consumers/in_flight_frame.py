@@ -92,6 +92,10 @@ class InFlightFrame:
             decisions = tuple(self._decisions[number] for number in range(len(self.regions)))
             self.outcome = Decided(decisions, self._reused_from)
 
+    def has_decision(self, region: int) -> bool:
+        """Whether a region has its decision."""
+        return region in self._decisions
+
     def decision(self, region: int) -> Decision:
         """The decision of a region that has one."""
         return self._decisions[region]

@@ -13,8 +13,9 @@ class ConsumerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self.frames = self._counter("frames", "Frames by outcome: answered, deadletter, skipped", "outcome", "reason")
-        self.frames_lost = self._counter("frames_lost", "Frames that Kafka deleted before they were fetched", "reason")
-        self.decisions = self._counter("decisions", "Regions by decision", "decision")
+        self.frames_lost = self._counter("frames_lost", "Frames that could not be fetched, by reason", "reason")
+        self.offset_jumps = self._counter("offset_jumps", "Times that Kafka did not have the next offset", "reason")
+        self.decisions = self._counter("decisions", "Regions by decision", "decision", "reason")
         self.still_regions = self._counter("still_regions", "Regions that reuse the decision of another frame")
         self.sightings = self._counter("sightings", "Sighting events by kind", "kind")
         self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")

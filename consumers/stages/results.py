@@ -96,7 +96,7 @@ class ResultBuilder:
         timings_ms = {**frame.timings_ms(), "age": age_ms}
         events = []
         for number, (region, decision) in enumerate(zip(frame.regions, outcome.decisions, strict=True)):
-            self._metrics.decisions.labels(decision.kind).inc()
+            self._metrics.decisions.labels(decision.kind, decision.reason or "").inc()
             product, state = _product(decision, metadata)
             if product:
                 self._metrics.metadata.labels(state).inc()
@@ -117,6 +117,7 @@ class ResultBuilder:
                     metadata_state=state,
                     timings_ms=timings_ms,
                     reused_from=outcome.reused_from.get(number),
+                    reason=decision.reason,
                 )
             )
         return tuple(events)

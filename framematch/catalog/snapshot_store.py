@@ -53,7 +53,7 @@ async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
         MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
     """
     manifest = snapshot.manifest
-    files = await asyncio.to_thread(pack, snapshot.index, snapshot.rows)
+    files = await asyncio.to_thread(pack, snapshot.embeddings, snapshot.rows)
     if describe(files) != manifest.files:
         raise ValueError(f"snapshot {manifest.id} was changed after it was built")
     bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
@@ -103,7 +103,7 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
     """The manifest of a stored snapshot.
 
     Raises:
-        CatalogError: there is no such snapshot, or this version cannot use it.
+        CatalogError: there is no such snapshot, or this version cannot use it, or its manifest is damaged.
     """
     with mongo_errors("reading a snapshot's manifest"):
         document = await database.snapshots.find_one({"_id": snapshot_id})
@@ -115,6 +115,8 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
     except msgspec.ValidationError as error:
         raise CatalogError(f"the manifest of snapshot {snapshot_id} is damaged: {error}", hint=REBUILD_HINT) from error
     check_manifest(manifest)
+    if manifest.id != snapshot_id:
+        raise CatalogError(f"the manifest of snapshot {snapshot_id} is of {manifest.id}", hint=REBUILD_HINT)
     return manifest
 
 
@@ -122,7 +124,7 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
     """Load the snapshot with this id, or the active one, from the cache `cache_dir/<id>/`.
 
     A file that is missing or damaged there is downloaded to a temporary file, synced, verified and renamed. Processes
-    may share the folder. FAISS reads only files with the SHA-256 of the manifest.
+    may share the folder. Only files with the SHA-256 of the manifest are read.
 
     Raises:
         CatalogError: no snapshot is active, or it is unknown, or damaged in MongoDB.

@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.text import duration, printable
+from framematch.cli.text import duration
 from framematch.core.events import CameraStatus, decode
+from framematch.core.printable import printable
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import BYTES_PER_MB, US_PER_S
 
@@ -113,7 +114,7 @@ class CameraTable:
             reason,
         )
         lasted = _NOTHING if status.since is None else duration(_since_s(status.since, now_us))
-        return [Text(status.camera), Text(state, style=_STYLES[state]), Text(lasted), *map(Text, cells)]
+        return [Text(printable(status.camera)), Text(state, style=_STYLES[state]), Text(lasted), *map(Text, cells)]
 
 
 def summary(counts: dict[Shown, int]) -> str:

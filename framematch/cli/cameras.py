@@ -8,12 +8,11 @@ import msgspec
 import structlog
 import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from rich.console import Console
 from rich.live import Live
 
 from framematch.cli.camera_table import CameraTable, Entry
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import new_console
+from framematch.cli.console import SafeConsole, new_console
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
 from framematch.core.kafka.offsets import offset_ranges
 from framematch.core.kafka.reading import read_to_end
@@ -67,7 +66,7 @@ async def read_statuses(kafka: KafkaSettings, table: CameraTable) -> None:
             await _catch_up(kafka, consumer, table)
 
 
-async def _show(kafka: KafkaSettings, table: CameraTable, console: Console) -> None:
+async def _show(kafka: KafkaSettings, table: CameraTable, console: SafeConsole) -> None:
     """Redraw the table twice a second, as ages grow even without new statuses."""
     with Live(console=console, auto_refresh=False) as live:
         live.update(f"waiting for the topic {_topic(kafka)}: an edge creates it when it starts", refresh=True)
@@ -79,7 +78,7 @@ async def _show(kafka: KafkaSettings, table: CameraTable, console: Console) -> N
                 _update(table, await _next(kafka, consumer))
 
 
-async def _stream(kafka: KafkaSettings, table: CameraTable, console: Console) -> None:
+async def _stream(kafka: KafkaSettings, table: CameraTable, console: SafeConsole) -> None:
     """Print the latest status of each camera, then every new one."""
     await wait_for_topic(kafka, _topic(kafka))
     async with started(_consumer(kafka), kafka) as consumer:
@@ -87,15 +86,15 @@ async def _stream(kafka: KafkaSettings, table: CameraTable, console: Console) ->
         _print(console, table, as_json=True)
         while True:
             for entry in _update(table, await _next(kafka, consumer)):
-                console.out(entry.value.decode(errors="replace"))
+                console.out_json(entry.value)
 
 
-def _print(console: Console, table: CameraTable, *, as_json: bool) -> None:
+def _print(console: SafeConsole, table: CameraTable, *, as_json: bool) -> None:
     if not as_json:
         console.print(table.view(now_us()))
         return
     for entry in table.entries(now_us()):
-        console.out(entry.value.decode(errors="replace"))
+        console.out_json(entry.value)
 
 
 def _update(table: CameraTable, records: Iterable[ConsumerRecord]) -> list[Entry]:

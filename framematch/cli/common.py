@@ -3,21 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from framematch.cli.console import new_console
-from framematch.cli.errors import hint_of
-from framematch.core.errors import FramematchError
-from framematch.core.logging import LogFormat, configure_logging, is_json
-from framematch.core.settings import Settings
-from framematch.core.settings_sources import load_settings
-from framematch.core.stderr import json_stderr
-
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from framematch.core.settings import Settings
 
 CONFIG_OPTION = typer.Option(
     None,
@@ -33,18 +24,21 @@ def prepare(
     config: Path | None = None,
     overrides: dict[str, Any] | None = None,
     defaults: dict[str, Any] | None = None,
-) -> Settings:
+) -> "Settings":
     """Load the settings from all sources and configure the log; `service` is on every log line.
 
     Raises:
         SettingsError: a setting is unknown or invalid.
     """
+    from framematch.core.logging import configure_logging
+    from framematch.core.settings_sources import load_settings
+
     settings = load_settings(config, overrides, defaults)
     configure_logging(settings.log.level, settings.log.format, service=service)
     return settings
 
 
-def prepare_command(name: str, config: Path | None = None) -> Settings:
+def prepare_command(name: str, config: Path | None = None) -> "Settings":
     """`prepare` for a command that prints its result: by default it logs only warnings."""
     return prepare(name, config, defaults={"log": {"level": "warning"}})
 
@@ -55,25 +49,12 @@ def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def service_log(log_format: LogFormat) -> Iterator[None]:
-    """The block of a service: if its log is JSON, all that goes to stderr is an event, also the error that ends it."""
-    if not is_json(log_format):
-        yield
-        return
-    with json_stderr():
-        try:
-            yield
-        except FramematchError as error:
-            log.error("service_failed", error=error.message, hint=hint_of(error))  # noqa: TRY400  # no traceback
-            raise typer.Exit(error.exit_code) from error
-        except Exception as error:  # logged whole: nobody else would
-            log.exception("error_uncaught")
-            raise typer.Exit(1) from error
-
-
-@contextmanager
 def progress_bar(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, at a terminal; yields a callback that takes the done and the total number."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from framematch.cli.console import new_console
+
     console = new_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(

@@ -18,6 +18,7 @@ from framematch.core.deadletters import DeadLetter, Position
 from framematch.core.errors import DeadLetterError, UsageError
 from framematch.core.kafka.clients import kafka_errors, new_producer, started
 from framematch.core.kafka.topics import Topics
+from framematch.core.private_files import write_private
 from framematch.core.settings import KafkaSettings
 
 _POSITION = re.compile(r"(?:(?P<partition>\d{1,9}):)?(?P<offset>\d{1,18})")
@@ -67,7 +68,7 @@ def list_dead_letters(
     console = new_console()
     if as_json:
         for dead_letter in dead_letters:
-            console.out(json_line(dead_letter))
+            console.out_json(json_line(dead_letter))
     else:
         console.print(table(dead_letters) if dead_letters else "No dead letters.")
 
@@ -86,7 +87,7 @@ def show(
     console.print(full(found))
     if save is not None:
         _require_bytes(found)
-        save.write_bytes(found.value or b"")
+        write_private(save, found.value or b"")
         console.print(f"\n{counted(found.size_bytes, 'byte')} saved in {save}", soft_wrap=True)
 
 
@@ -105,8 +106,9 @@ def replay(
     """Send dead letters to the frames topic again: one, those that filters select, or all.
 
     A record is sent unchanged: bytes, key, headers and timestamp. So its frame has the same id, and a record that was
-    matched before, or is replayed twice, gives events with the same ids, or none if that was a moment ago. Dead letters
-    are not deleted; a record that fails again makes a new one. Consumers with `consumer.max_age_s` skip older frames.
+    matched before, or is replayed twice, gives events with the same ids, or none if that was a moment ago. Dead
+    letters are not deleted; a record that fails again makes a new one. Consumers with `consumer.max_age_s` skip older
+    frames.
     """
     kafka = prepare_command("deadletter", config).kafka
     if sum((position is not None, everything, bool(reason or stage or camera))) != 1:

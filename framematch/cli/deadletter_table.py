@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.text import printable
 from framematch.core.deadletters import DeadLetter
+from framematch.core.printable import printable
 from framematch.core.timestamps import to_rfc3339
 from framematch.core.units import BYTES_PER_KB, US_PER_MS
 

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 from framematch.cli.topic_plan import Plan, Site, plan_site
 from framematch.cli.topic_report import create_commands, settings_lines, state_table, summary_lines, traffic_table
 from framematch.core.kafka.cluster_state import cluster_state
@@ -63,7 +63,7 @@ def plan(
     )
     found = plan_site(site)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_text(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         _print(site, found, kafka.model_copy(update={"partitions": found.partitions}))
 
@@ -80,7 +80,7 @@ def list_topics(config: Path | None = CONFIG_OPTION) -> None:
 def create(config: Path | None = CONFIG_OPTION) -> None:
     """Create the missing topics according to the settings; existing ones are not changed."""
     created = asyncio.run(ensure_topics(prepare_command("topics", config).kafka))
-    typer.echo("\n".join(f"created {name}" for name in created) or "All topics exist.")
+    print_text("\n".join(f"created {name}" for name in created) or "All topics exist.")
 
 
 def _planned(kafka: KafkaSettings, minutes: float | None, hours: float | None, brokers: int) -> KafkaSettings:

@@ -8,12 +8,12 @@ from typing import Annotated, Generic, Protocol, TypeVar
 
 import structlog
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import new_console
+from framematch.cli.console import SafeConsole, new_console
 from framematch.cli.match_table import MatchTable, event_age_s, event_line
 from framematch.cli.sighting_table import SightingTable, sighting_line
 from framematch.core.errors import UsageError
@@ -103,17 +103,17 @@ def _run(feed: Feed[Message], *, lines: bool, as_json: bool) -> None:
     run_service(main, shutdown_deadline_s=5.0)
 
 
-async def _print(feed: Feed[Message], console: Console, as_json: bool) -> None:
+async def _print(feed: Feed[Message], console: SafeConsole, as_json: bool) -> None:
     def show(event: Message, value: bytes) -> None:
         if as_json:
-            console.out(value.decode(errors="replace"))
+            console.out_json(value)
         else:
             console.print(feed.line(event))
 
     await _read(feed, show)
 
 
-async def _draw(feed: Feed[Message], console: Console) -> None:
+async def _draw(feed: Feed[Message], console: SafeConsole) -> None:
     """Redraw the table twice a second, as ages grow even without new events."""
     with Live(console=console, auto_refresh=False) as live:
 

@@ -18,6 +18,7 @@ SIGHTING_SCHEMA: Literal["sighting.v1"] = "sighting.v1"
 STATUS_SCHEMA = "camera-status.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]
+DecisionReason = Literal["no_content", "below_threshold", "tie", "below_margin"]
 MetadataState = Literal["fresh", "cached", "missing"]
 CameraState = Literal["online", "degraded", "offline"]
 SightingKind = Literal["started", "updated", "ended"]
@@ -111,9 +112,10 @@ class SightingLink:
 class MatchEvent:
     """The decision for one region of one frame (`match.v1`).
 
-    `product` is set only for the decision `match`. `score` is null when the index has no product, `margin` when it has
-    no second one. `sighting` is null outside of a sighting. `reused_from` is the id of the frame whose decision was
-    reused for this static region; null when the model was run. A duplicate event has the same `id`.
+    `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
+    was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
+    is the id of the frame whose decision was reused for this static region; null when the model was run. A duplicate
+    event has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -132,6 +134,7 @@ class MatchEvent:
     timings_ms: dict[str, float]
     sighting: SightingLink | None = None
     reused_from: str | None = None
+    reason: DecisionReason | None = None
 
 
 @dataclass(frozen=True)

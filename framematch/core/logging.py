@@ -4,11 +4,12 @@ import logging
 import math
 import sys
 import time
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from framematch.core.printable import printable, printable_lines
 from framematch.core.redact import redact, redact_url
 
 _REPEAT_S = 10.0
@@ -26,6 +27,8 @@ def configure_logging(level: str, log_format: LogFormat = "auto", **context: str
         structlog.processors.format_exc_info,
         _redact_event,
     ]
+    if not as_json:
+        shared.append(_printable_event)
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[*shared, renderer],
@@ -105,3 +108,18 @@ def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     if "exception" in event:
         clean["exception"] = redact_url(str(event["exception"]))
     return clean
+
+
+def _printable_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """For a terminal, which obeys control characters. JSON escapes them."""
+    return {name: _printable(value, lines=name == "exception") for name, value in event.items()}
+
+
+def _printable(value: Any, *, lines: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, str):
+        return printable_lines(value) if lines else printable(value)
+    return value

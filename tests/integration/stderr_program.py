@@ -9,14 +9,13 @@ import threading
 import warnings
 
 import structlog
-import typer
 
-from framematch.cli.common import service_log
+from framematch.cli.exits import exit_after
+from framematch.cli.service_log import run_logged
 from framematch.core.errors import CatalogError
 from framematch.core.logging import configure_logging
 
 log = structlog.get_logger()
-app = typer.Typer()
 
 
 class FailsAtItsEnd:
@@ -56,21 +55,22 @@ def write() -> None:
     os.write(2, b"\xff not UTF-8, without an end")
 
 
-@app.command()
-def main(how: str) -> None:
+def crash() -> None:
+    """Read where there is no memory."""
+    ctypes.string_at(0)
+
+
+def end() -> None:
+    """One of our errors."""
+    raise CatalogError("not done with rtsp://user:canary@10.0.0.5/1", hint="Do it")
+
+
+def main() -> None:
     """Run as a service with a JSON log."""
     configure_logging("info", "json", service="edge")
-    with service_log("json"):
-        match how:
-            case "crashes":
-                ctypes.string_at(0)
-            case "ends":
-                raise CatalogError("not done with rtsp://user:canary@10.0.0.5/1", hint="Do it")
-            case "has a bug":
-                fail()
-            case _:
-                write()
+    run = {"writes": write, "crashes": crash, "ends": end, "has a bug": fail}[sys.argv[1]]
+    exit_after(lambda: run_logged("json", run))
 
 
 if __name__ == "__main__":
-    app()
+    main()

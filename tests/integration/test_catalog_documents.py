@@ -24,8 +24,8 @@ from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
 from framematch.core.events import ProductInfo, encode
+from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
-from stack.mongodb import MongoServer
 from tests.sample_events import match_event
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, picture
 

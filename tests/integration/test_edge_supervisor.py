@@ -18,8 +18,9 @@ from edge.link.shared_buffer import SharedBuffer
 from edge.metrics import EdgeMetrics
 from edge.processes import CameraProcesses, WorkerMain
 from edge.sinks import Outgoing
+from edge.snapshot import StatsSnapshot
 from edge.sources import Source
-from edge.stats import CameraStats, StatsSnapshot
+from edge.stats import CameraStats
 from edge.supervisor import CameraSupervisor
 from edge.worker.run import WorkerConfig
 from framematch.core.settings import EdgeSettings

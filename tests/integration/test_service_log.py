@@ -54,11 +54,12 @@ def test_an_error_that_ends_a_service_is_its_last_event() -> None:
     assert last["error"] == "not done with rtsp://***@10.0.0.5/1"
 
 
-def test_a_bug_that_ends_a_service_is_one_event() -> None:
-    done = run("tests.integration.stderr_program", "has a bug")
-    [event] = events(done)
-    assert (done.returncode, event["event"]) == (1, "error_uncaught")
-    assert "in fail\n" in event["exception"]
+def test_a_bug_that_ends_a_service_is_an_event_too() -> None:
+    done = run("tests.integration.stderr_program", "has a bug", LOG_LEVEL="debug")
+    found = {event["event"]: event for event in events(done)}
+    assert (done.returncode, found.keys()) == (70, {"output_unstructured", "service_failed"})
+    assert "in fail\n" in found["output_unstructured"]["text"]  # the traceback, which LOG_LEVEL=debug asks for
+    assert found["service_failed"]["error"] == "this is a bug: OSError: cannot open rtsp://***@10.0.0.5/1"
 
 
 def test_a_crash_in_c_code_reaches_the_operator() -> None:

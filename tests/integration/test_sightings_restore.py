@@ -20,7 +20,7 @@ from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.matching.sightings import SightingTracker
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.unit.matching.fake_frames import SETTINGS, Clock, changes, frame_events
 
 pytestmark = pytest.mark.integration
@@ -57,10 +57,12 @@ class Site:
                 acknowledged.append(await producer.send(topic, value, partition=own, timestamp_ms=at_ms))
             await asyncio.gather(*acknowledged)
 
-    async def successor(self, committed: dict[int, int | None]) -> SightingTracker:
+    async def successor(
+        self, committed: dict[int, int | None], counts: dict[str, int] | None = None
+    ) -> SightingTracker:
         """The tracker of a consumer that takes over at these offsets."""
         tracker = SightingTracker(SETTINGS, clock=self.clock)
-        await restore(self.kafka, tracker, committed)
+        await restore(self.kafka, tracker, committed, counts or dict.fromkeys(self.topics.all, 3))
         return tracker
 
 
@@ -175,7 +177,7 @@ async def test_the_next_owner_knows_the_frames_that_were_published_and_committed
     events, _ = site.observe(stay(0, 5))
     await site.publish(events)
     own = Sightings(site.kafka, SETTINGS, ConsumerMetrics(new_registry()))
-    await own.restore({TopicPartition(site.topics.frames, 0): 4})
+    await own.restore({TopicPartition(site.topics.frames, 0): 4}, dict.fromkeys(site.topics.all, 3))
     assert [own.recent_frames.add("till-0", event.frame.id) for event in events] == [False] * 4 + [True]
 
 
@@ -205,5 +207,5 @@ async def test_what_was_published_and_not_committed_does_not_hide_what_was_befor
 
 async def test_topics_that_cannot_be_read_are_one_clear_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sightings, "_DEADLINE_S", 0.5)
-    with pytest.raises(KafkaUnavailableError, match=r"sightings could not be restored within 0\.5 s"):
+    with pytest.raises(KafkaUnavailableError, match=r"were not read within 0\.5 s"):
         await site.successor({0: 5})

@@ -62,8 +62,20 @@ def test_a_cut_jpeg_is_refused() -> None:
     assert reason(jpeg()[:-40]) == "truncated"
 
 
-def test_a_padded_jpeg_is_not_taken_for_a_cut_one() -> None:
-    assert decoded(jpeg() + bytes(16)).shape == (48, 64, 3)
+def test_a_cut_jpeg_with_an_end_marker_is_refused_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert reason(jpeg()[:-40] + b"\xff\xd9") == "undecodable"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("behind", [bytes(16), bytes(100_000), b"\xff" * 65, b"ftypmp42" * 50, jpeg()])
+def test_what_follows_the_end_marker_is_ignored(behind: bytes) -> None:
+    assert np.array_equal(decoded(jpeg() + behind), decoded(jpeg()))
+
+
+def test_the_error_says_how_many_bytes_the_picture_has_and_what_is_wrong() -> None:
+    data = jpeg()[:-40]
+    with pytest.raises(BadFrameError, match=f"the picture of {len(data)} bytes is damaged: it ends before its end"):
+        decoded(data)
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:
