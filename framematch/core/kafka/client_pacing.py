@@ -6,17 +6,17 @@ settings for both (`retry.backoff.ms`, `reconnect.backoff.ms`), aiokafka has non
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Collection
 from typing import Any
 
-import structlog
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
-log = structlog.get_logger()
+log = logging.getLogger("aiokafka")  # with whose messages these are logged, at a bounded rate
 
 # The delay doubles while requests, or failures, follow each other closely.
 _FIRST_DELAY_S = 0.02
@@ -62,7 +62,7 @@ class PacedClient(AIOKafkaClient):  # type: ignore[misc]  # aiokafka publishes n
             try:
                 metadata = await connection.send(request)
             except (KafkaError, TimeoutError) as error:
-                log.warning("kafka_metadata_failed", node=node, error=repr(error))
+                log.warning("Unable to request metadata from node with id %s: %r", node, error)
                 continue
             if not metadata.brokers:
                 return False
