@@ -76,6 +76,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         )
         self._session_s = settings.session_timeout_ms / MS_PER_S
         self.pulse = Pulse(min(_PAUSE_S, self._session_s))
+        self._unreadable = False
         self._assigned = asyncio.Event()
         self.assignment: Assignment | None = None
         """None while the group rebalances."""
@@ -133,6 +134,13 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._health.set_not_ready("kafka", "Kafka does not answer")
         elif self.positions() is not None:
             self._health.set_ready("kafka")
+        errors = [f"partition {one.partition} ({error})" for one, error in self._consumer.fetch_errors().items()]
+        if errors:
+            reason = f"the broker cannot read {', '.join(sorted(errors))} of {self._topic}"
+            self._health.set_not_ready("kafka", reason, source="fetch")
+        elif self._unreadable:
+            self._health.set_ready("kafka", source="fetch")
+        self._unreadable = bool(errors)
 
     def lag(self) -> dict[TopicPartition, int]:
         """Frames not yet fetched, by partition, as of the last `refresh_lag`; only where it is known.
@@ -281,6 +289,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 self._delivery.fetched(frame)
                 assignment.add(frame)
             self.fetched += len(records)
+        self._delivery.reached(self.positions() or {})
 
     async def _move(self, assignment: Assignment, missing: Mapping[TopicPartition, int]) -> None:
         """Kafka does not have the next offsets: read on where it has frames, or open the partitions of a new topic."""

@@ -376,3 +376,15 @@ async def test_offsets_without_a_record_are_no_lag(topic: Topic) -> None:
         topic.markers[first] += 1  # the end of a transaction
         await running.consumer.refresh_lag()
         await eventually(lambda: running.consumer.lag() == {first: 0})
+
+
+async def test_a_partition_that_its_broker_cannot_read_is_not_ready_and_the_others_go_on(topic: Topic) -> None:
+    async with fetching(topic) as running:
+        await running.member.join(topic.partitions)
+        topic.fetch_errors = {topic.partitions[1]: "CorruptRecordException"}
+        await running.consumer.refresh_lag()
+        assert "cannot read partition 1 (CorruptRecordException)" in running.health.report()["kafka"]
+        await eventually(lambda: running.consumer.fetched == 40)
+        topic.fetch_errors = {}
+        await running.consumer.refresh_lag()
+        assert running.health.ready

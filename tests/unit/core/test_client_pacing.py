@@ -4,7 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
 from structlog.testing import capture_logs
 
 from framematch.core.kafka import client_pacing
@@ -87,3 +89,31 @@ def test_the_edge_creates_no_topic_by_sending_to_it_and_sees_new_partitions_soon
     assert options["allow.auto.create.topics"] is False
     assert options["topic.metadata.refresh.interval.ms"] <= 30_000
     assert options["partitioner"] == "murmur2_random"
+
+
+async def test_a_partition_that_its_broker_cannot_read_is_named_once_and_not_asked_for_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, partition = [2], TopicPartition("framematch.frames", 3)
+    pauses: list[float] = []
+
+    async def answer(*_request: object, **_options: object) -> Any:
+        return SimpleNamespace(topics=[("framematch.frames", [(3, code[0], -1, b""), (4, 0, -1, b"")])])
+
+    async def sleep(delay_s: float) -> None:
+        pauses.append(delay_s)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", answer)
+    monkeypatch.setattr("framematch.core.kafka.client_pacing.asyncio.sleep", sleep)
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:9092")
+    pace(client)
+    request = FetchRequest(0, 0, 0, 0, [])
+    with capture_logs() as logs:
+        for _ in range(3):
+            await client.send(1, request)
+        assert client.fetch_errors == {partition: "CorruptRecordException"}
+        code[0] = 0
+        await client.send(1, request)
+        assert client.fetch_errors == {}
+    assert [(line["event"], line["partition"]) for line in logs] == [("partition_unreadable", 3)]
+    assert len(pauses) == 3
