@@ -76,7 +76,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         )
         self._session_s = settings.session_timeout_ms / MS_PER_S
         self.pulse = Pulse(min(_PAUSE_S, self._session_s))
-        self._unreadable = False
+        self._unreadable = self._membership_doubtful = False
         self._assigned = asyncio.Event()
         self.assignment: Assignment | None = None
         """None while the group rebalances."""
@@ -153,6 +153,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called by aiokafka, which would hide an error: `run` opens the partitions."""
+        self._membership_doubtful = False
         self._assign(frozenset(assigned))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -193,6 +194,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if frozen_s >= self._session_s:
             log.warning("partitions_reopened", reason="process_frozen", seconds=round(frozen_s, 3))
             await self._reopen(assignment)
+            self._membership_doubtful = True
             return
         if frozen_s:
             await self._topics.refresh()
@@ -231,12 +233,13 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """Start at the committed offsets, which are read after the delivery has claimed the partitions."""
         partitions = assignment.partitions
         try:
+            if self._membership_doubtful:
+                await self._prove_membership(partitions)
             await self._delivery.on_assigned(partitions)
             starts = await self._offsets.start(partitions)
             processed_below = {one: start.processed_below for one, start in starts.items()}
             await assignment.sightings.restore(processed_below, await self._topics.partitions())
-            # Kafka accepts it from members alone, so it proves that the group has not given the partitions to others.
-            # And without a commit `start_at` would decide again at the next rebalance, and could skip frames.
+            # Without a commit `start_at` would decide again at the next rebalance, and could skip frames.
             if starts:
                 await self._consumer.commit({one: start.offset for one, start in starts.items()})
         except (KafkaUnavailableError, KafkaError) as error:
@@ -250,9 +253,22 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         for partition, start in starts.items():
             self._consumer.seek(partition, start.offset)
         assignment.state = State.OPEN
+        self._membership_doubtful = False
         self._backoff.reset()
         self._health.set_ready("kafka")
         log.info("partitions_assigned", partitions=_numbers(partitions))
+
+    async def _prove_membership(self, partitions: Iterable[TopicPartition]) -> None:
+        """Commit again what is committed, which Kafka accepts from the owner of the partitions alone.
+
+        Only then may the delivery claim them: with transactions that would fence their owner.
+
+        Raises:
+            KafkaError: others own the partitions; the client then joins the group again.
+        """
+        commits = await self._consumer.commits(partitions)
+        if known := {one: committed.offset for one, committed in commits.items() if committed}:
+            await self._consumer.commit(known)
 
     def _pause_and_resume(self, assignment: Assignment) -> None:
         full = assignment.in_flight.full(assignment.partitions)

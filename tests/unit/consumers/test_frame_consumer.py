@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import CommitFailedError, KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -29,7 +29,12 @@ from tests.unit.consumers.sample_frames import record
 class Group(Member):
     """A member whose commits of offsets are not checked against what was published."""
 
+    expelled = False
+    """Whether the group has given the partitions to others."""
+
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if self.expelled:
+            raise CommitFailedError
         self._topic.offsets |= offsets
         self._topic.commit_ids |= dict.fromkeys(offsets, self.topic_ids["framematch.frames"])
 
@@ -388,3 +393,20 @@ async def test_a_partition_that_its_broker_cannot_read_is_not_ready_and_the_othe
         topic.fetch_errors = {}
         await running.consumer.refresh_lag()
         assert running.health.ready
+
+
+async def test_after_a_pause_nothing_is_claimed_while_others_own_the_partitions(topic: Topic) -> None:
+    now_s, delivery = [0.0], FakeDelivery()
+    with capture_logs() as logs:
+        async with fetching(topic, delivery) as running:
+            running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+            await running.member.join(topic.partitions)
+            await eventually(lambda: running.consumer.fetched == 40)
+            running.member.expelled = True
+            now_s[0] += 12.0
+            await eventually(lambda: [line for line in logs if line["event"] == "partitions_not_opened"])
+            assert delivery.opening == 1
+            running.member.expelled = False
+            await running.member.leave()
+            await running.member.join(topic.partitions[:1])
+            await eventually(lambda: delivery.opening == 2)
