@@ -1,6 +1,7 @@
 """A member of the consumer group: opens and drains assignments, and fetches frames within bounds."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -74,9 +75,11 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._offsets = OffsetJudge(
             consumer, topics.frames, settings.start_at, commits=True, unit="frames", on_jump=self._count_jump
         )
-        self._session_s = settings.session_timeout_ms / MS_PER_S
-        self.pulse = Pulse(min(_PAUSE_S, self._session_s))
-        self._unreadable = self._membership_doubtful = False
+        session_s = settings.session_timeout_ms / MS_PER_S
+        # With transactions the next owner fences us, so a pause needs no care.
+        self._session_s = session_s if settings.delivery == "at_least_once" else math.inf
+        self.pulse = Pulse(min(_PAUSE_S, session_s))
+        self._unreadable = False
         self._assigned = asyncio.Event()
         self.assignment: Assignment | None = None
         """None while the group rebalances."""
@@ -123,7 +126,10 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return self._topics.frames.partitions if self._topics.frames else None
 
     def may_publish(self) -> bool:
-        """False after the process was frozen for a session: others may own its partitions, and be ahead of it."""
+        """False after the process was frozen for a session: others may own its partitions, and be ahead of it.
+
+        Always true with transactions, in which only the owner of a partition can publish.
+        """
         return self.pulse.frozen_s() < self._session_s
 
     async def refresh_lag(self) -> None:
@@ -153,7 +159,6 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called by aiokafka, which would hide an error: `run` opens the partitions."""
-        self._membership_doubtful = False
         self._assign(frozenset(assigned))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -194,7 +199,6 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if frozen_s >= self._session_s:
             log.warning("partitions_reopened", reason="process_frozen", seconds=round(frozen_s, 3))
             await self._reopen(assignment)
-            self._membership_doubtful = True
             return
         if frozen_s:
             await self._topics.refresh()
@@ -233,13 +237,12 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """Start at the committed offsets, which are read after the delivery has claimed the partitions."""
         partitions = assignment.partitions
         try:
-            if self._membership_doubtful:
-                await self._prove_membership(partitions)
             await self._delivery.on_assigned(partitions)
             starts = await self._offsets.start(partitions)
             processed_below = {one: start.processed_below for one, start in starts.items()}
             await assignment.sightings.restore(processed_below, await self._topics.partitions())
-            # Without a commit `start_at` would decide again at the next rebalance, and could skip frames.
+            # Kafka accepts it from members alone, so it proves that the group has not given the partitions to others.
+            # And without a commit `start_at` would decide again at the next rebalance, and could skip frames.
             if starts:
                 await self._consumer.commit({one: start.offset for one, start in starts.items()})
         except (KafkaUnavailableError, KafkaError) as error:
@@ -253,22 +256,9 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         for partition, start in starts.items():
             self._consumer.seek(partition, start.offset)
         assignment.state = State.OPEN
-        self._membership_doubtful = False
         self._backoff.reset()
         self._health.set_ready("kafka")
         log.info("partitions_assigned", partitions=_numbers(partitions))
-
-    async def _prove_membership(self, partitions: Iterable[TopicPartition]) -> None:
-        """Commit again what is committed, which Kafka accepts from the owner of the partitions alone.
-
-        Only then may the delivery claim them: with transactions that would fence their owner.
-
-        Raises:
-            KafkaError: others own the partitions; the client then joins the group again.
-        """
-        commits = await self._consumer.commits(partitions)
-        if known := {one: committed.offset for one, committed in commits.items() if committed}:
-            await self._consumer.commit(known)
 
     def _pause_and_resume(self, assignment: Assignment) -> None:
         full = assignment.in_flight.full(assignment.partitions)
