@@ -3,13 +3,14 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from structlog.testing import capture_logs
 
 from framematch.core.event_reader import EventReader
-from framematch.core.events import encode
+from framematch.core.events import MatchEvent, decode, encode
 from framematch.core.kafka.offsets import StartAt, first_to_read
 from framematch.core.settings import KafkaSettings
 from framematch.core.subscribe import select_matches
@@ -125,3 +126,9 @@ async def test_a_start_that_failed_at_the_assignment_is_found_by_the_next_poll()
 )  # fmt: skip
 def test_the_first_offset_to_read(committed: int | None, start_at: StartAt, expected: int) -> None:
     assert first_to_read(range(5, 9), committed, start_at) == expected
+
+
+def test_an_event_that_is_nested_too_deeply_is_no_event() -> None:
+    deep = b'{"schema": "match.v1", "new": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(msgspec.DecodeError, match="nested too deeply"):
+        decode(deep, MatchEvent)

@@ -73,3 +73,12 @@ def test_a_library_that_floods_the_log_is_logged_once_with_a_count_later(monkeyp
         ("Something else", 0),
         ("Unable to connect to node 99", 49),
     ]
+
+
+def test_a_log_at_a_terminal_cannot_control_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure_logging("info", "console")
+    evil = "a\x1b[31mb\x9b\u202e"
+    structlog.get_logger().error("it_failed", reason=evil, drops={evil: [evil]}, exc_info=ValueError(evil))
+    assert not any(character in written.getvalue() for character in ("\x1b[31mb", "\x9b", "\u202e"))
