@@ -11,7 +11,7 @@ from framematch.core.redact import redact_argument
 
 Kind = Literal["stream", "device", "file", "folder"]
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "rtp", "udp", "tcp")
 _DEVICE = re.compile(r"(?:/dev/video)?(\d{1,4})")
 _SCHEMES_WITHOUT_HOST = ("rtp", "udp", "tcp")  # they can listen: udp://:5000
@@ -62,8 +62,13 @@ def source_file(text: str) -> Path | None:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of `folder`, without subfolders, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """The images of `folder`, without subfolders and hidden files, sorted by name."""
+    return sorted(path for path in folder.iterdir() if _is_image(path))
+
+
+def _is_image(path: Path) -> bool:
+    """Decided by the name. Hidden files do not count: other systems leave some beside pictures."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _only_line(path: Path) -> str:

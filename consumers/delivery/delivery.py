@@ -6,6 +6,7 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
+from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
@@ -17,13 +18,14 @@ from framematch.core.settings import ConsumerSettings, KafkaSettings
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What both deliveries need; `offset_store` is our consumer group's.
+    """What both deliveries need; `offset_store` is our consumer group's, `partitions` says where output goes.
 
     `on_delivered` is called once for each result whose output was acknowledged, or committed in a transaction.
     """
 
     offset_store: OffsetStore
     encoder: RecordEncoder
+    partitions: OutputPartitions
     on_delivered: Callable[[FrameResult], None]
     kafka: KafkaSettings
     settings: ConsumerSettings

@@ -1,6 +1,7 @@
 """One camera's outbox: frames go straight to Kafka while it takes them, and to the spool while it does not."""
 
 import asyncio
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 
@@ -83,6 +84,11 @@ class Outbox:
         return self.context.clock() - self._progress_s if waiting else 0.0
 
     @property
+    def silent(self) -> bool:
+        """Whether frames wait and Kafka acknowledges none of them."""
+        return self.stalled_s > self.context.after_s
+
+    @property
     def empty(self) -> bool:
         """Whether it has no frame in memory or on disk, and no file."""
         if self.state is not State.DIRECT or self.pending:
@@ -140,6 +146,18 @@ class Outbox:
             await self.spool.run(Spool.expire)
         elif self.state is State.DIRECT and await self.spool.run(Spool.reopen):
             self.start_spooling("found")
+
+    async def settle(self) -> None:
+        """Return when nothing is in flight, or Kafka is silent and all of it is on disk: to wait would gain nothing."""
+        pending = self.pending
+        while pending.in_flight:
+            if self.silent:
+                await self.spool_pending()
+                if all(self._is_spooled(frame) for frame in pending.in_flight.values()):
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.context.after_s):
+                    await pending.none_in_flight()
 
     async def close(self) -> int:
         """Stop for good and spool what is in memory. Returns the number of frames on disk.

@@ -72,7 +72,7 @@ async def import_products(
             problems += [row for row in chunk if isinstance(row, RowProblem)]
             products, refused = await _with_images(drafts, root, store, pool)
             problems += refused
-            before = await store.get_many(product.id for product in products)
+            before = await store.get_many((product.id for product in products), intact=True)
             differing = [product for product in products if before.get(product.id) != product]
             await store.upsert_many(differing)
             added += len(products) - len(before)
@@ -95,9 +95,12 @@ async def _with_images(
     loop = asyncio.get_running_loop()
     files = await asyncio.gather(*(loop.run_in_executor(pool, _read_all, draft, root) for draft in drafts))
     data = {file.digest: file.data for row in files if isinstance(row, list) for file in row}
+    names = {file.digest: file.name for row in files if isinstance(row, list) for file in row}
     checked: dict[str, View | str] = dict(await store.find_views(data))
     new = [digest for digest in data if digest not in checked]
-    views = await asyncio.gather(*(loop.run_in_executor(pool, _check, digest, data[digest]) for digest in new))
+    views = await asyncio.gather(
+        *(loop.run_in_executor(pool, _check, digest, data[digest], names[digest]) for digest in new)
+    )
     checked |= dict(zip(new, views, strict=True))
 
     products: list[Product] = []
@@ -120,9 +123,9 @@ def _read_all(draft: ProductDraft, root: Path) -> list[ImageFile] | str:
         return error.message
 
 
-def _check(digest: str, content: bytes) -> View | str:
+def _check(digest: str, content: bytes, name: str) -> View | str:
     try:
-        height, width, _ = decode_rgb(content).shape
+        height, width, _ = decode_rgb(content, name=name).shape
     except CatalogError as error:
         return error.message
     return View(digest, width, height)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -55,13 +54,7 @@ class CameraTable:
         if value is None:
             self._entries.pop(name, None)
             return None
-        status = decode(value, CameraStatus)
-        try:
-            from_rfc3339(status.at)
-            from_rfc3339(status.since or status.at)
-        except ValueError as error:
-            raise msgspec.DecodeError(str(error)) from None
-        self._entries[name] = Entry(status, value)
+        self._entries[name] = Entry(decode(value, CameraStatus), value)
         return self._entries[name]
 
     def entries(self, now_us: int) -> list[Entry]:

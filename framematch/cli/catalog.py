@@ -113,15 +113,18 @@ def build(
     Every picture is embedded by the model that Triton serves. Consumers scale frames in the same way.
     """
     settings = prepare_command("catalog", config)
+    from framematch.catalog.empty_frames import explain
+
     started_s = time.monotonic()
     snapshot = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
-    basis = f"{thresholds.method}, {thresholds.impostors} pairs"
     print_text(f"Snapshot {manifest.id} is active")
     print_text(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
     print_text(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f} ({basis})")
+    print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
     print_text(f"  took        {time.monotonic() - started_s:.1f} s")
+    if warning := explain(manifest.empty_frames):
+        print_text(f"Warning: {warning}")
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "Snapshot":
@@ -134,7 +137,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
     url = require(settings.triton.url, "triton.url")
     async with (
         _database(settings) as database,
-        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s) as encoder,
+        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
         with progress_bar("Embedding", "views") as show:

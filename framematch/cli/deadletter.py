@@ -67,8 +67,9 @@ def replay(
     """Send dead letters to the frames topic again: one, those that filters select, or all.
 
     A record is sent unchanged: bytes, key, headers and timestamp. So its frame has the same id, and a record that was
-    matched before, or is replayed twice, gives events with the same ids. Dead letters are not deleted; a record that
-    fails again makes a new one. Consumers with `consumer.max_age_s` skip older frames.
+    matched before, or is replayed twice, gives events with the same ids, or none if that was a moment ago. Dead
+    letters are not deleted; a record that fails again makes a new one. Consumers with `consumer.max_age_s` skip older
+    frames.
     """
     from framematch.cli.deadletter_run import DeadLetterFilter, replay_records
 

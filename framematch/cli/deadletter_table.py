@@ -95,7 +95,10 @@ def _position(dead_letter: DeadLetter) -> str:
 
 
 def _at(at_ms: int) -> str:
-    return to_rfc3339(at_ms * US_PER_MS)
+    try:
+        return to_rfc3339(at_ms * US_PER_MS)
+    except OverflowError:  # a producer may send any number
+        return f"{at_ms} ms"
 
 
 def _size(dead_letter: DeadLetter) -> str:

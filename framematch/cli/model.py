@@ -16,6 +16,7 @@ from framematch.cli.model_towers import int8_tower, measured_plan
 from framematch.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from framematch.core.settings import TritonSettings
     from framematch.model_build.repository.build_options import BuildOptions
     from framematch.vision.manifest import ModelManifest
 
@@ -97,7 +98,7 @@ def build(
         options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
     _print_built(manifest, target, read.path, out.resolve())
-    print_text(next_step(options, out.resolve()) or _serve(settings.triton.url, manifest, out.resolve()))
+    print_text(next_step(options, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
 
 
 def _print_built(manifest: "ModelManifest", target: str, source: Path, repository: Path) -> None:
@@ -135,14 +136,14 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
         raise UsageError("--tune is for the target cpu", hint="Leave it out: on a GPU there are no cores to share")
 
 
-def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
+def _serve(triton: "TritonSettings", manifest: "ModelManifest", repository: Path) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
     local = "`framematch stack up`, or " if has_local_stack() else ""
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
-    if url is None:
+    if triton.url is None:
         return how
     from framematch.model_build.reload import Reload, reload_models
 
-    outcome = asyncio.run(reload_models(url, manifest))
-    result = f"Triton at {url} {outcome.value}."
+    outcome = asyncio.run(reload_models(triton.url, manifest, key=triton.key))
+    result = f"Triton at {triton.url} {outcome.value}."
     return result if outcome is Reload.LOADED else f"{result} {how}"

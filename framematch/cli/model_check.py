@@ -143,7 +143,7 @@ def _pictures(
 def _names_in(folder: Path) -> list[str]:
     from PIL import Image
 
-    from framematch.catalog.images import FORMATS
+    from framematch.pictures.stored import FORMATS
 
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in endings)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-import structlog
 from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -22,8 +21,6 @@ from framematch.core.settings import KafkaSettings
 from framematch.core.subscribe import select_matches, select_sightings
 from framematch.core.timestamps import now_us
 from framematch.core.units import MS_PER_S
-
-log = structlog.get_logger()
 
 _DRAW_INTERVAL_S = 0.5
 
@@ -112,10 +109,7 @@ async def _read(feed: Feed[Message], show: Callable[[Message, bytes], None]) -> 
     # Without a group every watcher sees every event.
     async with open_events(feed.kafka, feed.topic, feed.selection, group_id=None, start=feed.start) as events:
         async for received in events:
-            try:
-                show(received.event, received.value)
-            except ValueError as error:  # an invalid time
-                log.warning("event_unreadable", error=str(error))
+            show(received.event, received.value)
 
 
 def _line(event: MatchEvent) -> Text:

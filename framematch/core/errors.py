@@ -19,6 +19,7 @@ FramematchError
 │   └── ModelMismatchError       the index was built with another model or preprocessing
 ├── CatalogError                 products, images or an index snapshot are unusable
 ├── DeadLetterError              a dead letter does not exist, or its bytes were not kept
+├── PictureError                 bytes that are no picture, a damaged one, or one of an unknown kind
 └── BadFrameError                bytes that are not a usable frame: they become a dead letter
 """
 
@@ -138,6 +139,17 @@ class CatalogError(FramematchError):
 
 class DeadLetterError(FramematchError):
     """A dead letter does not exist, or does not contain the bytes of its record."""
+
+
+class PictureError(FramematchError):
+    """The bytes are no picture, or a damaged one. `message` completes "the picture …".
+
+    `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `too_many_pixels`, `truncated`, `undecodable`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BadFrameError(FramematchError):

@@ -28,6 +28,7 @@ CONVENTIONAL_NAMES = {
     "KAFKA_GROUP_ID": ("consumer", "group_id"),
     "MONGODB_URI": ("mongodb", "uri"),
     "TRITON_URL": ("triton", "url"),
+    "TRITON_REPOSITORY_KEY": ("triton", "repository_key"),
     "RTSP_TRANSPORT": ("edge", "rtsp_transport"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing", "otlp_endpoint"),
     "LOG_LEVEL": ("log", "level"),
@@ -42,6 +43,7 @@ RENAMED: dict[str, str] = {
 CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
 
+_TRITON_KEY = re.compile(r"[!-~]{16,}")  # sent as the value of a header
 MAX_FPS = 1000.0
 _LARGEST_PORT = 65_535
 
@@ -156,6 +158,23 @@ class TritonSettings(_Section):
     shared_memory: bool = Field(
         False, description="send pictures to a Triton on the same host through shared memory instead of gRPC"
     )
+    repository_key: SecretStr | None = Field(
+        None,
+        description="key of a Triton that restricts loading models and shared memory; `model build` needs it, and "
+        "`consume` with `shared_memory`",
+    )
+
+    @property
+    def key(self) -> str | None:
+        """The text of `repository_key`."""
+        return None if self.repository_key is None else self.repository_key.get_secret_value()
+
+    @field_validator("repository_key")
+    @classmethod
+    def _is_header_value(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TRITON_KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("it must have 16 or more visible ASCII characters, without spaces")
+        return value
 
 
 def _short(name: str) -> BeforeValidator:
@@ -220,6 +239,9 @@ class SpoolSettings(_Section):
     after_s: float = Field(1.0, gt=0, description="spooling starts after this time without an acknowledgement")
 
 
+UntaggedColours = Literal["auto", "bt601", "bt709"]
+
+
 def _is_source(value: Any) -> bool:
     """Whether a value is a source; a number is a device."""
     return isinstance(value, str | int) and not isinstance(value, bool)
@@ -239,6 +261,12 @@ class CameraSettings(_Section):
     motion: Motion | None = None
     regions: Regions | None = None
     masks: tuple[MaskSettings, ...] = ()
+    untagged_colours: UntaggedColours = Field(
+        "auto", description="the colour matrix of a video that names none; auto: bt709 from 1280 x 720 on, else bt601"
+    )
+    open_timeout_s: float | None = Field(None, gt=0)
+    read_timeout_s: float | None = Field(None, gt=0)
+    watchdog_s: float | None = Field(None, gt=0)
 
     @field_validator("source", mode="before")
     @classmethod
@@ -365,8 +393,11 @@ class MatchingSettings(_Section):
     """How similarities become decisions."""
 
     top_k: int = Field(5, ge=1, le=100, description="candidates in each event")
-    threshold: float | None = Field(None, ge=-1, le=1, description="similarity for a match; not set: the snapshot's")
-    margin: float | None = Field(None, ge=0, le=2, description="lead over the second product; not set: the snapshot's")
+    threshold: float | None = Field(None, gt=0, le=1, description="similarity for a match; not set: the snapshot's")
+    margin: float | None = Field(None, ge=0, le=1, description="lead over the second product; not set: the snapshot's")
+    min_content: float = Field(
+        3.0, ge=0, le=255, description="a region that shows less is unknown, and the model is not asked; 0: never"
+    )
     metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is cached")
     metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 

@@ -31,13 +31,15 @@ def load_settings(config: Path | None = None, overrides: Tree | None = None, def
     """
     file = settings_file(config)
     layer = Layer(defaults or {})
+    stack = read_local_stack()
     for above in (
-        _from_stack(read_local_stack()),
+        _from_stack(stack),
         read_yaml(file) if file else Layer(),
         read_environment(),
         Layer(overrides or {}),
     ):
         layer = above.over(layer)
+    layer = _with_stack_key(layer, stack)
     try:
         return Settings.model_validate(layer.tree)
     except ValidationError as error:
@@ -73,6 +75,15 @@ def _from_stack(stack: LocalStack | None) -> Layer:
         "triton": {"url": stack.triton_url},
     }
     return Layer({section: values for section, values in found.items() if None not in values.values()})
+
+
+def _with_stack_key(layer: Layer, stack: LocalStack | None) -> Layer:
+    """Add the key of the local Triton, if that is the one in use: no other server is shown it."""
+    triton = layer.tree.get("triton")
+    in_use = triton.get("url") if isinstance(triton, dict) else None
+    if stack is None or stack.triton_repository_key is None or in_use != stack.triton_url:
+        return layer
+    return layer.over(Layer({"triton": {"repository_key": stack.triton_repository_key}}))
 
 
 def _explain(error: ValidationError, layer: Layer) -> SettingsError:

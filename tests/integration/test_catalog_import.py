@@ -15,7 +15,7 @@ from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import Product, ProductStore, View
 from framematch.catalog.rows import RowProblem
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError
-from stack.mongodb import MongoServer
+from framematch.stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import picture
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from framematch.core.frames import parse_frame
 from framematch.core.timestamps import now_us
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import (
     edge_service,
     grey_level,

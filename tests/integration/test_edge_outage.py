@@ -10,8 +10,8 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from framematch.core.frames import Frame, parse_frame
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
 from tests.integration.edge_service import (
     EdgeService,
     new_prefix,

@@ -17,7 +17,7 @@ from edge.sinks import Outgoing
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.support import eventually, freeze, resume
 

@@ -19,7 +19,7 @@ from framematch.core.health import Health, new_registry
 from framematch.core.kafka.clients import client_options, new_consumer, new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.support import eventually
 from tests.unit.consumers.fake_delivery import FakeDelivery
 

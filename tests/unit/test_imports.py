@@ -34,10 +34,9 @@ COMMANDS = {
     "edge": ("edge",),
     "consumer,cpu": ("catalog", "consume", "doctor"),
     "model": ("model", "model_check"),
+    "stack": ("stack",),
 }
 LIBRARY = "framematch.core.subscribe"
-# Those of the source checkout, which no wheel has.
-CHECKOUT_ONLY = {"stack"}
 
 # Each container's locks, and the extras whose commands it runs. FAISS comes in two packages with one module.
 LOCKS = {
@@ -120,10 +119,7 @@ def test_the_commands_import_nothing_that_their_extras_leave_out(extras: str) ->
 
 
 def test_every_command_is_in_the_table() -> None:
-    assert (
-        set(command_modules(typer.main.get_command(app)))
-        == {name for names in COMMANDS.values() for name in names} | CHECKOUT_ONLY
-    )
+    assert set(command_modules(typer.main.get_command(app))) == {name for names in COMMANDS.values() for name in names}
 
 
 def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> None:
@@ -135,6 +131,8 @@ def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> No
         "catalog build": "consumer,cpu",
         "model build --from none": "model",
         "model check --from none": "model",
+        "stack status": "stack",
+        "stack up": "stack",
     }
 
     done = run_with("", commands=commands)

@@ -1,6 +1,7 @@
 """The topics: names, configuration, and the creation of missing ones."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
@@ -34,6 +35,22 @@ class Topics:
         self.deadletter = f"{prefix}.deadletter"
         """Records that could not be processed, byte for byte, with the reason in their headers."""
         self.all = (self.frames, self.matches, self.sightings, self.status, self.deadletter)
+
+
+PARTITIONS_HINT = (
+    "Give these topics the same number of partitions: kafka-topics.sh --alter --partitions, for those that have fewer"
+)
+
+
+def differing_partitions(topics: Topics, partitions: Mapping[str, int]) -> str:
+    """How the numbers of partitions differ among the topics keyed by camera, as a text; empty when they are equal.
+
+    `partitions` has the numbers of the topics that exist.
+    """
+    found = {name: partitions[name] for name in (topics.frames, topics.matches, topics.sightings) if name in partitions}
+    if len(set(found.values())) <= 1:
+        return ""
+    return ", ".join(f"{name} has {count}" for name, count in found.items())
 
 
 def replicas_of(settings: KafkaSettings, brokers: int) -> int:

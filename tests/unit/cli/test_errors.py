@@ -32,7 +32,7 @@ BLOCKED = {
     "catalog list": ("pymongo", "consumer,cpu"),
     "catalog build": ("tritonclient", "consumer,cpu"),
     "model build --from .": ("onnx", "model"),
-    "stack status": ("tritonclient", "consumer"),
+    "stack status": ("tritonclient", "stack"),
 }
 PROGRAM = """
 import sys
@@ -157,7 +157,7 @@ REFUSED = KafkaUnavailableError("Kafka refuses us", hint="Check the password")
 
 
 @pytest.mark.parametrize("error", [UNREACHABLE, NOT_SET])
-def test_a_server_that_does_not_run_can_be_started_from_a_checkout(error: FramematchError) -> None:
+def test_a_server_that_does_not_run_can_be_started_on_this_machine(error: FramematchError) -> None:
     assert hint_of(error) == f"{error.hint}, or start the servers on this machine with 'framematch stack up'"
 
 
@@ -166,9 +166,12 @@ def test_other_errors_keep_their_hint(error: FramematchError) -> None:
     assert hint_of(error) == error.hint
 
 
+@pytest.mark.parametrize("package", ["pymongo", "tritonclient"])
 @pytest.mark.parametrize("error", [UNREACHABLE, NOT_SET])
-def test_a_wheel_has_no_local_servers_to_offer(error: FramematchError, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "stack" else find_spec(name))
+def test_local_servers_are_not_offered_without_the_packages_of_their_extra(
+    error: FramematchError, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == package else find_spec(name))
     assert hint_of(error) == error.hint
 
 

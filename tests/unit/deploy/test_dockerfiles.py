@@ -133,7 +133,7 @@ def test_the_lock_of_the_tools_changes_no_version_of_the_consumer(flavour: str) 
 
 
 def test_triton_lock_repeats_the_lock_of_the_local_stack() -> None:
-    stack = requirements(ROOT / "stack" / "triton-requirements.txt")
+    stack = requirements(ROOT / "framematch" / "stack" / "triton-requirements.txt")
     triton = requirements(FOLDER / "triton-requirements.txt")
 
     assert {name.partition("==")[0] for name in triton} >= {"numpy", "onnxruntime"}

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from edge.cameras import Camera
 from edge.link.channel import WorkerChannel
-from edge.link.messages import Ended, Failed, FrameReady, Opened
+from edge.link.messages import Ended, Failed, FrameReady, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import Outgoing
@@ -51,6 +51,10 @@ class FakeProcess:
 
     def open(self) -> None:
         self._channel.send(Opened(64, 48))
+
+    def leave_out(self, reason: str) -> None:
+        """Report a picture that is not usable."""
+        self._channel.send(PictureLeftOut(reason))
 
     def end(self) -> None:
         """Report the end of the source."""

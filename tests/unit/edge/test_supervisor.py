@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from edge.metrics import EdgeMetrics
@@ -48,3 +49,19 @@ async def test_a_frame_that_the_sink_did_not_take_before_the_stop_is_dropped() -
     sink.live = False
     found = await stopped_while_putting(sink, 1)
     assert (found.captured, len(sink.frames), found.drops) == (1, 0, {"stopped": 1})
+
+
+async def test_a_picture_that_is_left_out_is_logged_and_the_next_is_sent() -> None:
+    processes, sink = FakeProcesses(), FakeSink()
+    stats = CameraStats("a", EdgeMetrics(CollectorRegistry()).of("a"), lambda: None)
+    folder = camera("a", live=False)
+    supervisor = CameraSupervisor(folder, EdgeSettings(), stats, processes.as_processes(), sink, jpeg_bytes_max=1_000)
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(supervisor.run())
+        await eventually(lambda: processes.started)
+        processes.started[0].leave_out("a.jpg is damaged")
+        processes.started[0].send_frame()
+        await eventually(lambda: sink.frames)
+        processes.started[0].end()
+        await asyncio.wait_for(task, 30)
+    assert {"event": "picture_left_out", "log_level": "warning", "camera": "a", "reason": "a.jpg is damaged"} in logs

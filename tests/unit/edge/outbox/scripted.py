@@ -155,6 +155,7 @@ class Bench:
     max_frames: int = 1_000
     max_age_s: float = 3_600.0
     window: int = 8
+    after_s: float = 1.0
     clock: Clock = field(default_factory=Clock)
     stats: FakeStats = field(default_factory=FakeStats)
     sequence: int = 0
@@ -176,7 +177,7 @@ class Bench:
             executor=self.executor,
             drops=DropLog(),
             max_message_bytes=1_000,
-            after_s=1.0,
+            after_s=self.after_s,
             clock=self.clock,
             backoff=lambda: Backoff(0.0, 0.0),
         )

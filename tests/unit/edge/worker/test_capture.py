@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import Camera
-from edge.link.messages import Crashed, Ended, Failed, Message, Opened
+from edge.link.messages import Crashed, Ended, Failed, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.sources import Source
 from edge.worker.capture import Capture, CapturedFrame
@@ -216,6 +216,14 @@ def test_a_damaged_frame_is_counted_and_the_next_takes_its_place(start: StartCap
     assert [frame.sequence for frame in found.take_all()] == [0, 1, 2]
     counts = found.buffer.counts()
     assert (counts.source_frames, counts.sampled, counts.corrupt, counts.captured) == (4, 4, 1, 3)
+
+
+def test_a_picture_that_is_left_out_is_reported_with_its_reason(start: StartCapture) -> None:
+    reason = "a.jpg is damaged: it ends before its end marker"
+    found = start(FINITE, ScriptedReader(GrabbedFrame(0.0, damaged=True, reason=reason), 0.2, None))
+    found.take_all()
+    assert found.messages == [PictureLeftOut(reason), Opened(6, 4)]
+    assert found.buffer.counts().corrupt == 1
 
 
 def test_damaged_frames_do_not_set_the_time_of_the_last_frame(start: StartCapture) -> None:
