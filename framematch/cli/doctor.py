@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from framematch.cli.camera_statuses import read_statuses
 from framematch.cli.camera_table import CameraTable, summary
-from framematch.cli.cameras import read_statuses
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
 from framematch.cli.errors import hint_of, missing_package

@@ -102,7 +102,12 @@ def spooled(service: EdgeService) -> float:
 
 
 def wait_for_replay(service: EdgeService) -> None:
-    wait_until(lambda: spooled(service) == 0, timeout_s=60, message="the spool is empty again")
+    """All spooled frames are acknowledged, and new ones are sent directly."""
+
+    def direct() -> bool:
+        return len(service.events("spooling_ended")) == len(service.events("spooling_started"))
+
+    wait_until(lambda: spooled(service) == 0 and direct(), timeout_s=60, message="the spool is empty again")
 
 
 @pytest.mark.timeout(180)

@@ -87,3 +87,12 @@ def test_a_bug_in_a_kafka_client_stays_an_error_with_its_traceback(monkeypatch: 
     line = json.loads(stream.getvalue())
     assert (line["event"], line["level"]) == ("Unexpected error in fetcher routine", "error")
     assert "ZeroDivisionError" in line["exception"]
+
+
+def test_a_log_at_a_terminal_cannot_control_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure_logging("info", "console")
+    evil = "a\x1b[31mb\x9b\u202e"
+    structlog.get_logger().error("it_failed", reason=evil, drops={evil: [evil]}, exc_info=ValueError(evil))
+    assert not any(character in written.getvalue() for character in ("\x1b[31mb", "\x9b", "\u202e"))
