@@ -11,6 +11,9 @@ from framematch.catalog.mongo import Database, Document, mongo_errors
 
 _DUPLICATE_KEY = 11000
 _VERSION = "catalog_version"
+# For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
+# drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.row_images`.
+_PRODUCTS_PER_REPLY = 100
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,18 @@ class ProductStore:
     async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
         """The products with these ids, in one query; unknown ids are left out."""
         with mongo_errors("reading products"):
-            documents = await self.database.products.find({"_id": {"$in": list(ids)}}).to_list()
+            documents = (
+                await self.database.products.find({"_id": {"$in": list(ids)}}).batch_size(_PRODUCTS_PER_REPLY).to_list()
+            )
         return {document["_id"]: _to_product(document) for document in documents}
 
     async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
         """Products in the order of their ids; all of them by default."""
         where = {} if category is None else {"category": category}
         with mongo_errors("reading products"):
-            async for document in self.database.products.find(where).sort("_id").limit(limit or 0):
+            async for document in (
+                self.database.products.find(where).sort("_id").limit(limit or 0).batch_size(_PRODUCTS_PER_REPLY)
+            ):
                 yield _to_product(document)
 
     async def count(self, *, category: str | None = None) -> int:
@@ -117,7 +124,10 @@ class ProductStore:
                     raise
 
     async def get_images(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of these images, in one query; unknown ones are left out."""
+        """The bytes of these images, in one query; unknown ones are left out.
+
+        All of them are in one reply of at most 48 MB, so ask for three (`framematch.catalog.images.MAX_BYTES`).
+        """
         with mongo_errors("reading images"):
             documents = await self.database.images.find({"_id": {"$in": list(digests)}}).to_list()
         return {document["_id"]: bytes(document["data"]) for document in documents}
