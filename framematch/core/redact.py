@@ -92,7 +92,7 @@ def redact_uncaught() -> None:
     """Redact the tracebacks of uncaught errors from now on, in all threads of this process."""
 
     def show(error: BaseException | None) -> None:
-        if error is not None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):  # Ctrl-C needs no traceback
             text = redact_url("".join(traceback.format_exception(error)))
             sys.stderr.write(printable_lines(text) + "\n")
 
