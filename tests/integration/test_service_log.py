@@ -57,7 +57,7 @@ def test_an_error_that_ends_a_service_is_its_last_event() -> None:
 def test_a_bug_that_ends_a_service_is_an_event_too() -> None:
     done = run("tests.integration.stderr_program", "has a bug", LOG_LEVEL="debug")
     found = {event["event"]: event for event in events(done)}
-    assert (done.returncode, found.keys()) == (70, {"output_unstructured", "service_failed"})
+    assert (done.returncode, set(found)) == (70, {"output_unstructured", "service_failed"})
     assert "in fail\n" in found["output_unstructured"]["text"]  # the traceback, which LOG_LEVEL=debug asks for
     assert found["service_failed"]["error"] == "this is a bug: OSError: cannot open rtsp://***@10.0.0.5/1"
 
