@@ -62,7 +62,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """As in aiokafka."""
-        before = self.next_offsets()
+        before = {} if max_records == 1 else self.next_offsets()
         try:
             found: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await super().getmany(
                 *partitions, timeout_ms=timeout_ms, max_records=max_records
@@ -70,7 +70,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         except Exception as error:  # of any codec or decoder, which have no common class
             if isinstance(error, KafkaError) and not isinstance(error, _UNREADABLE):
                 raise
-            return await self._read_around(error, before, partitions, max_records)
+            # One record at a time: nothing was decoded before the error, so the offsets are still those before.
+            return await self._read_around(error, before or self.next_offsets(), partitions, max_records)
         return found
 
     def next_offsets(self) -> dict[TopicPartition, int]:

@@ -106,7 +106,8 @@ class OffsetJudge:
         """
         if not partitions:
             return {}
-        topic, ranges = await asyncio.gather(self._describe(), offset_ranges(self._consumer, partitions))
+        topic = await self._describe()
+        ranges = await offset_ranges(self._consumer, partitions)
         commits = await self._committed(partitions)
         is_new = await self._unread(topic, commits)
         starts = {}
@@ -132,7 +133,8 @@ class OffsetJudge:
 
         Raises: as `start`.
         """
-        topic, ranges = await asyncio.gather(self._describe(), offset_ranges(self._consumer, positions.keys()))
+        topic = await self._describe()
+        ranges = await offset_ranges(self._consumer, positions.keys())
         found = {}
         for partition, position in positions.items():
             if self._recreated(partition, None, topic):
