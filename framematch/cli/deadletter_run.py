@@ -109,11 +109,13 @@ async def _send(kafka: KafkaSettings, positions: Collection[Position]) -> int:
         with progress_bar("Sending", "records") as show_progress, kafka_errors(kafka):
             async for dead_letter in topic.read(among=frozenset(positions)):
                 record = dead_letter.original(Topics(kafka.topic_prefix).frames)
+                own = dead_letter.failure.partition  # where the camera's other frames are, whoever chose it
                 await producer.send_and_wait(
                     record.topic,
                     record.value,
                     key=record.key,
                     headers=list(record.headers),
+                    partition=own if own in await producer.partitions_for(record.topic) else None,
                     timestamp_ms=record.timestamp_ms,
                 )
                 sent += 1

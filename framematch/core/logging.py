@@ -13,6 +13,7 @@ from framematch.core.printable import printable, printable_lines
 from framematch.core.redact import redact, redact_url
 
 _REPEAT_S = 10.0
+_KAFKA_CLIENTS = ("aiokafka", "librdkafka")
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -74,6 +75,7 @@ def _route_standard_library(shared: list[Processor], renderer: Processor) -> Non
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(allow=["repeated"]),
                 *shared,
+                _kafka_client_event,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -81,6 +83,16 @@ def _route_standard_library(shared: list[Processor], renderer: Processor) -> Non
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _kafka_client_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """One event, a warning, for all that a Kafka client reports: it retries, and our own events say what that means.
+
+    What has a traceback stays an error: it is a bug.
+    """
+    if str(event.get("logger")).startswith(_KAFKA_CLIENTS) and "exception" not in event:
+        event["message"], event["event"], event["level"] = event["event"], "kafka_client_reported", "warning"
+    return event
 
 
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

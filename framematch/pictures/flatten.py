@@ -9,6 +9,7 @@ from framematch.core.errors import PictureError
 
 _KNOWN = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB"})
 _DEEP_GREY = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_GREY = frozenset({"1", "L", "LA", "La"})
 _DEEP_BITS, _BITS = 16, 8
 _WHITE_IS_ZERO = 0
 
@@ -32,7 +33,7 @@ def flattened(image: Image.Image) -> Image.Image:
     layer = image.convert("RGBA")
     white = Image.new("RGBA", layer.size, "white")
     white.alpha_composite(layer)
-    return white.convert("RGB")
+    return white.convert("L" if image.mode in _GREY else "RGB")
 
 
 def _with_8_bits(image: Image.Image) -> Image.Image:

@@ -7,15 +7,13 @@ import simplejpeg
 
 from framematch.core.arrays import Pixels
 from framematch.core.errors import PictureError
-from framematch.pictures.jpeg_header import JpegHeader, read_header
+from framematch.pictures.jpeg_header import SCAN, JpegHeader, find_end, read_header
 from framematch.pictures.jpeg_quirks import harmless, without_quirks
 from framematch.pictures.rare_sampling import decode_rare_sampling
 
-_MARKER, _SCAN = 0xFF, 0xDA
+_MARKER = 0xFF
 _MAX_SCANS = 100  # encoders write about ten
-# Messages of libjpeg, of Pillow and of TurboJPEG.
-_ENDS_EARLY = ("Premature end of JPEG file", "image file is truncated")
-_RARE_SAMPLING = "Could not determine subsampling"
+_RARE_SAMPLING = "Could not determine subsampling"  # TurboJPEG's message
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,25 @@ class Jpeg:
         if (scans := _count_scans(self.data)) > _MAX_SCANS:
             raise PictureError("undecodable", f"has {scans} scans, more than the {_MAX_SCANS} allowed")
         try:
-            return self._decode(self.data, reduction)
+            return self._decode_whole(self.data, reduction)
+        except ValueError as error:
+            if find_end(self.data) is None:
+                raise PictureError("truncated", "is damaged: it ends before its end marker") from None
+            raise PictureError("undecodable", f"is damaged: {error}") from None
+
+    def _decode_whole(self, data: bytes, reduction: int) -> Pixels:
+        """Decode `data`, whatever libjpeg warns of that is no damage. ValueError with its message otherwise."""
+        try:
+            return self._decode(data, reduction)
         except ValueError as error:
             warning = str(error)
-        try:
-            return self._decode_despite(warning, reduction)
-        except ValueError as error:
-            raise _verdict(str(error)) from None
+        if _RARE_SAMPLING in warning:
+            return decode_rare_sampling(data, reduction)
+        if (shorter := without_quirks(data, warning)) is not None:
+            return self._decode_whole(shorter, reduction)
+        if harmless(data, self.header, warning):
+            return self._decode(data, reduction, strict=False)
+        raise ValueError(warning)
 
     def _decode(self, data: bytes, reduction: int, *, strict: bool = True) -> Pixels:
         """Decode `data`; ValueError with libjpeg's message for an error, and with `strict` for a warning."""
@@ -64,19 +74,6 @@ class Jpeg:
         # The decoder takes the smallest size that is not below these.
         height, width = -(-self.height // reduction), -(-self.width // reduction)
         return np.asarray(simplejpeg.decode_jpeg(data, min_height=height, min_width=width, strict=strict), np.uint8)
-
-    def _decode_despite(self, warning: str, reduction: int) -> Pixels:
-        """Decode what `warning` is about, if that is no damage. ValueError as for `_decode`."""
-        if _RARE_SAMPLING in warning:
-            return decode_rare_sampling(self.data, reduction)
-        if (mended := without_quirks(self.data, warning)) is not None:
-            try:
-                return self._decode(mended, reduction)
-            except ValueError as error:
-                warning = str(error)
-        if not harmless(mended or self.data, self.header, warning):
-            raise ValueError(warning)
-        return self._decode(mended or self.data, reduction, strict=False)
 
 
 def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
@@ -94,12 +91,12 @@ def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
 
 def _count_scans(data: bytes) -> int:
     """How often a JPEG has the marker that starts a scan; entropy-coded data never contains it."""
+    if (scans := _count_markers(data)) > _MAX_SCANS:
+        return _count_markers(data[: find_end(data)])  # what follows may be a video
+    return scans
+
+
+def _count_markers(data: bytes) -> int:
     # bytes.count takes 3 times as long.
     encoded = np.frombuffer(data, dtype=np.uint8)
-    return int(np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == _SCAN)))
-
-
-def _verdict(message: str) -> PictureError:
-    if message.startswith(_ENDS_EARLY):
-        return PictureError("truncated", "is damaged: it ends before its end marker")
-    return PictureError("undecodable", f"is damaged: {message}")
+    return int(np.count_nonzero((encoded[:-1] == _MARKER) & (encoded[1:] == SCAN)))

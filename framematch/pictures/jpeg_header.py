@@ -13,6 +13,7 @@ ADOBE = 0xEE
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # a marker for each process; these three are tables
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _END = 0xD9
+_END_OF_IMAGE = b"\xff\xd9"
 # Fill bytes may stand in front of a marker; FF 00 is no marker.
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _SUPPORTED_BITS = 8
@@ -65,6 +66,14 @@ def segments(data: bytes) -> Iterator[Segment]:
         if marker == SCAN:
             return
         at = max(start, end)
+
+
+def find_end(data: bytes) -> int | None:
+    """Where the end marker is; None if there is none. Those of a thumbnail in the header do not count."""
+    for segment in segments(data):
+        if segment.marker == SCAN and (at := data.find(_END_OF_IMAGE, segment.end)) >= 0:
+            return at
+    return None
 
 
 def _parse_size(content: bytes) -> JpegHeader:

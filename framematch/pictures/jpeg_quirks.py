@@ -13,7 +13,7 @@
 
 import re
 
-from framematch.pictures.jpeg_header import ADOBE, RESTART_INTERVAL, SCAN, START, JpegHeader, segments
+from framematch.pictures.jpeg_header import ADOBE, RESTART_INTERVAL, START, JpegHeader, find_end, segments
 
 _HEADER = re.compile(
     r"extraneous bytes before marker 0x(?!d[0-79])|unknown JFIF revision|bad ICC marker|Unknown Adobe color transform"
@@ -21,7 +21,6 @@ _HEADER = re.compile(
 _FILLED = "extraneous bytes before marker 0xd9"
 _RESTART = re.compile(r"extraneous bytes before marker 0xd[0-7]")
 
-_END_OF_IMAGE = b"\xff\xd9"
 _STUFFED = b"\xff\x00"  # stands for one byte FF of a scan
 _RESTART_MARKER = re.compile(rb"\xff([\xd0-\xd7])")
 _START_OF_SCAN = b"\xff\xda"
@@ -34,10 +33,14 @@ _RESTART_MARKERS = 8
 
 
 def without_quirks(data: bytes, warning: str) -> bytes | None:
-    """The same picture without what `warning` is about; None if that cannot be left out."""
+    """The same picture in fewer bytes, without what `warning` is about; None if that cannot be left out."""
     if _HEADER.search(warning):
-        return with_bare_header(data)
-    return _without_filling(data) if _FILLED in warning else None
+        shorter = with_bare_header(data)
+    elif _FILLED in warning:
+        shorter = _without_filling(data)
+    else:
+        return None
+    return shorter if len(shorter) < len(data) else None
 
 
 def harmless(data: bytes, header: JpegHeader, warning: str) -> bool:
@@ -61,26 +64,28 @@ def with_bare_header(data: bytes) -> bytes:
     return b"".join([*kept, data[end:]])
 
 
-def _without_filling(data: bytes) -> bytes | None:
-    """Without zeros between the last scan and the end marker; None if there are none."""
-    end = data.find(_END_OF_IMAGE, data.rfind(_START_OF_SCAN))
-    scan = data[: max(end, 0)].rstrip(b"\0")
+def _without_filling(data: bytes) -> bytes:
+    """Without zeros between the last scan and the end marker."""
+    end = find_end(data)
+    if end is None:
+        return data
+    scan = data[:end].rstrip(b"\0")
     if scan.endswith(_STUFFED[:1]):
         scan += _STUFFED[1:]
-    return scan + _END_OF_IMAGE if 0 < len(scan) < end else None
+    return scan + data[end:]
 
 
 def _restart_markers_are_complete(data: bytes, header: JpegHeader) -> bool:
     """Whether a JPEG with one scan has as many restart markers as it needs, in order."""
-    found = list(segments(data))
+    found, end = list(segments(data)), find_end(data)
     intervals = [data[one.start : one.end] for one in found if one.marker == RESTART_INTERVAL]
-    if not intervals or found[-1].marker != SCAN or data.count(_START_OF_SCAN, found[-1].end):
+    if not intervals or end is None or data.count(_START_OF_SCAN, found[-1].end, end):
         return False
     units = _coded_units(header)
     interval = int.from_bytes(intervals[-1][:2])
     expected = [number % _RESTART_MARKERS for number in range(-(-units // max(interval, 1)) - 1)]
-    scan = data[found[-1].end : data.find(_END_OF_IMAGE, found[-1].end)]
-    return [marker[0] & (_RESTART_MARKERS - 1) for marker in _RESTART_MARKER.findall(scan)] == expected
+    markers = _RESTART_MARKER.findall(data, found[-1].end, end)
+    return [marker[0] & (_RESTART_MARKERS - 1) for marker in markers] == expected
 
 
 def _coded_units(header: JpegHeader) -> int:

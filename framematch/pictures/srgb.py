@@ -11,6 +11,7 @@ from framematch.core.errors import PictureError
 
 # Pillow's mode for the colour space that a profile is about.
 _MODES: Mapping[str, str] = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_GREY = ("1", "L")
 # Variants of sRGB differ by rounding. Adobe RGB and Display P3 differ by more than 30 levels.
 _SAME_LEVELS = 4
 _STEPS = 6
@@ -30,7 +31,7 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = _MODES.get(source.profile.xcolor_space.strip())
-        if mode is None or (mode == "CMYK") != (image.mode == "CMYK"):
+        if mode is None or not _fits(mode, image):
             return to_rgb(image)
         transform = ImageCms.buildTransform(
             source,
@@ -45,7 +46,14 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         converted = ImageCms.applyTransform(image.convert(mode), transform)
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         raise PictureError("undecodable", f"has a colour profile that cannot be used: {error}") from None
-    return image if converted is None else converted
+    return to_rgb(image) if converted is None else converted
+
+
+def _fits(mode: str, image: Image.Image) -> bool:
+    """Whether a profile for this mode can be meant for the picture. Many grey ones have a profile for colours."""
+    if image.mode == "CMYK" or mode == "CMYK":
+        return image.mode == mode
+    return mode == "RGB" or image.mode in _GREY
 
 
 def _changes_little(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

@@ -2,6 +2,7 @@
 
 import ctypes
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -24,7 +25,7 @@ from framematch.pictures.srgb import to_rgb, to_srgb
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
 _SIGNATURES = (b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
-_CMYK_CHANNELS = 4
+_CMYK_COMPONENTS = 4
 _BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow's decoders raise for damaged files.
 _DECODE_ERRORS = (
@@ -33,15 +34,16 @@ _DECODE_ERRORS = (
 )  # fmt: skip
 
 
-def _silence_libtiff() -> None:
-    """Pillow takes libtiff's errors from its results; their texts, which libtiff prints on its own, name no file."""
+def _silence() -> None:
+    """Keep Pillow and libtiff from writing texts that name no file, about errors that Pillow raises too."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
     except (OSError, AttributeError):  # a Pillow that was built without libtiff, or in another way
         return
 
 
-_silence_libtiff()
+_silence()
 
 # Python's filters of warnings belong to the process, so threads take turns where Pillow may warn.
 _warnings_lock = threading.Lock()
@@ -94,10 +96,12 @@ def _decode_jpeg(jpeg: Jpeg, doubts: list[str]) -> tuple[Pixels, int]:
     try:
         with _open(jpeg.data, doubts) as image:
             orientation = _orientation(image, doubts)
-            if len(jpeg.header.sampling) == _CMYK_CHANNELS:
-                pixels = _in_srgb(image, image.info.get("icc_profile"), doubts)
-            elif profile := image.info.get("icc_profile"):
-                pixels = _in_srgb(Image.fromarray(pixels), profile, doubts)
+            profile, components = image.info.get("icc_profile"), len(jpeg.header.sampling)
+            if components == _CMYK_COMPONENTS:
+                pixels = _in_srgb(image, profile, doubts)
+            elif profile:
+                decoded = pixels[..., 0] if components == 1 else pixels
+                pixels = _in_srgb(Image.fromarray(decoded), profile, doubts)
     except (*_DECODE_ERRORS, *_BOMB_ERRORS) as error:
         doubts.append(f"its metadata cannot be read: {error}")
         orientation = 1

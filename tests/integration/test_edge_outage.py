@@ -279,6 +279,27 @@ def test_stopped_while_kafka_is_unreachable_it_leaves_unsent_frames_on_disk(
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_stopped_while_kafka_is_silent_it_does_not_wait_for_acknowledgements(
+    broker: KafkaServer, camera: str, tmp_path: Path, fault: str
+) -> None:
+    settings = {"FRAMEMATCH_SHUTDOWN_DEADLINE_S": "80"}  # half of it may be waited for acknowledgements
+    with edge(tmp_path, broker, new_prefix(), f"till-1={camera}", **settings) as service:
+        wait_until(lambda: service.metric("frames_published_total") > 5)
+        if fault == "killed":
+            broker.kill()
+        else:
+            freeze(broker.pid)
+        wait_until(lambda: spooled(service) > 10, timeout_s=60)
+        service.process.terminate()
+        assert service.process.wait(30) == 0
+        assert service.wait_for("frames_spooled")["frames"] > 10
+        assert not service.events("kafka_silent_at_end")
+        if fault == "frozen":
+            resume(broker.pid)
+
+
+@pytest.mark.timeout(180)
 def test_while_kafka_is_unreachable_a_folder_waits_and_no_frame_is_lost(broker: KafkaServer, tmp_path: Path) -> None:
     prefix, images = new_prefix(), write_images(tmp_path / "images", 80)
     with edge(tmp_path, broker, prefix, f"shelf={images}", FRAMEMATCH_EDGE__UNACKNOWLEDGED_MAX="8") as service:

@@ -90,6 +90,11 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         end = self.highwater(partition)
         return _NONE if end is None else end
 
+    def fetch_errors(self) -> dict[TopicPartition, str]:
+        """The assigned partitions that their broker cannot read at present, and its error."""
+        assigned = self.assignment()
+        return {one: error for one, error in self._client.fetch_errors.items() if one in assigned}
+
     async def commits(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Committed | None]:
         """What the group has committed for each; None where nothing was.
 

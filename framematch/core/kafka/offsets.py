@@ -90,6 +90,7 @@ class OffsetJudge:
         self._first: TopicDescription | None = None
         self._ids: dict[TopicPartition, bytes | None] = {}  # of the topic when the partition was last judged
         self._judged: dict[TopicPartition, int] = {}
+        self._reported: dict[TopicPartition, Jump] = {}
 
     async def start(
         self, partitions: Collection[TopicPartition], positions: Mapping[TopicPartition, int] | None = None
@@ -188,6 +189,9 @@ class OffsetJudge:
             self._report(Jump(partition, expected, offset, reason))
 
     def _report(self, jump: Jump) -> None:
+        if self._reported.get(jump.partition) == jump:
+            return  # opening the partition, or moving to the new offset, is tried again
+        self._reported[jump.partition] = jump
         log.warning(
             "offsets_jumped",
             topic=self._topic,

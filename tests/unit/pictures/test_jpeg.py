@@ -69,7 +69,7 @@ KINDS = {
     "in a buffer filled with FF": PLAIN + b"\xff" * 5_000,
     "in a buffer with an older JPEG": PLAIN + jpeg(photo()[::-1])[300:],
     "two JPEGs": PLAIN + PLAIN,
-    "a motion photo": PLAIN + b"\0\0\0\x18ftypmp42" + np.random.default_rng(0).bytes(3_000),
+    "a motion photo": PLAIN + b"\0\0\0\x18ftypmp42" + np.random.default_rng(0).bytes(12_000_000),
     "with a thumbnail in its header": inserted(PLAIN, 2, segment(0xE1, b"Exif\0\0" + jpeg(photo(32, 24)))),
     "with several pictures (MPF)": inserted(PLAIN, 2, segment(0xE2, b"MPF\0II*\0" + bytes(60))) + PLAIN,
     "zeros in front of the end marker": PLAIN[:-2] + bytes(40) + END_OF_IMAGE,
@@ -81,6 +81,13 @@ KINDS = {
     "an unknown JFIF revision": PLAIN.replace(b"JFIF\0\1\1", b"JFIF\0\3\1"),
     "an invalid colour profile": inserted(PLAIN, 2, segment(0xE2, b"ICC_PROFILE\0\5\2ab")),
     "an empty Exif segment": inserted(PLAIN, 2, segment(0xE1, b"Exif\0\0")),
+    "zeros in front of the end marker of a motion photo": PLAIN[:-2] + bytes(40) + END_OF_IMAGE + PLAIN,
+    "bytes between segments, and zeros in front of the end marker": (
+        inserted(PLAIN[:-2], PLAIN.index(b"\xff\xdb"), b"\0\x17") + bytes(40) + END_OF_IMAGE
+    ),
+    "bytes between segments and in front of restart markers": inserted(
+        RESTART_MARKER.sub(b"a few bytes, as some webcams do" + rb"\1", RESTARTS), 2, bytes(3)
+    ),
     "an unknown Adobe transform": inserted(without_segments(PLAIN, 0xE0), 2, segment(0xEE, b"Adobe\0\x64\0\0\0\0\x07")),
 }
 
@@ -171,6 +178,13 @@ def test_a_damaged_jpeg_is_refused_and_nothing_is_printed(
     with pytest.raises(PictureError) as raised:
         decoded(data, reduction)
     assert raised.value.reason == expected
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("original", [PLAIN, PROGRESSIVE, KINDS["with a thumbnail in its header"]])
+def test_a_jpeg_that_is_cut_anywhere_has_no_end(original: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    outcomes = {outcome_of(original[:end]) for end in range(0, len(original) - 1, 7)}
+    assert outcomes == {"not_a_jpeg", "truncated"}
     assert capfd.readouterr() == ("", "")
 
 

@@ -208,9 +208,11 @@ def test_a_wide_profile_is_converted_to_srgb(kind: str, primaries: Primaries) ->
     assert np.abs(found[4, 4].astype(int) - expected).max() <= 3
 
 
-def test_a_grey_profile_is_converted_to_srgb() -> None:
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "L"), ("PNG", "LA"), ("JPEG", "L"), ("TIFF", "L")])
+def test_a_grey_profile_is_converted_to_srgb(kind: str, mode: str) -> None:
     linear = np.full((8, 8), 55, np.uint8)  # 0.2157 of the light, which is 128 in sRGB
-    assert abs(int(pixels(encoded(linear, "PNG", icc_profile=grey_profile(1.0)))[0, 0, 0]) - 128) <= 2
+    found = pixels(encoded(linear, kind, mode, icc_profile=grey_profile(1.0)))
+    assert np.abs(found.astype(int) - 128).max() <= 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -227,8 +229,11 @@ def test_a_damaged_profile_is_ignored_and_noted(kind: str) -> None:
     assert [doubt.startswith("has a colour profile that cannot be used") for doubt in found.doubts] == [True]
 
 
-def test_a_profile_for_other_colours_is_ignored() -> None:
-    found = pixels(encoded(quarters(), "JPEG", "CMYK", icc_profile=DISPLAY_P3, **LOSSY["JPEG"]))
+@pytest.mark.parametrize(
+    ("mode", "profile"), [("CMYK", DISPLAY_P3), ("RGB", grey_profile(1.0)), ("CMYK", grey_profile(1.0))]
+)
+def test_a_profile_for_other_colours_is_ignored(mode: str, profile: bytes) -> None:
+    found = pixels(encoded(quarters(), "JPEG", mode, icc_profile=profile, **LOSSY["JPEG"]))
     assert difference(found, quarters()) < 4
 
 
@@ -282,6 +287,14 @@ def test_mutated_files_give_a_picture_or_a_reason_and_nothing_is_printed(
         assert outcome_of(bytes(data)) in {
             "picture", "not_a_picture", "not_a_jpeg", "too_many_pixels", "truncated", "undecodable"
         }  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_pillow_logs_of_a_damaged_tiff_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    data = FILES["TIFF"]
+    samples = data.index(b"\x15\x01\x03\0\x01\0\0\0\x03")  # the tag of samples per pixel
+    with pytest.raises(PictureError, match="is damaged, or of a kind that cannot be read"):
+        decoded(data[: samples + 8] + b"\xff" + data[samples + 9 :])
     assert capfd.readouterr() == ("", "")
 
 
