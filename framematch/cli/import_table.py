@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from framematch.cli.text import counted, printable
+from framematch.cli.text import counted
+from framematch.core.printable import printable
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
