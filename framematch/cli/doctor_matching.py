@@ -50,7 +50,7 @@ async def _model(settings: Settings) -> "Checked[ModelManifest]":
 
     url = require(settings.triton.url, "triton.url")
     async with await ImageEncoder.connect(
-        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S)
+        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S), key=settings.triton.key
     ) as encoder:
         manifest = encoder.manifest
     served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"

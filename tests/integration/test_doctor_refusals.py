@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from gridfs.asynchronous import AsyncGridFSBucket
 from pydantic import SecretStr
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
 
 from consumers.service import run_consumer
 from demo.dataset import BUNDLE_DIR
@@ -30,8 +32,6 @@ from framematch.model_build.repository.model_repository import build_model_repos
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
 from tests.unit.catalog.snapshots import make_snapshot, unit_rows
 
 pytestmark = pytest.mark.integration
