@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from framematch.stack.mongodb import MongoServer
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products

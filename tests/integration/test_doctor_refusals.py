@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from gridfs.asynchronous import AsyncGridFSBucket
 from pydantic import SecretStr
-from framematch.stack.mongodb import MongoServer
-from framematch.stack.triton import TritonServer
 
 from consumers.service import run_consumer
 from demo.dataset import BUNDLE_DIR
@@ -29,6 +27,8 @@ from framematch.core.settings import Settings
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
