@@ -1,6 +1,7 @@
 """A member of the consumer group: opens and drains assignments, and fetches frames within bounds."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -74,8 +75,11 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._offsets = OffsetJudge(
             consumer, topics.frames, settings.start_at, commits=True, unit="frames", on_jump=self._count_jump
         )
-        self._session_s = settings.session_timeout_ms / MS_PER_S
-        self.pulse = Pulse(min(_PAUSE_S, self._session_s))
+        session_s = settings.session_timeout_ms / MS_PER_S
+        # With transactions the next owner fences us, so a pause needs no care.
+        self._session_s = session_s if settings.delivery == "at_least_once" else math.inf
+        self.pulse = Pulse(min(_PAUSE_S, session_s))
+        self._unreadable = False
         self._assigned = asyncio.Event()
         self.assignment: Assignment | None = None
         """None while the group rebalances."""
@@ -122,7 +126,10 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return self._topics.frames.partitions if self._topics.frames else None
 
     def may_publish(self) -> bool:
-        """False after the process was frozen for a session: others may own its partitions, and be ahead of it."""
+        """False after the process was frozen for a session: others may own its partitions, and be ahead of it.
+
+        Always true with transactions, in which only the owner of a partition can publish.
+        """
         return self.pulse.frozen_s() < self._session_s
 
     async def refresh_lag(self) -> None:
@@ -133,6 +140,13 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._health.set_not_ready("kafka", "Kafka does not answer")
         elif self.positions() is not None:
             self._health.set_ready("kafka")
+        errors = [f"partition {one.partition} ({error})" for one, error in self._consumer.fetch_errors().items()]
+        if errors:
+            reason = f"the broker cannot read {', '.join(sorted(errors))} of {self._topic}"
+            self._health.set_not_ready("kafka", reason, source="fetch")
+        elif self._unreadable:
+            self._health.set_ready("kafka", source="fetch")
+        self._unreadable = bool(errors)
 
     def lag(self) -> dict[TopicPartition, int]:
         """Frames not yet fetched, by partition, as of the last `refresh_lag`; only where it is known.
@@ -189,7 +203,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if frozen_s:
             await self._topics.refresh()
             self.pulse.reset()
-        if self._topics.frames and self._offsets.recreated(self._topics.frames):
+        if self._topics.frames and self._offsets.recreated(self._topics.frames, assignment.partitions):
             log.warning("partitions_reopened", reason="topic_recreated", in_flight=len(assignment.in_flight))
             await self._drain(assignment)  # without a commit, whose offsets are not those of the new topic
             if self.assignment is assignment:  # else the group rebalances
@@ -281,6 +295,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 self._delivery.fetched(frame)
                 assignment.add(frame)
             self.fetched += len(records)
+        self._delivery.reached(self.positions() or {})
 
     async def _move(self, assignment: Assignment, missing: Mapping[TopicPartition, int]) -> None:
         """Kafka does not have the next offsets: read on where it has frames, or open the partitions of a new topic."""
@@ -289,7 +304,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         with suppress(TimeoutError, KafkaError):  # the next fetch finds the same
             async with asyncio.timeout(_REQUEST_S):
                 await self._topics.refresh()
-                if self._topics.frames is None or self._offsets.recreated(self._topics.frames):
+                if self._topics.frames is None or self._offsets.recreated(self._topics.frames, ours):
                     return  # waits, or `_check_membership` opens them again
                 for partition, offset in (await self._offsets.moved(ours)).items():
                     if assignment.state is State.OPEN:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -76,6 +76,11 @@ class AtLeastOnce:
     def fetched(self, frame: InFlightFrame) -> None:
         """Implements `Delivery.fetched`."""
         self._offsets.start(frame.partition, frame.record.offset)
+
+    def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Implements `Delivery.reached`: a group that is idle has no lag, also by other tools."""
+        for partition, offset in offsets.items():
+            self._offsets.reach(partition, offset)
 
     async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Implements `Delivery.deliver`. Waits while a new producer resends."""

@@ -1,6 +1,6 @@
 """The interface between the pipeline and a delivery; `AtLeastOnce` and `ExactlyOnce` implement it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +55,9 @@ class Delivery(Protocol):
 
     def fetched(self, frame: InFlightFrame) -> None:
         """Register a fetched frame; called in the order of its partition."""
+
+    def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Everything below these offsets was `fetched`, or has no record, as the end of a transaction."""
 
     async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Publish these results. Those of a partition that is not assigned to us are ignored."""

@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from edge.worker.colours import set_matrix
 from edge.worker.display import UPRIGHT, Orientation, display_size, orientation_of
@@ -49,18 +49,28 @@ class DecodedFrame:
     def grey(self, width: int) -> Pixels:
         """Scale and convert to brightness."""
         scale = min(1.0, width / self.size[0])
-        return self._converted(self._scalers.grey, scale, "gray")
+        # Brightness needs no matrix, and with this one swscale uses none.
+        return self._converted(self._scalers.grey, scale, "gray", Colorspace.ITU601)
 
     def colour(self, max_side: int) -> Pixels:
         """Scale and convert to colour."""
         scale = min(1.0, max_side / max(self.size))
         return self._converted(self._scalers.colour, scale, "bgr24")
 
-    def _converted(self, scaler: VideoReformatter, scale: float, pixels: str) -> Pixels:
+    def _converted(
+        self, scaler: VideoReformatter, scale: float, pixels: str, matrix: Colorspace | None = None
+    ) -> Pixels:
         width, height = (max(1, round(side * scale)) for side in self._size)
         try:
             small = scaler.reformat(
-                self._frame, width, height, pixels, interpolation=Interpolation.AREA, threads=1
+                self._frame,
+                width,
+                height,
+                pixels,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                interpolation=Interpolation.AREA,
+                threads=1,
             ).to_ndarray()
         except av.FFmpegError as error:
             raise ValueError(f"cannot be converted: {error.strerror}") from None
@@ -77,6 +87,8 @@ class FrameConverter:
         self._fields = FieldSplitter()
         self._scalers = Scalers()
         self._pixels = ""  # the format that can be converted
+        self._seen: tuple[int, int, int] | None = None  # width, height and rotation
+        self._upright_by = UPRIGHT  # frames of which this was seen
 
     def convert(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> DecodedFrame:
         """The picture of `frame`, whose pixels are `pixel_aspect` times as wide as high (None: not known).
@@ -86,7 +98,7 @@ class FrameConverter:
         """
         set_matrix(frame, self._untagged)
         size = display_size(frame.width, frame.height, pixel_aspect)
-        orientation = orientation_of(frame)
+        orientation = self._orientation(frame)
         if frame.interlaced_frame:
             if not self._fields_apart:
                 frame = self._fields.top_field(frame)
@@ -96,6 +108,13 @@ class FrameConverter:
         if frame.format.name != self._pixels:
             self._check(picture, frame.format.name)
         return picture
+
+    def _orientation(self, frame: av.VideoFrame) -> Orientation:
+        """PyAV never frees a frame whose side data was read, until Python looks for cycles: read it of few frames."""
+        seen = frame.width, frame.height, frame.rotation
+        if seen != self._seen:
+            self._seen, self._upright_by = seen, orientation_of(frame)
+        return self._upright_by
 
     def _check(self, picture: DecodedFrame, pixels: str) -> None:
         """Convert a small copy: where that fails, all pictures would be unreadable, without a reason."""

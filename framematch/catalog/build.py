@@ -14,6 +14,7 @@ from framematch.catalog.empty_frames import match_empty_frames
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.index_file import invalid_rows
 from framematch.catalog.products import ProductStore
+from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
 from framematch.catalog.thresholds import estimate_thresholds
 from framematch.core.arrays import Embeddings, Pixels
@@ -30,6 +31,8 @@ BATCHES_IN_FLIGHT = 3
 # Larger batches are hardly faster and need more memory for decoded pictures.
 MAX_BATCH_VIEWS = 32
 DECODE_THREADS = 2
+# For one query. Together they fit into a reply, which a driver takes up to 48 MB: an image has up to 15 MB.
+FETCHED_IMAGES = 3
 
 
 class Encoder(Protocol):
@@ -56,10 +59,13 @@ async def build_snapshot(
     encoder: Encoder,
     preprocessor: Preprocessor,
     on_progress: OnProgress = lambda _done, _total: None,
+    owners: PictureOwners | None = None,
 ) -> Snapshot:
     """Embed all views of the catalogue, and try empty frames against them. Nothing is stored.
 
-    `on_progress` counts views. Memory: the embeddings twice, and the pictures of a few batches.
+    A picture that several products have is embedded once; `owners` collects the pictures of all products.
+    `on_progress` counts pictures. Memory: the embeddings twice, the pixels of a few batches, and up to
+    `BATCHES_IN_FLIGHT` times `FETCHED_IMAGES` image files.
 
     Raises:
         CatalogError: the catalogue is empty, or an image is missing or damaged.
@@ -67,7 +73,7 @@ async def build_snapshot(
         UnavailableError: MongoDB or Triton became unavailable.
     """
     version = await store.catalog_version()
-    views = await _list_views(store)
+    views = await _list_views(store, owners or PictureOwners())
     with ThreadPoolExecutor(DECODE_THREADS, "decode") as pool:
         embeddings = await _Embedder(views, store, encoder, preprocessor, pool).embed_all(on_progress)
     if (invalid := invalid_rows(embeddings)).size:
@@ -107,11 +113,12 @@ async def build_snapshot(
     return Snapshot(manifest, embeddings, views.rows)
 
 
-async def _list_views(store: ProductStore) -> _Views:
+async def _list_views(store: ProductStore, owners: PictureOwners) -> _Views:
     product_ids: list[str] = []
     numbers: list[int] = []
     images: list[str] = []
     async for product in store.iterate():
+        owners.add(product.id, (view.image for view in product.views))
         for number, view in enumerate(product.views):
             product_ids.append(product.id)
             numbers.append(number)
@@ -132,17 +139,18 @@ class _Embedder:
     pool: ThreadPoolExecutor
 
     async def embed_all(self, on_progress: OnProgress) -> Embeddings:
-        """The embeddings of all rows, [rows, D]."""
-        total = len(self.views.images)
+        """The embeddings of all rows, [rows, D]; rows with the same picture have the same one."""
+        numbers = {image: number for number, image in enumerate(dict.fromkeys(self.views.images))}
+        images, total = list(numbers), len(numbers)
         embeddings = np.empty((total, self.encoder.manifest.dimension), np.float32)
         batches = _batches(total, min(MAX_BATCH_VIEWS, self.encoder.manifest.max_batch_size))
         done = 0
 
         async def embed_batches() -> None:
             nonlocal done
-            for rows in batches:  # one iterator for all tasks
-                embeddings[rows.start : rows.stop] = await self._embed(rows)
-                done += len(rows)
+            for batch in batches:  # one iterator for all tasks
+                embeddings[batch.start : batch.stop] = await self._embed(images[batch.start : batch.stop])
+                done += len(batch)
                 on_progress(done, total)
 
         try:
@@ -152,21 +160,27 @@ class _Embedder:
         except ExceptionGroup as errors:
             # All fail for the same reason, such as an unavailable server.
             raise errors.exceptions[0] from None
-        return embeddings
+        if total == len(self.views.images):
+            return embeddings
+        return embeddings[[numbers[image] for image in self.views.images]]
 
-    async def _embed(self, rows: range) -> Embeddings:
-        data = await self.store.get_images({self.views.images[row] for row in rows})
+    async def _embed(self, images: list[str]) -> Embeddings:
         loop = asyncio.get_running_loop()
-        jobs = (loop.run_in_executor(self.pool, self._prepare, row, data) for row in rows)
-        return await self.encoder.embed(np.stack(await asyncio.gather(*jobs)))
+        pixels: list[Pixels] = []
+        for part in _batches(len(images), FETCHED_IMAGES):
+            fetched = images[part.start : part.stop]
+            data = await self.store.get_images(fetched)
+            jobs = (loop.run_in_executor(self.pool, self._prepare, image, data) for image in fetched)
+            pixels += await asyncio.gather(*jobs)
+        return await self.encoder.embed(np.stack(pixels))
 
-    def _prepare(self, row: int, data: dict[str, bytes]) -> Pixels:
-        """The preprocessed picture of a row, [H, W, 3]."""
+    def _prepare(self, image: str, data: dict[str, bytes]) -> Pixels:
+        """The preprocessed picture with this digest, [H, W, 3]."""
         try:
-            return self.preprocessor(decode_rgb(data[self.views.images[row]]))
+            return self.preprocessor(decode_rgb(data[image]))
         except (KeyError, CatalogError) as error:
             reason = error.message if isinstance(error, CatalogError) else "is gone from MongoDB"
-            product = self.views.rows.product_ids[row]
+            product = self.views.rows.product_ids[self.views.images.index(image)]
             raise CatalogError(f"image of product {product!r} {reason}", hint="Import the catalogue again") from None
 
 

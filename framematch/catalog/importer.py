@@ -1,47 +1,76 @@
 """Imports a catalogue file: stores valid rows with their images in MongoDB and reports the others. Idempotent."""
 
-import asyncio
+import io
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-import bson
 import structlog
-from bson.errors import BSONError
 
-from framematch.catalog.images import ImageFile, decode_rgb, read_image
-from framematch.catalog.products import Product, ProductStore, StoredImage, View
-from framematch.catalog.rows import ProductDraft, RowProblem, parse_rows
-from framematch.core.errors import CatalogError, UsageError
+from framematch.catalog.picture_folder import PictureFolder, Respelling
+from framematch.catalog.problems import RowProblem
+from framematch.catalog.products import ProductStore
+from framematch.catalog.row_images import HELD_BYTES, RowImages
+from framematch.catalog.rows import BlankLines, ProductDraft, Row, parse_rows, similar_ids
+from framematch.catalog.shared_pictures import PictureOwners, SharedPictures
+from framematch.core.errors import UsageError
 from framematch.core.progress import OnProgress
-from framematch.core.units import BYTES_PER_KB
 
 log = structlog.get_logger()
 
-# Rows for each round trip to MongoDB. Their image files are in memory together.
+# Rows for each round trip to MongoDB, or fewer if their images have more than `HELD_BYTES`.
 CHUNK_ROWS = 64
 # For decoding, which takes most of the time; Pillow releases the GIL meanwhile.
 THREADS = 2
-# Of a product's document without its images: each of its events contains all of it.
-MAX_ROW_BYTES = 256_000
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """How many products are new, changed or unchanged, and which rows were not imported."""
+    """What became of the rows of a file: read = added + changed + unchanged + left out.
 
+    Attributes:
+        read: rows of the file, without the header and blank lines.
+        problems: why rows were left out, in the order of their lines.
+        blank_lines: lines without content or with empty cells only.
+        respelled, respellings: how many images were found under another name, and the first of them.
+        shared: pictures that several products of the file have.
+        similar_ids: the first pairs of ids that differ only in case or spaces; they are different products.
+        file_changed: the file was written to while it was read.
+    """
+
+    read: int
     added: int
     changed: int
     unchanged: int
     problems: tuple[RowProblem, ...]
+    blank_lines: int = 0
+    respelled: int = 0
+    respellings: tuple[Respelling, ...] = ()
+    shared: SharedPictures = field(default_factory=SharedPictures)
+    similar_ids: tuple[tuple[str, str], ...] = ()
+    file_changed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that each row was counted once.
+
+        Raises:
+            AssertionError: rows were lost, or counted twice: a defect of the import.
+        """
+        if self.read != self.good + self.left_out:
+            raise AssertionError(f"{self.read} rows were read, but {self.good} imported and {self.left_out} left out")
 
     @property
     def good(self) -> int:
         """How many rows are in the catalogue now."""
         return self.added + self.changed + self.unchanged
+
+    @property
+    def left_out(self) -> int:
+        """How many rows were not imported."""
+        return len(self.problems)
 
 
 async def import_products(
@@ -49,118 +78,80 @@ async def import_products(
 ) -> ImportReport:
     """Import the products of a CSV or JSON lines file (see `parse_rows`) with their images.
 
-    Image paths are relative to `images_dir` and must not lead out of it. A row is imported with all of its images or
-    not at all. An existing product is replaced if it differs; products that are not in the file are kept. Importing a
-    file again changes nothing, so an interrupted import can simply be repeated.
+    Image paths are relative to `images_dir` and must not lead out of it; see `PictureFolder.find` for other spellings.
+    A row is imported with all of its images or not at all. An existing product is replaced if it differs; products
+    that are not in the file are kept. Importing a file again changes nothing, so an interrupted import can simply be
+    repeated. Memory: about `HELD_BYTES` of images, twice while they are written, and the ids of all rows.
 
-    `on_progress` counts lines of the file.
+    `on_progress` counts bytes of the file; it is not called for a pipe.
 
     Raises:
         UsageError: the file or the folder cannot be read.
         CatalogError: the file is no catalogue.
         MongoUnavailableError: MongoDB became unavailable.
     """
-    root = _folder(images_dir)
+    folder = PictureFolder(_folder(images_dir))
     with _open(path) as file, ThreadPoolExecutor(THREADS, "import") as pool:
-        total = sum(1 for _ in file)
-        file.seek(0)
+        before = os.fstat(file.fileno())
         await store.ensure_indexes()
-        added = changed = unchanged = 0
+        images = RowImages(folder, store, pool)
+        read = added = changed = unchanged = blank_lines = respelled = 0
         problems: list[RowProblem] = []
-        for chunk in _chunks(parse_rows(file)):
+        respellings: list[Respelling] = []
+        owners = PictureOwners()
+        lines_by_id: dict[str, int] = {}
+        for chunk in _chunks(parse_rows(file, lines_by_id), folder):
             drafts = [row for row in chunk if isinstance(row, ProductDraft)]
-            problems += [row for row in chunk if isinstance(row, RowProblem)]
-            products, refused = await _with_images(drafts, root, store, pool)
-            problems += refused
-            before = await store.get_many((product.id for product in products), intact=True)
-            differing = [product for product in products if before.get(product.id) != product]
+            blank_lines += sum(row.last_line - row.line + 1 for row in chunk if isinstance(row, BlankLines))
+            read += sum(not isinstance(row, BlankLines) for row in chunk)
+            products, refused, found = await images.store(drafts)
+            problems += [*(row for row in chunk if isinstance(row, RowProblem)), *refused]
+            respelled += len(found)
+            respellings += found[: _EXAMPLES - len(respellings)]
+            existing = await store.get_many((product.id for product in products), intact=True)
+            differing = [product for product in products if existing.get(product.id) != product]
             await store.upsert_many(differing)
-            added += len(products) - len(before)
-            changed += len(differing) - (len(products) - len(before))
+            added += len(products) - len(existing)
+            changed += len(differing) - (len(products) - len(existing))
             unchanged += len(products) - len(differing)
-            on_progress(chunk[-1].line, total)
-    on_progress(total, total)
-    problems.sort(key=lambda problem: problem.line)
-    log.info("catalog_imported", added=added, changed=changed, unchanged=unchanged, problems=len(problems))
-    return ImportReport(added, changed, unchanged, tuple(problems))
-
-
-async def _with_images(
-    drafts: list[ProductDraft], root: Path, store: ProductStore, pool: ThreadPoolExecutor
-) -> tuple[list[Product], list[RowProblem]]:
-    """Products whose images are stored, and the rows whose images are invalid.
-
-    An image that is stored already was checked then, so it is not decoded again.
-    """
-    loop = asyncio.get_running_loop()
-    files = await asyncio.gather(*(loop.run_in_executor(pool, _read_all, draft, root) for draft in drafts))
-    data = {file.digest: file.data for row in files if isinstance(row, list) for file in row}
-    names = {file.digest: file.name for row in files if isinstance(row, list) for file in row}
-    checked: dict[str, View | str] = dict(await store.find_views(data))
-    new = [digest for digest in data if digest not in checked]
-    views = await asyncio.gather(
-        *(loop.run_in_executor(pool, _check, digest, data[digest], names[digest]) for digest in new)
+            for product in products:
+                owners.add(product.id, (view.image for view in product.views))
+            if file.seekable():
+                on_progress(min(file.tell(), before.st_size), before.st_size)
+        after = os.fstat(file.fileno())
+    report = ImportReport(
+        read=read,
+        added=added,
+        changed=changed,
+        unchanged=unchanged,
+        problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+        blank_lines=blank_lines,
+        respelled=respelled,
+        respellings=tuple(respellings),
+        shared=owners.shared(),
+        similar_ids=similar_ids(lines_by_id)[:_EXAMPLES],
+        file_changed=(before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns),
     )
-    checked |= dict(zip(new, views, strict=True))
-
-    products: list[Product] = []
-    problems: list[RowProblem] = []
-    for draft, row in zip(drafts, files, strict=True):
-        outcome = row if isinstance(row, str) else _product(draft, row, checked)
-        if isinstance(outcome, Product):
-            products.append(outcome)
-        else:
-            problems.append(RowProblem(draft.line, outcome))
-    wanted = {view.image: view for product in products for view in product.views}
-    await store.put_images([StoredImage(wanted[digest], data[digest]) for digest in new if digest in wanted])
-    return products, problems
+    log.info("catalog_imported", read=read, added=added, changed=changed, unchanged=unchanged, problems=len(problems))
+    return report
 
 
-def _read_all(draft: ProductDraft, root: Path) -> list[ImageFile] | str:
-    try:
-        return [read_image(root, name) for name in draft.images]
-    except CatalogError as error:
-        return error.message
-
-
-def _check(digest: str, content: bytes, name: str) -> View | str:
-    try:
-        height, width, _ = decode_rgb(content, name=name).shape
-    except CatalogError as error:
-        return error.message
-    return View(digest, width, height)
-
-
-def _product(draft: ProductDraft, files: list[ImageFile], checked: dict[str, View | str]) -> Product | str:
-    views: dict[str, View] = {}
-    for file in files:
-        view = checked[file.digest]
-        if isinstance(view, str):
-            return f"image {file.name!r} {view}"
-        views[file.digest] = view
-    product = Product(
-        id=draft.id,
-        name=draft.name,
-        category=draft.category,
-        price=draft.price,
-        description=draft.description,
-        attributes=draft.attributes,
-        views=tuple(views.values()),
-    )
-    try:
-        size = len(bson.encode(asdict(product)))
-    except (BSONError, OverflowError, UnicodeEncodeError) as error:
-        return f"cannot be stored in MongoDB: {error}"
-    return product if size <= MAX_ROW_BYTES else f"has more than {MAX_ROW_BYTES // BYTES_PER_KB} kB of text"
-
-
-def _chunks(rows: Iterable[ProductDraft | RowProblem]) -> Iterator[list[ProductDraft | RowProblem]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, CHUNK_ROWS)):
+def _chunks(rows: Iterable[Row], folder: PictureFolder) -> Iterator[list[Row]]:
+    """Up to `CHUNK_ROWS` rows whose images have up to `HELD_BYTES`; one row may have more."""
+    chunk: list[Row] = []
+    chunk_bytes = 0
+    for row in rows:
+        row_bytes = sum(map(folder.size, row.images)) if isinstance(row, ProductDraft) else 0
+        if chunk and (len(chunk) == CHUNK_ROWS or chunk_bytes + row_bytes > HELD_BYTES):
+            yield chunk
+            chunk, chunk_bytes = [], 0
+        chunk.append(row)
+        chunk_bytes += row_bytes
+    if chunk:
         yield chunk
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:

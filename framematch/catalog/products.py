@@ -22,6 +22,9 @@ MAX_ID_CHARACTERS = 1_000
 _VERSION = "catalog_version"
 _REPORTED_MAX = 10_000
 _DAMAGED = "its data are not the image's bytes: delete the document, and import the catalogue again"
+# For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
+# drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.row_images`.
+_PRODUCTS_PER_REPLY = 100
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,11 @@ class ProductStore:
         With `intact` those that were read without a field are left out too.
         """
         with mongo_errors("reading products"):
-            documents = await self.database.products.find({"_id": {"$in": list(ids)}}, _FIELDS).to_list()
+            documents = (
+                await self.database.products.find({"_id": {"$in": list(ids)}}, _FIELDS)
+                .batch_size(_PRODUCTS_PER_REPLY)
+                .to_list()
+            )
         found = (self._read(document) for document in documents)
         return {product.id: product for product, problems in found if product and not (intact and problems)}
 
@@ -103,7 +110,8 @@ class ProductStore:
         """Products in the order of their ids; all of them by default."""
         where = {} if category is None else {"category": category}
         with mongo_errors("reading products"):
-            async for document in self.database.products.find(where, _FIELDS).sort("_id").limit(limit or 0):
+            found = self.database.products.find(where, _FIELDS).sort("_id").limit(limit or 0)
+            async for document in found.batch_size(_PRODUCTS_PER_REPLY):
                 product, _ = self._read(document)
                 if product:
                     yield product
@@ -158,7 +166,10 @@ class ProductStore:
             await self.database.images.bulk_write(writes, ordered=False)
 
     async def get_images(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of these images, in one query; unknown ones, and those whose bytes have changed, are left out."""
+        """The bytes of these images, in one query; unknown ones, and those whose bytes have changed, are left out.
+
+        All of them are in one reply of at most 48 MB, so ask for three (`framematch.catalog.images.MAX_BYTES`).
+        """
         with mongo_errors("reading images"):
             documents = await self.database.images.find({"_id": {"$in": list(digests)}}, {"data": 1}).to_list()
         images = {}

@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console, print_text
-from framematch.core.errors import CatalogError
+from framematch.cli.import_table import report_lines, shared_line
+from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
+from framematch.core.units import BYTES_PER_KB
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
     from framematch.catalog.mongo import Database
     from framematch.catalog.products import Product
+    from framematch.catalog.shared_pictures import SharedPictures
     from framematch.catalog.snapshot import Snapshot
 
-SHOWN_PROBLEMS = 20  # enough to see what is wrong with a file
+PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
 
@@ -36,6 +38,14 @@ def import_file(
     images: Annotated[
         Path | None, typer.Option(help="Folder that image paths are relative to.", show_default="the file's own")
     ] = None,
+    problems: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file for the rows that were left out, and why.",
+            show_default=f"{PROBLEMS_FILE} in the state folder",
+            dir_okay=False,
+        ),
+    ] = None,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """Import products and their pictures; importing the same file again changes nothing.
@@ -43,30 +53,63 @@ def import_file(
     Columns: `id`, `name`, `image` (several paths separated by `;`, or a list `images` in JSON), and optionally
     `category`, `price`, `description`. Every other column is stored as an attribute and is part of the match events.
 
-    An invalid row is skipped and listed with its line and the reason. Exit code 0 when at least one row was imported,
-    1 when none was, 2 when the file cannot be read.
+    A row that is invalid is left out, all others are imported. Exit code 0 when every row was imported, 1 when rows
+    were left out, 2 when the file cannot be read.
     """
     settings = prepare_command("catalog", config)
+    if problems:
+        _check_writable(problems, file)
     from framematch.catalog.importer import import_products
     from framematch.catalog.products import ProductStore
 
     async def run() -> "ImportReport":
         async with _database(settings) as database:
-            with progress_bar("Importing", "lines") as show:
-                return await import_products(file, images or file.parent, ProductStore(database), show)
+            with progress_bar("Importing", "kB") as show:
+                return await import_products(
+                    file,
+                    images or file.parent,
+                    ProductStore(database),
+                    lambda done, total: show(done // BYTES_PER_KB, total // BYTES_PER_KB),
+                )
 
     report = asyncio.run(run())
     console = new_console(soft_wrap=True)
-    for problem in report.problems[:SHOWN_PROBLEMS]:
-        console.print(Text.assemble((f"line {problem.line}", "yellow"), f": {problem.reason}"))
-    if len(report.problems) > SHOWN_PROBLEMS:
-        console.print(f"and {len(report.problems) - SHOWN_PROBLEMS} more rows", style="yellow")
-    console.print(
-        f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged, "
-        f"{len(report.problems)} rows left out"
-    )
-    if report.good == 0:
-        raise CatalogError(f"no row of {file} could be imported", hint="The lines above say why")
+    for line in report_lines(report):
+        console.print(line)
+    written = _write_problems(report, problems)
+    if not report.read:
+        raise CatalogError(f"{file} has no rows", hint="Write one product on each line, in CSV below the header")
+    if report.left_out:
+        left_out = f"{report.left_out} of {report.read} rows of {file} were left out"
+        what = left_out if report.good else f"no row of {file} could be imported"
+        raise CatalogError(what, hint=f"{written}. Correct them and import the file again")
+    if report.file_changed:
+        raise CatalogError(f"{file} was changed while it was read", hint="Import it again when it is complete")
+
+
+def _check_writable(problems: Path, file: Path) -> None:
+    from framematch.catalog.problems import write_problems
+
+    if problems.resolve() == file.resolve():
+        raise UsageError("--problems names the catalogue file itself", hint="Name another file")
+    try:
+        write_problems((), problems)
+    except OSError as error:
+        raise UsageError(f"cannot write {problems}: {error.strerror}", hint="Check the path") from None
+
+
+def _write_problems(report: "ImportReport", given: Path | None) -> str:
+    """Write all problems, if there are any; returns where they are, in words."""
+    from framematch.catalog.problems import write_problems
+
+    path = given or state_dir() / PROBLEMS_FILE
+    if not report.problems:
+        return ""
+    try:
+        write_problems(report.problems, path)
+    except OSError as error:
+        return f"They cannot be listed in {path} ({error.strerror}): name another file with --problems"
+    return f"All are listed in {path}"
 
 
 @app.command(name="list", epilog="Example: `framematch catalog list --category Apple --json | jq -r .name`")
@@ -116,20 +159,23 @@ def build(
     from framematch.catalog.empty_frames import explain
 
     started_s = time.monotonic()
-    snapshot = asyncio.run(_build(settings, preprocessing))
+    snapshot, shared = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
     print_text(f"Snapshot {manifest.id} is active")
     print_text(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
     print_text(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
     print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
+    if shared.products:
+        print_text(f"  shared      {shared_line(shared)}")
     print_text(f"  took        {time.monotonic() - started_s:.1f} s")
     if warning := explain(manifest.empty_frames):
         print_text(f"Warning: {warning}")
 
 
-async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "Snapshot":
+async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "tuple[Snapshot, SharedPictures]":
     from framematch.catalog.build import build_snapshot
     from framematch.catalog.products import ProductStore
+    from framematch.catalog.shared_pictures import PictureOwners
     from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
     from framematch.vision.encoder import ImageEncoder
     from framematch.vision.preprocess import Preprocessor
@@ -140,13 +186,14 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
         await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
-        with progress_bar("Embedding", "views") as show:
-            built = await build_snapshot(ProductStore(database), encoder, preprocessor, show)
+        owners = PictureOwners()
+        with progress_bar("Embedding", "pictures") as show:
+            built = await build_snapshot(ProductStore(database), encoder, preprocessor, show, owners)
         await save_snapshot(database, built)
         # Verified before it becomes active.
         snapshot = await load_snapshot(database, state_dir() / "snapshots", built.manifest.id)
         await activate_snapshot(database, snapshot.manifest.id)
-    return snapshot
+    return snapshot, owners.shared()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """The same for several lines."""
-    return "\n".join(map(printable, text.splitlines()))
+    return "\n".join(printable(line.removesuffix("\r")) for line in text.removesuffix("\n").split("\n"))
 
 
 def printable_json(text: str, encoding: str = "utf-8") -> str:

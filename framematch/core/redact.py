@@ -3,6 +3,7 @@
 In doubt it redacts too much: a host before an "@" in a path goes with the credentials.
 """
 
+import faulthandler
 import re
 import sys
 import threading
@@ -91,7 +92,7 @@ def redact_uncaught() -> None:
     """Redact the tracebacks of uncaught errors from now on, in all threads of this process."""
 
     def show(error: BaseException | None) -> None:
-        if error is not None:
+        if error is not None and not isinstance(error, KeyboardInterrupt):  # Ctrl-C needs no traceback
             text = redact_url("".join(traceback.format_exception(error)))
             sys.stderr.write(printable_lines(text) + "\n")
 
@@ -101,8 +102,12 @@ def redact_uncaught() -> None:
 
 
 def run_redacted(target: Callable[..., object], *arguments: Any) -> None:
-    """Run the target of a child process with redacted tracebacks: `multiprocessing` prints them without our hook."""
+    """Run the target of a child process with redacted tracebacks: `multiprocessing` prints them without our hook.
+
+    A crash says where, too: Python's own report has names of files and functions alone.
+    """
     redact_uncaught()
+    faulthandler.enable()
     try:
         target(*arguments)
     except Exception:  # noqa: BLE001  # the last caller of the process: the hook prints it

@@ -26,9 +26,20 @@ class Layer:
         return next((self.places[part] for part in parts if part in self.places), None)
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any], location: Location = ()) -> Tree:
     merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    for key, new in above.items():
+        here = (*location, key)
+        old, value = _in_full(merged.get(key), here), _in_full(new, here)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(old, value, here) if both else new
     return merged
+
+
+def _in_full(value: Any, location: Location) -> Any:
+    """A section that is given in short. Without this it would replace a section of another source as a whole."""
+    if isinstance(value, str | bool) and location[-1] == "motion":
+        return {"gate": value}
+    if isinstance(value, str | int) and location[:-1] == ("edge", "cameras"):
+        return {"source": value}
+    return value

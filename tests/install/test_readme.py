@@ -41,18 +41,15 @@ def own_catalogue(folder: Path) -> str:
 
 def write_video(path: Path, photo: Path, *, frames: int = 60) -> None:
     """A video that shows one photo."""
-    picture = cv2.imread(str(photo))
-    assert picture is not None
-    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    read = cv2.imread(str(photo))
+    assert read is not None
+    height, width = (side // 2 * 2 for side in read.shape[:2])
+    picture = np.ascontiguousarray(read[:height, :width], np.uint8)
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for _ in range(frames):
-            container.mux(
-                stream.encode(
-                    av.VideoFrame.from_ndarray(np.asarray(picture[:height, :width], np.uint8), format="bgr24")
-                )
-            )
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         container.mux(stream.encode(None))
 
 
@@ -84,23 +81,22 @@ def test_the_commands_lead_from_a_clone_to_a_match_of_ones_own(environment: dict
     clone = clone.replace("ADDRESS", str(ROOT))
     subprocess.run(["sh", "-euc", clone], cwd=tmp_path, env=environment, check=True)
     product = own_catalogue(tmp_path / "framematch")
-    script = subprocess.Popen(
+    printed: list[str] = []
+    with subprocess.Popen(
         ["bash", "-euc", "\n".join(rest)], cwd=tmp_path / "framematch", env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    printed: list[str] = []
-    assert script.stdout
-    try:
-        for line in script.stdout:
-            printed.append(line)
-            if "till-1" in line and "match" in line:
-                break
-        else:
-            pytest.fail("".join(printed))
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(script.pid, signal.SIGTERM)
-        script.wait(60)
+    ) as script:  # fmt: skip
+        assert script.stdout
+        try:
+            for line in script.stdout:
+                printed.append(line)
+                if "till-1" in line and "match" in line:
+                    break
+            else:
+                pytest.fail("".join(printed))
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(script.pid, signal.SIGTERM)
     name = next(row for row in (DATA_DIR / "catalog.csv").read_text("utf-8").splitlines() if row.startswith(product))
     assert name.split(",")[1] in printed[-1]
 
@@ -112,10 +108,8 @@ def test_a_wheel_is_built_and_installed_with_an_extra(environment: dict[str, str
     with_pip = {**environment, "PATH": f"{new_environment(tmp_path / 'env')}{os.pathsep}{environment['PATH']}"}
     for command in (build, install):
         subprocess.run(["sh", "-euc", command], cwd=source, env=with_pip, check=True)
-    done = subprocess.run(
-        ["framematch", "edge", "--camera", "till-1=none.mp4", "--dry-run", "--seconds", "1"],
-        cwd=tmp_path, env=with_pip, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    edge = ["framematch", "edge", "--camera", "till-1=none.mp4", "--dry-run", "--seconds", "1"]
+    done = subprocess.run(edge, cwd=tmp_path, env=with_pip, capture_output=True, text=True, check=False)
     assert "Python package" not in done.stderr
     # What a hint says when the packages of another extra are missing.
     hint = "pip install 'framematch[tracing]'"

@@ -16,8 +16,10 @@ from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot, check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
-from framematch.cli.catalog import SHOWN_PROBLEMS, app
-from framematch.core.errors import FramematchError, ModelMismatchError
+from framematch.cli.catalog import app
+from framematch.cli.import_table import SHOWN_PROBLEMS
+from framematch.core.errors import FramematchError, ModelMismatchError, UsageError
+from framematch.core.paths import state_dir
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
 from framematch.model_build.bundles.bundle import load_bundle
@@ -77,16 +79,47 @@ def test_importing_reports_the_rows_and_listing_shows_them() -> None:
     assert {json.loads(line)["category"] for line in lines} == {"Apple"}
 
 
-@pytest.mark.usefixtures("site")
-def test_bad_rows_are_listed_with_line_and_reason_up_to_a_limit(tmp_path: Path) -> None:
+@pytest.fixture
+def half_good(tmp_path: Path) -> Path:
+    """A catalogue with one good row, a row with an unclosed quote, and many without their pictures."""
     (tmp_path / "a.jpg").write_bytes((DATA_DIR / "images" / "kiwi.jpg").read_bytes())
     bad = "".join(f"{number},Bad,[none].jpg\n" for number in range(SHOWN_PROBLEMS + 5))
-    (tmp_path / "p.csv").write_text("id,name,image\ngood,Good,a.jpg\n" + bad)
-    result = run("import", str(tmp_path / "p.csv"))
-    assert result.exit_code == 0
+    path = tmp_path / "p.csv"
+    path.write_text("id,name,image\ngood,Good,a.jpg\n" + bad + '\nquote,"Quote,a.jpg\n')
+    return path
+
+
+@pytest.mark.usefixtures("site")
+def test_rows_that_are_left_out_are_grouped_counted_and_fail_the_command(half_good: Path) -> None:
+    result = run("import", str(half_good))
+    assert isinstance(result.exception, FramematchError)
+    assert result.exception.exit_code == 1
+    assert result.exception.message == f"11 of 12 rows of {half_good} were left out"
     assert "line 3: image '[none].jpg' not found" in result.stdout
-    assert result.stdout.count("not found") == SHOWN_PROBLEMS
+    assert result.stdout.count("'[none].jpg'") == SHOWN_PROBLEMS
     assert "and 5 more rows" in result.stdout
+    assert "line 14: a quote is not closed" in result.stdout
+    counts = "12 rows read: 1 added, 0 changed, 0 unchanged, 11 rows left out; 1 blank line ignored"
+    assert counts in result.stdout
+
+
+@pytest.mark.usefixtures("site")
+def test_all_problems_are_listed_in_a_file_that_the_error_names(half_good: Path) -> None:
+    default = run("import", str(half_good))
+    assert isinstance(default.exception, FramematchError)
+    assert str(state_dir() / "import_problems.csv") in default.exception.hint
+    given = half_good.with_name("problems.csv")
+    run("import", str(half_good), "--problems", str(given))
+    assert len(given.read_text().splitlines()) == 1 + SHOWN_PROBLEMS + 5 + 1
+
+
+@pytest.mark.usefixtures("site")
+def test_a_file_for_problems_that_cannot_be_written_is_refused_before_the_import(half_good: Path) -> None:
+    for path in (half_good, half_good / "below.csv"):
+        result = run("import", str(half_good), "--problems", str(path))
+        assert isinstance(result.exception, UsageError)
+    assert half_good.read_text().startswith("id,name,image")
+    assert "0 of 0 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("site")
@@ -96,6 +129,14 @@ def test_a_file_without_a_good_row_fails(tmp_path: Path) -> None:
     assert isinstance(result.exception, FramematchError)
     assert result.exception.exit_code == 1
     assert "line 2: image 'none.jpg' not found" in result.stdout
+
+
+@pytest.mark.usefixtures("site")
+def test_a_header_alone_is_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,name,image\n")
+    result = run("import", str(tmp_path / "p.csv"))
+    assert isinstance(result.exception, FramematchError)
+    assert result.exception.message.endswith("has no rows")
 
 
 def test_without_an_address_of_mongodb_the_error_names_the_setting() -> None:

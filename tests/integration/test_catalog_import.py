@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import hashlib
+import os
+import threading
 import uuid
 import warnings
 from collections.abc import AsyncIterator
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog.importer import CHUNK_ROWS, ImportReport, import_products
+from framematch.catalog import row_images
+from framematch.catalog.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database, connect
+from framematch.catalog.picture_folder import Respelling
+from framematch.catalog.problems import ProblemKind, RowProblem
 from framematch.catalog.products import Product, ProductStore, View
-from framematch.catalog.rows import RowProblem
+from framematch.catalog.shared_pictures import SharedPictures
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError
 from framematch.stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import picture
@@ -49,7 +54,7 @@ async def import_text(text: str, images: Path, store: ProductStore) -> ImportRep
 
 async def test_a_row_becomes_a_product_with_its_images(store: ProductStore, images: Path) -> None:
     report = await import_text(HEADER + 'a,Apple,Fruit,0.5,"Red, sweet",0.png;1.png,Mill\n', images, store)
-    assert report == ImportReport(added=1, changed=0, unchanged=0, problems=())
+    assert report == ImportReport(read=1, added=1, changed=0, unchanged=0, problems=())
     digests = [hashlib.sha256(picture(number)).hexdigest() for number in (0, 1)]
     views = tuple(View(digest, 24, 24) for digest in digests)
     expected = Product("a", "Apple", "Fruit", 0.5, "Red, sweet", {"brand": "Mill"}, views)
@@ -62,7 +67,7 @@ async def test_importing_twice_changes_nothing(store: ProductStore, images: Path
     await import_text(text, images, store)
     version, products = await store.catalog_version(), [product async for product in store.iterate()]
     report = await import_text(text, images, store)
-    assert report == ImportReport(added=0, changed=0, unchanged=2, problems=())
+    assert report == ImportReport(read=2, added=0, changed=0, unchanged=2, problems=())
     assert await store.catalog_version() == version
     assert [product async for product in store.iterate()] == products
 
@@ -71,7 +76,7 @@ async def test_a_changed_row_replaces_its_product_and_increments_the_version(sto
     await import_text(HEADER + "a,Apple,,0.5,,0.png,Mill\nb,Pear,,,,1.png,\n", images, store)
     version = await store.catalog_version()
     report = await import_text(HEADER + "a,Apple,,0.6,,0.png,\nb,Pear,,,,1.png,\nc,Plum,,,,2.png,\n", images, store)
-    assert report == ImportReport(added=1, changed=1, unchanged=1, problems=())
+    assert report == ImportReport(read=3, added=1, changed=1, unchanged=1, problems=())
     apple = (await store.get_many(["a"]))["a"]
     assert (apple.price, apple.attributes) == (0.6, {})
     assert await store.catalog_version() > version
@@ -131,17 +136,74 @@ async def test_json_values_that_mongodb_cannot_store_are_reported(store: Product
     assert (await store.get_many(["a"]))["a"].attributes == {"a.b": {"$c": [1, 2.5, None]}}
     assert [problem.line for problem in report.problems] == [2, 3]
     assert report.problems[0].reason.startswith("cannot be stored in MongoDB")
-    assert report.problems[1] == RowProblem(3, "has more than 256 kB of text")
+    assert report.problems[1] == RowProblem(3, 3, ProblemKind.TOO_LONG, "has more than 256 kB of text")
 
 
-async def test_progress_counts_lines_to_the_end(store: ProductStore, images: Path) -> None:
-    count = CHUNK_ROWS + 5
+async def test_every_row_of_a_broken_file_is_counted_once(store: ProductStore, images: Path) -> None:
+    rows = [f"p{number},Product {number},,,,{number % 3}.png,\n" for number in range(300)]
+    rows[3] = 'p3,"Product 3,,,,0.png,\n'
+    rows[100] = "\n,,,,,,\np100,Product,,1.99 €,,1.png,\n"
+    rows[200] = "p200,Product\n"
+    report = await import_text(HEADER + "".join(rows), images, store)
+    assert (report.read, report.added, report.left_out, report.blank_lines) == (300, 297, 3, 2)
+    assert [problem.line for problem in report.problems] == [5, 104, 204]
+    assert await store.count() == 297
+
+
+def test_rows_that_were_not_counted_are_a_defect() -> None:
+    with pytest.raises(AssertionError, match="6 rows were read, but 5 imported and 0 left out"):
+        ImportReport(read=6, added=4, changed=0, unchanged=1, problems=())
+
+
+async def test_images_beyond_the_memory_limit_are_read_again(
+    store: ProductStore, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_images, "HELD_BYTES", len(picture(0)) + 1)
+    monkeypatch.setattr(row_images, "WRITTEN_BYTES", 1)
+    await import_text(HEADER + "a,Apple,,,,0.png;1.png;2.png,\nb,Pear,,,,2.png,\n", images, store)
+    digests = [hashlib.sha256(picture(number)).hexdigest() for number in range(3)]
+    assert await store.get_images(digests) == {digests[number]: picture(number) for number in range(3)}
+
+
+async def test_names_in_another_spelling_and_shared_pictures_are_reported(store: ProductStore, images: Path) -> None:
+    report = await import_text(HEADER + "a,Apple,,,,0.PNG,\nb,Pear,,,,0.png,\nA,Plum,,,,1.png,\n", images, store)
+    assert report.left_out == 0
+    assert (report.respelled, report.respellings) == (1, (Respelling("0.PNG", "0.png"),))
+    assert report.shared == SharedPictures(2, 1, (("a", "b"),))
+    assert report.similar_ids == (("a", "A"),)
+
+
+async def test_a_file_that_grows_while_it_is_read_is_noticed(store: ProductStore, images: Path) -> None:
     path = images.parent / "products.csv"
-    path.write_text(HEADER + "".join(f"{number},P,,,,0.png,\n" for number in range(count)), encoding="utf-8")
+    path.write_text(HEADER + "a,Apple,,,,0.png,\n", encoding="utf-8")
+
+    def grow(_done: int, _total: int) -> None:
+        with path.open("a") as file:
+            file.write("b,Pear,,,,1.png,\n")
+
+    assert (await import_products(path, images, store, grow)).file_changed
+    assert not (await import_products(path, images, store)).file_changed
+
+
+async def test_progress_counts_bytes_to_the_end(store: ProductStore, images: Path) -> None:
+    path = images.parent / "products.csv"
+    path.write_text(HEADER + "".join(f"{number},P,,,,0.png,\n" for number in range(1_000)), encoding="utf-8")
     seen: list[tuple[int, int]] = []
     await import_products(path, images, store, lambda done, total: seen.append((done, total)))
-    assert seen[0] == (CHUNK_ROWS + 1, count + 1)
-    assert seen[-1] == (count + 1, count + 1)
+    size = path.stat().st_size
+    assert seen == sorted(seen)
+    assert (seen[0][1], seen[-1]) == (size, (size, size))
+
+
+async def test_a_pipe_can_be_imported(store: ProductStore, images: Path) -> None:
+    pipe = images.parent / "pipe"
+    os.mkfifo(pipe)
+    # Opening either end of a pipe waits for the other.
+    writer = threading.Thread(target=pipe.write_text, args=(HEADER + "a,Apple,,,,0.png,\n",))
+    writer.start()
+    report = await import_products(pipe, images, store)
+    writer.join()
+    assert report.added == 1
 
 
 async def test_products_are_listed_by_category_in_the_order_of_their_ids(store: ProductStore, images: Path) -> None:

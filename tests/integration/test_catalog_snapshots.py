@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
+from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import INDEX_FILE, ROWS_FILE, Snapshot
 from framematch.catalog.snapshot_store import (
     activate_snapshot,
@@ -79,6 +81,25 @@ async def test_building_reports_progress_up_to_the_last_view(catalogue: ProductS
     await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
     assert seen == sorted(seen)
+
+
+async def test_a_picture_of_several_products_is_embedded_once_and_reported(
+    catalogue: ProductStore, tmp_path: Path
+) -> None:
+    rows = [f"twin{number},Twin,{number}.png\n" for number in range(5)]
+    (tmp_path / "twins.csv").write_text("id,name,image\n" + "".join(rows), encoding="utf-8")
+    await import_products(tmp_path / "twins.csv", tmp_path, catalogue)
+    encoder, owners = ColourEncoder(), PictureOwners()
+    seen: list[tuple[int, int]] = []
+    snapshot = await build_snapshot(
+        catalogue, encoder, PREPROCESSOR, lambda done, total: seen.append((done, total)), owners
+    )
+    assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
+    assert snapshot.rows.product_ids[-5:] == tuple(f"twin{number}" for number in range(5))
+    embeddings = snapshot.embeddings
+    assert np.array_equal(embeddings[-5:], embeddings[[0, 2, 3, 4, 5]])
+    assert owners.shared().products == 10
+    assert owners.shared().examples[0] == ("p00", "twin0")
 
 
 async def test_an_empty_catalogue_is_not_built(database: Database) -> None:

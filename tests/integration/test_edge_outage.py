@@ -19,6 +19,7 @@ from tests.integration.edge_service import (
     quick_edge,
     read_statuses,
     read_topic,
+    total,
     write_images,
     write_video,
 )
@@ -98,11 +99,22 @@ def assert_each_once_in_order(found: list[int], *, overrun: int) -> None:
 
 
 def spooled(service: EdgeService) -> float:
-    return service.metric("spooled_frames")
+    """Frames on disk. Each scrape must balance, also while frames are spooled and replayed."""
+    samples = service.scrape()
+    dropped = total(samples, "frames_dropped_total") - total(samples, "frames_dropped_total", reason="corrupt")
+    known = sum(total(samples, name) for name in ("frames_published_total", "spooled_frames", "frames_in_memory"))
+    assert total(samples, "frames_captured_total") + total(samples, "frames_found_total") == known + dropped
+    assert total(samples, "frames_in_memory") >= 0
+    return total(samples, "spooled_frames")
 
 
 def wait_for_replay(service: EdgeService) -> None:
-    wait_until(lambda: spooled(service) == 0, timeout_s=60, message="the spool is empty again")
+    """All spooled frames are acknowledged, and new ones are sent directly."""
+
+    def direct() -> bool:
+        return len(service.events("spooling_ended")) == len(service.events("spooling_started"))
+
+    wait_until(lambda: spooled(service) == 0 and direct(), timeout_s=60, message="the spool is empty again")
 
 
 @pytest.mark.timeout(180)
@@ -264,6 +276,27 @@ def test_stopped_while_kafka_is_unreachable_it_leaves_unsent_frames_on_disk(
         assert second.exit_code() == 0
     found = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1"]
     assert_each_once_in_order(sorted(set(found)), overrun=overrun)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_stopped_while_kafka_is_silent_it_does_not_wait_for_acknowledgements(
+    broker: KafkaServer, camera: str, tmp_path: Path, fault: str
+) -> None:
+    settings = {"FRAMEMATCH_SHUTDOWN_DEADLINE_S": "80"}  # half of it may be waited for acknowledgements
+    with edge(tmp_path, broker, new_prefix(), f"till-1={camera}", **settings) as service:
+        wait_until(lambda: service.metric("frames_published_total") > 5)
+        if fault == "killed":
+            broker.kill()
+        else:
+            freeze(broker.pid)
+        wait_until(lambda: spooled(service) > 10, timeout_s=60)
+        service.process.terminate()
+        assert service.process.wait(30) == 0
+        assert service.wait_for("frames_spooled")["frames"] > 10
+        assert not service.events("kafka_silent_at_end")
+        if fault == "frozen":
+            resume(broker.pid)
 
 
 @pytest.mark.timeout(180)

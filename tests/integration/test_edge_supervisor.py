@@ -119,6 +119,12 @@ async def test_a_process_that_hangs_is_killed_and_replaced() -> None:
         assert camera.sequences()[:2] == [0, 1]
 
 
+async def test_a_process_that_gives_signs_of_life_does_not_hang() -> None:
+    async with supervised(camera_programs.long_between_frames, watchdog_s=0.6) as camera:
+        await eventually(lambda: len(camera.frames) >= 3)
+        assert (camera.snapshot().reconnects, camera.snapshot().closed_because) == (0, None)
+
+
 async def test_a_hang_is_reported_as_the_reason() -> None:
     async with supervised(camera_programs.one_frame_and_silence, watchdog_s=0.3) as camera:
         await eventually(lambda: camera.snapshot().closed_because == "no new frame for 0.3 s: its process was killed")

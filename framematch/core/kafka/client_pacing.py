@@ -6,18 +6,39 @@ settings for both (`retry.backoff.ms`, `reconnect.backoff.ms`), aiokafka has non
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Collection
 from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    KafkaError,
+    NoError,
+    NotLeaderForPartitionError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-log = structlog.get_logger()
+events = structlog.get_logger()
+log = logging.getLogger("aiokafka")  # with whose messages these are logged, at a bounded rate
 
+_FETCH_ERROR_PAUSE_S = 0.2
+# What aiokafka itself acts on.
+_HANDLED = (
+    NoError,
+    OffsetOutOfRangeError,
+    NotLeaderForPartitionError,
+    UnknownTopicOrPartitionError,
+    TopicAuthorizationFailedError,
+)
 # The delay doubles while requests, or failures, follow each other closely.
 _FIRST_DELAY_S = 0.02
 _MAX_DELAY_S = 1.0
@@ -48,6 +69,36 @@ class PacedClient(AIOKafkaClient):  # type: ignore[misc]  # aiokafka publishes n
 
     _metadata_pace: Pace
     _connection_paces: dict[object, Pace]
+    fetch_errors: dict[TopicPartition, str]
+    """The partitions that their broker cannot read, and the error that it answers."""
+
+    async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
+        """As in aiokafka, which repeats a fetch at once, and without end, when the broker cannot read a partition."""
+        response = await super().send(node_id, request, group=group)
+        if isinstance(request, FetchRequest) and self._note_fetch_errors(response):
+            await asyncio.sleep(_FETCH_ERROR_PAUSE_S)
+        return response
+
+    def _note_fetch_errors(self, response: Any) -> bool:
+        """Log each error once, until the partition can be read again; returns whether there is any."""
+        failed = False
+        for topic, partitions in response.topics:
+            for number, code, *_ in partitions:
+                partition, error = TopicPartition(topic, number), for_code(code)
+                if error in _HANDLED:
+                    self.fetch_errors.pop(partition, None)
+                    continue
+                failed = True
+                if self.fetch_errors.get(partition) != error.__name__:
+                    self.fetch_errors[partition] = error.__name__
+                    events.error(
+                        "partition_unreadable",
+                        topic=topic,
+                        partition=number,
+                        error=error.__name__,
+                        hint="See the broker's log. It is tried again; other partitions are read",
+                    )
+        return failed
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Collection[str] | None) -> bool:
         """As in aiokafka, which lets the broker create a topic that is asked for, with its default partitions."""
@@ -62,7 +113,7 @@ class PacedClient(AIOKafkaClient):  # type: ignore[misc]  # aiokafka publishes n
             try:
                 metadata = await connection.send(request)
             except (KafkaError, TimeoutError) as error:
-                log.warning("kafka_metadata_failed", node=node, error=repr(error))
+                log.warning("Unable to request metadata from node with id %s: %r", node, error)
                 continue
             if not metadata.brokers:
                 return False
@@ -91,4 +142,5 @@ def pace(client: AIOKafkaClient) -> None:
     """Bound the rate of the client inside an aiokafka producer, consumer or admin client, which takes none of ours."""
     client.__class__ = PacedClient
     client._metadata_pace = Pace()  # noqa: SLF001  # an attribute of our own class
+    client.fetch_errors = {}
     client._connection_paces = {}  # noqa: SLF001  # the same

@@ -86,6 +86,13 @@ def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None
     return producer
 
 
+def new_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
+    """A client that describes and creates topics."""
+    admin = AIOKafkaAdminClient(**client_options(settings), metadata_max_age_ms=METADATA_MAX_AGE_MS)
+    pace(admin._client)  # noqa: SLF001  # aiokafka has no other way
+    return admin
+
+
 def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
     """The options of librdkafka's producer, which needs a third of the CPU time for many large records.
 

@@ -116,6 +116,9 @@ class GroupConsumer(OffsetStore, TopicConsumer, Protocol):
     def next_offsets(self) -> Mapping[TopicPartition, int]:
         """The next offset to read of each partition, behind everything returned and behind offsets without a record."""
 
+    def fetch_errors(self) -> Mapping[TopicPartition, str]:
+        """The assigned partitions that their broker cannot read at present, and its error."""
+
     def uncommitted_end(self, partition: TopicPartition) -> int:
         """The end of the partition, open transactions included, as of its last fetch; -1 before the first one."""
 

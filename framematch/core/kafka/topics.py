@@ -8,7 +8,7 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from framematch.core.kafka.clients import HEADROOM_BYTES, client_options, kafka_errors, started
+from framematch.core.kafka.clients import HEADROOM_BYTES, kafka_errors, new_admin, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import MS_PER_HOUR, MS_PER_MINUTE
 
@@ -86,7 +86,7 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
     Raises:
         KafkaUnavailableError: no broker answers, or it does not let us create a topic.
     """
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             existing = set(await admin.list_topics())
             brokers = len((await admin.describe_cluster())["brokers"])
@@ -103,7 +103,7 @@ async def topic_exists(settings: KafkaSettings, name: str) -> bool:
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses the request.
     """
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             return name in await admin.list_topics()
 
@@ -115,7 +115,7 @@ async def wait_for_topic(settings: KafkaSettings, name: str) -> bool:
         KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     waited = False
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             while name not in await admin.list_topics():
                 if not waited:

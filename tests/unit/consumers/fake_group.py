@@ -47,6 +47,7 @@ class Topic:
         self.plain = FakeBroker(lambda step: step != "start" and self._fails(step))
         self.transactional = {place: FakeBroker(self._fails, self.plain.output) for place in self.partitions}
         self.offsets: dict[TopicPartition, int] = {}
+        self.fetch_errors: dict[TopicPartition, str] = {}
         self.markers: dict[TopicPartition, int] = defaultdict(int)
         """Offsets at the end without a record."""
         self.names: set[str] | None = None
@@ -195,6 +196,10 @@ class Member:
     def next_offsets(self) -> dict[TopicPartition, int]:
         """The next offset of each partition."""
         return dict(self._positions)
+
+    def fetch_errors(self) -> dict[TopicPartition, str]:
+        """What the test says."""
+        return self._topic.fetch_errors
 
     def uncommitted_end(self, partition: TopicPartition) -> int:
         """There are no transactions."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import CommitFailedError, KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
@@ -29,7 +29,12 @@ from tests.unit.consumers.sample_frames import record
 class Group(Member):
     """A member whose commits of offsets are not checked against what was published."""
 
+    expelled = False
+    """Whether the group has given the partitions to others."""
+
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if self.expelled:
+            raise CommitFailedError
         self._topic.offsets |= offsets
         self._topic.commit_ids |= dict.fromkeys(offsets, self.topic_ids["framematch.frames"])
 
@@ -37,7 +42,7 @@ class Group(Member):
 class Running:
     """A consumer that fetches, with its fake surroundings."""
 
-    def __init__(self, topic: Topic, delivery: FakeDelivery | None = None, **settings: Any) -> None:
+    def __init__(self, topic: Topic, delivery: FakeDelivery | None = None, *, mode: Any, **settings: Any) -> None:
         self.member = Group(topic)
         self.delivery = delivery or FakeDelivery()
         self.registry: CollectorRegistry = new_registry()
@@ -47,7 +52,7 @@ class Running:
         self.consumer = FrameConsumer(
             **fakes,
             kafka=KafkaSettings(),
-            settings=ConsumerSettings(sightings=SightingSettings(enabled=False), **settings),
+            settings=ConsumerSettings(delivery=mode, sightings=SightingSettings(enabled=False), **settings),
             metrics=ConsumerMetrics(self.registry),
             health=self.health,
         )
@@ -68,11 +73,13 @@ class Running:
 
 
 @asynccontextmanager
-async def fetching(topic: Topic, delivery: FakeDelivery | None = None, **settings: Any) -> AsyncIterator[Running]:
+async def fetching(
+    topic: Topic, delivery: FakeDelivery | None = None, *, mode: str = "at_least_once", **settings: Any
+) -> AsyncIterator[Running]:
     """A consumer that runs and has no partitions yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_consumer, "_BACKOFF_S", (0.0, 0.0))
-        running = Running(topic, delivery, **settings)
+        running = Running(topic, delivery, mode=mode, **settings)
         task = asyncio.create_task(running.consumer.run(asyncio.Event()))
         try:
             await eventually(lambda: running.member.listener)
@@ -144,7 +151,7 @@ async def test_a_partition_with_its_share_in_flight_leaves_capacity_for_the_othe
 
 async def test_after_a_revoke_nothing_waits_for_the_frames_of_the_assignment(topic: Topic) -> None:
     stop = asyncio.Event()
-    running = Running(topic)
+    running = Running(topic, mode="at_least_once")
     task = asyncio.create_task(running.consumer.run(stop))
     await eventually(lambda: running.member.listener)
     await running.member.join(topic.partitions)
@@ -288,6 +295,26 @@ async def test_a_topic_that_is_recreated_while_the_process_is_frozen_is_read_fro
     assert [reason for _, _, reason in jumps_of(logs)] == ["topic_recreated"]
 
 
+async def test_a_recreated_topic_is_opened_again_once_whoever_owned_its_partitions_before(topic: Topic) -> None:
+    first, other = topic.partitions
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            await running.member.join([first, other])
+            await eventually(lambda: running.consumer.fetched == 40)
+            running.finish()
+            await running.member.leave()
+            topic.offsets |= {first: len(topic.records[first]), other: len(topic.records[other])}
+            await running.member.join([first])
+            await eventually(lambda: running.consumer.positions() is not None)
+            topic.recreate(first, 5)
+            await running.consumer.refresh_lag()
+            await eventually(lambda: running.consumer.fetched == 45)
+            running.finish()
+            for _ in range(200):
+                await asyncio.sleep(0)
+    assert [line["event"] for line in logs].count("partitions_reopened") == 1
+
+
 async def test_an_offset_that_was_committed_for_an_earlier_topic_is_not_used(topic: Topic) -> None:
     first = topic.partitions[0]
     topic.offsets[first], topic.commit_ids[first] = 20, b"an earlier one"
@@ -376,3 +403,45 @@ async def test_offsets_without_a_record_are_no_lag(topic: Topic) -> None:
         topic.markers[first] += 1  # the end of a transaction
         await running.consumer.refresh_lag()
         await eventually(lambda: running.consumer.lag() == {first: 0})
+
+
+async def test_a_partition_that_its_broker_cannot_read_is_not_ready_and_the_others_go_on(topic: Topic) -> None:
+    async with fetching(topic) as running:
+        await running.member.join(topic.partitions)
+        topic.fetch_errors = {topic.partitions[1]: "CorruptRecordException"}
+        await running.consumer.refresh_lag()
+        assert "cannot read partition 1 (CorruptRecordException)" in running.health.report()["kafka"]
+        await eventually(lambda: running.consumer.fetched == 40)
+        topic.fetch_errors = {}
+        await running.consumer.refresh_lag()
+        assert running.health.ready
+
+
+async def test_after_a_pause_nothing_is_read_while_others_own_the_partitions(topic: Topic) -> None:
+    now_s = [0.0]
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+            await running.member.join(topic.partitions)
+            await eventually(lambda: running.consumer.fetched == 40)
+            running.member.expelled = True
+            now_s[0] += 12.0
+            await eventually(lambda: [line for line in logs if line["event"] == "partitions_not_opened"])
+            assert running.consumer.fetched == 40
+            running.member.expelled = False
+            await running.member.leave()
+            await running.member.join(topic.partitions[:1])
+            await eventually(lambda: running.consumer.fetched > 40)
+
+
+async def test_with_transactions_a_pause_needs_no_care(topic: Topic) -> None:
+    now_s = [0.0]
+    async with fetching(topic, mode="exactly_once") as running:
+        running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+        await running.member.join(topic.partitions)
+        await eventually(lambda: running.consumer.fetched == 40)
+        assignment = await running.consumer.current_assignment()
+        now_s[0] += 12.0
+        assert running.consumer.may_publish()
+        await running.consumer.refresh_lag()
+        assert assignment.state is State.OPEN

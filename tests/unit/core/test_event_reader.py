@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 
 from framematch.core import event_reader
 from framematch.core.event_reader import EventReader
-from framematch.core.events import encode
+from framematch.core.events import MatchEvent, decode, encode
 from framematch.core.kafka.offsets import OffsetJudge, StartAt, first_to_read
 from framematch.core.kafka.protocols import Committed
 from framematch.core.kafka.topic_descriptions import TopicDescription
@@ -178,3 +179,9 @@ async def test_a_partition_that_was_added_is_read_from_its_first_event() -> None
 )  # fmt: skip
 def test_the_first_offset_to_read(committed: int | None, start_at: StartAt, expected: int) -> None:
     assert first_to_read(range(5, 9), committed, start_at) == expected
+
+
+def test_an_event_that_is_nested_too_deeply_is_no_event() -> None:
+    deep = b'{"schema": "match.v1", "new": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(msgspec.DecodeError, match="recursion"):
+        decode(deep, MatchEvent)

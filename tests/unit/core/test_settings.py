@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -267,3 +268,26 @@ def test_a_missing_setting_is_named_with_its_variable() -> None:
 def test_the_settings_reference_is_up_to_date() -> None:
     reference = Path(__file__).parents[3] / "docs" / "settings.md"
     assert reference.read_text() == settings_reference(), "run: python -m docs.settings_reference"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "overrides"),
+    [
+        ("edge: {cameras: {a: {source: x, fps: 2}}}", {}, {"edge": {"cameras": {"a": "y"}}}),
+        ("edge: {cameras: {a: x}}", {"CAMERAS": '{"a": {"source": "y", "fps": 2}}'}, {}),
+        ("edge: {cameras: {a: {source: x, fps: 2}}}", {"CAMERAS": '{"a": "z"}'}, {"edge": {"cameras": {"a": "y"}}}),
+    ],
+)
+def test_a_source_in_short_keeps_the_other_settings_of_its_camera(
+    text: str, variables: dict[str, str], overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"FRAMEMATCH_EDGE__{name}", value)
+    camera = load_settings(yaml_file(tmp_path, text), overrides).edge.cameras["a"]
+    assert (camera.source.get_secret_value(), camera.fps) == ("y", 2)
+
+
+def test_motion_in_short_and_in_full_are_one_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__MOTION__MIN_AREA", "0.5")
+    motion = load_settings(yaml_file(tmp_path, "edge: {motion: true}")).edge.motion
+    assert (motion.gate, motion.min_area) == (True, 0.5)

@@ -25,6 +25,7 @@ class FakeProcess:
     """The worker's end of the channel. Like a process, it ends when the service shuts the channel down."""
 
     def __init__(self, peer: socket.socket, buffer: SharedBuffer, config: WorkerConfig) -> None:
+        self.config = config
         self.camera = config.camera
         self.buffer = buffer
         self._peer = peer.dup()

@@ -1,7 +1,8 @@
-"""The supervisor of a camera that is stopped while its sink takes a frame: the frame is counted once."""
+"""The supervisor of a camera: its timeouts, and a stop while its sink takes a frame, which is counted once."""
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -65,3 +66,25 @@ async def test_a_picture_that_is_left_out_is_logged_and_the_next_is_sent() -> No
         processes.started[0].end()
         await asyncio.wait_for(task, 30)
     assert {"event": "picture_left_out", "log_level": "warning", "camera": "a", "reason": "a.jpg is damaged"} in logs
+
+
+async def timeouts_of(**own: float) -> tuple[float, float]:
+    """The timeouts for opening and reading that a process gets, of a camera with its own ones."""
+    processes = FakeProcesses()
+    stats = CameraStats("a", EdgeMetrics(CollectorRegistry()).of("a"), lambda: None)
+    settings = EdgeSettings(open_timeout_s=3, read_timeout_s=4)
+    watched = replace(camera("a"), **own)  # type: ignore[arg-type]  # fields that are numbers
+    supervisor = CameraSupervisor(watched, settings, stats, processes.as_processes(), FakeSink(), jpeg_bytes_max=1_000)
+    task = asyncio.create_task(supervisor.run())
+    await eventually(lambda: processes.started)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    config = processes.started[0].config
+    return config.open_timeout_s, config.read_timeout_s
+
+
+async def test_the_timeouts_of_a_camera_take_the_place_of_those_of_the_edge() -> None:
+    assert await timeouts_of() == (3, 4)
+    assert await timeouts_of(open_timeout_s=30) == (30, 4)
+    assert await timeouts_of(open_timeout_s=30, read_timeout_s=40) == (30, 40)

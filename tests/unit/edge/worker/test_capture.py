@@ -232,6 +232,20 @@ def test_damaged_frames_do_not_set_the_time_of_the_last_frame(start: StartCaptur
     assert found.buffer.counts().last_frame_ns == 0
 
 
+def test_a_sign_of_life_is_no_frame_and_is_noted(start: StartCapture) -> None:
+    reader = ScriptedReader(GrabbedFrame(skipped=True), CameraUnavailableError("stream ended"))
+    found = start(LIVE, reader)
+    found.thread.join(30)
+    counts = found.buffer.counts()
+    assert (counts.source_frames, counts.last_frame_ns, reader.retrieved) == (0, 0, 0)
+    assert counts.last_skipped_ns > 0
+
+
+def test_a_damaged_start_of_a_file_does_not_set_its_pace(start: StartCapture) -> None:
+    found = start(FINITE, ScriptedReader(GrabbedFrame(None, damaged=True), 90_000.0, 90_000.001, None))
+    assert len(found.take_all()) == 2
+
+
 def test_frames_of_a_still_scene_get_no_sequence_numbers(start: StartCapture) -> None:
     found = start(FINITE, ScriptedReader(0.0, 0.001, None), gate=closed_gate)
     assert found.take_all() == []

@@ -1,5 +1,6 @@
 """Pictures come out as a player shows them: upright, not mirrored, with the right shape."""
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -142,3 +143,18 @@ def test_the_shape_may_change_within_a_stream(tmp_path: Path) -> None:
         sizes.append(raw.size)
     reader.close()
     assert sizes == [(352, 288)] * 3 + [(512, 288)] * 3
+
+
+def test_frames_are_freed_without_a_search_for_cycles(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "video.mp4", prepare=lambda stream: stream.set_display_rotation(90))
+    gc.collect()
+    gc.disable()
+    try:
+        reader = open_file(path)
+        while reader.grab() is not None:
+            reader.retrieve()
+        frames = sum(isinstance(found, av.VideoFrame) for found in gc.get_objects())
+        reader.close()
+    finally:
+        gc.enable()
+    assert frames <= 4  # of 30

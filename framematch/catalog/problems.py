@@ -1,0 +1,82 @@
+"""What is wrong with the rows of a catalogue file: by kind, for the screen, and all of it as a CSV file."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+class ProblemKind(Enum):
+    """A kind of problem: what it is, and what to do about it."""
+
+    QUOTES = ("quotes that do not match", 'Write a quote inside of a cell twice (""), and close each cell')
+    CELLS = ("other cells than columns", "Put cells that contain the delimiter into quotes")
+    NOT_TEXT = ("not UTF-8 text", "Save the file as CSV (UTF-8), or run: iconv -f WINDOWS-1252 -t UTF-8 FILE")
+    TOO_LONG = ("too long", "Shorten the texts: every match event contains them")
+    NOT_JSON = ("not a JSON object", "Write one JSON object on each line, each key once")
+    FIELD = ("id, name, price or image is missing or invalid", "Fill the cells")
+    DUPLICATE = ("an id that another row has", "Give each product one row; it may name several images")
+    NO_IMAGE = ("image not found", "Check the names, and the folder (--images)")
+    BAD_IMAGE = ("image that cannot be used", "Save the picture again, as JPEG or PNG")
+    NOT_STORABLE = ("values that cannot be stored", "Write large numbers as text")
+
+    @property
+    def title(self) -> str:
+        """What is wrong."""
+        return self.value[0]
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        return self.value[1]
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """Why the row on the lines `line` to `last_line` (1 is the file's first) was not imported."""
+
+    line: int
+    last_line: int
+    kind: ProblemKind
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """`line 4`, or `lines 4 to 9`."""
+        return f"line {self.line}" if self.line == self.last_line else f"lines {self.line} to {self.last_line}"
+
+
+@dataclass(frozen=True)
+class ProblemGroup:
+    """All problems of a kind: how many, and the first ones."""
+
+    kind: ProblemKind
+    count: int
+    first: tuple[RowProblem, ...]
+
+
+def group_problems(problems: Iterable[RowProblem], shown: int) -> tuple[ProblemGroup, ...]:
+    """The problems by kind, the rarest kind first, with the first `shown` of each kind."""
+    counts: Counter[ProblemKind] = Counter()
+    first: dict[ProblemKind, list[RowProblem]] = {}
+    for problem in problems:
+        counts[problem.kind] += 1
+        examples = first.setdefault(problem.kind, [])
+        if len(examples) < shown:
+            examples.append(problem)
+    return tuple(ProblemGroup(kind, count, tuple(first[kind])) for kind, count in reversed(counts.most_common()))
+
+
+def write_problems(problems: Iterable[RowProblem], path: Path) -> None:
+    """Write all problems as CSV (UTF-8): first and last line, kind and reason.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("line", "last_line", "problem", "reason"))
+        writer.writerows((p.line, p.last_line, p.kind.title, p.reason) for p in problems)
