@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
+from multiprocessing.resource_sharer import DupFd
 from multiprocessing.resource_tracker import ensure_running
 from types import TracebackType
 from typing import Self
 
 from framematch.core.errors import FramematchError
 from framematch.core.lifecycle import run_service
-from framematch.core.logging import configure_logging
+from framematch.core.logging import configure_logging, is_json, log_descriptor, log_to
 from framematch.core.redact import run_redacted
 from framematch.core.settings import Settings
+from framematch.core.stderr import log_uncaught, open_log
 
 Service = Callable[[Settings, asyncio.Event], Awaitable[None]]
 """Runs until the event is set. A module-level function, so that the new process can import it."""
@@ -47,7 +49,7 @@ class WorkerProcess:
     def __init__(self, number: int, service: Service, settings: Settings) -> None:
         context = get_context("spawn")  # inherits none of the parent's threads, files or memory
         self._exit_report, sender = context.Pipe(duplex=False)
-        arguments = (_main, number, service, settings, sender)
+        arguments = (_main, number, service, settings, sender, DupFd(log_descriptor()))
         self._process = context.Process(target=run_redacted, args=arguments, name=f"worker-{number}")
         with _sigint_blocked():
             self._process.start()
@@ -117,11 +119,17 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _main(number: int, service: Service, settings: Settings, exit_report: Connection) -> None:
-    """The main function of the worker process."""
+def _main(number: int, service: Service, settings: Settings, exit_report: Connection, log_output: DupFd) -> None:
+    """The main function of the worker process.
+
+    It logs where its parent does. The parent reads what else is written to stderr, also when this process crashes.
+    """
     deadline_s = settings.shutdown_deadline_s
     threading.Thread(target=_end_with_parent, args=(deadline_s,), name="parent-watch", daemon=True).start()
     configure_logging(settings.log.level, settings.log.format, service="consumer", worker=str(number))
+    log_to(open_log(log_output.detach()))
+    if is_json(settings.log.format):
+        log_uncaught()
     try:
         run_service(partial(service, settings), shutdown_deadline_s=deadline_s)
     except FramematchError as error:

@@ -8,6 +8,7 @@ import av
 from edge.worker.decoded import FrameConverter
 from edge.worker.errors import reason_of
 from edge.worker.http_source import HttpOpener, ResponseBody
+from edge.worker.jpeg_frame import is_whole
 from edge.worker.jpeg_splitter import JpegSplitter
 from edge.worker.source import GrabbedFrame, RawFrame
 from framematch.core.errors import CameraUnavailableError
@@ -79,8 +80,8 @@ class MjpegReader:
         return GrabbedFrame(damaged=part.jpeg is None)
 
     def retrieve(self) -> RawFrame | None:
-        """Decode the grabbed picture."""
-        if self._jpeg is None:
+        """Decode the grabbed picture; None if it is damaged, of which libav says nothing."""
+        if self._jpeg is None or not is_whole(self._jpeg):
             return None
         try:
             frames = self._decoder.decode(av.Packet(self._jpeg))

@@ -15,6 +15,7 @@ from edge.worker.decoded import FrameConverter
 from edge.worker.errors import reason_of
 from edge.worker.file_times import FileTimes
 from edge.worker.http_source import HttpOpener
+from edge.worker.jpeg_frame import is_whole
 from edge.worker.source import GrabbedFrame, RawFrame
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.settings import UntaggedColours
@@ -77,6 +78,7 @@ class VideoReader:
         self._last_picture_s = self._last_sign_s = time.monotonic()
         self._trouble_since_s: float | None = None
         self._frame: av.VideoFrame | None = None
+        self._jpeg: Any = None  # the packet of the frame, if it is a JPEG
         self._frames = self._read()
 
     def grab(self) -> GrabbedFrame | None:
@@ -84,12 +86,13 @@ class VideoReader:
         return next(self._frames, None)
 
     def retrieve(self) -> RawFrame | None:
-        """The decoded frame, to be converted later.
+        """The decoded frame, to be converted later; None if it is damaged.
 
         Raises:
             CameraUnavailableError: its colours are of a kind that is not supported.
         """
-        if self._frame is None:
+        # Of a JPEG libav decodes what there is, and marks nothing as damaged.
+        if self._frame is None or (self._jpeg is not None and not is_whole(bytes(self._jpeg))):
             return None
         aspect = self._container_aspect or self._decoder.sample_aspect_ratio
         return self._converter.convert(self._frame, aspect)
@@ -112,6 +115,7 @@ class VideoReader:
                 yield GrabbedFrame(skipped=True)
             for frame in frames or ():
                 self._frame = frame
+                self._jpeg = packet if self._decoder.name == "mjpeg" else None
                 yield GrabbedFrame(self._media_s(frame), self._camera_s(frame), damaged=frame.is_corrupt)
             if self._live is not None:
                 self._check_pictures(packet, frames, self._live.read_timeout_s)

@@ -93,15 +93,19 @@ def _serve(settings: "Settings", config: Path | None, given: dict[str, Any], *, 
     """Run the service, which reads its settings again when their file changes."""
     from edge.pipeline import run_edge
     from edge.reload import SettingsWatch
+    from framematch.cli.service_log import run_logged
     from framematch.core.lifecycle import run_service
     from framematch.core.settings_sources import load_settings, settings_file
 
-    watch = SettingsWatch(lambda: load_settings(config, given), settings_file(config), settings)
-    run_service(
-        lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
-        shutdown_deadline_s=settings.shutdown_deadline_s,
-        log_crash=True,
-    )
+    def run() -> None:
+        watch = SettingsWatch(lambda: load_settings(config, given), settings_file(config), settings)
+        run_service(
+            lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
+            shutdown_deadline_s=settings.shutdown_deadline_s,
+            log_crash=True,
+        )
+
+    run_logged(settings.log.format, run)
 
 
 def _probe(settings: "Settings", *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:

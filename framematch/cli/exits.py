@@ -13,6 +13,9 @@ from framematch.core.errors import FramematchError
 from framematch.core.printable import printable, printable_lines
 from framematch.core.redact import redact_url
 
+Report = Callable[[str, str], None]
+"""Takes the message and the hint of an error."""
+
 FAILED, BUG, INTERRUPTED = 1, 70, 130
 _DEBUG_NAMES = ("FRAMEMATCH_LOG__LEVEL", "LOG_LEVEL")
 
@@ -25,30 +28,32 @@ def exit_after(command: Callable[[], object]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a terminal without Unicode shows what it can
-    code = _code_of(command)
+    code = code_of(command)
     _give_up_output()
     sys.exit(code)
 
 
-def _code_of(command: Callable[[], object]) -> int:
+def code_of(command: Callable[[], object], report: Report | None = None) -> int:
+    """Run `command`; returns its exit code. An error goes to `report`, by default as one line to stderr."""
+    report = report or _print_line
     try:
         with ungrouped_errors():
-            return _run(command)
+            return _run(command, report)
     except KeyboardInterrupt:
         return INTERRUPTED
     except FramematchError as error:
-        _print_line(error.message, hint_of(error))
+        report(error.message, hint_of(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001  # the last net: nobody is helped by a traceback that he did not ask for
-        return _code_of_unexpected(first_error(error))
+        return _code_of_unexpected(first_error(error), report)
 
 
-def _run(command: Callable[[], object]) -> int:
+def _run(command: Callable[[], object], report: Report) -> int:
     try:
         command()
     except SystemExit as end:
         if isinstance(end.code, str):
-            _print_line(end.code, "")
+            report(end.code, "")
             return FAILED
         return end.code or 0
     finally:
@@ -56,7 +61,7 @@ def _run(command: Callable[[], object]) -> int:
     return 0
 
 
-def _code_of_unexpected(error: BaseException) -> int:
+def _code_of_unexpected(error: BaseException, report: Report) -> int:
     """Nobody reads the output any more; the system refuses something; or a bug."""
     if isinstance(error, BrokenPipeError):
         return FAILED
@@ -66,9 +71,9 @@ def _code_of_unexpected(error: BaseException) -> int:
             sys.stderr.write(printable_lines(redact_url(text)) + "\n")
     if isinstance(error, OSError) and error.strerror:
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "input or output failed"
-        _print_line(f"{where}: {error.strerror}", "Run it with LOG_LEVEL=debug to see where this happened")
+        report(f"{where}: {error.strerror}", "Run it with LOG_LEVEL=debug to see where this happened")
         return FAILED
-    _print_line(f"this is a bug: {describe(error)}", "Run it with LOG_LEVEL=debug for the traceback, and report it")
+    report(f"this is a bug: {describe(error)}", "Run it with LOG_LEVEL=debug for the traceback, and report it")
     return BUG
 
 

@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 import time
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -20,7 +20,7 @@ LogFormat = Literal["auto", "json", "console"]
 
 def configure_logging(level: str, log_format: LogFormat = "auto", **context: str) -> None:
     """Configure structlog and the standard library's loggers; every line has `context`."""
-    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    as_json = is_json(log_format)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -41,6 +41,26 @@ def configure_logging(level: str, log_format: LogFormat = "auto", **context: str
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**context)
     _route_standard_library(shared, renderer)
+
+
+def is_json(log_format: LogFormat) -> bool:
+    """Whether the log has this form, JSON lines, rather than coloured ones."""
+    return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+
+
+def log_to(stream: TextIO) -> None:
+    """Write the log, which is configured already, to another stream."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(stream))
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)
+
+
+def log_descriptor() -> int:
+    """The descriptor that the log is written to."""
+    streams = [one.stream for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)]
+    descriptor: int = (streams[0] if streams else sys.stderr).fileno()
+    return descriptor
 
 
 class _RepeatFilter(logging.Filter):

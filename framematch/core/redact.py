@@ -3,6 +3,7 @@
 In doubt it redacts too much: a host before an "@" in a path goes with the credentials.
 """
 
+import faulthandler
 import re
 import sys
 import threading
@@ -101,8 +102,12 @@ def redact_uncaught() -> None:
 
 
 def run_redacted(target: Callable[..., object], *arguments: Any) -> None:
-    """Run the target of a child process with redacted tracebacks: `multiprocessing` prints them without our hook."""
+    """Run the target of a child process with redacted tracebacks: `multiprocessing` prints them without our hook.
+
+    A crash says where, too: Python's own report has names of files and functions alone.
+    """
     redact_uncaught()
+    faulthandler.enable()
     try:
         target(*arguments)
     except Exception:  # noqa: BLE001  # the last caller of the process: the hook prints it

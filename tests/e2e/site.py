@@ -69,17 +69,21 @@ class Site:
         self, count: int, cameras: int = 4, payloads: dict[int, bytes] | None = None, age_s: int = 0
     ) -> list[Frame]:
         """Publish `count` frames of demo photos, from the cameras in turn; `payloads` replaces some, by number."""
-        await ensure_topics(self.kafka)
-        pictures = [(DATA_DIR / photo.file).read_bytes() for photo in load_photos()]
         captured_at_us = now_us() - age_s * 1_000_000
         frames = [Frame(f"till-{n % cameras}", captured_at_us + n, n // cameras) for n in range(count)]
+        await self.send(frames, payloads)
+        return frames
+
+    async def send(self, frames: list[Frame], payloads: dict[int, bytes] | None = None) -> None:
+        """Publish these frames, with demo photos or `payloads`, by number."""
+        await ensure_topics(self.kafka)
+        pictures = [(DATA_DIR / photo.file).read_bytes() for photo in load_photos()]
         async with started(new_producer(self.kafka), self.kafka) as producer:
             for number, frame in enumerate(frames):
                 value = (payloads or {}).get(number, pictures[number % len(pictures)])
                 key, headers = frame.camera.encode(), frame_headers(frame)
                 await producer.send(self.topics.frames, value, key=key, headers=headers)
             await producer.flush()
-        return frames
 
     async def read(self, topic: str, count: int, *, timeout_s: float = DEADLINE_S) -> list[ConsumerRecord]:
         """Return the records of a topic once there are at least `count`."""

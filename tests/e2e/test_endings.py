@@ -27,11 +27,12 @@ async def test_a_consumer_whose_model_is_replaced_ends_with_one_line(servers: Lo
         consumer = site.start("consume")
         await site.events(await site.publish(4))
         other = retrained(BUNDLE_DIR, tmp_path / "other")
-        run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=site.environment)
+        with_key = {**site.environment, "TRITON_REPOSITORY_KEY": triton.repository_key}
+        run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=with_key)
         await eventually(lambda: not consumer.running, message="the consumer ends")
-        last_line = site.log().rstrip().splitlines()[-1]
-    assert last_line.startswith("framematch: Triton at")
-    assert f"this process started with {BUNDLE_DIR.name}" in last_line
+        [failed] = site.logged("service_failed")
+    assert failed["error"].startswith("Triton at")
+    assert f"this process started with {BUNDLE_DIR.name}" in failed["error"]
 
 
 async def test_a_consumer_stopped_while_kafka_is_unreachable_ends_at_its_deadline_and_loses_nothing(
@@ -45,7 +46,8 @@ async def test_a_consumer_stopped_while_kafka_is_unreachable_ends_at_its_deadlin
         await site.read(site.topics.matches, 20)
         breakable.kafka.kill()
         assert await asyncio.to_thread(consumer.terminate) == 1
-        assert "framematch: the service was still busy 2 s after the signal to stop" in site.log()
+        [failed] = site.logged("service_failed")
+        assert failed["error"] == "the service was still busy 2 s after the signal to stop"
         assert len(site.log().splitlines()) < 100, "aiokafka's repeated messages are suppressed"
         breakable.recover()
         site.start("consume")

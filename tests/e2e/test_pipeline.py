@@ -85,6 +85,16 @@ async def test_frames_older_than_max_age_are_skipped_and_counted(site: Site) -> 
     assert consumer.metric("framematch_consumer_frames_total", outcome="skipped", reason="age") == [len(old)]
 
 
+async def test_a_frame_with_two_records_gives_its_events_once(site: Site) -> None:
+    frames = await site.publish(6)
+    await site.send(frames)
+    later = await site.publish(4)
+    consumer = site.start("consume", FRAMEMATCH_CONSUMER__DELIVERY="exactly_once")
+    events = await site.events(later)
+    assert sorted(event.frame.id for event in events) == sorted(frame.id for frame in frames + later)
+    assert consumer.metric("framematch_consumer_frames_total", outcome="skipped", reason="repeat") == [len(frames)]
+
+
 async def test_the_consumer_counts_its_frames_and_logs_the_gpu(site: Site) -> None:
     frames = await site.publish(10, payloads={4: b"broken"})
     consumer = site.start("consume")

@@ -1,5 +1,6 @@
 """Documents that another program wrote or damaged: every reader names them, and an import repairs them."""
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
@@ -13,12 +14,14 @@ import msgspec
 import pytest
 from bson import Decimal128, Int64, ObjectId
 from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
 from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot, load_snapshot, save_snapshot
+from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
 from framematch.core.events import ProductInfo, encode
 from framematch.stack.mongodb import MongoServer
@@ -256,3 +259,18 @@ async def test_an_attribute_has_one_value_in_the_file_the_store_the_list_and_the
     info = ProductInfo("c", "Cherry", attributes=product.attributes)
     published = msgspec.json.decode(encode(replace(match_event(), product=info)))["product"]["attributes"]
     assert listed == published == attributes
+
+
+async def test_the_list_shows_64_bit_numbers_and_names_a_product_that_cannot_be_read(
+    store: ProductStore, mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.database.products.update_one({"_id": "a"}, {"$set": {"attributes": {"ean": Int64(2**60)}}})
+    await store.database.products.update_one({"_id": "b"}, {"$unset": {"views": ""}})
+    monkeypatch.setenv("MONGODB_URI", mongodb.uri)
+    monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", store.database.name)
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["list", "--json"])
+    assert result.exit_code == 0
+    [product] = map(msgspec.json.decode, result.stdout.splitlines())
+    assert product["attributes"] == {"ean": 2**60}
+    assert "product_unreadable" in result.stderr
+    assert "views is missing or null" in result.stderr

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from stack.mongodb import MongoServer
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import Product, ProductStore
 from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, make_snapshot, unit_rows
 

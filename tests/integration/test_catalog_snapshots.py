@@ -96,7 +96,7 @@ async def test_a_picture_of_several_products_is_embedded_once_and_reported(
     )
     assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
     assert snapshot.rows.product_ids[-5:] == tuple(f"twin{number}" for number in range(5))
-    embeddings = snapshot.index.reconstruct_n(0, PRODUCTS + 6)
+    embeddings = snapshot.embeddings
     assert np.array_equal(embeddings[-5:], embeddings[[0, 2, 3, 4, 5]])
     assert owners.shared().products == 10
     assert owners.shared().examples[0] == ("p00", "twin0")

@@ -117,6 +117,15 @@ def test_more_workers_than_partitions_cause_a_warning(parent: Workers) -> None:
     assert (warning["level"], warning["workers"], warning["partitions"]) == ("warning", 2, 1)
 
 
+def test_what_a_worker_writes_to_stderr_is_an_event_of_its_parent_even_when_it_crashes(tmp_path: Path) -> None:
+    with workers(tmp_path, "crashes") as parent:
+        wait_until(lambda: parent.events("worker_restarted"), message="the worker's next start")
+        raw = [event["text"] for event in parent.events("output_unstructured")]
+        assert [line for line in parent.lines() if not line.startswith("{")] == []
+    assert "raw words of a library" in "\n".join(raw)
+    assert "Fatal Python error: Segmentation fault" in "\n".join(raw)
+
+
 def test_every_log_line_of_a_worker_has_its_number(parent: Workers) -> None:
     listening = parent.events("http_listening")
     assert sorted(event.get("worker", "parent") for event in listening) == ["1", "2", "parent"]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from stack.kafka import KafkaServer
 from structlog.testing import capture_logs
 
 from framematch import subscribe
@@ -18,6 +17,7 @@ from framematch.core.kafka.offsets import offset_ranges
 from framematch.core.kafka.reading import read_to_end
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
+from framematch.stack.kafka import KafkaServer
 from tests.record_batches import Damage, broken_payload, flip_a_bit, unknown_codec
 from tests.sample_events import match_event
 from tests.support import eventually

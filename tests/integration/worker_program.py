@@ -1,8 +1,11 @@
 """Workers without models or a catalogue: `python -m tests.integration.worker_program SERVICE`."""
 
 import asyncio
+import ctypes
+import os
 import sys
 
+import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
@@ -14,6 +17,7 @@ from framematch.core.lifecycle import run_service
 from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
+from framematch.core.stderr import json_stderr
 
 
 def _print(text: str) -> None:
@@ -54,7 +58,15 @@ async def fails_at_shutdown(_settings: Settings, stop: asyncio.Event) -> None:
     raise CatalogError("not done", hint="Do it")
 
 
-SERVICES = {service.__name__: service for service in (serves, consumes, refuses, fails_at_shutdown)}
+async def crashes(settings: Settings, stop: asyncio.Event) -> None:
+    """Worker 1 crashes in C code, once it has written to stderr what is no log line."""
+    if structlog.contextvars.get_contextvars()["worker"] == "1":
+        os.write(2, b"raw words of a library\n")
+        ctypes.string_at(0)
+    await serves(settings, stop)
+
+
+SERVICES = {service.__name__: service for service in (serves, consumes, refuses, fails_at_shutdown, crashes)}
 
 
 def main() -> None:
@@ -63,7 +75,8 @@ def main() -> None:
     configure_logging(settings.log.level, settings.log.format, service="consumer")
     service, deadline_s = SERVICES[sys.argv[1]], settings.shutdown_deadline_s + EXIT_REPORT_S
     try:
-        run_service(lambda stop: run_workers(settings, stop, service), shutdown_deadline_s=deadline_s)
+        with json_stderr():
+            run_service(lambda stop: run_workers(settings, stop, service), shutdown_deadline_s=deadline_s)
     except FramematchError as error:
         _print(f"framematch: {error}")
         sys.exit(error.exit_code)

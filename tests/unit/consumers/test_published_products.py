@@ -79,6 +79,10 @@ class FakeCollection:
         self.queries += 1
         return self
 
+    def batch_size(self, _size: int) -> "FakeCollection":
+        """The cursor."""
+        return self
+
     async def to_list(self) -> list[dict[str, Any]]:
         """The document."""
         return [self._document]
