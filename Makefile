@@ -6,22 +6,31 @@ WORKERS ?= 4
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-CODE := benchmarks consumers demo docs edge framematch stack tests
+CODE := benchmarks consumers demo docs edge framematch tests
 
 # If this is set, every process of the demo and the tests compiles all its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo servers test test-fast lint format lock clean
+.PHONY: help install up down demo servers test test-fast lint format lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: $(READY) ## set up, start the servers in the background, and build the demo's model if there is none
+	@$(VENV)/bin/framematch stack up
+	@test -d model_repository/clip_image || $(VENV)/bin/framematch model build --from demo/model/grocery-mini
+
+down: $(READY) ## stop the servers that `make up` started
+	@$(VENV)/bin/framematch stack down
+
+install: $(READY) ## set up .venv with every command; then: . .venv/bin/activate
 
 demo: $(READY) ## set up, play two camera feeds through real servers, print a verdict (SECONDS=30)
 	@$(RUN) -m demo.run --seconds $(SECONDS)
 
 servers: $(READY) ## download and build the local servers, unless cached
-	@$(RUN) -m stack.fetch
+	@$(RUN) -m framematch.stack.fetch
 
 test: $(READY) servers ## set up and run all tests: unit, integration, end to end (WORKERS=4; 0: in one process)
 	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=10

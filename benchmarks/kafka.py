@@ -14,7 +14,7 @@ from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import MS_PER_S
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 
 _PROPERTIES = """\
 log.segment.delete.delay.ms=100

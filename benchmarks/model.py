@@ -27,9 +27,10 @@ from benchmarks.harness import Options, Results, Side, steady_rate, take_turns
 from benchmarks.models import build_model
 from benchmarks.triton import noise, read_statistics, run_bare, statistics_since
 from framematch.core.errors import FramematchError
+from framematch.core.triton_key import KeyHeader
+from framematch.stack.triton import TritonServer
+from framematch.stack.up import running_servers
 from framematch.vision.manifest import IMAGE_MODEL
-from stack.triton import TritonServer
-from stack.up import running_servers
 
 PRECISIONS = ("fp32", "int8")
 MODELS = ("b32", "demo")
@@ -56,6 +57,7 @@ class ServedModel:
         """Build the model for batches of this size, and load it in Triton and in ONNX Runtime."""
         build_model(self._model, self.triton.model_repository, max_batch_size=batch_size)
         with tritonclient.grpc.InferenceServerClient(self.triton.url) as client:
+            client.register_plugin(KeyHeader(self.triton.repository_key))
             client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads, options.intra_op_num_threads = 1, len(os.sched_getaffinity(0))

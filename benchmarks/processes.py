@@ -9,8 +9,8 @@ from pathlib import Path
 from demo.services import Service
 from framematch.core.errors import FramematchError
 from framematch.core.units import BYTES_PER_MB
-from stack.process import Command, ServerProcess, group_members
-from stack.server import ReservedPort
+from framematch.stack.process import Command, ServerProcess, group_members
+from framematch.stack.server import ReservedPort
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _BYTES_PER_KIB = 1024

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from aiokafka import TopicPartition
 
 from consumers.in_flight import InFlight
-from consumers.in_flight_frame import InFlightFrame
+from consumers.in_flight_frame import Decided, InFlightFrame, Skipped
 from consumers.sightings.sightings import Sightings
 from consumers.stages.batcher import Batcher, RegionCrop, region_crops
 from consumers.stages.scene_cache import StaticSceneCache
@@ -40,8 +40,6 @@ class Assignment:
     def __init__(self, partitions: frozenset[TopicPartition], settings: ConsumerSettings, sightings: Sightings) -> None:
         self.partitions = partitions
         self.state = State.ASSIGNED
-        self.positions: dict[TopicPartition, int] = {}
-        """The next offset to fetch of each partition, once it is open."""
         self.paused = set(partitions)
         self.sightings = sightings
         self.in_flight = InFlight(
@@ -120,6 +118,14 @@ class Assignment:
         frames = [] if self.state is State.REVOKED else list(self._ready)
         self._ready.clear()
         return frames
+
+    def skip_repeats(self, frames: Iterable[InFlightFrame]) -> None:
+        """Skip decided frames that have another record before this one; call it in the order of `ready_frames`."""
+        recent = self.sightings.recent_frames
+        for frame in frames:
+            header = frame.header if isinstance(frame.outcome, Decided) else None
+            if header is not None and not recent.add(header.camera, header.id):
+                frame.outcome = Skipped("repeat")
 
     async def drained(self) -> None:
         """Return once no frame is in flight, or the partitions are revoked."""

@@ -1,29 +1,33 @@
 """A member of the consumer group: opens and drains assignments, and fetches frames within bounds."""
 
 import asyncio
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumers.assignment import Assignment, State
 from consumers.delivery.delivery import Delivery
 from consumers.end_offsets import EndOffsets
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
+from consumers.pulse import Pulse
 from consumers.sightings.sightings import Sightings
+from consumers.topic_watch import TopicWatch
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health
 from framematch.core.kafka.clients import kafka_errors
-from framematch.core.kafka.offsets import first_to_read, offset_ranges
+from framematch.core.kafka.offsets import Jump, OffsetJudge
 from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.kafka.topics import Topics
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import ConsumerSettings, KafkaSettings
+from framematch.core.units import MS_PER_S
 
 log = structlog.get_logger()
 
@@ -35,6 +39,7 @@ _REQUEST_S = 10.0
 _POLL_MS = 200  # how soon an idle consumer notices that it should stop
 _FULL_POLL_MS = 20  # how soon a full one notices that it may fetch again
 _BACKOFF_S = (0.5, 5.0)
+_PAUSE_S = 1.0  # a longer one, and topics may have changed unnoticed
 
 
 class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
@@ -54,10 +59,11 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         metrics: ConsumerMetrics,
         health: Health,
     ) -> None:
-        """`consumer` is not started, and has `auto_offset_reset="none"`: it must not choose an offset silently."""
+        """`consumer` has `auto_offset_reset="none"`: it must not choose an offset silently."""
+        topics = Topics(kafka.topic_prefix)
         self._consumer = consumer
         self._delivery = delivery
-        self._topic = Topics(kafka.topic_prefix).frames
+        self._topic = topics.frames
         self._kafka = kafka
         self._settings = settings
         self._ordered_by_camera = settings.delivery == "at_least_once"  # else by partition, as its transactions are
@@ -65,6 +71,15 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._health = health
         self._backoff = Backoff(*_BACKOFF_S)
         self._end_offsets = EndOffsets(consumer, metrics)
+        self._topics = TopicWatch(consumer, topics, health)
+        self._offsets = OffsetJudge(
+            consumer, topics.frames, settings.start_at, commits=True, unit="frames", on_jump=self._count_jump
+        )
+        session_s = settings.session_timeout_ms / MS_PER_S
+        # With transactions the next owner fences us, so a pause needs no care.
+        self._session_s = session_s if settings.delivery == "at_least_once" else math.inf
+        self.pulse = Pulse(min(_PAUSE_S, session_s))
+        self._unreadable = False
         self._assigned = asyncio.Event()
         self.assignment: Assignment | None = None
         """None while the group rebalances."""
@@ -81,6 +96,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._consumer.subscribe([self._topic], listener=self)
         with kafka_errors(self._kafka):
             while not stop.is_set():
+                await self._check_membership()
                 if self.assignment and self.assignment.state is State.ASSIGNED:
                     await self._open(self.assignment)
                 if self.assignment and self.assignment.state is State.OPEN:
@@ -101,33 +117,49 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """The next offset to fetch of each of our partitions; None while the group rebalances."""
         if self.assignment is None or self.assignment.state is not State.OPEN:
             return None
-        return dict(self.assignment.positions)
+        ours = self.assignment.partitions
+        return {one: offset for one, offset in self._consumer.next_offsets().items() if one in ours}
+
+    @property
+    def frames_partitions(self) -> int | None:
+        """How many partitions the topic of frames has; None while that is not known."""
+        return self._topics.frames.partitions if self._topics.frames else None
+
+    def may_publish(self) -> bool:
+        """False after the process was frozen for a session: others may own its partitions, and be ahead of it.
+
+        Always true with transactions, in which only the owner of a partition can publish.
+        """
+        return self.pulse.frozen_s() < self._session_s
 
     async def refresh_lag(self) -> None:
-        """Ask Kafka where our partitions end; while it does not answer, this consumer is not ready."""
-        open_partitions = self.assignment.fetchable if self.assignment else frozenset()
-        await self._end_offsets.refresh(open_partitions)
+        """Ask Kafka where our partitions end, and about the topics; while it does not answer, we are not ready."""
+        open_partitions = self.assignment.fetchable if self.assignment and self._topics.frames else frozenset()
+        await asyncio.gather(self._topics.refresh(), self._end_offsets.refresh(open_partitions))
         if self.positions() is not None and self._end_offsets.kafka_unreachable:
             self._health.set_not_ready("kafka", "Kafka does not answer")
         elif self.positions() is not None:
             self._health.set_ready("kafka")
+        errors = [f"partition {one.partition} ({error})" for one, error in self._consumer.fetch_errors().items()]
+        if errors:
+            reason = f"the broker cannot read {', '.join(sorted(errors))} of {self._topic}"
+            self._health.set_not_ready("kafka", reason, source="fetch")
+        elif self._unreadable:
+            self._health.set_ready("kafka", source="fetch")
+        self._unreadable = bool(errors)
 
     def lag(self) -> dict[TopicPartition, int]:
-        """Frames not yet fetched, by partition, as of the last `refresh_lag`; only where it is known."""
-        if self.assignment is None:
-            return {}
-        positions, ends = self.assignment.positions, self._end_offsets.known
-        known = self.assignment.fetchable & ends.keys()
-        return {partition: max(0, ends[partition] - positions[partition]) for partition in known}
+        """Frames not yet fetched, by partition, as of the last `refresh_lag`; only where it is known.
+
+        Frames of a transaction that is still open count, although they cannot be fetched yet.
+        """
+        ends, positions = self._end_offsets.known, self.positions() or {}
+        known = positions.keys() & ends.keys()
+        return {one: max(0, max(ends[one], self._consumer.uncommitted_end(one)) - positions[one]) for one in known}
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called by aiokafka, which would hide an error: `run` opens the partitions."""
-        partitions = frozenset(assigned)
-        if partitions:
-            self._consumer.pause(*partitions)
-        sightings = Sightings(self._kafka, self._settings.sightings, self._metrics)
-        self.assignment = Assignment(partitions, self._settings, sightings)
-        self._assigned.set()
+        self._assign(frozenset(assigned))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Called by aiokafka: finish and commit what is in flight, so that the next owner repeats little."""
@@ -138,20 +170,63 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             if numbers:
                 self._metrics.rebalances.inc()
                 log.info("partitions_revoked", partitions=numbers, in_flight=assignment.in_flight.active)
+                assignment.in_flight.drop_waiting()
                 await self._drain(assignment)
+                await self._commit()
+        await self._release(assignment)
+
+    def _assign(self, partitions: frozenset[TopicPartition]) -> None:
+        if partitions:
+            self._consumer.pause(*partitions)
+        self.pulse.reset()
+        sightings = Sightings(self._kafka, self._settings.sightings, self._metrics)
+        self.assignment = Assignment(partitions, self._settings, sightings)
+        self._assigned.set()
+
+    async def _release(self, assignment: Assignment | None) -> None:
+        if assignment:
             self.assignment = None
             self._assigned.clear()
             assignment.revoke()
         self._metrics.lag.clear()  # the next owner reports it
         await self._delivery.on_revoked()
 
+    async def _check_membership(self) -> None:
+        """Open the partitions again when we may have lost them unnoticed, or when their topic was recreated."""
+        assignment, frozen_s = self.assignment, self.pulse.frozen_s()
+        if assignment is None or assignment.state is not State.OPEN:
+            return
+        if frozen_s >= self._session_s:
+            log.warning("partitions_reopened", reason="process_frozen", seconds=round(frozen_s, 3))
+            await self._reopen(assignment)
+            return
+        if frozen_s:
+            await self._topics.refresh()
+            self.pulse.reset()
+        if self._topics.frames and self._offsets.recreated(self._topics.frames):
+            log.warning("partitions_reopened", reason="topic_recreated", in_flight=len(assignment.in_flight))
+            await self._drain(assignment)  # without a commit, whose offsets are not those of the new topic
+            if self.assignment is assignment:  # else the group rebalances
+                await self._reopen(assignment)
+
+    async def _reopen(self, assignment: Assignment) -> None:
+        await self._release(assignment)
+        self._assign(assignment.partitions)
+
+    def _count_jump(self, jump: Jump) -> None:
+        self._metrics.offset_jumps.labels(jump.reason).inc()
+        if jump.reason == "retention":
+            self._metrics.frames_lost.labels("retention").inc(jump.lost)
+
     async def _drain(self, assignment: Assignment) -> None:
-        assignment.in_flight.drop_waiting()
+        """Wait until the stages have finished what they work on, for as long as a rebalance allows."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await first_of(assignment.drained(), self._delivery.wait_fenced())
         if len(assignment.in_flight):
             log.warning("drain_incomplete", in_flight=len(assignment.in_flight))
+
+    async def _commit(self) -> None:
         try:
             async with asyncio.timeout(_REQUEST_S):
                 await self._delivery.commit()
@@ -163,16 +238,13 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         partitions = assignment.partitions
         try:
             await self._delivery.on_assigned(partitions)
-            committed = await self._committed(partitions)
-            ranges = await offset_ranges(self._consumer, partitions)
-            start_at = self._settings.start_at
-            positions = {one: first_to_read(ranges[one], committed[one], start_at) for one in partitions}
-            # Without a commit `start_at` would decide again at the next rebalance, and could skip frames.
-            if new := {one: positions[one] for one in partitions if committed[one] is None}:
-                await self._consumer.commit(new)
-            await assignment.sightings.restore(
-                {one: None if offset is None else min(offset, positions[one]) for one, offset in committed.items()}
-            )
+            starts = await self._offsets.start(partitions)
+            processed_below = {one: start.processed_below for one, start in starts.items()}
+            await assignment.sightings.restore(processed_below, await self._topics.partitions())
+            # Kafka accepts it from members alone, so it proves that the group has not given the partitions to others.
+            # And without a commit `start_at` would decide again at the next rebalance, and could skip frames.
+            if starts:
+                await self._consumer.commit({one: start.offset for one, start in starts.items()})
         except (KafkaUnavailableError, KafkaError) as error:
             delay_s = self._backoff.next_delay_s()
             log.warning("partitions_not_opened", error=str(error), delay_s=round(delay_s, 3))
@@ -181,34 +253,12 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if assignment.state is not State.ASSIGNED:  # the group rebalances meanwhile
             await self._delivery.on_revoked()
             return
-        for partition, offset in committed.items():
-            self._seek(assignment, partition, positions[partition], expected=offset)
+        for partition, start in starts.items():
+            self._consumer.seek(partition, start.offset)
         assignment.state = State.OPEN
         self._backoff.reset()
         self._health.set_ready("kafka")
         log.info("partitions_assigned", partitions=_numbers(partitions))
-
-    async def _committed(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
-        ordered = sorted(partitions)
-        offsets = await asyncio.gather(*(self._consumer.committed(partition) for partition in ordered))
-        return dict(zip(ordered, offsets, strict=True))
-
-    def _seek(self, assignment: Assignment, partition: TopicPartition, position: int, *, expected: int | None) -> None:
-        """Read on at `position`; reports it when Kafka does not have the `expected` offset any more."""
-        self._consumer.seek(partition, position)
-        assignment.positions[partition] = position
-        if expected is None or expected == position:
-            return
-        lost = max(0, position - expected)
-        self._metrics.frames_lost.labels("retention").inc(lost)
-        log.warning(
-            "offsets_jumped",
-            partition=partition.partition,
-            from_offset=expected,
-            to_offset=position,
-            frames_lost=lost,
-            reason="retention" if lost else "partition_truncated",
-        )
 
     def _pause_and_resume(self, assignment: Assignment) -> None:
         full = assignment.in_flight.full(assignment.partitions)
@@ -219,26 +269,21 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         assignment.paused = full
 
     async def _fetch(self) -> None:
-        """Fetch what Kafka has for us.
-
-        Raises:
-            KafkaUnavailableError: the client cannot read a record, and so none behind it; or the topic was recreated.
-        """
+        """Fetch what Kafka has for us."""
         timeout_ms = _FULL_POLL_MS if self.assignment and self.assignment.paused else _POLL_MS
         try:
-            self._accept(await self._consumer.getmany(timeout_ms=timeout_ms))
+            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except NoOffsetForPartitionError:
             return  # not open yet
         except OffsetOutOfRangeError as error:
             if self.assignment:
-                await self._skip_deleted(self.assignment, error.args[0])
-        except UnicodeDecodeError as error:
-            raise KafkaUnavailableError(
-                f"a record in {self._topic} has a header whose name is not UTF-8 ({error})",
-                hint="Move the group past it: kafka-consumer-groups.sh --reset-offsets --shift-by 1, for its partition",
-            ) from error
+                await self._move(self.assignment, error.args[0])
+        else:
+            if fetched and self.pulse.frozen_s():
+                await self._check_membership()  # which may drop the assignment, and with it what was fetched
+            self._accept(fetched)
 
-    def _accept(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+    def _accept(self, fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         fetched_ns = time.time_ns()
         assignment = self.assignment
         for partition, records in fetched.items():
@@ -249,31 +294,21 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 frame = InFlightFrame(record, key, fetched_ns)
                 self._delivery.fetched(frame)
                 assignment.add(frame)
-            assignment.positions[partition] = records[-1].offset + 1
             self.fetched += len(records)
+        self._delivery.reached(self.positions() or {})
 
-    async def _skip_deleted(self, assignment: Assignment, missing: Mapping[TopicPartition, int]) -> None:
-        """Kafka does not have the next offsets: read on at the earliest frame where retention has overtaken us.
-
-        Raises:
-            KafkaUnavailableError: the partition ends before the next offset.
-        """
-        positions, ranges = assignment.positions, {}
-        ours = [one for one in missing if one in assignment.fetchable and positions[one] == missing[one]]
-        with suppress(TimeoutError, KafkaTimeoutError):  # the next fetch finds the same
+    async def _move(self, assignment: Assignment, missing: Mapping[TopicPartition, int]) -> None:
+        """Kafka does not have the next offsets: read on where it has frames, or open the partitions of a new topic."""
+        positions = self.positions() or {}
+        ours = {one: offset for one, offset in missing.items() if positions.get(one) == offset}
+        with suppress(TimeoutError, KafkaError):  # the next fetch finds the same
             async with asyncio.timeout(_REQUEST_S):
-                ranges = await offset_ranges(self._consumer, ours)
-        if assignment.state is not State.OPEN:
-            return
-        for partition, available in ranges.items():
-            if positions[partition] > available.stop:
-                raise KafkaUnavailableError(
-                    f"partition {partition.partition} of {self._topic} ends at offset {available.stop}, before offset "
-                    f"{positions[partition]} that comes next: the topic was recreated",
-                    hint="Restart the consumer: it continues at the first record of the new topic",
-                )
-            if positions[partition] < available.start:
-                self._seek(assignment, partition, available.start, expected=positions[partition])
+                await self._topics.refresh()
+                if self._topics.frames is None or self._offsets.recreated(self._topics.frames):
+                    return  # waits, or `_check_membership` opens them again
+                for partition, offset in (await self._offsets.moved(ours)).items():
+                    if assignment.state is State.OPEN:
+                        self._consumer.seek(partition, offset)
 
 
 def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:

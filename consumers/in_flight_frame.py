@@ -22,7 +22,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Too old to be worth the work; `reason` says by which limit."""
+    """Gives no events: it is too old (`reason` is `age` or `replay`), or its frame has an earlier record (`repeat`)."""
 
     reason: str
 
@@ -91,6 +91,10 @@ class InFlightFrame:
         if not self.complete and len(self._decisions) == len(self.regions):
             decisions = tuple(self._decisions[number] for number in range(len(self.regions)))
             self.outcome = Decided(decisions, self._reused_from)
+
+    def has_decision(self, region: int) -> bool:
+        """Whether a region has its decision."""
+        return region in self._decisions
 
     def decision(self, region: int) -> Decision:
         """The decision of a region that has one."""

@@ -13,8 +13,9 @@ class ConsumerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self.frames = self._counter("frames", "Frames by outcome: answered, deadletter, skipped", "outcome", "reason")
-        self.frames_lost = self._counter("frames_lost", "Frames that Kafka deleted before they were fetched", "reason")
-        self.decisions = self._counter("decisions", "Regions by decision", "decision")
+        self.frames_lost = self._counter("frames_lost", "Frames that could not be fetched, by reason", "reason")
+        self.offset_jumps = self._counter("offset_jumps", "Times that Kafka did not have the next offset", "reason")
+        self.decisions = self._counter("decisions", "Regions by decision", "decision", "reason")
         self.still_regions = self._counter("still_regions", "Regions that reuse the decision of another frame")
         self.sightings = self._counter("sightings", "Sighting events by kind", "kind")
         self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")
@@ -26,7 +27,7 @@ class ConsumerMetrics:
         self.batch_regions = self._histogram("batch_regions", "Regions in a batch", _BATCH_BUCKETS)
         self.stage_seconds = self._histogram("stage_seconds", "Time by stage", _STAGE_BUCKETS_S, "stage")
         self.age_seconds = self._histogram(
-            "age_seconds", "From a frame's arrival at the edge to its match event", _AGE_BUCKETS_S
+            "age_seconds", "From a frame's arrival at the edge to its acknowledged events", _AGE_BUCKETS_S
         )
         self.in_flight = self._gauge("in_flight_frames", "Fetched and not yet delivered")
         self.in_flight_bytes = self._gauge("in_flight_bytes", "Their size, decoded crops too")

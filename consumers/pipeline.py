@@ -17,6 +17,7 @@ from consumers.assignment import State
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
+from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import FrameConsumer
 from consumers.in_flight_frame import Rejected, Skipped
@@ -28,6 +29,7 @@ from consumers.stages.prepare import Preparer
 from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.health import Health
 from framematch.core.kafka.protocols import GroupConsumer
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
@@ -68,6 +70,7 @@ class Pipeline:
         context = DeliveryContext(
             offset_store=components.consumer,
             encoder=components.encoder,
+            partitions=OutputPartitions(Topics(kafka.topic_prefix), lambda: self._consumer.frames_partitions),
             on_delivered=self._on_delivered,
             kafka=kafka,
             settings=settings,
@@ -97,6 +100,7 @@ class Pipeline:
                 self._measure(),
                 self._end_silent_sightings(),
                 self._components.watchdog.run(self.progress),
+                self._consumer.pulse.run(),
             ]
             tasks = [group.create_task(stage) for stage in stages]
             await self._consumer.run(stop)
@@ -143,9 +147,10 @@ class Pipeline:
         while True:
             assignment = await self._consumer.current_assignment()
             if frames := await assignment.ready_frames():
+                assignment.skip_repeats(frames)
                 metadata = await results.look_up(frames)
-                if assignment.state is State.REVOKED:  # another consumer processes these frames
-                    continue
+                if assignment.state is State.REVOKED or not self._consumer.may_publish():
+                    continue  # another consumer processes these frames
                 built = []
                 for frame in frames:
                     observed = assignment.sightings.observe(results.match_events(frame, metadata))
@@ -189,5 +194,5 @@ class Pipeline:
             if assignment := self._consumer.assignment:
                 processed = {partition for partition, frames in self._consumer.lag().items() if not frames}
                 ended = assignment.sightings.end_silent(processed - assignment.in_flight.partitions)
-                if ended:
+                if ended and self._consumer.may_publish():
                     await self._delivery.deliver(ended)

@@ -93,7 +93,7 @@ async def _watch_model(encoder: ImageEncoder) -> None:
 async def _connect_encoder(url: str, settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
     timeout_s = settings.triton.timeout_s
     encoder = await resources.enter_async_context(
-        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s)
+        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key)
     )
     if settings.triton.shared_memory:
         await encoder.share_memory(settings.consumer.batches_in_flight)
@@ -124,6 +124,7 @@ async def _components(
         kafka,
         group_id=own.group_id,
         auto_offset_reset="none",  # FrameConsumer decides, and reports what is lost
+        on_unreadable=lambda found: metrics.frames_lost.labels("unreadable").inc(found.stop - found.first),
         isolation_level="read_committed",
         session_timeout_ms=own.session_timeout_ms,
         heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
@@ -137,6 +138,7 @@ async def _components(
             AgeLimits.of(own),
             max_pixels=own.max_pixels,
             max_regions=own.max_regions,
+            min_content=matching.min_content,
         ),
         decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
         inference=Inference(

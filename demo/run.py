@@ -33,8 +33,8 @@ from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.redact import redact_uncaught
 from framematch.core.settings import KafkaSettings
-from stack.process import ServerProcess
-from stack.up import running_stack
+from framematch.stack.process import ServerProcess
+from framematch.stack.up import running_stack
 
 CAMERAS = (1, 2)
 _SETTLED_S = 1.5  # without new frames for this time, the streams have ended

@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.dataset import DATA_DIR
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
-from framematch.core.settings_sources import known_environment_names
-from stack.process import Command, ServerProcess
-from stack.server import ReservedPort
+from framematch.core.settings_environment import known_environment_names
+from framematch.stack.process import Command, ServerProcess
+from framematch.stack.server import ReservedPort
 
 _READY_TIMEOUT_S = 30.0
 _POLL_S = 0.1

@@ -15,7 +15,14 @@ _INTRODUCTION = """\
 
 Order of precedence, highest first: command line, environment, YAML file (`--config` or `FRAMEMATCH_CONFIG`), the
 running local stack, the defaults below. An unknown key or `FRAMEMATCH_…` variable is an error that names the nearest
-known one.
+known one. A mistake is one line that names the setting and where it stands: file and line, or the variable.
+
+- A key stands once in a section, in a file and in JSON. Two variables whose names differ only in case are an error too.
+- In YAML, put a camera id such as `on`, `1` or `2026-01-01` into quotes, and any value that starts with `@`, `*`, `&`
+  or `!` or has ` #` in it. YAML would read them as something else.
+- A section without values has its defaults. An empty variable counts as not set. Any other key needs a value.
+- Numbers are finite and at most 1,000,000,000. A file is UTF-8 text of at most 1 MB, with or without a byte-order
+  mark, and has at most 200,000 values, counting what aliases (`*`) repeat.
 
 In YAML, `${NAME}` and `${NAME:-default}` insert a value from the environment, to keep passwords out of the file:
 

@@ -6,12 +6,22 @@ from urllib.parse import urlsplit
 
 from edge.sources import Source, parse_source
 from framematch.core.errors import UsageError
-from framematch.core.settings import CameraSettings, EdgeSettings, MaskSettings, MotionSettings, RegionSettings
+from framematch.core.settings import (
+    CameraSettings,
+    EdgeSettings,
+    MaskSettings,
+    MotionSettings,
+    RegionSettings,
+    UntaggedColours,
+)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """The resolved settings of one camera: `fps` frames a second, `max_side` in pixels."""
+    """The resolved settings of one camera: `fps` frames a second, `max_side` in pixels.
+
+    Timeouts in seconds; None: those of the edge.
+    """
 
     id: str
     source: Source
@@ -24,6 +34,10 @@ class Camera:
     regions: RegionSettings = field(default_factory=RegionSettings)
     masks: tuple[MaskSettings, ...] = ()
     allowed_hosts: tuple[str, ...] = ()  # of an HTTP source: only these lead to other hosts
+    untagged_colours: UntaggedColours = "auto"
+    open_timeout_s: float | None = None
+    read_timeout_s: float | None = None
+    watchdog_s: float | None = None
 
 
 def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
@@ -56,5 +70,9 @@ def _camera(name: str, camera: CameraSettings, settings: EdgeSettings) -> Camera
         motion=camera.motion or settings.motion,
         regions=camera.regions or settings.regions,
         masks=camera.masks,
+        untagged_colours=camera.untagged_colours,
+        open_timeout_s=camera.open_timeout_s,
+        read_timeout_s=camera.read_timeout_s,
+        watchdog_s=camera.watchdog_s,
         allowed_hosts=settings.allowed_hosts if urlsplit(source.address).scheme in ("http", "https") else (),
     )

@@ -1,7 +1,9 @@
 """Probes cameras without Kafka: the real data flow up to the JPEG, and how much would be sent."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from edge.cameras import Camera, cameras_from
@@ -10,16 +12,21 @@ from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
 from edge.processes import CameraProcesses
 from edge.sinks import Outgoing
-from edge.stats import CameraStats, StatsSnapshot
+from edge.snapshot import StatsSnapshot
+from edge.stats import CameraStats
 from framematch.core.errors import UsageError
 from framematch.core.health import new_registry
 from framematch.core.lifecycle import first_of
+from framematch.core.private_files import make_private_folder, write_private
 from framematch.core.settings import Settings
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one camera delivered. Rates are None for fewer than two frames; `state` is `online` or why it is not."""
+    """What one camera delivered. Rates are None for fewer than two frames; `state` is `online` or why it is not.
+
+    `failed`: a file or folder could not be read to its end. `picture` is the file name of the last frame in the folder.
+    """
 
     camera: str
     source: str
@@ -35,6 +42,8 @@ class ProbeResult:
     regions_per_frame: float | None
     clock: str | None
     drops: dict[str, int]
+    failed: bool = False
+    picture: str | None = None
 
     @property
     def has_frames(self) -> bool:
@@ -47,7 +56,8 @@ class FrameCounter:
 
     spooled_frames = spooled_bytes = 0
 
-    def __init__(self) -> None:
+    def __init__(self, stats: CameraStats) -> None:
+        self._stats = stats
         self._frames = 0
         self._bytes = 0
         self._regions = 0
@@ -55,7 +65,8 @@ class FrameCounter:
         self.last: Outgoing | None = None
 
     async def put(self, outgoing: Outgoing) -> None:
-        """Count a frame."""
+        """Count a frame; for the statistics it is sent."""
+        self._stats.published(len(outgoing.jpeg), 0.0)
         if not self._frames:
             self._first_s = outgoing.grabbed_s
         self._frames += 1
@@ -92,16 +103,17 @@ class FrameCounter:
             regions_per_frame=self._regions / self._frames if self._frames else None,
             clock=stats.clock,
             drops=stats.drops,
+            failed=stats.failed and not camera.source.live,
         )
 
 
 class FrameCounters(dict[str, FrameCounter]):
     """The sinks of all cameras by id, in place of Kafka's outboxes."""
 
-    def outbox(self, camera: str, _stats: CameraStats, /, *, live: bool) -> FrameCounter:
+    def outbox(self, camera: str, stats: CameraStats, /, *, live: bool) -> FrameCounter:
         """The counter of a camera; live or not, it never waits."""
         del live
-        return self.setdefault(camera, FrameCounter())
+        return self.setdefault(camera, FrameCounter(stats))
 
     async def remove(self, camera: str) -> None:
         """Forget the frames of a camera."""
@@ -128,10 +140,32 @@ async def probe_cameras(
             await manager.apply(cameras)
             await first_of(manager.all_ended(), stop.wait(), _measured(manager, seconds))
             # Before they are stopped: a running camera is online, not stopped.
+            manager.refresh()
             snapshots = {name: stats.snapshot() for name, stats in manager.stats.items()}
-    if folder is not None:
-        await asyncio.to_thread(_save, cameras, counters, folder)
-    return tuple(counters[camera.id].result(camera, snapshots[camera.id]) for camera in cameras)
+    results = [counters[camera.id].result(camera, snapshots[camera.id]) for camera in cameras]
+    if folder is None:
+        return tuple(results)
+    names = picture_names([camera.id for camera in cameras])
+    await asyncio.to_thread(_save, cameras, counters, folder, names)
+    return tuple(replace(one, picture=f"{names[one.camera]}.jpg" if one.has_frames else None) for one in results)
+
+
+def picture_names(cameras: Sequence[str]) -> dict[str, str]:
+    """The file name of each camera's pictures, without `.jpg`: its id, with a number where files would be the same.
+
+    Camera `a` also has `a-regions.jpg`. Some disks do not tell upper from lower case.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for camera in cameras:
+        for number in count(1):
+            name = camera if number == 1 else f"{camera}-{number}"
+            files = {name.casefold(), f"{name}-regions".casefold()}
+            if not files & taken:
+                break
+        names[camera] = name
+        taken |= files
+    return names
 
 
 async def _measured(manager: CameraManager, seconds: float) -> None:
@@ -144,14 +178,14 @@ async def _measured(manager: CameraManager, seconds: float) -> None:
 
 def _create(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         raise UsageError(f"cannot make the folder {folder}: {error.strerror}", hint="Give another with --out") from None
 
 
-def _save(cameras: tuple[Camera, ...], counters: FrameCounters, folder: Path) -> None:
+def _save(cameras: tuple[Camera, ...], counters: FrameCounters, folder: Path, names: dict[str, str]) -> None:
     for camera in cameras:
         if last := counters[camera.id].last:
             drawn = draw_regions(last.jpeg, last.frame.regions, camera.masks)
-            (folder / f"{camera.id}.jpg").write_bytes(last.jpeg)
-            (folder / f"{camera.id}-regions.jpg").write_bytes(drawn)
+            write_private(folder / f"{names[camera.id]}.jpg", last.jpeg)
+            write_private(folder / f"{names[camera.id]}-regions.jpg", drawn)

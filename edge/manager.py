@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import structlog
+
 from edge.cameras import Camera
 from edge.metrics import EdgeMetrics
 from edge.processes import CameraProcesses
 from edge.sinks import FrameSink, FrameSinks
+from edge.snapshot import NEVER_CAPTURED, STARTING, STOPPED, StatsSnapshot
 from edge.stats import CameraStats
 from edge.supervisor import CameraSupervisor
 from framematch.core.settings import Settings
+
+log = structlog.get_logger()
 
 
 @dataclass(eq=False)
@@ -20,7 +25,7 @@ class CameraRuntime:
     """Everything that belongs to one camera.
 
     `task` runs the supervisor; it is None while the camera does not run. `draining`: the camera was removed, and `task`
-    waits until its outbox is empty.
+    waits until its outbox is empty. `reported`: the end of a file or folder has been logged.
     """
 
     camera: Camera
@@ -29,6 +34,7 @@ class CameraRuntime:
     supervisor: CameraSupervisor | None = None
     task: asyncio.Task[None] | None = None
     draining: bool = False
+    reported: bool = False
 
 
 class CameraManager:
@@ -53,6 +59,8 @@ class CameraManager:
         self._processes = processes
         self._repeat = repeat
         self._runtimes: dict[str, CameraRuntime] = {}
+        self._all_stats: dict[str, CameraStats] = {}  # of removed cameras too: counts never go back
+        metrics.refresh = self.refresh
         self._group = asyncio.TaskGroup()
         self._task_ended = asyncio.Event()
         self._applying = False  # a camera that is being restarted has not ended
@@ -86,7 +94,7 @@ class CameraManager:
                 continue
             if runtime is not None and runtime.task is not None:
                 runtime.task.cancel()  # the outbox that it waits for is used again
-            stats = CameraStats(camera.id, self._metrics.of(camera.id), self.changed.set)
+            stats = self._stats_of(camera.id)
             outbox = self._sinks.outbox(camera.id, stats, live=camera.source.live)
             self._runtimes[camera.id] = CameraRuntime(camera, stats, outbox)
             self.changed.set()
@@ -124,10 +132,36 @@ class CameraManager:
         self._stopped = True
         await _stop(list(self._runtimes.values()))
 
-    def update_spool_gauges(self) -> None:
-        """Show what waits on disk, for removed cameras too."""
+    def refresh(self) -> None:
+        """Bring all statistics up to date, those of removed cameras too."""
         for runtime in self._runtimes.values():
+            if runtime.supervisor is not None:
+                runtime.supervisor.refresh()
             runtime.stats.set_spooled(runtime.outbox.spooled_frames, runtime.outbox.spooled_bytes)
+
+    def report_ends(self) -> dict[str, str]:
+        """Log the end of each file and folder that has not been logged, once the outboxes are closed.
+
+        Returns why they are incomplete, by camera. One that was stopped before its end is not.
+        """
+        self.refresh()
+        incomplete = {}
+        for runtime in self._configured():
+            found = runtime.stats.snapshot()
+            if runtime.camera.source.live or found.closed_because in (None, STARTING, STOPPED):
+                continue
+            if not runtime.reported:
+                self._report_end(runtime)
+            if why := shortfall(found):
+                incomplete[runtime.camera.id] = why
+        return incomplete
+
+    def _stats_of(self, camera: str) -> CameraStats:
+        if (stats := self._all_stats.get(camera)) is not None:
+            stats.add_again()
+            return stats
+        stats = self._all_stats[camera] = CameraStats(camera, self._metrics.of(camera), self.changed.set)
+        return stats
 
     def _configured(self) -> list[CameraRuntime]:
         return [runtime for runtime in self._runtimes.values() if not runtime.draining]
@@ -147,8 +181,30 @@ class CameraManager:
             previous=runtime.supervisor.counts if runtime.supervisor else None,
             sample_ratio=self._settings.tracing.sample_ratio,
         )
-        runtime.task = self._group.create_task(runtime.supervisor.run(), name=f"camera-{camera.id}")
+        runtime.reported = False
+        runtime.task = self._group.create_task(self._run(runtime, runtime.supervisor), name=f"camera-{camera.id}")
         runtime.task.add_done_callback(lambda _: self._task_ended.set())
+
+    async def _run(self, runtime: CameraRuntime, supervisor: CameraSupervisor) -> None:
+        """Run a camera. A file or folder has ended when all its frames are sent."""
+        await supervisor.run()
+        await runtime.outbox.drained()
+        self.refresh()
+        self._report_end(runtime)
+
+    def _report_end(self, runtime: CameraRuntime) -> None:
+        runtime.reported = True
+        found = runtime.stats.snapshot()
+        why = shortfall(found)
+        (log.warning if why else log.info)(
+            "camera_ended",
+            camera=runtime.camera.id,
+            captured=found.captured,
+            sent=found.published,
+            dropped=found.drops,
+            spooled=found.spooled_frames,
+            incomplete=why,
+        )
 
     def _remove(self, runtime: CameraRuntime) -> None:
         self._metrics.remove_source_gauges(runtime.camera.id)
@@ -162,8 +218,25 @@ class CameraManager:
         # Nothing is awaited before the sink is removed: a camera with this id that is added later gets a new one.
         camera = runtime.camera.id
         del self._runtimes[camera]
-        self._metrics.remove_spool_gauges(camera)
+        self._metrics.remove_frame_gauges(camera)
         await self._sinks.remove(camera)
+
+
+def shortfall(found: StatsSnapshot) -> str | None:
+    """Why a file or folder that has ended was not sent completely; None when it was.
+
+    Frames that were damaged in the source, and so never captured, are counted but no shortfall.
+    """
+    if found.failed:
+        return found.closed_because
+    if not found.captured:
+        return "it gave no frame"
+    lost = [f"{count} {reason}" for reason, count in sorted(found.drops.items()) if count and reason != NEVER_CAPTURED]
+    if lost:
+        return f"frames dropped: {', '.join(lost)}"
+    if found.spooled_frames:
+        return f"{found.spooled_frames} frames are on disk for the next start"
+    return None
 
 
 async def _stop(runtimes: list[CameraRuntime]) -> None:

@@ -8,6 +8,7 @@ Beside it run the reports to the topic .status, and the watch over the settings,
 """
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import structlog
@@ -20,6 +21,7 @@ from edge.processes import CameraProcesses
 from edge.reload import Accepted, Refused, SettingsWatch
 from edge.status import StatusReporter
 from edge.worker.readers import check_files
+from framematch.core.errors import IncompleteError
 from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.lifecycle import first_of
@@ -44,6 +46,7 @@ async def run_edge(
     Raises:
         UsageError: no cameras, or a source that cannot be right.
         KafkaUnavailableError: no broker answers, and all sources are files and folders, which can be read later.
+        IncompleteError: a file or folder failed, gave no frame, or not all its frames were sent.
         PrerequisiteError: an endpoint for traces is set, and the extra `tracing` is not installed.
     """
     cameras = cameras_from(settings.edge)
@@ -97,10 +100,16 @@ class EdgeService:
             await self._dispatcher.finish(self._settings.shutdown_deadline_s)
             for task in background:
                 task.cancel()
-        self._manager.update_spool_gauges()
+        incomplete = self._manager.report_ends()
         if self._dispatcher.producer.connected:
             await self._reporter.report_all()
-        log.info("edge_finished", cameras=len(self._manager.stats))
+        self._log_summary()
+        if incomplete:
+            raise IncompleteError(
+                f"{len(incomplete)} of the files and folders were not sent completely: "
+                + "; ".join(f"{camera}: {why}" for camera, why in incomplete.items()),
+                hint="See camera_failed and camera_ended in the log",
+            )
 
     async def _finished(self) -> None:
         """Return when every source has ended and Kafka has every frame."""
@@ -128,5 +137,20 @@ class EdgeService:
                 self._health.set_ready("kafka")
             else:
                 self._health.set_not_ready("kafka", "not connected")
-            self._manager.update_spool_gauges()
+            self._manager.refresh()
             await asyncio.sleep(_UPDATE_S)
+
+    def _log_summary(self) -> None:
+        found = [stats.snapshot() for stats in self._manager.stats.values()]
+        drops: Counter[str] = Counter()
+        for one in found:
+            drops.update(one.drops)
+        log.info(
+            "edge_finished",
+            cameras=len(found),
+            captured=sum(one.captured for one in found),
+            found=sum(one.found for one in found),
+            sent=sum(one.published for one in found),
+            dropped=dict(drops),
+            spooled=sum(one.spooled_frames for one in found),
+        )

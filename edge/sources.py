@@ -11,9 +11,12 @@ from framematch.core.redact import redact_argument
 
 Kind = Literal["stream", "device", "file", "folder"]
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "rtp", "udp", "tcp")
 _DEVICE = re.compile(r"(?:/dev/video)?(\d{1,4})")
+_SCHEMES_WITHOUT_HOST = ("rtp", "udp", "tcp")  # they can listen: udp://:5000
+_LINE_BYTES_MAX = 65_536
+_AFTER_AT = "After @ comes a file with one line"
 _HINT = (
     "A source is a URL such as rtsp://host/path, a video file, a device number such as 0, a folder of images, "
     "or @FILE whose one line is any of these"
@@ -59,22 +62,34 @@ def source_file(text: str) -> Path | None:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of `folder`, without subfolders, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """The images of `folder`, without subfolders and hidden files, sorted by name."""
+    return sorted(path for path in folder.iterdir() if _is_image(path))
+
+
+def _is_image(path: Path) -> bool:
+    """Decided by the name. Hidden files do not count: other systems leave some beside pictures."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _only_line(path: Path) -> str:
+    """The line of `@FILE`. A byte-order mark and blank lines around it do not count."""
+    if path == Path():
+        raise UsageError("no file is named after @", hint=_AFTER_AT)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="After @ comes a file with one line") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text", hint="After @ comes a file with one line") from None
+        with path.open("rb") as file:
+            data = file.read(_LINE_BYTES_MAX + 1)
+        lines = data.decode("utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None)
+        what = f"cannot read {path}: {reason}" if reason else f"{path} is not text"
+        raise UsageError(what, hint=_AFTER_AT) from None
     written = [line.strip() for line in lines if line.strip()]
     if not written:
         raise UsageError(f"{path} is empty", hint="Its one line is the source")
     if len(written) > 1:
         raise UsageError(f"{path} has {len(written)} lines", hint="Its one line is the source; a file for each camera")
+    if len(data) > _LINE_BYTES_MAX or not written[0].isprintable():
+        raise UsageError(f"{path} is not a line of text", hint=_AFTER_AT)
     return written[0]
 
 
@@ -86,6 +101,8 @@ def _parse(text: str) -> Source:
     path, shown = Path(text), redact_argument(text)
     try:
         if path.is_file():
+            if not path.stat().st_size:
+                raise UsageError(f"the file {shown!r} is empty", hint="Check how it was made")
             return Source("file", text)
         is_folder = path.is_dir()
     except OSError as error:
@@ -98,17 +115,23 @@ def _parse(text: str) -> Source:
 
 
 def _stream(url: str) -> Source:
-    scheme = url.partition("://")[0].lower()
+    scheme, _, rest = url.partition("://")
     shown = redact_argument(url)
-    if scheme not in _SCHEMES:
+    if scheme.lower() not in _SCHEMES:
         raise UsageError(f"cannot read {shown!r}: URLs start with {', '.join(_SCHEMES)}", hint=_HINT)
     if not url.isprintable() or " " in url:
         raise UsageError(f"{shown!r} has white space or other invisible characters", hint="Write a space as %20")
     try:
-        urlsplit(url).port  # noqa: B018  # a property that raises
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # a property that raises
     except ValueError:
+        # Not shown: without an "@" a part of a password stands where the port should be.
         raise UsageError(
-            f"{shown!r} has a port that is none, or brackets that do not match",
+            "a URL has a port that is none, or brackets that do not match",
             hint="In a password write / as %2F, ? as %3F, # as %23, [ as %5B and % as %25",
         ) from None
-    return Source("stream", url)
+    if not parts.hostname and scheme.lower() not in _SCHEMES_WITHOUT_HOST:
+        raise UsageError(f"{shown!r} names no host", hint=_HINT)
+    if parts.username and parts.password is None:
+        rest = rest.replace("@", ":@", 1)  # for libav, a user without a password has no login
+    return Source("stream", f"{scheme.lower()}://{rest}")  # libav takes schemes in lower case only

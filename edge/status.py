@@ -10,7 +10,8 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from edge.outbox.producer import Acknowledgement, RecordProducer
-from edge.stats import CameraStats, StatsSnapshot
+from edge.snapshot import StatsSnapshot
+from edge.stats import CameraStats
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, encode, event_headers
 from framematch.core.kafka.records import ProducerRecord

@@ -11,13 +11,14 @@ import structlog
 
 from edge.cameras import Camera
 from edge.link.channel import ServiceChannel
-from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened
+from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Counts, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import FrameSink, Outgoing
+from edge.snapshot import ENDED, STOPPED
 from edge.stats import CameraStats
 from edge.worker.run import WorkerConfig
-from framematch.core.backoff import Backoff
+from framematch.core.backoff import Backoff, EarlyRetries
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.frames import Frame
 from framematch.core.settings import EdgeSettings
@@ -30,6 +31,8 @@ _Result = TypeVar("_Result")
 
 _CLOSE_S = 1.0  # for a process to close its source, before it is killed
 _POLL_S = 0.5
+# A camera or switch that restarts is back within a minute; whatever is away for longer need not be asked so often.
+_EARLY_RETRIES = EarlyRetries(maximum_s=5.0, for_s=60.0)
 
 
 class CameraSupervisor:
@@ -65,12 +68,14 @@ class CameraSupervisor:
         self._sample_ratio = sample_ratio
         self._config = WorkerConfig(
             camera=camera,
-            open_timeout_s=settings.open_timeout_s,
-            read_timeout_s=settings.read_timeout_s,
+            open_timeout_s=camera.open_timeout_s or settings.open_timeout_s,
+            read_timeout_s=camera.read_timeout_s or settings.read_timeout_s,
             max_lag_s=settings.max_lag_s,
             repeat=repeat,
         )
+        self._watchdog_s = camera.watchdog_s or settings.watchdog_s
         self.counts = previous or Counts()
+        self._buffer: SharedBuffer | None = None
         self._accepted = self.counts.forwarded
         self._lost = 0
 
@@ -79,17 +84,23 @@ class CameraSupervisor:
 
         Then the last process has ended, and each numbered frame was accepted by the sink or counted as dropped.
         """
-        buffer = SharedBuffer.create(self._jpeg_bytes_max, self.counts)
+        buffer = self._buffer = SharedBuffer.create(self._jpeg_bytes_max, self.counts)
         try:
             await self._run_processes(buffer)
         except asyncio.CancelledError:
-            self._stats.closed("stopped")
+            self._stats.closed(STOPPED)
             raise
         finally:
+            self._buffer = None
             buffer.close()
 
+    def refresh(self) -> None:
+        """Bring the statistics up to date with what the camera's process has counted."""
+        if self._buffer is not None:
+            self._update_counts(self._buffer)
+
     async def _run_processes(self, buffer: SharedBuffer) -> None:
-        backoff = Backoff(self._settings.backoff_initial_s, self._settings.backoff_max_s)
+        backoff = Backoff(self._settings.backoff_initial_s, self._settings.backoff_max_s, early=_EARLY_RETRIES)
         while True:
             started_s = time.monotonic()
             try:
@@ -104,8 +115,7 @@ class CameraSupervisor:
                 self._report_failure(error.message, retry_in_s=round(delay_s, 3))
                 await asyncio.sleep(delay_s)
             else:
-                self._stats.closed("ended")
-                log.info("camera_ended", camera=self._camera.id, frames=buffer.counts().captured)
+                self._stats.closed(ENDED)
                 return
 
     async def _run_process(self, buffer: SharedBuffer) -> None:
@@ -146,6 +156,8 @@ class CameraSupervisor:
                 case Opened():
                     self._stats.opened((message.width, message.height))
                     log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
+                case PictureLeftOut():
+                    log.warning("picture_left_out", camera=self._camera.id, reason=message.reason)
                 case FrameReady():
                     await self._sink.put(self._outgoing(message, channel.jpeg(message)))
                     self._accepted += 1
@@ -160,8 +172,9 @@ class CameraSupervisor:
         while True:
             await asyncio.sleep(_POLL_S)
             counts = self._update_counts(buffer)
-            idle_s = time.monotonic() - max(started_s, counts.last_frame_ns / NS_PER_S)
-            if self._camera.source.live and idle_s > self._settings.watchdog_s:
+            last_ns = max(counts.last_frame_ns, counts.last_skipped_ns)
+            idle_s = time.monotonic() - max(started_s, last_ns / NS_PER_S)
+            if self._camera.source.live and idle_s > self._watchdog_s:
                 process.kill()
                 return True
 
@@ -175,9 +188,7 @@ class CameraSupervisor:
                 log.error("camera_process_crashed", camera=self._camera.id, **msgspec.structs.asdict(last_message))
                 raise CameraUnavailableError(f"a defect in its process: {last_message.error}")
             case _ if hung:
-                raise CameraUnavailableError(
-                    f"no new frame for {self._settings.watchdog_s:g} s: its process was killed"
-                )
+                raise CameraUnavailableError(f"no new frame for {self._watchdog_s:g} s: its process was killed")
             case _:
                 raise CameraUnavailableError(f"its process died ({died_of or 'no signal'})")
 

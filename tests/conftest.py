@@ -16,12 +16,12 @@ import hypothesis
 import pytest
 import structlog
 
-from framematch.core.settings_sources import known_environment_names
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
-from stack.mongodb import MongoServer
-from stack.server import ReservedPort, Server
-from stack.triton import TritonServer
+from framematch.core.settings_environment import known_environment_names
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.server import ReservedPort, Server
+from framematch.stack.triton import TritonServer
 from tests.fault_table import pytest_terminal_summary  # noqa: F401  # a hook
 from tests.support import resume
 

@@ -14,9 +14,9 @@ from benchmarks.models import build_model
 from benchmarks.triton import noise, run_bare
 from demo.services import fill_catalogue, service_environment
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
-from stack.up import describe, running_servers
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
+from framematch.stack.up import describe, running_servers
 
 PICTURES = 240  # different ones, which repeat
 WARM_UP_BATCHES = 2

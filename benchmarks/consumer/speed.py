@@ -29,7 +29,7 @@ from benchmarks.kafka import reading
 from benchmarks.processes import check
 from benchmarks.triton import read_statistics, statistics_since
 from framematch.core.settings import KafkaSettings
-from stack.process import Command, ServerProcess
+from framematch.stack.process import Command, ServerProcess
 
 GOALS = {
     "b32": {"consumer_vs_bare_triton": 0.95, "consumer_vs_naive": 1.8},

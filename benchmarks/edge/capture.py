@@ -17,7 +17,7 @@ from benchmarks.harness import Figure, Options, Results
 from benchmarks.processes import check, group_cpu_s, group_pss_mb
 from demo.services import Service
 from framematch.core.settings import EdgeSettings
-from stack.process import Command, ServerProcess
+from framematch.stack.process import Command, ServerProcess
 
 GOAL = 1.2
 CAMERAS = 4

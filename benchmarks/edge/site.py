@@ -12,9 +12,9 @@ from benchmarks.processes import running_framematch
 from demo.services import Service, service_environment
 from framematch.core.errors import FramematchError
 from framematch.core.settings import KafkaSettings
-from stack.mediamtx import MediaMtxServer
-from stack.process import Command, ServerProcess
-from stack.up import running_servers
+from framematch.stack.mediamtx import MediaMtxServer
+from framematch.stack.process import Command, ServerProcess
+from framematch.stack.up import running_servers
 
 _MIN_FRAMES = 5
 _DEADLINE_S = 60.0

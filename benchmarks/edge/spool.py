@@ -19,7 +19,7 @@ from edge.sinks import Outgoing
 from framematch.core.errors import FramematchError
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings
-from stack.server import ReservedPort
+from framematch.stack.server import ReservedPort
 
 
 def measure(site: Site, options: Options) -> Results:

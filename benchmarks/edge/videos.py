@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import av.filter
 
-from stack.cache import cached_folder, digest_of
+from framematch.stack.cache import cached_folder, digest_of
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 30
 _SECONDS = 20

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -25,12 +25,16 @@ _BACKOFF_S = (0.4, 5.0)
 _STOP_TIMEOUT_S = 1.0
 
 
+Records = Sequence[tuple[ProducerRecord, int]]
+"""Each with the number of its frame's partition."""
+
+
 @dataclass(eq=False)
 class _SentBatch:
     """The results of one `deliver`, their records, and the broker's acknowledgement of each record."""
 
     results: Sequence[FrameResult]
-    records: list[ProducerRecord]
+    records: Records
     acknowledgements: list[asyncio.Future[object]]
 
 
@@ -73,9 +77,15 @@ class AtLeastOnce:
         """Implements `Delivery.fetched`."""
         self._offsets.start(frame.partition, frame.record.offset)
 
+    def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Implements `Delivery.reached`: a group that is idle has no lag, also by other tools."""
+        for partition, offset in offsets.items():
+            self._offsets.reach(partition, offset)
+
     async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Implements `Delivery.deliver`. Waits while a new producer resends."""
-        records = [record for result in results for record in self._context.encoder.encode(result)]
+        encoder = self._context.encoder
+        records = [(record, result.partition.partition) for result in results for record in encoder.encode(result)]
         generation = self._generation
         async with self._sending:
             if generation != self._generation:
@@ -116,18 +126,21 @@ class AtLeastOnce:
         self._unacknowledged.clear()
         self._offsets = OffsetTracker()
 
-    async def _send(self, records: Sequence[ProducerRecord]) -> list[asyncio.Future[object]]:
+    async def _send(self, records: Records) -> list[asyncio.Future[object]]:
         """Pass records to the producer; returns an acknowledgement for each up to the first that it does not accept.
 
         After that one no record is sent until the producer is replaced, so that none overtakes it.
         """
         acknowledgements: list[asyncio.Future[object]] = []
         try:
-            for record in records:
+            for record, frame_partition in records:
                 if self._rejection is not None:
                     raise self._rejection
+                partition = await self._context.partitions.choose(self._producer, record, frame_partition)
                 acknowledgements.append(
-                    await self._producer.send(record.topic, record.value, key=record.key, headers=record.headers)
+                    await self._producer.send(
+                        record.topic, record.value, key=record.key, headers=record.headers, partition=partition
+                    )
                 )
         except KafkaError as error:
             self._rejection = error

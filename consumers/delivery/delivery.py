@@ -1,11 +1,12 @@
 """The interface between the pipeline and a delivery; `AtLeastOnce` and `ExactlyOnce` implement it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from aiokafka import TopicPartition
 
+from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
@@ -17,13 +18,14 @@ from framematch.core.settings import ConsumerSettings, KafkaSettings
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What both deliveries need; `offset_store` is our consumer group's.
+    """What both deliveries need; `offset_store` is our consumer group's, `partitions` says where output goes.
 
     `on_delivered` is called once for each result whose output was acknowledged, or committed in a transaction.
     """
 
     offset_store: OffsetStore
     encoder: RecordEncoder
+    partitions: OutputPartitions
     on_delivered: Callable[[FrameResult], None]
     kafka: KafkaSettings
     settings: ConsumerSettings
@@ -53,6 +55,9 @@ class Delivery(Protocol):
 
     def fetched(self, frame: InFlightFrame) -> None:
         """Register a fetched frame; called in the order of its partition."""
+
+    def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Everything below these offsets was `fetched`, or has no record, as the end of a transaction."""
 
     async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Publish these results. Those of a partition that is not assigned to us are ignored."""

@@ -1,7 +1,7 @@
 """Exactly once: a partition's output and offset go into one Kafka transaction, fenced by the partition's own id."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import TopicPartition
 
@@ -51,6 +51,9 @@ class ExactlyOnce:
 
     def fetched(self, frame: InFlightFrame) -> None:
         """Nothing to register: a partition's frames are delivered in order."""
+
+    def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Nothing to do: a transaction without output is not worth it."""
 
     async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Implements `Delivery.deliver`."""

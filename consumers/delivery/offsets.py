@@ -14,6 +14,7 @@ class _Progress:
     pending: deque[int] = field(default_factory=deque)
     finished: set[int] = field(default_factory=set)
     committable: int | None = None
+    reached: int | None = None
 
 
 class OffsetTracker:
@@ -48,6 +49,15 @@ class OffsetTracker:
             first = progress.pending.popleft()
             progress.finished.remove(first)
             progress.committable = first + 1
+        if not progress.pending and progress.reached is not None:
+            progress.committable = max(progress.committable or 0, progress.reached)
+
+    def reach(self, partition: TopicPartition, offset: int) -> None:
+        """Every record below `offset` was started; other offsets below it have no record, so nothing to wait for."""
+        progress = self._partitions.setdefault(partition, _Progress())
+        if not progress.pending and progress.reached is not None and offset > progress.reached:
+            progress.committable = offset
+        progress.reached = offset
 
     def committable(self) -> dict[TopicPartition, int]:
         """The next offset to read of each partition with progress since it was last `committed`."""

@@ -133,15 +133,19 @@ class PartitionTransactions:
             await producer.begin_transaction()  # 1
             await self._send(producer, [record for output in outputs for record in output.records])  # 2
             if offsets := [output.result.offset for output in outputs if output.result.offset is not None]:
-                await producer.send_offsets_to_transaction({self._partition: max(offsets) + 1}, self._group_id)  # 3
+                committed = self._context.offset_store.with_topic_ids({self._partition: max(offsets) + 1})
+                await producer.send_offsets_to_transaction(committed, self._group_id)  # 3
             await producer.commit_transaction()  # 4
 
     async def _send(self, producer: Producer, records: Iterable[ProducerRecord]) -> None:
         sent: list[asyncio.Future[object]] = []
         try:
             for record in records:
-                sent.append(  # noqa: PERF401  # after an error the records sent before it are awaited below
-                    await producer.send(record.topic, record.value, key=record.key, headers=record.headers)
+                partition = await self._context.partitions.choose(producer, record, self._partition.partition)
+                sent.append(
+                    await producer.send(
+                        record.topic, record.value, key=record.key, headers=record.headers, partition=partition
+                    )
                 )
         except IllegalOperation:
             await asyncio.gather(*sent)  # raises why the transaction is over: most often another producer

@@ -93,7 +93,8 @@ class Probe:
 
     async def unread(self, positions: Positions | None) -> int | None:
         """Frames from these positions on, by default from the group's commits; None when Kafka does not answer."""
-        reader = new_consumer(self._kafka, group_id=self._group_id)
+        # What is behind an open transaction cannot be fetched: waiting for it is no stall.
+        reader = new_consumer(self._kafka, group_id=self._group_id, isolation_level="read_committed")
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S), started(reader, self._kafka):
                 with kafka_errors(self._kafka):

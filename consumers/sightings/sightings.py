@@ -2,34 +2,61 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+import structlog
 from aiokafka import TopicPartition
 
 from consumers.metrics import ConsumerMetrics
+from consumers.sightings.recent_frames import RecentFrames
 from consumers.sightings.restore import restore
 from consumers.stages.results import FrameResult
+from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, SightingSettings
 from framematch.matching.sightings import Observed, SightingTracker
 
+log = structlog.get_logger()
+
+_ATTEMPTS = 3
+
 
 class Sightings:
-    """Owns the tracker of the cameras in these partitions."""
+    """Owns the tracker of the cameras in these partitions, and remembers their newest frames."""
 
     def __init__(self, kafka: KafkaSettings, settings: SightingSettings, metrics: ConsumerMetrics) -> None:
         self._kafka = kafka
         self._settings = settings
         self._metrics = metrics
         self._tracker = SightingTracker(settings)
+        self._attempts = 0
+        self.recent_frames = RecentFrames()
 
-    async def restore(self, offsets: Mapping[TopicPartition, int | None]) -> None:
-        """Restore what was open before these offsets; call it before the first frame, and again if it fails.
+    async def restore(self, offsets: Mapping[TopicPartition, int | None], counts: Mapping[str, int]) -> None:
+        """Restore what was open, and the newest frames, before these offsets; call it first, and again if it fails.
+
+        Frames that are not matched are worse than sightings that are not continued: after some attempts it goes on
+        without those that were open.
+
+        Args:
+            offsets: for each partition the offset of the first frame that will be processed.
+            counts: the number of partitions of each topic that exists.
 
         Raises:
-            KafkaUnavailableError: the broker does not return what is needed in time.
+            KafkaUnavailableError: the broker did not return what is needed in time.
         """
         self._tracker = SightingTracker(self._settings)
-        await restore(self._kafka, self._tracker, {partition.partition: n for partition, n in offsets.items()})
+        self._attempts += 1
+        numbered = {partition.partition: offset for partition, offset in offsets.items()}
+        try:
+            frames = await restore(self._kafka, self._tracker, numbered, counts)
+        except KafkaUnavailableError as error:
+            if self._attempts < _ATTEMPTS:
+                raise
+            self._tracker = SightingTracker(self._settings)
+            log.warning("sightings_not_restored", error=error.message, hint=error.hint)
+            return
+        for frame in frames:
+            self.recent_frames.add(frame.camera, frame.id)
 
     def observe(self, events: Sequence[MatchEvent]) -> Observed:
         """All events of a frame, each with its sighting, and the sightings that the frame changes."""

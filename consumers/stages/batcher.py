@@ -18,8 +18,9 @@ class RegionCrop:
 
 
 def region_crops(frame: InFlightFrame) -> list[RegionCrop]:
-    """All regions of a prepared frame, in their order."""
-    return [RegionCrop(frame, number, crop) for number, crop in enumerate(frame.crops)]
+    """The regions of a prepared frame that have no decision yet, in their order."""
+    crops = enumerate(frame.crops)
+    return [RegionCrop(frame, number, crop) for number, crop in crops if not frame.has_decision(number)]
 
 
 class Batcher:

@@ -11,6 +11,8 @@ from framematch.core.frames import Frame, parse_frame
 from framematch.core.settings import AgeSettings, ConsumerSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
+from framematch.matching.decision import NO_CONTENT
+from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor
 
 
@@ -39,16 +41,25 @@ class AgeLimits:
 
 
 class Preparer:
-    """Reads headers, skips frames that are too old, decodes, crops regions, and scales them for the model."""
+    """Reads headers, skips frames that are too old, decodes, crops regions, and scales them for the model.
 
-    def __init__(self, preprocessor: Preprocessor, ages: AgeLimits, *, max_pixels: int, max_regions: int) -> None:
+    A region whose crop has less content than `min_content` is decided here: it is unknown, and no model is asked.
+    """
+
+    def __init__(
+        self, preprocessor: Preprocessor, ages: AgeLimits, *, max_pixels: int, max_regions: int, min_content: float
+    ) -> None:
         self._preprocessor = preprocessor
         self._ages = ages
+        self._min_content = min_content
         self._max_pixels = max_pixels
         self._max_regions = max_regions
 
     def prepare(self, frame: InFlightFrame) -> None:
-        """Set header, regions and crops; or the outcome: `Skipped`, or `Rejected` if the bytes are not a frame."""
+        """Set header, regions, crops, and the decisions for regions without content.
+
+        Or set the outcome: `Skipped`, or `Rejected` if the bytes are not a frame.
+        """
         start_ns = time.time_ns()
         try:
             frame.header = parse_frame(frame.record.key, frame.record.headers)
@@ -73,6 +84,9 @@ class Preparer:
         picture = jpeg.decode(reduction)
         frame.crops = tuple(self._preprocessor(cut(picture, region, reduction)) for region in regions)
         frame.regions = regions
+        for number, crop in enumerate(frame.crops):
+            if content_of(crop) < self._min_content:
+                frame.decide(number, NO_CONTENT)
 
 
 def _first(own_s: float | None, default_s: float | None) -> float | None:

@@ -26,6 +26,8 @@ from framematch.matching.enrich import Metadata, MetadataCache
 from framematch.matching.matcher import Matcher
 from framematch.vision.manifest import ModelManifest
 
+_DIGITS = 6  # of a similarity: it was computed with single precision, so further ones are noise
+
 
 @dataclass(frozen=True)
 class FrameResult:
@@ -94,7 +96,7 @@ class ResultBuilder:
         timings_ms = {**frame.timings_ms(), "age": age_ms}
         events = []
         for number, (region, decision) in enumerate(zip(frame.regions, outcome.decisions, strict=True)):
-            self._metrics.decisions.labels(decision.kind).inc()
+            self._metrics.decisions.labels(decision.kind, decision.reason or "").inc()
             product, state = _product(decision, metadata)
             if product:
                 self._metrics.metadata.labels(state).inc()
@@ -105,19 +107,25 @@ class ResultBuilder:
                     frame=reference,
                     region=region,
                     decision=decision.kind,
-                    score=decision.score,
-                    margin=decision.margin,
-                    threshold=self._matcher.thresholds.match,
+                    score=None if decision.score is None else _similarity(decision.score),
+                    margin=None if decision.margin is None else round(decision.margin, _DIGITS),
+                    threshold=round(self._matcher.thresholds.match, _DIGITS),
                     product=product,
-                    candidates=tuple(CandidateInfo(c.product_id, c.score) for c in decision.candidates),
+                    candidates=tuple(CandidateInfo(c.product_id, _similarity(c.score)) for c in decision.candidates),
                     snapshot=self._matcher.manifest.id,
                     model=self._model,
                     metadata_state=state,
                     timings_ms=timings_ms,
                     reused_from=outcome.reused_from.get(number),
+                    reason=decision.reason,
                 )
             )
         return tuple(events)
+
+
+def _similarity(score: float) -> float:
+    """A cosine similarity as an event has it; the product of two unit vectors can exceed 1 by a rounding error."""
+    return max(-1.0, min(1.0, round(score, _DIGITS)))
 
 
 def _product(decision: Decision, metadata: dict[str, Metadata]) -> tuple[ProductInfo | None, MetadataState]:

@@ -10,7 +10,7 @@ RUN python -m venv --without-pip /opt/framematch
 COPY requirements/bootstrap.txt requirements/consumer-${FLAVOUR}.txt requirements/
 RUN pip install --require-hashes -r requirements/bootstrap.txt \
     && pip --python /opt/framematch/bin/python install --require-hashes -r requirements/consumer-${FLAVOUR}.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE THIRD_PARTY_NOTICES.md ./
 COPY framematch framematch
 COPY edge edge
 COPY consumers consumers

@@ -29,6 +29,12 @@ class FrameReady(msgspec.Struct, frozen=True, tag="frame"):
     regions: tuple[Region, ...] = ()
 
 
+class PictureLeftOut(msgspec.Struct, frozen=True, tag="left_out"):
+    """A picture of a folder is not usable; `reason` names its file."""
+
+    reason: str
+
+
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """A finite source has ended."""
 
@@ -46,7 +52,7 @@ class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
     traceback: str
 
 
-Message = Opened | FrameReady | Ended | Failed | Crashed
+Message = Opened | FrameReady | PictureLeftOut | Ended | Failed | Crashed
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 

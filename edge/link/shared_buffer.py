@@ -27,6 +27,7 @@ class Count(IntEnum):
     LAST_FRAME_NS = 9  # no count: arrival of the source's last usable frame, monotonic clock; 0 before the first
     LAG_US = 10  # no count: how far the stream lags behind its own clock
     LAST_CAPTURED_US = 11  # no count: the last capture time, for the next process to go on; 0 before the first
+    LAST_SKIPPED_NS = 12  # no count: arrival of what is skipped on purpose, monotonic clock; 0 before the first
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Counts:
     last_frame_ns: int = 0
     lag_us: int = 0
     last_captured_us: int = 0
+    last_skipped_ns: int = 0
 
     def of(self, count: Count) -> int:
         """The value of one count."""
@@ -96,8 +98,13 @@ class SharedBuffer:
         self._counts[count] = value
 
     def counts(self) -> Counts:
-        """All counts; while a process runs they may be of slightly different moments."""
-        return Counts(*self._counts[: len(Count)])
+        """All counts; while a process runs they may be of slightly different moments.
+
+        `captured` is read last, so that no frame is dropped or delivered that was not captured.
+        """
+        values = self._counts[: len(Count)].tolist()
+        values[Count.CAPTURED] = self._counts[Count.CAPTURED]
+        return Counts(*values)
 
     def put_jpeg(self, jpeg: bytes) -> None:
         """Write a JPEG of at most `jpeg_bytes_max`."""

@@ -1,8 +1,10 @@
 """A camera's spool for the event loop: every call on it runs in the one thread for disks."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -16,16 +18,38 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class _Change:
+    """What one call on the spool did to the number of waiting frames, and to the bytes on disk."""
+
+    waiting: int
+    size_bytes: int
+    found: int
+    losses: tuple[tuple[str, int], ...]
+
+
 class AsyncSpool:
-    """Runs calls on `spool`, with its errors. `on_drop` gets a reason, its explanation and a number of frames."""
+    """Runs calls on `spool`, with its errors. `on_drop` gets a reason, its explanation and a number of frames.
+
+    `waiting` and `bytes` are the spool's, as the event loop knows them: they change in the same step in which losses
+    are reported to `on_drop`, and frames of an earlier run to `on_found`.
+    """
 
     def __init__(
-        self, spool: Spool, executor: Executor, clock: Callable[[], float], on_drop: Callable[[str, str, int], None]
+        self,
+        spool: Spool,
+        executor: Executor,
+        clock: Callable[[], float],
+        on_drop: Callable[[str, str, int], None],
+        on_found: Callable[[int], None],
     ) -> None:
         self.spool = spool
+        self.waiting = self.bytes = 0
         self._executor = executor
         self._clock = clock
         self._on_drop = on_drop
+        self._on_found = on_found
+        self._changes: deque[_Change] = deque()  # appended by the thread
         self.appending = 0  # new frames that are being written
         self._acknowledged: list[int] = []
 
@@ -35,11 +59,11 @@ class AsyncSpool:
 
     async def run(self, method: Callable[Concatenate[Spool, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a method of the spool."""
-        call = partial(method, self.spool, *args, **kwargs)
+        call = self._recorded(partial(method, self.spool, *args, **kwargs))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         finally:
-            self._report_losses()
+            self._apply_changes()
 
     async def append(self, frame: PendingFrame) -> None:
         """Write a new frame; it is dropped when that fails. A cancellation waits for the caller's next `await`."""
@@ -48,11 +72,11 @@ class AsyncSpool:
             await asyncio.sleep(0)  # a caller that has been cancelled stops here
             loop = asyncio.get_running_loop()
             row = SpooledFrame(frame.number, frame.frame, frame.jpeg)
-            written = loop.run_in_executor(self._executor, self.spool.append, [row])
+            written = loop.run_in_executor(self._executor, self._recorded(partial(self.spool.append, [row])))
             await _finish(written)
         finally:
             self.appending -= 1
-            self._report_losses()
+            self._apply_changes()
         try:
             written.result()
         except SpoolError as error:
@@ -91,10 +115,36 @@ class AsyncSpool:
             await self.run(Spool.ack, numbers)
             del self._acknowledged[: len(numbers)]
 
-    def _report_losses(self) -> None:
-        while self.spool.losses:
-            reason, count = self.spool.losses.popleft()
-            self._on_drop(reason, "edge.spool.max_mb and max_age_s limit what is kept", count)
+    async def close(self) -> int:
+        """Close the file. Returns the number of frames that stay in it, leased ones too."""
+        self.waiting = await self.run(Spool.close)
+        return self.waiting
+
+    def _recorded(self, call: Callable[[], T]) -> Callable[[], T]:
+        """The same call, for the thread; it also records what the call changed."""
+        spool = self.spool
+
+        def recorded() -> T:
+            waiting, size_bytes, found = spool.waiting, spool.bytes, spool.found
+            try:
+                return call()
+            finally:
+                losses = tuple(spool.losses)
+                spool.losses.clear()
+                change = _Change(spool.waiting - waiting, spool.bytes - size_bytes, spool.found - found, losses)
+                self._changes.append(change)
+
+        return recorded
+
+    def _apply_changes(self) -> None:
+        while self._changes:
+            change = self._changes.popleft()
+            self.waiting += change.waiting
+            self.bytes += change.size_bytes
+            if change.found:
+                self._on_found(change.found)
+            for reason, count in change.losses:
+                self._on_drop(reason, "edge.spool.max_mb and max_age_s limit what is kept", count)
 
 
 async def _finish(running: asyncio.Future[T]) -> None:

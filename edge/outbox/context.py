@@ -35,6 +35,9 @@ class DeliveryStats(Protocol):
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         """Frames were dropped at `stage`."""
 
+    def found(self, count: int) -> None:
+        """Frames that these statistics do not know yet are on disk or in memory."""
+
 
 class FrameProducer(RecordProducer, Protocol):
     """What an outbox needs of `ReconnectingProducer`."""

@@ -36,6 +36,9 @@ class _NoStats:
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         """Count nothing."""
 
+    def found(self, count: int) -> None:
+        """Count nothing."""
+
 
 class Dispatcher:
     """Owns the outboxes and what they share. `run` it, then `finish`, then `close`. For one event loop.
@@ -124,7 +127,7 @@ class Dispatcher:
             await outbox.drained()
 
     async def finish(self, deadline_s: float) -> None:
-        """Stop, after the last `put`: wait for acknowledgements, for half of the deadline at most.
+        """Stop, after the last `put`: wait for acknowledgements while they come, for half of the deadline at most.
 
         What is left in memory goes to disk and is not sent any more. `run` returns. When Kafka has acknowledged
         everything, the producer still takes other records.
@@ -136,11 +139,11 @@ class Dispatcher:
         try:
             async with asyncio.timeout(deadline_s * _ACKNOWLEDGE_SHARE):
                 for outbox in self.outboxes:
-                    await outbox.pending.none_in_flight()
+                    await outbox.settle()
         except TimeoutError:
             log.warning("kafka_silent_at_end", unacknowledged=self._count_unacknowledged())
         unacknowledged = self._count_unacknowledged()
-        if unacknowledged:
+        if unacknowledged or any(outbox.silent for outbox in self.outboxes):
             await self.producer.close()  # what goes to disk must not be sent too
         spooled = {outbox.camera: await outbox.close() for outbox in self.outboxes}
         if any(spooled.values()):

@@ -1,6 +1,7 @@
 """One camera's outbox: frames go straight to Kafka while it takes them, and to the spool while it does not."""
 
 import asyncio
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 
@@ -44,7 +45,9 @@ class Outbox:
         self.context = context
         self.pending = PendingFrames()
         self.spool = (
-            None if spool is None else AsyncSpool(spool, context.executor, context.clock, partial(self._drop, "spool"))
+            None
+            if spool is None
+            else AsyncSpool(spool, context.executor, context.clock, partial(self._drop, "spool"), self._find)
         )
         self.state = State.DIRECT
         self.last_error = ""
@@ -59,24 +62,31 @@ class Outbox:
 
     def update(self, stats: DeliveryStats, *, live: bool) -> None:
         """Continue with other statistics, and with a source that is `live` or not."""
+        if stats is not self._stats and (known := self.spooled_frames + len(self.pending)):
+            stats.found(known)
         self._stats = stats
         self._live = live
 
     @property
     def spooled_frames(self) -> int:
         """Frames that only the spool has."""
-        return self.spool.spool.waiting if self.spool else 0
+        return self.spool.waiting if self.spool else 0
 
     @property
     def spooled_bytes(self) -> int:
         """Size of all frames in the spool, those in flight included."""
-        return self.spool.spool.bytes if self.spool else 0
+        return self.spool.bytes if self.spool else 0
 
     @property
     def stalled_s(self) -> float:
         """For how long Kafka has acknowledged nothing while frames waited for it; 0 when none waits."""
         waiting = self.pending or self.spooled_frames
         return self.context.clock() - self._progress_s if waiting else 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether frames wait and Kafka acknowledges none of them."""
+        return self.stalled_s > self.context.after_s
 
     @property
     def empty(self) -> bool:
@@ -137,6 +147,18 @@ class Outbox:
         elif self.state is State.DIRECT and await self.spool.run(Spool.reopen):
             self.start_spooling("found")
 
+    async def settle(self) -> None:
+        """Return when nothing is in flight, or Kafka is silent and all of it is on disk: to wait would gain nothing."""
+        pending = self.pending
+        while pending.in_flight:
+            if self.silent:
+                await self.spool_pending()
+                if all(self._is_spooled(frame) for frame in pending.in_flight.values()):
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.context.after_s):
+                    await pending.none_in_flight()
+
     async def close(self) -> int:
         """Stop for good and spool what is in memory. Returns the number of frames on disk.
 
@@ -150,7 +172,7 @@ class Outbox:
         if self.spool is None:
             return 0
         await self.spool.flush()
-        return await self.spool.run(Spool.close)
+        return await self.spool.close()
 
     # Sending
 
@@ -269,6 +291,9 @@ class Outbox:
         self._entered[self.state].clear()
         self.state = state
         self._entered[state].set()
+
+    def _find(self, count: int) -> None:
+        self._stats.found(count)
 
     def _drop(self, stage: str, reason: str, error: str, count: int = 1) -> None:
         self._stats.dropped(stage, reason, count)

@@ -48,6 +48,7 @@ class Spool:
         self._leased_through = 0  # row number
         self._to_delete: set[int] = set()  # row numbers; not empty after a call only when the disk is full
         self.waiting = 0  # frames that are not leased
+        self.found = 0  # frames that were in the file each time it was opened, in all
         self.bytes = 0  # size of all frames, leased ones included
         self._oldest_us: int | None = None  # when the oldest waiting frame was stored
 
@@ -244,6 +245,7 @@ class Spool:
             if self._base is None:
                 self._base = highest
             self._count_waiting()
+            self.found += self.waiting
         return self._db
 
     @contextmanager

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from framematch.core.frames import Clock, Frame, Region
+from framematch.core.private_files import create_private, make_private_folder
 
 PAGE_BYTES = 16_384
 """Of new files: a frame is read in few pieces, and a small one does not waste a page."""
@@ -69,7 +70,8 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, int, int]:
         OSError: its folder cannot be created.
         sqlite3.Error: it cannot be opened; see `explain`.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # pictures of people
+    make_private_folder(path.parent)  # pictures of people
+    create_private(path)  # SQLite gives its other files the same rights
     # One thread at a time uses it, not the event loop's. Without a timeout: a lock is kept until its process ends.
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:

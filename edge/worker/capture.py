@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.cameras import Camera
-from edge.link.messages import Crashed, Ended, Failed, Message, Opened
+from edge.link.messages import Crashed, Ended, Failed, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.worker.clock import CaptureClock, FrameTimestamps, LagWatch
 from edge.worker.gate import GateDecision
@@ -19,6 +19,7 @@ from framematch.core.redact import redact_url
 from framematch.core.units import US_PER_S
 
 _TRACEBACK_MAX = 8_000  # characters of its end: a message is one packet
+_REASON_MAX = 1_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ class Capture:
     def _play_live(self, reader: Reader) -> int:
         frames = 0
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
+            if grabbed.skipped:
+                self._buffer.set(Count.LAST_SKIPPED_NS, time.monotonic_ns())
+                continue
             frames += 1
             if grabbed.damaged:  # its time may be out of order, and must not set the clock
                 self._sample(reader, grabbed, self._clock.due_s())
@@ -118,11 +122,11 @@ class Capture:
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
             frames += 1
             at_s = grabbed.media_s or 0.0
+            raw = self._sample(reader, grabbed, at_s)
+            if raw is None:  # its time may be out of order
+                continue
             if start_s is None:
                 start_s = time.monotonic() - at_s
-            raw = self._sample(reader, grabbed, at_s)
-            if raw is None:
-                continue
             if self._stop.wait(max(0.0, start_s + at_s - time.monotonic())):
                 break
             self._capture(raw, self._timestamps(), start_s + at_s)
@@ -145,6 +149,8 @@ class Capture:
             self._buffer.set(Count.LAST_FRAME_NS, time.monotonic_ns())
         if due and raw is None:
             self._leave_out(Count.CORRUPT)
+            if grabbed.reason is not None:
+                self._send(PictureLeftOut(redact_url(grabbed.reason)[:_REASON_MAX]))
         if raw is not None:
             self._sampler.accept(at_s)
         return raw

@@ -1,6 +1,9 @@
 """The reasons why sources fail, for operators; never the text of libav, which holds URLs with passwords."""
 
 import errno
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import av
 
@@ -22,7 +25,11 @@ _STATUS = {
     401: "401: check user and password",
     403: "403: this user may not see the stream",
     404: "404: no such stream",
+    453: "453: the camera has too many viewers",
+    461: "461: the camera does not offer this transport: set rtsp_transport",
+    503: "503: the camera is busy or not ready",
 }
+_RTSP_FAILURE = re.compile(r"method [A-Z_]+ failed: ([0-9]{3})")
 # Libav refuses the protocol of the new address, or the address is not valid.
 REDIRECTED = "redirects elsewhere, which is not followed (or its address is wrong)"
 
@@ -43,3 +50,22 @@ def reason_of(error: BaseException, passed_s: float, timeout_s: float | None, la
 def status_reason(status: int) -> str:
     """What an HTTP status means for a camera."""
     return _STATUS.get(status, f"the server answers {status}")
+
+
+@contextmanager
+def rtsp_failure() -> Iterator[Callable[[], str | None]]:
+    """A function that tells which status an RTSP server answered within the context, in words; None without one.
+
+    Libav says the status in its log alone. That log holds URLs with passwords, so nothing else of it is used.
+    """
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=False) as log:
+
+            def failure() -> str | None:
+                found = [match[1] for *_, text in log if (match := _RTSP_FAILURE.search(text))]
+                return status_reason(int(found[-1])) if found else None
+
+            yield failure
+    finally:
+        av.logging.set_level(None)

@@ -1,38 +1,78 @@
 """Opens the URLs of an HTTP source, on allowed hosts only: redirects and playlists cannot lead anywhere else."""
 
 import errno
+import socket
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import IO, cast
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from edge.worker.errors import status_reason
 
 _SCHEMES = ("http", "https")
+_HEADERS = {"User-Agent": "framematch", "Cache-Control": "no-cache"}
 
 
 class HostRefusedError(OSError):
     """The URL is on a host that is neither the source's own nor allowed, or is no HTTP URL."""
 
 
-class ResponseBody:
-    """The body of a response, which libav reads in the pieces in which it arrives."""
+class _Response(HTTPResponse):
+    """A response that knows its socket, whose timeout can be changed."""
 
-    def __init__(self, response: HTTPResponse) -> None:
+    def __init__(
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
+        self.socket = sock
+
+
+class ResponseBody:
+    """The body of a response, in the pieces in which it arrives."""
+
+    def __init__(self, response: _Response, timeout_s: Callable[[], float]) -> None:
         self._response = response
+        self._timeout_s = timeout_s
+        self._start = b""
+        self._received = False
+
+    @property
+    def content_type(self) -> str:
+        """What the server says that it is, such as `image/jpeg`, in lower case; empty if it says nothing."""
+        return self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def peek(self, size: int) -> bytes:
+        """The first `size` bytes, fewer if the body is shorter; `read` returns them too. For use before `read`.
+
+        Raises:
+            OSError: as `read`.
+        """
+        while len(self._start) < size and (piece := self._receive(size)):
+            self._start += piece
+        return self._start[:size]
 
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end.
 
         Raises:
-            OSError: the connection broke, or the body is malformed.
+            OSError: the connection broke, the body is malformed, or nothing arrived in time.
         """
+        start, self._start = self._start[:size], self._start[size:]
+        return start or self._receive(size)
+
+    def _receive(self, size: int) -> bytes:
+        if self._response.isclosed():  # at its end; its socket is closed too
+            return b""
+        self._response.socket.settimeout(self._timeout_s())
         try:
-            return self._response.read1(size)
-        except HTTPException:
-            raise _malformed() from None
+            piece = self._response.read1(size)
+        except HTTPException:  # http.client's, for chunks that are malformed or break off
+            raise (ConnectionResetError() if self._received else _malformed()) from None
+        self._received = True
+        return piece
 
     @property
     def closed(self) -> bool:
@@ -47,21 +87,33 @@ class ResponseBody:
 class HttpOpener:
     """Opens all URLs that one source needs: libav calls `open` for the source and for the URLs in its playlists.
 
-    User and password of the source's URL are sent to the source's own host only.
+    User and password of the source's URL are sent to the source's own host only. A request, and each read, waits for
+    at most `timeout_s`, and not beyond `deadline_s`, which is a time of the monotonic clock.
     """
 
-    def __init__(self, url: str, allowed_hosts: Iterable[str], timeout_s: float) -> None:
+    def __init__(
+        self, url: str, allowed_hosts: Iterable[str], timeout_s: float, *, deadline_s: float | None = None
+    ) -> None:
+        self.deadline_s = deadline_s
         parts = urlsplit(url)
         self._hosts = frozenset({parts.hostname or "", *(host.lower() for host in allowed_hosts)})
         self._timeout_s = timeout_s
         self._refused: str | None = None
         self._status: int | None = None
         self._bodies: list[ResponseBody] = []
+        self._opened: tuple[str, ResponseBody] | None = None
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if parts.username is not None:
             root = _without_credentials(urljoin(url, "/"))
             passwords.add_password(None, root, unquote(parts.username), unquote(parts.password or ""))
-        self._opener = urllib.request.build_opener(_Redirects(self), _Basic(passwords), _Digest(passwords))
+        self._opener = urllib.request.build_opener(
+            _Http(),
+            _Https(),
+            _Redirects(self),
+            _CloseRejected(),
+            urllib.request.HTTPBasicAuthHandler(passwords),
+            urllib.request.HTTPDigestAuthHandler(passwords),
+        )
 
     @property
     def failure(self) -> str | None:
@@ -71,6 +123,19 @@ class HttpOpener:
         return None if self._status is None else status_reason(self._status)
 
     def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> ResponseBody:
+        """Request `url`, for libav; the first time it gets what `reuse` has kept.
+
+        Raises:
+            OSError: as `request`.
+        """
+        opened, self._opened = self._opened, None
+        return opened[1] if opened is not None and opened[0] == url else self.request(url)
+
+    def reuse(self, url: str, body: ResponseBody) -> None:
+        """Keep an open response for libav."""
+        self._opened = url, body
+
+    def request(self, url: str) -> ResponseBody:
         """Request `url`.
 
         Raises:
@@ -80,8 +145,9 @@ class HttpOpener:
         self._status = None
         try:
             self.check(url)
-            request = urllib.request.Request(_without_credentials(url), headers={"User-Agent": "framematch"})  # noqa: S310  # checked above
-            body = ResponseBody(cast("HTTPResponse", self._opener.open(request, timeout=self._timeout_s)))
+            request = urllib.request.Request(_without_credentials(url), headers=_HEADERS)  # noqa: S310  # checked above
+            response = cast("_Response", self._opener.open(request, timeout=self._remaining_s()))
+            body = ResponseBody(response, self._remaining_s)
         except urllib.error.HTTPError as error:
             self._status = error.code
             error.close()
@@ -97,6 +163,14 @@ class HttpOpener:
         """Close the responses that libav left open."""
         for body in self._bodies:
             body.close()
+
+    def _remaining_s(self) -> float:
+        if self.deadline_s is None:
+            return self._timeout_s
+        remaining_s = self.deadline_s - time.monotonic()
+        if remaining_s <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, "timed out")
+        return min(self._timeout_s, remaining_s)
 
     def check(self, url: str) -> None:
         """Check that `url` is allowed.
@@ -128,26 +202,41 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-class _Basic(urllib.request.HTTPBasicAuthHandler):
-    """Closes the connection of a rejected login."""
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Http(urllib.request.HTTPHandler):
+    """Gives responses that know their sockets."""
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        """Connect."""
+        return self.do_open(_Connection, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Gives responses that know their sockets."""
+
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        """Connect."""
+        return self.do_open(_TlsConnection, req)
+
+
+class _CloseRejected(urllib.request.BaseHandler):
+    """Closes the connection of a rejected request, which the handlers after it repeat with user and password."""
+
+    handler_order = 0
 
     def http_error_401(  # urllib's signature
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
-    ) -> HTTPResponse | None:
-        """Close the response first."""
+    ) -> None:
+        """Close it, and leave the rest to the next handler."""
+        del req, code, msg, headers
         fp.close()
-        return super().http_error_401(req, fp, code, msg, headers)
-
-
-class _Digest(urllib.request.HTTPDigestAuthHandler):
-    """Closes the connection of a rejected login."""
-
-    def http_error_401(  # urllib's signature
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage
-    ) -> HTTPResponse | None:
-        """Close the response first."""
-        fp.close()
-        return super().http_error_401(req, fp, code, msg, headers)
 
 
 def _malformed() -> OSError:

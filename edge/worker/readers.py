@@ -12,9 +12,16 @@ import numpy as np
 from edge.cameras import Camera
 from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
+from edge.worker.jpeg_frame import MAX_PIXELS, decode_jpeg, pixel_frame
 from edge.worker.source import GrabbedFrame, RawFrame, Reader
-from edge.worker.video import open_file, open_stream
-from framematch.core.errors import CameraUnavailableError, UsageError
+from edge.worker.video import check_file, open_file, open_stream
+from framematch.core.errors import CameraUnavailableError, PictureError, UsageError
+from framematch.core.units import BYTES_PER_MB
+from framematch.pictures.stored import decode_picture
+
+_JPEG_CODES = tuple(cv2.VideoWriter.fourcc(*name) for name in ("MJPG", "JPEG"))
+
+_MAX_IMAGE_BYTES = 500_000_000
 
 
 def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
@@ -29,7 +36,11 @@ def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float)
     if source.kind == "device":
         return DeviceReader(int(source.address), read_timeout_s)
     if source.kind == "file":
-        return open_file(Path(source.address), key_frames_only=camera.key_frames_only)
+        return open_file(
+            Path(source.address),
+            key_frames_only=camera.key_frames_only,
+            untagged_colours=camera.untagged_colours,
+        )
     return open_stream(
         source.address,
         open_timeout_s=open_timeout_s,
@@ -37,6 +48,8 @@ def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float)
         rtsp_transport=camera.rtsp_transport,
         key_frames_only=camera.key_frames_only,
         allowed_hosts=camera.allowed_hosts,
+        fps=camera.fps,
+        untagged_colours=camera.untagged_colours,
     )
 
 
@@ -50,17 +63,16 @@ def check_files(cameras: Iterable[Camera]) -> None:
         if camera.source.kind != "file":
             continue
         try:
-            reader = open_file(Path(camera.source.address))
+            check_file(Path(camera.source.address))
         except CameraUnavailableError as error:
-            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}") from None
-        empty = reader.grab() is None
-        reader.close()
-        if empty:
-            raise UsageError(f"camera {camera.id}: {camera.source} holds no frame")
+            raise UsageError(f"camera {camera.id}: {camera.source} {error.message}", hint=error.hint) from None
 
 
 class DeviceReader:
-    """Reads a camera of this machine (V4L2); its frames carry no times."""
+    """Reads a camera of this machine (V4L2); its frames carry no times.
+
+    JPEGs of a camera are decoded here: OpenCV would fill what is missing with grey, and print libjpeg's warnings.
+    """
 
     def __init__(self, number: int, read_timeout_s: float) -> None:
         self._read_timeout_s = read_timeout_s
@@ -72,6 +84,7 @@ class DeviceReader:
             raise CameraUnavailableError(
                 f"the device /dev/video{number} cannot be opened", hint="Is it there, free, and may we read it?"
             )
+        self._sends_jpegs = _sends_jpegs(self._capture)
 
     def grab(self) -> GrabbedFrame | None:
         """Wait for the next frame; a device never ends, it only fails."""
@@ -84,7 +97,9 @@ class DeviceReader:
     def retrieve(self) -> RawFrame | None:
         """Decode the grabbed frame."""
         decoded, pixels = self._capture.retrieve()
-        return PixelFrame(np.asarray(pixels, np.uint8)) if decoded else None
+        if not decoded:
+            return None
+        return decode_jpeg(pixels.tobytes()) if self._sends_jpegs else PixelFrame(np.asarray(pixels, np.uint8))
 
     def close(self) -> None:
         """Release the device."""
@@ -105,8 +120,12 @@ class FolderReader:
         self._index += 1
         if self._index >= len(self._images):
             return None
-        self._raw = _decoded(self._images[self._index])
-        return GrabbedFrame(media_s=self._index / self._fps, damaged=self._raw is None)
+        image = self._images[self._index]
+        try:
+            self._raw, reason = _decoded_image(image), None
+        except PictureError as error:
+            self._raw, reason = None, f"{image.name} {error.message}"
+        return GrabbedFrame(media_s=self._index / self._fps, damaged=self._raw is None, reason=reason)
 
     def retrieve(self) -> RawFrame | None:
         """The decoded image."""
@@ -123,9 +142,18 @@ def _images(folder: Path) -> list[Path]:
         raise CameraUnavailableError(f"cannot be read: {error.strerror}") from None
 
 
-def _decoded(image: Path) -> PixelFrame | None:
+def _decoded_image(image: Path) -> PixelFrame:
+    """Read the file ourselves: a name need not be UTF-8, as a library expects. PictureError if it is not usable."""
     try:
-        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV accepts
-        return None
-    return None if pixels is None else PixelFrame(np.asarray(pixels, np.uint8))
+        if image.stat().st_size > _MAX_IMAGE_BYTES:
+            raise PictureError("too_many_bytes", f"has more than {_MAX_IMAGE_BYTES // BYTES_PER_MB} MB")
+        data = image.read_bytes()
+    except OSError as error:
+        raise PictureError("unreadable", f"cannot be read: {error.strerror}") from None
+    return pixel_frame(decode_picture(data, max_pixels=MAX_PIXELS).pixels)
+
+
+def _sends_jpegs(capture: cv2.VideoCapture) -> bool:
+    """Whether a device sends JPEGs; then it delivers their bytes from now on."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC))
+    return code in _JPEG_CODES and capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)

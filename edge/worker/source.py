@@ -33,12 +33,16 @@ class GrabbedFrame:
 
     `media_s` is its time in the stream, from any start, and None when the stream has no times; `camera_s` is its time
     by the camera's own clock, seconds since the epoch, if the camera reports it. A `damaged` frame must not be used and
-    may have no picture; its `media_s` may be out of order.
+    may have no picture; its `media_s` may be out of order. `reason` says what is wrong with it, if the source knows.
+    `skipped` is no frame but a sign of life: for a while a live source has only sent what gives no picture, such as
+    what lies between key frames.
     """
 
     media_s: float | None = None
     camera_s: float | None = None
     damaged: bool = False
+    reason: str | None = None
+    skipped: bool = False
 
 
 class Reader(Protocol):

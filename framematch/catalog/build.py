@@ -1,4 +1,4 @@
-"""Builds an index snapshot: embeds every view of every product with the served model, and indexes them in FAISS."""
+"""Builds an index snapshot: embeds every view of every product with the served model, and estimates thresholds."""
 
 import asyncio
 import uuid
@@ -7,17 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import faiss
 import numpy as np
 import structlog
 
+from framematch.catalog.empty_frames import match_empty_frames
 from framematch.catalog.images import decode_rgb
+from framematch.catalog.index_file import invalid_rows
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
 from framematch.catalog.thresholds import estimate_thresholds
 from framematch.core.arrays import Embeddings, Pixels
-from framematch.core.errors import CatalogError
+from framematch.core.errors import CatalogError, ModelError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.vision.manifest import ModelManifest
@@ -60,7 +61,7 @@ async def build_snapshot(
     on_progress: OnProgress = lambda _done, _total: None,
     owners: PictureOwners | None = None,
 ) -> Snapshot:
-    """Embed all views of the catalogue and index them. Nothing is stored.
+    """Embed all views of the catalogue, and try empty frames against them. Nothing is stored.
 
     A picture that several products have is embedded once; `owners` collects the pictures of all products.
     `on_progress` counts pictures. Memory: the embeddings twice, the pixels of a few batches, and up to
@@ -75,13 +76,19 @@ async def build_snapshot(
     views = await _list_views(store, owners or PictureOwners())
     with ThreadPoolExecutor(DECODE_THREADS, "decode") as pool:
         embeddings = await _Embedder(views, store, encoder, preprocessor, pool).embed_all(on_progress)
+    if (invalid := invalid_rows(embeddings)).size:
+        raise ModelError(
+            f"the model returned no finite unit vector for product {views.rows.product_ids[invalid[0]]!r}",
+            hint="Build the model again: 'framematch model build'",
+        )
     product_numbers: dict[str, int] = {}
     products = np.fromiter(
         (product_numbers.setdefault(key, len(product_numbers)) for key in views.rows.product_ids), np.int64
     )
     thresholds = await asyncio.to_thread(estimate_thresholds, embeddings, products)
-    index = faiss.IndexFlatIP(embeddings.shape[1])
-    index.add(embeddings)
+    empty_frames = await match_empty_frames(
+        encoder.embed, preprocessor.spec, embeddings, views.rows.product_ids, thresholds.match
+    )
     created_at = to_rfc3339(now_us())
     manifest = SnapshotManifest(
         id=f"{created_at[:19].translate(str.maketrans('', '', '-:'))}Z-{uuid.uuid4().hex[:8]}",
@@ -91,15 +98,19 @@ async def build_snapshot(
         model_digest=encoder.manifest.digest,
         preprocessing_variant=preprocessor.variant,
         preprocessing_digest=preprocessor.digest,
-        dimension=index.d,
+        dimension=embeddings.shape[1],
         metric="inner_product",
-        rows=index.ntotal,
+        rows=len(embeddings),
         products=len(product_numbers),
-        files=describe(pack(index, views.rows)),
+        files=describe(pack(embeddings, views.rows)),
         thresholds=thresholds,
+        empty_frames=empty_frames,
     )
-    log.info("snapshot_built", snapshot=manifest.id, rows=manifest.rows, match_threshold=thresholds.match)
-    return Snapshot(manifest, index, views.rows)
+    log.info(
+        "snapshot_built", snapshot=manifest.id, rows=manifest.rows, match_threshold=thresholds.match,
+        threshold_pairs=thresholds.impostors, empty_frames=len(empty_frames),
+    )  # fmt: skip
+    return Snapshot(manifest, embeddings, views.rows)
 
 
 async def _list_views(store: ProductStore, owners: PictureOwners) -> _Views:

@@ -1,23 +1,22 @@
 """Catalogue images: read from a folder, checked before they are stored, decoded to RGB when an index is built."""
 
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+import structlog
 
 from framematch.core.arrays import Pixels
-from framematch.core.errors import CatalogError
+from framematch.core.errors import CatalogError, PictureError
 from framematch.core.units import BYTES_PER_MB
-from framematch.vision.rgb import BOMB_ERRORS, DECODE_ERRORS, upright_rgb
+from framematch.pictures.stored import decode_picture
+
+log = structlog.get_logger()
 
 # An image is one MongoDB document, which may have 16 MB in all.
 MAX_BYTES = 15_000_000
 # The limit of a frame too; 150 MB once decoded.
 MAX_PIXELS = 50_000_000
-# Pillow opens more formats, with more risk: EPS runs Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 
 
 @dataclass(frozen=True)
@@ -50,23 +49,19 @@ def read_image(root: Path, name: str) -> ImageFile:
     return ImageFile(name, hashlib.sha256(data).hexdigest(), data)
 
 
-def decode_rgb(data: bytes) -> Pixels:
-    """Decode an image to RGB [height, width, 3]: rotated by its EXIF orientation, on white where it is transparent.
+def decode_rgb(data: bytes, *, name: str = "") -> Pixels:
+    """Decode an image to RGB [height, width, 3], as the edge decodes the pictures of a folder (`decode_picture`).
 
-    The size in the header is checked before anything is decoded.
+    With its file's `name`, what was ignored is logged, such as a damaged colour profile.
 
     Raises:
         CatalogError: an unknown format, damaged, truncated or larger than `MAX_PIXELS`. The message completes "the
             image …".
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise CatalogError(f"has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-            return upright_rgb(image)
-    except BOMB_ERRORS:
-        raise CatalogError(f"has more than {MAX_PIXELS:,} pixels") from None
-    except UnidentifiedImageError:
-        raise CatalogError(f"is not an image ({', '.join(FORMATS)} are known)") from None
-    except DECODE_ERRORS as error:
-        raise CatalogError(f"is damaged: {error}") from None
+        picture = decode_picture(data, max_pixels=MAX_PIXELS)
+    except PictureError as error:
+        raise CatalogError(error.message) from None
+    if name and picture.doubts:
+        log.warning("image_doubtful", file=name, reasons=list(picture.doubts))
+    return picture.pixels

@@ -133,7 +133,7 @@ class _Counts:
         self._problems += [*(row for row in rows if isinstance(row, RowProblem)), *refused]
         self._respelled += len(found)
         self._respellings += found[: _EXAMPLES - len(self._respellings)]
-        existing = await self._store.get_many(product.id for product in products)
+        existing = await self._store.get_many((product.id for product in products), intact=True)
         differing = [product for product in products if existing.get(product.id) != product]
         await self._store.upsert_many(differing)
         added = len(products) - len(existing)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
@@ -33,6 +34,10 @@ async def connect(uri: str, timeout_s: float = 5.0) -> Client:
             uri,
             appname="framematch",
             tz_aware=True,
+            # Other programs may write here too: a date of the year 10,000 or a text that is not UTF-8 is no error of
+            # the whole query.
+            datetime_conversion="DATETIME_AUTO",
+            unicode_decode_error_handler="replace",
             serverSelectionTimeoutMS=int(timeout_s * MS_PER_S),
             connectTimeoutMS=int(timeout_s * MS_PER_S),
             socketTimeoutMS=int(max(timeout_s, SOCKET_TIMEOUT_S) * MS_PER_S),
@@ -62,10 +67,12 @@ def mongo_errors(doing: str) -> Iterator[None]:
 
     Raises:
         MongoUnavailableError: the connection failed, or the server did not answer in time.
-        CatalogError: the server refused the operation.
+        CatalogError: the server refused the operation, or sent a document that is not BSON.
     """
     try:
         yield
+    except BSONError as error:
+        raise CatalogError(f"MongoDB sent a document that cannot be read while {doing}: {error}") from error
     except PyMongoError as error:
         if isinstance(error, ConnectionFailure) or error.timeout:
             raise MongoUnavailableError(

@@ -1,16 +1,27 @@
 """Products and their images in MongoDB, the catalogue's source of truth."""
 
+import hashlib
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import structlog
+from cachetools import LRUCache
 from pymongo import ReplaceOne
-from pymongo.errors import BulkWriteError
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.values import DocumentError, FieldReader, required_text, shown, whole_number
+from framematch.core.errors import CatalogError
 
-_DUPLICATE_KEY = 11000
+log = structlog.get_logger()
+
+MAX_ID_CHARACTERS = 1_000
+"""Of a product's id. An event names up to 100 products (`matching.top_k`), and has to fit into a Kafka record."""
+
 _VERSION = "catalog_version"
+_REPORTED_MAX = 10_000
+_DAMAGED = "its data are not the image's bytes: delete the document, and import the catalogue again"
 # For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
 # drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.row_images`.
 _PRODUCTS_PER_REPLY = 100
@@ -38,6 +49,9 @@ class Product:
     views: tuple[View, ...] = ()
 
 
+_FIELDS = ["_id", *(field.name for field in fields(Product) if field.name != "id")]
+
+
 @dataclass(frozen=True)
 class StoredImage:
     """An image file's original bytes, and the view that they show."""
@@ -51,10 +65,14 @@ class ProductStore:
 
     An image is one document, keyed by the SHA-256 of its bytes, and no GridFS file: it fits MongoDB's limit of 16 MB
     (`framematch.catalog.images.MAX_BYTES`), and a document is written whole or not at all.
+
+    Other programs may write here too. A product whose document cannot be read is left out, one whose fields cannot is
+    read without them; both are logged, once for each product. Fields that are not ours are ignored.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._reported: LRUCache[str, str] = LRUCache(_REPORTED_MAX)
 
     async def ensure_indexes(self) -> None:
         """Create the indexes that queries need, if they are missing."""
@@ -72,24 +90,31 @@ class ProductStore:
         with mongo_errors("writing products"):
             result = await self.database.products.bulk_write(writes, ordered=False)
             if result.upserted_count or result.modified_count:
-                await self.database.meta.update_one({"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True)
+                await self._increment_version()
 
-    async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
-        """The products with these ids, in one query; unknown ids are left out."""
+    async def get_many(self, ids: Iterable[str], *, intact: bool = False) -> dict[str, Product]:
+        """The products with these ids, in one query; unknown and unreadable ones are left out.
+
+        With `intact` those that were read without a field are left out too.
+        """
         with mongo_errors("reading products"):
             documents = (
-                await self.database.products.find({"_id": {"$in": list(ids)}}).batch_size(_PRODUCTS_PER_REPLY).to_list()
+                await self.database.products.find({"_id": {"$in": list(ids)}}, _FIELDS)
+                .batch_size(_PRODUCTS_PER_REPLY)
+                .to_list()
             )
-        return {document["_id"]: _to_product(document) for document in documents}
+        found = (self._read(document) for document in documents)
+        return {product.id: product for product, problems in found if product and not (intact and problems)}
 
     async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
         """Products in the order of their ids; all of them by default."""
         where = {} if category is None else {"category": category}
         with mongo_errors("reading products"):
-            async for document in (
-                self.database.products.find(where).sort("_id").limit(limit or 0).batch_size(_PRODUCTS_PER_REPLY)
-            ):
-                yield _to_product(document)
+            found = self.database.products.find(where, _FIELDS).sort("_id").limit(limit or 0)
+            async for document in found.batch_size(_PRODUCTS_PER_REPLY):
+                product, _ = self._read(document)
+                if product:
+                    yield product
 
     async def count(self, *, category: str | None = None) -> int:
         """How many products there are."""
@@ -97,40 +122,87 @@ class ProductStore:
             return await self.database.products.count_documents({} if category is None else {"category": category})
 
     async def catalog_version(self) -> int:
-        """A number that rises with every change of products; 0 for an empty catalogue."""
+        """A number that rises with every change of products; 0 for an empty catalogue.
+
+        Raises:
+            CatalogError: its document is damaged; the next import repairs it.
+        """
         with mongo_errors("reading the catalogue version"):
             document = await self.database.meta.find_one({"_id": _VERSION})
-        return int(document["version"]) if document else 0
+        try:
+            return whole_number(document, "version") if document else 0
+        except DocumentError as error:
+            raise CatalogError(
+                f"the document {_VERSION!r} of the collection meta is damaged: {error}",
+                hint="Delete it, and import the catalogue again",
+            ) from None
 
     async def find_views(self, digests: Iterable[str]) -> dict[str, View]:
         """The views of those images that are stored."""
+        stored = {"_id": {"$in": list(digests)}, "data": {"$type": "binData"}}
         with mongo_errors("looking for images"):
-            documents = await self.database.images.find({"_id": {"$in": list(digests)}}, {"data": 0}).to_list()
-        return {document["_id"]: View(document["_id"], document["width"], document["height"]) for document in documents}
+            documents = await self.database.images.find(stored, {"width": 1, "height": 1}).to_list()
+        views = {}
+        for document in documents:
+            try:
+                views[document["_id"]] = _to_view(document, document["_id"])
+            except DocumentError as error:
+                log.warning("image_unreadable", image=document["_id"], error=str(error))
+        return views
 
     async def put_images(self, images: Sequence[StoredImage]) -> None:
-        """Store images; existing ones are kept."""
+        """Store images; a damaged document of the same image is replaced."""
         if not images:
             return
-        documents = [
-            {"_id": image.view.image, "width": image.view.width, "height": image.view.height, "data": image.data}
+        writes = [
+            ReplaceOne(
+                {"_id": image.view.image},
+                {"width": image.view.width, "height": image.view.height, "data": image.data},
+                upsert=True,
+            )
             for image in images
         ]
         with mongo_errors("writing images"):
-            try:
-                await self.database.images.insert_many(documents, ordered=False)
-            except BulkWriteError as error:
-                if any(problem["code"] != _DUPLICATE_KEY for problem in error.details["writeErrors"]):
-                    raise
+            await self.database.images.bulk_write(writes, ordered=False)
 
     async def get_images(self, digests: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of these images, in one query; unknown ones are left out.
+        """The bytes of these images, in one query; unknown ones, and those whose bytes have changed, are left out.
 
         All of them are in one reply of at most 48 MB, so ask for three (`framematch.catalog.images.MAX_BYTES`).
         """
         with mongo_errors("reading images"):
-            documents = await self.database.images.find({"_id": {"$in": list(digests)}}).to_list()
-        return {document["_id"]: bytes(document["data"]) for document in documents}
+            documents = await self.database.images.find({"_id": {"$in": list(digests)}}, {"data": 1}).to_list()
+        images = {}
+        for document in documents:
+            data = document.get("data")
+            if isinstance(data, bytes) and hashlib.sha256(data).hexdigest() == document["_id"]:
+                images[document["_id"]] = bytes(data)
+            else:
+                log.warning("image_unreadable", image=document["_id"], error=_DAMAGED)
+        return images
+
+    async def _increment_version(self) -> None:
+        try:
+            await self.catalog_version()
+        except CatalogError:  # no number can be added to it: start at one that no catalogue has reached by counting
+            await self.database.meta.replace_one({"_id": _VERSION}, {"version": int(time.time())})
+        await self.database.meta.update_one({"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True)
+
+    def _read(self, document: Document) -> tuple[Product | None, list[str]]:
+        """The product in a document, None when it is none, and what is wrong with it, which is logged."""
+        try:
+            product, problems = _to_product(document)
+        except DocumentError as error:
+            if self._is_new(shown(document["_id"]), str(error)):
+                log.warning("product_unreadable", product=shown(document["_id"]), error=str(error))
+            return None, [str(error)]
+        if problems and self._is_new(product.id, "; ".join(problems)):
+            log.warning("product_fields_left_out", product=product.id, error="; ".join(problems))
+        return product, problems
+
+    def _is_new(self, product: str, error: str) -> bool:
+        known, self._reported[product] = self._reported.get(product), error
+        return known != error
 
 
 def _to_document(product: Product) -> Document:
@@ -139,8 +211,35 @@ def _to_document(product: Product) -> Document:
     return document
 
 
-def _to_product(document: Document) -> Product:
-    """The product in a document; unknown fields are ignored."""
-    views = tuple(View(**view) for view in document["views"])
-    known = {field.name for field in fields(Product)} - {"id", "views"}
-    return Product(id=document["_id"], views=views, **{key: document[key] for key in known & document.keys()})
+def _to_product(document: Document) -> tuple[Product, list[str]]:
+    """The product in a document, and which of its fields were left out.
+
+    Raises:
+        DocumentError: it has no usable id or views.
+    """
+    product_id, views = required_text(document, "_id"), document.get("views")
+    if len(product_id) > MAX_ID_CHARACTERS:
+        raise DocumentError(f"its id has more than {MAX_ID_CHARACTERS} characters")
+    if not isinstance(views, list):
+        raise DocumentError(f"views is {shown(views)}, not a list")
+    for view in views:
+        if not isinstance(view, dict):
+            raise DocumentError(f"a view is {shown(view)}, not an object")
+    reader = FieldReader(document)
+    name = reader.text("name")
+    if name is None and not reader.problems:
+        reader.problems.append("name is missing, so the id stands for it")
+    product = Product(
+        id=product_id,
+        name=name or product_id,
+        category=reader.text("category"),
+        price=reader.amount("price"),
+        description=reader.text("description"),
+        attributes=reader.json_object("attributes"),
+        views=tuple(_to_view(view, required_text(view, "image")) for view in views),
+    )
+    return product, reader.problems
+
+
+def _to_view(document: Document, image: str) -> View:
+    return View(image, whole_number(document, "width", at_least=1), whole_number(document, "height", at_least=1))

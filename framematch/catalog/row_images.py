@@ -78,7 +78,7 @@ class _Contents:
         Raises:
             CatalogError: the file is no image, or was changed meanwhile. The message completes "the image …".
         """
-        height, width, _ = decode_rgb(self.get(digest)).shape
+        height, width, _ = decode_rgb(self.get(digest), name=self._paths[digest]).shape
         return View(digest, width, height)
 
 

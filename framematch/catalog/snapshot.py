@@ -1,4 +1,4 @@
-"""An immutable build of the index: manifest, FAISS index, and the product of each row."""
+"""An immutable build of the index: manifest, vectors, and the product of each row."""
 
 import hashlib
 import re
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import faiss
 import msgspec
 
+from framematch.catalog.empty_frames import EmptyFrameMatch
+from framematch.catalog.index_file import encode_vectors, read_vectors
 from framematch.catalog.thresholds import ThresholdEstimate
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError, ModelMismatchError
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor, Variant
@@ -33,7 +35,10 @@ class FileInfo:
 
 @dataclass(frozen=True)
 class SnapshotManifest:
-    """Describes a snapshot, and the model and preprocessing that it needs. `created_at` is RFC 3339."""
+    """Describes a snapshot, and the model and preprocessing that it needs. `created_at` is RFC 3339.
+
+    `empty_frames` are those that would reach the match threshold; none in a snapshot of an older version.
+    """
 
     id: str
     created_at: str
@@ -49,11 +54,12 @@ class SnapshotManifest:
     files: dict[str, FileInfo]
     thresholds: ThresholdEstimate
     format_version: int = FORMAT_VERSION
+    empty_frames: tuple[EmptyFrameMatch, ...] = ()
 
 
 @dataclass(frozen=True)
 class RowTable:
-    """For each row of the index its product, and the number of the product's view, from 0."""
+    """For each row of the embeddings its product, and the number of the product's view, from 0."""
 
     product_ids: tuple[str, ...]
     views: tuple[int, ...]
@@ -64,7 +70,7 @@ class Snapshot:
     """A verified snapshot in memory."""
 
     manifest: SnapshotManifest
-    index: faiss.Index
+    embeddings: Embeddings
     rows: RowTable
 
 
@@ -89,9 +95,9 @@ def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
     )
 
 
-def pack(index: faiss.Index, rows: RowTable) -> dict[str, bytes]:
+def pack(embeddings: Embeddings, rows: RowTable) -> dict[str, bytes]:
     """The snapshot's files by name; deterministic."""
-    return {INDEX_FILE: faiss.serialize_index(index).tobytes(), ROWS_FILE: msgspec.json.encode(rows)}
+    return {INDEX_FILE: encode_vectors(embeddings), ROWS_FILE: msgspec.json.encode(rows)}
 
 
 def describe(files: dict[str, bytes]) -> dict[str, FileInfo]:
@@ -103,7 +109,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
     """Refuse a manifest that this version cannot use.
 
     Raises:
-        CatalogError: another format version, unknown files, or an id that is no folder name.
+        CatalogError: another format version, unknown files, an id that is no folder name, or figures that cannot be.
     """
     if manifest.format_version != FORMAT_VERSION:
         raise CatalogError(
@@ -112,10 +118,21 @@ def check_manifest(manifest: SnapshotManifest) -> None:
         )
     if not _ID.fullmatch(manifest.id) or set(manifest.files) != _FILES:
         raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
+    if min(manifest.rows, manifest.products, manifest.dimension) < 1:
+        raise CatalogError(f"snapshot {manifest.id} has no product", hint=REBUILD_HINT)
+    match, margin = manifest.thresholds.match, manifest.thresholds.margin
+    if not (0 < match <= 1 and 0 <= margin <= 1):  # NaN fails too
+        raise CatalogError(
+            f"snapshot {manifest.id} has the thresholds match {match:.3f} and margin {margin:.3f}, which cannot be",
+            hint=REBUILD_HINT,
+        )
 
 
 def is_intact(path: Path, info: FileInfo) -> bool:
-    """Whether the file exists with the size and SHA-256 of the manifest."""
+    """Whether the file exists with the size and SHA-256 of the manifest.
+
+    That finds damage. It is no protection from somebody who can write to MongoDB: he writes the manifest too.
+    """
     try:
         if path.stat().st_size != info.bytes:
             return False
@@ -126,21 +143,23 @@ def is_intact(path: Path, info: FileInfo) -> bool:
 
 
 def read_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
-    """Read the files in `folder`. They must be intact (`is_intact`), as FAISS does not validate what it reads.
+    """Read the files in `folder`, whoever wrote them.
 
     Raises:
-        CatalogError: they do not agree with the manifest.
+        CatalogError: they are not of the type that a build writes, or do not agree with the manifest.
     """
     try:
-        index = faiss.read_index(str(folder / INDEX_FILE))
+        embeddings = read_vectors(folder / INDEX_FILE, manifest.rows, manifest.dimension)
         rows = msgspec.json.decode((folder / ROWS_FILE).read_bytes(), type=RowTable)
-    except (RuntimeError, msgspec.DecodeError) as error:
+    except (ValueError, OSError) as error:  # msgspec's errors are ValueErrors
         raise CatalogError(f"snapshot {manifest.id} cannot be read: {error}", hint=REBUILD_HINT) from error
-    agreed = (
-        index.d == manifest.dimension
-        and index.metric_type == faiss.METRIC_INNER_PRODUCT
-        and index.ntotal == manifest.rows == len(rows.product_ids) == len(rows.views)
-    )
-    if not agreed:
-        raise CatalogError(f"the files of snapshot {manifest.id} do not agree with its manifest", hint=REBUILD_HINT)
-    return Snapshot(manifest, index, rows)
+    if not manifest.rows == len(rows.product_ids) == len(rows.views):
+        raise CatalogError(
+            f"snapshot {manifest.id} cannot be read: {ROWS_FILE} does not have {manifest.rows} rows", hint=REBUILD_HINT
+        )
+    if len(set(rows.product_ids)) != manifest.products:
+        raise CatalogError(
+            f"snapshot {manifest.id} cannot be read: {ROWS_FILE} does not have {manifest.products} products",
+            hint=REBUILD_HINT,
+        )
+    return Snapshot(manifest, embeddings, rows)

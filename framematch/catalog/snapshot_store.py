@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import math
 import os
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from framematch.catalog.snapshot import (
     pack,
     read_snapshot,
 )
+from framematch.catalog.values import DocumentError, FieldReader, required_text, whole_number
 from framematch.core.errors import CatalogError
 
 log = structlog.get_logger()
@@ -52,7 +54,7 @@ async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
         MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
     """
     manifest = snapshot.manifest
-    files = await asyncio.to_thread(pack, snapshot.index, snapshot.rows)
+    files = await asyncio.to_thread(pack, snapshot.embeddings, snapshot.rows)
     if describe(files) != manifest.files:
         raise ValueError(f"snapshot {manifest.id} was changed after it was built")
     bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
@@ -72,6 +74,10 @@ async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnaps
     with mongo_errors("activating a snapshot"):
         if await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1}) is None:
             raise _unknown(snapshot_id)
+        try:
+            await active_snapshot(database)
+        except CatalogError:  # no number can be added to its version: start at one beyond all that were counted
+            await database.meta.replace_one({"_id": _ACTIVE}, {"version": int(time.time())})
         document = await database.meta.find_one_and_update(
             {"_id": _ACTIVE},
             {"$set": {"snapshot": snapshot_id}, "$inc": {"version": 1}},
@@ -84,7 +90,11 @@ async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnaps
 
 
 async def active_snapshot(database: Database) -> ActiveSnapshot | None:
-    """The active snapshot, or None before the first build. One small read, suitable for polling."""
+    """The active snapshot, or None before the first build. One small read, suitable for polling.
+
+    Raises:
+        CatalogError: its document is damaged; the next build repairs it.
+    """
     with mongo_errors("reading the active snapshot"):
         document = await database.meta.find_one({"_id": _ACTIVE})
     return _to_active(document) if document else None
@@ -94,17 +104,20 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
     """The manifest of a stored snapshot.
 
     Raises:
-        CatalogError: there is no such snapshot, or this version cannot use it.
+        CatalogError: there is no such snapshot, or this version cannot use it, or its manifest is damaged.
     """
     with mongo_errors("reading a snapshot's manifest"):
         document = await database.snapshots.find_one({"_id": snapshot_id})
     if document is None:
         raise _unknown(snapshot_id)
     try:
-        manifest = msgspec.convert(document.get("manifest"), type=SnapshotManifest)
+        # As JSON has them: no NaN among the thresholds.
+        manifest = msgspec.convert(FieldReader(document).json_object("manifest"), type=SnapshotManifest)
     except msgspec.ValidationError as error:
         raise CatalogError(f"the manifest of snapshot {snapshot_id} is damaged: {error}", hint=REBUILD_HINT) from error
     check_manifest(manifest)
+    if manifest.id != snapshot_id:
+        raise CatalogError(f"the manifest of snapshot {snapshot_id} is of {manifest.id}", hint=REBUILD_HINT)
     return manifest
 
 
@@ -112,7 +125,7 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
     """Load the snapshot with this id, or the active one, from the cache `cache_dir/<id>/`.
 
     A file that is missing or damaged there is downloaded to a temporary file, synced, verified and renamed. Processes
-    may share the folder. FAISS reads only files with the SHA-256 of the manifest.
+    may share the folder. Only files with the SHA-256 of the manifest are read.
 
     Raises:
         CatalogError: no snapshot is active, or it is unknown, or damaged in MongoDB.
@@ -162,7 +175,8 @@ async def _download(database: Database, file_id: str, info: FileInfo, path: Path
                     return False
                 digest.update(document["data"])
                 file.write(document["data"])
-        except NoFile:
+        # A document of the file may lack a field, or have a wrong value in it.
+        except (NoFile, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return False
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
@@ -170,7 +184,12 @@ async def _download(database: Database, file_id: str, info: FileInfo, path: Path
 
 
 def _to_active(document: Document) -> ActiveSnapshot:
-    return ActiveSnapshot(document["snapshot"], document["version"])
+    try:
+        return ActiveSnapshot(required_text(document, "snapshot"), whole_number(document, "version"))
+    except DocumentError as error:
+        raise CatalogError(
+            f"the document {_ACTIVE!r} of the collection meta is damaged: {error}", hint=REBUILD_HINT
+        ) from None
 
 
 def _file_id(manifest: SnapshotManifest, name: str) -> str:

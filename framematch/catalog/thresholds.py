@@ -9,16 +9,24 @@ from numpy.typing import NDArray
 from framematch.core.arrays import Embeddings
 
 METHOD: Final = "nearest-impostor quantile"
+METHOD_FEW_PAIRS: Final = "too few pairs: fixed"
 METHOD_SINGLE: Final = "a single product: fixed"
 
 # Share of unknown products, photographed like the catalogue's, that would be accepted; see `estimate_thresholds`.
 FALSE_ACCEPT_RATE = 0.5
 # Share of a perfect photograph's margin over the second product that a match needs.
 MARGIN_SHARE = 0.10
-# Above it two products share one picture, which says nothing about unknown products.
-SAME_PICTURE = 0.9995
-# Used for a catalogue of one product.
-SINGLE_PRODUCT_MATCH = 0.8
+# Above it two products share practically one picture, which says nothing about unknown products.
+SAME_PICTURE = 0.99
+# The share of unknown products above the median of n independent pairs has a standard deviation of 0.5 / sqrt(n): 9
+# points of the stated 50 % with 30 pairs, 16 with 10, and with one pair the "median" is that pair.
+MIN_PAIRS = 30
+# Used when the catalogue gives fewer pairs. They refuse rather than invent.
+FIXED_MATCH = 0.8
+FIXED_MARGIN = 0.05
+# No estimate leaves this range. Embeddings of unrelated pictures lie around 0 with a model that spreads them; a camera
+# hardly ever sees a product as similar to its picture as variants of one product are in a catalogue.
+MIN_MATCH, MAX_MATCH = 0.3, 0.95
 # Enough for a quantile (an error below 1 % of rank), and the cost grows only linearly with the catalogue.
 SAMPLED_VIEWS = 2_000
 _CHUNK_VIEWS = 128
@@ -26,7 +34,12 @@ _CHUNK_VIEWS = 128
 
 @dataclass(frozen=True)
 class ThresholdEstimate:
-    """The minimum cosine similarity and margin of a match; `impostors` is the number of pairs they are based on."""
+    """The minimum cosine similarity and margin of a match.
+
+    `impostors` is the number of pairs, each of a picture and the nearest one of another product, that they are based
+    on. `false_accept_rate` is the share of pictures that reach `match` with that nearest one; None when `match` is not
+    based on them.
+    """
 
     match: float
     margin: float
@@ -34,24 +47,60 @@ class ThresholdEstimate:
     false_accept_rate: float | None
     impostors: int
 
+    def explain(self) -> str:
+        """What the thresholds are worth, in words."""
+        if self.false_accept_rate is not None:
+            return (
+                f"an estimate from {self.impostors} pairs of the catalogue's pictures: about "
+                f"{self.false_accept_rate:.0%} of unknown products, photographed like the catalogue's, would reach "
+                "the similarity of a match. The rate for your cameras is not known"
+            )
+        if self.method == METHOD_FEW_PAIRS:
+            return (
+                f"fixed values, as an estimate needs {MIN_PAIRS} pairs of different pictures of two products, and the "
+                f"catalogue has {self.impostors}. The false-accept rate is not known"
+            )
+        return "fixed values, as there is no second product to compare with. The false-accept rate is not known"
 
-def nearest_impostors(embeddings: Embeddings, products: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The similarity of each view's nearest view of another product; shape [min(N, SAMPLED_VIEWS)] or [0].
+
+@dataclass(frozen=True)
+class Impostors:
+    """For some views, by their row, the nearest view of another product and its similarity; each of shape [n]."""
+
+    rows: NDArray[np.int64]
+    nearest_rows: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+
+    def pairs(self) -> int:
+        """The number of different pairs: two views may be each other's nearest."""
+        return len(np.unique(np.sort(np.stack([self.rows, self.nearest_rows]), axis=0), axis=1).T)
+
+    def of_different_pictures(self) -> "Impostors":
+        """Those that do not share practically one picture with the other product."""
+        kept = self.similarity < SAME_PICTURE
+        return Impostors(self.rows[kept], self.nearest_rows[kept], self.similarity[kept])
+
+
+def nearest_impostors(embeddings: Embeddings, products: NDArray[np.int64]) -> Impostors:
+    """The nearest view of another product for each view, or for `SAMPLED_VIEWS` of them; none with one product.
 
     `products` has a number for the product of each row of `embeddings`, int64 [N].
     """
     if np.all(products == products[:1]):
-        return np.empty(0, np.float32)
+        return Impostors(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     sample = np.arange(len(products))
     if len(sample) > SAMPLED_VIEWS:
         sample = np.random.default_rng(0).choice(sample, SAMPLED_VIEWS, replace=False)
-    nearest = np.empty(len(sample), np.float32)
+    nearest = np.empty(len(sample), np.int64)
+    highest = np.empty(len(sample), np.float32)
     for start in range(0, len(sample), _CHUNK_VIEWS):
         rows = sample[start : start + _CHUNK_VIEWS]
         similarity = embeddings[rows] @ embeddings.T
         similarity[products[rows][:, None] == products[None, :]] = -np.inf
-        nearest[start : start + len(rows)] = similarity.max(axis=1)
-    return nearest
+        found = similarity.argmax(axis=1)
+        nearest[start : start + len(rows)] = found
+        highest[start : start + len(rows)] = similarity[np.arange(len(rows)), found]
+    return Impostors(sample, nearest, highest)
 
 
 def estimate_thresholds(embeddings: Embeddings, products: NDArray[np.int64]) -> ThresholdEstimate:
@@ -67,12 +116,20 @@ def estimate_thresholds(embeddings: Embeddings, products: NDArray[np.int64]) -> 
     false-accept rate needs frames of the cameras themselves.
 
     `margin` is `MARGIN_SHARE` of the margin of a perfect photograph (similarity 1) over the median nearest impostor.
-    There is at least one row; `products` is as in `nearest_impostors`.
+
+    With fewer than `MIN_PAIRS` pairs of different pictures both are fixed, or as estimated where that is stricter.
+    `match` is always from `MIN_MATCH` to `MAX_MATCH`. There is at least one row; `products` is as in
+    `nearest_impostors`, and `embeddings` are finite.
     """
-    nearest = nearest_impostors(embeddings, products)
-    impostors = nearest[nearest < SAME_PICTURE]
-    if impostors.size == 0:
-        return ThresholdEstimate(SINGLE_PRODUCT_MATCH, 0.0, METHOD_SINGLE, None, 0)
-    match = float(np.quantile(impostors, 1 - FALSE_ACCEPT_RATE))
-    margin = MARGIN_SHARE * (1 - float(np.median(impostors)))
-    return ThresholdEstimate(match, margin, METHOD, FALSE_ACCEPT_RATE, int(impostors.size))
+    found = nearest_impostors(embeddings, products)
+    if not len(found.rows):
+        return ThresholdEstimate(FIXED_MATCH, FIXED_MARGIN, METHOD_SINGLE, None, 0)
+    impostors = found.of_different_pictures()
+    if not (pairs := impostors.pairs()):
+        return ThresholdEstimate(FIXED_MATCH, FIXED_MARGIN, METHOD_FEW_PAIRS, None, 0)
+    match = min(max(float(np.quantile(impostors.similarity, 1 - FALSE_ACCEPT_RATE)), MIN_MATCH), MAX_MATCH)
+    margin = MARGIN_SHARE * (1 - float(np.median(impostors.similarity)))
+    if pairs < MIN_PAIRS:
+        match, margin = max(match, FIXED_MATCH), max(margin, FIXED_MARGIN)
+        return ThresholdEstimate(match, margin, METHOD_FEW_PAIRS, None, pairs)
+    return ThresholdEstimate(match, margin, METHOD, float(np.mean(impostors.similarity >= match)), pairs)

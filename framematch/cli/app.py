@@ -1,46 +1,50 @@
-"""The command `framematch`: its subcommands, and how an error ends it (one line, exit code 1 or 2)."""
+"""The command `framematch`: its subcommands, which are imported when they run."""
 
-import sys
-from importlib.metadata import version
+from typing import Any
 
 import typer
-from rich.text import Text
 
-from framematch.cli import catalog, deadletter, model, stack, topics
-from framematch.cli.cameras import cameras
-from framematch.cli.console import new_console
-from framematch.cli.consume import consume
-from framematch.cli.doctor import doctor
-from framematch.cli.edge import edge
-from framematch.cli.errors import Commands, hint_of
-from framematch.cli.watch import watch
-from framematch.core.errors import FramematchError
-from framematch.core.lifecycle import ungrouped_errors
-from framematch.core.redact import redact_url
+from framematch.cli.errors import Commands
+from framematch.cli.exits import exit_after
+from framematch.cli.lazy import LazyCommand
+
+_COMMANDS = {
+    "edge": "Publish the frames of cameras to Kafka.",
+    "consume": "Match frames against the product catalogue.",
+    "watch": "Show match events or sightings live.",
+    "cameras": "Show the state of every camera.",
+    "deadletter": "List, show and replay unusable records.",
+    "catalog": "Import products, and build the index.",
+    "model": "Build and check the models that Triton serves.",
+    "topics": "Plan, list and create Kafka topics.",
+    "stack": "Run real servers on this machine, without Docker.",
+    "doctor": "Check everything, and say what to do.",
+}
+
+
+class RootCommands(Commands):
+    """The subcommands of `framematch`."""
+
+    def __init__(self, **settings: Any) -> None:  # Any: Typer's own
+        super().__init__(**settings)
+        self.commands = {name: LazyCommand(name, about) for name, about in _COMMANDS.items()}
+
 
 app = typer.Typer(
-    cls=Commands,
+    cls=RootCommands,
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # plain: Rich takes longer to import than all else that the help needs
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Cameras in, product matches out.",
     epilog="Start with `framematch doctor`: it says what is reachable, what is wrong and what to do.",
 )
-app.command()(edge)
-app.command()(consume)
-app.command()(watch)
-app.command()(cameras)
-app.add_typer(deadletter.app, name="deadletter", cls=Commands)
-app.add_typer(catalog.app, name="catalog", cls=Commands)
-app.add_typer(model.app, name="model", cls=Commands)
-app.add_typer(topics.app, name="topics", cls=Commands)
-app.add_typer(stack.app, name="stack", cls=Commands)
-app.command()(doctor)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"framematch {version('framematch')}")
         raise typer.Exit
 
@@ -55,15 +59,5 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; one of our errors is printed as one line on stderr."""
-    try:
-        with ungrouped_errors():
-            app(prog_name="framematch")
-    except FramematchError as error:
-        line = Text.assemble(("framematch: ", "bold red"), f"{redact_url(error.message)}.")
-        if hint := hint_of(error):
-            line.append(f" {redact_url(hint)}", style="dim")
-        new_console(stderr=True, soft_wrap=True).print(line)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    """Run the command line, and exit."""
+    exit_after(lambda: app(prog_name="framematch"))

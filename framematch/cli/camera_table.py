@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.text import duration, printable
+from framematch.cli.text import duration
 from framematch.core.events import CameraStatus, decode
+from framematch.core.printable import printable
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import BYTES_PER_MB, US_PER_S
 
@@ -54,13 +54,7 @@ class CameraTable:
         if value is None:
             self._entries.pop(name, None)
             return None
-        status = decode(value, CameraStatus)
-        try:
-            from_rfc3339(status.at)
-            from_rfc3339(status.since or status.at)
-        except ValueError as error:
-            raise msgspec.DecodeError(str(error)) from None
-        self._entries[name] = Entry(status, value)
+        self._entries[name] = Entry(decode(value, CameraStatus), value)
         return self._entries[name]
 
     def entries(self, now_us: int) -> list[Entry]:
@@ -120,7 +114,7 @@ class CameraTable:
             reason,
         )
         lasted = _NOTHING if status.since is None else duration(_since_s(status.since, now_us))
-        return [Text(status.camera), Text(state, style=_STYLES[state]), Text(lasted), *map(Text, cells)]
+        return [Text(printable(status.camera)), Text(state, style=_STYLES[state]), Text(lasted), *map(Text, cells)]
 
 
 def summary(counts: dict[Shown, int]) -> str:

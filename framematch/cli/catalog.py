@@ -12,9 +12,8 @@ import typer
 from rich.table import Table
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 from framematch.cli.import_table import report_lines, shared_line
-from framematch.cli.text import printable
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -134,7 +133,7 @@ def list_products(
     console = new_console(soft_wrap=True)
     if as_json:
         for product in products:
-            console.out(msgspec.json.encode(product).decode())
+            console.out_json(msgspec.json.encode(product))
         return
     table = Table("Id", "Name", "Category", "Price", "Views", box=None, pad_edge=False)
     for product in products:
@@ -157,17 +156,20 @@ def build(
     Every picture is embedded by the model that Triton serves. Consumers scale frames in the same way.
     """
     settings = prepare_command("catalog", config)
+    from framematch.catalog.empty_frames import explain
+
     started_s = time.monotonic()
     snapshot, shared = asyncio.run(_build(settings, preprocessing))
     manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
-    basis = f"{thresholds.method}, {thresholds.impostors} pairs"
-    typer.echo(f"Snapshot {manifest.id} is active")
-    typer.echo(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
-    typer.echo(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    typer.echo(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f} ({basis})")
+    print_text(f"Snapshot {manifest.id} is active")
+    print_text(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
+    print_text(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
+    print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
     if shared.products:
-        typer.echo(f"  shared      {printable(shared_line(shared))}")
-    typer.echo(f"  took        {time.monotonic() - started_s:.1f} s")
+        print_text(f"  shared      {shared_line(shared)}")
+    print_text(f"  took        {time.monotonic() - started_s:.1f} s")
+    if warning := explain(manifest.empty_frames):
+        print_text(f"Warning: {warning}")
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "tuple[Snapshot, SharedPictures]":
@@ -181,7 +183,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
     url = require(settings.triton.url, "triton.url")
     async with (
         _database(settings) as database,
-        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s) as encoder,
+        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
         owners = PictureOwners()

@@ -3,15 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from framematch.cli.console import new_console
-from framematch.core.logging import configure_logging
-from framematch.core.settings import Settings
-from framematch.core.settings_sources import load_settings
+if TYPE_CHECKING:
+    from framematch.core.settings import Settings
 
 CONFIG_OPTION = typer.Option(
     None,
@@ -27,18 +24,21 @@ def prepare(
     config: Path | None = None,
     overrides: dict[str, Any] | None = None,
     defaults: dict[str, Any] | None = None,
-) -> Settings:
+) -> "Settings":
     """Load the settings from all sources and configure the log; `service` is on every log line.
 
     Raises:
         SettingsError: a setting is unknown or invalid.
     """
+    from framematch.core.logging import configure_logging
+    from framematch.core.settings_sources import load_settings
+
     settings = load_settings(config, overrides, defaults)
     configure_logging(settings.log.level, settings.log.format, service=service)
     return settings
 
 
-def prepare_command(name: str, config: Path | None = None) -> Settings:
+def prepare_command(name: str, config: Path | None = None) -> "Settings":
     """`prepare` for a command that prints its result: by default it logs only warnings."""
     return prepare(name, config, defaults={"log": {"level": "warning"}})
 
@@ -51,6 +51,10 @@ def overrides(**sections: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def progress_bar(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, at a terminal; yields a callback that takes the done and the total number."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from framematch.cli.console import new_console
+
     console = new_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(

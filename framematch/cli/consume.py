@@ -5,7 +5,6 @@ from pathlib import Path
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, overrides, prepare
-from framematch.core.lifecycle import run_service
 
 
 def consume(
@@ -24,13 +23,16 @@ def consume(
     """
     from consumers.service import run_consumer
     from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
+    from framematch.core.lifecycle import run_service
 
     given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
     settings = prepare("consumer", config, given)
     deadline_s = settings.shutdown_deadline_s
     if settings.consumer.workers == 1:
-        run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s)
+        run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s, log_crash=True)
     else:
         run_service(
-            lambda stop: run_workers(settings, stop, run_consumer), shutdown_deadline_s=deadline_s + EXIT_REPORT_S
+            lambda stop: run_workers(settings, stop, run_consumer),
+            shutdown_deadline_s=deadline_s + EXIT_REPORT_S,
+            log_crash=True,
         )

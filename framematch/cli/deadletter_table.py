@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.text import printable
 from framematch.core.deadletters import DeadLetter
+from framematch.core.printable import printable
 from framematch.core.timestamps import to_rfc3339
 from framematch.core.units import BYTES_PER_KB, US_PER_MS
 
@@ -95,7 +95,10 @@ def _position(dead_letter: DeadLetter) -> str:
 
 
 def _at(at_ms: int) -> str:
-    return to_rfc3339(at_ms * US_PER_MS)
+    try:
+        return to_rfc3339(at_ms * US_PER_MS)
+    except OverflowError:  # a producer may send any number
+        return f"{at_ms} ms"
 
 
 def _size(dead_letter: DeadLetter) -> str:

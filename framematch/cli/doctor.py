@@ -8,19 +8,18 @@ from pathlib import Path
 
 import pynvml
 import typer
-from aiokafka.admin import AIOKafkaAdminClient
 from rich.table import Table
 from rich.text import Text
 
+from framematch.cli.camera_statuses import read_statuses
 from framematch.cli.camera_table import CameraTable, summary
-from framematch.cli.cameras import read_statuses
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
 from framematch.cli.errors import hint_of, missing_package
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
-from framematch.core.kafka.clients import client_options, started
-from framematch.core.kafka.topics import Topics
+from framematch.core.kafka.clients import kafka_errors, new_admin, started
+from framematch.core.kafka.topics import PARTITIONS_HINT, Topics, differing_partitions
 from framematch.core.redact import redact_url
 from framematch.core.settings import KafkaSettings, Settings
 from framematch.core.settings_sources import require
@@ -90,16 +89,27 @@ async def _packages(_settings: Settings) -> list[Finding]:
 
 async def _kafka(settings: Settings) -> list[Finding]:
     kafka: KafkaSettings = settings.kafka
-    async with started(AIOKafkaAdminClient(**client_options(kafka)), kafka) as admin:
-        existing = set(await admin.list_topics())
-    missing = [name for name in Topics(kafka.topic_prefix).all if name not in existing]
-    topics = f"missing {', '.join(missing)}" if missing else "all exist"
-    hint = "The edge or the consumer creates them when it starts" if missing else ""
+    async with started(new_admin(kafka), kafka) as admin:
+        with kafka_errors(kafka):
+            existing = set(await admin.list_topics())
+            wanted = [name for name in Topics(kafka.topic_prefix).all if name in existing]
+            found = await admin.describe_topics(wanted) if wanted else []
     return [
         Finding("Kafka", True, f"{kafka.bootstrap_servers} by {kafka.security_protocol}"),
-        Finding("Topics", None if missing else True, topics, hint),
+        _topics(kafka, {topic["topic"]: len(topic["partitions"]) for topic in found}),
         await _cameras(settings),
     ]
+
+
+def _topics(kafka: KafkaSettings, partitions: dict[str, int]) -> Finding:
+    """Which topics are missing, and whether those that are keyed by camera have the same number of partitions."""
+    topics = Topics(kafka.topic_prefix)
+    if missing := [name for name in topics.all if name not in partitions]:
+        hint = "The edge or the consumer creates them when it starts"
+        return Finding("Topics", None, f"missing {', '.join(missing)}", hint)
+    if differing := differing_partitions(topics, partitions):
+        return Finding("Topics", None, f"different numbers of partitions: {differing}", PARTITIONS_HINT)
+    return Finding("Topics", True, "all exist")
 
 
 async def _cameras(settings: Settings) -> Finding:
@@ -143,7 +153,7 @@ async def _model(settings: Settings) -> list[Finding]:
 
     url = require(settings.triton.url, "triton.url")
     async with await ImageEncoder.connect(
-        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S)
+        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S), key=settings.triton.key
     ) as encoder:
         manifest = encoder.manifest
     served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"

@@ -1,19 +1,18 @@
 """`framematch edge`: publishes frames of cameras to Kafka, or with --dry-run shows what it would publish."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, overrides, prepare
 from framematch.core.errors import UsageError
-from framematch.core.frames import valid_camera_id
-from framematch.core.lifecycle import run_service
 from framematch.core.redact import redact_argument
-from framematch.core.settings import Settings
-from framematch.core.settings_sources import load_settings, settings_file
+
+if TYPE_CHECKING:
+    from edge.dry_run import ProbeResult
+    from framematch.core.settings import Settings
 
 _HINT = "For example: --camera till-1=video.mp4"
 
@@ -87,26 +86,29 @@ def edge(
         settings = prepare("edge", config, given, defaults={"log": {"level": "error"}})
         _probe(settings, seconds=seconds, repeat=loop, folder=out, as_json=as_json)
         return
-    settings = prepare("edge", config, given)
-    _serve(settings, lambda: load_settings(config, given), settings_file(config), repeat=loop)
+    _serve(prepare("edge", config, given), config, given, repeat=loop)
 
 
-def _serve(settings: Settings, load: Callable[[], Settings], file: Path | None, *, repeat: bool) -> None:
-    """Run the service; `load` reads changed settings, `file` is watched for changes."""
+def _serve(settings: "Settings", config: Path | None, given: dict[str, Any], *, repeat: bool) -> None:
+    """Run the service, which reads its settings again when their file changes."""
     from edge.pipeline import run_edge
     from edge.reload import SettingsWatch
+    from framematch.core.lifecycle import run_service
+    from framematch.core.settings_sources import load_settings, settings_file
 
-    watch = SettingsWatch(load, file, settings)
+    watch = SettingsWatch(lambda: load_settings(config, given), settings_file(config), settings)
     run_service(
         lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
         shutdown_deadline_s=settings.shutdown_deadline_s,
+        log_crash=True,
     )
 
 
-def _probe(settings: Settings, *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
-    """Run the cameras for a while without Kafka, show the results, and exit with 1 when one sent no frame."""
-    from edge.dry_run import ProbeResult, probe_cameras
+def _probe(settings: "Settings", *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:
+    """Run the cameras for a while without Kafka, show the results, and exit with 1 when one gave no frame or failed."""
+    from edge.dry_run import probe_cameras
     from framematch.cli.probe_table import print_probe_results
+    from framematch.core.lifecycle import run_service
 
     results: list[ProbeResult] = []
 
@@ -115,7 +117,7 @@ def _probe(settings: Settings, *, seconds: float, repeat: bool, folder: Path | N
 
     run_service(run, shutdown_deadline_s=settings.shutdown_deadline_s)
     print_probe_results(results, as_json=as_json)
-    if not all(result.has_frames for result in results):
+    if any(result.failed or not result.has_frames for result in results):
         raise typer.Exit(1)
 
 
@@ -125,6 +127,8 @@ def parse_cameras(given: list[str]) -> dict[str, str]:
     Raises:
         UsageError: an argument has another form, or an id is given twice.
     """
+    from framematch.core.frames import valid_camera_id
+
     cameras: dict[str, str] = {}
     for text in given:
         name, separator, source = text.partition("=")

@@ -18,10 +18,11 @@ EXTRAS = {
     "doctor": "consumer,cpu",
     "model build": "model",
     "model check": "model",
-    "stack": "consumer",
+    "stack": "stack",
 }
 """The extras of each command, or of all commands of a group; the others need none."""
-_OUR_PACKAGES = ("consumers", "edge", "framematch", "stack")
+_OUR_PACKAGES = ("consumers", "edge", "framematch")
+_STACK_PACKAGES = ("pymongo", "tritonclient")
 
 
 class Commands(TyperGroup):
@@ -67,13 +68,12 @@ def missing_package(error: ImportError, command: str) -> PrerequisiteError | Non
 
 
 def has_local_stack() -> bool:
-    """Whether the command `framematch stack` can start servers, as in a source checkout; a wheel has none."""
-    stack = find_spec("stack")
-    return stack is not None and stack.origin is not None  # None: any folder of this name
+    """Whether the packages of the extra `stack` are installed, so that `framematch stack` can start servers."""
+    return all(find_spec(name) is not None for name in _STACK_PACKAGES)
 
 
 def hint_of(error: FramematchError) -> str:
-    """The error's hint; in a source checkout also how to start a missing server on this machine."""
+    """The error's hint; with the extra `stack` also how to start a missing server on this machine."""
     missing = isinstance(error, AddressNotSetError) or (isinstance(error, UnavailableError) and error.unreachable)
     if not (missing and has_local_stack()):
         return error.hint

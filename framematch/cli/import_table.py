@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from framematch.cli.text import counted, printable
+from framematch.cli.text import counted
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
@@ -48,10 +48,10 @@ def _problem_lines(report: "ImportReport") -> Iterator[Text]:
         title = f"{counted(group.count, 'row')}: {group.kind.title}. "
         yield Text.assemble((title, "bold"), (group.kind.hint, "dim"))
         for problem in group.first:
-            yield Text.assemble("  ", (problem.place, "yellow"), f": {printable(problem.reason)}")
+            yield Text.assemble("  ", (problem.place, "yellow"), f": {problem.reason}")
         if more := group.count - len(group.first):
             yield Text(f"  and {counted(more, 'more row')}", "yellow")
 
 
 def _notice(text: str) -> Text:
-    return Text(printable(text), "yellow")
+    return Text(text, "yellow")

@@ -6,8 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from framematch.cli.text import counted, duration, one_line, printable
+from framematch.cli.text import counted, duration, one_line
 from framematch.core.events import MatchEvent
+from framematch.core.printable import printable
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import MS_PER_S, US_PER_S
 
@@ -20,13 +21,18 @@ _NOTHING = "-"
 
 
 def event_line(event: MatchEvent, age_ms: float) -> Text:
-    """An event as a line: time, camera, decision, product, score, margin, and its age on arrival."""
+    """An event as a line: time, camera, decision, product, score, margin, age on arrival, and why it is no match."""
     score = "     -" if event.score is None else f"{event.score:6.3f}"
     margin = "     -" if event.margin is None else f"{event.margin:+6.3f}"
-    line = Text(f"{event.frame.captured_at[11:23]}  {event.frame.camera:<12} ")
+    line = Text(f"{printable(event.frame.captured_at[11:23])}  {printable(event.frame.camera):<12} ")
     line.append(f"{event.decision:<9}", style=_STYLES[event.decision])
     line.append(f" {nearest(event):<36}", style="bold" if event.product else "dim")
-    return line.append(f" {score} {margin} {age_ms:7.0f} ms")
+    line.append(f" {score} {margin} {age_ms:7.0f} ms")
+    return line.append(f"  {_reason(event)}" if event.reason else "", style="dim")
+
+
+def _reason(event: MatchEvent) -> str:
+    return (event.reason or "").replace("_", " ")
 
 
 def nearest(event: MatchEvent) -> str:
@@ -108,7 +114,7 @@ class MatchTable:
         )
         return [
             Text(printable(event.frame.camera)),
-            Text(event.decision, style=_STYLES[event.decision]),
+            Text(", ".join(filter(None, (event.decision, _reason(event)))), style=_STYLES[event.decision]),
             one_line(Text(nearest(event), style="bold" if event.product else "dim")),
             *map(Text, figures),
         ]

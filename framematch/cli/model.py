@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from framematch.cli.common import prepare_command
+from framematch.cli.console import print_text
 from framematch.cli.errors import has_local_stack
 from framematch.cli.model_check import check
 from framematch.cli.model_hub import fetch_bundle
@@ -15,6 +16,7 @@ from framematch.cli.model_towers import int8_tower, measured_plan
 from framematch.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from framematch.core.settings import TritonSettings
     from framematch.model_build.repository.build_options import BuildOptions
     from framematch.vision.manifest import ModelManifest
 
@@ -96,15 +98,15 @@ def build(
         options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
     _print_built(manifest, target, read.path, out.resolve())
-    typer.echo(next_step(options, out.resolve()) or _serve(settings.triton.url, manifest, out.resolve()))
+    print_text(next_step(options, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
 
 
 def _print_built(manifest: "ModelManifest", target: str, source: Path, repository: Path) -> None:
     towers = "pictures" if manifest.context_length is None else "pictures and texts"
-    typer.echo(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
-    typer.echo(f"  digest  {manifest.digest}")
-    typer.echo(f"  bundle  {source}")
-    typer.echo(f"  folder  {repository}")
+    print_text(f"Built {manifest.name}: {towers} to {manifest.dimension} dimensions, {manifest.precision}, {target}")
+    print_text(f"  digest  {manifest.digest}")
+    print_text(f"  bundle  {source}")
+    print_text(f"  folder  {repository}")
 
 
 def _check_source(bundle: Path | None, hub: str | None, revision: str | None) -> None:
@@ -134,14 +136,14 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
         raise UsageError("--tune is for the target cpu", hint="Leave it out: on a GPU there are no cores to share")
 
 
-def _serve(url: str | None, manifest: "ModelManifest", repository: Path) -> str:
+def _serve(triton: "TritonSettings", manifest: "ModelManifest", repository: Path) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
     local = "`framematch stack up`, or " if has_local_stack() else ""
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
-    if url is None:
+    if triton.url is None:
         return how
     from framematch.model_build.reload import Reload, reload_models
 
-    outcome = asyncio.run(reload_models(url, manifest))
-    result = f"Triton at {url} {outcome.value}."
+    outcome = asyncio.run(reload_models(triton.url, manifest, key=triton.key))
+    result = f"Triton at {triton.url} {outcome.value}."
     return result if outcome is Reload.LOADED else f"{result} {how}"

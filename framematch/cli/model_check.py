@@ -60,7 +60,7 @@ def check(
     failed = sum(not (item.passed or item.skipped) for item in checks)
     console = new_console(soft_wrap=True)
     if as_json:
-        console.out(_json(served, checks, passed=not failed))
+        console.out_json(_json(served, checks, passed=not failed))
     else:
         model = f"{served.name} ({served.digest[:12]}): {served.precision}, {served.dimension} dimensions"
         console.print(f"Triton at {url} serves {model}")
@@ -143,7 +143,7 @@ def _pictures(
 def _names_in(folder: Path) -> list[str]:
     from PIL import Image
 
-    from framematch.catalog.images import FORMATS
+    from framematch.pictures.stored import FORMATS
 
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in endings)

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 from framematch.core.paths import cache_dir
 from framematch.core.units import BYTES_PER_MB
 
@@ -38,7 +38,7 @@ def fetch_bundle(name: str, revision: str | None) -> Path:
         errors.print("Stopped. Run the same command again to resume the download.")
         raise typer.Exit(_INTERRUPTED) from None
     how = "downloaded, digests verified" if found.downloaded else "on disk already, digests verified"
-    typer.echo(f"{found.repo} at {found.commit}: {how}")
+    print_text(f"{found.repo} at {found.commit}: {how}")
     if found.pinned:
-        typer.echo(f"  the commit of the previous build; --revision {NEWEST} takes the newest")
+        print_text(f"  the commit of the previous build; --revision {NEWEST} takes the newest")
     return found.path

@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 
 from framematch.cli.common import progress_bar
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 
 if TYPE_CHECKING:
     from framematch.model_build.bundles.bundle import Bundle
@@ -43,7 +42,7 @@ def int8_tower(bundle: "Bundle", tower: "Tower", pictures: Path, *, force: bool)
     if not force:
         report.require()
     elif problems := report.problems():
-        typer.echo(f"  --force: built in spite of {'; '.join(problems)}")
+        print_text(f"  --force: built in spite of {'; '.join(problems)}")
     return replace(tower, graph=graph)
 
 
@@ -59,7 +58,7 @@ def measured_plan(bundle: "Bundle", tower: "Tower", options: "BuildOptions") -> 
     cores = available_cores()
     with progress_bar("Measuring", "runs") as show:
         measured = measure_cpu_plans(tower.graph, batch, cores, on_progress=show)
-    typer.echo(f"Plans for {cores} cores of this machine, batches of {size}, the best first:")
+    print_text(f"Plans for {cores} cores of this machine, batches of {size}, the best first:")
     table = Table("Instances", "Threads each", "Images/s", box=None, pad_edge=False)
     for plan, images_per_s in measured:
         table.add_row(str(plan.instances), str(plan.threads), f"{images_per_s:.1f}")
@@ -72,7 +71,7 @@ def _print_report(report: "QuantizationReport", given: "CalibrationSet") -> None
 
     limits = QuantizationLimits()
     counts = f"{len(given.calibration)} pictures for calibration, {report.pictures} for evaluation"
-    typer.echo(f"int8 against fp32 ({counts}{f', {given.unreadable} not readable' if given.unreadable else ''}):")
+    print_text(f"int8 against fp32 ({counts}{f', {given.unreadable} not readable' if given.unreadable else ''}):")
     table = Table("", "Found", "Limit", box=None, pad_edge=False)
     table.add_row("mean cosine", f"{report.mean_cosine:.4f}", f"at least {limits.mean_cosine}")
     table.add_row("lowest cosine", f"{report.lowest_cosine:.4f}", f"at least {limits.lowest_cosine}")

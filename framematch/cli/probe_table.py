@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import msgspec
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +16,7 @@ _SECONDS_PER_DAY = 86_400
 def print_probe_results(results: Sequence[ProbeResult], *, as_json: bool) -> None:
     """Print the results as a table with its total, or as one line of JSON."""
     if as_json:
-        typer.echo(msgspec.json.encode(results).decode())
+        new_console().out_json(msgspec.json.encode(results))
         return
     console = new_console()
     table = Table(box=None, pad_edge=False)
@@ -32,6 +31,8 @@ def print_probe_results(results: Sequence[ProbeResult], *, as_json: bool) -> Non
     bytes_per_s = sum(result.bytes_per_s or 0.0 for result in results)
     gb_per_day = bytes_per_s * _SECONDS_PER_DAY / BYTES_PER_GB
     console.print(f"\nAll cameras: {bytes_per_s / BYTES_PER_MB:.2f} MB a second, {gb_per_day:.1f} GB a day.")
+    if broken := [result.camera for result in results if result.failed and result.has_frames]:
+        console.print(f"Not read to the end: {', '.join(broken)}.", style="bold red")
     if failed := [result.camera for result in results if not result.has_frames]:
         console.print(f"No frame came from {', '.join(failed)}.", style="bold red")
 

@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from framematch.cli.match_table import RECENT
-from framematch.cli.text import counted, duration, one_line, printable
+from framematch.cli.text import counted, duration, one_line
 from framematch.core.events import SightingEvent
+from framematch.core.printable import printable
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import US_PER_S
 
@@ -17,7 +18,7 @@ _STYLES = {"started": "bold green", "updated": "dim", "ended": "yellow"}
 
 def sighting_line(event: SightingEvent) -> Text:
     """An event as a line: time, camera, kind, product, duration, frames, best score."""
-    line = Text(f"{event.last_seen_at[11:23]}  {event.camera:<12} ")
+    line = Text(f"{printable(event.last_seen_at[11:23])}  {printable(event.camera):<12} ")
     line.append(f"{event.kind:<9}", style=_STYLES[event.kind])
     line.append(f" {printable(event.product.name):<36}", style="bold")
     seen_s = (from_rfc3339(event.last_seen_at) - from_rfc3339(event.started_at)) / US_PER_S

@@ -13,11 +13,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} d"
 
 
-def printable(text: str) -> str:
-    """`text` of a camera, server or catalogue, without the control characters that a terminal would obey."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def counted(number: int, thing: str) -> str:
     """`1 camera`, `12 cameras`."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -7,11 +7,11 @@ import msgspec
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import new_console
+from framematch.cli.console import new_console, print_text
 from framematch.cli.topic_plan import Plan, Site, plan_site
 from framematch.cli.topic_report import create_commands, settings_lines, state_table, summary_lines, traffic_table
-from framematch.core.kafka.cluster_state import cluster_state
-from framematch.core.kafka.topics import ensure_topics, replicas_of, topic_specs
+from framematch.core.kafka.cluster_state import cluster_state, partition_differences
+from framematch.core.kafka.topics import PARTITIONS_HINT, ensure_topics, replicas_of, topic_specs
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import BYTES_PER_KB, BYTES_PER_MB, MS_PER_HOUR, MS_PER_MINUTE, MS_PER_S
 
@@ -63,7 +63,7 @@ def plan(
     )
     found = plan_site(site)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_text(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
         _print(site, found, kafka.model_copy(update={"partitions": found.partitions}))
 
@@ -73,14 +73,17 @@ def list_topics(config: Path | None = CONFIG_OPTION) -> None:
     """List the existing topics, and how they differ from the settings."""
     kafka = prepare_command("topics", config).kafka
     cluster = asyncio.run(cluster_state(kafka))
-    new_console().print(state_table(topic_specs(kafka, cluster.brokers), cluster))
+    console = new_console(soft_wrap=True)
+    console.print(state_table(topic_specs(kafka, cluster.brokers), cluster))
+    if differing := partition_differences(kafka, cluster):
+        console.print(f"\nThe numbers of partitions differ: {differing}. {PARTITIONS_HINT}.")
 
 
 @app.command(epilog="Example: `FRAMEMATCH_KAFKA__PARTITIONS=48 framematch topics create`")
 def create(config: Path | None = CONFIG_OPTION) -> None:
     """Create the missing topics according to the settings; existing ones are not changed."""
     created = asyncio.run(ensure_topics(prepare_command("topics", config).kafka))
-    typer.echo("\n".join(f"created {name}" for name in created) or "All topics exist.")
+    print_text("\n".join(f"created {name}" for name in created) or "All topics exist.")
 
 
 def _planned(kafka: KafkaSettings, minutes: float | None, hours: float | None, brokers: int) -> KafkaSettings:

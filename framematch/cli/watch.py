@@ -1,59 +1,12 @@
 """`framematch watch`: shows match events or sightings as they are published."""
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, Protocol, TypeVar
+from typing import Annotated
 
-import structlog
 import typer
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.text import Text
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import new_console
-from framematch.cli.match_table import MatchTable, event_age_s, event_line
-from framematch.cli.sighting_table import SightingTable, sighting_line
 from framematch.core.errors import UsageError
-from framematch.core.event_reader import Selection, open_events
-from framematch.core.events import MatchEvent, Message
-from framematch.core.kafka.offsets import StartAt
-from framematch.core.kafka.topics import Topics
-from framematch.core.lifecycle import first_of, run_service
-from framematch.core.settings import KafkaSettings
-from framematch.core.subscribe import select_matches, select_sightings
-from framematch.core.timestamps import now_us
-from framematch.core.units import MS_PER_S
-
-log = structlog.get_logger()
-
-_DRAW_INTERVAL_S = 0.5
-
-Shown = TypeVar("Shown", contravariant=True)  # noqa: PLC0105  # reads better than Shown_contra
-
-
-class EventTable(Protocol[Shown]):
-    """The state after some events, to be shown at a terminal."""
-
-    def update(self, event: Shown, now_us: int, /) -> None:
-        """Add an event that arrived now; raises ValueError when its times are invalid."""
-
-    def view(self, now_us: int, height: int) -> RenderableType:
-        """The table for a terminal with `height` lines."""
-
-
-@dataclass(frozen=True)
-class Feed(Generic[Message]):
-    """The topic, which of its events are selected, and how they are shown."""
-
-    kafka: KafkaSettings
-    topic: str
-    selection: Selection[Message]
-    start: StartAt
-    line: Callable[[Message], Text]
-    table: EventTable[Message]
 
 
 def watch(
@@ -79,61 +32,11 @@ def watch(
 
     Examples: `framematch watch`, `framematch watch --camera till-1 --json | jq .product.name`
     """
+    from framematch.cli.watch_events import Wanted, show_matches, show_sightings
+
     kafka = prepare_command("watch", config).kafka
-    topics = Topics(kafka.topic_prefix)
-    start: StartAt = "earliest" if from_beginning else "latest"
     if sightings and decision:
         raise UsageError("--decision is for match events, not for --sightings", hint="Leave one of them out")
-    if sightings:
-        chosen = select_sightings(camera or (), product or ())
-        products = Feed(kafka, topics.sightings, chosen, start, sighting_line, SightingTable())
-        _run(products, lines=lines, as_json=as_json)
-    else:
-        wanted = select_matches(camera or (), product or (), decision or ())
-        _run(Feed(kafka, topics.matches, wanted, start, _line, MatchTable()), lines=lines, as_json=as_json)
-
-
-def _run(feed: Feed[Message], *, lines: bool, as_json: bool) -> None:
-    console = new_console(soft_wrap=True)
-    live = console.is_terminal and not lines and not as_json
-
-    async def main(stop: asyncio.Event) -> None:
-        await first_of(stop.wait(), _draw(feed, console) if live else _print(feed, console, as_json))
-
-    run_service(main, shutdown_deadline_s=5.0)
-
-
-async def _print(feed: Feed[Message], console: Console, as_json: bool) -> None:
-    def show(event: Message, value: bytes) -> None:
-        if as_json:
-            console.out(value.decode(errors="replace"))
-        else:
-            console.print(feed.line(event))
-
-    await _read(feed, show)
-
-
-async def _draw(feed: Feed[Message], console: Console) -> None:
-    """Redraw the table twice a second, as ages grow even without new events."""
-    with Live(console=console, auto_refresh=False) as live:
-
-        async def draw() -> None:
-            while True:
-                live.update(feed.table.view(now_us(), console.height), refresh=True)
-                await asyncio.sleep(_DRAW_INTERVAL_S)
-
-        await first_of(draw(), _read(feed, lambda event, _value: feed.table.update(event, now_us())))
-
-
-async def _read(feed: Feed[Message], show: Callable[[Message, bytes], None]) -> None:
-    # Without a group every watcher sees every event.
-    async with open_events(feed.kafka, feed.topic, feed.selection, group_id=None, start=feed.start) as events:
-        async for received in events:
-            try:
-                show(received.event, received.value)
-            except ValueError as error:  # an invalid time
-                log.warning("event_unreadable", error=str(error))
-
-
-def _line(event: MatchEvent) -> Text:
-    return event_line(event, event_age_s(event, now_us()) * MS_PER_S)
+    wanted = Wanted(camera or (), product or (), decision or (), "earliest" if from_beginning else "latest")
+    show = show_sightings if sightings else show_matches
+    show(kafka, wanted, lines=lines, as_json=as_json)

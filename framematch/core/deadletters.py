@@ -25,8 +25,9 @@ _MAX_KEPT_KEY_BYTES = 1_024  # of the key of a record that does not fit
 class Failure:
     """Why a record could not be processed: the headers `deadletter_…`, named as the fields.
 
-    `topic`, `partition`, `offset` and `timestamp_ms` are those of the record. `omitted_bytes` is the size of a record
-    that was too large for the topic; its dead letter has neither value nor headers of the record.
+    `topic`, `partition`, `offset` and `timestamp_ms` are those of the record, which may have no timestamp.
+    `omitted_bytes` is the size of a record that was too large for the topic; its dead letter has neither value nor
+    headers of the record.
     """
 
     stage: str
@@ -94,7 +95,7 @@ def dead_letter(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        timestamp_ms=record.timestamp,
+        timestamp_ms=_known(record.timestamp),
     )
     key, value, headers = record.key, record.value, [*record.headers]
     size = len(value or b"") + sum(len(name.encode()) + len(text or b"") for name, text in headers)
@@ -116,6 +117,7 @@ def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
     named = {name.removeprefix(PREFIX): value for name, value in record.headers if name.startswith(PREFIX)}
     texts = {name: (value or b"").decode(errors="replace") for name, value in named.items()}
     failure = msgspec.convert(texts, Failure, strict=False)
+    failure = replace(failure, timestamp_ms=_known(failure.timestamp_ms))
     return DeadLetter(
         position=(record.partition, record.offset),
         at_ms=record.timestamp,
@@ -125,3 +127,8 @@ def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
         headers=tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX)),
         failure=failure,
     )
+
+
+def _known(timestamp_ms: int | None) -> int | None:
+    """None for the -1 by which Kafka says that a record has no timestamp."""
+    return None if timestamp_ms is None or timestamp_ms < 0 else timestamp_ms

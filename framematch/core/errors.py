@@ -9,6 +9,7 @@ FramematchError
 │   ├── TritonUnavailableError
 │   ├── MongoUnavailableError
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
+├── IncompleteError              files or folders were not sent completely
 ├── DeadlineExceededError        a service did not stop within its deadline
 ├── WorkerError                  a worker process failed
 ├── StalledError                 no progress although all servers answer; a restart helps
@@ -18,6 +19,7 @@ FramematchError
 │   └── ModelMismatchError       the index was built with another model or preprocessing
 ├── CatalogError                 products, images or an index snapshot are unusable
 ├── DeadLetterError              a dead letter does not exist, or its bytes were not kept
+├── PictureError                 bytes that are no picture, a damaged one, or one of an unknown kind
 └── BadFrameError                bytes that are not a usable frame: they become a dead letter
 """
 
@@ -86,6 +88,10 @@ class CameraUnavailableError(UnavailableError):
     """A camera cannot be opened, timed out, or its stream ended."""
 
 
+class IncompleteError(FramematchError):
+    """A file or folder failed, gave no frame, or not all its frames were sent."""
+
+
 class DeadlineExceededError(FramematchError):
     """A service did not stop within its deadline; what it had not committed will be processed again."""
 
@@ -133,6 +139,17 @@ class CatalogError(FramematchError):
 
 class DeadLetterError(FramematchError):
     """A dead letter does not exist, or does not contain the bytes of its record."""
+
+
+class PictureError(FramematchError):
+    """The bytes are no picture, or a damaged one. `message` completes "the picture …".
+
+    `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `too_many_pixels`, `truncated`, `undecodable`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BadFrameError(FramematchError):

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, Self
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -17,11 +17,13 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
 )
 
 from framematch.core.events import Message, decode
 from framematch.core.kafka.clients import kafka_errors, new_consumer, started
-from framematch.core.kafka.offsets import StartAt, first_to_read, offset_ranges
+from framematch.core.kafka.offsets import OffsetJudge, StartAt
+from framematch.core.kafka.protocols import EventConsumer
 from framematch.core.kafka.topics import wait_for_topic
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import MS_PER_S
@@ -29,6 +31,8 @@ from framematch.core.units import MS_PER_S
 log = structlog.get_logger()
 
 _COMMIT_INTERVAL_S = 1.0
+_CHECK_INTERVAL_S = 5.0  # whether the topic is still the same
+_CHECK_TIMEOUT_S = 2.0
 _COMMIT_TIMEOUT_S = 5.0  # aiokafka would retry for as long as its broker is unavailable
 
 
@@ -70,8 +74,9 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
 
     def __init__(
         self,
-        consumer: AIOKafkaConsumer,
+        consumer: EventConsumer,
         kafka: KafkaSettings,
+        topic: str,
         selection: Selection[Message],
         *,
         start: StartAt,
@@ -80,13 +85,17 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         """`consumer` has `auto_offset_reset="none"`: it must not skip events silently. `start` is without a commit."""
         self._consumer = consumer
         self._kafka = kafka
+        self._topic = topic
         self._selection = selection
-        self._start = start
         self._commits = commits
+        self._offsets = OffsetJudge(consumer, topic, start, commits=commits, unit="events")
         self._positions: dict[TopicPartition, int] = {}
         self._current: ConsumerRecord | None = None
         self._handled: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
         self._commit_at_s = time.monotonic() + _COMMIT_INTERVAL_S
+        self._check_at_s = time.monotonic() + _CHECK_INTERVAL_S
+        self._missing = False
 
     def __aiter__(self) -> Self:
         return self
@@ -116,43 +125,67 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         while True:
             if time.monotonic() >= self._commit_at_s:
                 await self.commit()
+            if time.monotonic() >= self._check_at_s:
+                await self._check_topic()
             with kafka_errors(self._kafka):
                 found = await self._poll()
-            for partition, [record] in found.items():
-                self._positions[partition] = record.offset + 1
-                return record
+            for partition, records in found.items():
+                for record in records:
+                    self._positions[partition] = record.offset + 1
+                    return record
 
-    async def _poll(self) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+    async def _poll(self) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         try:
             timeout_ms = int(_COMMIT_INTERVAL_S * MS_PER_S)
-            return dict(await self._consumer.getmany(timeout_ms=timeout_ms, max_records=1))
+            found = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=1)
         except NoOffsetForPartitionError as error:  # on_partitions_assigned has failed, or the topic has grown
-            expected = {partition: self._positions.get(partition) for partition in error.args}
+            with suppress(KafkaTimeoutError, UnknownTopicOrPartitionError):  # the next poll finds the same
+                await self._start(error.args)
+            return {}
         except OffsetOutOfRangeError as error:
-            expected = error.args[0]
-            self._positions |= error.args[0]
-        with suppress(KafkaTimeoutError):  # the next poll finds the same
-            await self._seek(expected)
-        return {}
+            with suppress(KafkaTimeoutError, UnknownTopicOrPartitionError):
+                await self._move(error.args[0])
+            return {}
+        if not found and self._commits:  # all that was returned is handled, so what has no record is too
+            self._handled |= self._consumer.next_offsets()
+        return found
 
-    async def _seek(self, expected: Mapping[TopicPartition, int | None]) -> None:
-        """Continue at the `expected` offsets; reports those that Kafka does not have any more."""
-        ranges = await offset_ranges(self._consumer, expected.keys())
-        for partition in self._consumer.assignment() & expected.keys():
-            offset = expected[partition]
-            if self._positions.get(partition, offset) != offset:
-                continue  # read or sought meanwhile
-            position = first_to_read(ranges[partition], offset, self._start)
-            self._consumer.seek(partition, position)
-            self._positions[partition] = position
-            if offset is None and self._commits:  # else `start` would decide again at the next rebalance
-                self._handled[partition] = position
-            elif offset is not None and offset != position:
-                lost = max(0, position - offset)
-                log.warning(
-                    "offsets_jumped", topic=partition.topic, partition=partition.partition, from_offset=offset,
-                    to_offset=position, events_lost=lost, reason="retention" if lost else "partition_truncated",
-                )  # fmt: skip
+    async def _start(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read partitions that have no position."""
+        wanted = frozenset(partitions)
+        at = {one: offset for one, offset in self._positions.items() if one in wanted}
+        starts = await self._offsets.start(wanted, at)
+        for partition in starts.keys() & self._consumer.assignment():
+            self._seek(partition, starts[partition].offset)
+
+    async def _move(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read on elsewhere where Kafka does not have the next offsets."""
+        moved = await self._offsets.moved(positions)
+        now = self._consumer.next_offsets()
+        for partition, offset in moved.items():
+            if now.get(partition) == positions[partition]:  # else it was read, sought or revoked meanwhile
+                self._seek(partition, offset)
+
+    def _seek(self, partition: TopicPartition, offset: int) -> None:
+        self._consumer.seek(partition, offset)
+        self._positions[partition] = offset
+        if self._commits:  # else the next rebalance would decide again
+            self._handled[partition] = offset
+
+    async def _check_topic(self) -> None:
+        """Notice that the topic was deleted, or recreated: then our offsets are not those of the new one."""
+        self._check_at_s = time.monotonic() + _CHECK_INTERVAL_S
+        with suppress(TimeoutError, KafkaError):  # while Kafka does not answer there is nothing to notice
+            async with asyncio.timeout(_CHECK_TIMEOUT_S):
+                topic = (await self._consumer.describe(self._topic)).get(self._topic)
+                if topic is None and not self._missing:
+                    log.warning("topic_awaited", topic=self._topic, hint="It was deleted, or we may not read it")
+                self._missing = topic is None
+                if topic and self._offsets.recreated(topic):
+                    self._consumer.refresh_metadata()
+                    self._handled.clear()
+                    self._committed.clear()
+                    await self._move(self._consumer.next_offsets())
 
     def _mark_handled(self) -> None:
         if self._current is not None and self._commits:
@@ -163,7 +196,8 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         """Commit the handled events; after a rebalance the broker may refuse, and the new owner gets them again."""
         self._commit_at_s = time.monotonic() + _COMMIT_INTERVAL_S
         ours = self._consumer.assignment()
-        offsets = {partition: offset for partition, offset in self._handled.items() if partition in ours}
+        handled = {partition: offset for partition, offset in self._handled.items() if partition in ours}
+        offsets = {one: offset for one, offset in handled.items() if self._committed.get(one) != offset}
         self._handled = {}
         if not offsets:
             return
@@ -175,6 +209,8 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         except (KafkaError, TimeoutError) as error:
             log.warning("commit_failed", error=str(error) or f"no answer within {_COMMIT_TIMEOUT_S:g} s")
             self._handled = offsets | self._handled
+        else:
+            self._committed |= offsets
 
     async def on_partitions_revoked(self, _revoked: Iterable[TopicPartition]) -> None:
         """Commit the handled events, so that the next owner repeats as few as possible."""
@@ -186,7 +222,8 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
         An error in a rebalance is logged by aiokafka; the next poll then finds a partition without an offset.
         """
         self._positions.clear()
-        await self._seek({one: await self._consumer.committed(one) if self._commits else None for one in assigned})
+        self._committed.clear()
+        await self._start(assigned)
 
 
 @asynccontextmanager
@@ -204,7 +241,7 @@ async def open_events(
     waited = await wait_for_topic(kafka, topic)
     consumer = new_consumer(kafka, group_id=group_id, auto_offset_reset="none", isolation_level="read_committed")
     start = "earliest" if waited else start
-    reader = EventReader(consumer, kafka, selection, start=start, commits=group_id is not None)
+    reader = EventReader(consumer, kafka, topic, selection, start=start, commits=group_id is not None)
     consumer.subscribe([topic], listener=reader)
     async with started(consumer, kafka):
         with kafka_errors(kafka):

@@ -3,24 +3,31 @@
 The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in the tests pin the bytes.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from framematch.core.frames import Clock, Frame, Region
-from framematch.core.timestamps import to_rfc3339
+from framematch.core.frames import CAMERA_PATTERN, Clock, Frame, Region
+from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 MATCH_SCHEMA = "match.v1"
 SIGHTING_SCHEMA: Literal["sighting.v1"] = "sighting.v1"
 STATUS_SCHEMA = "camera-status.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]
+DecisionReason = Literal["no_content", "below_threshold", "tie", "below_margin"]
 MetadataState = Literal["fresh", "cached", "missing"]
 CameraState = Literal["online", "degraded", "offline"]
 SightingKind = Literal["started", "updated", "ended"]
 EndReason = Literal["gap", "silent"]
+
+CameraId = Annotated[str, msgspec.Meta(pattern=CAMERA_PATTERN)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""RFC 3339; `decode` checks it."""
 
 Message = TypeVar("Message")
 
@@ -34,13 +41,13 @@ class FrameReference:
     """
 
     id: str
-    camera: str
-    captured_at: str
-    sequence: int
+    camera: CameraId
+    captured_at: Time
+    sequence: Count
     topic: str
-    partition: int
-    offset: int
-    grabbed_at: str | None = None
+    partition: Count
+    offset: Count
+    grabbed_at: Time | None = None
     replayed: bool = False
 
     @property
@@ -82,8 +89,8 @@ class BestPicture:
     """The picture of a sighting with the highest similarity, and the coordinates of its record in the frames topic."""
 
     frame_id: str
-    partition: int
-    offset: int
+    partition: Count
+    offset: Count
     region: Region
     score: float
 
@@ -96,8 +103,8 @@ class SightingLink:
     """
 
     id: str
-    started_at: str
-    frames: int
+    started_at: Time
+    frames: Annotated[int, msgspec.Meta(ge=1)]
     best: BestPicture
 
 
@@ -105,9 +112,10 @@ class SightingLink:
 class MatchEvent:
     """The decision for one region of one frame (`match.v1`).
 
-    `product` is set only for the decision `match`. `score` is null when the index has no product, `margin` when it has
-    no second one. `sighting` is null outside of a sighting. `reused_from` is the id of the frame whose decision was
-    reused for this static region; null when the model was run. A duplicate event has the same `id`.
+    `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
+    was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
+    is the id of the frame whose decision was reused for this static region; null when the model was run. A duplicate
+    event has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -126,6 +134,7 @@ class MatchEvent:
     timings_ms: dict[str, float]
     sighting: SightingLink | None = None
     reused_from: str | None = None
+    reason: DecisionReason | None = None
 
 
 @dataclass(frozen=True)
@@ -140,11 +149,11 @@ class SightingEvent:
     id: str
     sighting: str
     kind: SightingKind
-    camera: str
+    camera: CameraId
     product: ProductInfo
-    started_at: str
-    last_seen_at: str
-    frames: int
+    started_at: Time
+    last_seen_at: Time
+    frames: Annotated[int, msgspec.Meta(ge=1)]
     best: BestPicture
     snapshot: str
     reason: EndReason | None = None
@@ -159,21 +168,21 @@ class CameraStatus:
     """
 
     schema: Literal["camera-status.v1"]
-    camera: str
+    camera: CameraId
     state: CameraState
     reason: str | None
-    at: str
+    at: Time
     source_fps: float
     sent_fps: float
-    drops: dict[str, int]
+    drops: dict[str, Count]
     last_frame_age_s: float | None
-    reconnects: int
-    since: str | None = None
+    reconnects: Count
+    since: Time | None = None
     interval_s: float | None = None
     captured_fps: float | None = None
     still_fps: float = 0.0
-    spooled_frames: int = 0
-    spooled_bytes: int = 0
+    spooled_frames: Count = 0
+    spooled_bytes: Count = 0
     lag_s: float | None = None
     clock: Clock | None = None
     resolution: tuple[int, int] | None = None
@@ -220,17 +229,47 @@ def sighting_headers(event: SightingEvent, at: str) -> list[tuple[str, bytes]]:
 
 
 def encode(message: MatchEvent | SightingEvent | CameraStatus) -> bytes:
-    """Encode a message as UTF-8 JSON; a value without a JSON type, such as an ObjectId, becomes a string."""
+    """Encode a message as UTF-8 JSON; a value without a JSON type becomes a string (`catalog.values` leaves none)."""
     return msgspec.json.encode(message, enc_hook=str)
 
 
 def decode(value: bytes, kind: type[Message]) -> Message:
     """Decode a message of type `kind`; unknown fields, as a newer version may add, are ignored.
 
+    Every time in it can be parsed, and a match has its product: whoever reads it later need not check.
+
     Raises:
         msgspec.DecodeError: the value is not JSON, or not a message of this kind.
     """
-    return msgspec.json.decode(value, type=kind)
+    try:
+        message: Message = _DECODERS[kind].decode(value)
+        for at in _times(message):
+            from_rfc3339(at)
+        if isinstance(message, MatchEvent) and (message.product is None) == (message.decision == "match"):
+            raise msgspec.ValidationError(f"the decision {message.decision!r} does not fit to the product")
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8
+        raise msgspec.ValidationError(str(error)) from None
+    return message
+
+
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (MatchEvent, SightingEvent, CameraStatus)
+}
+
+
+def _times(message: object) -> Iterator[str]:
+    match message:
+        case MatchEvent(frame=frame, sighting=sighting):
+            yield frame.captured_at
+            yield frame.arrived_at
+            if sighting is not None:
+                yield sighting.started_at
+        case SightingEvent():
+            yield message.started_at
+            yield message.last_seen_at
+        case CameraStatus():
+            yield message.at
+            yield message.since or message.at
 
 
 def json_schema(name: str) -> dict[str, Any]:

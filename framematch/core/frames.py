@@ -12,10 +12,11 @@ from framematch.core.ids import frame_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 FRAME_TYPE = "framematch.frame.v1"
-_SEQUENCE = re.compile(r"[0-9]{1,18}")  # fits 64 bits
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-_CAMERA_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+CAMERA_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+SEQUENCE_PATTERN = "^[0-8]?[0-9]{1,15}$"
+"""The largest is below 2^53, so that JavaScript has it exactly; microseconds since the epoch fit until 2255."""
+TRACEPARENT_PATTERN = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_CAMERA, _SEQUENCE, _TRACEPARENT = map(re.compile, (CAMERA_PATTERN, SEQUENCE_PATTERN, TRACEPARENT_PATTERN))
 
 Clock = Literal["rtcp", "rtp", "wall"]
 """Source of a capture time: the camera's clock (RTCP), the stream's timestamps from its first frame, or our clock."""
@@ -60,7 +61,7 @@ def valid_camera_id(name: str) -> str:
     Raises:
         ValueError: it is empty, longer than 64, or has characters other than letters, digits, `.`, `_` and `-`.
     """
-    if not _CAMERA_ID.fullmatch(name):
+    if not _CAMERA.fullmatch(name):
         msg = f"camera id {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', a letter or digit first"
         raise ValueError(msg)
     return name
@@ -121,5 +122,5 @@ def parse_frame(key: bytes | None, headers: Iterable[tuple[str, bytes | None]]) 
 
 def _sequence(text: str) -> int:
     if not _SEQUENCE.fullmatch(text):
-        raise BadFrameError("headers", f"ce_sequence is {text[:80]!r}, not a number of 1 to 18 digits")
+        raise BadFrameError("headers", f"ce_sequence is {text[:80]!r}, not a number below 9,000,000,000,000,000")
     return int(text)

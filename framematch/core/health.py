@@ -89,6 +89,7 @@ async def serve_routes(routes: Iterable[web.RouteDef], settings: HttpSettings) -
     """
     app = web.Application()
     app.add_routes(routes)
+    app.on_response_prepare.append(_without_server_header)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -99,16 +100,25 @@ async def serve_routes(routes: Iterable[web.RouteDef], settings: HttpSettings) -
         await runner.cleanup()
 
 
+async def _without_server_header(_request: web.Request, response: web.StreamResponse) -> None:
+    """Name no product and no version to whoever asks."""
+    response.headers.pop("Server", None)
+
+
 async def _listen(runner: web.AppRunner, settings: HttpSettings) -> str:
+    is_socket = settings.host.startswith("/")
+    address = settings.host if is_socket else f"{settings.host}:{settings.port}"
     try:
-        if settings.host.startswith("/"):
+        if is_socket:
             await web.UnixSite(runner, settings.host).start()
             return f"unix:{settings.host}"
         await web.TCPSite(runner, settings.host, settings.port).start()
     except OSError as error:
         raise SettingsError(
-            f"cannot serve HTTP at {settings.host}:{settings.port}: {error.strerror or error}",
-            hint="Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any free one",
+            f"cannot serve HTTP at {address}: {error.strerror or error}",
+            hint="Set FRAMEMATCH_HTTP__HOST to a path that can be made"
+            if is_socket
+            else "Set FRAMEMATCH_HTTP__PORT to a free port, or to 0 for any free one",
         ) from None
     host, port = runner.addresses[0][:2]
     return f"http://{host}:{port}"

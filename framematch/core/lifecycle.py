@@ -2,13 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
 import uvloop
 
+from framematch.core.error_groups import describe, ungrouped_errors
 from framematch.core.errors import DeadlineExceededError, FramematchError
 
 log = structlog.get_logger()
@@ -18,30 +18,25 @@ _CANCEL_TIMEOUT_S = 15.0  # for the clean-up after a cancellation
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
-def run_service(main: Main, *, shutdown_deadline_s: float) -> None:
+def run_service(main: Main, *, shutdown_deadline_s: float, log_crash: bool = False) -> None:
     """Run `main(stop)` until it returns.
 
     SIGTERM and SIGINT set `stop`; `main` then takes no new records, finishes what is in flight and returns. A second
-    signal, or the deadline, cancels it.
+    signal, or the deadline, cancels it. With `log_crash` an error that is a bug is logged, as it is raised.
 
     Raises:
         FramematchError: raised by `main`, without the exception groups of its task groups.
         DeadlineExceededError: `main` was still busy `shutdown_deadline_s` after the first signal.
     """
-    with ungrouped_errors():
-        uvloop.run(_supervise(main, shutdown_deadline_s))
-
-
-@contextmanager
-def ungrouped_errors() -> Iterator[None]:
-    """Raise the first FramematchError of an exception group in place of the group, unless it has other errors too."""
     try:
-        yield
-    except BaseExceptionGroup as group:
-        ours, others = group.split(FramematchError)
-        if ours is None or others is not None:
-            raise
-        raise _first(ours) from None
+        with ungrouped_errors():
+            uvloop.run(_supervise(main, shutdown_deadline_s))
+    except FramematchError:
+        raise
+    except Exception as error:
+        if log_crash:
+            log.exception("service_crashed", error=describe(error))
+        raise
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
@@ -56,13 +51,6 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.result()
-
-
-def _first(group: BaseExceptionGroup[FramematchError]) -> FramematchError:
-    """The first error inside nested groups; the others are mostly its consequences."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise group
 
 
 async def _supervise(main: Main, shutdown_deadline_s: float) -> None:

@@ -1,11 +1,13 @@
 """The state file of the local servers, through which every command finds their addresses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from framematch.core.errors import SettingsError
 from framematch.core.paths import state_dir
+from framematch.core.private_files import make_private_folder, write_private
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STATE_FIELD, _START_TIME_FIELD = 0, 19  # of /proc/PID/stat, counted behind the program's name
@@ -13,11 +15,24 @@ _ENDED_STATES = "ZX"
 
 
 @dataclass(frozen=True)
+class ProcessId:
+    """A process, told by its start (`process_start`) from a later one with the same id."""
+
+    pid: int
+    start: str | None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it still runs."""
+        return self.start is not None and process_start(self.pid) == self.start
+
+
+@dataclass(frozen=True)
 class LocalStack:
     """The addresses of the running servers, all on loopback; None for a server that was left out.
 
-    `supervisor_start` tells the supervisor from a later process with the same id (`process_start`). Each server logs to
-    `log_dir/NAME/NAME.log`.
+    `supervisor_start` belongs to `supervisor_pid`, as in `ProcessId`. `servers` are the servers' processes by name.
+    Each server logs to `log_dir/NAME/NAME.log`.
     """
 
     supervisor_pid: int
@@ -29,6 +44,13 @@ class LocalStack:
     model_repository: str | None
     log_dir: str
     supervisor_start: str | None = None
+    triton_repository_key: str | None = field(default=None, repr=False)
+    servers: dict[str, ProcessId] = field(default_factory=dict)
+
+    @property
+    def supervisor(self) -> ProcessId:
+        """The process that owns the servers."""
+        return ProcessId(self.supervisor_pid, self.supervisor_start)
 
     def addresses(self) -> dict[str, str]:
         """The address of each running server, by its name."""
@@ -47,11 +69,11 @@ def state_file() -> Path:
 
 
 def write_local_stack(stack: LocalStack) -> None:
-    """Write the state file atomically."""
+    """Write the state file atomically; only its owner can read it, because it contains a key."""
     path = state_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(stack)))
+    write_private(temporary, msgspec.json.format(msgspec.json.encode(stack)))
     temporary.replace(path)
 
 
@@ -61,17 +83,22 @@ def remove_local_stack() -> None:
 
 
 def read_local_stack() -> LocalStack | None:
-    """The running local stack; None when there is none, or the recorded supervisor has ended."""
+    """The running local stack; None when there is none, or the recorded supervisor has ended.
+
+    Raises:
+        SettingsError: the state file cannot be read, for instance because its folder is another user's.
+    """
+    path = state_file()
     try:
-        stack = msgspec.json.decode(state_file().read_bytes(), type=LocalStack)
-    except (FileNotFoundError, msgspec.DecodeError):
+        stack = msgspec.json.decode(path.read_bytes(), type=LocalStack)
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return stack if supervisor_runs(stack) else None
-
-
-def supervisor_runs(stack: LocalStack) -> bool:
-    """Whether the supervisor of `stack` still runs; a later process with its id does not count."""
-    return stack.supervisor_start is not None and process_start(stack.supervisor_pid) == stack.supervisor_start
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read the state file {path}: {error.strerror}",
+            hint="Set FRAMEMATCH_STATE_DIR to a folder of your own",
+        ) from None
+    return stack if stack.supervisor.runs else None
 
 
 def process_start(pid: int) -> str | None:

@@ -4,14 +4,16 @@ import logging
 import math
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from framematch.core.printable import printable, printable_lines
 from framematch.core.redact import redact, redact_url
 
 _REPEAT_S = 10.0
+_KAFKA_CLIENTS = ("aiokafka", "librdkafka")
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -26,6 +28,8 @@ def configure_logging(level: str, log_format: LogFormat = "auto", **context: str
         structlog.processors.format_exc_info,
         _redact_event,
     ]
+    if not as_json:
+        shared.append(_printable_event)
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[*shared, renderer],
@@ -71,6 +75,7 @@ def _route_standard_library(shared: list[Processor], renderer: Processor) -> Non
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(allow=["repeated"]),
                 *shared,
+                _kafka_client_event,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -80,8 +85,33 @@ def _route_standard_library(shared: list[Processor], renderer: Processor) -> Non
     root.setLevel(logging.WARNING)
 
 
+def _kafka_client_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """One event, a warning, for all that a Kafka client reports: it retries, and our own events say what that means.
+
+    What has a traceback stays an error: it is a bug.
+    """
+    if str(event.get("logger")).startswith(_KAFKA_CLIENTS) and "exception" not in event:
+        event["message"], event["event"], event["level"] = event["event"], "kafka_client_reported", "warning"
+    return event
+
+
 def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     clean: EventDict = {name: redact(value, name) for name, value in event.items() if name != "exception"}
     if "exception" in event:
         clean["exception"] = redact_url(str(event["exception"]))
     return clean
+
+
+def _printable_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """For a terminal, which obeys control characters. JSON escapes them."""
+    return {name: _printable(value, lines=name == "exception") for name, value in event.items()}
+
+
+def _printable(value: Any, *, lines: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, str):
+        return printable_lines(value) if lines else printable(value)
+    return value

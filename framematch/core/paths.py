@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from framematch.core.errors import UsageError
+
 
 def cache_dir() -> Path:
     """The folder of downloads and built servers: `FRAMEMATCH_CACHE_DIR`, else the XDG cache folder."""
@@ -17,5 +19,9 @@ def state_dir() -> Path:
 def _folder(own: str, xdg: str, under_home: str) -> Path:
     if path := os.environ.get(own):
         return Path(path)
-    base = os.environ.get(xdg)
-    return (Path(base) if base else Path.home() / under_home) / "framematch"
+    if base := os.environ.get(xdg):
+        return Path(base) / "framematch"
+    try:
+        return Path.home() / under_home / "framematch"
+    except RuntimeError:
+        raise UsageError("this user has no home folder", hint=f"Set {own} to a folder of your own") from None

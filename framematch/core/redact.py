@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from framematch.core.printable import printable_lines
+
 HIDDEN = "***"
 
 # Starts at the start of a word, so that a long word takes linear time; a digit before it does not hide the match.
@@ -27,15 +29,24 @@ _TELLING = "pas|pwd|token|secret|key|signature|credential|session"
 _PARAMETER = rf"(?P<name>(?<=[?&/;=#])(?:[\w.-]*(?:{_TELLING})[\w.-]*|auth|pw|sid|sig)=)"
 _SECRET_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&\s]+)", re.IGNORECASE)
 _SECRET_NAME = re.compile(
-    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key", re.IGNORECASE
+    r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key|repository_?key",
+    re.IGNORECASE,
 )
+# Surrogates: Python's stand-ins for bytes that are not UTF-8, and halves of characters.
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_ESCAPED_BYTES = range(0xDC80, 0xDD00)
 # A command-line argument is at most one URL, which white space does not end.
 _ARGUMENT_CREDENTIALS = re.compile(rf"(?P<scheme>{_SCHEME}://).*@", re.DOTALL)
 _ARGUMENT_PARAMETER = re.compile(_PARAMETER + r"(?P<value>[^&]+)", re.IGNORECASE)
 
 
 def redact_url(text: str) -> str:
-    """Redact the credentials of all URLs in `text`: `rtsp://user:pass@host/1` becomes `rtsp://***@host/1`."""
+    r"""Redact the credentials of all URLs in `text`: `rtsp://user:pass@host/1` becomes `rtsp://***@host/1`.
+
+    Bytes of file names and arguments that are not UTF-8 become `\xff`: as Python has them, no encoder takes them.
+    """
+    if not text.isascii():
+        text = _NOT_UTF8.sub(_as_escape, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(_without_value, text)
     if "@" in text or "%40" in text:
@@ -49,6 +60,11 @@ def redact_argument(text: str) -> str:
     text = _ARGUMENT_PARAMETER.sub(_without_value, text)
     text = _ARGUMENT_CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text)
     return redact_url(text)
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if code in _ESCAPED_BYTES else f"\\u{code:04x}"
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -75,8 +91,9 @@ def redact_uncaught() -> None:
     """Redact the tracebacks of uncaught errors from now on, in all threads of this process."""
 
     def show(error: BaseException | None) -> None:
-        if error is not None:
-            sys.stderr.write(redact_url("".join(traceback.format_exception(error))))
+        if error is not None and not isinstance(error, KeyboardInterrupt):  # Ctrl-C needs no traceback
+            text = redact_url("".join(traceback.format_exception(error)))
+            sys.stderr.write(printable_lines(text) + "\n")
 
     sys.excepthook = lambda _kind, error, _trace: show(error)
     threading.excepthook = lambda arguments: show(arguments.exc_value)

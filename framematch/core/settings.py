@@ -4,8 +4,10 @@ Sources by priority: command line, environment, YAML file, the local stack's sta
 variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CONVENTIONAL_NAMES`.
 """
 
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self, get_args
 
+from annotated_types import Gt
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -13,10 +15,11 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_core import PydanticUseDefault
 
 from framematch.core.frames import valid_camera_id
 
@@ -25,6 +28,7 @@ CONVENTIONAL_NAMES = {
     "KAFKA_GROUP_ID": ("consumer", "group_id"),
     "MONGODB_URI": ("mongodb", "uri"),
     "TRITON_URL": ("triton", "url"),
+    "TRITON_REPOSITORY_KEY": ("triton", "repository_key"),
     "RTSP_TRANSPORT": ("edge", "rtsp_transport"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("tracing", "otlp_endpoint"),
     "LOG_LEVEL": ("log", "level"),
@@ -39,17 +43,71 @@ RENAMED: dict[str, str] = {
 CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
 
+_TRITON_KEY = re.compile(r"[!-~]{16,}")  # sent as the value of a header
+MAX_FPS = 1000.0
+_LARGEST_PORT = 65_535
+
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+def _addresses(value: str | None) -> str | None:
+    """Check one address or several, separated by commas."""
+    for address in (value or "").split(",") if value else ():
+        found = _HOST_AND_PORT.fullmatch(address.strip())
+        if found is None or not 0 < int(found["port"] or 1) <= _LARGEST_PORT:
+            raise ValueError("an address is host:port, with a port from 1 to 65535")
+    return value
+
+
 CameraId = Annotated[str, AfterValidator(valid_camera_id)]
 
 
+_LARGEST = 1e9
+"""No number needs to be larger, in any unit, and arithmetic with larger ones may overflow."""
+_SMALLEST = 1e-6  # of numbers that must be above 0, which may be divisors
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Settings that belong together.
+
+    A section without a value has its defaults, as when all its lines are comments. Where the default is "not set", an
+    empty text is not set either.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plausible_type(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[info.field_name or ""]
+        kind = field.annotation
+        if value == "" and field.default is None:
+            return None
+        if value is None and isinstance(kind, type) and issubclass(kind, _Section):
+            raise PydanticUseDefault
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError("should be a number, not true or false")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _plausible_value(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, int | float) and abs(value) > _LARGEST:
+            raise ValueError(f"should be at most {_LARGEST:,.0f}")
+        above_0 = any(isinstance(bound, Gt) for bound in cls.model_fields[info.field_name or ""].metadata)
+        if above_0 and isinstance(value, float) and value < _SMALLEST:
+            raise ValueError(f"should be at least {_SMALLEST:.6f}")
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError("has a control character")
+        return value
 
 
 class KafkaSettings(_Section):
     """The connection to Kafka, and the configuration of our topics."""
 
-    bootstrap_servers: str | None = Field(None, description="host:port, several separated by commas")
+    bootstrap_servers: Annotated[str | None, AfterValidator(_addresses)] = Field(
+        None, description="host:port, several separated by commas"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str | None = None
@@ -65,9 +123,11 @@ class KafkaSettings(_Section):
     frames_retention_minutes: float = Field(60.0, gt=0)
     matches_retention_hours: float = Field(168.0, gt=0)
     request_timeout_ms: int = Field(
-        10_000, ge=1_000, description="a producer's request without a response is retried after this"
+        10_000, ge=1_000, le=900_000, description="a producer's request without a response is retried after this"
     )
-    linger_ms: int = Field(10, ge=0, description="how long the edge waits for more frames to fill a request")
+    linger_ms: int = Field(
+        10, ge=0, le=900_000, description="how long the edge waits for more frames to fill a request"
+    )
     max_message_bytes: int = Field(
         4_194_304, ge=65_536, description="maximum size of a frame, also in a topic that we create"
     )
@@ -77,18 +137,44 @@ class MongoSettings(_Section):
     """The connection to MongoDB, which stores the catalogue."""
 
     uri: SecretStr | None = None
-    database: str = "framematch"
+    database: str = Field("framematch", min_length=1, max_length=63)
     timeout_s: float = Field(5.0, gt=0)
+
+    @field_validator("database")
+    @classmethod
+    def _allowed_by_mongodb(cls, value: str) -> str:
+        if set(value) & set('/\\. "$*<>:|?'):
+            raise ValueError('a database name has no space and none of / \\ . " $ * < > : | ?')
+        return value
 
 
 class TritonSettings(_Section):
     """The connection to Triton, which serves the models."""
 
-    url: str | None = Field(None, description="host:port of Triton's gRPC endpoint")
+    url: Annotated[str | None, AfterValidator(_addresses)] = Field(
+        None, description="host:port of Triton's gRPC endpoint"
+    )
     timeout_s: float = Field(10.0, gt=0, description="timeout of one inference request")
     shared_memory: bool = Field(
         False, description="send pictures to a Triton on the same host through shared memory instead of gRPC"
     )
+    repository_key: SecretStr | None = Field(
+        None,
+        description="key of a Triton that restricts loading models and shared memory; `model build` needs it, and "
+        "`consume` with `shared_memory`",
+    )
+
+    @property
+    def key(self) -> str | None:
+        """The text of `repository_key`."""
+        return None if self.repository_key is None else self.repository_key.get_secret_value()
+
+    @field_validator("repository_key")
+    @classmethod
+    def _is_header_value(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TRITON_KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("it must have 16 or more visible ASCII characters, without spaces")
+        return value
 
 
 def _short(name: str) -> BeforeValidator:
@@ -153,13 +239,21 @@ class SpoolSettings(_Section):
     after_s: float = Field(1.0, gt=0, description="spooling starts after this time without an acknowledgement")
 
 
+UntaggedColours = Literal["auto", "bt601", "bt709"]
+
+
+def _is_source(value: Any) -> bool:
+    """Whether a value is a source; a number is a device."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
 class CameraSettings(_Section):
     """One camera; settings that are not set here are taken from the edge section."""
 
     source: SecretStr = Field(
         description="rtsp:// URL, file, device number, folder of images, or @FILE with one of them"
     )
-    fps: float | None = Field(None, gt=0)
+    fps: float | None = Field(None, gt=0, le=MAX_FPS)
     max_side: int | None = Field(None, ge=32)
     jpeg_quality: int | None = Field(None, ge=1, le=100)
     rtsp_transport: Literal["tcp", "udp"] | None = None
@@ -167,18 +261,24 @@ class CameraSettings(_Section):
     motion: Motion | None = None
     regions: Regions | None = None
     masks: tuple[MaskSettings, ...] = ()
+    untagged_colours: UntaggedColours = Field(
+        "auto", description="the colour matrix of a video that names none; auto: bt709 from 1280 x 720 on, else bt601"
+    )
+    open_timeout_s: float | None = Field(None, gt=0)
+    read_timeout_s: float | None = Field(None, gt=0)
+    watchdog_s: float | None = Field(None, gt=0)
 
     @field_validator("source", mode="before")
     @classmethod
     def _device_number(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
+        return str(value) if _is_source(value) else value
 
 
 class EdgeSettings(_Section):
     """The cameras of the edge service, and how their frames are sent."""
 
     cameras: dict[CameraId, CameraSettings] = Field(default_factory=dict)
-    fps: float = Field(5.0, gt=0, description="frames per second of each camera")
+    fps: float = Field(5.0, gt=0, le=MAX_FPS, description="frames per second of each camera")
     max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down")
     jpeg_quality: int = Field(85, ge=1, le=100)
     motion: Motion = MotionSettings()
@@ -203,9 +303,11 @@ class EdgeSettings(_Section):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         """Accept `till-1: rtsp://…` for `till-1: {source: rtsp://…}`."""
+        if value is None:
+            raise PydanticUseDefault  # as for a section
         if not isinstance(value, dict):
             return value
-        return {key: {"source": item} if isinstance(item, str | int) else item for key, item in value.items()}
+        return {key: {"source": item} if _is_source(item) else item for key, item in value.items()}
 
 
 class AgeSettings(_Section):
@@ -238,7 +340,7 @@ class SightingSettings(_Section):
 class ConsumerSettings(_Section):
     """How frames are fetched, batched and matched."""
 
-    group_id: str = "framematch-consumers"
+    group_id: str = Field("framematch-consumers", min_length=1, max_length=249)
     workers: int = Field(1, ge=1, le=256, description="processes that one command runs as members of the group")
     delivery: Literal["at_least_once", "exactly_once"] = Field(
         "at_least_once",
@@ -291,8 +393,11 @@ class MatchingSettings(_Section):
     """How similarities become decisions."""
 
     top_k: int = Field(5, ge=1, le=100, description="candidates in each event")
-    threshold: float | None = Field(None, ge=-1, le=1, description="similarity for a match; not set: the snapshot's")
-    margin: float | None = Field(None, ge=0, le=2, description="lead over the second product; not set: the snapshot's")
+    threshold: float | None = Field(None, gt=0, le=1, description="similarity for a match; not set: the snapshot's")
+    margin: float | None = Field(None, ge=0, le=1, description="lead over the second product; not set: the snapshot's")
+    min_content: float = Field(
+        3.0, ge=0, le=255, description="a region that shows less is unknown, and the model is not asked; 0: never"
+    )
     metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is cached")
     metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 
@@ -301,7 +406,7 @@ class HttpSettings(_Section):
     """The HTTP endpoint of a service with /healthz, /readyz and /metrics."""
 
     host: str = Field("127.0.0.1", description="address to listen on, or the path of a UNIX socket")
-    port: int = Field(0, ge=0, le=65535, description="0: any free port, which is logged")
+    port: int = Field(0, ge=0, le=_LARGEST_PORT, description="0: any free port, which is logged")
 
 
 class TracingSettings(_Section):
@@ -311,11 +416,6 @@ class TracingSettings(_Section):
         None, description="http:// or https:// URL of an OTLP/HTTP receiver, usually port 4318; /v1/traces is appended"
     )
     sample_ratio: float = Field(1.0, ge=0, le=1, description="share of frames whose traces are recorded")
-
-    @field_validator("otlp_endpoint", mode="before")
-    @classmethod
-    def _empty_is_not_set(cls, value: Any) -> Any:
-        return value or None
 
     @field_validator("otlp_endpoint")
     @classmethod
@@ -337,12 +437,8 @@ class LogSettings(_Section):
         return value.lower() if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """All sections. Created by `framematch.core.settings_sources.load_settings`."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="FRAMEMATCH_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
-    )
 
     kafka: KafkaSettings = KafkaSettings()
     mongodb: MongoSettings = MongoSettings()
@@ -355,16 +451,3 @@ class Settings(BaseSettings):
     tracing: TracingSettings = TracingSettings()
     gpu_interval_s: float = Field(5.0, gt=0, description="interval between readings of the GPU metrics")
     shutdown_deadline_s: float = Field(20.0, gt=0, description="time after SIGTERM to finish what is in flight")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the loader's values: it reads the environment itself, to refuse unknown names."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)

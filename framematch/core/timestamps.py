@@ -1,12 +1,18 @@
 """Timestamps: microseconds since the epoch in memory, RFC 3339 in UTC in messages."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
-from framematch.core.units import NS_PER_US
+from framematch.core.units import NS_PER_US, US_PER_S
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_WITHOUT_ZONE = _EPOCH.replace(tzinfo=None)
+_HOUR, _MINUTE = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]"
+_RFC3339 = re.compile(
+    rf"(?P<minute>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]{_HOUR}:{_MINUTE}):(?P<second>{_MINUTE}|60)"
+    rf"(?P<rest>(?:\.[0-9]+)?(?:[Zz]|[+-]{_HOUR}:{_MINUTE}))"
+)
 # An offset can lead outside the range of a datetime in UTC.
 _FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
@@ -23,17 +29,24 @@ def to_rfc3339(at_us: int) -> str:
 
 
 def from_rfc3339(text: str) -> int:
-    """Parse an RFC 3339 time to microseconds since the epoch.
+    """Parse an RFC 3339 time to microseconds since the epoch; further digits are cut off.
+
+    A leap second is the first second of the next month, as in POSIX time.
 
     Raises:
         ValueError: it is not an RFC 3339 time with an offset, or is outside the years 1 to 9999 in UTC.
     """
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        msg = f"time without an offset: {text!r}"
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        msg = f"not an RFC 3339 time with an offset: {text[:80]!r}"
         raise ValueError(msg)
-    at_us = (at - _EPOCH) // timedelta(microseconds=1)
+    is_leap = found["second"] == "60"
+    at = datetime.fromisoformat(f"{found['minute']}:59{found['rest']}".upper() if is_leap else text.upper())
+    at_us = (at - _EPOCH) // timedelta(microseconds=1) + (US_PER_S if is_leap else 0)
     if not _FIRST_US <= at_us <= _LAST_US:
-        msg = f"time before year 1 or after year 9999: {text!r}"
+        msg = f"time before year 1 or after year 9999: {text[:80]!r}"
+        raise ValueError(msg)
+    if is_leap and not to_rfc3339(at_us)[7:].startswith("-01T00:00:00"):
+        msg = f"a leap second that does not end a month of UTC: {text[:80]!r}"
         raise ValueError(msg)
     return at_us

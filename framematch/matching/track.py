@@ -125,7 +125,8 @@ def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_u
 def _linked(before: Track | None, event: MatchEvent, link: SightingLink, at_us: int) -> Track:
     product = event.product or (before.product if before else None)
     if product is None:  # its last match is older than the events that are restored
-        product = ProductInfo(event.candidates[0].product_id, event.candidates[0].product_id)
+        name = shown_product(event) or ""
+        product = ProductInfo(name, name)
     started_at_us = from_rfc3339(link.started_at)
     return Track(
         id=link.id,

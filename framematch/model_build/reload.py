@@ -5,7 +5,8 @@ from enum import Enum
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from framematch.core.errors import ModelError, TritonUnavailableError
+from framematch.core.errors import ModelError, SettingsError, TritonUnavailableError
+from framematch.core.triton_key import KeyHeader, key_was_refused
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.triton import TritonModel
@@ -25,15 +26,18 @@ class Reload(Enum):
     OTHER_REPOSITORY = "serves another model repository"
 
 
-async def reload_models(url: str, manifest: ModelManifest) -> Reload:
+async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = None) -> Reload:
     """Make Triton at its gRPC endpoint `url` (host:port) load the models of `manifest`, and check that it serves them.
 
-    `clip_text` is unloaded when the manifest has no text tower.
+    `clip_text` is unloaded when the manifest has no text tower. `key` is that of Triton's restricted calls.
 
     Raises:
         ModelError: Triton failed to load a model.
+        SettingsError: Triton restricts loading models, and `key` is missing or another one.
     """
     client = InferenceServerClient(url)
+    if key is not None:
+        client.register_plugin(KeyHeader(key))
     try:
         index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
         if IMAGE_MODEL not in {entry.name for entry in index.models}:
@@ -43,7 +47,7 @@ async def reload_models(url: str, manifest: ModelManifest) -> Reload:
         await change_text(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
         return await _served(url, manifest)
     except InferenceServerException as error:
-        return _outcome(error, url)
+        return _outcome(error, url, key)
     finally:
         await client.close()
 
@@ -61,7 +65,14 @@ async def _served(url: str, manifest: ModelManifest) -> Reload:
     return Reload.LOADED if model.manifest == manifest else Reload.OTHER_REPOSITORY
 
 
-def _outcome(error: InferenceServerException, url: str) -> Reload:
+def _outcome(error: InferenceServerException, url: str, key: str | None) -> Reload:
+    if key_was_refused(error.message()):
+        found = "TRITON_REPOSITORY_KEY is not set" if key is None else "TRITON_REPOSITORY_KEY is another key"
+        raise SettingsError(
+            f"the model is built, but Triton at {url} loads models only with its key, and {found}",
+            hint="Set it to the key that Triton was started with, and run the command again; or restart Triton, which "
+            "then loads the model",
+        ) from error
     if _NOT_EXPLICIT in error.message():
         return Reload.NOT_EXPLICIT
     if error.status() in {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"}:

@@ -91,15 +91,26 @@ class ImageEncoder(_Encoder):
 
     @classmethod
     async def connect(
-        cls, url: str, *, timeout_s: float = 10.0, model: str = IMAGE_MODEL, request_timeout_s: float = 10.0
+        cls,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        model: str = IMAGE_MODEL,
+        request_timeout_s: float = 10.0,
+        key: str | None = None,
     ) -> Self:
         """Connect to Triton's gRPC endpoint `url` (host:port), waiting up to `timeout_s` until the model is ready.
+
+        `key` is that of the restricted calls; see `TritonModel.connect`.
 
         Raises:
             TritonUnavailableError: Triton does not answer, or the model is not ready, in that time.
             ModelError: the model is not in Triton's repository, or was not built by framematch.
         """
-        return cls(await TritonModel.connect(url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s))
+        served = await TritonModel.connect(
+            url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
+        )
+        return cls(served)
 
     async def share_memory(self, batches: int) -> None:
         """Send up to `batches` concurrent batches in memory shared with Triton, and any others through gRPC.

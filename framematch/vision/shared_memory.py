@@ -16,6 +16,8 @@ import structlog
 from tritonclient.grpc import InferInput
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from framematch.core.triton_key import key_was_refused
+
 _FOLDER = Path("/dev/shm")  # noqa: S108  # the kernel's folder, in which Triton finds a region by its key
 _PREFIX = "framematch-inputs-"
 _TIMEOUT_S = 2.0
@@ -65,7 +67,9 @@ class SharedSlots:
                 log.warning(
                     "shared_memory_refused",
                     error=error.message(),
-                    hint="Triton must see this process's /dev/shm: the same host, and the same IPC namespace",
+                    hint="Set TRITON_REPOSITORY_KEY to Triton's key"
+                    if key_was_refused(error.message())
+                    else "Triton must see this process's /dev/shm: the same host, and the same IPC namespace",
                 )
         else:
             self._registered = True

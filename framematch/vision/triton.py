@@ -20,6 +20,7 @@ from framematch.core.errors import (
     SettingsError,
     TritonUnavailableError,
 )
+from framematch.core.triton_key import KeyHeader
 from framematch.vision.load_errors import load_hint
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
 from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_abandoned
@@ -44,6 +45,9 @@ _RETRIABLE = frozenset(
     f"StatusCode.{code}"
     for code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED", "NOT_FOUND")
 )
+_NOT_SERVED = "StatusCode.NOT_FOUND"
+# Part of Triton's message for a model that it knows: still being loaded, unloaded, or it could not be loaded.
+_NO_VERSION = "has no available versions"
 # Part of Triton's message (code INTERNAL) when the process of its python backend has died. Triton still reports the
 # model as ready and does not restart the process.
 _DEAD_BACKEND = "Stub process"
@@ -66,17 +70,24 @@ class TritonModel:
         self._shared: SharedSlots | None = None
 
     @classmethod
-    async def connect(cls, url: str, name: str, *, timeout_s: float, request_timeout_s: float) -> "TritonModel":
+    async def connect(
+        cls, url: str, name: str, *, timeout_s: float, request_timeout_s: float, key: str | None = None
+    ) -> "TritonModel":
         """Wait up to `timeout_s` until the model is ready.
+
+        `key` is that of the restricted calls (`core.triton_key`): only shared memory needs it, and the reason why a
+        model is not ready.
 
         Raises:
             SettingsError: `url` is not host:port.
             TritonUnavailableError: no answer, or the model is not ready, in that time.
-            ModelError: Triton's repository has no such model, or framematch did not build it.
+            ModelError: Triton has no such model, or framematch did not build it.
         """
         if "://" in url:
             raise SettingsError("TRITON_URL has a scheme", hint="Give host:port of the gRPC endpoint alone")
         client = InferenceServerClient(url, channel_args=list(_CHANNEL_OPTIONS))
+        if key is not None:
+            client.register_plugin(KeyHeader(key))
         try:
             config = await _wait_for_config(client, url, name, timeout_s)
         except BaseException:
@@ -196,23 +207,36 @@ async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -
 async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest, frozenset[str]]:
     """The manifest and the input names of a model that is ready."""
     try:
-        index = await client.get_model_repository_index(client_timeout=_CONTROL_TIMEOUT_S)
-        states = {entry.state: entry.reason for entry in index.models if entry.name == name}
-        if not states:
-            raise ModelError(f"Triton at {url} has no model {name} in its repository", hint=_BUILD_HINT)
-        if "READY" not in states:
-            state, reason = next(iter(states.items()))
-            found = " ".join(part for part in (state.lower() or "not loaded", reason) if part)
-            raise TritonUnavailableError(
-                f"Triton at {url} has {name}, but it is not ready: {found.rstrip(';. ')}", hint=load_hint(reason) or ""
-            )
         config = (await client.get_model_config(name, client_timeout=_CONTROL_TIMEOUT_S)).config
     except InferenceServerException as error:
+        if error.status() == _NOT_SERVED:
+            raise await _not_served(client, url, name, error) from error
         raise _translated(error, url, name) from error
     if MANIFEST_PARAMETER not in config.parameters:
         raise ModelError(f"{name} at {url} has no {MANIFEST_PARAMETER}: framematch did not build it", hint=_BUILD_HINT)
     manifest = ModelManifest.from_json(config.parameters[MANIFEST_PARAMETER].string_value)
     return manifest, frozenset(item.name for item in config.input)
+
+
+async def _not_served(
+    client: Any, url: str, name: str, error: InferenceServerException
+) -> TritonUnavailableError | ModelError:
+    """The error for a model without a ready version, with the reason where Triton tells it: that may need the key."""
+    try:
+        index = await client.get_model_repository_index(client_timeout=_CONTROL_TIMEOUT_S)
+    except InferenceServerException:
+        if _NO_VERSION not in error.message():
+            return ModelError(f"Triton at {url} has no model {name}, or never loaded it", hint=_BUILD_HINT)
+        return TritonUnavailableError(
+            f"Triton at {url} has {name}, but it is not ready", hint="See Triton's log for the reason"
+        )
+    found = next((entry for entry in index.models if entry.name == name), None)
+    if found is None:
+        return ModelError(f"Triton at {url} has no model {name} in its repository", hint=_BUILD_HINT)
+    state = " ".join(part for part in (found.state.lower() or "not loaded", found.reason) if part)
+    return TritonUnavailableError(
+        f"Triton at {url} has {name}, but it is not ready: {state.rstrip(';. ')}", hint=load_hint(found.reason) or ""
+    )
 
 
 def _translated(

@@ -9,7 +9,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from framematch.core.kafka.clients import client_options, started
 from framematch.core.settings import KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.e2e.site import unique_prefix
 from tests.support import eventually
 

@@ -10,9 +10,9 @@ from demo.services import fill_catalogue, service_environment
 from framematch.core.local_stack import LocalStack
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
-from stack.kafka import KafkaServer
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
 from tests.e2e.fault_run import BreakableServers, breakable_servers
 from tests.e2e.site import Site, unique_prefix
 
@@ -41,14 +41,14 @@ def servers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LocalStack:
     """Running servers; MongoDB has the demo's catalogue and its index."""
-    stack = stack_of(kafka.bootstrap_servers, mongodb.uri, start_triton(model_repository).url)
+    stack = stack_of(kafka.bootstrap_servers, mongodb.uri, start_triton(model_repository))
     environment = service_environment(tmp_path_factory.mktemp("state"), stack)
     fill_catalogue(environment)
     return stack
 
 
-def stack_of(kafka: str, mongodb: str, triton: str) -> LocalStack:
-    return LocalStack(0, kafka, mongodb, triton, None, None, None, "")
+def stack_of(kafka: str, mongodb: str, triton: TritonServer) -> LocalStack:
+    return LocalStack(0, kafka, mongodb, triton.url, None, None, None, "", triton_repository_key=triton.repository_key)
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.local_stack import LocalStack
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
-from stack.kafka import KafkaServer
-from stack.mongodb import MongoServer
-from stack.server import Server
-from stack.triton import TritonServer
-from stack.up import describe, running_servers
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.server import Server
+from framematch.stack.triton import TritonServer
+from framematch.stack.up import describe, running_servers
 from tests.e2e.site import Site
 from tests.e2e.subscriber import Subscriber
 from tests.faulty_model import FaultyModel

@@ -9,7 +9,7 @@ import pytest
 
 from demo.services import service_environment
 from framematch.core.local_stack import LocalStack
-from stack.server import ReservedPort
+from framematch.stack.server import ReservedPort
 
 
 @dataclass(frozen=True)

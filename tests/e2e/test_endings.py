@@ -9,7 +9,7 @@ from demo.services import run_framematch
 from framematch.core.local_stack import LocalStack
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
-from stack.triton import TritonServer
+from framematch.stack.triton import TritonServer
 from tests.conftest import running
 from tests.e2e.fault_run import BreakableServers
 from tests.e2e.models import retrained

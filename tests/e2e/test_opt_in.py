@@ -1,6 +1,7 @@
 """Optimisations that are off by default: reuse for static regions, and shared memory with Triton."""
 
 from demo.dataset import DATA_DIR
+from framematch.core.local_stack import LocalStack
 from tests.e2e.site import Site, sequences
 
 KIWI = (DATA_DIR / "images" / "kiwi.jpg").read_bytes()
@@ -20,9 +21,10 @@ async def test_frames_of_a_static_scene_get_events_in_order_without_the_model(si
     assert reused > 60  # frames may reach the comparison out of order where the picture changes
 
 
-async def test_pictures_reach_triton_in_shared_memory(site: Site) -> None:
+async def test_pictures_reach_triton_in_shared_memory(site: Site, servers: LocalStack) -> None:
     frames = await site.publish(40)
-    site.start("consume", FRAMEMATCH_TRITON__SHARED_MEMORY="true")
+    key = servers.triton_repository_key or ""
+    site.start("consume", FRAMEMATCH_TRITON__SHARED_MEMORY="true", TRITON_REPOSITORY_KEY=key)
     await site.events(frames)
     assert "shared_memory_registered" in site.log()
     assert "shared_memory_refused" not in site.log()

@@ -21,7 +21,8 @@ RECIPES = {
         Recipe("api", ("api",)),
         Recipe("tracing", ("tracing",)),
         Recipe("train", ("train",)),
-        Recipe("edge,consumer,model,cpu", ("edge", "consumer", "model", "cpu")),
+        Recipe("stack", ("stack",)),
+        Recipe("all", ("all",)),
         Recipe("image edge", locks=("requirements/edge.txt",)),
         Recipe("image consumer-cpu", locks=("requirements/consumer-cpu.txt",)),
         Recipe("image consumer-gpu", locks=("requirements/consumer-gpu.txt",)),
@@ -53,13 +54,13 @@ def installed(wheel: Path, shared_folder: Path) -> Callable[[str], Installation]
     return get
 
 
-@pytest.fixture(params=["3.11", "3.12", "3.13"])
+@pytest.fixture(params=["3.11", "3.12", "3.13", "3.14"])
 def other_python(request: pytest.FixtureRequest, wheel: Path, shared_folder: Path) -> Installation:
     """Everything that services need, under this version of Python."""
     python = find_python(request.param)
     if python is None:
         pytest.skip(f"no Python {request.param} on this machine")
-    recipe = Recipe(f"python{request.param}", ("edge", "consumer", "model", "cpu"), python=python)
+    recipe = Recipe(f"python{request.param}", ("all",), python=python)
     return install(recipe, wheel, shared_folder / recipe.name)
 
 

@@ -109,6 +109,12 @@ def install(recipe: Recipe, wheel: Path, folder: Path) -> Installation:
     return made
 
 
+def new_environment(folder: Path) -> Path:
+    """A new environment with nothing but pip; returns its folder of programs."""
+    _uv("venv", "--quiet", "--seed", "--system-certs", "--python", sys.executable, str(folder))
+    return folder / "bin"
+
+
 def missing_packages(installation: Installation) -> str:
     """What `pip check` says of the environment; empty when every requirement is met."""
     done = subprocess.run(

@@ -39,6 +39,7 @@ NEEDS = {
     "catalog import": ("consumer,cpu", ("catalog", "import", "products.csv")),
     "catalog build": ("consumer,cpu", ("catalog", "build")),
     "model build": ("model", ("model", "build", "--from", ".")),
+    "stack up": ("stack", ("stack", "up")),
 }
 COMMANDS = {"edge", "consume", "watch", "cameras", "deadletter", "catalog", "model", "topics", "stack", "doctor"}
 
@@ -71,6 +72,6 @@ def test_a_command_whose_extra_is_missing_names_it_in_one_line(command: str, ins
 
 def test_all_of_it_runs_under_each_supported_python(other_python: Installation) -> None:
     assert missing_packages(other_python) == ""
-    modules = "consumers.service, edge.pipeline, framematch.cli.app, framematch.catalog.build"
+    modules = "consumers.service, edge.pipeline, framematch.cli.app, framematch.catalog.build, framematch.stack.control"
     done = other_python.script(f"import {modules}\n{_EVERY_HELP}")
     assert done.code == 0, done.output

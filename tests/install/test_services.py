@@ -3,12 +3,14 @@
 import asyncio
 import csv
 import json
+import os
 import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -16,13 +18,15 @@ from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
+from framematch.core.paths import cache_dir
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
-from stack.kafka import KafkaServer
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
+from framematch.stack import control
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
 from tests.install.conftest import RECIPES
 from tests.install.environments import Installation, clean_environment
 from tests.integration.edge_service import write_video
@@ -49,7 +53,7 @@ asyncio.run(main())
 
 def with_extra(part: str) -> list[str]:
     """The environments that a user of this service may have."""
-    return [name for name in RECIPES if part in name.replace("image tools", "")]
+    return [name for name in RECIPES if part in name.replace("image tools", "") or name == "all"]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_a_catalogue_becomes_events_that_a_subscriber_reads(
     assert json.loads(first_watched_event(subscriber, environment, tmp_path))["product"]["id"] == product
 
 
-@pytest.mark.parametrize("name", ["model", "image tools"])
+@pytest.mark.parametrize("name", ["model", "image tools", "all"])
 def test_a_model_is_built_and_compared_with_its_reference(
     name: str, installed: Installed, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -114,6 +118,42 @@ def test_a_model_is_built_and_compared_with_its_reference(
     run(user, environment, "model", "build", "--from", str(BUNDLE_DIR), "--out", str(repository))
     assert (repository / "clip_image" / "config.pbtxt").is_file()
     run(user, environment, "model", "check", "--from", str(BUNDLE_DIR))
+
+
+@pytest.fixture
+def local_servers(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The settings of a user who has no servers yet; those that a test starts are stopped at its end."""
+    own = {"FRAMEMATCH_STATE_DIR": str(tmp_path / "state"), "FRAMEMATCH_CACHE_DIR": str(cache_dir())}
+    with patch.dict(os.environ, own):
+        yield own
+        control.down()
+
+
+def test_the_extra_stack_alone_starts_checks_and_stops_servers(
+    installed: Installed, local_servers: dict[str, str]
+) -> None:
+    user = installed("stack")
+    run(user, local_servers, "stack", "up", "--only", "mongodb,mediamtx")
+    run(user, local_servers, "stack", "status")
+    done = user.framematch("doctor", environment=local_servers)
+    assert "pip install 'framematch[consumer,cpu]'" in done.stdout
+    run(user, local_servers, "stack", "down")
+    assert user.framematch("stack", "status", environment=local_servers).code == 1
+
+
+def test_a_wheel_alone_leads_from_no_servers_to_a_healthy_installation(
+    installed: Installed, local_servers: dict[str, str], tmp_path: Path
+) -> None:
+    user, models = installed("all"), str(tmp_path / "models")
+    products = tmp_path / "products.csv"
+    products.write_bytes((DATA_DIR / "catalog.csv").read_bytes())
+    run(user, local_servers, "stack", "up", "--model-repository", models)
+    run(user, local_servers, "model", "build", "--from", str(BUNDLE_DIR), "--out", models)
+    run(user, local_servers, "catalog", "import", str(products), "--images", str(DATA_DIR))
+    run(user, local_servers, "catalog", "build")
+    run(user, local_servers, "topics", "create")
+    run(user, local_servers, "doctor")
+    run(user, local_servers, "stack", "down")
 
 
 def test_what_needs_no_extra_reads_the_topics(installed: Installed, environment: dict[str, str]) -> None:

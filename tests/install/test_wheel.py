@@ -26,9 +26,16 @@ def test_the_wheel_holds_every_file_of_the_three_packages_and_nothing_else(names
     assert {name for name in names if ".dist-info/" not in name} == source
 
 
-def test_the_wheel_says_that_it_is_typed_and_carries_its_licence(names: set[str]) -> None:
+def test_the_wheel_says_that_it_is_typed_and_carries_its_licences(names: set[str]) -> None:
     assert {"edge/py.typed", "consumers/py.typed", "framematch/py.typed"} <= names
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    for file in ("LICENSE", "THIRD_PARTY_NOTICES.md"):
+        assert any(name.endswith(f".dist-info/licenses/{file}") for name in names)
+
+
+def test_the_wheel_carries_what_the_local_servers_are_built_from(names: set[str]) -> None:
+    files = {"kafka-pom.xml", "mongodb-pom.xml", "MongoServerMain.java", "kafka-log4j2.properties"}
+    files |= {"triton-requirements.txt", "go-requirements.txt", "launcher.py"}
+    assert {f"framematch/stack/{file}" for file in files} <= names
 
 
 def test_the_wheel_carries_the_schemas_of_its_events(names: set[str]) -> None:

@@ -61,6 +61,15 @@ def one_frame_and_silence(peer: socket.socket, buffer: DupFd, _config: WorkerCon
         signal.pause()
 
 
+def long_between_frames(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
+    """A camera whose key frames are a second apart, with signs of life between them."""
+    channel = _open(peer, buffer)
+    while _deliver(channel):
+        for _ in range(20):
+            time.sleep(0.05)
+            channel.buffer.set(Count.LAST_SKIPPED_NS, time.monotonic_ns())
+
+
 def death_with_a_frame_in_memory(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
     """A decoder's crash: the second frame has its number and is lost with the process."""
     channel = _open(peer, buffer)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from stack.server import ReservedPort
+from framematch.stack.server import ReservedPort
 
 TOKEN = "hf_canary"
 SIGNATURE = "signed-canary"

@@ -1,4 +1,4 @@
-"""A process that embeds through shared memory: `python -m tests.integration.shared_memory_program URL`.
+"""A process that embeds through shared memory: `python -m tests.integration.shared_memory_program URL KEY`.
 
 For each line on standard input, it embeds the same pictures and prints their embeddings as one line of hex.
 """
@@ -20,8 +20,8 @@ def pictures(side: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (4, side, side, 3), dtype=np.uint8)
 
 
-async def embed_on_demand(url: str) -> None:
-    async with await ImageEncoder.connect(url) as encoder:
+async def embed_on_demand(url: str, key: str) -> None:
+    async with await ImageEncoder.connect(url, key=key) as encoder:
         await encoder.share_memory(BATCHES)
         crops = pictures(encoder.manifest.preprocess.crop_width)
         while await asyncio.to_thread(sys.stdin.readline):
@@ -30,4 +30,4 @@ async def embed_on_demand(url: str) -> None:
 
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    asyncio.run(embed_on_demand(sys.argv[1]))
+    asyncio.run(embed_on_demand(*sys.argv[1:]))

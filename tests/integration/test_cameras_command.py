@@ -11,7 +11,7 @@ from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us, to_rfc3339
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.commands import at_terminal, framematch, running, screen
 from tests.integration.edge_service import new_prefix
 from tests.support import wait_until

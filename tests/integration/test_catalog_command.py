@@ -25,10 +25,10 @@ from framematch.matching.matcher import Matcher
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
-from stack.mongodb import MongoServer
-from stack.triton import TritonServer
 
 pytestmark = pytest.mark.integration
 

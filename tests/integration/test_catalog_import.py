@@ -20,7 +20,7 @@ from framematch.catalog.problems import ProblemKind, RowProblem
 from framematch.catalog.products import Product, ProductStore, View
 from framematch.catalog.shared_pictures import SharedPictures
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError
-from stack.mongodb import MongoServer
+from framematch.stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import picture
 
 pytestmark = pytest.mark.integration

@@ -14,8 +14,8 @@ from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import Product, ProductStore
 from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
-from stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, make_snapshot, unit_rows
 
 pytestmark = pytest.mark.integration

@@ -11,7 +11,7 @@ import pytest
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import Product, ProductStore
 from framematch.matching.enrich import PAUSE_MAX_S, Metadata, MetadataCache
-from stack.mongodb import MongoServer
+from framematch.stack.mongodb import MongoServer
 
 pytestmark = pytest.mark.integration
 

@@ -25,8 +25,8 @@ from framematch.catalog.snapshot_store import (
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import CatalogError, TritonUnavailableError
 from framematch.matching.matcher import Matcher
+from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
-from stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, make_snapshot, picture, unit_rows
 
 pytestmark = pytest.mark.integration
@@ -71,7 +71,7 @@ async def test_every_view_gets_a_row_that_finds_its_product(catalogue: ProductSt
     assert snapshot.rows.views == (0, 1, *(0 for _ in range(PRODUCTS - 1)))
     assert (snapshot.manifest.rows, snapshot.manifest.products) == (PRODUCTS + 1, PRODUCTS)
     assert snapshot.manifest.catalog_version == await catalogue.catalog_version()
-    decisions = Matcher(snapshot).match(snapshot.index.reconstruct_n(0, PRODUCTS + 1))
+    decisions = Matcher(snapshot).match(snapshot.embeddings)
     assert tuple(decision.candidates[0].product_id for decision in decisions) == snapshot.rows.product_ids
     assert encoder.largest_batch <= encoder.manifest.max_batch_size
 
@@ -96,7 +96,7 @@ async def test_a_picture_of_several_products_is_embedded_once_and_reported(
     )
     assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
     assert snapshot.rows.product_ids[-5:] == tuple(f"twin{number}" for number in range(5))
-    embeddings = snapshot.index.reconstruct_n(0, PRODUCTS + 6)
+    embeddings = snapshot.embeddings
     assert np.array_equal(embeddings[-5:], embeddings[[0, 2, 3, 4, 5]])
     assert owners.shared().products == 10
     assert owners.shared().examples[0] == ("p00", "twin0")
@@ -246,4 +246,4 @@ async def test_a_folder_that_cannot_be_written_is_one_clear_error(
 async def test_a_snapshot_that_was_changed_after_its_build_is_not_stored(database: Database) -> None:
     snapshot = make_snapshot(unit_rows(2), ["a", "b"])
     with pytest.raises(ValueError, match="changed after it was built"):
-        await save_snapshot(database, replace(snapshot, index=make_snapshot(unit_rows(2, seed=9), ["a", "b"]).index))
+        await save_snapshot(database, replace(snapshot, embeddings=unit_rows(2, seed=9)))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from framematch.core.paths import cache_dir
-from stack.cache import cached_folder
-from stack.golang import GoModule, build_program
+from framematch.stack.cache import cached_folder
+from framematch.stack.golang import GoModule, build_program
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -20,6 +20,7 @@ MODULE = GoModule("github.com/docker/compose/v2", "v2.39.4", checksum="h1:lXIyl0
 REQUIRED = {
     "MONGO_ROOT_PASSWORD": "canaryroot",
     "MONGO_PASSWORD": "canaryservices",
+    "TRITON_REPOSITORY_KEY": "canary-of-the-repository",
     "FRAMEMATCH_EDGE__CAMERAS": '{"till-1": "rtsp://10.0.0.5/stream1"}',
 }
 INFRASTRUCTURE = {"kafka", "mongodb"}
@@ -103,7 +104,7 @@ def test_profile_runs_only_its_own_triton_and_consumer(compose: Compose, profile
 def test_triton_has_the_same_address_in_both_profiles(compose: Compose) -> None:
     for profile in ("cpu", "gpu"):
         services = compose.services(profile)
-        assert "triton" in services[f"triton-{profile}"]["networks"]["default"]["aliases"]
+        assert "triton" in services[f"triton-{profile}"]["networks"]["back"]["aliases"]
         assert services[f"consumer-{profile}"]["environment"]["TRITON_URL"] == "triton:8001"
 
 
@@ -129,6 +130,29 @@ def test_kafka_advertises_its_published_port(compose: Compose) -> None:
 
     assert kafka["ports"][0]["published"] == "19094"
     assert "EXTERNAL://shop.example:19094" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+
+
+def test_only_triton_and_the_tools_get_the_key_for_loading_models(compose: Compose) -> None:
+    services = compose.services("cpu") | compose.services("gpu") | compose.services("tools")
+
+    holders = {name for name, service in services.items() if REQUIRED["TRITON_REPOSITORY_KEY"] in json.dumps(service)}
+
+    assert holders == {"triton-cpu", "triton-gpu", "tools"}
+
+
+def test_limits_reach_the_containers(compose: Compose) -> None:
+    kafka = compose.services("cpu", KAFKA_CPUS="1.5", KAFKA_MEMORY="3g")["kafka"]
+
+    assert kafka["deploy"]["resources"]["limits"] == {"cpus": 1.5, "memory": str(3 * 2**30), "pids": 1024}
+    assert kafka["ulimits"]["core"] == 0
+
+
+def test_images_can_be_pinned(compose: Compose) -> None:
+    pinned = "mongo:8.0.16@sha256:" + "0" * 64
+    services = compose.services("cpu", MONGO_IMAGE=pinned, PYTHON_IMAGE="python:3.12@sha256:" + "1" * 64)
+
+    assert services["mongodb"]["image"] == pinned
+    assert services["edge"]["build"]["args"]["PYTHON"].endswith("1" * 64)
 
 
 def test_only_mongodb_gets_the_administrators_password(compose: Compose) -> None:

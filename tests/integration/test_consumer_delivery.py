@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from consumers.delivery.delivery import DeliveryContext
+from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.delivery.transactions import PartitionTransactions
 from consumers.in_flight_frame import InFlightFrame, Rejected
@@ -22,7 +23,7 @@ from framematch.core.kafka.clients import HEADROOM_BYTES, new_consumer, new_prod
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import fetched, record
 
@@ -85,6 +86,7 @@ class Owner:
         context = DeliveryContext(
             offset_store=self.site.member,
             encoder=encoder,
+            partitions=OutputPartitions(self.site.topics, lambda: 12),
             on_delivered=lambda answer: self.delivered.append(answer.offset),
             kafka=self.site.kafka,
             settings=self.site.settings,

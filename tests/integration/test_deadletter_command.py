@@ -18,7 +18,7 @@ from framematch.core.frames import Frame, frame_headers, parse_frame
 from framematch.core.kafka.clients import client_options, new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import read_topic
 
 pytestmark = pytest.mark.integration

@@ -19,7 +19,7 @@ from demo.dataset import load_photos
 from demo.feed import render_feed
 from demo.schedule import make_schedule
 from demo.timecode import Picture
-from stack.mediamtx import MediaMtxServer
+from framematch.stack.mediamtx import MediaMtxServer
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from framematch.core.frames import parse_frame
 from framematch.core.timestamps import now_us
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import (
     edge_service,
     grey_level,
@@ -139,8 +139,13 @@ def test_a_refused_frame_does_not_end_its_camera(kafka: KafkaServer, tmp_path: P
         tmp_path, kafka.bootstrap_servers, "--camera", f"shelf={images}", "--fps", "4",
         FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix,
     ) as service:  # fmt: skip
-        assert service.exit_code() == 0
+        assert service.exit_code() == 1
         assert service.events("frames_dropped")[0]["reason"] == "too_large"
+        (ended,) = service.events("camera_ended")
+        assert (ended["captured"], ended["sent"], ended["dropped"], ended["spooled"]) == (12, 11, {"too_large": 1}, 0)
+        (finished,) = service.events("edge_finished")
+        assert (finished["captured"], finished["sent"], finished["dropped"]) == (12, 11, {"too_large": 1})
+        assert "shelf: frames dropped: 1 too_large" in service.log_text().splitlines()[-1]
     sequences = [
         parse_frame(record.key, record.headers).sequence
         for record in read_topic(kafka.bootstrap_servers, f"{prefix}.frames")

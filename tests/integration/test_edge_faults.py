@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from framematch.core.frames import parse_frame
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
 from tests.integration.edge_service import (
     EdgeService,
     new_prefix,

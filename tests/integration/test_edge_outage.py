@@ -10,8 +10,8 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from framematch.core.frames import Frame, parse_frame
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
 from tests.integration.edge_service import (
     EdgeService,
     new_prefix,
@@ -102,7 +102,12 @@ def spooled(service: EdgeService) -> float:
 
 
 def wait_for_replay(service: EdgeService) -> None:
-    wait_until(lambda: spooled(service) == 0, timeout_s=60, message="the spool is empty again")
+    """All spooled frames are acknowledged, and new ones are sent directly."""
+
+    def direct() -> bool:
+        return len(service.events("spooling_ended")) == len(service.events("spooling_started"))
+
+    wait_until(lambda: spooled(service) == 0 and direct(), timeout_s=60, message="the spool is empty again")
 
 
 @pytest.mark.timeout(180)
@@ -264,6 +269,27 @@ def test_stopped_while_kafka_is_unreachable_it_leaves_unsent_frames_on_disk(
         assert second.exit_code() == 0
     found = [frame.sequence for frame in frames_in(broker, prefix) if frame.camera == "till-1"]
     assert_each_once_in_order(sorted(set(found)), overrun=overrun)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_stopped_while_kafka_is_silent_it_does_not_wait_for_acknowledgements(
+    broker: KafkaServer, camera: str, tmp_path: Path, fault: str
+) -> None:
+    settings = {"FRAMEMATCH_SHUTDOWN_DEADLINE_S": "80"}  # half of it may be waited for acknowledgements
+    with edge(tmp_path, broker, new_prefix(), f"till-1={camera}", **settings) as service:
+        wait_until(lambda: service.metric("frames_published_total") > 5)
+        if fault == "killed":
+            broker.kill()
+        else:
+            freeze(broker.pid)
+        wait_until(lambda: spooled(service) > 10, timeout_s=60)
+        service.process.terminate()
+        assert service.process.wait(30) == 0
+        assert service.wait_for("frames_spooled")["frames"] > 10
+        assert not service.events("kafka_silent_at_end")
+        if fault == "frozen":
+            resume(broker.pid)
 
 
 @pytest.mark.timeout(180)

@@ -17,7 +17,7 @@ from edge.sinks import Outgoing
 from framematch.core.frames import Frame, parse_frame
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.support import eventually, freeze, resume
 
@@ -37,6 +37,7 @@ class CountingStats:
     def __init__(self, camera: str) -> None:
         self.camera = camera
         self.accepted = 0
+        self.found_frames = 0
         self.published_frames = 0
         self.drops: Counter[str] = Counter()
 
@@ -47,6 +48,9 @@ class CountingStats:
 
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         self.drops[f"{stage}/{reason}"] += count
+
+    def found(self, count: int) -> None:
+        self.found_frames += count
 
     @property
     def complete(self) -> bool:

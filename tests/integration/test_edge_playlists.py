@@ -13,7 +13,8 @@ from pathlib import Path
 import av
 import pytest
 
-from edge.worker.video import VideoReader, open_stream
+from edge.worker.source import Reader
+from edge.worker.video import open_stream
 from framematch.core.errors import CameraUnavailableError
 from tests.integration.edge_service import write_video
 
@@ -92,11 +93,11 @@ def webs(folder: Path) -> Iterator[tuple[Web, Web]]:
         yield here, elsewhere
 
 
-def opened(url: str, *allowed_hosts: str) -> VideoReader:
+def opened(url: str, *allowed_hosts: str) -> Reader:
     return open_stream(url, open_timeout_s=20, read_timeout_s=20, allowed_hosts=allowed_hosts)
 
 
-def play(reader: VideoReader) -> int:
+def play(reader: Reader) -> int:
     """The frames until the stream ends, which is a failure for a live source."""
     frames = 0
     with contextlib.suppress(CameraUnavailableError):

@@ -22,7 +22,7 @@ from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import EdgeSettings, KafkaSettings, SpoolSettings
 from framematch.core.timestamps import now_us
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.conftest import running
 from tests.integration.edge_service import new_prefix, read_topic
 from tests.integration.test_kafka_security import WAYS_IN, Site

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from framematch.core.frames import parse_frame
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import edge_service, new_prefix, read_topic
 from tests.integration.endless_camera import endless_camera
 from tests.support import wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.server import ReservedPort
+from framematch.stack.server import ReservedPort
 from tests.conftest import running
 from tests.integration.edge_service import (
     EdgeService,

@@ -14,7 +14,7 @@ from typing import Literal
 import pytest
 
 from edge.link.messages import Failed, FrameReady, Opened
-from stack.mediamtx import MediaMtxServer
+from framematch.stack.mediamtx import MediaMtxServer
 from tests.integration.camera_worker import camera_worker
 from tests.integration.edge_service import write_images, write_video
 from tests.integration.rtsp_camera import Session, h264, rtsp_camera

@@ -18,8 +18,9 @@ from edge.link.shared_buffer import SharedBuffer
 from edge.metrics import EdgeMetrics
 from edge.processes import CameraProcesses, WorkerMain
 from edge.sinks import Outgoing
+from edge.snapshot import StatsSnapshot
 from edge.sources import Source
-from edge.stats import CameraStats, StatsSnapshot
+from edge.stats import CameraStats
 from edge.supervisor import CameraSupervisor
 from edge.worker.run import WorkerConfig
 from framematch.core.settings import EdgeSettings
@@ -116,6 +117,12 @@ async def test_a_process_that_hangs_is_killed_and_replaced() -> None:
     async with supervised(camera_programs.one_frame_and_silence, watchdog_s=0.3) as camera:
         await eventually(lambda: len(camera.frames) >= 2)
         assert camera.sequences()[:2] == [0, 1]
+
+
+async def test_a_process_that_gives_signs_of_life_does_not_hang() -> None:
+    async with supervised(camera_programs.long_between_frames, watchdog_s=0.6) as camera:
+        await eventually(lambda: len(camera.frames) >= 3)
+        assert (camera.snapshot().reconnects, camera.snapshot().closed_because) == (0, None)
 
 
 async def test_a_hang_is_reported_as_the_reason() -> None:

@@ -20,8 +20,8 @@ from framematch.core.kafka.clients import client_options, new_consumer, new_prod
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import KafkaSettings
-from stack.kafka import KafkaServer
-from stack.kafka_security import MECHANISMS, Certificates, KafkaSecurity
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.kafka_security import MECHANISMS, Certificates, KafkaSecurity
 from tests.conftest import running
 
 pytestmark = pytest.mark.integration

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from framematch.core.paths import cache_dir
-from stack.cache import cached_folder
-from stack.golang import GoModule, build_program
+from framematch.stack.cache import cached_folder
+from framematch.stack.golang import GoModule, build_program
 from tests.kubernetes import FOLDER, Manifest, Pod, check_schema, manifests, pods
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]

@@ -11,7 +11,7 @@ from framematch.cli.model import app
 from framematch.core.errors import CatalogError, ModelError, ModelMismatchError, TritonUnavailableError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
-from stack.triton import TritonServer
+from framematch.stack.triton import TritonServer
 from tests.support import SHARED
 from tests.unit.model_build.bundles import SIDE, BundleFiles, image_only, image_tower, tokenizer, weights
 

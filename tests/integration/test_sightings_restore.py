@@ -5,18 +5,22 @@ import uuid
 from collections.abc import Iterable
 
 import pytest
+from aiokafka import TopicPartition
 from structlog.testing import capture_logs
 
+from consumers.metrics import ConsumerMetrics
 from consumers.sightings import restore as sightings
 from consumers.sightings.restore import restore
+from consumers.sightings.sightings import Sightings
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, SightingEvent, encode
+from framematch.core.health import new_registry
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.matching.sightings import SightingTracker
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.unit.matching.fake_frames import SETTINGS, Clock, changes, frame_events
 
 pytestmark = pytest.mark.integration
@@ -53,10 +57,12 @@ class Site:
                 acknowledged.append(await producer.send(topic, value, partition=own, timestamp_ms=at_ms))
             await asyncio.gather(*acknowledged)
 
-    async def successor(self, committed: dict[int, int | None]) -> SightingTracker:
+    async def successor(
+        self, committed: dict[int, int | None], counts: dict[str, int] | None = None
+    ) -> SightingTracker:
         """The tracker of a consumer that takes over at these offsets."""
         tracker = SightingTracker(SETTINGS, clock=self.clock)
-        await restore(self.kafka, tracker, committed)
+        await restore(self.kafka, tracker, committed, counts or dict.fromkeys(self.topics.all, 3))
         return tracker
 
 
@@ -159,11 +165,20 @@ async def test_a_published_end_by_silence_is_not_repeated(site: Site) -> None:
 async def test_unreadable_records_are_skipped(site: Site) -> None:
     events, _ = site.observe(stay(0, 5))
     timeless = encode(events[2]).replace(b'"grabbed_at":"2026', b'"grabbed_at":"long ago, 2026')
-    await site.publish([b"{", *events[:2], timeless, b"", events[3]])
+    deep, foreign = b'{"a":' + b"[" * 100_000, encode(events[2]).replace(b'"Milk"', b'"\xff"')
+    await site.publish([b"{", *events[:2], timeless, b"", deep, foreign, events[3]])
     with capture_logs() as logs:
         successor = await site.successor({0: 5})
     assert successor.open_sightings == 1
-    assert [line["offset"] for line in logs if line["event"] == "event_unreadable"] == [0, 3, 4]
+    assert [line["offset"] for line in logs if line["event"] == "event_unreadable"] == [0, 3, 4, 5, 6]
+
+
+async def test_the_next_owner_knows_the_frames_that_were_published_and_committed(site: Site) -> None:
+    events, _ = site.observe(stay(0, 5))
+    await site.publish(events)
+    own = Sightings(site.kafka, SETTINGS, ConsumerMetrics(new_registry()))
+    await own.restore({TopicPartition(site.topics.frames, 0): 4}, dict.fromkeys(site.topics.all, 3))
+    assert [own.recent_frames.add("till-0", event.frame.id) for event in events] == [False] * 4 + [True]
 
 
 async def test_a_pause_and_a_slow_consumer_do_not_hide_what_was_before(site: Site) -> None:
@@ -192,5 +207,5 @@ async def test_what_was_published_and_not_committed_does_not_hide_what_was_befor
 
 async def test_topics_that_cannot_be_read_are_one_clear_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sightings, "_DEADLINE_S", 0.5)
-    with pytest.raises(KafkaUnavailableError, match=r"sightings could not be restored within 0\.5 s"):
+    with pytest.raises(KafkaUnavailableError, match=r"were not read within 0\.5 s"):
         await site.successor({0: 5})

@@ -12,16 +12,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pymongo import MongoClient
 
 from framematch.core.errors import CameraUnavailableError, FramematchError, KafkaUnavailableError, MongoUnavailableError
-from stack import kafka as kafka_module
-from stack import mediamtx as mediamtx_module
-from stack import mongodb as mongodb_module
-from stack.cache import run_tool
-from stack.golang import MIN_GO_VERSION, go_program, go_version
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
-from stack.mongodb import MongoServer
-from stack.process import group_members
-from stack.server import LOOPBACK, Server
+from framematch.stack import kafka as kafka_module
+from framematch.stack import mediamtx as mediamtx_module
+from framematch.stack import mongodb as mongodb_module
+from framematch.stack.cache import run_tool
+from framematch.stack.golang import MIN_GO_VERSION, go_program, go_version
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.process import group_members
+from framematch.stack.server import LOOPBACK, Server
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,9 @@ import pytest
 import tritonclient.grpc
 
 from framematch.core.errors import FramematchError, TritonUnavailableError
-from stack.process import group_members
-from stack.triton import TritonServer, ping
+from framematch.core.triton_key import KeyHeader
+from framematch.stack.process import group_members
+from framematch.stack.triton import TritonServer, ping
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
@@ -62,6 +63,7 @@ def test_a_model_added_later_is_loaded_on_request(start_triton: StartTriton, tmp
     triton = start_triton(tmp_path)
     add_model(tmp_path)
     with tritonclient.grpc.InferenceServerClient(triton.url) as client:
+        client.register_plugin(KeyHeader(triton.repository_key))
         client.load_model("double")
     assert infer(triton.url) == [[2, 4]]
 

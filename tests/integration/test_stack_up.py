@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,21 +13,20 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framematch.cli.stack import app
-from framematch.core.errors import CameraUnavailableError, FramematchError
+from framematch.core.errors import CameraUnavailableError, FramematchError, UsageError
 from framematch.core.local_stack import LocalStack, read_local_stack, state_file
-from stack import control, mediamtx
-from stack.process import group_members
-from stack.up import running_stack
+from framematch.stack import control, mediamtx
+from framematch.stack.process import group_members
+from framematch.stack.up import running_stack
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(control.__file__).parents[1]
 # A program that starts all four servers, prints their process ids, and waits to be killed.
 STARTER = """
 import sys, time
 from pathlib import Path
-from stack.up import NAMES, make_servers, running_servers
+from framematch.stack.up import NAMES, make_servers, running_servers
 folder = Path(sys.argv[1])
 servers = make_servers(NAMES, data_dir=folder, model_repository=folder / "models")
 with running_servers(servers, data_dir=folder, report=lambda line: None):
@@ -77,7 +77,7 @@ def test_a_starter_killed_by_kill_9_leaves_nothing_running(tmp_path: Path) -> No
     version.mkdir(parents=True)
     (version / "model.py").write_text(MODEL)
     (version.parent / "config.pbtxt").write_text(CONFIG)
-    with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as starter:
+    with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         groups = [int(pid) for pid in starter.stdout.readline().split()]
         starter.kill()
@@ -131,12 +131,59 @@ def test_the_servers_of_a_killed_supervisor_end_too_and_up_works_again(up: Local
     assert "running already" not in again.stdout
 
 
+def test_a_server_that_was_left_out_is_not_said_to_run(up: LocalStack) -> None:  # noqa: ARG001  # it runs
+    result = invoke("up", "--only", "kafka,mongodb")
+    assert isinstance(result.exception, UsageError)
+    assert "running without kafka" in result.exception.message
+    assert "stack down" in result.exception.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe", b'{"supervisor_pid": "one"}', b"[]"])
+def test_a_stack_whose_state_file_is_damaged_is_named_and_can_be_stopped(up: LocalStack, content: bytes) -> None:
+    servers = children(up.supervisor_pid)
+    state_file().write_bytes(content)
+    again = invoke("up", "--only", "mediamtx")
+    assert isinstance(again.exception, FramematchError)
+    assert f"process {up.supervisor_pid} runs servers over" in again.exception.message
+    assert "stack down" in again.exception.hint
+    assert "are stopped" in invoke("down").stdout
+    assert not any(group_members(server) for server in servers)
+    assert not state_file().exists()
+
+
+def test_the_state_of_an_older_version_is_read_and_leads_to_a_fresh_start(up: LocalStack) -> None:
+    state = json.loads(state_file().read_bytes())
+    del state["servers"], state["triton_repository_key"]
+    state_file().write_text(json.dumps({**state, "of_a_later_version": 1}))
+    assert invoke("status").exit_code == 0
+    os.kill(up.servers["mediamtx"].pid, signal.SIGKILL)
+    wait_until(lambda: not up.servers["mediamtx"].runs, message="it has ended")
+    result = invoke("up")
+    assert isinstance(result.exception, UsageError)
+    assert "'framematch stack down', then 'framematch stack up'" in result.exception.hint
+
+
+def test_two_starts_at_the_same_moment_give_one_stack(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "framematch", "stack", "up", "--only", "mediamtx"]
+    environment = {**os.environ, "FRAMEMATCH_STATE_DIR": str(tmp_path)}
+    starts = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        outputs = [start.communicate(timeout=60)[0] for start in starts]
+        assert [start.returncode for start in starts] == [0, 0]
+        assert sum("running already" in output for output in outputs) == 1
+        shown = [re.findall(r"^  mediamtx +(rtsp://\S+)", output, re.MULTILINE) for output in outputs]
+        assert shown[0] == shown[1] != []
+    finally:
+        subprocess.run([*command[:4], "down"], env=environment, stdout=subprocess.DEVNULL, check=True)
+
+
 def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_path: Path) -> None:
     data = tmp_path / "data" / "mongodb" / "data" / "framematch.mv"
     data.parent.mkdir(parents=True)
     data.write_bytes(b"not an H2 file" * 1000)
-    with pytest.raises(FramematchError, match="mongodb ended during its start") as caught:
+    with pytest.raises(FramematchError, match=f"cannot open the store {re.escape(str(data))}: ") as caught:
         control.up(names=["mongodb", "mediamtx"], data_dir=tmp_path / "data")
+    assert "Exception in thread" not in caught.value.message
     assert "mongodb.log" in caught.value.hint
     assert read_local_stack() is None
 

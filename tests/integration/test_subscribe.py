@@ -21,7 +21,7 @@ from framematch.core.kafka.clients import client_options, new_producer, started
 from framematch.core.kafka.offsets import StartAt
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.sample_events import match_event, sighting_event
 from tests.support import eventually
 

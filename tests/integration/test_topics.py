@@ -11,7 +11,7 @@ from framematch.core.kafka.clients import client_options, new_producer, started
 from framematch.core.kafka.cluster_state import cluster_state, differences, frames_partitions
 from framematch.core.kafka.topics import Topics, ensure_topics, topic_specs
 from framematch.core.settings import KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,7 @@ from framematch.core.frames import parse_frame
 from framematch.core.logging import configure_logging
 from framematch.core.settings import TracingSettings
 from framematch.core.tracing import open_tracer
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import edge_service, new_prefix, read_topic, write_images
 from tests.integration.otlp_receiver import otlp_receiver
 

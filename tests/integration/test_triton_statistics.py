@@ -9,9 +9,9 @@ import pytest
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.triton_statistics import rates_of
-from stack.triton import TritonServer
 from tests.unit.model_build.bundles import SIDE, BundleFiles
 
 pytestmark = pytest.mark.integration

@@ -13,9 +13,9 @@ from PIL import Image
 from consumers.stages.decode import read_jpeg
 from framematch.model_build.bundles.bundle import Bundle, load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.preprocess import Preprocessor, Variant
-from stack.triton import TritonServer
 from tests.support import SHARED
 
 CLIP_TINY = SHARED / "conformance" / "clip-tiny"

@@ -12,9 +12,9 @@ from framematch.core.errors import EmbeddingError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
-from stack.triton import TritonServer
 from tests.faulty_model import GIVES_NAN, MAKES_IT_RAISE, Fault, FaultyModel
 from tests.unit.model_build.bundles import SIDE, BundleFiles
 

@@ -19,10 +19,10 @@ from framematch.model_build.bundles.bundle import Bundle, load_bundle
 from framematch.model_build.reload import Reload, reload_models
 from framematch.model_build.repository.build_options import BuildOptions, CpuPlan
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import Target
 from framematch.vision.tokenizer import Tokenizer
-from stack.triton import TritonServer
 from tests.support import eventually, freeze, resume
 from tests.unit.model_build.bundles import (
     CONTEXT_LENGTH,
@@ -46,10 +46,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def url(bundle: Bundle, start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> str:
+def small_triton(
+    bundle: Bundle, start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory
+) -> TritonServer:
     repository = tmp_path_factory.mktemp("small")
     build_model_repository(bundle, repository, BuildOptions(max_batch_size=4))
-    return start_triton(repository).url
+    return start_triton(repository)
+
+
+@pytest.fixture(scope="module")
+def url(small_triton: TritonServer) -> str:
+    return small_triton.url
 
 
 @pytest.fixture
@@ -63,7 +70,9 @@ def own_triton(tmp_path: Path) -> Iterator[TritonServer]:
 
 def build(bundle: Path, server: TritonServer) -> str:
     arguments = ["build", "--from", str(bundle), "--out", str(server.model_repository)]
-    result = CliRunner().invoke(app, arguments, env={"TRITON_URL": server.url})
+    result = CliRunner().invoke(
+        app, arguments, env={"TRITON_URL": server.url, "TRITON_REPOSITORY_KEY": server.repository_key}
+    )
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -130,7 +139,7 @@ async def test_two_instances_of_one_thread_have_the_rows_of_one_instance(
 ) -> None:
     options = BuildOptions(max_batch_size=4, cpu_plan=CpuPlan(instances=2, threads=1))
     manifest = build_model_repository(bundle, own_triton.model_repository, options)
-    assert await reload_models(own_triton.url, manifest) is Reload.LOADED
+    assert await reload_models(own_triton.url, manifest, key=own_triton.repository_key) is Reload.LOADED
     async with await ImageEncoder.connect(url) as one, await ImageEncoder.connect(own_triton.url) as two:
         expected = await one.embed(PIXELS)
         answers = await asyncio.gather(*(two.embed(PIXELS) for _ in range(8)))
@@ -144,11 +153,11 @@ async def test_a_triton_without_the_target_s_backend_is_an_error_with_a_hint(
 ) -> None:
     manifest = build_model_repository(bundle, own_triton.model_repository, BuildOptions(target))
     with pytest.raises(ModelError, match=f"backend '{backend}'") as caught:
-        await reload_models(own_triton.url, manifest)
+        await reload_models(own_triton.url, manifest, key=own_triton.repository_key)
     assert "\n" not in caught.value.message
     assert "--target cpu" in caught.value.hint
     with pytest.raises(TritonUnavailableError, match=f"backend '{backend}'") as connecting:
-        await ImageEncoder.connect(own_triton.url, timeout_s=0.5)
+        await ImageEncoder.connect(own_triton.url, timeout_s=0.5, key=own_triton.repository_key)
     assert "--target cpu" in connecting.value.hint
 
 
@@ -252,8 +261,11 @@ def test_build_makes_a_running_triton_load_the_models_and_later_ones(
     assert "now serves it" in build(other_model(tmp_path / "other"), own_triton)
 
 
-def test_build_reports_a_running_triton_of_another_repository(bundle: Bundle, url: str, tmp_path: Path) -> None:
+def test_build_reports_a_running_triton_of_another_repository(
+    bundle: Bundle, small_triton: TritonServer, tmp_path: Path
+) -> None:
     arguments = ["build", "--from", str(bundle.path), "--out", str(tmp_path / "elsewhere"), "--max-batch-size", "2"]
-    result = CliRunner().invoke(app, arguments, env={"TRITON_URL": url})
+    environment = {"TRITON_URL": small_triton.url, "TRITON_REPOSITORY_KEY": small_triton.repository_key}
+    result = CliRunner().invoke(app, arguments, env=environment)
     assert result.exit_code == 0
     assert "serves another model repository" in result.output

@@ -16,12 +16,13 @@ from structlog.testing import capture_logs
 from tritonclient.grpc.aio import InferenceServerClient
 
 from framematch.core.errors import TritonUnavailableError
+from framematch.core.triton_key import KeyHeader
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.triton import TritonServer
 from framematch.vision import shared_memory
 from framematch.vision.encoder import ImageEncoder
-from stack.triton import TritonServer
 from tests.integration.shared_memory_program import BATCHES, pictures
 from tests.support import eventually
 from tests.unit.model_build.bundles import SIDE, BundleFiles
@@ -40,13 +41,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(repository: Path, start_triton: Callable[[Path], TritonServer]) -> str:
-    return start_triton(repository).url
+def triton(repository: Path, start_triton: Callable[[Path], TritonServer]) -> TritonServer:
+    return start_triton(repository)
 
 
 @pytest.fixture
-async def encoder(url: str) -> AsyncIterator[ImageEncoder]:
-    async with await ImageEncoder.connect(url) as connected:
+async def encoder(triton: TritonServer) -> AsyncIterator[ImageEncoder]:
+    async with await ImageEncoder.connect(triton.url, key=triton.repository_key) as connected:
         yield connected
 
 
@@ -58,9 +59,10 @@ def _no_pixels_through_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_memory, "inline_tensor", refused)
 
 
-async def regions_at(url: str) -> set[str]:
+async def regions_at(triton: TritonServer) -> set[str]:
     """The names of the regions that Triton has mapped."""
-    async with InferenceServerClient(url) as client:
+    async with InferenceServerClient(triton.url) as client:
+        client.register_plugin(KeyHeader(triton.repository_key))
         return set((await client.get_system_shared_memory_status()).regions)
 
 
@@ -73,9 +75,9 @@ def names_in(folder: Path) -> list[str]:
 
 
 @contextmanager
-def other_process(url: str) -> Iterator["subprocess.Popen[str]"]:
+def other_process(triton: TritonServer) -> Iterator["subprocess.Popen[str]"]:
     """A process with its own region registered with Triton."""
-    command = [sys.executable, "-m", "tests.integration.shared_memory_program", url]
+    command = [sys.executable, "-m", "tests.integration.shared_memory_program", triton.url, triton.repository_key]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert embeddings_of(process)
@@ -107,15 +109,15 @@ async def test_more_batches_than_slots_each_get_their_own_rows(encoder: ImageEnc
         np.testing.assert_allclose(answer, alone[part], atol=1e-6)
 
 
-async def test_closing_leaves_neither_a_file_nor_a_region_in_triton(url: str) -> None:
-    before = await regions_at(url)
-    async with await ImageEncoder.connect(url) as encoder:
+async def test_closing_leaves_neither_a_file_nor_a_region_in_triton(triton: TritonServer) -> None:
+    before = await regions_at(triton)
+    async with await ImageEncoder.connect(triton.url, key=triton.repository_key) as encoder:
         await encoder.share_memory(2)
         await encoder.embed(PIXELS)
-        (region,) = await regions_at(url) - before
+        (region,) = await regions_at(triton) - before
         assert file_of(region).exists()
     assert not file_of(region).exists()
-    assert region not in await regions_at(url)
+    assert region not in await regions_at(triton)
 
 
 @pytest.mark.usefixtures("_no_pixels_through_grpc")
@@ -123,10 +125,10 @@ async def test_the_region_is_registered_again_with_a_restarted_triton(repository
     triton = TritonServer(tmp_path / "server", repository)
     triton.start()
     try:
-        async with await ImageEncoder.connect(triton.url) as encoder:
+        async with await ImageEncoder.connect(triton.url, key=triton.repository_key) as encoder:
             await encoder.share_memory(BATCHES)
             before = await encoder.embed(PIXELS)
-            regions = await regions_at(triton.url)
+            regions = await regions_at(triton)
             triton.kill()
             triton.start()
             # No call has failed yet, so the first one notices the restart.
@@ -141,15 +143,15 @@ async def test_the_region_is_registered_again_with_a_restarted_triton(repository
 
             await eventually(answered)
             np.testing.assert_allclose(answers[0], before, atol=1e-6)
-            assert await regions_at(triton.url) == regions
+            assert await regions_at(triton) == regions
     finally:
         triton.stop()
 
 
 @pytest.mark.usefixtures("_no_pixels_through_grpc")
-async def test_two_processes_do_not_touch_each_other_s_region(url: str, encoder: ImageEncoder) -> None:
+async def test_two_processes_do_not_touch_each_other_s_region(triton: TritonServer, encoder: ImageEncoder) -> None:
     expected = await encoder.embed(pictures(SIDE))
-    with other_process(url) as other:
+    with other_process(triton) as other:
         await encoder.share_memory(BATCHES)
         theirs, ours = await asyncio.gather(asyncio.to_thread(embeddings_of, other), encoder.embed(pictures(SIDE)))
     np.testing.assert_allclose(ours, expected, atol=1e-6)
@@ -157,16 +159,16 @@ async def test_two_processes_do_not_touch_each_other_s_region(url: str, encoder:
 
 
 async def test_the_region_of_a_killed_process_is_removed_when_the_next_one_starts(
-    url: str, encoder: ImageEncoder
+    triton: TritonServer, encoder: ImageEncoder
 ) -> None:
-    before = await regions_at(url)
-    with other_process(url):
-        (left,) = await regions_at(url) - before
+    before = await regions_at(triton)
+    with other_process(triton):
+        (left,) = await regions_at(triton) - before
     assert file_of(left).exists()
-    assert left in await regions_at(url)
+    assert left in await regions_at(triton)
     await encoder.share_memory(BATCHES)
     assert not file_of(left).exists()
-    assert left not in await regions_at(url)
+    assert left not in await regions_at(triton)
 
 
 async def test_a_triton_without_access_to_the_memory_gets_pictures_through_grpc(
@@ -178,6 +180,16 @@ async def test_a_triton_without_access_to_the_memory_gets_pictures_through_grpc(
     assert [entry["event"] for entry in logs] == ["shared_memory_refused"]
     assert "same host" in logs[0]["hint"]
     assert (await encoder.embed(PIXELS)).shape == (len(PIXELS), encoder.manifest.dimension)
+
+
+async def test_without_the_key_pictures_go_through_grpc_and_the_log_names_it(triton: TritonServer) -> None:
+    async with await ImageEncoder.connect(triton.url) as encoder:
+        with capture_logs() as logs:
+            await encoder.share_memory(BATCHES)
+        assert [(entry["event"], entry["hint"]) for entry in logs] == [
+            ("shared_memory_refused", "Set TRITON_REPOSITORY_KEY to Triton's key")
+        ]
+        assert (await encoder.embed(PIXELS)).shape == (len(PIXELS), encoder.manifest.dimension)
 
 
 async def test_a_host_with_too_little_shared_memory_is_no_failure_and_leaves_no_file(

@@ -10,7 +10,7 @@ from framematch.core.events import MatchEvent, SightingEvent, encode
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
-from stack.kafka import KafkaServer
+from framematch.stack.kafka import KafkaServer
 from tests.integration.commands import at_terminal, running, screen
 from tests.sample_events import match_event, sighting_event
 from tests.support import wait_until

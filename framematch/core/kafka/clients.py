@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -20,6 +20,8 @@ from aiokafka.errors import (
 )
 
 from framematch.core.errors import KafkaUnavailableError, SettingsError
+from framematch.core.kafka.client_pacing import pace
+from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.diagnosis import diagnose
 from framematch.core.settings import KafkaSettings
 from framematch.core.settings_sources import require
@@ -32,6 +34,8 @@ _LIBRDKAFKA_BATCH_BYTES = 1_000_000
 _MAX_QUEUE_KBYTES = 2_147_483_647  # the largest value that librdkafka accepts
 _RECONNECT_MS = 1_000
 _FETCH_BYTES_PER_PARTITION = 4_194_304
+METADATA_MAX_AGE_MS = 15_000
+"""How soon a client sees partitions that were added, and a topic that was created again."""
 _STOP_TIMEOUT_S = 5.0
 TRANSACTION_TIMEOUT_MS = 30_000
 """After this the broker aborts a transaction whose producer has died, and subscribers see what comes after it."""
@@ -66,8 +70,9 @@ def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None
     partition fail too, and only a new producer can send them. With a `transactional_id` it sends only in transactions;
     a producer that is started later with the same id aborts its transaction and fences it.
     """
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **client_options(settings),
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         acks="all",
         enable_idempotence=True,
         transactional_id=transactional_id,
@@ -77,6 +82,15 @@ def new_producer(settings: KafkaSettings, *, transactional_id: str | None = None
         max_batch_size=min(_PRODUCER_BATCH_BYTES, settings.max_message_bytes),
         max_request_size=settings.max_message_bytes + 2 * HEADROOM_BYTES,
     )
+    pace(producer.client)
+    return producer
+
+
+def new_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:
+    """A client that describes and creates topics."""
+    admin = AIOKafkaAdminClient(**client_options(settings), metadata_max_age_ms=METADATA_MAX_AGE_MS)
+    pace(admin._client)  # noqa: SLF001  # aiokafka has no other way
+    return admin
 
 
 def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -101,6 +115,8 @@ def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
         "socket.timeout.ms": settings.request_timeout_ms,
         "socket.nagle.disable": True,
         "reconnect.backoff.max.ms": _RECONNECT_MS,
+        "topic.metadata.refresh.interval.ms": METADATA_MAX_AGE_MS,
+        "allow.auto.create.topics": False,  # with how many partitions would be the broker's choice
         "queue.buffering.max.messages": 0,
         "queue.buffering.max.kbytes": _MAX_QUEUE_KBYTES,
         "enable.metrics.push": False,
@@ -118,11 +134,12 @@ def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> AIOKafkaConsumer:
-    """A consumer without automatic commits; `options` are aiokafka's (`group_id`, `auto_offset_reset`, …)."""
-    return AIOKafkaConsumer(
+def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> Consumer:
+    """A consumer without automatic commits; `options` are those of `Consumer` and aiokafka's (`group_id`, …)."""
+    return Consumer(
         *topics,
         **client_options(settings),
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         enable_auto_commit=False,
         max_partition_fetch_bytes=max(_FETCH_BYTES_PER_PARTITION, settings.max_message_bytes + HEADROOM_BYTES),
         **options,

@@ -7,8 +7,8 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from framematch.core.kafka.clients import client_options, kafka_errors, started
-from framematch.core.kafka.topics import Topics
+from framematch.core.kafka.clients import kafka_errors, new_admin, started
+from framematch.core.kafka.topics import Topics, differing_partitions
 from framematch.core.settings import KafkaSettings
 
 
@@ -36,7 +36,7 @@ async def cluster_state(settings: KafkaSettings) -> ClusterState:
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses the request.
     """
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             brokers = len((await admin.describe_cluster())["brokers"])
             found = await _existing(admin, Topics(settings.topic_prefix).all)
@@ -50,7 +50,7 @@ async def frames_partitions(settings: KafkaSettings) -> int | None:
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses the request.
     """
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             found = await _existing(admin, [Topics(settings.topic_prefix).frames])
     return len(found[0]["partitions"]) if found else None
@@ -78,6 +78,12 @@ async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str
 def _state(topic: dict[str, Any], config: dict[str, str]) -> TopicState:
     partitions = topic["partitions"]
     return TopicState(topic["topic"], len(partitions), len(partitions[0]["replicas"]), config)
+
+
+def partition_differences(settings: KafkaSettings, cluster: ClusterState) -> str:
+    """How the numbers of partitions of frames, matches and sightings differ, as a text; empty when they are equal."""
+    topics = Topics(settings.topic_prefix)
+    return differing_partitions(topics, {name: topic.partitions for name, topic in cluster.topics.items()})
 
 
 def differences(wanted: NewTopic, found: TopicState) -> list[str]:

@@ -1,13 +1,14 @@
 """The topics: names, configuration, and the creation of missing ones."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from framematch.core.kafka.clients import HEADROOM_BYTES, client_options, kafka_errors, started
+from framematch.core.kafka.clients import HEADROOM_BYTES, kafka_errors, new_admin, started
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import MS_PER_HOUR, MS_PER_MINUTE
 
@@ -34,6 +35,22 @@ class Topics:
         self.deadletter = f"{prefix}.deadletter"
         """Records that could not be processed, byte for byte, with the reason in their headers."""
         self.all = (self.frames, self.matches, self.sightings, self.status, self.deadletter)
+
+
+PARTITIONS_HINT = (
+    "Give these topics the same number of partitions: kafka-topics.sh --alter --partitions, for those that have fewer"
+)
+
+
+def differing_partitions(topics: Topics, partitions: Mapping[str, int]) -> str:
+    """How the numbers of partitions differ among the topics keyed by camera, as a text; empty when they are equal.
+
+    `partitions` has the numbers of the topics that exist.
+    """
+    found = {name: partitions[name] for name in (topics.frames, topics.matches, topics.sightings) if name in partitions}
+    if len(set(found.values())) <= 1:
+        return ""
+    return ", ".join(f"{name} has {count}" for name, count in found.items())
 
 
 def replicas_of(settings: KafkaSettings, brokers: int) -> int:
@@ -69,7 +86,7 @@ async def ensure_topics(settings: KafkaSettings) -> list[str]:
     Raises:
         KafkaUnavailableError: no broker answers, or it does not let us create a topic.
     """
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             existing = set(await admin.list_topics())
             brokers = len((await admin.describe_cluster())["brokers"])
@@ -86,7 +103,7 @@ async def topic_exists(settings: KafkaSettings, name: str) -> bool:
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses the request.
     """
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             return name in await admin.list_topics()
 
@@ -98,7 +115,7 @@ async def wait_for_topic(settings: KafkaSettings, name: str) -> bool:
         KafkaUnavailableError: no broker answers, or it refuses the request.
     """
     waited = False
-    async with started(AIOKafkaAdminClient(**client_options(settings)), settings) as admin:
+    async with started(new_admin(settings), settings) as admin:
         with kafka_errors(settings):
             while name not in await admin.list_topics():
                 if not waited:

@@ -13,7 +13,7 @@ EXPORT_HINT = "Export the model again with PyTorch or Optimum: fp32, opset 17, a
 
 # Opset 13 made ReduceSum take its axes as an input; that form still holds in every later one.
 _MIN_OPSET = 13
-# What ONNX Runtime in Triton's environment supports (stack/triton-requirements.txt); it is as old as `onnx` here.
+# What ONNX Runtime in Triton's environment (framematch/stack/triton-requirements.txt) supports; it is as old as `onnx`.
 _MAX_OPSET = onnx.defs.onnx_opset_version()
 _MAX_IR_VERSION = onnx.IR_VERSION
 _QUANTISED = ("quant", "matmulinteger", "convinteger", "qlinear", "matmulnbits", "qgemm", "qattention")

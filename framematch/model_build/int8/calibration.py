@@ -1,6 +1,5 @@
 """Reads the pictures for int8: half of them calibrate the tower, the other half evaluate it."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -8,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from PIL import Image
 
 from framematch.core.arrays import Pixels
-from framematch.core.errors import ModelError
+from framematch.core.errors import ModelError, PictureError
 from framematch.core.progress import OnProgress
+from framematch.pictures.stored import decode_picture
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.rgb import BOMB_ERRORS, DECODE_ERRORS, upright_rgb
 
 MIN_PICTURES = 8
 # Some dozens of pictures are enough for the ranges. More make the evaluation more precise, at a few seconds for a large
 # model.
 MAX_PICTURES = 256
 
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_MAX_PIXELS = 50_000_000  # as in a catalogue
 _HINT = (
     f"Give a folder with at least {MIN_PICTURES}, better 100, JPEG, PNG or WebP pictures of the kind that cameras will "
     "see. With subfolders named after products the change in retrieval accuracy is measured too"
@@ -94,7 +93,7 @@ def _files_by_label(folder: Path) -> dict[str, list[Path]]:
 
 def _is_picture(path: Path) -> bool:
     """Decided by the name. Hidden files do not count: other systems leave some beside pictures."""
-    return path.suffix.lower() in _FORMATS and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _groups(labelled: dict[str, list[Path]]) -> list[tuple[Path, ...]]:
@@ -146,11 +145,12 @@ def _split(groups: Sequence[Sequence[_Picture]], unreadable: int) -> Calibration
 
 def _read(path: Path, folder: Path, preprocessor: Preprocessor) -> _Picture | None:
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=sorted(set(_FORMATS.values()))) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            rgb = upright_rgb(image)
-    except (*DECODE_ERRORS, *BOMB_ERRORS) as error:
-        log.warning("calibration_picture_skipped", file=str(path), reason=str(error))
+        rgb = decode_picture(path.read_bytes(), max_pixels=_MAX_PIXELS).pixels
+    except PictureError as error:
+        log.warning("calibration_picture_skipped", file=str(path), reason=error.message)
+        return None
+    except OSError as error:
+        log.warning("calibration_picture_skipped", file=str(path), reason=f"cannot be read: {error.strerror}")
         return None
     return _Picture(_label(path, folder), preprocessor(rgb))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 from PIL import Image
 
 from framematch.catalog.images import MAX_BYTES, MAX_PIXELS, decode_rgb, read_image
@@ -54,6 +55,24 @@ def test_a_truncated_picture_is_refused(kind: str) -> None:
     whole = encoded(noise, kind)
     with pytest.raises(CatalogError, match="is damaged"):
         decode_rgb(whole[: len(whole) // 2])
+
+
+def test_a_picture_with_a_corrupt_scan_is_refused() -> None:
+    whole = encoded(Image.radial_gradient("L").resize((64, 64)), "JPEG")
+    with pytest.raises(CatalogError, match="is damaged: Corrupt JPEG data"):
+        decode_rgb(whole[: len(whole) - 100] + b"\xff\xd9")
+
+
+def test_16_bits_are_scaled_and_do_not_become_white() -> None:
+    ramp = np.tile(np.arange(0, 65_536, 256, dtype=np.uint16), (4, 1))
+    assert np.array_equal(decode_rgb(encoded(Image.fromarray(ramp)))[..., 0], ramp >> 8)
+
+
+def test_what_is_ignored_is_logged_with_the_name_of_the_file() -> None:
+    with structlog.testing.capture_logs() as logs:
+        decode_rgb(encoded(Image.new("RGB", (8, 6), RED), icc_profile=b"no profile"), name="photos/a.png")
+    found = [(line["event"], line["file"], len(line["reasons"])) for line in logs]
+    assert found == [("image_doubtful", "photos/a.png", 1)]
 
 
 @pytest.mark.parametrize("side", [8_000, 10_000, 30_000])

@@ -56,6 +56,11 @@ def test_a_json_line_has_everything_but_bytes_and_headers() -> None:
     assert json.loads(json_line(OMITTED))["whole"] is False
 
 
+def test_a_time_beyond_the_year_9999_is_shown_as_it_is() -> None:
+    far = replace(DEAD_LETTER, failure=replace(DEAD_LETTER.failure, timestamp_ms=2**62))
+    assert json.loads(json_line(far))["timestamp"] == f"{2**62} ms"
+
+
 @pytest.mark.parametrize("dead_letter", [DEAD_LETTER, replace(DEAD_LETTER, key=b"\x1b[2J")])
 def test_a_shown_record_contains_no_control_characters(dead_letter: DeadLetter) -> None:
     assert "\x1b" not in text_of(full(dead_letter)) + text_of(table([dead_letter]))

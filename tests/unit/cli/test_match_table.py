@@ -49,6 +49,13 @@ def test_without_a_match_the_nearest_product_is_shown_by_its_id() -> None:
     assert "till-2 ambiguous - - - 2.0 s 1.0" in lines
 
 
+def test_the_reason_of_a_decision_is_shown() -> None:
+    nothing = replace(match_event(decision="unknown", score=None), reason="no_content")
+    lines = lines_of(table_of(nothing).view(NOW_US, 50))
+    assert "till-1 unknown, no content - - - 2.0 s 1.0" in lines
+    assert lines[-1] == "00:00:00.000 till-1 unknown - - - 2000 ms no content"
+
+
 def test_the_age_grows_and_the_rate_falls_without_new_events() -> None:
     table = table_of(match_event(1), match_event(2))
     assert "till-1 match Milk 1.50 0.900 +0.125 62 s 0.0" in lines_of(table.view(NOW_US + 60 * S, 50))
@@ -75,7 +82,7 @@ def test_before_the_first_event_it_says_that_it_waits() -> None:
 
 def test_an_event_with_an_invalid_time_is_refused_and_changes_nothing() -> None:
     table, event = table_of(match_event()), match_event(1)
-    with pytest.raises(ValueError, match="isoformat"):
+    with pytest.raises(ValueError, match="RFC 3339"):
         table.update(replace(event, frame=replace(event.frame, grabbed_at="soon")), NOW_US)
     assert "1 camera, 1.0 events/s" in lines_of(table.view(NOW_US, 50))
 

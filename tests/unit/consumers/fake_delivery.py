@@ -1,7 +1,7 @@
 """A delivery that publishes nothing, for tests of the consumer."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiokafka import TopicPartition
 
@@ -31,6 +31,9 @@ class FakeDelivery:
     def fetched(self, frame: InFlightFrame) -> None:
         """Remember the order."""
         self.fetched_offsets.append((frame.partition.partition, frame.record.offset))
+
+    def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Nothing."""
 
     async def commit(self) -> None:
         """Waits for `may_commit`."""

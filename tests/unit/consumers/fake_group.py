@@ -21,8 +21,9 @@ from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
 from framematch.core.health import Health, new_registry
-from framematch.core.kafka.protocols import GroupConsumer, Producer
+from framematch.core.kafka.protocols import Committed, GroupConsumer, Producer
 from framematch.core.kafka.records import ProducerRecord
+from framematch.core.kafka.topic_descriptions import TopicDescription
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.decision import Thresholds
 from framematch.matching.enrich import MetadataCache
@@ -46,6 +47,14 @@ class Topic:
         self.plain = FakeBroker(lambda step: step != "start" and self._fails(step))
         self.transactional = {place: FakeBroker(self._fails, self.plain.output) for place in self.partitions}
         self.offsets: dict[TopicPartition, int] = {}
+        self.fetch_errors: dict[TopicPartition, str] = {}
+        self.markers: dict[TopicPartition, int] = defaultdict(int)
+        """Offsets at the end without a record."""
+        self.names: set[str] | None = None
+        """The topics that exist; all when it is None."""
+        self.id: bytes | None = b"first"
+        self.commit_ids: dict[TopicPartition, bytes | None] = {}
+        """The id of the topic to which the committed offsets belong, where it was committed too."""
         self.starts: dict[TopicPartition, int] = defaultdict(int)
         """The offset of the first record that retention has left, of each partition."""
         for _ in range(frames):
@@ -54,6 +63,15 @@ class Topic:
             kind = chance.choice([b"1", b"1", b"2", b"5", b"bad", b"no embedding", b"skipped"])
             own = self.records[place]
             own.append(record(len(own), partition=place.partition, key=key, value=kind))
+
+    def recreate(self, partition: TopicPartition, frames: int) -> None:
+        """As if the topic were deleted and created again, and somebody sent frames to it."""
+        self.id = self.id and self.id + b"again"
+        self.records[partition] = [record(number, partition=partition.partition) for number in range(frames)]
+
+    def end(self, partition: TopicPartition) -> int:
+        """Behind the last record, and what is behind that."""
+        return len(self.records[partition]) + self.markers[partition]
 
     def _fails(self, _step: Step) -> bool:
         return self.chance.random() < self.failures
@@ -89,6 +107,7 @@ class Member:
         self._paused: set[TopicPartition] = set()
         self._may_commit = False
         self.listener: Any = None
+        self.topic_ids: dict[str, bytes | None] = {}
 
     def subscribe(self, topics: list[str], *, listener: Any) -> None:
         """Remember the listener, which the group calls."""
@@ -115,12 +134,14 @@ class Member:
         found = {}
         for place in sorted(self._assigned - self._paused):
             start = self._positions[place]
-            if not self._topic.starts[place] <= start <= len(self._topic.records[place]):
+            if not self._topic.starts[place] <= start <= self._topic.end(place):
                 raise OffsetOutOfRangeError({place: start})
             records = self._topic.records[place][start : start + self._topic.chance.randrange(4)]
             if records:
                 found[place] = records
                 self._positions[place] = records[-1].offset + 1
+            elif start >= len(self._topic.records[place]):
+                self._positions[place] = self._topic.end(place)
         return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -152,6 +173,38 @@ class Member:
             assert published.issuperset((partition.partition, below) for below in range(offset))
         self._topic.offsets |= offsets
 
+    def with_topic_ids(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Without ids."""
+        return offsets
+
+    async def commits(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Committed | None]:
+        """The committed offsets, after a moment."""
+        offsets = {place: await self.committed(place) for place in partitions}
+        ids = self._topic.commit_ids
+        return {
+            place: None if offset is None else Committed(offset, ids.get(place)) for place, offset in offsets.items()
+        }
+
+    async def describe(self, *topics: str) -> dict[str, TopicDescription]:
+        """All have the same number of partitions."""
+        names = topics if self._topic.names is None else self._topic.names.intersection(topics)
+        return {name: TopicDescription(name, self._topic.id, len(self._topic.partitions)) for name in names}
+
+    def refresh_metadata(self) -> None:
+        """The metadata is fresh."""
+
+    def next_offsets(self) -> dict[TopicPartition, int]:
+        """The next offset of each partition."""
+        return dict(self._positions)
+
+    def fetch_errors(self) -> dict[TopicPartition, str]:
+        """What the test says."""
+        return self._topic.fetch_errors
+
+    def uncommitted_end(self, partition: TopicPartition) -> int:
+        """There are no transactions."""
+        return self._topic.end(partition)
+
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that is left by retention."""
         await asyncio.sleep(0)
@@ -159,7 +212,7 @@ class Member:
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Where each partition ends."""
-        return {place: len(self._topic.records[place]) for place in partitions}
+        return {place: self._topic.end(place) for place in partitions}
 
 
 class AtOnce(Executor):

@@ -46,6 +46,10 @@ class FakeBroker:
         del partition
         return self.offset
 
+    def with_topic_ids(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Without ids."""
+        return offsets
+
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit without a transaction."""
         (self.offset,) = offsets.values()
@@ -89,10 +93,10 @@ class FakeProducer:
         self._transaction, self._offset = [], None
 
     async def send(
-        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers
+        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers, partition: int | None
     ) -> asyncio.Future[object]:
         """Returns a future that is done at once. After one that failed, all fail."""
-        del topic, key, headers
+        del topic, key, headers, partition
         if self._dead and self._transaction is not None:
             raise IllegalOperation("Can't send messages while not in transaction")
         self._step("send")
@@ -106,6 +110,11 @@ class FakeProducer:
             (self._broker.output if self._transaction is None else self._transaction).append(value or b"")
             future.set_result(None)
         return future
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """Twelve of each topic."""
+        del topic
+        return set(range(12))
 
     async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, int], group_id: str) -> None:
         """They count once the transaction is committed."""

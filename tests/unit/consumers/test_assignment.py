@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from consumers.assignment import Assignment
-from consumers.in_flight_frame import InFlightFrame
+from consumers.in_flight_frame import Decided, InFlightFrame, Skipped
 from consumers.metrics import ConsumerMetrics
+from consumers.sightings.recent_frames import RecentFrames
 from consumers.sightings.sightings import Sightings
 from framematch.core.frames import Frame
 from framematch.core.health import new_registry
@@ -73,3 +74,39 @@ async def test_static_regions_go_through_the_model_unless_they_may_be_reused(reu
     frames = [await prepare_next(own) for _ in range(2)]
     assert len(await decide_next(own)) == inferred
     assert await asyncio.wait_for(own.ready_frames(), 5) == frames
+
+
+def complete(own: Assignment, *sequences: int) -> list[InFlightFrame]:
+    """Decided frames with these sequences, of which those are skipped that repeat others."""
+    frames = []
+    for offset, number in enumerate(sequences):
+        frame = fetched(offset)
+        frame.header = Frame("till-1", number, number)
+        prepare(frame, 1)
+        frame.decide(0, UNKNOWN)
+        frames.append(frame)
+    own.skip_repeats(frames)
+    return frames
+
+
+def test_a_second_record_of_a_frame_is_skipped_and_counted() -> None:
+    own = assignment()
+    outcomes = [frame.outcome for frame in complete(own, 1, 2, 1, 3, 2)]
+    assert [one == Skipped("repeat") for one in outcomes] == [False, False, True, False, True]
+
+
+def test_a_record_that_was_rejected_or_skipped_does_not_hide_a_later_one_of_its_frame() -> None:
+    own = assignment()
+    for outcome in (TRUNCATED, Skipped("age")):
+        frame = fetched(0)
+        frame.header, frame.outcome = Frame("till-1", 1, 1), outcome
+        own.skip_repeats([frame])
+        assert frame.outcome is outcome
+    assert [type(frame.outcome) for frame in complete(own, 1)] == [Decided]
+
+
+def test_only_the_newest_frames_of_each_camera_are_remembered() -> None:
+    frames = RecentFrames()
+    assert all(frames.add(camera, str(number)) for camera in ("till-1", "till-2") for number in range(129))
+    assert not frames.add("till-1", "1")
+    assert frames.add("till-1", "0")

@@ -21,11 +21,13 @@ from structlog.testing import capture_logs
 from consumers.delivery import at_least_once
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import DeliveryContext
+from consumers.delivery.output_partitions import OutputPartitions
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.results import FrameResult
 from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import OffsetStore, Producer
 from framematch.core.kafka.records import Headers, ProducerRecord
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import fetched
@@ -52,9 +54,10 @@ class FakeProducer:
         self.refuse()
 
     async def send(
-        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers
+        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Headers, partition: int | None
     ) -> asyncio.Future[object]:
         del topic, key, headers
+        self.broker.partitions.add(partition)
         await self.broker.buffer_has_room.wait()
         if self.broker.refuses_to_buffer:
             raise KafkaTimeoutError
@@ -63,6 +66,10 @@ class FakeProducer:
         if self.refused:
             self.refuse()
         return future
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        del topic
+        return set(range(12))
 
     async def begin_transaction(self) -> None:
         raise NotImplementedError
@@ -91,6 +98,7 @@ class FakeBroker:
 
     def __init__(self) -> None:
         self.log: list[int] = []
+        self.partitions: set[int | None] = set()
         self.offset = 0
         self.failing_starts = 0
         self.refuses_to_buffer = False
@@ -107,6 +115,9 @@ class FakeBroker:
         return self
 
     async def committed(self, partition: TopicPartition) -> int | None:
+        raise NotImplementedError
+
+    def with_topic_ids(self, offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         raise NotImplementedError
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
@@ -131,6 +142,7 @@ async def delivering(broker: FakeBroker, delivered: list[int | None]) -> AsyncIt
     context = DeliveryContext(
         offset_store=broker.offset_store,
         encoder=encoder,
+        partitions=OutputPartitions(Topics("framematch"), lambda: 12),
         on_delivered=lambda result: delivered.append(result.offset),
         kafka=KafkaSettings(),
         settings=ConsumerSettings(commit_interval_s=1_000),

@@ -12,6 +12,7 @@ from PIL import Image
 from consumers.stages.decode import clip_regions, cut, read_jpeg
 from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
+from framematch.core.frames import Region
 
 MAX_PIXELS = 100_000
 
@@ -61,8 +62,20 @@ def test_a_cut_jpeg_is_refused() -> None:
     assert reason(jpeg()[:-40]) == "truncated"
 
 
-def test_a_padded_jpeg_is_not_taken_for_a_cut_one() -> None:
-    assert decoded(jpeg() + bytes(16)).shape == (48, 64, 3)
+def test_a_cut_jpeg_with_an_end_marker_is_refused_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert reason(jpeg()[:-40] + b"\xff\xd9") == "undecodable"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("behind", [bytes(16), bytes(100_000), b"\xff" * 65, b"ftypmp42" * 50, jpeg()])
+def test_what_follows_the_end_marker_is_ignored(behind: bytes) -> None:
+    assert np.array_equal(decoded(jpeg() + behind), decoded(jpeg()))
+
+
+def test_the_error_says_how_many_bytes_the_picture_has_and_what_is_wrong() -> None:
+    data = jpeg()[:-40]
+    with pytest.raises(BadFrameError, match=f"the picture of {len(data)} bytes is damaged: it ends before its end"):
+        decoded(data)
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:
@@ -111,6 +124,21 @@ def test_a_region_over_the_edge_is_clipped_and_says_so() -> None:
 def test_a_region_outside_the_picture_is_a_bad_frame() -> None:
     with pytest.raises(BadFrameError, match="outside 64x48"):
         clip_regions(64, 48, ((64, 0, 5, 5),))
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        ((1, 2, 3, 4), (1, 2, 3, 4)),
+        ((60, 40, 9, 9), (60, 40, 10, 10), (60, 40, 4, 8)),
+        ((0, 0, 64, 48), (0, 0, 100, 100)),
+        ((1, 2, 3, 4), (0, 0, 9, 9), (1, 2, 3, 4)),
+    ],
+)
+def test_boxes_that_show_the_same_pixels_are_one_region(regions: tuple[Region, ...]) -> None:
+    clipped = clip_regions(64, 48, regions)
+    assert len(clipped) == len(set(clipped)) < len(regions)
+    assert set(clipped) == {found for region in regions for found in clip_regions(64, 48, (region,))}
 
 
 def test_a_region_is_cut_to_the_pixel() -> None:

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import CommitFailedError, KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from consumers import frame_consumer
+from consumers.assignment import State
 from consumers.frame_consumer import FrameConsumer
 from consumers.in_flight import InFlight
 from consumers.metrics import ConsumerMetrics
-from framematch.core.errors import KafkaUnavailableError
+from consumers.pulse import Pulse
 from framematch.core.health import Health, new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings
 from tests.support import eventually
@@ -28,25 +29,38 @@ from tests.unit.consumers.sample_frames import record
 class Group(Member):
     """A member whose commits of offsets are not checked against what was published."""
 
+    expelled = False
+    """Whether the group has given the partitions to others."""
+
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if self.expelled:
+            raise CommitFailedError
         self._topic.offsets |= offsets
+        self._topic.commit_ids |= dict.fromkeys(offsets, self.topic_ids["framematch.frames"])
 
 
 class Running:
     """A consumer that fetches, with its fake surroundings."""
 
-    def __init__(self, topic: Topic, delivery: FakeDelivery | None = None, **settings: Any) -> None:
+    def __init__(self, topic: Topic, delivery: FakeDelivery | None = None, *, mode: Any, **settings: Any) -> None:
         self.member = Group(topic)
         self.delivery = delivery or FakeDelivery()
         self.registry: CollectorRegistry = new_registry()
+        self.health = Health("kafka", "output")
+        self.health.set_ready("output")
         fakes: dict[str, Any] = {"consumer": self.member, "delivery": self.delivery}
         self.consumer = FrameConsumer(
             **fakes,
             kafka=KafkaSettings(),
-            settings=ConsumerSettings(sightings=SightingSettings(enabled=False), **settings),
+            settings=ConsumerSettings(delivery=mode, sightings=SightingSettings(enabled=False), **settings),
             metrics=ConsumerMetrics(self.registry),
-            health=Health("kafka"),
+            health=self.health,
         )
+
+    def finish(self) -> None:
+        """The stages finish every frame that was fetched."""
+        while frame := self.in_flight.pop_next():
+            self.in_flight.remove(frame)
 
     @property
     def in_flight(self) -> InFlight:
@@ -59,17 +73,21 @@ class Running:
 
 
 @asynccontextmanager
-async def fetching(topic: Topic, delivery: FakeDelivery | None = None, **settings: Any) -> AsyncIterator[Running]:
+async def fetching(
+    topic: Topic, delivery: FakeDelivery | None = None, *, mode: str = "at_least_once", **settings: Any
+) -> AsyncIterator[Running]:
     """A consumer that runs and has no partitions yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_consumer, "_BACKOFF_S", (0.0, 0.0))
-        running = Running(topic, delivery, **settings)
+        running = Running(topic, delivery, mode=mode, **settings)
         task = asyncio.create_task(running.consumer.run(asyncio.Event()))
         try:
             await eventually(lambda: running.member.listener)
             yield running
             assert not task.done()
         finally:
+            if task.done():
+                task.result()
             task.cancel()
             await asyncio.wait([task])
 
@@ -133,7 +151,7 @@ async def test_a_partition_with_its_share_in_flight_leaves_capacity_for_the_othe
 
 async def test_after_a_revoke_nothing_waits_for_the_frames_of_the_assignment(topic: Topic) -> None:
     stop = asyncio.Event()
-    running = Running(topic)
+    running = Running(topic, mode="at_least_once")
     task = asyncio.create_task(running.consumer.run(stop))
     await eventually(lambda: running.member.listener)
     await running.member.join(topic.partitions)
@@ -233,27 +251,177 @@ async def test_a_group_that_starts_at_the_latest_frame_does_so_once(topic: Topic
         await eventually(lambda: running.consumer.fetched == 3)
 
 
-async def test_a_topic_that_was_recreated_ends_a_running_consumer_with_a_reason(topic: Topic) -> None:
-    running = Running(topic)
-    task = asyncio.create_task(running.consumer.run(asyncio.Event()))
-    await eventually(lambda: running.member.listener)
-    await running.member.join(topic.partitions)
-    await eventually(lambda: running.consumer.fetched == 40)
-    del topic.records[topic.partitions[0]][1:]
-    with pytest.raises(KafkaUnavailableError, match=r"ends at offset 1, before offset \d+ that comes next: the topic"):
-        await task
+def jumps_of(logs: Any) -> list[tuple[int | None, int, str]]:
+    found = [line for line in logs if line["event"] == "offsets_jumped"]
+    return [(line["from_offset"], line["to_offset"], line["reason"]) for line in found]
 
 
-async def test_an_unreadable_header_name_ends_the_consumer_with_a_hint(
-    topic: Topic, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frames", [0, 1, 22])
+async def test_a_topic_that_is_recreated_is_read_from_its_first_frame(topic: Topic, frames: int) -> None:
+    first = topic.partitions[0]
+    with capture_logs() as logs:
+        async with fetching(topic, start_at="latest") as running:
+            topic.offsets |= dict.fromkeys(topic.partitions, 0)
+            await running.member.join([first])
+            before = len(topic.records[first])
+            await eventually(lambda: running.consumer.fetched == before)
+            topic.recreate(first, frames)
+            await running.consumer.refresh_lag()
+            running.finish()
+            await eventually(lambda: jumps_of(logs) and running.consumer.fetched == before + frames)
+    assert running.delivery.offsets_of(first) == [*range(before), *range(frames)]
+    assert jumps_of(logs) == [(0, 0, "topic_recreated")]
+    assert not running.frames_lost
+
+
+@pytest.mark.parametrize("frames", [0, 22, 23, 24, 200])
+@pytest.mark.parametrize("frozen_s", [3.0, 30.0])
+async def test_a_topic_that_is_recreated_while_the_process_is_frozen_is_read_from_its_first_frame(
+    topic: Topic, frozen_s: float, frames: int
 ) -> None:
-    running = Running(topic)
+    first, now_s = topic.partitions[0], [0.0]
+    with capture_logs() as logs:
+        async with fetching(topic, start_at="latest") as running:
+            running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+            topic.offsets |= dict.fromkeys(topic.partitions, 0)
+            await running.member.join([first])
+            before = len(topic.records[first])
+            await eventually(lambda: running.consumer.fetched == before)
+            now_s[0] += frozen_s
+            topic.recreate(first, frames)
+            running.finish()
+            await eventually(lambda: jumps_of(logs) and running.consumer.fetched == before + frames)
+    assert running.delivery.offsets_of(first) == [*range(before), *range(frames)]
+    assert [reason for _, _, reason in jumps_of(logs)] == ["topic_recreated"]
 
-    async def unreadable(*, timeout_ms: int) -> None:
-        del timeout_ms
-        b"\xff".decode()
 
-    monkeypatch.setattr(running.member, "getmany", unreadable)
-    with pytest.raises(KafkaUnavailableError, match="not UTF-8") as raised:
-        await running.consumer.run(asyncio.Event())
-    assert "--reset-offsets" in raised.value.hint
+async def test_an_offset_that_was_committed_for_an_earlier_topic_is_not_used(topic: Topic) -> None:
+    first = topic.partitions[0]
+    topic.offsets[first], topic.commit_ids[first] = 20, b"an earlier one"
+    with capture_logs() as logs:
+        async with fetching(topic, start_at="latest") as running:
+            await running.member.join([first])
+            await eventually(lambda: running.consumer.fetched == len(topic.records[first]))
+    assert jumps_of(logs) == [(20, 0, "topic_recreated")]
+    assert topic.commit_ids[first] == topic.id
+
+
+async def test_brokers_without_ids_show_a_recreated_topic_by_its_end(topic: Topic) -> None:
+    topic.id, first = None, topic.partitions[0]
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            await running.member.join([first])
+            before = len(topic.records[first])
+            await eventually(lambda: running.consumer.fetched == before)
+            topic.recreate(first, 3)
+            await eventually(lambda: running.consumer.fetched == before + 3)
+    assert jumps_of(logs) == [(before, 0, "partition_truncated")]
+
+
+async def test_a_partition_that_is_added_to_the_topic_is_read_from_its_first_frame(topic: Topic) -> None:
+    first, added = topic.partitions
+    topic.offsets[first] = 3
+    async with fetching(topic, start_at="latest") as running:
+        await running.member.join([first])
+        await eventually(lambda: running.consumer.fetched)
+        await running.member.leave()
+        await running.member.join([first, added])
+        await eventually(lambda: running.consumer.fetched >= 40 - 3)
+    assert running.delivery.offsets_of(added) == list(range(len(topic.records[added])))
+
+
+async def test_after_a_pause_of_a_session_nothing_is_published_before_the_group_was_asked(topic: Topic) -> None:
+    now_s = [0.0]
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+            await running.member.join(topic.partitions)
+            await eventually(lambda: running.consumer.fetched == 40)
+            assignment = await running.consumer.current_assignment()
+            assert running.consumer.may_publish()
+            now_s[0] += 12.0
+            assert not running.consumer.may_publish()
+            await eventually(lambda: running.consumer.fetched == 80)  # from the committed offsets again
+            assert running.consumer.may_publish()
+            assert assignment.state is State.REVOKED
+    assert "partitions_reopened" in [line["event"] for line in logs]
+
+
+async def test_a_missing_topic_of_frames_is_not_ready_and_one_that_comes_is(topic: Topic) -> None:
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            names = topic.names = {"framematch.matches", "framematch.sightings", "framematch.deadletter"}
+            await running.member.join([])
+            await eventually(lambda: running.consumer.positions() is not None)
+            await running.consumer.refresh_lag()
+            assert "framematch.frames does not exist" in running.health.report()["kafka"]
+            names.add("framematch.frames")
+            await running.consumer.refresh_lag()
+            assert running.health.ready
+    assert [line["event"] for line in logs if "topic" in line["event"]] == ["topic_missing", "topic_found"]
+
+
+@pytest.mark.parametrize("missing", ["matches", "sightings", "deadletter"])
+async def test_a_missing_topic_of_output_is_not_ready(topic: Topic, missing: str) -> None:
+    with capture_logs():
+        async with fetching(topic) as running:
+            topic.names = {
+                f"framematch.{name}" for name in {"frames", "matches", "sightings", "deadletter"} - {missing}
+            }
+            await running.member.join(topic.partitions)
+            await running.consumer.refresh_lag()
+            assert running.health.report()["output"] == (
+                f"the topic framematch.{missing} does not exist, or we may not see it"
+            )
+
+
+async def test_offsets_without_a_record_are_no_lag(topic: Topic) -> None:
+    first = topic.partitions[0]
+    async with fetching(topic) as running:
+        await running.member.join([first])
+        await eventually(lambda: running.consumer.fetched == len(topic.records[first]))
+        topic.markers[first] += 1  # the end of a transaction
+        await running.consumer.refresh_lag()
+        await eventually(lambda: running.consumer.lag() == {first: 0})
+
+
+async def test_a_partition_that_its_broker_cannot_read_is_not_ready_and_the_others_go_on(topic: Topic) -> None:
+    async with fetching(topic) as running:
+        await running.member.join(topic.partitions)
+        topic.fetch_errors = {topic.partitions[1]: "CorruptRecordException"}
+        await running.consumer.refresh_lag()
+        assert "cannot read partition 1 (CorruptRecordException)" in running.health.report()["kafka"]
+        await eventually(lambda: running.consumer.fetched == 40)
+        topic.fetch_errors = {}
+        await running.consumer.refresh_lag()
+        assert running.health.ready
+
+
+async def test_after_a_pause_nothing_is_read_while_others_own_the_partitions(topic: Topic) -> None:
+    now_s = [0.0]
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+            await running.member.join(topic.partitions)
+            await eventually(lambda: running.consumer.fetched == 40)
+            running.member.expelled = True
+            now_s[0] += 12.0
+            await eventually(lambda: [line for line in logs if line["event"] == "partitions_not_opened"])
+            assert running.consumer.fetched == 40
+            running.member.expelled = False
+            await running.member.leave()
+            await running.member.join(topic.partitions[:1])
+            await eventually(lambda: running.consumer.fetched > 40)
+
+
+async def test_with_transactions_a_pause_needs_no_care(topic: Topic) -> None:
+    now_s = [0.0]
+    async with fetching(topic, mode="exactly_once") as running:
+        running.consumer.pulse = Pulse(1.0, clock=lambda: now_s[0])
+        await running.member.join(topic.partitions)
+        await eventually(lambda: running.consumer.fetched == 40)
+        assignment = await running.consumer.current_assignment()
+        now_s[0] += 12.0
+        assert running.consumer.may_publish()
+        await running.consumer.refresh_lag()
+        assert assignment.state is State.OPEN

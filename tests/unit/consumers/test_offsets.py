@@ -82,6 +82,34 @@ def test_an_offset_that_does_not_rise_is_refused() -> None:
         tracker_with(4, 3)
 
 
+def test_offsets_without_a_record_behind_the_last_one_are_committable_once_it_is_finished() -> None:
+    tracker = tracker_with(0, 1)
+    tracker.reach(P, 4)
+    tracker.finish(P, 0)
+    assert tracker.committable() == {P: 1}
+    tracker.finish(P, 1)
+    assert tracker.committable() == {P: 4}
+    tracker.committed({P: 4})
+    tracker.reach(P, 4)
+    assert tracker.committable() == {}
+    tracker.reach(P, 5)
+    assert tracker.committable() == {P: 5}
+
+
+def test_where_a_partition_starts_need_not_be_committed() -> None:
+    tracker = OffsetTracker()
+    tracker.reach(P, 7)
+    tracker.reach(P, 7)
+    assert tracker.committable() == {}
+
+
+def test_a_record_that_is_not_finished_holds_back_what_is_behind_it() -> None:
+    tracker = tracker_with(3)
+    for offset in (4, 5, 6):
+        tracker.reach(P, offset)
+    assert tracker.committable() == {}
+
+
 @given(st.data())
 def test_no_offset_is_committed_early_in_whatever_order_records_are_finished(data: st.DataObject) -> None:
     started = {

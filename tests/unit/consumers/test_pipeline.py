@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from consumers import frame_consumer, pipeline
 from consumers.delivery import at_least_once, transactions
 from consumers.delivery.at_least_once import AtLeastOnce
+from consumers.pulse import Pulse
 from consumers.sightings.sightings import Sightings
 from consumers.stages.results import FrameResult
 from framematch.core.settings import ConsumerSettings, SightingSettings
@@ -40,6 +41,7 @@ async def group(topic: Topic, delivery: Delivery, *, drain_s: float = 5.0) -> As
     ).model_copy(update={"session_timeout_ms": 1})
     with pytest.MonkeyPatch.context() as patch, capture_logs():
         patch.setattr(frame_consumer, "_DRAIN_S", drain_s)
+        patch.setattr(frame_consumer, "Pulse", lambda _limit_s: Pulse(60.0))  # longer than the session above
         for module in (at_least_once, transactions):
             patch.setattr(module, "_BACKOFF_S", (0.0, 0.0))
             patch.setattr(module, "new_producer", topic.new_producer)

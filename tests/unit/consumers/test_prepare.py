@@ -16,21 +16,24 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
+from consumers.in_flight_frame import Decided, InFlightFrame, Rejected, Skipped
+from consumers.stages.batcher import region_crops
 from consumers.stages.prepare import AgeLimits, Preparer
 from framematch.core.events import MATCH_SCHEMA, encode, frame_reference, json_schema
 from framematch.core.frames import Frame, Region, frame_headers
 from framematch.core.ids import match_event_id
-from framematch.core.settings import AgeSettings, ConsumerSettings, SightingSettings
+from framematch.core.settings import AgeSettings, ConsumerSettings, MatchingSettings, SightingSettings
 from framematch.core.timestamps import now_us
+from framematch.matching.decision import NO_CONTENT
 from framematch.matching.sightings import SightingTracker
 from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor, Variant
 from tests.sample_events import match_event
-from tests.unit.consumers.sample_frames import record
+from tests.unit.consumers.sample_frames import UNKNOWN, record
 
 ROOT = Path(__file__).parents[3]
 MAX_PIXELS, MAX_REGIONS = 200_000, 16
+MIN_CONTENT = MatchingSettings().min_content
 FRAME = Frame("till-1", 1_767_225_600_123_456, 42, regions=((1, 2, 30, 20),), grabbed_at_us=1_767_225_600_200_000)
 Headers = list[tuple[str, bytes | None]]
 SOF, SOS = b"\xff\xc0", b"\xff\xda"
@@ -64,10 +67,14 @@ def documented_reasons() -> frozenset[str]:
     return frozenset(re.findall(r"`(\w+)`", reasons[1]))
 
 
-def preparer(edge: int | None = 32, variant: Variant = "fast", ages: AgeLimits | None = None) -> Preparer:
+def preparer(
+    edge: int | None = 32, variant: Variant = "fast", ages: AgeLimits | None = None, min_content: float = MIN_CONTENT
+) -> Preparer:
     spec = PreprocessSpec(edge, 32, 32, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     limits = ages or AgeLimits(AgeSettings(), {})
-    return Preparer(Preprocessor(spec, variant), limits, max_pixels=MAX_PIXELS, max_regions=MAX_REGIONS)
+    return Preparer(
+        Preprocessor(spec, variant), limits, max_pixels=MAX_PIXELS, max_regions=MAX_REGIONS, min_content=min_content
+    )
 
 
 PREPARERS = [preparer(edge, variant) for edge in (32, None) for variant in ("fast", "exact")]
@@ -290,3 +297,46 @@ def test_a_frame_that_is_too_old_is_skipped_whatever_its_bytes_are() -> None:
     frame = Frame("till-1", now_us() - 20_000_000, 1)
     skipped = prepared(b"no picture", [*frame_headers(frame)], by=preparer(ages=AGES))
     assert skipped.outcome == Skipped("age")
+
+
+def of_picture(*colours: int, side: int = 64) -> Image.Image:
+    """Fields of these shades of grey beside each other, each a square with a pattern unless it is black."""
+    picture = Image.new("RGB", (side * len(colours), side))
+    for number, colour in enumerate(colours):
+        if colour:
+            picture.paste(Image.radial_gradient("L").resize((side // 2, side // 2)), (side * number, 0))
+    return picture
+
+
+def jpeg_of(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("colour", ["black", "white", "gray", "lemonchiffon", "navy"])
+@pytest.mark.parametrize("by", PREPARERS)
+def test_a_frame_that_shows_nothing_is_unknown_without_the_model(colour: str, by: Preparer) -> None:
+    frame = prepared(jpeg_of(Image.new("RGB", (64, 48), colour)), of_regions(), by=by)
+    assert frame.outcome == Decided((NO_CONTENT,), {})
+    assert region_crops(frame) == []
+
+
+def test_only_the_regions_that_show_something_go_to_the_model() -> None:
+    boxes: list[Region] = [(64 * number, 0, 64, 64) for number in range(3)]
+    frame = prepared(jpeg_of(of_picture(0, 1, 0)), of_regions(*boxes))
+    assert [region.number for region in region_crops(frame)] == [1]
+    assert not frame.complete
+    frame.decide(1, UNKNOWN)
+    assert frame.outcome == Decided((NO_CONTENT, UNKNOWN, NO_CONTENT), {})
+
+
+def test_with_min_content_0_every_region_goes_to_the_model() -> None:
+    frame = prepared(jpeg_of(Image.new("RGB", (64, 48))), of_regions(), by=preparer(min_content=0))
+    assert [region.number for region in region_crops(frame)] == [0]
+
+
+def test_no_photograph_of_a_product_is_without_content() -> None:
+    for photo in photos():
+        frame = prepared(photo, of_regions(), by=preparer())
+        assert isinstance(frame.outcome, Rejected) or len(region_crops(frame)) == 1

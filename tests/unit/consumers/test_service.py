@@ -7,7 +7,7 @@ import pytest
 from consumers.service import run_consumer
 from framematch.core.errors import SettingsError
 from framematch.core.settings import Settings
-from stack.server import ReservedPort
+from framematch.stack.server import ReservedPort
 
 
 @pytest.mark.parametrize("missing", ["kafka.bootstrap_servers", "triton.url", "mongodb.uri"])

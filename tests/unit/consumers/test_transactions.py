@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from consumers.delivery import transactions
 from consumers.delivery.delivery import DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
+from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.transactions import PartitionClosedError, PartitionTransactions
 from consumers.metrics import ConsumerMetrics
 from consumers.stages.results import FrameResult
@@ -20,6 +21,7 @@ from framematch.core.errors import KafkaUnavailableError
 from framematch.core.health import Health, new_registry
 from framematch.core.kafka.protocols import Producer
 from framematch.core.kafka.records import ProducerRecord
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from tests.support import eventually
 from tests.unit.consumers.fake_kafka import FakeBroker, Step, failing_at
@@ -57,6 +59,7 @@ def context(broker: FakeBroker, delivered: list[int | None]) -> DeliveryContext:
     return DeliveryContext(
         offset_store=broker.offset_store,
         encoder=encoder,
+        partitions=OutputPartitions(Topics("framematch"), lambda: 12),
         on_delivered=lambda result: delivered.append(result.offset),
         kafka=KafkaSettings(),
         # No pause after a fence, nor between transactions: less than what the settings allow.

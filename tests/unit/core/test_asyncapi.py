@@ -24,7 +24,7 @@ TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 AT = "2026-01-01T00:00:00.000000Z"
 FRAME = Frame("till-1", 1, 2)
 WHOLE_FRAME = replace(FRAME, traceparent=TRACE, grabbed_at_us=3, replayed=True)
-FAILURE = Failure("decode", "truncated", "it ends early", "framematch.frames", 3, 7, 1)
+FAILURE = Failure("decode", "truncated", "it ends early", "framematch.frames", 3, 7)
 
 # The required headers of each message, and all of its headers.
 WRITTEN = {
@@ -32,7 +32,7 @@ WRITTEN = {
     "match": (match_headers(match_event(), AT), match_headers(match_event(), AT, TRACE)),
     "sighting": (sighting_headers(sighting_event(), AT),) * 2,
     "status": (event_headers("id", STATUS_SCHEMA, "till-1", AT),) * 2,
-    "deadletter": (FAILURE.headers(), replace(FAILURE, omitted_bytes=9).headers()),
+    "deadletter": (FAILURE.headers(), replace(FAILURE, timestamp_ms=1, omitted_bytes=9).headers()),
 }
 
 

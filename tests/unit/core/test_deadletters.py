@@ -47,6 +47,19 @@ def test_the_original_record_can_be_sent_again_with_its_time() -> None:
     )
 
 
+def test_a_record_without_a_timestamp_has_none_in_its_dead_letter_and_when_it_is_sent_again() -> None:
+    written = dead_letter(
+        replace(ORIGINAL, timestamp=-1), "decode", BadFrameError("truncated", ""), topic="d", max_bytes=100_000
+    )
+    assert "deadletter_timestamp_ms" not in dict(written.headers)
+    assert dead_letter_of(replace(ORIGINAL, timestamp=-1)).original("frames").timestamp_ms is None
+
+
+def test_a_dead_letter_of_an_older_consumer_may_have_the_timestamp_minus_1() -> None:
+    headers = Failure("decode", "truncated", "", "framematch.frames", 3, 7, -1).headers()
+    assert parse_dead_letter(record(b"x", headers)).failure.timestamp_ms is None
+
+
 def test_a_record_whose_bytes_were_omitted_is_not_whole() -> None:
     parsed = dead_letter_of(ORIGINAL, max_bytes=10)
     assert (parsed.whole, parsed.value, parsed.headers) == (False, None, ())

@@ -79,3 +79,11 @@ async def test_a_port_in_use_is_one_clear_error() -> None:
         with pytest.raises(SettingsError, match="Set FRAMEMATCH_HTTP__PORT"):
             async with serve_http(Health(), new_registry(), HttpSettings(port=port)):
                 pass
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nowhere"])
+async def test_no_answer_names_a_product(path: str) -> None:
+    async with serve_http(Health("kafka"), new_registry(), HttpSettings()) as url, aiohttp.ClientSession() as session:
+        for method in ("GET", "POST"):
+            async with session.request(method, url + path) as answer:
+                assert "Server" not in answer.headers

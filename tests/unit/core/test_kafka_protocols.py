@@ -3,13 +3,14 @@
 import inspect
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
+from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.protocols import GroupConsumer, Producer
 
 METHODS = [
     (protocol, client, name)
-    for protocol, client in ((Producer, AIOKafkaProducer), (GroupConsumer, AIOKafkaConsumer))
+    for protocol, client in ((Producer, AIOKafkaProducer), (GroupConsumer, Consumer))
     for name, _ in inspect.getmembers(protocol, inspect.isfunction)
     if not name.startswith("_")
 ]

@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
-from framematch.core.lifecycle import first_of
+from framematch.core.errors import FramematchError
+from framematch.core.lifecycle import first_of, run_service
 
 
 async def test_the_others_are_cancelled_when_one_returns() -> None:
@@ -26,3 +28,13 @@ async def test_the_error_of_one_that_failed_is_raised() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         await first_of(asyncio.Event().wait(), failing())
+
+
+@pytest.mark.parametrize(("error", "logged"), [(ValueError("odd"), ["ValueError: odd"]), (FramematchError("no"), [])])
+def test_a_service_logs_the_bug_that_ends_it(error: Exception, logged: list[str]) -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        raise ExceptionGroup("tasks", [error])
+
+    with capture_logs() as events, pytest.raises((ExceptionGroup, FramematchError)):
+        run_service(main, shutdown_deadline_s=1.0, log_crash=True)
+    assert [event["error"] for event in events if event["event"] == "service_crashed"] == logged

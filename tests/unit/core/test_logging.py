@@ -68,8 +68,31 @@ def test_a_library_that_floods_the_log_is_logged_once_with_a_count_later(monkeyp
     clock[0] = 11.0
     logging.getLogger("aiokafka").error("Unable to connect to node %s", 99)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [(line["event"], line["repeated"]) for line in lines] == [
+    assert {(line["event"], line["level"]) for line in lines} == {("kafka_client_reported", "warning")}
+    assert [(line["message"], line["repeated"]) for line in lines] == [
         ("Unable to connect to node 0", 0),
         ("Something else", 0),
         ("Unable to connect to node 99", 49),
     ]
+
+
+def test_a_bug_in_a_kafka_client_stays_an_error_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("info", "json", service="consumer")
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("aiokafka.consumer.fetcher").exception("Unexpected error in fetcher routine")
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["level"]) == ("Unexpected error in fetcher routine", "error")
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_a_log_at_a_terminal_cannot_control_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    configure_logging("info", "console")
+    evil = "a\x1b[31mb\x9b\u202e"
+    structlog.get_logger().error("it_failed", reason=evil, drops={evil: [evil]}, exc_info=ValueError(evil))
+    assert not any(character in written.getvalue() for character in ("\x1b[31mb", "\x9b", "\u202e"))

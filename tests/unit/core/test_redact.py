@@ -58,6 +58,24 @@ def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert redact_argument(text) == redact_url(text) == text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"photos/\xff\xe9.jpg", r"photos/\xff\xe9.jpg"),
+        ("photos/\N{STRAWBERRY}\u00fc.jpg".encode(), "photos/\N{STRAWBERRY}\u00fc.jpg"),
+        (b"rtsp://u:\xff@h/\x80", r"rtsp://***@h/\x80"),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_shown_so_that_any_encoder_takes_them(name: bytes, shown: str) -> None:
+    argument = name.decode("utf-8", "surrogateescape")  # as Python has it
+    assert redact_argument(argument) == redact_url(argument) == redact({"file": argument})["file"] == shown
+    assert redact(name.decode("utf-8", "surrogateescape")).encode()
+
+
+def test_half_a_character_is_shown_too() -> None:
+    assert redact_url("a\ud83c.jpg") == r"a\ud83c.jpg"
+
+
 @settings(max_examples=500)
 @given(VISIBLE)
 def test_a_password_is_hidden_in_every_rendered_form(password: str) -> None:

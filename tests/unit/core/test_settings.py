@@ -1,13 +1,16 @@
 """Settings: their sources and priorities, and the errors for mistakes."""
 
 import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docs.settings_reference import settings_reference
 from framematch.core.errors import AddressNotSetError, SettingsError
-from framematch.core.local_stack import LocalStack, process_start, write_local_stack
+from framematch.core.local_stack import LocalStack, process_start, state_file, write_local_stack
+from framematch.core.redact import redact
 from framematch.core.settings import CONVENTIONAL_NAMES, RENAMED
 from framematch.core.settings_sources import load_settings, require
 
@@ -37,7 +40,8 @@ def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", sorted(CONVENTIONAL_NAMES))
 def test_a_conventional_variable_sets_its_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     section, key = CONVENTIONAL_NAMES[name]
-    values = {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    values = {"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092,[::1]:9093", "TRITON_URL": "triton:8001"}
+    values |= {"LOG_LEVEL": "error", "RTSP_TRANSPORT": "udp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
     value = values.get(name, "mongodb://somewhere")
     monkeypatch.setenv(name, value)
     found = getattr(getattr(load_settings(), section), key)
@@ -50,8 +54,11 @@ def test_our_own_variable_wins_over_the_conventional_one(monkeypatch: pytest.Mon
     assert load_settings().kafka.bootstrap_servers == "own:9092"
 
 
+STACK_KEY = "canary-of-the-local-stack"
+
+
 def local_stack(pid: int, start: str | None) -> LocalStack:
-    return LocalStack(pid, "127.0.0.1:1", "mongodb://127.0.0.1:2", "127.0.0.1:3", "", "", "", "", start)
+    return LocalStack(pid, "127.0.0.1:1", "mongodb://127.0.0.1:2", "127.0.0.1:3", "", "", "", "", start, STACK_KEY)
 
 
 def test_a_running_local_stack_gives_the_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,6 +66,44 @@ def test_a_running_local_stack_gives_the_addresses(monkeypatch: pytest.MonkeyPat
     assert load_settings().triton.url == "127.0.0.1:3"
     monkeypatch.setenv("TRITON_URL", "triton:8001")
     assert load_settings().triton.url == "triton:8001"
+
+
+def test_the_key_of_the_local_triton_is_used_for_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_local_stack(local_stack(os.getpid(), process_start(os.getpid())))
+    assert load_settings().triton.key == STACK_KEY
+    monkeypatch.setenv("TRITON_URL", "127.0.0.1:3")
+    assert load_settings().triton.key == STACK_KEY
+    monkeypatch.setenv("TRITON_URL", "triton:8001")
+    assert load_settings().triton.key is None
+
+
+def test_a_key_of_ones_own_wins_over_that_of_the_local_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_local_stack(local_stack(os.getpid(), process_start(os.getpid())))
+    monkeypatch.setenv("TRITON_REPOSITORY_KEY", "a-key-of-ones-own")
+    assert load_settings().triton.key == "a-key-of-ones-own"
+
+
+def test_only_its_owner_can_read_the_state_file() -> None:
+    for _ in range(2):
+        write_local_stack(local_stack(os.getpid(), None))
+        assert stat.S_IMODE(state_file().stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "key", ["short", "a key with some spaces", "ein-schlüssel-mit-umlaut", "key-with-line\nbreak-x"]
+)
+def test_a_key_that_cannot_be_a_header_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_REPOSITORY_KEY", key)
+    with pytest.raises(SettingsError, match=r"triton\.repository_key: it must have 16 or more") as raised:
+        load_settings()
+    assert key not in str(raised.value)
+
+
+def test_the_key_is_shown_neither_with_the_settings_nor_with_the_stack() -> None:
+    write_local_stack(local_stack(os.getpid(), process_start(os.getpid())))
+    shown = f"{load_settings()!r} {load_settings().triton} {local_stack(1, None)!r}"
+    assert STACK_KEY not in shown
+    assert redact({"triton": {"repository_key": STACK_KEY}}) == {"triton": {"repository_key": "***"}}
 
 
 def test_the_state_file_of_a_dead_stack_is_ignored() -> None:
@@ -89,18 +134,15 @@ def test_the_file_may_use_environment_variables(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("edge: {fsp: 2}", "unknown setting edge.fsp. Did you mean edge.fps?"),
-        ("egde: {fps: 2}", "unknown setting egde. Did you mean edge?"),
-        ("edge: {fps: 0}", "edge.fps: input should be greater than 0"),
+        ("edge: {fsp: 2}", "unknown setting edge.fsp (framematch.yaml, line 1). Did you mean edge.fps?"),
+        ("egde: {fps: 2}", "unknown setting egde (framematch.yaml, line 1). Did you mean edge?"),
+        ("edge: {fps: 0}", "edge.fps: input should be greater than 0 (framematch.yaml, line 1)"),
         ("edge: {cameras: {'a b': x}}", "camera id 'a b'"),
         ("edge: {cameras: {a: {source: x, fsp: 1}}}", "unknown setting edge.cameras.a.fsp"),
         ("edge: [1", "is not valid YAML at line 1"),
         ("just text", "has no sections"),
-        ("1: {fps: 2}", "has no sections"),
-        ("edge: {cameras: {a: 2024-13-45}}", "has a value that YAML cannot read"),
-        ("[" * 1_000, "has a value that YAML cannot read"),
-        ("edge: &edge {fps: *edge}", "has a value that YAML cannot read"),
-        ("kafka: {bootstrap_servers: '${NOT_SET}'}", "names ${NOT_SET}, which is not set"),
+        ("1: {fps: 2}", "line 1: the key 1 is read as a number. Put it into quotes"),
+        ("kafka: {bootstrap_servers: '${NOT_SET}'}", "line 1: ${NOT_SET} is not set"),
     ],
 )
 def test_a_mistake_in_the_file_gives_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -152,7 +194,7 @@ def test_a_renamed_setting_in_the_file_is_refused_with_its_new_name(
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings(yaml_file(tmp_path, text))
-    assert str(raised.value) == f"the setting {old} was renamed. Its name is {new}"
+    assert str(raised.value) == f"the setting {old} was renamed (framematch.yaml, line 1). Its name is {new}"
 
 
 @pytest.mark.usefixtures("renamed")
@@ -226,3 +268,26 @@ def test_a_missing_setting_is_named_with_its_variable() -> None:
 def test_the_settings_reference_is_up_to_date() -> None:
     reference = Path(__file__).parents[3] / "docs" / "settings.md"
     assert reference.read_text() == settings_reference(), "run: python -m docs.settings_reference"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "overrides"),
+    [
+        ("edge: {cameras: {a: {source: x, fps: 2}}}", {}, {"edge": {"cameras": {"a": "y"}}}),
+        ("edge: {cameras: {a: x}}", {"CAMERAS": '{"a": {"source": "y", "fps": 2}}'}, {}),
+        ("edge: {cameras: {a: {source: x, fps: 2}}}", {"CAMERAS": '{"a": "z"}'}, {"edge": {"cameras": {"a": "y"}}}),
+    ],
+)
+def test_a_source_in_short_keeps_the_other_settings_of_its_camera(
+    text: str, variables: dict[str, str], overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"FRAMEMATCH_EDGE__{name}", value)
+    camera = load_settings(yaml_file(tmp_path, text), overrides).edge.cameras["a"]
+    assert (camera.source.get_secret_value(), camera.fps) == ("y", 2)
+
+
+def test_motion_in_short_and_in_full_are_one_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_EDGE__MOTION__MIN_AREA", "0.5")
+    motion = load_settings(yaml_file(tmp_path, "edge: {motion: true}")).edge.motion
+    assert (motion.gate, motion.min_area) == (True, 0.5)

@@ -1,6 +1,8 @@
 """The configuration of the topics."""
 
-from framematch.core.kafka.topics import Topics, topic_specs
+import pytest
+
+from framematch.core.kafka.topics import Topics, differing_partitions, topic_specs
 from framematch.core.settings import KafkaSettings
 
 
@@ -36,3 +38,21 @@ def test_topics_are_replicated_as_far_as_the_cluster_allows() -> None:
     assert topic_specs(KafkaSettings(), brokers=1)[0].replication_factor == 1
     assert topic_specs(KafkaSettings(), brokers=5)[0].replication_factor == 3
     assert topic_specs(KafkaSettings(replication_factor=2), brokers=5)[0].replication_factor == 2
+
+
+@pytest.mark.parametrize(
+    ("frames", "matches", "sightings", "text"),
+    [
+        (12, 12, 12, ""),
+        (24, 12, 12, "shop.frames has 24, shop.matches has 12, shop.sightings has 12"),
+        (12, 12, 1, "shop.frames has 12, shop.matches has 12, shop.sightings has 1"),
+        (12, 12, None, ""),
+        (12, None, 3, "shop.frames has 12, shop.sightings has 3"),
+    ],
+)
+def test_different_numbers_of_partitions_are_named(
+    frames: int | None, matches: int | None, sightings: int | None, text: str
+) -> None:
+    counts = {"shop.frames": frames, "shop.matches": matches, "shop.sightings": sightings, "shop.deadletter": 1}
+    found = {name: count for name, count in counts.items() if count is not None}
+    assert differing_partitions(Topics("shop"), found) == text

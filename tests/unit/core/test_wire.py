@@ -1,10 +1,13 @@
 """The wire format, pinned by golden files: a change that breaks them needs a new schema version."""
 
+import functools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -202,6 +205,44 @@ def test_a_field_that_a_newer_version_adds_is_ignored() -> None:
     assert decode(json.dumps({**newer, "added": 1}).encode(), MatchEvent) == match_event()
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("product.attributes.a", "[" * 100_000),
+        ("product.attributes.a", "[" * 2_000 + "]" * 2_000),
+        ("added", "[" * 100_000),
+        ("product.name", '"\\ud800"'),
+        ("product.name", '"\udcff"'),
+        ("product.price", "1e400"),
+        ("product.price", "NaN"),
+        ("product", "null"),
+        ("decision", '"unknown"'),
+        ("frame.camera", '"two words"'),
+        ("frame.captured_at", '"soon"'),
+        ("frame.captured_at", '"2026-02-30T00:00:00Z"'),
+        ("frame.grabbed_at", '"2026-01-01T00:00:00"'),
+        ("frame.sequence", "-1"),
+        ("sighting.started_at", '""'),
+        ("sighting.frames", "0"),
+    ],
+)
+def test_a_record_that_is_no_match_event_is_the_same_error_whatever_is_wrong(path: str, value: str) -> None:
+    event: Any = golden("match.v1.json")
+    *parents, field = path.split(".")
+    functools.reduce(lambda part, name: part[name], parents, event)[field] = "HERE"
+    text = json.dumps(event).replace('"HERE"', value)
+    with pytest.raises(msgspec.DecodeError):
+        decode(text.encode(errors="surrogateescape"), MatchEvent)
+
+
+@pytest.mark.parametrize("change", [{"started_at": "soon"}, {"last_seen_at": ""}, {"frames": 0}, {"camera": "\n"}])
+def test_a_record_that_is_no_sighting_is_an_error(change: dict[str, object]) -> None:
+    event = golden("sighting.v1.json")
+    assert isinstance(event, dict)
+    with pytest.raises(msgspec.DecodeError):
+        decode(json.dumps({**event, **change}).encode(), SightingEvent)
+
+
 def test_ids_are_deterministic_and_differ_between_frames() -> None:
     assert Frame("till-1", 1, 2).id == Frame("till-1", 1, 2).id
     assert len({Frame(c, t, s).id for c in ("a", "b") for t in (1, 2) for s in (1, 2)}) == 8
@@ -217,7 +258,7 @@ def test_ids_are_deterministic_and_differ_between_frames() -> None:
         Frame,
         camera=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
         captured_at_us=st.integers(0, 4_000_000_000_000_000),
-        sequence=st.integers(0, 2**40),
+        sequence=st.integers(0, 9 * 10**15 - 1),
         regions=st.lists(
             st.tuples(st.integers(0, 9999), st.integers(0, 9999), st.integers(1, 9999), st.integers(1, 9999)),
             max_size=3,
@@ -237,7 +278,58 @@ def test_a_time_of_any_year_is_parsed_from_its_text_unchanged(at: datetime) -> N
     assert datetime.fromisoformat(text) == at
 
 
-@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("2026-01-31t12:00:00z", "2026-01-31T12:00:00.000000Z"),
+        ("2026-01-31 12:00:00Z", "2026-01-31T12:00:00.000000Z"),
+        ("2026-01-31T12:00:00+05:45", "2026-01-31T06:15:00.000000Z"),
+        ("2026-01-31T12:00:00-00:00", "2026-01-31T12:00:00.000000Z"),
+        ("2026-01-31T12:00:00.1Z", "2026-01-31T12:00:00.100000Z"),
+        ("2026-01-31T12:00:00.1234569999999Z", "2026-01-31T12:00:00.123456Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000000Z"),
+        ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.250000Z"),
+        ("1990-12-31T15:59:60-08:00", "1991-01-01T00:00:00.000000Z"),
+        ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00.000000Z"),
+    ],
+)
+def test_every_form_of_an_rfc_3339_time_is_taken(text: str, same: str) -> None:
+    assert to_rfc3339(from_rfc3339(text)) == same
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-13-01T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:60:00Z",
+        "2026-01-01T00:00:61Z",
+        "2026-06-15T12:00:60Z",
+        "2026-06-15T23:59:60Z",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00Z",
+        "2026-01-01T00:00:00.Z",
+        "2026-01-01T00:00:00,5Z",
+        "2026-01-01T00:00:00+0100",
+        "2026-01-01T00:00:00+01",
+        "2026-01-01T00:00:00+24:00",
+        "2026-01-01T00:00:00Z+01:00",
+        "2026-01-01T00:00:00Z\n",
+        "2026-01-01",
+        "20260101T000000Z",
+        "2026-W01-1T00:00:00Z",
+        "٢٠٢٦-01-01T00:00:00Z",
+        "1767225600",
+        "",
+    ],
+)
+def test_what_is_no_rfc_3339_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"RFC 3339|month|day|leap second"):
+        from_rfc3339(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:60Z"])
 def test_a_time_outside_the_years_1_to_9999_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="before year 1 or after year 9999"):
         from_rfc3339(text)
@@ -248,13 +340,15 @@ def test_a_time_outside_the_years_1_to_9999_is_refused(text: str) -> None:
     [
         ({"ce_time": None}, "the header ce_time is missing"),
         ({"ce_time": b"yesterday"}, "malformed"),
-        ({"ce_time": b"2026-01-01T00:00:00"}, "without an offset"),
+        ({"ce_time": b"2026-01-01T00:00:00"}, "not an RFC 3339 time with an offset"),
         ({"ce_type": b"other"}, "not 'framematch.frame.v1'"),
         ({"ce_time": b"9999-12-31T23:59:59-12:00"}, "malformed"),
-        ({"ce_sequence": b"many"}, "not a number of 1 to 18 digits"),
-        ({"ce_sequence": b"-1"}, "not a number of 1 to 18 digits"),
-        ({"ce_sequence": b"9" * 19}, "not a number of 1 to 18 digits"),
-        ({"ce_sequence": "٣".encode()}, "not a number of 1 to 18 digits"),
+        ({"ce_sequence": b"many"}, "not a number below"),
+        ({"ce_sequence": b"-1"}, "not a number below"),
+        ({"ce_sequence": b"9000000000000000"}, "not a number below"),
+        ({"ce_sequence": b"1" * 17}, "not a number below"),
+        ({"ce_sequence": b"7\n"}, "not a number below"),
+        ({"ce_sequence": "٣".encode()}, "not a number below"),
         ({"ce_regions": b"[" * 100_000}, "malformed"),
         ({"ce_regions": b"[[NaN,0,1,1]]"}, "malformed"),
         ({"ce_regions": b"[[1e3,0,1,1]]"}, "malformed"),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from framematch.core.settings import MotionSettings, Settings
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 from framematch.vision.manifest import ENGINE_SCRIPT
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,6 +21,7 @@ OWN_IMAGES = {n: service for n, service in SERVICES.items() if service.get("imag
 FRAMEMATCH = {name: service for name, service in OWN_IMAGES.items() if not name.startswith("triton")}
 LONG_RUNNING = {name: service for name, service in SERVICES.items() if service.get("restart") != "no"}
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
+SECRET = re.compile("PASSWORD|KEY")
 SECONDS = {"s": 1, "m": 60}
 
 each_service = pytest.mark.parametrize("name", sorted(SERVICES))
@@ -84,7 +85,7 @@ def test_empty_variables_in_the_example_are_required_by_the_compose_file() -> No
 
 
 def test_no_password_has_a_default() -> None:
-    passwords = [match for match in VARIABLE.finditer(TEXT) if "PASSWORD" in match["name"]]
+    passwords = [match for match in VARIABLE.finditer(TEXT) if SECRET.search(match["name"])]
 
     assert passwords
     assert all(match["rest"].startswith(":?") for match in passwords)
@@ -94,7 +95,7 @@ def test_no_password_has_a_default() -> None:
 def test_no_password_is_written_in_the_file(name: str) -> None:
     environment = SERVICES[name].get("environment", {})
 
-    assert all(value.startswith("${") for variable, value in environment.items() if "PASSWORD" in variable)
+    assert all(value.startswith("${") for variable, value in environment.items() if SECRET.search(variable))
 
 
 @each_service
@@ -108,7 +109,8 @@ def test_no_service_runs_as_root_or_can_become_root(name: str) -> None:
 
 @each_service
 def test_every_image_has_a_version(name: str) -> None:
-    tag = SERVICES[name]["image"].partition(":")[2]
+    image = VARIABLE.sub(lambda match: match["rest"].removeprefix(":-"), SERVICES[name]["image"])
+    tag = image.partition(":")[2]
 
     assert re.search(r"\d+\.\d+", tag)
 
@@ -139,8 +141,51 @@ def test_docker_waits_longer_than_the_shutdown_deadline(name: str) -> None:
 
 
 @each_service
-def test_every_service_has_a_memory_limit(name: str) -> None:
-    assert SERVICES[name]["deploy"]["resources"]["limits"]["memory"]
+def test_every_service_has_limits_of_memory_cpu_processes_and_files(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service["deploy"]["resources"]["limits"].keys() == {"memory", "cpus", "pids"}
+    assert service["ulimits"] == {"core": 0, "nofile": 65536}
+
+
+@each_service
+def test_every_temporary_folder_has_a_size(name: str) -> None:
+    assert [folder for folder in SERVICES[name].get("tmpfs", []) if ":size=" not in folder] == []
+
+
+def test_the_edge_reaches_kafka_and_none_of_the_other_servers() -> None:
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+
+    assert [name for name, joined in networks.items() if joined & networks["edge"]] == ["kafka", "edge"]
+    assert networks["kafka"] == {"front", "back"}
+
+
+@pytest.mark.parametrize("name", ["mongodb", "triton-cpu", "triton-gpu", "triton-engines"])
+def test_a_server_without_published_ports_has_no_way_out(name: str) -> None:
+    assert yaml.safe_load(TEXT)["networks"]["back"] == {"internal": True}
+    assert [*SERVICES[name]["networks"]] == ["back"]
+    assert "ports" not in SERVICES[name]
+
+
+def test_only_triton_and_the_tools_have_the_key_for_loading_models() -> None:
+    holders = {name for name, service in SERVICES.items() if "TRITON_REPOSITORY_KEY" in service.get("environment", {})}
+
+    assert holders == {"triton-cpu", "triton-gpu", "tools"}
+
+
+def test_a_container_that_is_run_by_itself_is_as_hard_as_in_the_compose_file() -> None:
+    edge = SERVICES["edge"]
+    command = README.partition("\ndocker run")[2].partition(" -v ")[0]
+    limits = edge["deploy"]["resources"]["limits"]
+    default = {name: VARIABLE.sub(lambda m: m["rest"].removeprefix(":-"), str(limit)) for name, limit in limits.items()}
+
+    assert {
+        "--init", "--read-only", f"--tmpfs {edge['tmpfs'][0]}", "--cap-drop ALL",
+        "--security-opt no-new-privileges:true", f"--memory {default['memory']}", f"--cpus {default['cpus']}",
+        f"--pids-limit {default['pids']}", "--ulimit core=0", "--ulimit nofile=65536",
+        f"--user {edge['user']}", f"--log-opt max-size={edge['logging']['options']['max-size']}",
+        f"--log-opt max-file={edge['logging']['options']['max-file']}",
+    } <= {f"--{part}".strip() for part in re.sub(r"[\\\s]+", " ", command).split(" --")}  # fmt: skip
 
 
 @each_service

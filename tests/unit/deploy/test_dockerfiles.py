@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy" / "docker"
@@ -133,7 +133,7 @@ def test_the_lock_of_the_tools_changes_no_version_of_the_consumer(flavour: str) 
 
 
 def test_triton_lock_repeats_the_lock_of_the_local_stack() -> None:
-    stack = requirements(ROOT / "stack" / "triton-requirements.txt")
+    stack = requirements(ROOT / "framematch" / "stack" / "triton-requirements.txt")
     triton = requirements(FOLDER / "triton-requirements.txt")
 
     assert {name.partition("==")[0] for name in triton} >= {"numpy", "onnxruntime"}

@@ -12,7 +12,7 @@ from consumers.workers.supervisor import EXIT_REPORT_S
 from framematch.cli.topic_plan import Site
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, Settings
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 from framematch.vision.manifest import ENGINE_SCRIPT
 from tests.kubernetes import FOLDER, Manifest, Pod, check_schema, pods, read_manifests
 
@@ -158,10 +158,47 @@ def test_kubernetes_adds_no_service_variables_that_our_settings_reject(pod: Pod)
 
 
 @each_pod
-def test_every_pod_has_a_memory_request_and_limit(pod: Pod) -> None:
+def test_every_pod_has_limits_of_cpu_memory_and_disk(pod: Pod) -> None:
     resources = pod.container["resources"]
-    assert {"memory"} <= resources["requests"].keys()
-    assert {"memory"} <= resources["limits"].keys()
+    assert {"memory", "ephemeral-storage"} <= resources["requests"].keys()
+    assert {"cpu", "memory", "ephemeral-storage"} <= resources["limits"].keys()
+
+
+@each_pod
+def test_every_temporary_volume_has_a_size(pod: Pod) -> None:
+    assert [v["name"] for v in pod.spec["volumes"] if "emptyDir" in v and "sizeLimit" not in v["emptyDir"]] == []
+
+
+def test_every_pod_is_restricted_in_both_directions_by_default() -> None:
+    policy = kind("NetworkPolicy")["framematch"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+    # `kustomize` gives this label to every pod of the base; the engines, which are only in an overlay, have it already.
+    [labels] = KUSTOMIZATIONS[FOLDER / "base"]["labels"]
+    assert policy["podSelector"]["matchLabels"] == labels["pairs"]
+    assert labels["includeTemplates"]
+    assert policy["podSelector"]["matchLabels"].items() <= PODS["engines"].labels.items()
+
+
+def test_triton_reaches_nothing_and_the_edge_does_not_reach_the_metadata_service() -> None:
+    def reached(app: str) -> list[Manifest]:
+        found: list[Manifest] = []
+        for policy in kind("NetworkPolicy").values():
+            selector = policy["spec"]["podSelector"]
+            apps = {selector.get("matchLabels", {}).get("app.kubernetes.io/name")}
+            apps |= {value for item in selector.get("matchExpressions", []) for value in item["values"]}
+            found += policy["spec"].get("egress", []) if app in apps else []
+        return found
+
+    assert reached("triton") == reached("engines") == []
+    assert {8001, 9092, 27017} <= {p["port"] for rule in reached("consumer") for p in rule["ports"]}
+    assert reached("tools") == reached("consumer")
+    blocks = [to["ipBlock"] for rule in reached("edge") for to in rule.get("to", [])]
+    assert any(block["cidr"] == "0.0.0.0/0" and "169.254.0.0/16" in block["except"] for block in blocks)
+
+
+def test_only_triton_and_the_tools_have_the_key_for_loading_models() -> None:
+    assert {name for name, pod in PODS.items() if "framematch-triton" in str(pod.spec)} == {"triton", "tools"}
 
 
 @each_pod
@@ -256,7 +293,7 @@ def test_network_policies_admit_exactly_the_ports_of_services() -> None:
     opened = {
         port["port"]
         for policy in kind("NetworkPolicy").values()
-        for rule in policy["spec"]["ingress"]
+        for rule in policy["spec"].get("ingress", [])
         for port in rule["ports"]
     }
     assert opened == {port["port"] for service in kind("Service").values() for port in service["spec"]["ports"]}

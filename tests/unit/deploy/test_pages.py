@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from consumers.metrics import ConsumerMetrics
 from consumers.workers.supervisor import WorkerMetrics
 from edge.metrics import EdgeMetrics
-from framematch.core.settings_sources import known_environment_names
+from framematch.core.settings_environment import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(page for folder in ("", "docs/**/", "deploy/**/", "demo/**/") for page in ROOT.glob(f"{folder}*.md"))
@@ -134,7 +134,7 @@ def test_every_file_of_a_data_flow_is_in_its_package(service: str, folder: str) 
     section = ARCHITECTURE.partition(f"\n## Data flow: {service}\n")[2].partition("\n## ")[0]
     named: list[tuple[Path, str]] = []
     for group in re.split(r"[|;]", section):
-        other = re.match(r"\s*(core|matching|vision)'s ", group)
+        other = re.match(r"\s*(core|matching|pictures|vision)'s? ", group)
         package = ROOT / "framematch" / other[1] if other else ROOT / folder
         named += [(package, name) for name in re.findall(r"`([\w/]+\.py)`", group)]
 

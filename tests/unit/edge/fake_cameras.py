@@ -2,13 +2,12 @@
 
 import asyncio
 import socket
-from collections import defaultdict
 from multiprocessing.context import ForkServerProcess
 from typing import Any, cast
 
 from edge.cameras import Camera
 from edge.link.channel import WorkerChannel
-from edge.link.messages import Ended, FrameReady, Opened
+from edge.link.messages import Ended, Failed, FrameReady, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import Outgoing
@@ -26,6 +25,7 @@ class FakeProcess:
     """The worker's end of the channel. Like a process, it ends when the service shuts the channel down."""
 
     def __init__(self, peer: socket.socket, buffer: SharedBuffer, config: WorkerConfig) -> None:
+        self.config = config
         self.camera = config.camera
         self.buffer = buffer
         self._peer = peer.dup()
@@ -45,12 +45,25 @@ class FakeProcess:
         sequence = self.buffer.add(Count.CAPTURED)
         self._channel.send_frame(FrameReady(4, sequence, 1_000 + sequence, 2_000, 1.0, 1.0, "rtp"), b"jpeg")
 
+    def drop_frame(self, count: Count) -> None:
+        """Capture a frame and drop it."""
+        self.buffer.add(Count.CAPTURED)
+        self.buffer.add(count)
+
     def open(self) -> None:
         self._channel.send(Opened(64, 48))
+
+    def leave_out(self, reason: str) -> None:
+        """Report a picture that is not usable."""
+        self._channel.send(PictureLeftOut(reason))
 
     def end(self) -> None:
         """Report the end of the source."""
         self._channel.send(Ended())
+
+    def fail(self, reason: str) -> None:
+        """Report that the source failed."""
+        self._channel.send(Failed(reason))
 
     async def join(self) -> None:
         await self._task
@@ -85,7 +98,8 @@ class FakeProcesses:
 class FakeSink:
     """Keeps frames. `put` waits while it is not `writable`, and `drained` until `spool(0)`."""
 
-    def __init__(self) -> None:
+    def __init__(self, stats: CameraStats | None = None) -> None:
+        self.stats = stats
         self.frames: list[Outgoing] = []
         self.live = True
         self.spooled_frames = 0
@@ -116,6 +130,8 @@ class FakeSink:
                 if not self.live:
                     raise
         self.frames.append(outgoing)
+        if self.stats is not None and not self.spooled_frames:
+            self.stats.published(len(outgoing.jpeg), 0.0)
         if task is not None and cancelled:
             asyncio.get_running_loop().call_soon(task.cancel)
 
@@ -127,11 +143,11 @@ class FakeSinks:
     """The sinks of all cameras."""
 
     def __init__(self) -> None:
-        self.sinks: dict[str, FakeSink] = defaultdict(FakeSink)
+        self.sinks: dict[str, FakeSink] = {}
         self.removed: list[str] = []
 
-    def outbox(self, camera: str, _stats: CameraStats, /, *, live: bool) -> FakeSink:
-        self.sinks[camera].live = live
+    def outbox(self, camera: str, stats: CameraStats, /, *, live: bool) -> FakeSink:
+        self.sinks.setdefault(camera, FakeSink(stats)).live = live
         return self.sinks[camera]
 
     async def remove(self, camera: str) -> None:

@@ -36,6 +36,19 @@ def test_allowed_hosts_are_part_of_http_sources_only() -> None:
     assert after[1] == before[1]
 
 
+def test_timeouts_can_be_set_for_one_camera() -> None:
+    slow = {"source": "rtsp://h/2", "open_timeout_s": 30, "read_timeout_s": 20, "watchdog_s": 120}
+    usual, own = cameras_from(settings(cameras={"till-1": "rtsp://h/1", "till-2": slow}))
+    assert (usual.open_timeout_s, usual.read_timeout_s, usual.watchdog_s) == (None, None, None)
+    assert (own.open_timeout_s, own.read_timeout_s, own.watchdog_s) == (30, 20, 120)
+
+
+def test_the_colours_of_video_that_names_none_can_be_set_for_one_camera() -> None:
+    old = {"source": "rtsp://h/2", "untagged_colours": "bt601"}
+    cameras = cameras_from(settings(cameras={"till-1": "rtsp://h/1", "till-2": old}))
+    assert [camera.untagged_colours for camera in cameras] == ["auto", "bt601"]
+
+
 def test_no_cameras_at_all_says_what_to_do() -> None:
     with pytest.raises(UsageError, match=r"no cameras are set\. Give --camera"):
         cameras_from(settings())

@@ -2,14 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from edge.cameras import Camera
-from edge.dry_run import FrameCounter, ProbeResult
+from edge.dry_run import FrameCounter, ProbeResult, picture_names
+from edge.metrics import EdgeMetrics
 from edge.sinks import Outgoing
+from edge.snapshot import StatsSnapshot
 from edge.sources import Source
-from edge.stats import StatsSnapshot
+from edge.stats import CameraStats
 from framematch.cli.probe_table import print_probe_results
 from framematch.core.frames import Frame, Region
 
@@ -28,11 +32,11 @@ def snapshot(*, source_frames: int, last_frame_at_s: float | None, closed_becaus
     )  # fmt: skip
 
 
-async def result_of(frames: list[Outgoing], stats: StatsSnapshot) -> ProbeResult:
-    counter = FrameCounter()
+async def result_of(frames: list[Outgoing], stats: StatsSnapshot, camera: Camera = CAMERA) -> ProbeResult:
+    counter = FrameCounter(CameraStats("till-1", EdgeMetrics(CollectorRegistry()).of("till-1"), lambda: None))
     for frame in frames:
         await counter.put(frame)
-    return counter.result(CAMERA, stats)
+    return counter.result(camera, stats)
 
 
 async def test_rates_are_those_of_the_source_from_its_first_frame_to_its_last() -> None:
@@ -79,3 +83,26 @@ async def test_json_has_the_same_figures(capsys: pytest.CaptureFixture[str]) -> 
     print_probe_results([result], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert [(line["camera"], line["jpeg_bytes"], line["still_frames"]) for line in found] == [("till-1", 15, 3)]
+
+
+async def test_a_file_that_fails_on_the_way_has_failed_and_a_stream_is_tried_again() -> None:
+    broken = snapshot(source_frames=1, last_frame_at_s=1.0, closed_because="not a video that can be decoded")
+    assert not (await result_of([outgoing(0.0, 1)], broken)).failed
+    file = replace(CAMERA, source=Source("file", "a.mp4"))
+    assert (await result_of([outgoing(0.0, 1)], broken, file)).failed
+    for reason in (None, "ended", "stopped"):
+        assert not (await result_of([], replace(broken, closed_because=reason), file)).failed
+
+
+@pytest.mark.parametrize(
+    ("cameras", "names"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "A"], ["a", "A-2"]),
+        (["a", "a-regions"], ["a", "a-regions-2"]),
+        (["a-regions", "a"], ["a-regions", "a-2"]),
+        (["a", "A", "a-2"], ["a", "A-2", "a-2-2"]),
+    ],
+)
+def test_no_picture_of_a_camera_overwrites_another(cameras: list[str], names: list[str]) -> None:
+    assert list(picture_names(cameras).values()) == names

@@ -140,6 +140,8 @@ async def test_a_symbolic_link_that_is_replaced_is_noticed(tmp_path: Path) -> No
     [
         ("edge: [1", "is not valid YAML at line 1"),
         ("edge: {fsp: 2}", "unknown setting edge.fsp"),
+        ("edge: {cameras: {till-1: rtsp://h/1, till-1: rtsp://h/2}}", "line 1: the key till-1 stands twice"),
+        ("edge: {cameras: {till-1: rtsp://h/1}}\nedge: {fps: 5}", "line 2: the key edge stands twice"),
         ("edge: {cameras: {}}", "no cameras are set"),
         ("edge: {cameras: {till-1: 'rtsp://h/1', till-2: nowhere.mp4}}", "till-2: no file or folder 'nowhere.mp4'"),
         (f"edge: {{cameras: {{till-1: '{__file__}'}}}}", "is not a video"),

@@ -12,7 +12,7 @@ CANARY = "hunter2"
 
 @pytest.mark.parametrize(
     "url",
-    ["rtsp://10.0.0.5/stream1", "RTSP://host/x", "rtsps://h/x", "http://h/mjpg", "https://h/x.m3u8", "rtmp://h/x",
+    ["rtsp://10.0.0.5/stream1", "rtsps://h/x", "http://h/mjpg", "https://h/x.m3u8", "rtmp://h/x",
      "udp://239.0.0.1:1234"],
 )  # fmt: skip
 def test_urls_are_live_streams(url: str) -> None:
@@ -28,7 +28,7 @@ def test_numbers_are_live_devices(text: str) -> None:
 
 
 def test_a_file_is_finite(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a.mp4").write_bytes(b"video")
     source = parse_source(str(tmp_path / "a.mp4"))
     assert (source.kind, source.live) == ("file", False)
 
@@ -87,6 +87,9 @@ def test_the_one_line_of_a_file_can_be_the_source(tmp_path: Path) -> None:
         (CANARY, "is no source that can be read"),
         (f"ftp://u:{CANARY}@h", "is no source that can be read"),
         (CANARY * 1_000, "is no source that can be read"),
+        (CANARY * 20_000, "is not a line of text"),
+        (f"rtsp://u:{CANARY}\0@h/1", "is not a line of text"),
+        ("\ufeff", "is empty"),
         (f"@{CANARY}", "is no source that can be read"),
     ],
 )
@@ -94,6 +97,54 @@ def test_a_file_without_a_source_is_named_and_never_quoted(tmp_path: Path, text:
     with pytest.raises(UsageError, match=message) as raised:
         parse_source(source_at(tmp_path, text))
     assert str(tmp_path / "source") in str(raised.value)
+    assert CANARY not in str(raised.value)
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "\n", "  "])
+@pytest.mark.parametrize("behind", ["\n", "\r\n", "\n\n", "  \n"])
+def test_a_byte_order_mark_and_white_space_around_the_line_do_not_count(
+    tmp_path: Path, before: str, behind: str
+) -> None:
+    assert parse_source(source_at(tmp_path, f"{before}rtsp://10.0.0.5/1{behind}")).address == "rtsp://10.0.0.5/1"
+
+
+@pytest.mark.parametrize(("text", "message"), [("@", "no file is named after @"), ("@.", "no file is named after @")])
+def test_an_at_sign_without_a_file_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_source(text)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(UsageError, match=r"the file '.*empty\.mp4' is empty"):
+        parse_source(str(tmp_path / "empty.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("RTSP://10.0.0.5/Stream1", "rtsp://10.0.0.5/Stream1"),
+        ("Https://Camera/x", "https://Camera/x"),
+        ("rtsp://user@10.0.0.5/1", "rtsp://user:@10.0.0.5/1"),
+        ("rtsp://user:@10.0.0.5/1", "rtsp://user:@10.0.0.5/1"),
+        ("udp://:5000", "udp://:5000"),
+        ("rtsp://10.0.0.5/a@b", "rtsp://10.0.0.5/a@b"),
+    ],
+)
+def test_a_url_is_written_as_libav_reads_it(given: str, address: str) -> None:
+    assert parse_source(given).address == address
+
+
+@pytest.mark.parametrize("url", ["rtsp://", "RTSP:///stream", "http://:80/x", f"rtsp://u:{CANARY}@/1"])
+def test_a_url_without_a_host_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="names no host") as raised:
+        parse_source(url)
+    assert CANARY not in str(raised.value)
+
+
+def test_the_rest_of_a_password_that_was_cut_off_is_not_shown() -> None:
+    with pytest.raises(UsageError, match="a port that is none") as raised:
+        parse_source(f"rtsp://user:{CANARY}")
     assert CANARY not in str(raised.value)
 
 

@@ -1,6 +1,8 @@
 """One camera's statistics: the status and Prometheus show the same values."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from edge.link.shared_buffer import Counts
@@ -99,6 +101,44 @@ def test_a_removed_camera_shows_its_spool_until_that_is_empty_and_keeps_its_coun
     metrics.remove_source_gauges("till-1")
     assert (metric(registry, "camera_up"), metric(registry, "lag_seconds")) == (None, None)
     assert metric(registry, "spooled_frames") == 7
-    metrics.remove_spool_gauges("till-1")
+    metrics.remove_frame_gauges("till-1")
     assert (metric(registry, "spooled_frames"), metric(registry, "spooled_bytes")) == (None, None)
     assert metric(registry, "frames_published_total") == 1
+
+
+counts = st.integers(0, 5)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("captured"), counts),
+            st.tuples(st.just("found"), counts),
+            st.tuples(st.just("published"), st.just(1)),
+            st.tuples(st.sampled_from(["overrun", "full", "corrupt"]), counts),
+            st.tuples(st.just("spooled"), counts),
+        )
+    )
+)
+def test_every_scrape_balances(steps: list[tuple[str, int]]) -> None:
+    registry = CollectorRegistry()
+    stats = CameraStats("till-1", EdgeMetrics(registry).of("till-1"), lambda: None)
+    for what, number in steps:
+        match what:
+            case "captured":
+                stats.add_counts(Counts(), Counts(captured=number))
+            case "found":
+                stats.found(number)
+            case "published":
+                stats.published(10, 0.0)
+            case "spooled":
+                stats.set_spooled(number, 0)
+            case reason:
+                stats.dropped("somewhere", reason, number)
+        samples = [sample for family in registry.collect() for sample in family.samples]
+        value = {sample.name.removeprefix("framematch_edge_"): sample.value for sample in samples}
+        dropped = sum(one.value for one in samples if "dropped_total" in one.name and one.labels["reason"] != "corrupt")
+        assert (
+            value["frames_captured_total"] + value["frames_found_total"]
+            == value["frames_published_total"] + dropped + value["spooled_frames"] + value["frames_in_memory"]
+        )

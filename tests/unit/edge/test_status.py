@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from edge.metrics import EdgeMetrics
-from edge.stats import CameraStats, StatsSnapshot
+from edge.snapshot import StatsSnapshot
+from edge.stats import CameraStats
 from edge.status import StatusReporter, status_of
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import CameraStatus, decode

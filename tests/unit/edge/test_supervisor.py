@@ -1,13 +1,16 @@
-"""The supervisor of a camera that is stopped while its sink takes a frame: the frame is counted once."""
+"""The supervisor of a camera: its timeouts, and a stop while its sink takes a frame, which is counted once."""
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from edge.metrics import EdgeMetrics
-from edge.stats import CameraStats, StatsSnapshot
+from edge.snapshot import StatsSnapshot
+from edge.stats import CameraStats
 from edge.supervisor import CameraSupervisor
 from framematch.core.settings import EdgeSettings
 from tests.support import eventually
@@ -47,3 +50,41 @@ async def test_a_frame_that_the_sink_did_not_take_before_the_stop_is_dropped() -
     sink.live = False
     found = await stopped_while_putting(sink, 1)
     assert (found.captured, len(sink.frames), found.drops) == (1, 0, {"stopped": 1})
+
+
+async def test_a_picture_that_is_left_out_is_logged_and_the_next_is_sent() -> None:
+    processes, sink = FakeProcesses(), FakeSink()
+    stats = CameraStats("a", EdgeMetrics(CollectorRegistry()).of("a"), lambda: None)
+    folder = camera("a", live=False)
+    supervisor = CameraSupervisor(folder, EdgeSettings(), stats, processes.as_processes(), sink, jpeg_bytes_max=1_000)
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(supervisor.run())
+        await eventually(lambda: processes.started)
+        processes.started[0].leave_out("a.jpg is damaged")
+        processes.started[0].send_frame()
+        await eventually(lambda: sink.frames)
+        processes.started[0].end()
+        await asyncio.wait_for(task, 30)
+    assert {"event": "picture_left_out", "log_level": "warning", "camera": "a", "reason": "a.jpg is damaged"} in logs
+
+
+async def timeouts_of(**own: float) -> tuple[float, float]:
+    """The timeouts for opening and reading that a process gets, of a camera with its own ones."""
+    processes = FakeProcesses()
+    stats = CameraStats("a", EdgeMetrics(CollectorRegistry()).of("a"), lambda: None)
+    settings = EdgeSettings(open_timeout_s=3, read_timeout_s=4)
+    watched = replace(camera("a"), **own)  # type: ignore[arg-type]  # fields that are numbers
+    supervisor = CameraSupervisor(watched, settings, stats, processes.as_processes(), FakeSink(), jpeg_bytes_max=1_000)
+    task = asyncio.create_task(supervisor.run())
+    await eventually(lambda: processes.started)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    config = processes.started[0].config
+    return config.open_timeout_s, config.read_timeout_s
+
+
+async def test_the_timeouts_of_a_camera_take_the_place_of_those_of_the_edge() -> None:
+    assert await timeouts_of() == (3, 4)
+    assert await timeouts_of(open_timeout_s=30) == (30, 4)
+    assert await timeouts_of(open_timeout_s=30, read_timeout_s=40) == (30, 40)

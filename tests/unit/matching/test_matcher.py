@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Thresholds
 from framematch.matching.matcher import Matcher
-from tests.unit.catalog.snapshots import make_snapshot
+from tests.unit.catalog.snapshots import make_snapshot, unit_rows
 
 SNAPSHOT = make_snapshot(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), ["a", "b", "c"], match=0.9, margin=0.3)
 
@@ -18,10 +19,64 @@ def test_each_embedding_is_decided_by_the_snapshots_thresholds() -> None:
 def test_given_thresholds_replace_the_snapshots() -> None:
     matcher = Matcher(SNAPSHOT, match_threshold=0.0, margin_threshold=0.0)
     assert matcher.thresholds == Thresholds(0.0, 0.0)
-    assert matcher.match(np.array([[0.3162, 0.9487]], np.float32))[0].kind == "match"
+    assert matcher.match(np.array([[0.3, 0.954]], np.float32))[0].kind == "match"
 
 
 def test_a_single_requested_candidate_still_has_a_margin() -> None:
     (decision,) = Matcher(SNAPSHOT, k=1).match(np.array([[1, 0]], np.float32))
     assert [candidate.product_id for candidate in decision.candidates] == ["a"]
     assert decision.margin == pytest.approx(0.4)
+
+
+def noisy(rows: Embeddings, noise: float) -> Embeddings:
+    """The rows with noise of this length, and unit length again."""
+    x = rows + noise * unit_rows(rows.shape[0], rows.shape[1], seed=9)
+    made: Embeddings = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    return made
+
+
+ONE = unit_rows(1, 512)
+
+
+@pytest.mark.parametrize("products", [2, 3, 500])
+@pytest.mark.parametrize("noise", [0.0, 1e-7, 1e-5, 1e-3])
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_products_that_share_a_picture_are_never_a_match(products: int, noise: float, k: int, batch: int) -> None:
+    shared = noisy(np.repeat(ONE, products, axis=0), noise)
+    snapshot = make_snapshot(shared, [f"p{number:03}" for number in range(products)], match=0.5, margin=0.0)
+    matcher = Matcher(snapshot, k=k, match_threshold=0.1, margin_threshold=0.0)
+    queries = noisy(np.repeat(ONE, batch, axis=0), 0.5)
+    decisions = matcher.match(queries)
+    assert {(decision.kind, decision.reason) for decision in decisions} == {("ambiguous", "tie")}
+    assert {len(decision.candidates) for decision in decisions} == {min(k, products)}
+
+
+def test_products_that_share_a_picture_are_listed_by_id_whatever_the_batch() -> None:
+    ids = [f"p{number:04}" for number in range(5_003)]
+    shuffled = np.random.default_rng(0).permutation(ids).tolist()
+    matcher = Matcher(make_snapshot(np.repeat(ONE, len(ids), axis=0), shuffled))
+    for batch in (1, 4, 65):
+        queries = noisy(np.repeat(ONE, batch, axis=0), 0.5)
+        for decision in matcher.match(queries):
+            assert [candidate.product_id for candidate in decision.candidates] == ids[:5]
+            assert decision.margin == 0
+
+
+def test_one_product_under_two_ids_beside_others_is_ambiguous_and_the_others_still_match() -> None:
+    rows = unit_rows(3, 512)
+    snapshot = make_snapshot(rows[[0, 0, 1, 2]], ["milk", "milk-old", "bread", "tea"], margin=0.0)
+    decisions = Matcher(snapshot).match(rows)
+    assert [decision.kind for decision in decisions] == ["ambiguous", "match", "match"]
+    assert [candidate.product_id for candidate in decisions[0].candidates[:2]] == ["milk", "milk-old"]
+
+
+def test_two_views_of_one_product_that_are_the_same_picture_still_match() -> None:
+    rows = unit_rows(2, 512)
+    decisions = Matcher(make_snapshot(rows[[0, 0, 1]], ["milk", "milk", "tea"])).match(rows)
+    assert [decision.kind for decision in decisions] == ["match", "match"]
+
+
+def test_the_only_product_of_a_catalogue_can_match() -> None:
+    (decision,) = Matcher(make_snapshot(np.repeat(ONE, 3, axis=0), ["a"] * 3)).match(ONE)
+    assert (decision.kind, decision.margin, decision.reason) == ("match", None, None)

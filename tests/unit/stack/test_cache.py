@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from framematch.core.errors import FramematchError
-from stack.cache import cached_folder, digest_of, run_tool
+from framematch.stack.cache import cached_folder, digest_of, run_tool
 
 
 @pytest.fixture(autouse=True)

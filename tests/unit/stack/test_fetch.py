@@ -3,13 +3,13 @@
 import pytest
 
 from framematch.core.errors import FramematchError
-from stack import fetch
-from stack.cache import Report
-from stack.kafka import KafkaServer
-from stack.mediamtx import MediaMtxServer
-from stack.mongodb import MongoServer
-from stack.server import Server
-from stack.triton import TritonServer
+from framematch.stack import fetch
+from framematch.stack.cache import Report
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mediamtx import MediaMtxServer
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.server import Server
+from framematch.stack.triton import TritonServer
 
 KINDS: tuple[type[Server], ...] = (KafkaServer, MediaMtxServer, MongoServer, TritonServer)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import maven
-from stack.maven import maven_jars
+from framematch.stack import maven
+from framematch.stack.maven import maven_jars
 
 
 def test_maven_never_runs_concurrently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from framematch.core.errors import PrerequisiteError
-from stack import prerequisites
-from stack.golang import go_version
-from stack.prerequisites import java_version, maven, provide
+from framematch.stack import prerequisites
+from framematch.stack.golang import go_version
+from framematch.stack.prerequisites import java_version, maven, provide
 
 DEBIAN = "ID=debian\n"
 UBUNTU_CHILD = "ID=linuxmint\nID_LIKE=ubuntu\n"

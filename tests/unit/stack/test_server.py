@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from stack.server import LOOPBACK, ReservedPort, listens
+from framematch.stack.server import LOOPBACK, ReservedPort, listens
 
 
 def test_a_reserved_port_refuses_connections_until_its_server_listens() -> None:

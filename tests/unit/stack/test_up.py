@@ -1,19 +1,23 @@
 """Which servers are started, how they are described, and the errors of `framematch stack`."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from framematch.cli.stack import app
-from framematch.core.errors import UsageError
-from framematch.core.local_stack import LocalStack, process_start, read_local_stack, write_local_stack
-from stack import control
-from stack.cache import locked
-from stack.up import describe, make_servers, running_stack
+from framematch.core.errors import FramematchError, SettingsError, UsageError
+from framematch.core.local_stack import LocalStack, process_start, read_local_stack, state_file, write_local_stack
+from framematch.core.settings_sources import load_settings
+from framematch.stack import control
+from framematch.stack.cache import locked
+from framematch.stack.up import describe, make_servers, running_stack
 
 
 def local(pid: int, start: str | None) -> LocalStack:
@@ -63,6 +67,45 @@ def test_this_process_is_described_as_the_running_supervisor(tmp_path: Path) -> 
     assert found.supervisor_pid == os.getpid()
 
 
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+@pytest.mark.parametrize("kind", ["a file", "a folder in place of the state file"])
+def test_a_state_folder_that_cannot_be_used_is_one_line_that_names_it(
+    command: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "state"
+    if kind == "a file":
+        folder.touch()
+    else:
+        (folder / "stack.json").mkdir(parents=True)
+    monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(folder))
+    result = CliRunner().invoke(app, [command])
+    assert isinstance(result.exception, FramematchError)
+    assert str(folder) in result.exception.message
+    assert "FRAMEMATCH_STATE_DIR" in result.exception.hint
+
+
+def test_the_state_of_another_user_is_one_line_for_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_local_stack(local(1, None))
+    denied = PermissionError(errno.EACCES, "Permission denied", str(state_file()))
+    monkeypatch.setattr(Path, "read_bytes", lambda _path: raise_(denied))
+    with pytest.raises(SettingsError, match=r"stack\.json: Permission denied"):
+        load_settings()
+
+
+def raise_(error: Exception) -> bytes:
+    raise error
+
+
+def test_a_supervisor_that_could_not_write_why_it_failed_may_have_had_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = tmp_path / "failure.json"
+    failure.touch()
+    assert "ended unexpectedly" in control.start_error(failure).message
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=4096))
+    assert control.start_error(failure).message == f"the disk of {tmp_path} is full"
+
+
 def test_down_without_a_running_stack_succeeds() -> None:
     result = CliRunner().invoke(app, ["down"])
     assert (result.exit_code, result.stdout) == (0, "No local servers are running.\n")
@@ -72,12 +115,3 @@ def test_status_without_a_running_stack_fails_and_says_how_to_start_one() -> Non
     result = CliRunner().invoke(app, ["status"])
     assert result.exit_code == 1
     assert "framematch stack up" in result.stdout
-
-
-def test_an_installed_wheel_says_which_addresses_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "stack.control")
-    monkeypatch.setitem(sys.modules, "stack", None)
-    result = CliRunner().invoke(app, ["up"])
-    assert isinstance(result.exception, UsageError)
-    assert "source checkout" in result.exception.message
-    assert "KAFKA_BOOTSTRAP_SERVERS, MONGODB_URI and TRITON_URL" in result.exception.hint

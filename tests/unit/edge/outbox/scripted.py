@@ -130,6 +130,7 @@ class FakeStats:
     def __init__(self, camera: str = "till-1") -> None:
         self.camera = camera
         self.published_frames = 0
+        self.found_frames = 0
         self.drops: Counter[tuple[str, str]] = Counter()
 
     def published(self, size_bytes: int, seconds: float) -> None:
@@ -139,6 +140,9 @@ class FakeStats:
 
     def dropped(self, stage: str, reason: str, count: int = 1) -> None:
         self.drops[stage, reason] += count
+
+    def found(self, count: int) -> None:
+        self.found_frames += count
 
 
 @dataclass
@@ -151,12 +155,15 @@ class Bench:
     max_frames: int = 1_000
     max_age_s: float = 3_600.0
     window: int = 8
+    after_s: float = 1.0
     clock: Clock = field(default_factory=Clock)
     stats: FakeStats = field(default_factory=FakeStats)
     sequence: int = 0
     executor: Executor = field(default_factory=ImmediateExecutor)
+    each_turn: Callable[[], None] = lambda: None
 
     def start(self) -> "Bench":
+        self.first_sequence = self.sequence
         self.producer = ScriptedProducer()
         self.producer.renew()
         window = Window(self.window, 1_000_000)
@@ -170,7 +177,7 @@ class Bench:
             executor=self.executor,
             drops=DropLog(),
             max_message_bytes=1_000,
-            after_s=1.0,
+            after_s=self.after_s,
             clock=self.clock,
             backoff=lambda: Backoff(0.0, 0.0),
         )
@@ -197,6 +204,7 @@ class Bench:
         """Run the event loop until everything waits for the script."""
         for _ in range(TURNS):
             await asyncio.sleep(0)
+            self.each_turn()
 
     async def stall(self) -> None:
         """Kafka acknowledges nothing for longer than `after_s`."""
@@ -225,6 +233,12 @@ class Bench:
     @property
     def written(self) -> list[int]:
         return [frame.sequence for frame in self.producer.written]
+
+    @property
+    def in_memory(self) -> int:
+        """What the counts say is in memory, with the frames that `put` has not taken yet."""
+        counted = self.stats.published_frames + sum(self.stats.drops.values()) + self.outbox.spooled_frames
+        return self.sequence - self.first_sequence + self.stats.found_frames - counted
 
     @property
     def known_frames(self) -> int:

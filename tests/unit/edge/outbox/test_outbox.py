@@ -387,3 +387,52 @@ async def test_the_log_says_what_happens_to_new_frames(
         await bench.turn()
     assert [(line["event"], line.get("new_frames")) for line in lines] == events
     await bench.end()
+
+
+async def test_the_counts_change_with_the_event_loop_and_not_with_the_thread_for_disks(tmp_path: Path) -> None:
+    executor = ManualExecutor()
+    bench = Bench(tmp_path, executor=executor).start()
+    bench.producer.connected_event.clear()
+    putting = asyncio.create_task(bench.put())
+    await bench.turn()
+    executor.run_all()  # the frame is on disk
+    assert (bench.in_memory, bench.outbox.spooled_frames) == (1, 0)
+    await putting
+    assert (bench.in_memory, bench.outbox.spooled_frames) == (0, 1)
+    bench.producer.renew()
+    await bench.turn()
+    executor.run_all()  # it is leased
+    assert (bench.in_memory, bench.outbox.spooled_frames) == (0, 1)
+    await bench.turn()
+    assert (bench.in_memory, bench.outbox.spooled_frames) == (1, 0)
+    bench.producer.acknowledge()
+    executor.immediate = True
+    await bench.turn()
+    assert (bench.in_memory, bench.outbox.spooled_frames, bench.stats.published_frames) == (0, 0, 1)
+    await bench.end()
+
+
+async def test_frames_of_an_earlier_run_are_found_once(tmp_path: Path) -> None:
+    first = Bench(tmp_path).start()
+    first.producer.connected_event.clear()
+    await first.put(3)
+    assert await first.end() == 3
+    assert (first.in_memory, first.outbox.spooled_frames) == (0, 3), "after the end, they are still on disk"
+    second = Bench(tmp_path).start()
+    await second.turn()
+    assert (second.stats.found_frames, second.in_memory) == (3, 3)
+    second.producer.acknowledge()
+    await second.turn()
+    assert (second.stats.found_frames, second.in_memory, second.stats.published_frames) == (3, 0, 3)
+    await second.end()
+
+
+async def test_statistics_that_are_new_to_an_outbox_find_its_frames(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).start()
+    await bench.put(2)
+    bench.stats = FakeStats()
+    bench.outbox.update(bench.stats, live=True)
+    bench.producer.acknowledge()
+    await bench.turn()
+    assert (bench.stats.found_frames, bench.stats.published_frames) == (2, 2)
+    await bench.end()

@@ -46,6 +46,7 @@ class OutboxRuns(RuleBasedStateMachine):
             folder = Path(self.folder.name)
             self.bench = self.new_bench(folder, stats=self.stats, sequence=self.sequence)
             self.bench.clock.now_s += self.sequence
+            self.bench.each_turn = self.counts_balance
             self.bench.start()
             await self.bench.turn()
 
@@ -122,6 +123,15 @@ class OutboxRuns(RuleBasedStateMachine):
     @invariant()
     def every_frame_is_known(self) -> None:
         assert self.bench.known_frames == self.spooled_before + self.taken()
+
+    def counts_balance(self) -> None:
+        """At every moment: a frame on disk or in memory is counted in no other place."""
+        assert self.bench.in_memory >= 0
+
+    @invariant()
+    def counts_say_what_is_in_memory(self) -> None:
+        waiting = sum(not task.done() or task.cancelled() for task in self.putting)
+        assert self.bench.in_memory == len(self.bench.outbox.pending) + waiting
 
     @invariant()
     def memory_is_bounded(self) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import Camera
-from edge.link.messages import Crashed, Ended, Failed, Message, Opened
+from edge.link.messages import Crashed, Ended, Failed, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.sources import Source
 from edge.worker.capture import Capture, CapturedFrame
@@ -218,10 +218,32 @@ def test_a_damaged_frame_is_counted_and_the_next_takes_its_place(start: StartCap
     assert (counts.source_frames, counts.sampled, counts.corrupt, counts.captured) == (4, 4, 1, 3)
 
 
+def test_a_picture_that_is_left_out_is_reported_with_its_reason(start: StartCapture) -> None:
+    reason = "a.jpg is damaged: it ends before its end marker"
+    found = start(FINITE, ScriptedReader(GrabbedFrame(0.0, damaged=True, reason=reason), 0.2, None))
+    found.take_all()
+    assert found.messages == [PictureLeftOut(reason), Opened(6, 4)]
+    assert found.buffer.counts().corrupt == 1
+
+
 def test_damaged_frames_do_not_set_the_time_of_the_last_frame(start: StartCapture) -> None:
     found = start(LIVE, ScriptedReader(GrabbedFrame(0.0, damaged=True), CameraUnavailableError("no decodable frame")))
     found.thread.join(30)
     assert found.buffer.counts().last_frame_ns == 0
+
+
+def test_a_sign_of_life_is_no_frame_and_is_noted(start: StartCapture) -> None:
+    reader = ScriptedReader(GrabbedFrame(skipped=True), CameraUnavailableError("stream ended"))
+    found = start(LIVE, reader)
+    found.thread.join(30)
+    counts = found.buffer.counts()
+    assert (counts.source_frames, counts.last_frame_ns, reader.retrieved) == (0, 0, 0)
+    assert counts.last_skipped_ns > 0
+
+
+def test_a_damaged_start_of_a_file_does_not_set_its_pace(start: StartCapture) -> None:
+    found = start(FINITE, ScriptedReader(GrabbedFrame(None, damaged=True), 90_000.0, 90_000.001, None))
+    assert len(found.take_all()) == 2
 
 
 def test_frames_of_a_still_scene_get_no_sequence_numbers(start: StartCapture) -> None:

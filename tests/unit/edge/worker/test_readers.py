@@ -1,5 +1,6 @@
 """Readers of files, folders and devices: frame times, ends, pictures, and damaged frames."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from edge.worker.readers import FolderReader, open_reader
 from edge.worker.source import Reader
 from edge.worker.video import open_file
 from framematch.core.errors import CameraUnavailableError
+from tests.unit.pictures.samples import encoded, jpeg, photo
 
 
 def video(path: Path, *, container: str, codec: str, frames: int = 10, fps: int = 25, gop: int = 5) -> Path:
@@ -143,13 +145,52 @@ def test_a_folder_is_read_by_name_at_the_sampling_rate(tmp_path: Path) -> None:
     assert found == [(0.0, 0, 0), (0.25, 50, 50), (0.5, 100, 100)]
 
 
-def test_an_image_that_cannot_be_decoded_is_a_damaged_frame(tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("broken.jpg", b"\xff\xd8\xff no picture", "broken.jpg has no JPEG header"),
+        ("cut.jpg", jpeg()[:-300], "cut.jpg is damaged: it ends before its end marker"),
+        ("half.jpg", jpeg()[:-300] + b"\xff\xd9", "half.jpg is damaged: Corrupt JPEG data"),
+        ("text.png", b"text", "text.png is not an image"),
+        ("empty.webp", b"", "empty.webp is not an image"),
+    ],
+)
+def test_an_image_that_is_not_whole_is_a_damaged_frame_and_is_named(
+    tmp_path: Path, name: str, content: bytes, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
     reader = FolderReader(image_files(tmp_path), fps=4)
     grabbed = reader.grab()
     assert grabbed is not None
     assert (grabbed.media_s, grabbed.damaged) == (0.0, True)
+    assert (grabbed.reason or "").startswith(reason)
     assert reader.retrieve() is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_that_vanished_is_a_damaged_frame(tmp_path: Path) -> None:
+    grabbed = FolderReader([tmp_path / "gone.jpg"], fps=4).grab()
+    assert grabbed is not None
+    assert (grabbed.damaged, grabbed.reason) == (True, "gone.jpg cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff.jpg", b"\xe9t\xe9.png", b"a\nb.jpg", b"\xf0\x9f\x8d\x93.jpg", b"\x80" * 60 + b".tiff"]
+)
+def test_any_bytes_can_be_the_name_of_an_image(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "other.jpg").write_bytes(jpeg())
+    (tmp_path / os.fsdecode(name)).write_bytes(jpeg())
+    reader = FolderReader(image_files(tmp_path), fps=4)
+    found = []
+    while (grabbed := reader.grab()) is not None:
+        found.append((grabbed.damaged, reader.retrieve() is not None))
+    assert found == [(False, True)] * 2
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "._1.jpg").write_bytes(b"another system's")
+    (tmp_path / "1.jpg").write_bytes(jpeg())
+    assert [path.name for path in image_files(tmp_path)] == ["1.jpg"]
 
 
 def test_an_image_with_more_pixels_than_can_be_decoded_is_a_damaged_frame(tmp_path: Path) -> None:
@@ -171,3 +212,80 @@ def test_a_missing_folder_does_not_open(tmp_path: Path) -> None:
 def test_a_missing_device_does_not_open() -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be opened"):
         open_reader(camera_of(parse_source("9999")), open_timeout_s=1, read_timeout_s=1)
+
+
+class ScriptedCapture:
+    """A V4L2 device that sends these bytes, or pixels if `code` is no JPEG's."""
+
+    def __init__(self, code: str, frames: list[bytes], *, converts_always: bool = False) -> None:
+        self._code = code
+        self._frames = frames
+        self._converts_always = converts_always
+        self._converts = True
+
+    def isOpened(self) -> bool:  # noqa: N802  # OpenCV's name
+        return True
+
+    def get(self, _property: int) -> float:
+        return float(cv2.VideoWriter.fourcc(*self._code))
+
+    def set(self, _property: int, value: float) -> bool:
+        self._converts = self._converts_always or bool(value)
+        return not self._converts_always
+
+    def grab(self) -> bool:
+        return bool(self._frames)
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        data = np.frombuffer(self._frames.pop(0), np.uint8)
+        if not self._converts:
+            return True, data[None]
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        return picture is not None, np.zeros((1, 1, 3), np.uint8) if picture is None else np.asarray(picture)
+
+    def release(self) -> None:
+        pass
+
+
+def pictures_of(capture: ScriptedCapture, monkeypatch: pytest.MonkeyPatch, frames: int) -> list[int | None]:
+    """The mean level of each frame's picture, None where there is none."""
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
+    reader = open_reader(camera_of(parse_source("0")), open_timeout_s=1, read_timeout_s=1)
+    found = []
+    for _ in range(frames):
+        assert reader.grab() is not None
+        raw = reader.retrieve()
+        found.append(None if raw is None else round(float(raw.colour(640).mean())))
+    reader.close()
+    return found
+
+
+@pytest.mark.parametrize("code", ["MJPG", "JPEG"])
+def test_a_damaged_jpeg_of_a_device_is_a_damaged_frame_and_nothing_is_printed(
+    code: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, mean = jpeg(), round(float(photo().mean()))
+    frames = [whole, whole[:-400], whole[:-400] + b"\xff\xd9", whole[:-400] + bytes(900), whole + bytes(900), b""]
+    capture = ScriptedCapture(code, [*frames, whole])
+    assert pictures_of(capture, monkeypatch, 7) == [mean, None, None, None, mean, None, mean]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_jpeg_of_a_device_has_its_colours_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = ScriptedCapture("MJPG", [jpeg(np.full((16, 16, 3), (250, 0, 0), np.uint8))])
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
+    reader = open_reader(camera_of(parse_source("0")), open_timeout_s=1, read_timeout_s=1)
+    reader.grab()
+    raw = reader.retrieve()
+    assert raw is not None
+    blue, green, red = raw.colour(640)[8, 8]
+    assert (blue < 5, green < 5, red > 245) == (True, True, True)
+
+
+@pytest.mark.parametrize(("code", "converts_always"), [("YUYV", False), ("MJPG", True)])
+def test_other_formats_of_a_device_are_converted_by_opencv(
+    code: str, converts_always: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [encoded(photo(), "PNG")]
+    capture = ScriptedCapture(code, frames, converts_always=converts_always)
+    assert pictures_of(capture, monkeypatch, 1) == [round(float(photo().mean()))]

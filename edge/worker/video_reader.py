@@ -1,0 +1,205 @@
+"""Reads the frames of an open stream or video file."""
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import av
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from edge.worker.decoded import FrameConverter
+from edge.worker.errors import reason_of
+from edge.worker.file_times import FileTimes
+from edge.worker.http_source import HttpOpener
+from edge.worker.source import GrabbedFrame, RawFrame
+from framematch.core.errors import CameraUnavailableError
+from framematch.core.settings import UntaggedColours
+from framematch.core.units import US_PER_S
+
+_DEFAULT_FPS = 25.0  # of a video without frame times and without a rate
+_INTERVAL_MAX_S = 1.0  # between the frames of a file whose times are of no use
+# In read timeouts: how long packets may give nothing but damage.
+_TIMEOUTS_WITH_DAMAGE = 3
+# In read timeouts: how long packets may give nothing because all wait for a key frame. Cameras with a "smart codec"
+# send one every few minutes; one that is opened again would wait for as long again.
+_TIMEOUTS_WITHOUT_KEY_FRAME = 60
+_SIGN_OF_LIFE_S = 0.5
+# Formats without frame times: libav assumes 25 frames a second.
+_TIMELESS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v", "image2pipe"})
+
+
+@dataclass(frozen=True)
+class Live:
+    """What is needed for a live source: its timeout, and what opens the URLs of an HTTP source."""
+
+    read_timeout_s: float
+    opener: HttpOpener | None
+
+
+class VideoReader:
+    """Reads one stream of a container. Frames that the decoder reports as damaged, or fails on, are marked as such.
+
+    With `key_frames_only` no other frames are decoded. `resources` are closed at the end.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        live: Live | None,
+        resources: ExitStack,
+        *,
+        key_frames_only: bool,
+        untagged_colours: UntaggedColours,
+    ) -> None:
+        self._container = container
+        self._resources = resources
+        self._live = live
+        self._stream = stream
+        self._decoder = decoder = stream.codec_context
+        # With several threads the decoder delays one frame per thread, and uses more CPU.
+        decoder.thread_count = 1
+        if live is None:
+            decoder.flags |= Flags.copy_opaque  # a frame gets what is attached to its packet
+        self._key_frames_only = key_frames_only
+        # What the container says about the pixels' shape counts, else what the codec says, which may change.
+        aspect = stream.sample_aspect_ratio
+        self._container_aspect = aspect if aspect != decoder.sample_aspect_ratio else None
+        self._converter = FrameConverter(decoder.name, untagged_colours)
+        rate = float(stream.average_rate or _DEFAULT_FPS)
+        self._file_times = FileTimes(min(1.0 / rate, _INTERVAL_MAX_S))
+        self._timeless = live is not None and container.format.name in _TIMELESS
+        self._last_media_s: float | None = None
+        self._last_picture_s = self._last_sign_s = time.monotonic()
+        self._trouble_since_s: float | None = None
+        self._frame: av.VideoFrame | None = None
+        self._frames = self._read()
+
+    def grab(self) -> GrabbedFrame | None:
+        """Decode the next frame."""
+        return next(self._frames, None)
+
+    def retrieve(self) -> RawFrame | None:
+        """The decoded frame, to be converted later.
+
+        Raises:
+            CameraUnavailableError: its colours are of a kind that is not supported.
+        """
+        if self._frame is None:
+            return None
+        aspect = self._container_aspect or self._decoder.sample_aspect_ratio
+        return self._converter.convert(self._frame, aspect)
+
+    def close(self) -> None:
+        """Close the container and its connections."""
+        self._frames.close()
+        self._resources.close()
+
+    def _read(self) -> Generator[GrabbedFrame, None, None]:
+        for packet in self._packets():
+            shift_s = None if self._live is not None else self._file_times.shift_s(_decoded_at_s(packet))
+            if shift_s is not None:
+                packet.opaque = (shift_s,)  # a new object each time: PyAV keeps them by their identity
+            frames = self._decode(packet)
+            if frames is None:
+                self._frame = None
+                yield GrabbedFrame(self._packet_s(packet, shift_s), damaged=True)
+            elif not frames and self._is_silent():
+                yield GrabbedFrame(skipped=True)
+            for frame in frames or ():
+                self._frame = frame
+                yield GrabbedFrame(self._media_s(frame), self._camera_s(frame), damaged=frame.is_corrupt)
+            if self._live is not None:
+                self._check_pictures(packet, frames, self._live.read_timeout_s)
+        if self._live is not None:
+            raise CameraUnavailableError(self._http_reason() or "stream ended")
+
+    def _is_silent(self) -> bool:
+        """Whether packets of a live source have given nothing for so long that a sign of life is due."""
+        now_s = time.monotonic()
+        silent = self._live is not None and now_s - max(self._last_sign_s, self._last_picture_s) >= _SIGN_OF_LIFE_S
+        if silent:
+            self._last_sign_s = now_s
+        return silent
+
+    def _decode(self, packet: Any) -> list[av.VideoFrame] | None:
+        """The frames that come with `packet`, also none; None if it is damaged."""
+        try:
+            if not self._key_frames_only:
+                return list(packet.decode())
+            if not packet.is_keyframe:
+                return []
+            # The picture would come with the next key frame only: decoders wait for what is to be shown before it.
+            end = av.Packet()
+            end.time_base = packet.time_base
+            frames = [*packet.decode(), *self._decoder.decode(end)]
+            self._decoder.flush_buffers()
+        except av.FFmpegError:
+            return None
+        return frames
+
+    def _packets(self) -> Iterator[Any]:
+        packets = self._container.demux(self._stream)
+        while True:
+            started_s = time.monotonic()
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError) as error:
+                timeout_s = None if self._live is None else self._live.read_timeout_s
+                raise CameraUnavailableError(
+                    self._http_reason() or reason_of(error, time.monotonic() - started_s, timeout_s, "no frame for")
+                ) from None
+            yield packet
+
+    def _packet_s(self, packet: Any, shift_s: float | None) -> float | None:
+        """The time of the frame in `packet`; with B-frames, earlier frames may still follow it."""
+        if self._timeless or packet.pts is None:
+            return self._last_media_s
+        return float(packet.pts * packet.time_base) + (shift_s or 0.0)
+
+    def _media_s(self, frame: av.VideoFrame) -> float | None:
+        """Finite videos always get times."""
+        at_s: float | None = None if self._timeless else frame.time
+        if self._live is None:
+            at_s = self._file_times.frame_s(at_s, _shift_of(frame))
+        self._last_media_s = at_s
+        return at_s
+
+    def _camera_s(self, frame: av.VideoFrame) -> float | None:
+        """From RTCP: libav reports the camera's wall clock at stream time 0."""
+        zero_us = self._container.start_time_realtime
+        if self._live is None or zero_us is None or frame.time is None:
+            return None
+        return float(zero_us / US_PER_S + frame.time)
+
+    def _check_pictures(self, packet: Any, frames: list[av.VideoFrame] | None, timeout_s: float) -> None:
+        """Fail when packets arrive, but have given no picture for too long."""
+        now_s = time.monotonic()
+        if frames and not all(frame.is_corrupt for frame in frames):
+            self._last_picture_s, self._trouble_since_s = now_s, None
+        elif frames or frames is None or packet.is_keyframe:
+            if self._trouble_since_s is None:
+                self._trouble_since_s = now_s
+            if now_s - self._trouble_since_s > _TIMEOUTS_WITH_DAMAGE * timeout_s:
+                raise CameraUnavailableError(f"no decodable frame for {_TIMEOUTS_WITH_DAMAGE * timeout_s:g} s")
+        if now_s - self._last_picture_s > _TIMEOUTS_WITHOUT_KEY_FRAME * timeout_s:
+            raise CameraUnavailableError(f"no key frame for {_TIMEOUTS_WITHOUT_KEY_FRAME * timeout_s:g} s")
+
+    def _http_reason(self) -> str | None:
+        return None if self._live is None or self._live.opener is None else self._live.opener.failure
+
+
+def _decoded_at_s(packet: Any) -> float | None:
+    at = packet.pts if packet.dts is None else packet.dts
+    return None if at is None or packet.time_base is None else float(at * packet.time_base)
+
+
+def _shift_of(frame: av.VideoFrame) -> float | None:
+    attached = frame.opaque
+    return attached[0] if isinstance(attached, tuple) else None

@@ -1,0 +1,258 @@
+"""Documents that another program wrote or damaged: every reader names them, and an import repairs them."""
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bson
+import msgspec
+import pytest
+from bson import Decimal128, Int64, ObjectId
+from structlog.testing import capture_logs
+
+from framematch.catalog.build import build_snapshot
+from framematch.catalog.importer import ImportReport, import_products
+from framematch.catalog.mongo import Database, connect
+from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
+from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot, load_snapshot, save_snapshot
+from framematch.core.errors import CatalogError
+from framematch.core.events import ProductInfo, encode
+from framematch.stack.mongodb import MongoServer
+from framematch.vision.preprocess import Preprocessor
+from tests.sample_events import match_event
+from tests.unit.catalog.snapshots import SPEC, ColourEncoder, picture
+
+pytestmark = pytest.mark.integration
+
+PICTURE = picture(0)
+DIGEST = hashlib.sha256(PICTURE).hexdigest()
+VIEW = {"image": DIGEST, "width": 24, "height": 24}
+CSV = "id,name,image\na,Apple,0.png\nb,Banana,1.png\n"
+PREPROCESSOR = Preprocessor(SPEC, "fast")
+
+
+@pytest.fixture
+async def store(mongodb: MongoServer, tmp_path: Path) -> AsyncIterator[ProductStore]:
+    """A catalogue of two products."""
+    name = f"documents_{uuid.uuid4().hex}"
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    (tmp_path / "products.csv").write_text(CSV)
+    async with await connect(mongodb.uri) as client:
+        database: Database = client[name]
+        store = ProductStore(database)
+        await import_again(store, tmp_path)
+        yield store
+        await client.drop_database(name)
+
+
+async def import_again(store: ProductStore, folder: Path) -> ImportReport:
+    return await import_products(folder / "products.csv", folder, store)
+
+
+async def ids(store: ProductStore) -> list[str]:
+    return [product.id async for product in store.iterate()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"name": "Apple"}, "views is missing or null"),
+        ({"name": "Apple", "views": None}, "views is missing or null"),
+        ({"name": "Apple", "views": "00ff"}, "views is '00ff'"),
+        ({"name": "Apple", "views": [None]}, "a view is missing or null"),
+        ({"name": "Apple", "views": [{**VIEW, "width": "wide"}]}, "width is 'wide'"),
+        ({"name": "Apple", "views": [{**VIEW, "image": ObjectId()}]}, "image is ObjectId"),
+        ({}, "views is missing or null"),
+    ],
+)
+async def test_an_unreadable_product_is_left_out_and_named_and_an_import_repairs_it(
+    store: ProductStore, tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    await store.database.products.replace_one({"_id": "a"}, fields)
+    with capture_logs() as logs:
+        assert await store.get_many(["a", "b"]) == {"b": (await store.get_many(["b"]))["b"]}
+        assert await ids(store) == ["b"]
+    [entry] = logs
+    assert (entry["event"], entry["product"]) == ("product_unreadable", "'a'")
+    assert entry["error"].startswith(reason)
+    assert (await import_again(store, tmp_path)).problems == ()
+    assert await ids(ProductStore(store.database)) == ["a", "b"]
+
+
+async def test_documents_of_another_program_are_left_out_and_named(store: ProductStore) -> None:
+    whole = {"name": "x", "views": [VIEW]}
+    foreign: list[Any] = [ObjectId(), 5, {"a": 1}, datetime(2026, 1, 1, tzinfo=UTC), "", "x" * (MAX_ID_CHARACTERS + 1)]
+    await store.database.products.insert_many([{"_id": key, **whole} for key in foreign])
+    with capture_logs() as logs:
+        assert await ids(store) == ["a", "b"]
+    assert [entry["event"] for entry in logs] == ["product_unreadable"] * len(foreign)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        bson.DatetimeMS(2**60),
+        bson.Regex("("),
+        ObjectId(),
+        Decimal128("NaN"),
+        b"\x00" * 100,
+        float("nan"),
+        "x" * 1_000_000,
+        {"$ref": "products", "$id": 1},
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+async def test_a_field_that_is_not_ours_is_ignored_at_every_level(
+    store: ProductStore, tmp_path: Path, added: Any
+) -> None:
+    before = await store.get_many(["a"])
+    await store.database.products.update_one({"_id": "a"}, {"$set": {"added": added, "views.0.added": added}})
+    await store.database.images.update_many({}, {"$set": {"added": added}})
+    await store.database.meta.update_many({}, {"$set": {"added": added}})
+    with capture_logs() as logs:
+        assert await store.get_many(["a"]) == before
+        assert (await import_again(store, tmp_path)).unchanged == 2
+        assert await store.catalog_version() == 1
+        await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
+    assert [entry for entry in logs if entry["log_level"] == "warning"] == []
+
+
+async def test_text_that_is_not_utf_8_does_not_hide_other_products(store: ProductStore) -> None:
+    raw = bson.encode({"_id": "c", "name": "CaXe", "views": [VIEW], "addXed": "CaXe"}).replace(b"X", b"\xff")
+    await store.database.products.insert_one(bson.raw_bson.RawBSONDocument(raw))
+    found = await store.get_many(["a", "c"])
+    assert (found["a"].name, found["c"].name) == ("Apple", "Ca�e")
+
+
+async def test_a_product_with_a_field_left_out_is_repaired_even_if_the_file_has_no_such_field(
+    store: ProductStore, tmp_path: Path
+) -> None:
+    await store.database.products.update_one({"_id": "a"}, {"$set": {"price": float("nan")}})
+    await import_again(store, tmp_path)
+    with capture_logs() as logs:
+        assert (await ProductStore(store.database).get_many(["a"]))["a"].price is None
+    assert logs == []
+
+
+@pytest.mark.parametrize("value", ["five", None, -1, 1.5, float("nan"), [1], "missing"])
+async def test_a_damaged_catalogue_version_is_named_and_repaired_by_the_next_change(
+    store: ProductStore, value: Any
+) -> None:
+    change = {"$unset": {"version": ""}} if value == "missing" else {"$set": {"version": value}}
+    await store.database.meta.update_one({"_id": "catalog_version"}, change)
+    with pytest.raises(CatalogError, match="'catalog_version' of the collection meta is damaged: version is"):
+        await store.catalog_version()
+    await store.upsert_many([Product("c", "Cherry")])
+    assert await store.catalog_version() > 1
+
+
+@pytest.mark.parametrize("change", [{"width": "wide"}, {"height": None}, {"data": "text"}, {"data": None}], ids=str)
+async def test_a_damaged_image_document_is_stored_again_by_an_import(
+    store: ProductStore, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    await store.database.images.update_one({"_id": DIGEST}, {"$set": change})
+    await import_again(store, tmp_path)
+    assert await store.get_images([DIGEST]) == {DIGEST: PICTURE}
+    assert list(await store.find_views([DIGEST])) == [DIGEST]
+
+
+@pytest.mark.parametrize("data", [PICTURE[:-1], b"", "text", None])
+async def test_an_image_whose_bytes_have_changed_is_never_returned(store: ProductStore, data: Any) -> None:
+    await store.database.images.update_one({"_id": DIGEST}, {"$set": {"data": data}})
+    with capture_logs() as logs:
+        assert await store.get_images([DIGEST]) == {}
+    assert [(entry["event"], entry["image"]) for entry in logs] == [("image_unreadable", DIGEST)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"snapshot": None}, {"snapshot": ObjectId()}, {"version": "two"}, {"snapshot": 5, "version": None}],
+    ids=str,
+)
+async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build(
+    store: ProductStore, change: dict[str, Any]
+) -> None:
+    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
+    await save_snapshot(store.database, snapshot)
+    await activate_snapshot(store.database, snapshot.manifest.id)
+    await store.database.meta.update_one({"_id": "active_snapshot"}, {"$set": change})
+    with pytest.raises(CatalogError, match="'active_snapshot' of the collection meta is damaged"):
+        await active_snapshot(store.database)
+    again = await activate_snapshot(store.database, snapshot.manifest.id)
+    assert await active_snapshot(store.database) == again
+
+
+@pytest.mark.parametrize(
+    ("change", "loads"),
+    [
+        ({"manifest": None}, False),
+        ({"manifest": "text"}, False),
+        ({"manifest.thresholds.match": float("nan")}, False),
+        ({"manifest.rows": "two"}, False),
+        ({"manifest.files": []}, False),
+        ({"manifest.rows": Int64(2), "added": 1, "manifest.added": ObjectId()}, True),
+    ],
+    ids=lambda change: str(change)[:40],
+)
+async def test_a_damaged_manifest_is_named(
+    store: ProductStore, tmp_path: Path, change: dict[str, Any], loads: bool
+) -> None:
+    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
+    await save_snapshot(store.database, snapshot)
+    await store.database.snapshots.update_one({"_id": snapshot.manifest.id}, {"$set": change})
+    if loads:
+        assert (await load_snapshot(store.database, tmp_path, snapshot.manifest.id)).manifest == snapshot.manifest
+        return
+    with pytest.raises(CatalogError, match=f"the manifest of snapshot {snapshot.manifest.id} is damaged"):
+        await load_snapshot(store.database, tmp_path, snapshot.manifest.id)
+
+
+@pytest.mark.parametrize(
+    ("collection", "change"),
+    [
+        ("files", {"$unset": {"length": ""}}),
+        ("files", {"$set": {"chunkSize": "big"}}),
+        ("files", {"$set": {"chunkSize": 0}}),
+        ("files", {"$unset": {"chunkSize": ""}}),
+        ("chunks", {"$unset": {"data": ""}}),
+        ("chunks", {"$set": {"data": "text"}}),
+        ("chunks", {"$set": {"n": "first"}}),
+        ("chunks", {"$set": {"n": 7}}),
+    ],
+    ids=str,
+)
+async def test_a_damaged_file_of_a_snapshot_is_named(
+    store: ProductStore, tmp_path: Path, collection: str, change: dict[str, Any]
+) -> None:
+    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
+    await save_snapshot(store.database, snapshot)
+    await store.database[f"snapshots.{collection}"].update_many({}, change)
+    with pytest.raises(CatalogError, match=f"of snapshot {snapshot.manifest.id} is damaged in MongoDB"):
+        await load_snapshot(store.database, tmp_path / "cache", snapshot.manifest.id)
+
+
+async def test_an_attribute_has_one_value_in_the_file_the_store_the_list_and_the_event(
+    store: ProductStore, tmp_path: Path
+) -> None:
+    attributes = {
+        "ean": 2**60,
+        "large": 2**53 + 1,
+        "small": -1,
+        "share": 0.1,
+        "fresh": True,
+        "none": None,
+        "a.b": {"$c": [1]},
+    }
+    row = {"id": "c", "name": "Cherry", "image": "0.png", "attributes": attributes}
+    (tmp_path / "products.csv").write_bytes(msgspec.json.encode(row))
+    await import_again(store, tmp_path)
+    product = (await store.get_many(["c"]))["c"]
+    listed = msgspec.json.decode(msgspec.json.encode(product))["attributes"]
+    info = ProductInfo("c", "Cherry", attributes=product.attributes)
+    published = msgspec.json.decode(encode(replace(match_event(), product=info)))["product"]["attributes"]
+    assert listed == published == attributes
