@@ -177,7 +177,7 @@ def test_two_starts_at_the_same_moment_give_one_stack(tmp_path: Path) -> None:
         subprocess.run([*command[:4], "down"], env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
-@pytest.mark.parametrize("file", ["start.log", "mediamtx/mediamtx.yml"])
+@pytest.mark.parametrize("file", ["lock", "mediamtx/mediamtx.yml"])
 def test_a_full_disk_is_said_in_one_line(file: str, tmp_path: Path) -> None:
     full = tmp_path / file
     full.parent.mkdir(exist_ok=True)
