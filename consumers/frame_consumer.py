@@ -90,8 +90,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """Fetch until `stop` is set; then finish and commit the frames that a stage works on.
 
         Raises:
-            KafkaUnavailableError: Kafka refuses access, or returns what cannot be read. While it is unreachable, this
-                waits.
+            KafkaUnavailableError: Kafka refuses access. While it is unreachable, this waits.
         """
         self._consumer.subscribe([self._topic], listener=self)
         with kafka_errors(self._kafka):

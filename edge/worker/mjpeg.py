@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import av
 
-from edge.worker.decoded import FrameConverter
+from edge.worker.decoded import STRICT, FrameConverter
 from edge.worker.errors import reason_of
 from edge.worker.http_source import HttpOpener, ResponseBody
 from edge.worker.jpeg_frame import is_whole
@@ -60,6 +60,7 @@ class MjpegReader:
         self._splitter = JpegSplitter()
         decoder = av.CodecContext.create("mjpeg", "r")
         assert isinstance(decoder, av.VideoCodecContext)  # noqa: S101  # by its codec
+        decoder.options = STRICT
         self._decoder = decoder
         self._pictures = 0  # of this body
         self._requested_s = self._started_s = time.monotonic()

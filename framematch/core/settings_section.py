@@ -3,7 +3,6 @@
 import re
 from typing import Annotated, Any, get_args
 
-from annotated_types import Gt
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 from pydantic_core import PydanticUseDefault
 
@@ -58,7 +57,7 @@ class Section(BaseModel):
     def _plausible_value(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, int | float) and abs(value) > _LARGEST:
             raise ValueError(f"should be at most {_LARGEST:,.0f}")
-        above_0 = any(isinstance(bound, Gt) for bound in cls.model_fields[info.field_name or ""].metadata)
+        above_0 = any(getattr(bound, "gt", None) == 0 for bound in cls.model_fields[info.field_name or ""].metadata)
         if above_0 and isinstance(value, float) and value < _SMALLEST:
             raise ValueError(f"should be at least {_SMALLEST:.6f}")
         if isinstance(value, str) and not value.isprintable():

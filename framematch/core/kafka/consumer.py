@@ -147,18 +147,22 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         again = {one: offset for one, offset in before.items() if one in assigned}
         for partition, offset in again.items():
             self.seek(partition, offset)
-        wanted = frozenset(partitions) or assigned
+        wanted, all_read = frozenset(partitions) or assigned, True
         for partition in sorted((wanted & again.keys()) - self.paused()):
-            records, unreadable = await self._read_partition(partition, again[partition])
-            if partition not in self.assignment() or unreadable is None:
+            found = await self._read_partition(partition, again[partition])
+            if found is None or partition not in self.assignment():
+                all_read = False
+                continue
+            records, unreadable = found
+            if unreadable is None:
                 continue
             if records := records[:max_records]:
                 self.seek(partition, records[-1].offset + 1)
                 return {partition: records}
             self._skip(partition, again[partition], unreadable)
             return {}
-        # It was damaged on its way, or the broker does not send it now. If that goes on, it is something else.
-        self._read_again += 1
+        # It was damaged on its way, or the broker does not send it now. Else it is about something else.
+        self._read_again += all_read
         if self._read_again > _MAX_READ_AGAIN:
             raise error
         log.warning("records_read_again", error=repr(error))
@@ -167,16 +171,19 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
 
     async def _read_partition(
         self, partition: TopicPartition, offset: int
-    ) -> tuple[Sequence[ConsumerRecord], UnreadableBatch | None]:
-        """One fetch of this partition alone, as the broker sends it; nothing when it does not send it."""
+    ) -> tuple[Sequence[ConsumerRecord], UnreadableBatch | None] | None:
+        """One fetch of this partition alone, as the broker sends it; None when it does not send it."""
         leader = self._client.cluster.leader_for_partition(partition)
         if leader is None or leader == _NONE:
-            return [], None
+            return None
         wanted = [(partition.topic, [(partition.partition, offset, _FETCH_BYTES)])]
-        response = await self._client.send(leader, FetchRequest(0, 0, _FETCH_BYTES, self._isolation, wanted))
+        try:
+            response = await self._client.send(leader, FetchRequest(0, 0, _FETCH_BYTES, self._isolation, wanted))
+        except KafkaError:
+            return None
         [(_, [(_, code, _, *rest)])] = response.topics
         if code:
-            return [], None
+            return None
         aborted = rest[-3] if response.API_VERSION >= _WITH_REPLICA else rest[-2]
         return read_batches(partition, offset, rest[-1], aborted, self._isolation)
 

@@ -94,6 +94,19 @@ async def test_records_that_were_damaged_on_their_way_are_read_again(
     assert found == []
 
 
+async def test_a_broker_that_does_not_answer_meanwhile_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, consumer: Consumer, found: list[UnreadableRecords]
+) -> None:
+    log = FakeLog(monkeypatch, consumer, RuntimeError("codec"))
+    log.found[B] = None
+    with capture_logs():
+        for _ in range(30):
+            assert await consumer.getmany(timeout_ms=10) == {}
+        log.found[B] = ([], BAD)
+        await consumer.getmany(timeout_ms=10)
+    assert [one.first for one in found] == [7]
+
+
 async def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch, consumer: Consumer) -> None:
     FakeLog(monkeypatch, consumer, ZeroDivisionError())
     with capture_logs():
