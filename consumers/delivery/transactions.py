@@ -181,7 +181,8 @@ class PartitionTransactions:
             reason = f"a transaction failed: {type(error).__name__}"
             self._context.health.set_not_ready("output", reason, source=self._partition)
             self._context.metrics.commits.labels("failed").inc()
-            log.warning("transaction_failed", partition=number, error=repr(error)[:300], delay_s=round(delay_s, 3))
+            if not getattr(error, "unreachable", False):  # else every partition would say what the consumer has said
+                log.warning("transaction_failed", partition=number, error=repr(error)[:300], delay_s=round(delay_s, 3))
         await asyncio.sleep(delay_s)
 
     def _uncommitted(self, outputs: list[_PendingOutput]) -> list[_PendingOutput]:
