@@ -90,8 +90,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         """Fetch until `stop` is set; then finish and commit the frames that a stage works on.
 
         Raises:
-            KafkaUnavailableError: Kafka refuses access, or returns what cannot be read. While it is unreachable, this
-                waits.
+            KafkaUnavailableError: Kafka refuses access. While it is unreachable, this waits.
         """
         self._consumer.subscribe([self._topic], listener=self)
         with kafka_errors(self._kafka):
@@ -203,7 +202,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         if frozen_s:
             await self._topics.refresh()
             self.pulse.reset()
-        if self._topics.frames and self._offsets.recreated(self._topics.frames):
+        if self._topics.frames and self._offsets.recreated(self._topics.frames, assignment.partitions):
             log.warning("partitions_reopened", reason="topic_recreated", in_flight=len(assignment.in_flight))
             await self._drain(assignment)  # without a commit, whose offsets are not those of the new topic
             if self.assignment is assignment:  # else the group rebalances
@@ -304,7 +303,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         with suppress(TimeoutError, KafkaError):  # the next fetch finds the same
             async with asyncio.timeout(_REQUEST_S):
                 await self._topics.refresh()
-                if self._topics.frames is None or self._offsets.recreated(self._topics.frames):
+                if self._topics.frames is None or self._offsets.recreated(self._topics.frames, ours):
                     return  # waits, or `_check_membership` opens them again
                 for partition, offset in (await self._offsets.moved(ours)).items():
                     if assignment.state is State.OPEN:

@@ -113,8 +113,11 @@ async def _components(
     own, matching, kafka = settings.consumer, settings.matching, settings.kafka
     snapshot = await load_snapshot(database, state_dir() / "snapshots")
     check_compatible(snapshot.manifest, encoder.manifest)
-    log.info("snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows)
     matcher = Matcher(snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin)
+    log.info(
+        "snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows,
+        match_threshold=matcher.thresholds.match, margin_threshold=matcher.thresholds.margin,
+    )  # fmt: skip
     metadata = MetadataCache(
         ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
     )

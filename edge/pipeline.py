@@ -106,7 +106,7 @@ class EdgeService:
         self._log_summary()
         if incomplete:
             raise IncompleteError(
-                f"{len(incomplete)} of the files and folders were not sent completely: "
+                "not all files and folders were sent completely: "
                 + "; ".join(f"{camera}: {why}" for camera, why in incomplete.items()),
                 hint="See camera_failed and camera_ended in the log",
             )

@@ -195,7 +195,7 @@ class AtLeastOnce:
         await stop_client(self._producer, timeout_s=_STOP_TIMEOUT_S)
         self._producer = new_producer(self._context.kafka)
         self._rejection = None
-        await start_client(self._producer, self._context.kafka)
+        await start_client(self._producer, self._context.kafka, explain=False)
 
     async def _send_unacknowledged(self) -> None:
         """Send everything that was not acknowledged; KafkaUnavailableError when the oldest batch is refused again."""

@@ -74,7 +74,7 @@ class PartitionTransactions:
         if self._closed:
             raise PartitionClosedError
         self._producer = new_producer(self._context.kafka, transactional_id=self._id)
-        await start_client(self._producer, self._context.kafka)
+        await start_client(self._producer, self._context.kafka, explain=False)
 
     def put(self, result: FrameResult) -> None:
         """Add the partition's next result."""

@@ -17,6 +17,8 @@ from framematch.core.errors import CameraUnavailableError
 from framematch.core.settings import UntaggedColours
 
 _CHECKED_SIDE_PX = 16
+# For libav's JPEG decoder, which otherwise fills with grey what is missing of a picture, and says nothing.
+STRICT = {"err_detect": "explode"}
 
 
 class Scalers(threading.local):

@@ -87,6 +87,8 @@ class ResponseBody:
 class HttpOpener:
     """Opens all URLs that one source needs: libav calls `open` for the source and for the URLs in its playlists.
 
+    `error` is the last one that libav did not get to see.
+
     User and password of the source's URL are sent to the source's own host only. A request, and each read, waits for
     at most `timeout_s`, and not beyond `deadline_s`, which is a time of the monotonic clock.
     """
@@ -100,6 +102,7 @@ class HttpOpener:
         self._timeout_s = timeout_s
         self._refused: str | None = None
         self._status: int | None = None
+        self.error: OSError | None = None
         self._bodies: list[ResponseBody] = []
         self._opened: tuple[str, ResponseBody] | None = None
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
@@ -110,7 +113,7 @@ class HttpOpener:
             _Http(),
             _Https(),
             _Redirects(self),
-            _CloseRejected(),
+            _CloseFirst(),
             urllib.request.HTTPBasicAuthHandler(passwords),
             urllib.request.HTTPDigestAuthHandler(passwords),
         )
@@ -122,14 +125,18 @@ class HttpOpener:
             return f"leads to {self._refused}, which is not among edge.allowed_hosts"
         return None if self._status is None else status_reason(self._status)
 
-    def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> ResponseBody:
+    def open(self, url: str, _flags: int, _options: Mapping[str, str]) -> "LibavBody":
         """Request `url`, for libav; the first time it gets what `reuse` has kept.
 
-        Raises:
-            OSError: as `request`.
+        A request that fails gives an empty body, and its `error` is kept: PyAV prints the errors that libav ignores.
         """
         opened, self._opened = self._opened, None
-        return opened[1] if opened is not None and opened[0] == url else self.request(url)
+        try:
+            body = opened[1] if opened is not None and opened[0] == url else self.request(url)
+        except OSError as error:
+            self.error = error
+            return LibavBody(None, self)
+        return LibavBody(body, self)
 
     def reuse(self, url: str, body: ResponseBody) -> None:
         """Keep an open response for libav."""
@@ -142,7 +149,8 @@ class HttpOpener:
             HostRefusedError: its host is not allowed; no connection was made.
             OSError: the server does not answer, or with an error.
         """
-        self._status = None
+        if self.deadline_s is None:  # while it opens, libav may try what else there is before it gives up
+            self._status = self.error = None
         try:
             self.check(url)
             request = urllib.request.Request(_without_credentials(url), headers=_HEADERS)  # noqa: S310  # checked above
@@ -202,6 +210,27 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class LibavBody:
+    """A body as libav reads it: an error is the end, and is kept by the opener."""
+
+    def __init__(self, body: ResponseBody | None, opener: HttpOpener) -> None:
+        self._body = body
+        self._opener = opener
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end."""
+        try:
+            return b"" if self._body is None else self._body.read(size)
+        except OSError as error:
+            self._opener.error = error
+            return b""
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._body is not None:
+            self._body.close()
+
+
 class _Connection(HTTPConnection):
     response_class = _Response
 
@@ -226,8 +255,8 @@ class _Https(urllib.request.HTTPSHandler):
         return self.do_open(_TlsConnection, req)
 
 
-class _CloseRejected(urllib.request.BaseHandler):
-    """Closes the connection of a rejected request, which the handlers after it repeat with user and password."""
+class _CloseFirst(urllib.request.BaseHandler):
+    """Closes a response before the handlers after this one request something else in its place."""
 
     handler_order = 0
 
@@ -237,6 +266,8 @@ class _CloseRejected(urllib.request.BaseHandler):
         """Close it, and leave the rest to the next handler."""
         del req, code, msg, headers
         fp.close()
+
+    http_error_301 = http_error_302 = http_error_303 = http_error_307 = http_error_308 = http_error_401
 
 
 def _malformed() -> OSError:

@@ -5,9 +5,10 @@ from contextlib import ExitStack
 
 import av
 
-from edge.worker.decoded import FrameConverter
+from edge.worker.decoded import STRICT, FrameConverter
 from edge.worker.errors import reason_of
 from edge.worker.http_source import HttpOpener, ResponseBody
+from edge.worker.jpeg_frame import is_whole
 from edge.worker.jpeg_splitter import JpegSplitter
 from edge.worker.source import GrabbedFrame, RawFrame
 from framematch.core.errors import CameraUnavailableError
@@ -59,6 +60,7 @@ class MjpegReader:
         self._splitter = JpegSplitter()
         decoder = av.CodecContext.create("mjpeg", "r")
         assert isinstance(decoder, av.VideoCodecContext)  # noqa: S101  # by its codec
+        decoder.options = STRICT
         self._decoder = decoder
         self._pictures = 0  # of this body
         self._requested_s = self._started_s = time.monotonic()
@@ -79,8 +81,8 @@ class MjpegReader:
         return GrabbedFrame(damaged=part.jpeg is None)
 
     def retrieve(self) -> RawFrame | None:
-        """Decode the grabbed picture."""
-        if self._jpeg is None:
+        """Decode the grabbed picture; None if it is damaged, of which libav says nothing."""
+        if self._jpeg is None or not is_whole(self._jpeg):
             return None
         try:
             frames = self._decoder.decode(av.Packet(self._jpeg))

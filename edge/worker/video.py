@@ -137,8 +137,9 @@ def open_stream(
                 )
         except (av.FFmpegError, OSError) as error:
             passed_s = time.monotonic() - started_s
+            cause = (opener and opener.error) or error
             reason = (opener.failure if opener else rtsp_status()) or reason_of(
-                error, passed_s, min(open_timeout_s, read_timeout_s), "no answer for"
+                cause, passed_s, min(open_timeout_s, read_timeout_s), "no answer for"
             )
             if scheme in _RTSP and isinstance(error, av.error.ArgumentError):
                 reason = REDIRECTED

@@ -11,10 +11,11 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from edge.worker.decoded import FrameConverter
+from edge.worker.decoded import STRICT, FrameConverter
 from edge.worker.errors import reason_of
 from edge.worker.file_times import FileTimes
 from edge.worker.http_source import HttpOpener
+from edge.worker.jpeg_frame import is_whole
 from edge.worker.source import GrabbedFrame, RawFrame
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.settings import UntaggedColours
@@ -63,6 +64,8 @@ class VideoReader:
         self._decoder = decoder = stream.codec_context
         # With several threads the decoder delays one frame per thread, and uses more CPU.
         decoder.thread_count = 1
+        if decoder.name == "mjpeg":
+            decoder.options = STRICT
         if live is None:
             decoder.flags |= Flags.copy_opaque  # a frame gets what is attached to its packet
         self._key_frames_only = key_frames_only
@@ -77,6 +80,7 @@ class VideoReader:
         self._last_picture_s = self._last_sign_s = time.monotonic()
         self._trouble_since_s: float | None = None
         self._frame: av.VideoFrame | None = None
+        self._jpeg: Any = None  # the packet of the frame, if it is a JPEG
         self._frames = self._read()
 
     def grab(self) -> GrabbedFrame | None:
@@ -84,12 +88,13 @@ class VideoReader:
         return next(self._frames, None)
 
     def retrieve(self) -> RawFrame | None:
-        """The decoded frame, to be converted later.
+        """The decoded frame, to be converted later; None if it is damaged.
 
         Raises:
             CameraUnavailableError: its colours are of a kind that is not supported.
         """
-        if self._frame is None:
+        # Of a JPEG libav decodes what there is, and marks nothing as damaged.
+        if self._frame is None or (self._jpeg is not None and not is_whole(bytes(self._jpeg))):
             return None
         aspect = self._container_aspect or self._decoder.sample_aspect_ratio
         return self._converter.convert(self._frame, aspect)
@@ -112,11 +117,12 @@ class VideoReader:
                 yield GrabbedFrame(skipped=True)
             for frame in frames or ():
                 self._frame = frame
+                self._jpeg = packet if self._decoder.name == "mjpeg" else None
                 yield GrabbedFrame(self._media_s(frame), self._camera_s(frame), damaged=frame.is_corrupt)
             if self._live is not None:
                 self._check_pictures(packet, frames, self._live.read_timeout_s)
         if self._live is not None:
-            raise CameraUnavailableError(self._http_reason() or "stream ended")
+            raise CameraUnavailableError("stream ended")
 
     def _is_silent(self) -> bool:
         """Whether packets of a live source have given nothing for so long that a sign of life is due."""
@@ -149,13 +155,24 @@ class VideoReader:
             try:
                 packet = next(packets)
             except StopIteration:
+                self._raise_if_broken(started_s)
                 return
             except (av.FFmpegError, OSError) as error:
-                timeout_s = None if self._live is None else self._live.read_timeout_s
-                raise CameraUnavailableError(
-                    self._http_reason() or reason_of(error, time.monotonic() - started_s, timeout_s, "no frame for")
-                ) from None
+                self._raise_if_broken(started_s)
+                raise self._failure(error, started_s) from None
             yield packet
+
+    def _raise_if_broken(self, started_s: float) -> None:
+        """Raise the error of an HTTP source, for which libav has another or takes for the end."""
+        opener = None if self._live is None else self._live.opener
+        if opener is not None and opener.failure is not None:
+            raise CameraUnavailableError(opener.failure)
+        if opener is not None and opener.error is not None:
+            raise self._failure(opener.error, started_s)
+
+    def _failure(self, error: Exception, started_s: float) -> CameraUnavailableError:
+        timeout_s = None if self._live is None else self._live.read_timeout_s
+        return CameraUnavailableError(reason_of(error, time.monotonic() - started_s, timeout_s, "no frame for"))
 
     def _packet_s(self, packet: Any, shift_s: float | None) -> float | None:
         """The time of the frame in `packet`; with B-frames, earlier frames may still follow it."""
@@ -190,9 +207,6 @@ class VideoReader:
                 raise CameraUnavailableError(f"no decodable frame for {_TIMEOUTS_WITH_DAMAGE * timeout_s:g} s")
         if now_s - self._last_picture_s > _TIMEOUTS_WITHOUT_KEY_FRAME * timeout_s:
             raise CameraUnavailableError(f"no key frame for {_TIMEOUTS_WITHOUT_KEY_FRAME * timeout_s:g} s")
-
-    def _http_reason(self) -> str | None:
-        return None if self._live is None or self._live.opener is None else self._live.opener.failure
 
 
 def _decoded_at_s(packet: Any) -> float | None:

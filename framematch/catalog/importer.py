@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,46 +94,70 @@ async def import_products(
     with _open(path) as file, ThreadPoolExecutor(THREADS, "import") as pool:
         before = os.fstat(file.fileno())
         await store.ensure_indexes()
-        images = RowImages(folder, store, pool)
-        read = added = changed = unchanged = blank_lines = respelled = 0
-        problems: list[RowProblem] = []
-        respellings: list[Respelling] = []
-        owners = PictureOwners()
-        lines_by_id: dict[str, int] = {}
-        for chunk in _chunks(parse_rows(file, lines_by_id), folder):
-            drafts = [row for row in chunk if isinstance(row, ProductDraft)]
-            blank_lines += sum(row.last_line - row.line + 1 for row in chunk if isinstance(row, BlankLines))
-            read += sum(not isinstance(row, BlankLines) for row in chunk)
-            products, refused, found = await images.store(drafts)
-            problems += [*(row for row in chunk if isinstance(row, RowProblem)), *refused]
-            respelled += len(found)
-            respellings += found[: _EXAMPLES - len(respellings)]
-            existing = await store.get_many((product.id for product in products), intact=True)
-            differing = [product for product in products if existing.get(product.id) != product]
-            await store.upsert_many(differing)
-            added += len(products) - len(existing)
-            changed += len(differing) - (len(products) - len(existing))
-            unchanged += len(products) - len(differing)
-            for product in products:
-                owners.add(product.id, (view.image for view in product.views))
+        counts = _Counts(store, RowImages(folder, store, pool))
+        for chunk in _chunks(parse_rows(file, counts.lines_by_id), folder):
+            await counts.store(chunk)
             if file.seekable():
                 on_progress(min(file.tell(), before.st_size), before.st_size)
         after = os.fstat(file.fileno())
-    report = ImportReport(
-        read=read,
-        added=added,
-        changed=changed,
-        unchanged=unchanged,
-        problems=tuple(sorted(problems, key=lambda problem: problem.line)),
-        blank_lines=blank_lines,
-        respelled=respelled,
-        respellings=tuple(respellings),
-        shared=owners.shared(),
-        similar_ids=similar_ids(lines_by_id)[:_EXAMPLES],
-        file_changed=(before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns),
+    changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+    report = counts.report(file_changed=changed)
+    log.info(
+        "catalog_imported",
+        read=report.read,
+        added=report.added,
+        changed=report.changed,
+        unchanged=report.unchanged,
+        problems=report.left_out,
     )
-    log.info("catalog_imported", read=read, added=added, changed=changed, unchanged=unchanged, problems=len(problems))
     return report
+
+
+class _Counts:
+    """Stores rows, and counts what becomes of them."""
+
+    def __init__(self, store: ProductStore, images: RowImages) -> None:
+        self._store = store
+        self._images = images
+        self._read = self._added = self._changed = self._unchanged = self._blank_lines = self._respelled = 0
+        self._problems: list[RowProblem] = []
+        self._respellings: list[Respelling] = []
+        self._owners = PictureOwners()
+        self.lines_by_id: dict[str, int] = {}
+
+    async def store(self, rows: Sequence[Row]) -> None:
+        """Store the valid ones of these rows with their images."""
+        self._blank_lines += sum(row.last_line - row.line + 1 for row in rows if isinstance(row, BlankLines))
+        self._read += sum(not isinstance(row, BlankLines) for row in rows)
+        products, refused, found = await self._images.store([row for row in rows if isinstance(row, ProductDraft)])
+        self._problems += [*(row for row in rows if isinstance(row, RowProblem)), *refused]
+        self._respelled += len(found)
+        self._respellings += found[: _EXAMPLES - len(self._respellings)]
+        existing = await self._store.get_many((product.id for product in products), intact=True)
+        differing = [product for product in products if existing.get(product.id) != product]
+        await self._store.upsert_many(differing)
+        added = len(products) - len(existing)
+        self._added += added
+        self._changed += len(differing) - added
+        self._unchanged += len(products) - len(differing)
+        for product in products:
+            self._owners.add(product.id, (view.image for view in product.views))
+
+    def report(self, *, file_changed: bool) -> ImportReport:
+        """What became of all rows."""
+        return ImportReport(
+            read=self._read,
+            added=self._added,
+            changed=self._changed,
+            unchanged=self._unchanged,
+            problems=tuple(sorted(self._problems, key=lambda problem: problem.line)),
+            blank_lines=self._blank_lines,
+            respelled=self._respelled,
+            respellings=tuple(self._respellings),
+            shared=self._owners.shared(),
+            similar_ids=similar_ids(self.lines_by_id)[:_EXAMPLES],
+            file_changed=file_changed,
+        )
 
 
 def _chunks(rows: Iterable[Row], folder: PictureFolder) -> Iterator[list[Row]]:

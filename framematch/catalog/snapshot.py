@@ -138,7 +138,7 @@ def is_intact(path: Path, info: FileInfo) -> bool:
             return False
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == info.sha256
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # also: of another user
         return False
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -154,8 +155,8 @@ async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info
     except OSError as error:
         raise CatalogError(f"cannot write {folder / name}: {error.strerror}", hint="Check space and rights") from error
     finally:
-        if temporary.exists():
-            temporary.unlink()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     log.info("snapshot_file_fetched", snapshot=manifest.id, file=name, bytes=info.bytes)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -15,28 +14,19 @@ from framematch.cli.camera_statuses import read_statuses
 from framematch.cli.camera_table import CameraTable, summary
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
-from framematch.cli.errors import hint_of, missing_package
+from framematch.cli.doctor_matching import check_matching
+from framematch.cli.errors import hint_of
+from framematch.cli.finding import Checked, Finding, guarded
 from framematch.core.errors import FramematchError
 from framematch.core.gpu import read_gpus
 from framematch.core.kafka.clients import kafka_errors, new_admin, started
 from framematch.core.kafka.topics import PARTITIONS_HINT, Topics, differing_partitions
 from framematch.core.redact import redact_url
 from framematch.core.settings import KafkaSettings, Settings
-from framematch.core.settings_sources import require
 from framematch.core.timestamps import now_us
+from framematch.core.tracing import open_tracer
 
-_TRITON_TIMEOUT_MAX_S = 3.0
 _MARKS = {True: Text("ok", "green"), False: Text("no", "bold red"), None: Text("-", "dim")}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A row of the report; `ok` is None for what a consumer can run without."""
-
-    part: str
-    ok: bool | None
-    detail: str
-    hint: str = ""
 
 
 def doctor(config: Path | None = CONFIG_OPTION) -> None:
@@ -61,30 +51,26 @@ async def _check_all(settings: Settings) -> list[Finding]:
     checks: list[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]]] = [
         ("Packages", _packages),
         ("Kafka", _kafka),
-        ("MongoDB", _catalogue),
-        ("Triton", _model),
+        ("MongoDB", check_matching),
         ("GPU", _gpu),
     ]
-    found = await asyncio.gather(*(_guarded(part, check, settings) for part, check in checks))
+    found = await asyncio.gather(*(_findings(part, check, settings) for part, check in checks))
     return [finding for findings in found for finding in findings]
 
 
-async def _guarded(
+async def _findings(
     part: str, check: Callable[[Settings], Awaitable[list[Finding]]], settings: Settings
 ) -> list[Finding]:
-    try:
-        return await check(settings)
-    except ImportError as error:
-        if (missing := missing_package(error, "doctor")) is None:
-            raise
-        return [Finding(part, False, missing.message, missing.hint)]
-    except FramematchError as error:
-        return [Finding(part, False, error.message, hint_of(error))]
+    async def checked(settings: Settings) -> Checked[None]:
+        return Checked(await check(settings))
+
+    return (await guarded(part, checked, settings)).findings
 
 
-async def _packages(_settings: Settings) -> list[Finding]:
+async def _packages(settings: Settings) -> list[Finding]:
     import_module("consumers.service")
-    return [Finding("Packages", True, "all that framematch consume needs")]
+    with open_tracer(settings.tracing, "doctor"):  # needs packages of its own where spans are sent
+        return [Finding("Packages", True, "all that framematch consume needs")]
 
 
 async def _kafka(settings: Settings) -> list[Finding]:
@@ -124,40 +110,6 @@ async def _cameras(settings: Settings) -> Finding:
     troubled = any(state != "online" for state in counts)
     hint = "Run framematch cameras to see the reasons" if troubled else ""
     return Finding("Cameras", None if troubled else True, summary(counts), hint)
-
-
-async def _catalogue(settings: Settings) -> list[Finding]:
-    from framematch.catalog.mongo import connect
-    from framematch.catalog.products import ProductStore
-    from framematch.catalog.snapshot_store import active_snapshot, load_manifest
-
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        database = client[settings.mongodb.database]
-        store = ProductStore(database)
-        count, version = await store.count(), await store.catalog_version()
-        active = await active_snapshot(database)
-        manifest = await load_manifest(database, active.snapshot_id) if active else None
-    products = Finding("Products", count > 0, str(count), "" if count else "Run framematch catalog import FILE")
-    if manifest is None:
-        index = Finding("Index", False, "none", "Run framematch catalog build")
-    elif manifest.catalog_version != version:
-        index = Finding("Index", None, f"{manifest.id}, older than the catalogue", "Run framematch catalog build")
-    else:
-        index = Finding("Index", True, f"{manifest.id}, {manifest.rows} rows of {manifest.model_name}")
-    return [Finding("MongoDB", True, uri), products, index]
-
-
-async def _model(settings: Settings) -> list[Finding]:
-    from framematch.vision.encoder import ImageEncoder
-
-    url = require(settings.triton.url, "triton.url")
-    async with await ImageEncoder.connect(
-        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S), key=settings.triton.key
-    ) as encoder:
-        manifest = encoder.manifest
-    served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"
-    return [Finding("Triton", True, url), Finding("Model", True, served)]
 
 
 async def _gpu(_settings: Settings) -> list[Finding]:

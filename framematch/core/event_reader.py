@@ -181,7 +181,7 @@ class EventReader(ConsumerRebalanceListener, Generic[Message]):  # type: ignore[
                 if topic is None and not self._missing:
                     log.warning("topic_awaited", topic=self._topic, hint="It was deleted, or we may not read it")
                 self._missing = topic is None
-                if topic and self._offsets.recreated(topic):
+                if topic and self._offsets.recreated(topic, self._consumer.assignment()):
                     self._consumer.refresh_metadata()
                     self._handled.clear()
                     self._committed.clear()

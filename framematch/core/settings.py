@@ -5,23 +5,54 @@ variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CON
 """
 
 import re
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-from annotated_types import Gt
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from framematch.core.settings_edge import (
+    Box,
+    CameraSettings,
+    EdgeSettings,
+    Fraction,
+    MaskSettings,
+    Motion,
+    MotionSettings,
+    Point,
+    Regions,
+    RegionSettings,
+    SpoolSettings,
+    UntaggedColours,
 )
-from pydantic_core import PydanticUseDefault
+from framematch.core.settings_section import PORT_MAX, Addresses, CameraId, Section
 
-from framematch.core.frames import valid_camera_id
+__all__ = [
+    "CAMERA_SECTIONS",
+    "CONVENTIONAL_NAMES",
+    "RENAMED",
+    "AgeSettings",
+    "Box",
+    "CameraSettings",
+    "ConsumerSettings",
+    "EdgeSettings",
+    "Fraction",
+    "HttpSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "MaskSettings",
+    "MatchingSettings",
+    "MongoSettings",
+    "Motion",
+    "MotionSettings",
+    "Point",
+    "RegionSettings",
+    "Regions",
+    "Settings",
+    "SightingSettings",
+    "SpoolSettings",
+    "TracingSettings",
+    "TritonSettings",
+    "UntaggedColours",
+]
 
 CONVENTIONAL_NAMES = {
     "KAFKA_BOOTSTRAP_SERVERS": ("kafka", "bootstrap_servers"),
@@ -44,70 +75,12 @@ CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
 
 _TRITON_KEY = re.compile(r"[!-~]{16,}")  # sent as the value of a header
-MAX_FPS = 1000.0
-_LARGEST_PORT = 65_535
-
-_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/@\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
-def _addresses(value: str | None) -> str | None:
-    """Check one address or several, separated by commas."""
-    for address in (value or "").split(",") if value else ():
-        found = _HOST_AND_PORT.fullmatch(address.strip())
-        if found is None or not 0 < int(found["port"] or 1) <= _LARGEST_PORT:
-            raise ValueError("an address is host:port, with a port from 1 to 65535")
-    return value
-
-
-CameraId = Annotated[str, AfterValidator(valid_camera_id)]
-
-
-_LARGEST = 1e9
-"""No number needs to be larger, in any unit, and arithmetic with larger ones may overflow."""
-_SMALLEST = 1e-6  # of numbers that must be above 0, which may be divisors
-
-
-class _Section(BaseModel):
-    """Settings that belong together.
-
-    A section without a value has its defaults, as when all its lines are comments. Where the default is "not set", an
-    empty text is not set either.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _plausible_type(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[info.field_name or ""]
-        kind = field.annotation
-        if value == "" and field.default is None:
-            return None
-        if value is None and isinstance(kind, type) and issubclass(kind, _Section):
-            raise PydanticUseDefault
-        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
-            raise ValueError("should be a number, not true or false")
-        return value
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _plausible_value(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, int | float) and abs(value) > _LARGEST:
-            raise ValueError(f"should be at most {_LARGEST:,.0f}")
-        above_0 = any(isinstance(bound, Gt) for bound in cls.model_fields[info.field_name or ""].metadata)
-        if above_0 and isinstance(value, float) and value < _SMALLEST:
-            raise ValueError(f"should be at least {_SMALLEST:.6f}")
-        if isinstance(value, str) and not value.isprintable():
-            raise ValueError("has a control character")
-        return value
-
-
-class KafkaSettings(_Section):
+class KafkaSettings(Section):
     """The connection to Kafka, and the configuration of our topics."""
 
-    bootstrap_servers: Annotated[str | None, AfterValidator(_addresses)] = Field(
-        None, description="host:port, several separated by commas"
-    )
+    bootstrap_servers: Addresses = Field(None, description="host:port, several separated by commas")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str | None = None
@@ -133,7 +106,7 @@ class KafkaSettings(_Section):
     )
 
 
-class MongoSettings(_Section):
+class MongoSettings(Section):
     """The connection to MongoDB, which stores the catalogue."""
 
     uri: SecretStr | None = None
@@ -148,12 +121,10 @@ class MongoSettings(_Section):
         return value
 
 
-class TritonSettings(_Section):
+class TritonSettings(Section):
     """The connection to Triton, which serves the models."""
 
-    url: Annotated[str | None, AfterValidator(_addresses)] = Field(
-        None, description="host:port of Triton's gRPC endpoint"
-    )
+    url: Addresses = Field(None, description="host:port of Triton's gRPC endpoint")
     timeout_s: float = Field(10.0, gt=0, description="timeout of one inference request")
     shared_memory: bool = Field(
         False, description="send pictures to a Triton on the same host through shared memory instead of gRPC"
@@ -177,147 +148,14 @@ class TritonSettings(_Section):
         return value
 
 
-def _short(name: str) -> BeforeValidator:
-    """Accept a plain value for a section with one main setting, `name`: `motion: true`, `regions: motion`."""
-    return BeforeValidator(lambda value: {name: value} if isinstance(value, str | bool) else value)
-
-
-class MotionSettings(_Section):
-    """The motion gate: whether frames of a static scene are left out. `motion: true` stands for `{gate: true}`."""
-
-    gate: bool = Field(False, description="send only frames with motion, and keep-alive frames of a static scene")
-    min_area: float = Field(0.005, gt=0, le=1, description="minimum share of the picture that must change")
-    keep_alive_s: float = Field(10.0, gt=0, description="maximum interval between two frames of a static scene")
-
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Box = tuple[Fraction, Fraction, Fraction, Fraction]
-"""`[x, y, width, height]` as shares of the picture, so that it holds at any resolution."""
-Point = tuple[Fraction, Fraction]
-
-
-class RegionSettings(_Section):
-    """The regions of a frame that are matched; each gives a match event. `regions: grid` stands for `{mode: grid}`."""
-
-    mode: Literal["whole", "boxes", "grid", "motion"] = Field(
-        "whole", description="the whole frame, fixed boxes, a grid, or boxes around motion"
-    )
-    boxes: tuple[Box, ...] = Field((), description="for mode boxes: [x, y, width, height] as shares of the picture")
-    columns: int = Field(2, ge=1, le=16, description="for mode grid")
-    rows: int = Field(2, ge=1, le=16, description="for mode grid")
-    pad: float = Field(0.1, ge=0, le=1, description="for mode motion: margin around a box, as a share of its size")
-    min_side: float = Field(0.05, gt=0, le=1, description="for mode motion: smaller boxes are enlarged to this share")
-    most: int = Field(8, ge=1, le=64, description="for mode motion: maximum number of boxes, the largest")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.mode == "boxes") != bool(self.boxes):
-            raise ValueError("mode boxes needs boxes, and boxes need mode boxes")
-        if any(x + width > 1 or y + height > 1 or not width or not height for x, y, width, height in self.boxes):
-            raise ValueError("a box is [x, y, width, height] as shares of the picture, and lies inside it")
-        return self
-
-
-Motion = Annotated[MotionSettings, _short("gate")]
-Regions = Annotated[RegionSettings, _short("mode")]
-
-
-class MaskSettings(_Section):
-    """A part of the picture that the motion gate ignores and, unless `hide` is false, every frame has in black."""
-
-    polygon: tuple[Point, ...] = Field(min_length=3, description="[x, y] of each corner, as shares of the picture")
-    hide: bool = True
-
-
-class SpoolSettings(_Section):
-    """The spool: each camera's frames on disk while Kafka is unavailable."""
-
-    enabled: bool = True
-    folder: str | None = Field(None, description="not set: `edge-spool` in the state folder")
-    max_mb: float = Field(512.0, gt=0, description="per camera, in 1e6 bytes; then the oldest frames are dropped")
-    max_age_s: float = Field(3600.0, gt=0, description="older frames are dropped and counted")
-    after_s: float = Field(1.0, gt=0, description="spooling starts after this time without an acknowledgement")
-
-
-UntaggedColours = Literal["auto", "bt601", "bt709"]
-
-
-def _is_source(value: Any) -> bool:
-    """Whether a value is a source; a number is a device."""
-    return isinstance(value, str | int) and not isinstance(value, bool)
-
-
-class CameraSettings(_Section):
-    """One camera; settings that are not set here are taken from the edge section."""
-
-    source: SecretStr = Field(
-        description="rtsp:// URL, file, device number, folder of images, or @FILE with one of them"
-    )
-    fps: float | None = Field(None, gt=0, le=MAX_FPS)
-    max_side: int | None = Field(None, ge=32)
-    jpeg_quality: int | None = Field(None, ge=1, le=100)
-    rtsp_transport: Literal["tcp", "udp"] | None = None
-    key_frames_only: bool = Field(False, description="decode only key frames: cheapest, for slow scenes")
-    motion: Motion | None = None
-    regions: Regions | None = None
-    masks: tuple[MaskSettings, ...] = ()
-    untagged_colours: UntaggedColours = Field(
-        "auto", description="the colour matrix of a video that names none; auto: bt709 from 1280 x 720 on, else bt601"
-    )
-    open_timeout_s: float | None = Field(None, gt=0)
-    read_timeout_s: float | None = Field(None, gt=0)
-    watchdog_s: float | None = Field(None, gt=0)
-
-    @field_validator("source", mode="before")
-    @classmethod
-    def _device_number(cls, value: Any) -> Any:
-        return str(value) if _is_source(value) else value
-
-
-class EdgeSettings(_Section):
-    """The cameras of the edge service, and how their frames are sent."""
-
-    cameras: dict[CameraId, CameraSettings] = Field(default_factory=dict)
-    fps: float = Field(5.0, gt=0, le=MAX_FPS, description="frames per second of each camera")
-    max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down")
-    jpeg_quality: int = Field(85, ge=1, le=100)
-    motion: Motion = MotionSettings()
-    regions: Regions = RegionSettings()
-    rtsp_transport: Literal["tcp", "udp"] = "tcp"
-    allowed_hosts: tuple[str, ...] = Field(
-        (), description="hosts, besides a source's own, that its redirects and playlists may use"
-    )
-    open_timeout_s: float = Field(5.0, gt=0)
-    read_timeout_s: float = Field(5.0, gt=0)
-    watchdog_s: float = Field(20.0, gt=0, description="a camera's process without a frame for this time is restarted")
-    max_lag_s: float = Field(5.0, gt=0, description="a stream that lags further behind its own clock is reopened")
-    backoff_initial_s: float = Field(0.5, gt=0)
-    backoff_max_s: float = Field(30.0, gt=0)
-    stable_after_s: float = Field(30.0, gt=0, description="after running for this time, a camera's backoff is reset")
-    unacknowledged_max: int = Field(256, ge=1, description="frames sent and not yet acknowledged, over all cameras")
-    unacknowledged_max_mb: float = Field(64.0, gt=0, description="the same by size, in 1e6 bytes")
-    spool: SpoolSettings = SpoolSettings()
-    status_interval_s: float = Field(10.0, gt=0)
-
-    @field_validator("cameras", mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        """Accept `till-1: rtsp://…` for `till-1: {source: rtsp://…}`."""
-        if value is None:
-            raise PydanticUseDefault  # as for a section
-        if not isinstance(value, dict):
-            return value
-        return {key: {"source": item} if _is_source(item) else item for key, item in value.items()}
-
-
-class AgeSettings(_Section):
+class AgeSettings(Section):
     """Limits on the age of one camera's frames; what is not set is as for all cameras."""
 
     max_age_s: float | None = Field(None, gt=0)
     max_replay_age_s: float | None = Field(None, gt=0)
 
 
-class SightingSettings(_Section):
+class SightingSettings(Section):
     """When a product in view counts as one sighting; times are arrival times of frames."""
 
     enabled: bool = Field(True, description="publish to `.sightings` when a product comes into view, stays and leaves")
@@ -337,7 +175,7 @@ class SightingSettings(_Section):
         return self
 
 
-class ConsumerSettings(_Section):
+class ConsumerSettings(Section):
     """How frames are fetched, batched and matched."""
 
     group_id: str = Field("framematch-consumers", min_length=1, max_length=249)
@@ -389,7 +227,7 @@ class ConsumerSettings(_Section):
     )
 
 
-class MatchingSettings(_Section):
+class MatchingSettings(Section):
     """How similarities become decisions."""
 
     top_k: int = Field(5, ge=1, le=100, description="candidates in each event")
@@ -402,14 +240,14 @@ class MatchingSettings(_Section):
     metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 
 
-class HttpSettings(_Section):
+class HttpSettings(Section):
     """The HTTP endpoint of a service with /healthz, /readyz and /metrics."""
 
     host: str = Field("127.0.0.1", description="address to listen on, or the path of a UNIX socket")
-    port: int = Field(0, ge=0, le=_LARGEST_PORT, description="0: any free port, which is logged")
+    port: int = Field(0, ge=0, le=PORT_MAX, description="0: any free port, which is logged")
 
 
-class TracingSettings(_Section):
+class TracingSettings(Section):
     """Where the spans of frames are sent; without an endpoint nothing is traced."""
 
     otlp_endpoint: SecretStr | None = Field(
@@ -425,7 +263,7 @@ class TracingSettings(_Section):
         return value
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """Level and format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -437,7 +275,7 @@ class LogSettings(_Section):
         return value.lower() if isinstance(value, str) else value
 
 
-class Settings(_Section):
+class Settings(Section):
     """All sections. Created by `framematch.core.settings_sources.load_settings`."""
 
     kafka: KafkaSettings = KafkaSettings()

@@ -109,7 +109,7 @@ def _mend(running: LocalStack, names: Sequence[str] | None, report: Report) -> S
             hint="Run 'framematch stack down', then 'framematch stack up'",
         )
     for server in failed:
-        report(f"{server.name}: {server.error}: starting it again")
+        report(f"{server.name}: {server.error}; starting it again")
     restarted = tuple(server.name for server in failed)
     local = _restart(running, restarted, report)
     for server in statuses(local):

@@ -79,13 +79,19 @@ class ServerProcess:
         self._group_ended = True
 
     def hide_argument(self, secret: str) -> None:
-        """Overwrite `secret` in the program's arguments, once it has read them. Does nothing after its end."""
+        """Overwrite `secret` in the program's arguments, once it has read them.
+
+        Does nothing after its end, or where the system forbids it (`kernel.yama.ptrace_scope` above 1).
+        """
         fields = process_fields(self.pid)
         if fields is None:
             return
         start, end = (int(fields[index]) for index in _ARGUMENTS_FIELDS)
         # A process may write to the memory of its children, as a debugger does.
-        with Path(f"/proc/{self.pid}/mem").open("r+b", buffering=0) as memory:
+        with (
+            contextlib.suppress(PermissionError, ProcessLookupError),
+            Path(f"/proc/{self.pid}/mem").open("r+b", buffering=0) as memory,
+        ):
             memory.seek(start)
             arguments = memory.read(end - start)
             memory.seek(start)

@@ -27,7 +27,8 @@ async def test_a_consumer_whose_model_is_replaced_ends_with_one_line(servers: Lo
         consumer = site.start("consume")
         await site.events(await site.publish(4))
         other = retrained(BUNDLE_DIR, tmp_path / "other")
-        run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=site.environment)
+        with_key = {**site.environment, "TRITON_REPOSITORY_KEY": triton.repository_key}
+        run_framematch("model", "build", "--from", str(other), "--out", str(repository), environment=with_key)
         await eventually(lambda: not consumer.running, message="the consumer ends")
         [failed] = site.logged("service_failed")
     assert failed["error"].startswith("Triton at")

@@ -112,9 +112,10 @@ def test_a_catalogue_becomes_events_that_a_subscriber_reads(
 
 @pytest.mark.parametrize("name", ["model", "image tools", "all"])
 def test_a_model_is_built_and_compared_with_its_reference(
-    name: str, installed: Installed, environment: dict[str, str], tmp_path: Path
+    name: str, installed: Installed, environment: dict[str, str], triton: TritonServer, tmp_path: Path
 ) -> None:
     user, repository = installed(name), tmp_path / "repository"
+    environment["TRITON_REPOSITORY_KEY"] = triton.repository_key
     run(user, environment, "model", "build", "--from", str(BUNDLE_DIR), "--out", str(repository))
     assert (repository / "clip_image" / "config.pbtxt").is_file()
     run(user, environment, "model", "check", "--from", str(BUNDLE_DIR))

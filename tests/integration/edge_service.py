@@ -17,11 +17,21 @@ import cv2
 import numpy as np
 from aiokafka import ConsumerRecord
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from framematch.core.events import CameraStatus, decode
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.settings import KafkaSettings
 from tests.support import wait_until
+
+
+def total(samples: list[Sample], name: str, **labels: str) -> float:
+    """Sum of a metric's samples that have these labels; `name` without `framematch_edge_`."""
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.name == f"framematch_edge_{name}" and labels.items() <= sample.labels.items()
+    )
 
 
 class EdgeService:
@@ -44,17 +54,16 @@ class EdgeService:
         wait_until(lambda: len(self.events(event)) >= count, timeout_s=60, message=f"{event} in {self.log_text()}")
         return self.events(event)[count - 1]
 
-    def metric(self, name: str, **labels: str) -> float:
-        """Sum of a metric's samples that have these labels; `name` without `framematch_edge_`."""
+    def scrape(self) -> list[Sample]:
+        """All samples of one scrape."""
         url = self.wait_for("http_listening")["url"]
         with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  # our own service's
             families = text_string_to_metric_families(answer.read().decode())
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == f"framematch_edge_{name}" and labels.items() <= sample.labels.items()
-        )
+        return [sample for family in families for sample in family.samples]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric's samples that have these labels; `name` without `framematch_edge_`."""
+        return total(self.scrape(), name, **labels)
 
     def camera_process(self, camera: str) -> int | None:
         """Id of the camera's process now."""

@@ -69,7 +69,7 @@ async def ids(store: ProductStore) -> list[str]:
         ({"name": "Apple", "views": "00ff"}, "views is '00ff'"),
         ({"name": "Apple", "views": [None]}, "a view is missing or null"),
         ({"name": "Apple", "views": [{**VIEW, "width": "wide"}]}, "width is 'wide'"),
-        ({"name": "Apple", "views": [{**VIEW, "image": ObjectId()}]}, "image is ObjectId"),
+        ({"name": "Apple", "views": [{**VIEW, "image": ObjectId(b"twelve bytes")}]}, "image is ObjectId"),
         ({}, "views is missing or null"),
     ],
 )
@@ -89,7 +89,7 @@ async def test_an_unreadable_product_is_left_out_and_named_and_an_import_repairs
 
 async def test_documents_of_another_program_are_left_out_and_named(store: ProductStore) -> None:
     whole = {"name": "x", "views": [VIEW]}
-    foreign: list[Any] = [ObjectId(), 5, {"a": 1}, datetime(2026, 1, 1, tzinfo=UTC), "", "x" * (MAX_ID_CHARACTERS + 1)]
+    foreign: list[Any] = [ObjectId(b"twelve bytes"), 5, {"a": 1}, datetime(2026, 1, 1, tzinfo=UTC), "", "x" * (MAX_ID_CHARACTERS + 1)]
     await store.database.products.insert_many([{"_id": key, **whole} for key in foreign])
     with capture_logs() as logs:
         assert await ids(store) == ["a", "b"]
@@ -101,7 +101,7 @@ async def test_documents_of_another_program_are_left_out_and_named(store: Produc
     [
         bson.DatetimeMS(2**60),
         bson.Regex("("),
-        ObjectId(),
+        ObjectId(b"twelve bytes"),
         Decimal128("NaN"),
         b"\x00" * 100,
         float("nan"),
@@ -174,7 +174,7 @@ async def test_an_image_whose_bytes_have_changed_is_never_returned(store: Produc
 
 @pytest.mark.parametrize(
     "change",
-    [{"snapshot": None}, {"snapshot": ObjectId()}, {"version": "two"}, {"snapshot": 5, "version": None}],
+    [{"snapshot": None}, {"snapshot": ObjectId(b"twelve bytes")}, {"version": "two"}, {"snapshot": 5, "version": None}],
     ids=str,
 )
 async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build(
@@ -198,7 +198,7 @@ async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build
         ({"manifest.thresholds.match": float("nan")}, False),
         ({"manifest.rows": "two"}, False),
         ({"manifest.files": []}, False),
-        ({"manifest.rows": Int64(2), "added": 1, "manifest.added": ObjectId()}, True),
+        ({"manifest.rows": Int64(2), "added": 1, "manifest.added": ObjectId(b"twelve bytes")}, True),
     ],
     ids=lambda change: str(change)[:40],
 )

@@ -157,6 +157,24 @@ def test_a_refused_frame_does_not_end_its_camera(kafka: KafkaServer, tmp_path: P
     assert read_statuses(kafka.bootstrap_servers, prefix, "shelf")[-1].drops["too_large"] == 1
 
 
+def test_a_folder_that_gives_no_frame_makes_the_exit_code_1_and_is_named(kafka: KafkaServer, tmp_path: Path) -> None:
+    prefix, whole, damaged = new_prefix(), write_images(tmp_path / "whole", 2), write_images(tmp_path / "damaged", 1)
+    for image in damaged.iterdir():
+        image.write_bytes(b"no picture")
+    with edge_service(
+        tmp_path, kafka.bootstrap_servers, "--camera", f"whole={whole}", "--camera", f"damaged={damaged}",
+        FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix,
+    ) as service:  # fmt: skip
+        assert service.exit_code() == 1
+        ended = {event["camera"]: event for event in service.events("camera_ended")}
+        assert (ended["whole"]["sent"], ended["whole"]["incomplete"]) == (2, None)
+        assert (ended["damaged"]["sent"], ended["damaged"]["dropped"]) == (0, {"corrupt": 1})
+        (finished,) = service.events("edge_finished")
+        assert (finished["captured"], finished["sent"], finished["spooled"]) == (2, 2, 0)
+        last_line = service.log_text().splitlines()[-1]
+    assert last_line.startswith("framematch: not all files and folders were sent completely: damaged: ")
+
+
 def test_without_a_broker_it_prints_one_line_and_exits_with_1(tmp_path: Path, dead_address: str) -> None:
     images = write_images(tmp_path / "images", 1)
     with edge_service(tmp_path, dead_address, "--camera", f"shelf={images}") as service:

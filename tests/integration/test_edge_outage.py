@@ -19,6 +19,7 @@ from tests.integration.edge_service import (
     quick_edge,
     read_statuses,
     read_topic,
+    total,
     write_images,
     write_video,
 )
@@ -98,7 +99,13 @@ def assert_each_once_in_order(found: list[int], *, overrun: int) -> None:
 
 
 def spooled(service: EdgeService) -> float:
-    return service.metric("spooled_frames")
+    """Frames on disk. Each scrape must balance, also while frames are spooled and replayed."""
+    samples = service.scrape()
+    dropped = total(samples, "frames_dropped_total") - total(samples, "frames_dropped_total", reason="corrupt")
+    known = sum(total(samples, name) for name in ("frames_published_total", "spooled_frames", "frames_in_memory"))
+    assert total(samples, "frames_captured_total") + total(samples, "frames_found_total") == known + dropped
+    assert total(samples, "frames_in_memory") >= 0
+    return total(samples, "spooled_frames")
 
 
 def wait_for_replay(service: EdgeService) -> None:

@@ -111,6 +111,7 @@ class Site:
         own = ConsumerSettings(group_id=self.group_id, sightings=SightingSettings(enabled=False), **settings)
         registry, delivery, stop = new_registry(), FakeDelivery(), asyncio.Event()
         health = Health("kafka", "output")
+        health.set_ready("output")
         fake: Any = delivery
         async with self._group(auto_offset_reset="none", isolation_level="read_committed") as client:
             consumer = FrameConsumer(

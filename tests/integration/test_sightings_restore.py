@@ -43,7 +43,12 @@ class Site:
         return [e for one in observed for e in one.events], [s for one in observed for s in one.sightings]
 
     async def publish(
-        self, events: Iterable[MatchEvent | SightingEvent | bytes], *, ago_ms: int = 0, partition: int = 0
+        self,
+        events: Iterable[MatchEvent | SightingEvent | bytes],
+        *,
+        ago_ms: int = 0,
+        partition: int = 0,
+        by_key: bool = False,
     ) -> None:
         """As the consumer would, with the same time for all records."""
         await ensure_topics(self.kafka)
@@ -53,7 +58,7 @@ class Site:
             for event in events:
                 topic = self.topics.sightings if isinstance(event, SightingEvent) else self.topics.matches
                 value = event if isinstance(event, bytes) else encode(event)
-                own = event.frame.partition if isinstance(event, MatchEvent) else partition
+                own = event.frame.partition if isinstance(event, MatchEvent) and not by_key else partition
                 acknowledged.append(await producer.send(topic, value, partition=own, timestamp_ms=at_ms))
             await asyncio.gather(*acknowledged)
 
@@ -203,6 +208,22 @@ async def test_what_was_published_and_not_committed_does_not_hide_what_was_befor
     await site.publish([event for frame in uncommitted[:300] for event in later.observe(frame).events], ago_ms=60_000)
     await site.publish([event for frame in uncommitted[300:] for event in later.observe(frame).events])
     assert (await site.successor({0: 5})).open_sightings == 1
+
+
+@pytest.mark.parametrize("frames", [2, 5])
+async def test_events_are_found_in_any_partition_where_the_numbers_of_partitions_differ(
+    site: Site, frames: int
+) -> None:
+    events, _ = site.observe(stay(0, 5))
+    await site.publish(events, partition=2, by_key=True)
+    counts = {site.topics.frames: frames, site.topics.matches: 3, site.topics.sightings: 3}
+    assert (await site.successor({0: 5}, counts)).open_sightings == 1
+    assert (await site.successor({1: 5}, counts)).open_sightings == 0
+
+
+async def test_without_topics_there_is_nothing_to_restore(site: Site) -> None:
+    await ensure_topics(site.kafka)
+    assert (await site.successor({0: 5, 7: 3}, {site.topics.frames: 12})).open_sightings == 0
 
 
 async def test_topics_that_cannot_be_read_are_one_clear_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,17 @@ def test_two_starts_at_the_same_moment_give_one_stack(tmp_path: Path) -> None:
         subprocess.run([*command[:4], "down"], env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
+@pytest.mark.parametrize("file", ["lock", "mediamtx/mediamtx.yml"])
+def test_a_full_disk_is_said_in_one_line(file: str, tmp_path: Path) -> None:
+    full = tmp_path / file
+    full.parent.mkdir(exist_ok=True)
+    full.symlink_to("/dev/full")  # each write fails as on a full disk
+    with pytest.raises(FramematchError, match="No space left on device") as caught:
+        control.up(names=["mediamtx"], data_dir=tmp_path)
+    assert "free disk space" in caught.value.hint
+    assert read_local_stack() is None
+
+
 def test_up_fails_with_the_end_of_the_log_of_the_server_that_did_not_start(tmp_path: Path) -> None:
     data = tmp_path / "data" / "mongodb" / "data" / "framematch.mv"
     data.parent.mkdir(parents=True)

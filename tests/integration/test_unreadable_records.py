@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from structlog.testing import capture_logs
 
 from framematch import subscribe
 from framematch.core.events import encode
-from framematch.core.kafka.clients import new_consumer, new_producer, started
+from framematch.core.kafka.clients import client_options, new_consumer, new_producer, started
 from framematch.core.kafka.consumer import UnreadableRecords
 from framematch.core.kafka.offsets import offset_ranges
 from framematch.core.kafka.reading import read_to_end
@@ -63,6 +64,22 @@ def site(kafka: KafkaServer) -> Site:
 def unreadable(logs: Sequence[MutableMapping[str, Any]]) -> list[tuple[int, int]]:
     found = [line for line in logs if line["event"] == "records_unreadable"]
     return [(line["from_offset"], line["to_offset"]) for line in found]
+
+
+@pytest.mark.parametrize("by_the_broker", [False, True])
+async def test_every_compression_is_read(site: Site, by_the_broker: bool) -> None:
+    topic, codecs = f"{site.kafka.topic_prefix}.compressed", ["gzip", "snappy", "lz4", "zstd"]
+    config = {"compression.type": "zstd" if by_the_broker else "producer"}
+    async with started(AIOKafkaAdminClient(**client_options(site.kafka)), site.kafka) as admin:
+        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config)])
+    for codec in [None, *codecs]:
+        producer = AIOKafkaProducer(bootstrap_servers=site.kafka.bootstrap_servers, compression_type=codec)
+        async with started(producer, site.kafka):
+            await producer.send_and_wait(topic, b"a" * 500)
+    consumer = new_consumer(site.kafka, topic, auto_offset_reset="earliest")
+    async with started(consumer, site.kafka):
+        ranges = await offset_ranges(consumer, consumer.assignment())
+        assert [record.value async for record in read_to_end(consumer, ranges)] == [b"a" * 500] * 5
 
 
 @DAMAGES

@@ -146,8 +146,10 @@ def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> Consu
     )
 
 
-async def start_client(client: Any, settings: KafkaSettings) -> None:
+async def start_client(client: Any, settings: KafkaSettings, *, explain: bool = True) -> None:
     """Start an aiokafka producer, consumer or admin client, and clean up when that fails.
+
+    With `explain` it then connects a few times more to find out why; not for what is retried.
 
     Raises:
         KafkaUnavailableError: no broker answers, or it refuses us, with the reason as far as it is known.
@@ -156,7 +158,7 @@ async def start_client(client: Any, settings: KafkaSettings) -> None:
         await client.start()
     except KafkaError as error:
         await stop_client(client)  # it still has open sockets
-        raise await no_connection(settings, error) from None
+        raise (await no_connection(settings, error) if explain else unavailable(settings, error)) from None
 
 
 async def no_connection(settings: KafkaSettings, error: KafkaError) -> KafkaUnavailableError:

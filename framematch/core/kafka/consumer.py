@@ -11,7 +11,13 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CorruptRecordException, KafkaError, RecordTooLargeError, UnsupportedCodecError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    KafkaError,
+    RecordTooLargeError,
+    UnsupportedCodecError,
+)
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
@@ -26,6 +32,7 @@ _FETCH_BYTES = 4_194_304  # of one response; a larger batch is returned neverthe
 _NONE = -1
 _WITH_REPLICA = 11  # the version from which the response has a preferred replica
 _RETRY_S = 0.2
+_MAX_READ_AGAIN = 10
 _ID = "topic_id="
 _UNREADABLE = (CorruptRecordException, RecordTooLargeError, UnsupportedCodecError)
 
@@ -55,6 +62,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         super().__init__(*topics, **options)
         self._on_unreadable = on_unreadable
         self.topic_ids: dict[str, bytes | None] = {}
+        self._read_again = 0
         self._isolation = int(options.get("isolation_level") == "read_committed")
         pace(self._client)
 
@@ -62,15 +70,17 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """As in aiokafka."""
-        before = self.next_offsets()
+        before = {} if max_records == 1 else self.next_offsets()
         try:
             found: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await super().getmany(
                 *partitions, timeout_ms=timeout_ms, max_records=max_records
             )
         except Exception as error:  # of any codec or decoder, which have no common class
-            if isinstance(error, KafkaError) and not isinstance(error, _UNREADABLE):
+            if isinstance(error, KafkaError | ConsumerStoppedError) and not isinstance(error, _UNREADABLE):
                 raise
-            return await self._read_around(error, before, partitions, max_records)
+            # One record at a time: nothing was decoded before the error, so the offsets are still those before.
+            return await self._read_around(error, before or self.next_offsets(), partitions, max_records)
+        self._read_again = 0
         return found
 
     def next_offsets(self) -> dict[TopicPartition, int]:
@@ -137,33 +147,43 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         again = {one: offset for one, offset in before.items() if one in assigned}
         for partition, offset in again.items():
             self.seek(partition, offset)
-        wanted = frozenset(partitions) or assigned
+        wanted, all_read = frozenset(partitions) or assigned, True
         for partition in sorted((wanted & again.keys()) - self.paused()):
-            records, unreadable = await self._read_partition(partition, again[partition])
-            if partition not in self.assignment() or unreadable is None:
+            found = await self._read_partition(partition, again[partition])
+            if found is None or partition not in self.assignment():
+                all_read = False
+                continue
+            records, unreadable = found
+            if unreadable is None:
                 continue
             if records := records[:max_records]:
                 self.seek(partition, records[-1].offset + 1)
                 return {partition: records}
             self._skip(partition, again[partition], unreadable)
             return {}
-        # It was damaged on its way, or the broker does not send it now.
+        # It was damaged on its way, or the broker does not send it now. Else it is about something else.
+        self._read_again += all_read
+        if self._read_again > _MAX_READ_AGAIN:
+            raise error
         log.warning("records_read_again", error=repr(error))
         await asyncio.sleep(_RETRY_S)
         return {}
 
     async def _read_partition(
         self, partition: TopicPartition, offset: int
-    ) -> tuple[Sequence[ConsumerRecord], UnreadableBatch | None]:
-        """One fetch of this partition alone, as the broker sends it; nothing when it does not send it."""
+    ) -> tuple[Sequence[ConsumerRecord], UnreadableBatch | None] | None:
+        """One fetch of this partition alone, as the broker sends it; None when it does not send it."""
         leader = self._client.cluster.leader_for_partition(partition)
         if leader is None or leader == _NONE:
-            return [], None
+            return None
         wanted = [(partition.topic, [(partition.partition, offset, _FETCH_BYTES)])]
-        response = await self._client.send(leader, FetchRequest(0, 0, _FETCH_BYTES, self._isolation, wanted))
+        try:
+            response = await self._client.send(leader, FetchRequest(0, 0, _FETCH_BYTES, self._isolation, wanted))
+        except KafkaError:
+            return None
         [(_, [(_, code, _, *rest)])] = response.topics
         if code:
-            return [], None
+            return None
         aborted = rest[-3] if response.API_VERSION >= _WITH_REPLICA else rest[-2]
         return read_batches(partition, offset, rest[-1], aborted, self._isolation)
 

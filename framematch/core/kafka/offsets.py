@@ -90,7 +90,7 @@ class OffsetJudge:
         self._first: TopicDescription | None = None
         self._ids: dict[TopicPartition, bytes | None] = {}  # of the topic when the partition was last judged
         self._judged: dict[TopicPartition, int] = {}
-        self._reported: dict[TopicPartition, Jump] = {}
+        self._reported: dict[TopicPartition, tuple[bytes | None, Jump]] = {}
 
     async def start(
         self, partitions: Collection[TopicPartition], positions: Mapping[TopicPartition, int] | None = None
@@ -106,7 +106,8 @@ class OffsetJudge:
         """
         if not partitions:
             return {}
-        topic, ranges = await asyncio.gather(self._describe(), offset_ranges(self._consumer, partitions))
+        topic = await self._describe()
+        ranges = await offset_ranges(self._consumer, partitions)
         commits = await self._committed(partitions)
         is_new = await self._unread(topic, commits)
         starts = {}
@@ -118,12 +119,12 @@ class OffsetJudge:
             if self._recreated(partition, known, topic):
                 former = self._judged.get(partition) if expected is None else expected
                 starts[partition] = Start(ranges[partition].start, _ALL_BEFORE)
-                self._report(Jump(partition, former, starts[partition].offset, "topic_recreated"))
+                self._report(topic, Jump(partition, former, starts[partition].offset, "topic_recreated"))
             else:
                 start_at: StartAt = "earliest" if partition in is_new else self._start_at
                 offset = first_to_read(ranges[partition], expected, start_at)
                 starts[partition] = Start(offset, None if expected is None else min(expected, offset))
-                self._report_move(partition, expected, offset)
+                self._report_move(topic, partition, expected, offset)
             self._remember(partition, topic, starts[partition].offset)
         return starts
 
@@ -132,21 +133,22 @@ class OffsetJudge:
 
         Raises: as `start`.
         """
-        topic, ranges = await asyncio.gather(self._describe(), offset_ranges(self._consumer, positions.keys()))
+        topic = await self._describe()
+        ranges = await offset_ranges(self._consumer, positions.keys())
         found = {}
         for partition, position in positions.items():
             if self._recreated(partition, None, topic):
                 found[partition] = ranges[partition].start
-                self._report(Jump(partition, position, found[partition], "topic_recreated"))
+                self._report(topic, Jump(partition, position, found[partition], "topic_recreated"))
             elif (offset := first_to_read(ranges[partition], position, "earliest")) != position:
                 found[partition] = offset
-                self._report_move(partition, position, offset)
+                self._report_move(topic, partition, position, offset)
             self._remember(partition, topic, found.get(partition, position))
         return found
 
-    def recreated(self, topic: TopicDescription) -> bool:
-        """Whether a partition is read by offsets of an earlier topic with this name."""
-        return any(topic.id and one and one != topic.id for one in self._ids.values())
+    def recreated(self, topic: TopicDescription, partitions: Iterable[TopicPartition]) -> bool:
+        """Whether one of these partitions is read by offsets of an earlier topic with this name."""
+        return any(self._recreated(partition, None, topic) for partition in partitions)
 
     async def _describe(self) -> TopicDescription:
         found = (await self._consumer.describe(self._topic)).get(self._topic)
@@ -183,15 +185,17 @@ class OffsetJudge:
         self._ids[partition], self._judged[partition] = topic.id, offset
         self._consumer.topic_ids[self._topic] = topic.id
 
-    def _report_move(self, partition: TopicPartition, expected: int | None, offset: int) -> None:
+    def _report_move(
+        self, topic: TopicDescription, partition: TopicPartition, expected: int | None, offset: int
+    ) -> None:
         if expected is not None and expected != offset:
             reason: Reason = "retention" if expected < offset else "partition_truncated"
-            self._report(Jump(partition, expected, offset, reason))
+            self._report(topic, Jump(partition, expected, offset, reason))
 
-    def _report(self, jump: Jump) -> None:
-        if self._reported.get(jump.partition) == jump:
+    def _report(self, topic: TopicDescription, jump: Jump) -> None:
+        if self._reported.get(jump.partition) == (topic.id, jump):
             return  # opening the partition, or moving to the new offset, is tried again
-        self._reported[jump.partition] = jump
+        self._reported[jump.partition] = (topic.id, jump)
         log.warning(
             "offsets_jumped",
             topic=self._topic,

@@ -12,6 +12,7 @@ from consumers.sightings.sightings import Sightings
 from framematch.core.frames import Frame
 from framematch.core.health import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings
+from framematch.matching.decision import NO_CONTENT
 from tests.unit.consumers.sample_frames import TRUNCATED, UNKNOWN, fetched, prepare
 
 PARTITION = fetched(0).partition
@@ -56,6 +57,27 @@ async def test_frames_are_ready_in_the_order_in_which_they_were_fetched() -> Non
     assert await decide_next(own) == [first]
     assert await asyncio.wait_for(waiting, 5) == [first, second]
     assert not first.crops
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+async def test_a_region_that_was_decided_in_preparation_goes_into_no_batch_and_keeps_its_place(reuse: bool) -> None:
+    own = assignment(*(fetched(offset) for offset in range(3)), reuse_static_regions=reuse)
+    frames = []
+    for regions, empty in ((1, {0}), (2, {1}), (1, {0})):
+        frame = await asyncio.wait_for(own.next_frame(), 5)
+        assert frame
+        frame.header = Frame("till-1", frame.record.offset, frame.record.offset)
+        prepare(frame, regions)
+        for number in empty:
+            frame.decide(number, NO_CONTENT)
+        own.prepared(frame)
+        frames.append(frame)
+    assert await asyncio.wait_for(own.ready_frames(), 5) == frames[:1]
+    assert await decide_next(own) == [frames[1]]
+    assert await asyncio.wait_for(own.ready_frames(), 5) == frames[1:]
+    assert [frame.outcome for frame in frames] == [
+        Decided((NO_CONTENT,), {}), Decided((UNKNOWN, NO_CONTENT), {}), Decided((NO_CONTENT,), {})
+    ]  # fmt: skip
 
 
 async def test_no_frame_is_prepared_while_two_batches_wait() -> None:

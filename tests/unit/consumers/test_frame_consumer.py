@@ -295,6 +295,26 @@ async def test_a_topic_that_is_recreated_while_the_process_is_frozen_is_read_fro
     assert [reason for _, _, reason in jumps_of(logs)] == ["topic_recreated"]
 
 
+async def test_a_recreated_topic_is_opened_again_once_whoever_owned_its_partitions_before(topic: Topic) -> None:
+    first, other = topic.partitions
+    with capture_logs() as logs:
+        async with fetching(topic) as running:
+            await running.member.join([first, other])
+            await eventually(lambda: running.consumer.fetched == 40)
+            running.finish()
+            await running.member.leave()
+            topic.offsets |= {first: len(topic.records[first]), other: len(topic.records[other])}
+            await running.member.join([first])
+            await eventually(lambda: running.consumer.positions() is not None)
+            topic.recreate(first, 5)
+            await running.consumer.refresh_lag()
+            await eventually(lambda: running.consumer.fetched == 45)
+            running.finish()
+            for _ in range(200):
+                await asyncio.sleep(0)
+    assert [line["event"] for line in logs].count("partitions_reopened") == 1
+
+
 async def test_an_offset_that_was_committed_for_an_earlier_topic_is_not_used(topic: Topic) -> None:
     first = topic.partitions[0]
     topic.offsets[first], topic.commit_ids[first] = 20, b"an earlier one"

@@ -2,9 +2,10 @@
 
 import functools
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import msgspec
@@ -19,6 +20,7 @@ from framematch.core.events import (
     BestPicture,
     CameraStatus,
     CandidateInfo,
+    DecisionReason,
     MatchEvent,
     ModelInfo,
     ProductInfo,
@@ -145,6 +147,15 @@ def test_a_match_event_of_an_older_consumer_can_be_decoded() -> None:
 
 def test_the_match_event_is_as_the_golden_file() -> None:
     assert json.loads(encode(match_event())) == golden("match.v1.json")
+
+
+@pytest.mark.parametrize("reason", get_args(DecisionReason))
+def test_an_event_with_each_reason_is_valid_by_the_schema(reason: DecisionReason) -> None:
+    event = replace(match_event("unknown"), reason=reason)
+    if reason == "no_content":
+        event = replace(event, score=None, margin=None, candidates=())
+    jsonschema.validate(json.loads(encode(event)), json_schema("match.v1"))
+    assert decode(encode(event), MatchEvent) == event
 
 
 def test_match_headers_are_as_the_golden_file() -> None:

@@ -115,7 +115,7 @@ def test_every_anchor_of_a_link_is_a_heading(page: Path) -> None:
 
 @each_page
 def test_every_file_named_by_its_full_path_exists(page: Path) -> None:
-    tops = "consumers|deploy|docs|edge|framematch|requirements|stack|tests"
+    tops = "consumers|deploy|docs|edge|framematch|requirements|tests"
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(rf"`((?:{tops})/[\w./-]+\.(?:py|md|json|txt|yml|js|Dockerfile))`", text))
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from framematch.core.arrays import Embeddings
+from framematch.core.settings import MatchingSettings
 from framematch.matching.decision import Thresholds
 from framematch.matching.matcher import Matcher
 from tests.unit.catalog.snapshots import make_snapshot, unit_rows
@@ -80,3 +82,11 @@ def test_two_views_of_one_product_that_are_the_same_picture_still_match() -> Non
 def test_the_only_product_of_a_catalogue_can_match() -> None:
     (decision,) = Matcher(make_snapshot(np.repeat(ONE, 3, axis=0), ["a"] * 3)).match(ONE)
     assert (decision.kind, decision.margin, decision.reason) == ("match", None, None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"threshold": 0}, {"threshold": -0.5}, {"threshold": 1.1}, {"margin": -0.1}, {"margin": 1.5}]
+)
+def test_thresholds_that_cannot_be_are_refused_as_settings(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        MatchingSettings.model_validate(wrong)

@@ -1,0 +1,85 @@
+"""The doctor's checks of catalogue, index, Triton and model: what makes a consumer refuse to start is a `no`."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from framematch.cli.finding import Checked, Finding, guarded
+from framematch.core.errors import CatalogError, ModelMismatchError
+from framematch.core.paths import state_dir
+from framematch.core.settings import MatchingSettings, Settings
+from framematch.core.settings_sources import require
+
+if TYPE_CHECKING:
+    from framematch.catalog.snapshot import SnapshotManifest
+    from framematch.vision.manifest import ModelManifest
+
+_TRITON_TIMEOUT_MAX_S = 3.0
+
+
+async def check_matching(settings: Settings) -> list[Finding]:
+    """Everything that a consumer matches with, checked by the functions that it starts with."""
+    catalogue, model = await asyncio.gather(
+        guarded("MongoDB", _catalogue, settings), guarded("Triton", _model, settings)
+    )
+    index = _index(*catalogue.found, model.found, settings.matching) if catalogue.found else []
+    return [*catalogue.findings, *index, *model.findings]
+
+
+async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int]]":
+    """Products and index; finds the active snapshot's manifest, if it can be loaded, and the catalogue's version."""
+    from framematch.catalog.mongo import connect
+    from framematch.catalog.products import ProductStore
+    from framematch.catalog.snapshot_store import load_snapshot
+
+    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
+    async with await connect(uri, settings.mongodb.timeout_s) as client:
+        database = client[settings.mongodb.database]
+        store = ProductStore(database)
+        count, version = await store.count(), await store.catalog_version()
+        products = Finding("Products", count > 0, str(count), "" if count else "Run framematch catalog import FILE")
+        findings = [Finding("MongoDB", True, uri), products]
+        try:
+            snapshot = await load_snapshot(database, state_dir() / "snapshots")
+        except CatalogError as error:
+            return Checked([*findings, Finding("Index", False, error.message, error.hint)])
+    return Checked(findings, (snapshot.manifest, version))
+
+
+async def _model(settings: Settings) -> "Checked[ModelManifest]":
+    from framematch.vision.encoder import ImageEncoder
+
+    url = require(settings.triton.url, "triton.url")
+    async with await ImageEncoder.connect(
+        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S), key=settings.triton.key
+    ) as encoder:
+        manifest = encoder.manifest
+    served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"
+    return Checked([Finding("Triton", True, url), Finding("Model", True, served)], manifest)
+
+
+def _index(
+    manifest: "SnapshotManifest", catalog_version: int, model: "ModelManifest | None", settings: MatchingSettings
+) -> list[Finding]:
+    """Whether the index fits the served model and the catalogue, and what its thresholds are worth."""
+    from framematch.catalog.snapshot import REBUILD_HINT, check_compatible
+
+    try:
+        if model is not None:
+            check_compatible(manifest, model)
+    except ModelMismatchError as error:
+        return [Finding("Index", False, error.message, error.hint)]
+    if manifest.catalog_version != catalog_version:
+        index = Finding("Index", None, f"{manifest.id}, older than the catalogue", REBUILD_HINT)
+    else:
+        index = Finding("Index", True, f"{manifest.id}, {manifest.rows} rows of {manifest.model_name}")
+    return [index, _thresholds(manifest, settings)]
+
+
+def _thresholds(manifest: "SnapshotManifest", settings: MatchingSettings) -> Finding:
+    estimate = manifest.thresholds
+    match = estimate.match if settings.threshold is None else settings.threshold
+    margin = estimate.margin if settings.margin is None else settings.margin
+    basis = estimate.explain() if settings.threshold is None else "set by hand. The false-accept rate is not known"
+    reached = sum(found.score >= match for found in manifest.empty_frames)
+    hint = f"Raise matching.threshold: {reached} frames that show nothing reach it" if reached else ""
+    return Finding("Thresholds", None if reached else True, f"match {match:.3f}, margin {margin:.3f}: {basis}", hint)

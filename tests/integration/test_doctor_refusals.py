@@ -1,0 +1,249 @@
+"""When catalogue, index or model make a consumer refuse to start, `framematch doctor` says no, in the same words."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import msgspec
+import numpy as np
+import pytest
+from gridfs.asynchronous import AsyncGridFSBucket
+from pydantic import SecretStr
+
+from consumers.service import run_consumer
+from demo.dataset import BUNDLE_DIR
+from framematch.catalog.mongo import Database, connect
+from framematch.catalog.snapshot import INDEX_FILE, ROWS_FILE, RowTable, SnapshotManifest, describe, pack
+from framematch.catalog.thresholds import ThresholdEstimate
+from framematch.cli.doctor_matching import check_matching
+from framematch.cli.finding import Finding
+from framematch.core.errors import FramematchError
+from framematch.core.settings import Settings
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
+from framematch.vision.encoder import ImageEncoder
+from framematch.vision.manifest import ModelManifest
+from framematch.vision.preprocess import Preprocessor
+from tests.unit.catalog.snapshots import make_snapshot, unit_rows
+
+pytestmark = pytest.mark.integration
+
+IDS = ("a", "b", "c", "d")
+NOT_READY_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    repository = tmp_path_factory.mktemp("repository")
+    build_model_repository(load_bundle(BUNDLE_DIR), repository, BuildOptions(max_batch_size=4))
+    return start_triton(repository)
+
+
+@dataclass
+class Site:
+    """A database with an index that a consumer accepts, and the served model."""
+
+    database: Database
+    settings: Settings
+    model: ModelManifest
+    state: Path
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        return unit_rows(len(IDS), self.model.dimension)
+
+    def manifest(self, files: Mapping[str, bytes]) -> SnapshotManifest:
+        preprocessing = Preprocessor(self.model.preprocess, "fast").digest
+        made = make_snapshot(self.embeddings, IDS).manifest
+        return replace(
+            made, model_digest=self.model.digest, preprocessing_digest=preprocessing, files=describe(dict(files))
+        )
+
+    async def store(self, files: Mapping[str, bytes], **changes: Any) -> None:
+        """Store these files and make them active; the manifest has their checksums, and `changes`."""
+        manifest = {**msgspec.to_builtins(self.manifest(files)), **changes}
+        bucket = AsyncGridFSBucket(self.database, "snapshots")
+        for name, data in files.items():
+            await bucket.upload_from_stream_with_id(f"{manifest['id']}/{name}", name, data)
+        await self.database.snapshots.insert_one({"_id": manifest["id"], "manifest": manifest})
+        await self.activate(manifest["id"])
+
+    async def activate(self, snapshot: object) -> None:
+        document = {"_id": "active_snapshot", "snapshot": snapshot, "version": 1}
+        await self.database.meta.replace_one({"_id": "active_snapshot"}, document, upsert=True)
+
+    def files(self) -> dict[str, bytes]:
+        return pack(self.embeddings, RowTable(IDS, (0,) * len(IDS)))
+
+
+@pytest.fixture
+async def site(
+    mongodb: MongoServer, triton: TritonServer, dead_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(tmp_path / "state"))
+    name = f"doctor_{uuid.uuid4().hex}"
+    settings = Settings.model_validate(
+        {
+            "kafka": {"bootstrap_servers": dead_address},
+            "triton": {"url": triton.url, "timeout_s": 5},
+            "mongodb": {"uri": mongodb.uri, "database": name, "timeout_s": 5},
+        }
+    )
+    async with await connect(mongodb.uri) as client, await ImageEncoder.connect(triton.url) as encoder:
+        yield Site(client[name], settings, encoder.manifest, tmp_path / "state")
+        await client.drop_database(name)
+
+
+async def refusals(site: Site) -> tuple[str, list[Finding]]:
+    """Why a consumer refuses to start, and the doctor's findings with `no`."""
+    with pytest.raises(FramematchError) as refused:
+        await run_consumer(site.settings, asyncio.Event())
+    return refused.value.message, [finding for finding in await check_matching(site.settings) if finding.ok is False]
+
+
+Break = Callable[[Site], Awaitable[None]]
+
+
+async def no_index(_: Site) -> None:
+    """Nothing was built."""
+
+
+async def unknown_snapshot(site: Site) -> None:
+    await site.activate("20200101T000000Z-none")
+
+
+async def damaged_record(site: Site) -> None:
+    await site.activate(7)
+
+
+def manifest_with(**changes: Any) -> Break:
+    async def break_it(site: Site) -> None:
+        await site.store(site.files(), **changes)
+
+    return break_it
+
+
+def files_with(change: Callable[[Site, dict[str, bytes]], None]) -> Break:
+    """Files that are not what a build writes, with the right checksums, as from somebody who can write to MongoDB."""
+
+    async def break_it(site: Site) -> None:
+        files = site.files()
+        change(site, files)
+        await site.store(files)
+
+    return break_it
+
+
+def stored_with(change: Callable[[Database], Awaitable[Any]]) -> Break:
+    """Damage in MongoDB, after everything was stored."""
+
+    async def break_it(site: Site) -> None:
+        await site.store(site.files())
+        await change(site.database)
+
+    return break_it
+
+
+async def flip_a_bit(database: Database) -> None:
+    chunk = await database["snapshots.chunks"].find_one({"files_id": {"$regex": INDEX_FILE}})
+    assert chunk
+    data = bytes(chunk["data"][:-1]) + bytes([chunk["data"][-1] ^ 1])
+    await database["snapshots.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": data}})
+
+
+def other_type(site: Site, files: dict[str, bytes]) -> None:
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(site.model.dimension), site.model.dimension, 1)
+    index.train(site.embeddings)
+    index.add(site.embeddings)
+    files[INDEX_FILE] = faiss.serialize_index(index).tobytes()
+
+
+def not_a_number(site: Site, files: dict[str, bytes]) -> None:
+    embeddings = site.embeddings.copy()
+    embeddings[1, 0] = np.nan
+    files[INDEX_FILE] = pack(embeddings, RowTable((), ()))[INDEX_FILE]
+
+
+def fewer_products(_: Site, files: dict[str, bytes]) -> None:
+    files[ROWS_FILE] = msgspec.json.encode(RowTable(IDS[:-1], (0,) * (len(IDS) - 1)))
+
+
+def no_rows(_: Site, files: dict[str, bytes]) -> None:
+    files[ROWS_FILE] = b"{}"
+
+
+async def no_folder(site: Site) -> None:
+    await site.store(site.files())
+    site.state.write_text("a file, no folder")
+
+
+BREAKS: dict[str, tuple[Break, str]] = {
+    "no index": (no_index, "has no index yet"),
+    "an unknown snapshot": (unknown_snapshot, "there is no snapshot '20200101T000000Z-none'"),
+    "a damaged record of the active snapshot": (damaged_record, "record of the active snapshot is damaged"),
+    "a damaged manifest": (manifest_with(rows="many"), "manifest of snapshot .* is damaged"),
+    "a later format": (manifest_with(format_version=9), "has format 9"),
+    "impossible thresholds": (
+        manifest_with(thresholds=msgspec.to_builtins(ThresholdEstimate(-0.1, 0.1, "quantile", 0.5, 1))),
+        "has the thresholds match -0.100",
+    ),
+    "another model": (manifest_with(model_digest="cd" * 32), "was built with model .*, Triton serves"),
+    "another preprocessing": (manifest_with(preprocessing_digest="cd" * 32), "was built with preprocessing"),
+    "another number of rows": (manifest_with(rows=5), "does not have 5 rows"),
+    "another number of products": (manifest_with(products=2), "does not have 2 products"),
+    "another dimension": (manifest_with(dimension=7), "rows of 7 dimensions"),
+    "a flipped bit": (stored_with(flip_a_bit), f"{INDEX_FILE} of snapshot .* is damaged in MongoDB"),
+    "missing chunks": (stored_with(lambda db: db["snapshots.chunks"].delete_many({})), "is damaged in MongoDB"),
+    "missing files": (stored_with(lambda db: db["snapshots.files"].delete_many({})), "is damaged in MongoDB"),
+    "an index of another type": (files_with(other_type), "its index has the type b'IwFl'"),
+    "a row that is no number": (files_with(not_a_number), "row 1 of its index is no finite unit vector"),
+    "a table of fewer rows": (files_with(fewer_products), "does not have 4 rows"),
+    "a table without rows": (files_with(no_rows), "cannot be read"),
+    "a folder that cannot be written": (no_folder, "cannot write"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+async def test_what_a_consumer_refuses_is_a_no_of_the_doctor(site: Site, name: str) -> None:
+    break_it, message = BREAKS[name]
+    await break_it(site)
+    refused, findings = await refusals(site)
+    assert [(finding.part, finding.detail) for finding in findings if finding.part != "Products"] == [
+        ("Index", refused)
+    ]
+    assert re.search(message, refused)
+    assert findings[-1].hint
+
+
+async def test_an_index_that_a_consumer_accepts_is_ok_and_its_thresholds_are_explained(site: Site) -> None:
+    await site.store(site.files())
+    found = {finding.part: finding for finding in await check_matching(site.settings)}
+    assert {part for part, finding in found.items() if finding.ok is False} == {"Products"}  # none is imported
+    assert found["Index"].ok is not False
+    assert "match 0.500, margin 0.100: " in found["Thresholds"].detail
+    assert "not known" in found["Thresholds"].detail
+
+
+@pytest.mark.parametrize("part", ["Triton", "MongoDB"])
+async def test_a_server_that_cannot_be_asked_is_a_no_and_the_rest_is_still_checked(
+    site: Site, part: str, dead_address: str
+) -> None:
+    await site.store(site.files())
+    triton, mongodb = site.settings.triton, site.settings.mongodb
+    if part == "Triton":
+        triton = triton.model_copy(update={"url": dead_address, "timeout_s": NOT_READY_S})
+    else:
+        # An address where nothing listens makes the driver leak a socket when it is closed while it tries again.
+        mongodb = mongodb.model_copy(update={"uri": SecretStr("mongodb://user:p@ss@host")})
+    site.settings = site.settings.model_copy(update={"triton": triton, "mongodb": mongodb})
+    refused, findings = await refusals(site)
+    assert (part, refused) in [(finding.part, finding.detail) for finding in findings]
+    assert {finding.part for finding in findings} <= {part, "Products"}
