@@ -89,7 +89,14 @@ async def test_an_unreadable_product_is_left_out_and_named_and_an_import_repairs
 
 async def test_documents_of_another_program_are_left_out_and_named(store: ProductStore) -> None:
     whole = {"name": "x", "views": [VIEW]}
-    foreign: list[Any] = [ObjectId(b"twelve bytes"), 5, {"a": 1}, datetime(2026, 1, 1, tzinfo=UTC), "", "x" * (MAX_ID_CHARACTERS + 1)]
+    foreign: list[Any] = [
+        ObjectId(b"twelve bytes"),
+        5,
+        {"a": 1},
+        datetime(2026, 1, 1, tzinfo=UTC),
+        "",
+        "x" * (MAX_ID_CHARACTERS + 1),
+    ]
     await store.database.products.insert_many([{"_id": key, **whole} for key in foreign])
     with capture_logs() as logs:
         assert await ids(store) == ["a", "b"]

@@ -50,7 +50,9 @@ scalars = st.one_of(
     st.binary(max_size=20),
     st.datetimes(),
     st.decimals(places=2, min_value=-1000, max_value=1000).map(Decimal128),
-    st.sampled_from([Decimal128("NaN"), Decimal128("1E+6000"), ObjectId(b"twelve bytes"), bson.DatetimeMS(2**60), "1.49", "NaN"]),
+    st.sampled_from(
+        [Decimal128("NaN"), Decimal128("1E+6000"), ObjectId(b"twelve bytes"), bson.DatetimeMS(2**60), "1.49", "NaN"]
+    ),
 )
 values = st.recursive(
     scalars,
