@@ -102,8 +102,8 @@ def test_nobody_has_to_read_the_output(end: str) -> None:
     ],
 )
 def test_an_odd_terminal_shows_what_it_can(environment: dict[str, str]) -> None:
-    done = run("framematch edge --camera a=/tmp/\u65e5\u672c.mp4; framematch edge --help", **environment)
-    assert done.stderr.startswith("framematch: camera a: no file or folder")
+    done = run("framematch topics list --config /tmp/\u65e5\u672c.yaml; framematch edge --help", **environment)
+    assert done.stderr.startswith("framematch: cannot read the settings file /tmp/")
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stdout + done.stderr
 
