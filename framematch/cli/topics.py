@@ -28,10 +28,10 @@ app = typer.Typer(
 @app.command(epilog="Example: `framematch topics plan --cameras 200 --fps 5 --retention-minutes 30`")
 def plan(
     *,
-    cameras: int = typer.Option(..., help="Number of cameras of the site."),
+    cameras: int = typer.Option(..., max=1_000_000, help="Number of cameras of the site."),
     fps: float | None = typer.Option(None, help="Frames per second of each camera.", show_default=_SETTINGS),
     frame_kb: float = typer.Option(50.0, help="Mean size of a JPEG."),
-    regions: float = typer.Option(1.0, help="Mean number of regions per frame: each gives a match event."),
+    regions: float = typer.Option(1.0, max=256.0, help="Mean number of regions per frame: each gives a match event."),
     retention_minutes: float | None = typer.Option(None, help="Retention of frames.", show_default=_SETTINGS),
     events_hours: float | None = typer.Option(None, help="Retention of events.", show_default=_SETTINGS),
     consumer_fps: float = typer.Option(200.0, help="Frames per second that one consumer manages: measure yours."),

@@ -73,7 +73,7 @@ def _own_variables(environ: Mapping[str, str]) -> dict[str, str]:
     for upper, name in given.items():
         if upper in renamed:
             raise SettingsError(f"the environment variable {name} was renamed", hint=f"Set {renamed[upper]}")
-        if upper not in known:
+        if upper not in known or (upper in OTHER_NAMES and name != upper):  # those are read elsewhere, as they are
             raise SettingsError(f"unknown environment variable {name}", hint=nearest(upper, known))
     return given
 

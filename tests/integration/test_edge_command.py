@@ -145,7 +145,7 @@ def test_a_refused_frame_does_not_end_its_camera(kafka: KafkaServer, tmp_path: P
         assert (ended["captured"], ended["sent"], ended["dropped"], ended["spooled"]) == (12, 11, {"too_large": 1}, 0)
         (finished,) = service.events("edge_finished")
         assert (finished["captured"], finished["sent"], finished["dropped"]) == (12, 11, {"too_large": 1})
-        assert "shelf: frames dropped: 1 too_large" in service.log_text().splitlines()[-1]
+        assert "shelf: frames dropped: 1 too_large" in service.events("service_failed")[0]["error"]
     sequences = [
         parse_frame(record.key, record.headers).sequence
         for record in read_topic(kafka.bootstrap_servers, f"{prefix}.frames")
@@ -171,8 +171,8 @@ def test_a_folder_that_gives_no_frame_makes_the_exit_code_1_and_is_named(kafka: 
         assert (ended["damaged"]["sent"], ended["damaged"]["dropped"]) == (0, {"corrupt": 1})
         (finished,) = service.events("edge_finished")
         assert (finished["captured"], finished["sent"], finished["spooled"]) == (2, 2, 0)
-        last_line = service.log_text().splitlines()[-1]
-    assert last_line.startswith("framematch: not all files and folders were sent completely: damaged: ")
+        (failed,) = service.events("service_failed")
+    assert failed["error"].startswith("not all files and folders were sent completely: damaged: ")
 
 
 def test_without_a_broker_it_prints_one_line_and_exits_with_1(tmp_path: Path, dead_address: str) -> None:

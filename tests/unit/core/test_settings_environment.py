@@ -64,6 +64,15 @@ def test_an_unknown_variable_is_refused_in_any_case(monkeypatch: pytest.MonkeyPa
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["framematch_config", "Framematch_Config"])
+def test_a_variable_that_is_read_before_the_settings_is_refused_in_lower_case(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "/x")
+    with pytest.raises(SettingsError, match=rf"unknown environment variable {name}\. Did you mean {name.upper()}"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", [CAMERAS, "FRAMEMATCH_EDGE__FPS", "KAFKA_BOOTSTRAP_SERVERS", "LOG_LEVEL"])
 def test_an_empty_variable_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_settings()

@@ -41,7 +41,7 @@ def test_a_mistake_does_not_show_the_password() -> None:
 
 
 def test_no_cameras_is_wrong_usage_that_says_what_to_do() -> None:
-    result = CliRunner().invoke(app, ["edge"])
+    result = CliRunner().invoke(app, ["edge"], env={"FRAMEMATCH_LOG__FORMAT": "console"})
     assert isinstance(result.exception, FramematchError)
     assert result.exception.exit_code == 2
     assert "no cameras are set. Give --camera" in str(result.exception)
