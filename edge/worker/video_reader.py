@@ -29,6 +29,8 @@ _TIMEOUTS_WITH_DAMAGE = 3
 # send one every few minutes; one that is opened again would wait for as long again.
 _TIMEOUTS_WITHOUT_KEY_FRAME = 60
 _SIGN_OF_LIFE_S = 0.5
+# Decoders that give grey pictures, unmarked, when a stream is joined between two key frames.
+_STARTS_ANYWHERE = frozenset({"mpeg4", "h263", "flv", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"})
 # Formats without frame times: libav assumes 25 frames a second.
 _TIMELESS = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v", "image2pipe"})
 
@@ -69,6 +71,7 @@ class VideoReader:
         if live is None:
             decoder.flags |= Flags.copy_opaque  # a frame gets what is attached to its packet
         self._key_frames_only = key_frames_only
+        self._waits_for_key_frame = live is not None and decoder.name in _STARTS_ANYWHERE
         # What the container says about the pixels' shape counts, else what the codec says, which may change.
         aspect = stream.sample_aspect_ratio
         self._container_aspect = aspect if aspect != decoder.sample_aspect_ratio else None
@@ -135,10 +138,11 @@ class VideoReader:
     def _decode(self, packet: Any) -> list[av.VideoFrame] | None:
         """The frames that come with `packet`, also none; None if it is damaged."""
         try:
+            if not packet.is_keyframe and (self._key_frames_only or self._waits_for_key_frame):
+                return []
+            self._waits_for_key_frame = False
             if not self._key_frames_only:
                 return list(packet.decode())
-            if not packet.is_keyframe:
-                return []
             # The picture would come with the next key frame only: decoders wait for what is to be shown before it.
             end = av.Packet()
             end.time_base = packet.time_base

@@ -149,6 +149,16 @@ def test_a_picture_that_breaks_off_is_damaged_and_the_next_one_is_read() -> None
         assert until_the_end(reader) == ([None, 120], "stream ended")
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_picture_of_which_the_camera_sent_half_is_damaged_although_it_has_an_end(progressive: bool) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)])[1].tobytes()
+    half = whole[: len(whole) // 2] + b"\xff\xd9"
+    answer = of_type(MIXED + b"x", b"--x\r\n\r\n" + half + b"\r\n--x\r\n\r\n" + jpeg(120))
+    with server(lambda connection, _: connection.sendall(answer)) as url, closing(opened(url)) as reader:
+        assert until_the_end(reader) == ([None, 120], "stream ended")
+
+
 def test_a_snapshot_is_requested_again_and_again() -> None:
     def snapshot(connection: socket.socket, number: int) -> None:
         picture = jpeg(LEVELS[number % 3])

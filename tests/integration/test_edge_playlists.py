@@ -158,6 +158,19 @@ def test_a_missing_path_is_reported(webs: tuple[Web, Web]) -> None:
         opened(url_of(webs[0], "gone.ts"))
 
 
+DEAD_LIVE = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n" + "#EXTINF:1.0,\ngone.ts\n" * 3
+
+
+@pytest.mark.parametrize("playlist", [PLAYLIST.format(segment="gone.ts"), DEAD_LIVE])
+def test_a_playlist_whose_segments_are_gone_is_one_line_and_nothing_else_is_printed(
+    folder: Path, webs: tuple[Web, Web], capfd: pytest.CaptureFixture[str], playlist: str
+) -> None:
+    (folder / "dead.m3u8").write_text(playlist, encoding="utf-8")
+    with pytest.raises(CameraUnavailableError, match="404: no such stream"):
+        open_stream(url_of(webs[0], "dead.m3u8"), open_timeout_s=1, read_timeout_s=1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_port_without_a_server_is_reported(dead_address: str) -> None:
     with pytest.raises(CameraUnavailableError, match="connection refused"):
         opened(f"http://{dead_address}/1")

@@ -144,6 +144,24 @@ async def test_a_camera_that_closes_the_connection_has_ended() -> None:
             assert await worker.last_message() == Failed("stream ended")
 
 
+@pytest.mark.parametrize(
+    ("media", "reason"),
+    [
+        ("m=video 0 RTP/AVP 96\r\na=rtpmap:96 X-UNKNOWN/90000", "its codec is not known"),
+        ("m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000", "has no video"),
+        ("m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000", "has no video"),
+    ],
+)
+async def test_a_stream_that_cannot_be_decoded_is_a_failure_and_no_defect(
+    monkeypatch: pytest.MonkeyPatch, media: str, reason: str
+) -> None:
+    session = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+    monkeypatch.setattr("tests.integration.rtsp_camera._SDP", f"{session}{media}\r\na=control:video\r\n")
+    with rtsp_camera(steady) as camera:
+        async with camera_worker(camera.url, open_timeout_s=2.0) as worker:
+            assert await worker.last_message() == Failed(reason)
+
+
 async def test_a_wrong_password_is_reported() -> None:
     with rtsp_camera(steady, password="right") as camera:
         async with camera_worker(camera.url.replace("://", "://user:wrong@")) as worker:

@@ -130,6 +130,16 @@ def test_a_key_frame_is_given_at_once_and_not_with_the_next_one(
     assert played.pictures_s == pytest.approx([1, 61, 121], abs=3)  # H.265 sends it before some that it shows earlier
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "mpeg4"])
+def test_what_comes_before_the_first_key_frame_gives_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
+) -> None:
+    path = video(tmp_path / "video", gop=20, seconds=60, codec=codec)
+    played = Played(monkeypatch, path, start=10, key_frames_only=False)
+    assert played.pictures_s[0] >= 11
+    assert len(played.pictures_s) >= 36
+
+
 @pytest.mark.parametrize("key_frames_only", [True, False])
 def test_a_stream_that_is_joined_long_before_a_key_frame_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key_frames_only: bool
