@@ -13,7 +13,7 @@ from bson.errors import BSONError
 from framematch.catalog.images import ImageFile, decode_rgb, read_image
 from framematch.catalog.picture_folder import PictureFolder, Respelling
 from framematch.catalog.problems import ProblemKind, RowProblem
-from framematch.catalog.products import Product, ProductStore, StoredImage, View
+from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore, StoredImage, View
 from framematch.catalog.rows import ProductDraft
 from framematch.core.errors import CatalogError
 from framematch.core.units import BYTES_PER_KB
@@ -169,6 +169,8 @@ def _or_message(function: Callable[[str], Result]) -> Callable[[str], Result | s
 
 
 def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str]) -> Product | RowProblem:
+    if len(draft.id) > MAX_ID_CHARACTERS:
+        return draft.problem(ProblemKind.TOO_LONG, f"its id has more than {MAX_ID_CHARACTERS} characters")
     views: dict[str, View] = {}
     for name, digest in zip(files.names, files.digests, strict=True):
         view = checked[digest]
