@@ -105,14 +105,16 @@ class RowImages:
         new = [digest for digest in digests if digest not in checked]
         checked |= zip(new, await self._in_threads(_or_message(contents.view), new), strict=True)
 
-        good = [(draft, row) for draft, row in rows if isinstance(_product(draft, row, checked), Product)]
-        wanted = dict.fromkeys(digest for _, row in good for digest in row.digests)
-        checked |= await self._write([digest for digest in new if digest in wanted], checked, contents)
-
         outcomes = [_product(draft, row, checked) for draft, row in rows]
+        good = [row for (_, row), outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, Product)]
+        wanted = {digest for row in good for digest in row.digests}
+        failed = await self._write([digest for digest in new if digest in wanted], checked, contents)
+        if failed:
+            outcomes = [_product(draft, row, checked | failed) for draft, row in rows]
+
         problems += [outcome for outcome in outcomes if isinstance(outcome, RowProblem)]
         products = [outcome for outcome in outcomes if isinstance(outcome, Product)]
-        return products, problems, [respelling for _, row in good for respelling in row.respellings]
+        return products, problems, [respelling for row in good for respelling in row.respellings]
 
     async def _write(
         self, digests: Sequence[str], checked: dict[str, View | str], contents: _Contents
