@@ -39,6 +39,7 @@ class PictureFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._prefix = f"{root}{os.sep}"
         self._lock = Lock()
         self._compared = 0
 
@@ -71,12 +72,13 @@ class PictureFolder:
     def size(self, name: str) -> int:
         """The size of the file of exactly this name, in bytes; 0 if there is none."""
         try:
-            return (self.root / name).stat().st_size
+            return os.stat(os.path.join(self._prefix, name)).st_size  # noqa: PTH116, PTH118  # see `_exists`
         except (OSError, ValueError):  # a NUL in the name
             return 0
 
     def _exists(self, name: str) -> bool:
-        return (self.root / name).is_file()
+        # Asked for each picture of a catalogue, and `Path` takes more than twice as long.
+        return os.path.isfile(os.path.join(self._prefix, name))  # noqa: PTH113, PTH118
 
     def _meanings(self, name: str) -> Iterator[str]:
         """What `name` may mean, relative to the folder, when there is no file of this name."""

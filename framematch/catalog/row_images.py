@@ -13,7 +13,7 @@ from bson.errors import BSONError
 from framematch.catalog.images import ImageFile, decode_rgb, read_image
 from framematch.catalog.picture_folder import PictureFolder, Respelling
 from framematch.catalog.problems import ProblemKind, RowProblem
-from framematch.catalog.products import Product, ProductStore, StoredImage, View
+from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore, StoredImage, View
 from framematch.catalog.rows import ProductDraft
 from framematch.core.errors import CatalogError
 from framematch.core.units import BYTES_PER_KB
@@ -105,14 +105,16 @@ class RowImages:
         new = [digest for digest in digests if digest not in checked]
         checked |= zip(new, await self._in_threads(_or_message(contents.view), new), strict=True)
 
-        good = [(draft, row) for draft, row in rows if isinstance(_product(draft, row, checked), Product)]
-        wanted = dict.fromkeys(digest for _, row in good for digest in row.digests)
-        checked |= await self._write([digest for digest in new if digest in wanted], checked, contents)
-
         outcomes = [_product(draft, row, checked) for draft, row in rows]
+        good = [row for (_, row), outcome in zip(rows, outcomes, strict=True) if isinstance(outcome, Product)]
+        wanted = {digest for row in good for digest in row.digests}
+        failed = await self._write([digest for digest in new if digest in wanted], checked, contents)
+        if failed:
+            outcomes = [_product(draft, row, checked | failed) for draft, row in rows]
+
         problems += [outcome for outcome in outcomes if isinstance(outcome, RowProblem)]
         products = [outcome for outcome in outcomes if isinstance(outcome, Product)]
-        return products, problems, [respelling for _, row in good for respelling in row.respellings]
+        return products, problems, [respelling for row in good for respelling in row.respellings]
 
     async def _write(
         self, digests: Sequence[str], checked: dict[str, View | str], contents: _Contents
@@ -169,6 +171,8 @@ def _or_message(function: Callable[[str], Result]) -> Callable[[str], Result | s
 
 
 def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str]) -> Product | RowProblem:
+    if len(draft.id) > MAX_ID_CHARACTERS:
+        return draft.problem(ProblemKind.TOO_LONG, f"its id has more than {MAX_ID_CHARACTERS} characters")
     views: dict[str, View] = {}
     for name, digest in zip(files.names, files.digests, strict=True):
         view = checked[digest]

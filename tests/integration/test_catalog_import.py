@@ -131,12 +131,14 @@ async def test_json_values_that_mongodb_cannot_store_are_reported(store: Product
         '{"id":"a","name":"A","image":"0.png","a.b":{"$c":[1,2.5,null]}}',
         '{"id":"b","name":"B","image":"0.png","n":99999999999999999999}',
         '{"id":"c","name":"C","image":"0.png","t":"' + "x" * 300_000 + '"}',
+        '{"id":"' + "d" * 1_001 + '","name":"D","image":"0.png"}',
     ]
     report = await import_text("\n".join(lines), images, store)
     assert (await store.get_many(["a"]))["a"].attributes == {"a.b": {"$c": [1, 2.5, None]}}
-    assert [problem.line for problem in report.problems] == [2, 3]
+    assert [problem.line for problem in report.problems] == [2, 3, 4]
     assert report.problems[0].reason.startswith("cannot be stored in MongoDB")
     assert report.problems[1] == RowProblem(3, 3, ProblemKind.TOO_LONG, "has more than 256 kB of text")
+    assert report.problems[2].reason == "its id has more than 1000 characters"
 
 
 async def test_every_row_of_a_broken_file_is_counted_once(store: ProductStore, images: Path) -> None:
