@@ -217,7 +217,7 @@ def test_the_next_step_names_the_folder_and_the_container_of_the_dockerfile(tmp_
     assert step is not None
     assert f"'{tmp_path}/my models:/models'" in step
     assert CONTAINER in step
-    assert f"FROM {CONTAINER}\n" in (ROOT / "deploy" / "docker" / "triton.Dockerfile").read_text()
+    assert f"ARG TRITON_BASE={CONTAINER}\n" in (ROOT / "deploy" / "docker" / "triton.Dockerfile").read_text()
     assert next_step(BuildOptions(), tmp_path) is None
 
 
