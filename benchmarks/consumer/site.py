@@ -42,7 +42,7 @@ class Site:
         stack = describe((self.kafka, self.triton, self.mongodb), log_dir=self.folder)
         own = {
             "FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
-            "FRAMEMATCH_MATCHING__MIN_CONTENT": "0",  # the model processes every picture, as that of the other sides does
+            "FRAMEMATCH_MATCHING__MIN_CONTENT": "0",  # every picture goes to the model, as on the other sides
         }
         return service_environment(self.folder / "state", stack) | own
 
