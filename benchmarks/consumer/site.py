@@ -40,8 +40,11 @@ class Site:
     def environment(self, kafka: KafkaSettings) -> dict[str, str]:
         """For a `framematch` command on these topics."""
         stack = describe((self.kafka, self.triton, self.mongodb), log_dir=self.folder)
-        topics = {"FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix}
-        return service_environment(self.folder / "state", stack) | topics
+        own = {
+            "FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
+            "FRAMEMATCH_MATCHING__MIN_CONTENT": "0",  # every picture goes to the model, as on the other sides
+        }
+        return service_environment(self.folder / "state", stack) | own
 
     async def bare_rate(self, batches: int) -> float:
         """Frames a second of a bare Triton client with batches like the consumer's, and as many in flight."""

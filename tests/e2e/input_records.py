@@ -60,10 +60,12 @@ def with_poison() -> Iterator[InputRecord]:
 
 def with_invalid_embeddings() -> Iterator[InputRecord]:
     """Like `photos`, with some pictures among the first ones for which the faulty model returns NaN."""
-    flat = BytesIO()
-    Image.new("RGB", (64, 64), GIVES_NAN).save(flat, "JPEG", quality=95, subsampling=0)
+    picture = Image.new("RGB", (64, 64), GIVES_NAN)
+    picture.paste(Image.radial_gradient("L").resize((32, 32)), (32, 32))  # of one colour, the model would not get it
+    encoded = BytesIO()
+    picture.save(encoded, "JPEG", quality=95, subsampling=0)
     bad = (
-        replace(record, value=flat.getvalue(), headers=_with(record, ce_regions=b"[]"))
+        replace(record, value=encoded.getvalue(), headers=_with(record, ce_regions=b"[]"))
         for record in islice(photos(), _CAMERAS)
     )
     return _interleave(photos(), [record.expecting_dead_letter("invalid_embedding", stage="infer") for record in bad])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import faiss
+import msgspec
 import numpy as np
 import pytest
 
@@ -227,3 +228,10 @@ def test_a_manifest_with_impossible_thresholds_is_refused(match: float, margin: 
 def test_a_manifest_of_nothing_is_refused(manifest: SnapshotManifest) -> None:
     with pytest.raises(CatalogError, match="has no product"):
         check_manifest(manifest)
+
+
+def test_the_manifest_of_an_older_version_is_read() -> None:
+    older = msgspec.to_builtins(SNAPSHOT.manifest)
+    del older["empty_frames"]
+    check_manifest(read := msgspec.convert(older, SnapshotManifest))
+    assert read == SNAPSHOT.manifest
