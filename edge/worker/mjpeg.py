@@ -11,6 +11,7 @@ from edge.worker.http_source import HttpOpener, ResponseBody
 from edge.worker.jpeg_frame import is_whole
 from edge.worker.jpeg_splitter import JpegSplitter
 from edge.worker.source import GrabbedFrame, RawFrame
+from edge.worker.video_reader import TIMEOUTS_WITH_DAMAGE
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.units import BYTES_PER_MB
 
@@ -63,7 +64,7 @@ class MjpegReader:
         decoder.options = STRICT
         self._decoder = decoder
         self._pictures = 0  # of this body
-        self._requested_s = self._started_s = time.monotonic()
+        self._requested_s = self._started_s = self._last_whole_s = time.monotonic()
         self._jpeg: bytes | None = None
 
     def grab(self) -> GrabbedFrame:
@@ -78,6 +79,7 @@ class MjpegReader:
                 raise CameraUnavailableError(self._opener.failure or reason) from None
         self._pictures += 1
         self._jpeg = part.jpeg
+        self._check_damage()
         return GrabbedFrame(damaged=part.jpeg is None)
 
     def retrieve(self) -> RawFrame | None:
@@ -95,6 +97,14 @@ class MjpegReader:
     def close(self) -> None:
         """Close the connection."""
         self._resources.close()
+
+    def _check_damage(self) -> None:
+        now_s = time.monotonic()
+        limit_s = TIMEOUTS_WITH_DAMAGE * self._timeout_s
+        if self._jpeg is not None:
+            self._last_whole_s = now_s
+        elif now_s - self._last_whole_s > limit_s:
+            raise CameraUnavailableError(f"no decodable frame for {limit_s:g} s")
 
     def _receive(self) -> None:
         if data := self._body.read(_CHUNK_BYTES):

@@ -24,7 +24,7 @@ from framematch.core.units import US_PER_S
 _DEFAULT_FPS = 25.0  # of a video without frame times and without a rate
 _INTERVAL_MAX_S = 1.0  # between the frames of a file whose times are of no use
 # In read timeouts: how long packets may give nothing but damage.
-_TIMEOUTS_WITH_DAMAGE = 3
+TIMEOUTS_WITH_DAMAGE = 3
 # In read timeouts: how long packets may give nothing because all wait for a key frame. Cameras with a "smart codec"
 # send one every few minutes; one that is opened again would wait for as long again.
 _TIMEOUTS_WITHOUT_KEY_FRAME = 60
@@ -207,8 +207,8 @@ class VideoReader:
         elif frames or frames is None or packet.is_keyframe:
             if self._trouble_since_s is None:
                 self._trouble_since_s = now_s
-            if now_s - self._trouble_since_s > _TIMEOUTS_WITH_DAMAGE * timeout_s:
-                raise CameraUnavailableError(f"no decodable frame for {_TIMEOUTS_WITH_DAMAGE * timeout_s:g} s")
+            if now_s - self._trouble_since_s > TIMEOUTS_WITH_DAMAGE * timeout_s:
+                raise CameraUnavailableError(f"no decodable frame for {TIMEOUTS_WITH_DAMAGE * timeout_s:g} s")
         if now_s - self._last_picture_s > _TIMEOUTS_WITHOUT_KEY_FRAME * timeout_s:
             raise CameraUnavailableError(f"no key frame for {_TIMEOUTS_WITHOUT_KEY_FRAME * timeout_s:g} s")
 

@@ -149,6 +149,19 @@ def test_a_picture_that_breaks_off_is_damaged_and_the_next_one_is_read() -> None
         assert until_the_end(reader) == ([None, 120], "stream ended")
 
 
+def test_a_server_that_sends_nothing_but_damage_is_a_failure_with_a_reason() -> None:
+    def broken(connection: socket.socket, _: int) -> None:
+        connection.sendall(of_type(MIXED + b"x", b""))
+        while True:
+            connection.sendall(b"--x\r\n\r\n" + jpeg(40)[:-30])
+            time.sleep(0.02)  # the pace of the server
+
+    with server(broken) as url, closing(opened(url, read_timeout_s=0.3)) as reader:
+        levels, reason = until_the_end(reader)
+    assert set(levels) == {None}
+    assert reason == "no decodable frame for 0.9 s"
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_picture_of_which_the_camera_sent_half_is_damaged_although_it_has_an_end(progressive: bool) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
