@@ -178,10 +178,12 @@ class _Embedder:
         """The preprocessed picture with this digest, [H, W, 3]."""
         try:
             return self.preprocessor(decode_rgb(data[image]))
-        except (KeyError, CatalogError) as error:
-            reason = error.message if isinstance(error, CatalogError) else "is gone from MongoDB"
-            product = self.views.rows.product_ids[self.views.images.index(image)]
-            raise CatalogError(f"image of product {product!r} {reason}", hint="Import the catalogue again") from None
+        except KeyError:
+            reason, hint = "is gone from MongoDB", "Import the catalogue again"
+        except CatalogError as error:
+            reason, hint = error.message, "Replace the picture, and import the catalogue again"
+        product = self.views.rows.product_ids[self.views.images.index(image)]
+        raise CatalogError(f"image of product {product!r} {reason}", hint=hint)
 
 
 def _batches(total: int, size: int) -> Iterator[range]:
