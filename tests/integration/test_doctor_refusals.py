@@ -188,7 +188,10 @@ async def no_folder(site: Site) -> None:
 BREAKS: dict[str, tuple[Break, str]] = {
     "no index": (no_index, "has no index yet"),
     "an unknown snapshot": (unknown_snapshot, "there is no snapshot '20200101T000000Z-none'"),
-    "a damaged record of the active snapshot": (damaged_record, "record of the active snapshot is damaged"),
+    "a damaged record of the active snapshot": (
+        damaged_record,
+        "document 'active_snapshot' of the collection meta is damaged",
+    ),
     "a damaged manifest": (manifest_with(rows="many"), "manifest of snapshot .* is damaged"),
     "a later format": (manifest_with(format_version=9), "has format 9"),
     "impossible thresholds": (
