@@ -211,7 +211,8 @@ async def test_members_of_a_group_share_the_events_and_one_takes_over_from_anoth
             await eventually(lambda: len(set(seen)) == len(published))
         staying.cancel()
     assert len(published) >= 2 * len(cameras)
-    assert len(seen) <= len(published) + 1, "only the event at which the other one left comes again"
+    # Not the whole topic: at most the newest event of each camera, while the group rebalances.
+    assert len(seen) <= len(published) + len(cameras), "only events of the moment of a rebalance come again"
 
 
 async def test_an_aborted_transaction_is_not_seen(site: Site) -> None:
