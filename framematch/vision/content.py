@@ -40,7 +40,8 @@ def content_of(rgb: Pixels) -> float:
     """How much a picture, uint8 [H, W, 3], shows: 0 without any content. About 0.08 ms for 224 x 224 pixels."""
     fine = cv2.resize(rgb, (2 * _CELLS, 2 * _CELLS), interpolation=cv2.INTER_AREA)
     coarse = cv2.resize(fine, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-    variance = float(np.square(_cross_differences(coarse)).mean(axis=(0, 1)).max())
+    mean, deviation = cv2.meanStdDev(_cross_differences(coarse))  # np.square and mean take twice as long
+    variance = float((mean**2 + deviation**2).max())
     noise = _median(np.abs(_cross_differences(fine))) / _MAD / _NOISE_RATIO
     return math.sqrt(max(variance - noise**2, 0.0))
 
