@@ -1,5 +1,6 @@
 """The two kinds of `RawFrame`: frames of libav's decoder, and arrays of pixels."""
 
+import gc
 import threading
 from fractions import Fraction
 
@@ -91,6 +92,7 @@ class FrameConverter:
         self._pixels = ""  # the format that can be converted
         self._seen: tuple[int, int, int] | None = None  # width, height and rotation
         self._upright_by = UPRIGHT  # frames of which this was seen
+        self._holds_frame = False
 
     def convert(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> DecodedFrame:
         """The picture of `frame`, whose pixels are `pixel_aspect` times as wide as high (None: not known).
@@ -116,6 +118,10 @@ class FrameConverter:
         seen = frame.width, frame.height, frame.rotation
         if seen != self._seen:
             self._seen, self._upright_by = seen, orientation_of(frame)
+            self._holds_frame = True
+        elif self._holds_frame:  # the one before this, 3 MB of Full HD
+            self._holds_frame = False
+            gc.collect(1)
         return self._upright_by
 
     def _check(self, picture: DecodedFrame, pixels: str) -> None:
