@@ -47,7 +47,7 @@ class Site:
         """The output of the command, which must succeed."""
         done = self.run(*arguments, answer=answer)
         assert done.exit_code == 0, (done.output, done.exception)
-        return done.output
+        return done.stdout
 
     def frames(self) -> list[ConsumerRecord]:
         """All records of the frames topic, in the order of sending."""
