@@ -12,8 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from framematch.core.errors import FramematchError, KafkaUnavailableError
+from framematch.core.private_files import write_private
 from framematch.stack.cache import Report, cached_folder, digest_of, run_tool
-from framematch.stack.kafka_security import LISTENERS, KafkaSecurity, write_private
+from framematch.stack.kafka_security import LISTENERS, KafkaSecurity
 from framematch.stack.maven import maven_jars
 from framematch.stack.prerequisites import java_kit
 from framematch.stack.process import Command
@@ -117,7 +118,7 @@ class KafkaServer(Server):
         """Write server.properties, and format a new data folder."""
         logs = self.folder / "data"
         logs.mkdir(exist_ok=True)
-        write_private(self._properties, self._settings(logs))
+        write_private(self._properties, self._settings(logs).encode())
         if self.security:
             self.security.write_stores(self.folder)
         if not (logs / "meta.properties").exists():
@@ -158,7 +159,7 @@ class KafkaServer(Server):
         arguments += self.security.format_arguments() if self.security else []
         # In a file, because all users of the machine can read a process's arguments, and these may contain passwords.
         file = self.folder / "format-arguments"
-        write_private(file, "\n".join(arguments))
+        write_private(file, "\n".join(arguments).encode())
         try:
             run_tool(
                 [*_java("kafka.tools.StorageTool", self._class_sharing()), "format", f"@{file}"],

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from framematch.core.private_files import write_private
 from framematch.stack.server import ReservedPort
 
 # Listener names and their protocols. MUTUAL_TLS requires a client certificate.
@@ -55,8 +55,8 @@ class KafkaSecurity:
 
     def write_stores(self, folder: Path) -> None:
         """Write the PEM files that `properties` names."""
-        write_private(folder / "keystore.pem", self.certificates.key + self.certificates.chain)
-        write_private(folder / "truststore.pem", self.certificates.authority)
+        write_private(folder / "keystore.pem", (self.certificates.key + self.certificates.chain).encode())
+        write_private(folder / "truststore.pem", self.certificates.authority.encode())
 
     def properties(self, folder: Path) -> str:
         """Lines of server.properties, without the listeners themselves; they contain the users' passwords."""
@@ -83,11 +83,3 @@ class KafkaSecurity:
             for mechanism in _SCRAM
             for name, password in self.users.items()
         ]
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text, encoding="utf-8")

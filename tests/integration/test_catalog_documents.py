@@ -2,8 +2,6 @@
 
 import asyncio
 import hashlib
-import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ from typer.testing import CliRunner
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import ImportReport, import_products
-from framematch.catalog.mongo import Database, connect
+from framematch.catalog.mongo import Database
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
 from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot, load_snapshot, save_snapshot
 from framematch.cli.catalog import app
@@ -39,18 +37,14 @@ PREPROCESSOR = Preprocessor(SPEC, "fast")
 
 
 @pytest.fixture
-async def store(mongodb: MongoServer, tmp_path: Path) -> AsyncIterator[ProductStore]:
+async def store(database: Database, tmp_path: Path) -> ProductStore:
     """A catalogue of two products."""
-    name = f"documents_{uuid.uuid4().hex}"
     for number in range(2):
         (tmp_path / f"{number}.png").write_bytes(picture(number))
     (tmp_path / "products.csv").write_text(CSV)
-    async with await connect(mongodb.uri) as client:
-        database: Database = client[name]
-        store = ProductStore(database)
-        await import_again(store, tmp_path)
-        yield store
-        await client.drop_database(name)
+    store = ProductStore(database)
+    await import_again(store, tmp_path)
+    return store
 
 
 async def import_again(store: ProductStore, folder: Path) -> ImportReport:

@@ -5,9 +5,7 @@ import gc
 import hashlib
 import os
 import threading
-import uuid
 import warnings
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,6 @@ from framematch.catalog.problems import ProblemKind, RowProblem
 from framematch.catalog.products import Product, ProductStore, View
 from framematch.catalog.shared_pictures import SharedPictures
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError
-from framematch.stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import picture
 
 pytestmark = pytest.mark.integration
@@ -29,12 +26,8 @@ HEADER = "id,name,category,price,description,image,brand\n"
 
 
 @pytest.fixture
-async def store(mongodb: MongoServer) -> AsyncIterator[ProductStore]:
-    name = f"catalog_{uuid.uuid4().hex}"
-    async with await connect(mongodb.uri) as client:
-        database: Database = client[name]
-        yield ProductStore(database)
-        await client.drop_database(name)
+def store(database: Database) -> ProductStore:
+    return ProductStore(database)
 
 
 @pytest.fixture

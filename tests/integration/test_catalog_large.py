@@ -1,7 +1,5 @@
 """Catalogues with more than 48 MB of pictures, texts or embeddings, which is what one reply of a server may have."""
 
-import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +9,9 @@ from PIL import Image
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
-from framematch.catalog.mongo import Database, connect
+from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
 from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
-from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, make_snapshot, unit_rows
 
@@ -22,14 +19,6 @@ pytestmark = pytest.mark.integration
 
 REPLY_BYTES = 48_000_000
 PHOTOS = 16
-
-
-@pytest.fixture
-async def database(mongodb: MongoServer) -> AsyncIterator[Database]:
-    name = f"large_{uuid.uuid4().hex}"
-    async with await connect(mongodb.uri) as client:
-        yield client[name]
-        await client.drop_database(name)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Index snapshots in a real MongoDB server and on local disk."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
-from framematch.catalog.mongo import Database, connect
+from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import INDEX_FILE, ROWS_FILE, Snapshot
@@ -25,7 +23,6 @@ from framematch.catalog.snapshot_store import (
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import CatalogError, TritonUnavailableError
 from framematch.matching.matcher import Matcher
-from framematch.stack.mongodb import MongoServer
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, make_snapshot, picture, unit_rows
 
@@ -33,14 +30,6 @@ pytestmark = pytest.mark.integration
 
 PREPROCESSOR = Preprocessor(SPEC, "fast")
 PRODUCTS = 20
-
-
-@pytest.fixture
-async def database(mongodb: MongoServer) -> AsyncIterator[Database]:
-    name = f"snapshots_{uuid.uuid4().hex}"
-    async with await connect(mongodb.uri) as client:
-        yield client[name]
-        await client.drop_database(name)
 
 
 @pytest.fixture

@@ -20,34 +20,19 @@ from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack, read_local_stack
 from framematch.stack import control
 from framematch.stack.process import group_members
-from tests.support import wait_until
+from tests.integration.echo_model import MODEL, write_echo_model
+from tests.support import freeze, wait_until
 
 pytestmark = pytest.mark.integration
 
 NAMES = ("kafka", "triton", "mongodb", "mediamtx")
-MODEL = """
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        return [pb_utils.InferenceResponse([pb_utils.get_input_tensor_by_name(r, "x")]) for r in requests]
-"""
-CONFIG = """
-backend: "python"
-input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
-output [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
-instance_group [{ kind: KIND_CPU }]
-"""
 
 
 @pytest.fixture(scope="module")
 def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of a running stack of all servers; Triton has one model."""
     folder = tmp_path_factory.mktemp("repair")
-    version = folder / "models" / "echo" / "1"
-    version.mkdir(parents=True)
-    (version / "model.py").write_text(MODEL)
-    (version.parent / "config.pbtxt").write_text(CONFIG)
+    write_echo_model(folder / "models")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FRAMEMATCH_STATE_DIR", str(folder))
         control.up(model_repository=folder / "models")
@@ -101,7 +86,7 @@ def test_a_killed_server_is_started_again_at_its_address(name: str, local: Local
 
 
 def test_a_server_that_hangs_is_started_again(local: LocalStack) -> None:
-    os.kill(local.servers["mediamtx"].pid, signal.SIGSTOP)
+    freeze(local.servers["mediamtx"].pid)
     mended(local, "mediamtx", "no RTSP server answers")
 
 

@@ -18,6 +18,7 @@ from framematch.core.local_stack import LocalStack, read_local_stack, state_file
 from framematch.stack import control, mediamtx
 from framematch.stack.process import group_members
 from framematch.stack.up import running_stack
+from tests.integration.echo_model import write_echo_model
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
@@ -32,19 +33,6 @@ servers = make_servers(NAMES, data_dir=folder, model_repository=folder / "models
 with running_servers(servers, data_dir=folder, report=lambda line: None):
     print(*(server.pid for server in servers), flush=True)
     time.sleep(600)
-"""
-MODEL = """
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        return [pb_utils.InferenceResponse([pb_utils.get_input_tensor_by_name(r, "x")]) for r in requests]
-"""
-CONFIG = """
-backend: "python"
-input [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
-output [{ name: "x" data_type: TYPE_FP32 dims: [1] }]
-instance_group [{ kind: KIND_CPU }]
 """
 
 
@@ -73,10 +61,7 @@ def up() -> Iterator[LocalStack]:
 
 
 def test_a_starter_killed_by_kill_9_leaves_nothing_running(tmp_path: Path) -> None:
-    version = tmp_path / "models" / "echo" / "1"
-    version.mkdir(parents=True)
-    (version / "model.py").write_text(MODEL)
-    (version.parent / "config.pbtxt").write_text(CONFIG)
+    write_echo_model(tmp_path / "models")
     with subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path)], stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         groups = [int(pid) for pid in starter.stdout.readline().split()]
