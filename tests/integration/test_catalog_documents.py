@@ -122,7 +122,7 @@ async def test_a_field_that_is_not_ours_is_ignored_at_every_level(
         assert await store.get_many(["a"]) == before
         assert (await import_again(store, tmp_path)).unchanged == 2
         assert await store.catalog_version() == 1
-        await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
+        await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
     assert [entry for entry in logs if entry["log_level"] == "warning"] == []
 
 
@@ -179,15 +179,15 @@ async def test_an_image_whose_bytes_have_changed_is_never_returned(store: Produc
     ids=str,
 )
 async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build(
-    store: ProductStore, change: dict[str, Any]
+    store: ProductStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
-    await save_snapshot(store.database, snapshot)
-    await activate_snapshot(store.database, snapshot.manifest.id)
+    manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
+    await save_snapshot(store.database, manifest, tmp_path)
+    await activate_snapshot(store.database, manifest.id)
     await store.database.meta.update_one({"_id": "active_snapshot"}, {"$set": change})
     with pytest.raises(CatalogError, match="'active_snapshot' of the collection meta is damaged"):
         await active_snapshot(store.database)
-    again = await activate_snapshot(store.database, snapshot.manifest.id)
+    again = await activate_snapshot(store.database, manifest.id)
     assert await active_snapshot(store.database) == again
 
 
@@ -206,14 +206,14 @@ async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build
 async def test_a_damaged_manifest_is_named(
     store: ProductStore, tmp_path: Path, change: dict[str, Any], loads: bool
 ) -> None:
-    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
-    await save_snapshot(store.database, snapshot)
-    await store.database.snapshots.update_one({"_id": snapshot.manifest.id}, {"$set": change})
+    manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
+    await save_snapshot(store.database, manifest, tmp_path)
+    await store.database.snapshots.update_one({"_id": manifest.id}, {"$set": change})
     if loads:
-        assert (await load_snapshot(store.database, tmp_path, snapshot.manifest.id)).manifest == snapshot.manifest
+        assert (await load_snapshot(store.database, tmp_path, manifest.id)).manifest == manifest
         return
-    with pytest.raises(CatalogError, match=f"the manifest of snapshot {snapshot.manifest.id} is damaged"):
-        await load_snapshot(store.database, tmp_path, snapshot.manifest.id)
+    with pytest.raises(CatalogError, match=f"the manifest of snapshot {manifest.id} is damaged"):
+        await load_snapshot(store.database, tmp_path, manifest.id)
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ async def test_a_damaged_manifest_is_named(
 async def test_a_damaged_file_of_a_snapshot_is_named(
     store: ProductStore, tmp_path: Path, collection: str, change: dict[str, Any]
 ) -> None:
-    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
-    await save_snapshot(store.database, snapshot)
+    manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
+    await save_snapshot(store.database, manifest, tmp_path)
     await store.database[f"snapshots.{collection}"].update_many({}, change)
-    with pytest.raises(CatalogError, match=f"of snapshot {snapshot.manifest.id} is damaged in MongoDB"):
-        await load_snapshot(store.database, tmp_path / "cache", snapshot.manifest.id)
+    with pytest.raises(CatalogError, match=f"of snapshot {manifest.id} is damaged in MongoDB"):
+        await load_snapshot(store.database, tmp_path / "cache", manifest.id)
 
 
 async def test_an_attribute_has_one_value_in_the_file_the_store_the_list_and_the_event(
