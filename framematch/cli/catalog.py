@@ -174,10 +174,11 @@ def build(
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "tuple[Snapshot, SharedPictures]":
+    from framematch.catalog.activation import activate
     from framematch.catalog.build import build_snapshot
     from framematch.catalog.products import ProductStore
     from framematch.catalog.shared_pictures import PictureOwners
-    from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+    from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
     from framematch.vision.encoder import ImageEncoder
     from framematch.vision.preprocess import Preprocessor
 
@@ -194,7 +195,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
             await save_snapshot(database, built, folder)
         # Verified before it becomes active.
         snapshot = await load_snapshot(database, state_dir() / "snapshots", built.id)
-        await activate_snapshot(database, snapshot.manifest.id)
+        await activate(database, snapshot.manifest.id)
     return snapshot, owners.shared()
 
 

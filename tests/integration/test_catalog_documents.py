@@ -14,11 +14,13 @@ from bson import Decimal128, Int64, ObjectId
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from framematch.catalog.activation import activate
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
-from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot, load_snapshot, save_snapshot
+from framematch.catalog.snapshot_names import SnapshotNames, read_names, repair_names
+from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
 from framematch.core.events import ProductInfo, encode
@@ -174,21 +176,35 @@ async def test_an_image_whose_bytes_have_changed_is_never_returned(store: Produc
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"snapshot": None}, {"snapshot": ObjectId(b"twelve bytes")}, {"version": "two"}, {"snapshot": 5, "version": None}],
+    ("change", "repaired"),
+    [
+        ({"active": ObjectId(b"twelve bytes")}, SnapshotNames(3, previous="old")),
+        ({"active": 5, "previous": {"$gt": 1}}, SnapshotNames(3)),
+        ({"previous": ""}, SnapshotNames(3, active="new")),
+        ({"shadow_sample": "half"}, SnapshotNames(3, active="new", previous="old")),
+    ],
     ids=str,
 )
-async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build(
-    store: ProductStore, tmp_path: Path, change: dict[str, Any]
+async def test_damaged_names_are_told_and_what_is_intact_survives_the_repair(
+    database: Database, change: dict[str, Any], repaired: SnapshotNames
+) -> None:
+    await database.meta.insert_one({"_id": "snapshot_names", "version": 2, "active": "new", "previous": "old"} | change)
+    with pytest.raises(CatalogError, match="'snapshot_names' of the collection meta is damaged"):
+        await read_names(database)
+    await repair_names(database)
+    assert await read_names(database) == repaired
+
+
+@pytest.mark.parametrize("version", [None, "two", 0, -1, 2.5, float("nan"), 2**60, {"$gt": 0}, [1]], ids=str)
+async def test_a_damaged_version_of_the_names_is_repaired_by_the_next_activation(
+    store: ProductStore, tmp_path: Path, version: Any
 ) -> None:
     manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
     await save_snapshot(store.database, manifest, tmp_path)
-    await activate_snapshot(store.database, manifest.id)
-    await store.database.meta.update_one({"_id": "active_snapshot"}, {"$set": change})
-    with pytest.raises(CatalogError, match="'active_snapshot' of the collection meta is damaged"):
-        await active_snapshot(store.database)
-    again = await activate_snapshot(store.database, manifest.id)
-    assert await active_snapshot(store.database) == again
+    await store.database.meta.insert_one({"_id": "snapshot_names", "active": "old", "version": version})
+    names = await activate(store.database, manifest.id)
+    assert (names.active, names.previous) == (manifest.id, "old")
+    assert await read_names(store.database) == names
 
 
 @pytest.mark.parametrize(

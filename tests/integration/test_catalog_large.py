@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framematch.catalog.activation import activate
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
-from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, unit_rows, write_snapshot
 
@@ -57,5 +58,5 @@ async def test_a_large_index_is_stored_and_loaded(database: Database, tmp_path: 
     manifest = write_snapshot(tmp_path, unit_rows(130, 100_000), [str(number) for number in range(130)])
     assert sum(info.bytes for info in manifest.files.values()) > REPLY_BYTES
     await save_snapshot(database, manifest, tmp_path)
-    await activate_snapshot(database, manifest.id)
+    await activate(database, manifest.id)
     assert (await load_snapshot(database, tmp_path)).manifest == manifest

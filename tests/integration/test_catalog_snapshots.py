@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from framematch.catalog.activation import activate
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import ROWS_FILE, Snapshot, open_snapshot
+from framematch.catalog.snapshot_names import SnapshotNames, read_names
 from framematch.catalog.snapshot_store import (
-    activate_snapshot,
-    active_snapshot,
     load_manifest,
     load_snapshot,
     save_snapshot,
@@ -57,7 +57,7 @@ async def stored(database: Database, catalogue: ProductStore, tmp_path: Path) ->
     folder = new_folder(tmp_path, "built")
     manifest = await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR, folder)
     await save_snapshot(database, manifest, folder)
-    await activate_snapshot(database, manifest.id)
+    await activate(database, manifest.id)
     return open_snapshot(manifest, folder)
 
 
@@ -195,19 +195,17 @@ async def test_processes_that_start_together_can_share_the_folder(
     assert files == {VECTORS_FILE, ROWS_FILE}
 
 
-async def test_each_activation_has_a_higher_version(database: Database, stored: Snapshot) -> None:
-    first = await active_snapshot(database)
-    assert first is not None
-    assert first.snapshot_id == stored.manifest.id
-    again = await activate_snapshot(database, stored.manifest.id)
-    assert again.version > first.version
-    assert await active_snapshot(database) == again
+async def test_activating_the_active_snapshot_again_changes_nothing(database: Database, stored: Snapshot) -> None:
+    names = await read_names(database)
+    assert names == SnapshotNames(1, active=stored.manifest.id)
+    assert await activate(database, stored.manifest.id) == names
+    assert await read_names(database) == names
 
 
 async def test_a_stored_snapshot_is_not_active_until_it_is_activated(database: Database, tmp_path: Path) -> None:
     manifest = write_snapshot(tmp_path, unit_rows(2), ["a", "b"])
     await save_snapshot(database, manifest, tmp_path)
-    assert await active_snapshot(database) is None
+    assert await read_names(database) == SnapshotNames()
     assert await load_manifest(database, manifest.id) == manifest
 
 
@@ -221,7 +219,7 @@ async def test_an_unknown_snapshot_is_neither_loaded_nor_activated(database: Dat
     with pytest.raises(CatalogError, match="no snapshot 'x'"):
         await load_snapshot(database, tmp_path, "x")
     with pytest.raises(CatalogError, match="no snapshot 'x'"):
-        await activate_snapshot(database, "x")
+        await activate(database, "x")
 
 
 async def test_a_damaged_manifest_is_refused(database: Database, stored: Snapshot, tmp_path: Path) -> None:

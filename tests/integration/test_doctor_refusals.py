@@ -79,8 +79,8 @@ class Site:
         await self.activate(manifest["id"])
 
     async def activate(self, snapshot: object) -> None:
-        document = {"_id": "active_snapshot", "snapshot": snapshot, "version": 1}
-        await self.database.meta.replace_one({"_id": "active_snapshot"}, document, upsert=True)
+        document = {"_id": "snapshot_names", "active": snapshot, "version": 1}
+        await self.database.meta.replace_one({"_id": "snapshot_names"}, document, upsert=True)
 
     def files(self) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +124,7 @@ async def unknown_snapshot(site: Site) -> None:
     await site.activate("20200101T000000Z-none")
 
 
-async def damaged_record(site: Site) -> None:
+async def damaged_names(site: Site) -> None:
     await site.activate(7)
 
 
@@ -193,9 +193,9 @@ async def no_folder(site: Site) -> None:
 BREAKS: dict[str, tuple[Break, str]] = {
     "no index": (no_index, "has no index yet"),
     "an unknown snapshot": (unknown_snapshot, "there is no snapshot '20200101T000000Z-none'"),
-    "a damaged record of the active snapshot": (
-        damaged_record,
-        "document 'active_snapshot' of the collection meta is damaged",
+    "damaged names": (
+        damaged_names,
+        "document 'snapshot_names' of the collection meta is damaged",
     ),
     "a damaged manifest": (manifest_with(rows="many"), "manifest of snapshot .* is damaged"),
     "a later format": (manifest_with(format_version=9), "has format 9"),
