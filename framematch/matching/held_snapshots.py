@@ -9,7 +9,7 @@ from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.vision.encoder import ImageEncoder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Held:
     served: weakref.ref[ServedSnapshot]
     matcher: Matcher

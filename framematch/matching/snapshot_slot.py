@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -17,6 +16,7 @@ from framematch.matching.served_snapshot import ServedSnapshot
 log = structlog.get_logger()
 
 SnapshotName = Literal["active", "shadow"]
+Served = ServedSnapshot | None
 
 # A full disk may be emptied, and Triton may load the model; a large file is not fetched again every second.
 _BACKOFF_S = (1.0, 60.0)
@@ -34,7 +34,7 @@ class Refusal:
 class SwapListener(Protocol):
     """Is told what a name serves now. Called on the event loop, so it must not wait."""
 
-    def swapped(self, name: SnapshotName, old: ServedSnapshot | None, new: ServedSnapshot | None, took_s: float) -> None:
+    def swapped(self, name: SnapshotName, old: Served, new: Served, took_s: float) -> None:
         """`new` is served from now on; opening it took this long."""
 
     def refused(self, name: SnapshotName, refusal: Refusal | None) -> None:
@@ -59,7 +59,7 @@ class SnapshotSlot:
     """
 
     def __init__(self, name: SnapshotName, opener: SnapshotOpener, listener: SwapListener) -> None:
-        self.served: ServedSnapshot | None = None
+        self.served: Served = None
         self.refusal: Refusal | None = None
         self._name = name
         self._opener = opener
@@ -116,7 +116,7 @@ class SnapshotSlot:
             self._swap(None, 0.0)
         elif self.served is None or self.served.manifest.id != snapshot_id:
             await self._open(snapshot_id)
-        if self.served is not None and self.served.newest_change < self._newest_delta:
+        if self.served is not None and self.served.delta < self._newest_delta:
             started_s = time.monotonic()
             self._swap(await self._opener.update(self.served), time.monotonic() - started_s)
 
@@ -124,14 +124,13 @@ class SnapshotSlot:
         started_s = time.monotonic()
         self._swap(await self._opener.open(snapshot_id), time.monotonic() - started_s)
 
-    def _swap(self, new: ServedSnapshot | None, took_s: float) -> None:
+    def _swap(self, new: Served, took_s: float) -> None:
         old, self.served = self.served, new
         if new is old:
             return
         log.info(
             "snapshot_served", name=self._name, old=old.manifest.id if old else None,
-            new=new.manifest.id if new else None, delta=new.delta if new else 0,
-            rows=new.manifest.rows if new else 0, seconds=round(took_s, 3),
+            new=new.manifest.id if new else None, seconds=round(took_s, 3), **_figures(new),
         )  # fmt: skip
         self._listener.swapped(self._name, old, new, took_s)
 
@@ -145,6 +144,18 @@ class SnapshotSlot:
                 hint=refusal.hint, served=self.served.manifest.id if self.served else None,
             )  # fmt: skip
         self._listener.refused(self._name, refusal)
+
+
+def _figures(served: Served) -> dict[str, float]:
+    if served is None:
+        return {}
+    thresholds = served.matcher.thresholds
+    return {
+        "delta": served.delta,
+        "rows": served.manifest.rows,
+        "match_threshold": thresholds.match,
+        "margin_threshold": thresholds.margin,
+    }
 
 
 def _refusal(snapshot_id: str, error: FramematchError | OSError | MemoryError) -> Refusal:
