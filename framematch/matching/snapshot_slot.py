@@ -84,7 +84,7 @@ class SnapshotSlot:
         self._newest_delta = newest_delta
         if snapshot_id != before[0]:
             self._other_wanted.set()
-        if self._wanted != before or (newer and self.refusal is None):
+        elif self._wanted != before or (newer and self.refusal is None):
             self._news.set()
 
     async def run(self) -> None:
