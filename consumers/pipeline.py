@@ -10,6 +10,7 @@ queue makes the stage before it wait, back to the fetching.
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -33,15 +34,17 @@ from framematch.core.kafka.topics import Topics
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
+from framematch.matching.served_snapshot import ServedSnapshot
 
 _MEASURE_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Components:
-    """What the stages work with."""
+    """What the stages work with. `served` returns the snapshot that the next frame is decided with."""
 
     consumer: GroupConsumer
+    served: Callable[[], ServedSnapshot]
     preparer: Preparer
     decode_threads: Executor
     inference: Inference
@@ -125,7 +128,9 @@ class Pipeline:
             assignment = await self._consumer.current_assignment()
             if frame := await assignment.next_frame():
                 frame.spans["wait"] = (frame.fetched_ns, time.time_ns())
-                await loop.run_in_executor(components.decode_threads, components.preparer.prepare, frame)
+                await loop.run_in_executor(
+                    components.decode_threads, components.preparer.prepare, frame, components.served()
+                )
                 start_ns, end_ns = frame.spans["decode"]
                 self._metrics.stage_seconds.labels("decode").observe((end_ns - start_ns) / NS_PER_S)
                 assignment.prepared(frame)

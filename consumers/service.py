@@ -21,6 +21,7 @@ from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
+from framematch.core.events import ModelInfo
 from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.topics import ensure_topics
@@ -30,6 +31,7 @@ from framematch.core.settings_sources import require
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.matcher import Matcher
+from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
 
@@ -134,10 +136,18 @@ async def _components(
         max_poll_interval_ms=own.max_poll_interval_ms,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
     )
+    served = ServedSnapshot(
+        manifest=snapshot.manifest,
+        delta=0,
+        model=ModelInfo(encoder.manifest.name, encoder.manifest.digest),
+        preprocessor=Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
+        encoder=encoder,
+        matcher=matcher,
+    )
     return Components(
+        served=lambda: served,
         consumer=await resources.enter_async_context(started(member, kafka)),
         preparer=Preparer(
-            Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
             AgeLimits.of(own),
             max_pixels=own.max_pixels,
             max_regions=own.max_regions,
@@ -145,13 +155,11 @@ async def _components(
         ),
         decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
         inference=Inference(
-            encoder=encoder,
-            matcher=matcher,
             search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
             metrics=metrics,
             health=health,
         ),
-        results=ResultBuilder(matcher=matcher, model=encoder.manifest, metadata=metadata, metrics=metrics),
+        results=ResultBuilder(metadata=metadata, metrics=metrics),
         encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
         watchdog=Watchdog(own.stall_timeout_s, health, Probe(kafka, own.group_id).unread),
     )

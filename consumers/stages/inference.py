@@ -10,13 +10,12 @@ import structlog
 
 from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.batcher import RegionCrop
+from consumers.stages.batcher import RegionCrop, served_of
 from framematch.core.arrays import Embeddings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
 from framematch.core.units import NS_PER_S
-from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 
@@ -35,20 +34,18 @@ class Inference:
     def __init__(
         self,
         *,
-        encoder: ImageEncoder,
-        matcher: Matcher,
         search_thread: Executor,
         metrics: ConsumerMetrics,
         health: Health,
     ) -> None:
-        self._encoder = encoder
-        self._matcher = matcher
         self._search_thread = search_thread
         self._metrics = metrics
         self._health = health
 
     async def decide(self, batch: Sequence[RegionCrop]) -> None:
-        """Set the decision of each region; a frame with a region that the model cannot embed is rejected.
+        """Set the decision of each region, all for one served snapshot.
+
+        A frame with a region that the model cannot embed is rejected.
 
         Retries for as long as Triton is unavailable, its model is not ready, or the model returns no embedding even for
         a picture that is known to be good. Nothing of the batch is published or committed before.
@@ -57,10 +54,11 @@ class Inference:
             ModelMismatchError: Triton serves another model now.
         """
         start_ns = time.time_ns()
-        embeddings, invalid_rows = await self._embed(np.stack([region.crop for region in batch]))
+        served = served_of(batch)
+        embeddings, invalid_rows = await self._embed(served.encoder, np.stack([region.crop for region in batch]))
         inferred_ns = time.time_ns()
         loop = asyncio.get_running_loop()
-        decisions = await loop.run_in_executor(self._search_thread, self._matcher.match, embeddings)
+        decisions = await loop.run_in_executor(self._search_thread, served.matcher.match, embeddings)
         searched_ns = time.time_ns()
         self._record_span(batch, "infer", (start_ns, inferred_ns))
         self._record_span(batch, "search", (inferred_ns, searched_ns))
@@ -71,11 +69,11 @@ class Inference:
                 error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
                 region.frame.outcome = Rejected("infer", error)
 
-    async def _embed(self, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
+    async def _embed(self, encoder: ImageEncoder, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
         backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
         while True:
             try:
-                found = await embed_isolating(self._encoder, crops)
+                found = await embed_isolating(encoder, crops)
             except (TritonUnavailableError, EmbeddingError) as error:
                 await self._wait(error, backoff.next_delay_s(), batch)
             else:

@@ -12,6 +12,7 @@ from framematch.core.settings import AgeSettings, ConsumerSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
 from framematch.matching.decision import NO_CONTENT
+from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor
 
@@ -46,32 +47,30 @@ class Preparer:
     A region whose crop has less content than `min_content` is decided here: it is unknown, and no model is asked.
     """
 
-    def __init__(
-        self, preprocessor: Preprocessor, ages: AgeLimits, *, max_pixels: int, max_regions: int, min_content: float
-    ) -> None:
-        self._preprocessor = preprocessor
+    def __init__(self, ages: AgeLimits, *, max_pixels: int, max_regions: int, min_content: float) -> None:
         self._ages = ages
         self._min_content = min_content
         self._max_pixels = max_pixels
         self._max_regions = max_regions
 
-    def prepare(self, frame: InFlightFrame) -> None:
-        """Set header, regions, crops, and the decisions for regions without content.
+    def prepare(self, frame: InFlightFrame, served: ServedSnapshot) -> None:
+        """Set header, regions, crops for `served`, and the decisions for regions without content.
 
         Or set the outcome: `Skipped`, or `Rejected` if the bytes are not a frame.
         """
         start_ns = time.time_ns()
+        frame.served = served
         try:
             frame.header = parse_frame(frame.record.key, frame.record.headers)
             if reason := self._ages.reason_to_skip(frame.header, now_us()):
                 frame.outcome = Skipped(reason)
             else:
-                self._crop(frame, frame.header)
+                self._crop(frame, frame.header, served.preprocessor)
         except BadFrameError as error:
             frame.outcome = Rejected("decode", error)
         frame.spans["decode"] = (start_ns, time.time_ns())
 
-    def _crop(self, frame: InFlightFrame, header: Frame) -> None:
+    def _crop(self, frame: InFlightFrame, header: Frame, preprocessor: Preprocessor) -> None:
         """Decode the picture and crop its regions; BadFrameError if it is no picture, or one beyond the limits."""
         if len(header.regions) > self._max_regions:
             raise BadFrameError(
@@ -80,9 +79,9 @@ class Preparer:
         jpeg = read_jpeg(frame.record.value or b"", max_pixels=self._max_pixels)
         regions = clip_regions(jpeg.width, jpeg.height, header.regions)
         # A region that is scaled down much needs no full picture.
-        reduction = min(self._preprocessor.reduction(height, width) for _, _, width, height in regions)
+        reduction = min(preprocessor.reduction(height, width) for _, _, width, height in regions)
         picture = jpeg.decode(reduction)
-        frame.crops = tuple(self._preprocessor(cut(picture, region, reduction)) for region in regions)
+        frame.crops = tuple(preprocessor(cut(picture, region, reduction)) for region in regions)
         frame.regions = regions
         for number, crop in enumerate(frame.crops):
             if content_of(crop) < self._min_content:
