@@ -14,7 +14,7 @@ from framematch.core.units import US_PER_MS
 
 # The clocks of cameras differ, and spooled frames come late, so records are not in the order of their timestamps.
 LATER_IN_A_ROW = 200
-"""So many records behind the range end it; in a partition of 20 cameras with 5 frames a second that is 2 s of frames."""
+"""So many records behind the range end it: 2 s of frames of 20 cameras with 5 frames a second."""
 
 
 class TimedConsumer(PartConsumer, Protocol):

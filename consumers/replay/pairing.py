@@ -8,7 +8,7 @@ from consumers.in_flight_frame import Decided, InFlightFrame
 from framematch.core.events import MATCH_SCHEMA, DecisionKind, MatchEvent
 from framematch.core.frames import Region
 from framematch.core.ids import match_event_id
-from framematch.core.timestamps import to_rfc3339
+from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
 _DIGITS = 6  # of a similarity, as events have it
 
@@ -18,11 +18,12 @@ Missing = Literal["not_processed", "no_output"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A frame, and the coordinates of its record. `captured_at` is RFC 3339."""
+    """A frame, and the coordinates of its record. `captured_at` is RFC 3339, `arrived_at_us` by the edge's clock."""
 
     id: str
     camera: str
     captured_at: str
+    arrived_at_us: int
     partition: int
     offset: int
 
@@ -84,7 +85,14 @@ def replayed_answers(frame: InFlightFrame) -> list[Answer]:
     if frame.header is None or frame.served is None or not isinstance(frame.outcome, Decided):
         return []
     header, served, record = frame.header, frame.served, frame.record
-    place = Place(header.id, header.camera, to_rfc3339(header.captured_at_us), record.partition, record.offset)
+    place = Place(
+        id=header.id,
+        camera=header.camera,
+        captured_at=to_rfc3339(header.captured_at_us),
+        arrived_at_us=header.arrived_at_us,
+        partition=record.partition,
+        offset=record.offset,
+    )
     answers = []
     for region, decision in zip(frame.regions, frame.outcome.decisions, strict=True):
         nearest = decision.candidates[0].product_id if decision.candidates else None
@@ -109,7 +117,14 @@ def published_answer(event: MatchEvent) -> Answer:
     frame = event.frame
     return Answer(
         id=event.id,
-        frame=Place(frame.id, frame.camera, frame.captured_at, frame.partition, frame.offset),
+        frame=Place(
+            id=frame.id,
+            camera=frame.camera,
+            captured_at=frame.captured_at,
+            arrived_at_us=from_rfc3339(frame.arrived_at),
+            partition=frame.partition,
+            offset=frame.offset,
+        ),
         region=event.region,
         decision=event.decision,
         product=event.product.id if event.product else None,
