@@ -20,7 +20,6 @@ FORMAT_VERSION: Final = 1
 INDEX_FILE: Final = "index.faiss"
 ROWS_FILE: Final = "rows.json"
 _FILES = {INDEX_FILE, ROWS_FILE}
-# An id is also the name of a folder.
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 REBUILD_HINT = "Run 'framematch catalog build'"
 
@@ -74,6 +73,11 @@ class Snapshot:
     rows: RowTable
 
 
+def is_snapshot_id(value: object) -> bool:
+    """Whether it may be the id of a snapshot, which is also the name of a folder."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
 def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
     """Refuse a snapshot whose embeddings cannot be compared with those of the served model.
 
@@ -116,7 +120,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
             f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
             hint=REBUILD_HINT,
         )
-    if not _ID.fullmatch(manifest.id) or set(manifest.files) != _FILES:
+    if not is_snapshot_id(manifest.id) or set(manifest.files) != _FILES:
         raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
     if min(manifest.rows, manifest.products, manifest.dimension) < 1:
         raise CatalogError(f"snapshot {manifest.id} has no product", hint=REBUILD_HINT)
