@@ -8,9 +8,9 @@ import numpy as np
 from bson.binary import Binary
 from pymongo import ReplaceOne
 
-from framematch.catalog.index_file import invalid_rows
 from framematch.catalog.mongo import Database, mongo_errors
 from framematch.core.arrays import Embeddings
+from framematch.vector_index.vector_file import invalid_rows
 
 _VALUE_BYTES = 4
 _OVERHEAD_BYTES = 300  # of a document: its id has 195 characters
