@@ -20,10 +20,8 @@ from framematch.catalog.snapshot import (
     Snapshot,
     SnapshotManifest,
     check_manifest,
-    describe,
     is_intact,
-    pack,
-    read_snapshot,
+    open_snapshot,
 )
 from framematch.catalog.snapshot_names import read_names
 from framematch.catalog.values import FieldReader
@@ -36,20 +34,17 @@ _BUCKET = "snapshots"
 _CHUNK_BYTES = 1_048_576
 
 
-async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
-    """Store the snapshot. Its manifest is written last, so a snapshot that can be found has all its files.
+async def save_snapshot(database: Database, manifest: SnapshotManifest, folder: Path) -> None:
+    """Store the snapshot whose files are in `folder`. Its manifest is written last, so what can be found is complete.
 
     Raises:
         MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
     """
-    manifest = snapshot.manifest
-    files = await asyncio.to_thread(pack, snapshot.embeddings, snapshot.rows)
-    if describe(files) != manifest.files:
-        raise ValueError(f"snapshot {manifest.id} was changed after it was built")
     bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
     with mongo_errors("storing a snapshot"):
-        for name, data in files.items():
-            await bucket.upload_from_stream_with_id(_file_id(manifest, name), name, data)
+        for name in manifest.files:
+            with (folder / name).open("rb") as file:
+                await bucket.upload_from_stream_with_id(_file_id(manifest, name), name, file)
         await database.snapshots.insert_one({"_id": manifest.id, "manifest": msgspec.to_builtins(manifest)})
     log.info("snapshot_stored", snapshot=manifest.id, rows=manifest.rows)
 
@@ -94,7 +89,7 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
     for name, info in manifest.files.items():
         if not await asyncio.to_thread(is_intact, folder / name, info):
             await _fetch(database, manifest, name, info, folder)
-    return await asyncio.to_thread(read_snapshot, manifest, folder)
+    return await asyncio.to_thread(open_snapshot, manifest, folder)
 
 
 async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info: FileInfo, folder: Path) -> None:

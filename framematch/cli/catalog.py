@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -188,11 +189,12 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
         owners = PictureOwners()
-        with progress_bar("Embedding", "pictures") as show:
-            built = await build_snapshot(ProductStore(database), encoder, preprocessor, show, owners)
-        await save_snapshot(database, built)
+        with progress_bar("Embedding", "pictures") as show, TemporaryDirectory(prefix="framematch-build-") as temporary:
+            store, folder = ProductStore(database), Path(temporary)
+            built = await build_snapshot(store, encoder, preprocessor, folder, on_progress=show, owners=owners)
+            await save_snapshot(database, built, folder)
         # Verified before it becomes active.
-        snapshot = await load_snapshot(database, state_dir() / "snapshots", built.manifest.id)
+        snapshot = await load_snapshot(database, state_dir() / "snapshots", built.id)
         await activate(database, snapshot.manifest.id)
     return snapshot, owners.shared()
 
