@@ -16,12 +16,15 @@ from gridfs.errors import NoFile
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshot import (
     REBUILD_HINT,
+    ROWS_FILE,
     FileInfo,
+    RowTable,
     Snapshot,
     SnapshotManifest,
     check_manifest,
     is_intact,
     open_snapshot,
+    read_rows,
 )
 from framematch.catalog.snapshot_names import read_names
 from framematch.catalog.values import FieldReader
@@ -95,10 +98,27 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
         raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
-    for name, info in manifest.files.items():
-        if not await asyncio.to_thread(is_intact, folder / name, info):
-            await _fetch(database, manifest, name, info, folder)
+    for name in manifest.files:
+        await _fetch_missing(database, manifest, name, folder)
     return await asyncio.to_thread(open_snapshot, manifest, folder)
+
+
+async def load_rows(database: Database, cache_dir: Path, manifest: SnapshotManifest) -> RowTable:
+    """The rows of a snapshot alone, from the same cache as `load_snapshot`.
+
+    Raises:
+        CatalogError: the file is damaged, or cannot be written to the cache.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    folder = cache_dir / manifest.id
+    await _fetch_missing(database, manifest, ROWS_FILE, folder)
+    return await asyncio.to_thread(read_rows, manifest, folder)
+
+
+async def _fetch_missing(database: Database, manifest: SnapshotManifest, name: str, folder: Path) -> None:
+    info = manifest.files[name]
+    if not await asyncio.to_thread(is_intact, folder / name, info):
+        await _fetch(database, manifest, name, info, folder)
 
 
 async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info: FileInfo, folder: Path) -> None:
