@@ -1,8 +1,6 @@
-"""`framematch catalog`: imports products into MongoDB, lists them, and builds the index that consumers search."""
+"""`framematch catalog`: imports products, lists them, and builds and changes the snapshots that consumers search."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,25 +8,25 @@ import msgspec
 import typer
 from rich.table import Table
 
+from framematch.cli import shadow
 from framematch.cli.catalog_build import build
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console
+from framematch.cli.database import open_database
 from framematch.cli.import_table import report_lines
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
-from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 from framematch.core.units import BYTES_PER_KB
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
-    from framematch.catalog.mongo import Database
     from framematch.catalog.products import Product
 
 PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
 app.command(epilog="Example: `framematch catalog build --preprocessing exact`")(build)
+app.add_typer(shadow.app, name="shadow", cls=shadow.ShadowCommands)
 
 
 @app.command(name="import", epilog="Example: `framematch catalog import products.csv --images photos/`")
@@ -62,7 +60,7 @@ def import_file(
     from framematch.catalog.products import ProductStore
 
     async def run() -> "ImportReport":
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             with progress_bar("Importing", "kB") as show:
                 return await import_products(
                     file,
@@ -111,7 +109,7 @@ def _write_problems(report: "ImportReport", given: Path | None) -> str:
     return f"All are listed in {path}"
 
 
-@app.command(name="list", epilog="Example: `framematch catalog list --category Apple --json | jq -r .name`")
+@app.command(name="products", epilog="Example: `framematch catalog products --category Apple --json | jq -r .name`")
 def list_products(
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of products.")] = 20,
     category: Annotated[str | None, typer.Option(help="Only products of this category.")] = None,
@@ -123,7 +121,7 @@ def list_products(
     from framematch.catalog.products import ProductStore
 
     async def run() -> "tuple[list[Product], int]":
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             store = ProductStore(database)
             products = [product async for product in store.iterate(category=category, limit=limit)]
             return products, await store.count(category=category)
@@ -140,12 +138,3 @@ def list_products(
         table.add_row(product.id, product.name, product.category or "", price, str(len(product.views)))
     console.print(table)
     console.print(f"{len(products)} of {count} products", style="dim")
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> "AsyncIterator[Database]":
-    from framematch.catalog.mongo import connect
-
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        yield client[settings.mongodb.database]
