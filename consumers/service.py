@@ -19,6 +19,7 @@ from consumers.stages.results import ResultBuilder
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshot import check_compatible
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.events import ModelInfo
@@ -113,7 +114,8 @@ async def _components(
 ) -> Components:
     """Load the active snapshot, and make the components that the stages work with."""
     own, matching, kafka = settings.consumer, settings.matching, settings.kafka
-    snapshot = await load_snapshot(database, state_dir() / "snapshots")
+    storage = open_storage(settings.snapshots.url, database)
+    snapshot = await load_snapshot(database, storage, state_dir() / "snapshots")
     check_compatible(snapshot.manifest, encoder.manifest)
     matcher = Matcher(snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin)
     log.info(

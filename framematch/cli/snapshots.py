@@ -107,10 +107,12 @@ async def _read_one(settings: Settings, reference: str) -> "tuple[Overview, Stor
 async def _diff(settings: Settings, before: str, after: str) -> "tuple[str, str, SnapshotDiff]":
     from framematch.catalog.snapshot_diff import diff_snapshots
     from framematch.catalog.snapshot_list import find_snapshot
+    from framematch.catalog.snapshot_storage import open_storage
     from framematch.catalog.snapshot_store import load_manifest, load_rows
 
     async with open_database(settings) as database:
+        storage = open_storage(settings.snapshots.url, database)
         ids = [await find_snapshot(database, reference) for reference in (before, after)]
         first, second = [await load_manifest(database, snapshot_id) for snapshot_id in ids]
-        rows = [await load_rows(database, state_dir() / "snapshots", manifest) for manifest in (first, second)]
+        rows = [await load_rows(storage, state_dir() / "snapshots", manifest) for manifest in (first, second)]
     return first.id, second.id, diff_snapshots(first, rows[0], second, rows[1])

@@ -8,6 +8,7 @@ import numpy as np
 
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.events import ModelInfo
 from framematch.core.settings import MatchingSettings, Settings
@@ -44,7 +45,8 @@ async def open_served(
         ModelMismatchError: the served model is another one, or prepares pictures in another way.
         UnavailableError: MongoDB or Triton does not answer.
     """
-    snapshot = await load_snapshot(database, cache_dir, snapshot_id)
+    storage = open_storage(settings.snapshots.url, database)
+    snapshot = await load_snapshot(database, storage, cache_dir, snapshot_id)
     if connect is not None:
         return await _served(snapshot, await connect(snapshot.manifest.model_digest), settings.matching)
     encoder = await connect_encoder(settings, snapshot.manifest.model_digest)
