@@ -31,7 +31,7 @@ class Pair:
 
 @dataclass
 class _Run:
-    """What this process counts for a pair: a document of its own, replaced as a whole, so that no retry counts twice."""
+    """What this process counts for a pair: a document, replaced as a whole, so that a write may be repeated."""
 
     comparison: Comparison = field(default_factory=Comparison)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -4,66 +4,20 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 
 from consumers.metrics import ConsumerMetrics
 from consumers.shadow.comparisons import Comparisons, Pair
-from consumers.stages.batcher import RegionCrop, served_of
-from framematch.core.arrays import Embeddings, Pixels
-from framematch.core.frames import Frame, Region
+from consumers.shadow.offered_region import Needs, OfferedRegion
+from consumers.stages.batcher import RegionCrop
+from framematch.core.arrays import Embeddings
 from framematch.core.units import BYTES_PER_MB
-from framematch.matching.decision import Decision
 from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.matching.shadow_counts import Cost
 
 _MAX_BATCHES = 8
 _MAX_BYTES = 64 * BYTES_PER_MB
 _HASH_DIGITS = 8
-
-
-class Needs(Enum):
-    """What the shadow decides a region from: as much as it shares with the active snapshot is used again."""
-
-    EMBEDDING = auto()
-    CROP = auto()
-    JPEG = auto()
-
-    @classmethod
-    def of(cls, active: ServedSnapshot, shadow: ServedSnapshot) -> "Needs":
-        """The embedding of the same model and preprocessing, the crop of the same preprocessing, else the frame."""
-        if active.preprocessor.digest != shadow.preprocessor.digest:
-            return cls.JPEG
-        return cls.EMBEDDING if active.model.digest == shadow.model.digest else cls.CROP
-
-
-@dataclass(frozen=True, eq=False)
-class OfferedRegion:
-    """A region with the active snapshot's decision and what that took, and what the shadow needs: embedding [D], crop
-    as the active model takes it, or JPEG of the frame.
-    """
-
-    pair: Pair
-    shadow: ServedSnapshot
-    frame: Frame
-    frame_id: str
-    box: Region
-    decision: Decision
-    cost: Cost
-    needs: Needs
-    embedding: Embeddings | None = None
-    crop: Pixels | None = None
-    jpeg: bytes | None = None
-
-    def fits(self, other: "OfferedRegion") -> bool:
-        """Whether both can be in one batch."""
-        return self.shadow is other.shadow and self.needs is other.needs and self.pair == other.pair
-
-    @property
-    def size_bytes(self) -> int:
-        """The memory that it keeps."""
-        arrays = sum(array.nbytes for array in (self.embedding, self.crop) if array is not None)
-        return arrays + len(self.jpeg or b"")
+_HASHES = 16**8
 
 
 class ShadowQueue:
@@ -91,8 +45,18 @@ class ShadowQueue:
         self._paused_until_s = 0.0
         self._offered = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """The regions that wait."""
+        return len(self._waiting)
+
     def offer(
-        self, batch: Sequence[RegionCrop], embeddings: Embeddings, invalid_rows: frozenset[int], cost: Cost
+        self,
+        active: ServedSnapshot,
+        batch: Sequence[RegionCrop],
+        embeddings: Embeddings,
+        invalid_rows: frozenset[int],
+        cost: Cost,
     ) -> None:
         """Take the sampled regions of a batch that the active snapshot has decided, or drop them. Never waits.
 
@@ -101,11 +65,10 @@ class ShadowQueue:
         shadow = self._shadow()
         if shadow is None:
             return
-        active, sample = served_of(batch), self._sample()
         pair = Pair(active.manifest.id, shadow.manifest.id)
-        if pair.active == pair.shadow:
+        if pair.active == pair.shadow:  # it has just become the active one
             return
-        needs = Needs.of(active, shadow)
+        sample, needs = self._sample(), Needs.of(active, shadow)
         share = Cost(cost.embed_ms / len(batch), cost.search_ms / len(batch))
         for row, region in enumerate(batch):
             header = region.frame.header
@@ -169,4 +132,4 @@ def is_sampled(frame_id: str, sample: float) -> bool:
 
     A frame's id is a hash, so its first digits are as good as random.
     """
-    return int(frame_id[:_HASH_DIGITS], 16) < sample * 16**_HASH_DIGITS
+    return int(frame_id[:_HASH_DIGITS], 16) < sample * _HASHES

@@ -15,7 +15,8 @@ import structlog
 
 from consumers.metrics import ConsumerMetrics
 from consumers.shadow.comparisons import Comparisons
-from consumers.shadow.queue import OfferedRegion, ShadowQueue
+from consumers.shadow.offered_region import OfferedRegion
+from consumers.shadow.queue import ShadowQueue
 from consumers.stages.decode import read_jpeg
 from consumers.stages.prepare import crop_regions
 from framematch.catalog.mongo import Database
@@ -67,7 +68,7 @@ class Shadow:
             snapshot, start_s = batch[0].pair.shadow, time.monotonic()
             try:
                 await self._decide(batch)
-            except Exception as error:  # noqa: BLE001  # whatever fails here must not end the consumer; it is logged
+            except Exception as error:  # whatever fails here must not end the consumer; it is logged
                 self._fail(batch)
                 self._queue.pause(snapshot, backoff.next_delay_s())
                 if failing != snapshot:
