@@ -16,7 +16,7 @@ from framematch.matching.shadow_store import ensure_expiry, write_counts
 log = structlog.get_logger()
 
 _WRITE_INTERVAL_S = 5.0
-_LAST_WRITE_S = 5.0
+_LAST_WRITE_S = 2.0
 # A new pair needs names that were read from MongoDB, so there are many unwritten ones only when it refuses to write.
 _MAX_PAIRS = 4
 
