@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -10,12 +10,15 @@ import structlog
 
 from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
+from consumers.shadow.queue import ShadowQueue
 from consumers.stages.batcher import RegionCrop, served_of
 from framematch.core.arrays import Embeddings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
-from framematch.core.units import NS_PER_S
+from framematch.core.units import NS_PER_MS, NS_PER_S
+from framematch.matching.decision import Decision
+from framematch.matching.shadow_counts import Cost
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 
@@ -28,7 +31,7 @@ class Inference:
     """Decides batches; several may be in flight at once.
 
     `search_thread` is a thread of its own: the index serves one search at a time, and a search of a millisecond would
-    otherwise wait behind pictures to decode.
+    otherwise wait behind pictures to decode. What was decided is offered to `shadow`, which takes it or leaves it.
     """
 
     def __init__(
@@ -37,8 +40,10 @@ class Inference:
         search_thread: Executor,
         metrics: ConsumerMetrics,
         health: Health,
+        shadow: ShadowQueue | None = None,
     ) -> None:
         self._search_thread = search_thread
+        self._shadow = shadow
         self._metrics = metrics
         self._health = health
 
@@ -62,12 +67,10 @@ class Inference:
         searched_ns = time.time_ns()
         self._record_span(batch, "infer", (start_ns, inferred_ns))
         self._record_span(batch, "search", (inferred_ns, searched_ns))
-        for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
-            if row not in invalid_rows:
-                region.frame.decide(region.number, decision)
-            elif not region.frame.complete:
-                error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
-                region.frame.outcome = Rejected("infer", error)
+        set_decisions(batch, decisions, invalid_rows)
+        if self._shadow is not None:
+            cost = Cost((inferred_ns - start_ns) / NS_PER_MS, (searched_ns - inferred_ns) / NS_PER_MS)
+            self._shadow.offer(served, batch, embeddings, invalid_rows, cost)
 
     async def _embed(self, encoder: ImageEncoder, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
         backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
@@ -92,3 +95,13 @@ class Inference:
         self._metrics.stage_seconds.labels(stage).observe((span[1] - span[0]) / NS_PER_S)
         for region in batch:
             region.frame.spans[stage] = span
+
+
+def set_decisions(batch: Sequence[RegionCrop], decisions: Sequence[Decision], invalid_rows: Collection[int]) -> None:
+    """Give each region its decision; a frame with a region that the model cannot embed is rejected."""
+    for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
+        if row not in invalid_rows:
+            region.frame.decide(region.number, decision)
+        elif not region.frame.complete:
+            error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
+            region.frame.outcome = Rejected("infer", error)

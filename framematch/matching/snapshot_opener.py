@@ -8,6 +8,7 @@ import numpy as np
 
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import CatalogError
 from framematch.core.events import ModelInfo
@@ -45,7 +46,8 @@ async def open_served(
         ModelMismatchError: the served model is another one, or prepares pictures in another way.
         UnavailableError: MongoDB or Triton does not answer.
     """
-    snapshot = await load_snapshot(database, cache_dir, snapshot_id)
+    storage = open_storage(settings.snapshots.url, database)
+    snapshot = await load_snapshot(database, storage, cache_dir, snapshot_id)
     if connect is not None:
         return await _served(snapshot, await connect(snapshot.manifest.model_digest), settings.matching)
     encoder = await connect_encoder(settings, snapshot.manifest.model_digest)
@@ -63,9 +65,10 @@ async def connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder
         ModelError: Triton does not serve it.
         TritonUnavailableError: Triton does not answer, or the model is not ready.
     """
-    del model_digest  # Triton serves one model
     url, timeout_s = require(settings.triton.url, "triton.url"), settings.triton.timeout_s
-    return await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key)
+    return await ImageEncoder.connect(
+        url, model_digest, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key
+    )
 
 
 async def warm_up(served: ServedSnapshot) -> None:
