@@ -15,12 +15,15 @@ import structlog
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshot import (
     REBUILD_HINT,
+    ROWS_FILE,
     FileInfo,
+    RowTable,
     Snapshot,
     SnapshotManifest,
     check_manifest,
     is_intact,
     open_snapshot,
+    read_rows,
 )
 from framematch.catalog.snapshot_names import read_names
 from framematch.catalog.snapshot_storage import SnapshotStorage
@@ -92,10 +95,26 @@ async def load_snapshot(
         raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
-    for name, info in manifest.files.items():
-        if not await asyncio.to_thread(is_intact, folder / name, info):
-            await _fetch(storage, manifest, name, folder)
+    for name in manifest.files:
+        await _fetch_missing(storage, manifest, name, folder)
     return await asyncio.to_thread(open_snapshot, manifest, folder)
+
+
+async def load_rows(storage: SnapshotStorage, cache_dir: Path, manifest: SnapshotManifest) -> RowTable:
+    """The rows of a snapshot alone, from the same cache as `load_snapshot`.
+
+    Raises:
+        CatalogError: the file is damaged, or cannot be written to the cache.
+        UnavailableError: the storage became unavailable.
+    """
+    folder = cache_dir / manifest.id
+    await _fetch_missing(storage, manifest, ROWS_FILE, folder)
+    return await asyncio.to_thread(read_rows, manifest, folder)
+
+
+async def _fetch_missing(storage: SnapshotStorage, manifest: SnapshotManifest, name: str, folder: Path) -> None:
+    if not await asyncio.to_thread(is_intact, folder / name, manifest.files[name]):
+        await _fetch(storage, manifest, name, folder)
 
 
 async def _fetch(storage: SnapshotStorage, manifest: SnapshotManifest, name: str, folder: Path) -> None:
