@@ -47,7 +47,7 @@ class Shadow:
         metrics: ConsumerMetrics,
         max_pixels: int,
     ) -> None:
-        self._queue = queue
+        self.queue = queue
         self._thread = thread
         self._comparisons = comparisons
         self._database = database
@@ -64,13 +64,13 @@ class Shadow:
         backoff = Backoff(*_BACKOFF_S)
         failing: str | None = None
         while True:
-            batch = await self._queue.next_batch()
+            batch = await self.queue.next_batch()
             snapshot, start_s = batch[0].pair.shadow, time.monotonic()
             try:
                 await self._decide(batch)
             except Exception as error:  # whatever fails here must not end the consumer; it is logged
                 self._fail(batch)
-                self._queue.pause(snapshot, backoff.next_delay_s())
+                self.queue.pause(snapshot, backoff.next_delay_s())
                 if failing != snapshot:
                     defect = not isinstance(error, FramematchError)
                     log.warning("shadow_paused", snapshot=snapshot, error=describe(error), exc_info=defect)
