@@ -15,7 +15,7 @@ _COMMANDS = {
     "cameras": "Show the state of every camera.",
     "deadletter": "List, show and replay unusable records.",
     "catalog": "Import products, and build the index.",
-    "model": "Build and check the models that Triton serves.",
+    "model": "Build, check, list and prune the models that Triton serves.",
     "topics": "Plan, list and create Kafka topics.",
     "stack": "Run real servers on this machine, without Docker.",
     "doctor": "Check everything, and say what to do.",
