@@ -17,7 +17,7 @@ _COMMANDS = {
     "catalog": "Import products, and build the index.",
     "search": "Search the catalogue by a picture or a text.",
     "replay": "Decide frames again with another snapshot.",
-    "model": "Build and check the models that Triton serves.",
+    "model": "Build, check, list and prune the models that Triton serves.",
     "topics": "Plan, list and create Kafka topics.",
     "stack": "Run real servers on this machine, without Docker.",
     "doctor": "Check everything, and say what to do.",

@@ -20,6 +20,8 @@ EXTRAS = {
     "doctor": "consumer,cpu",
     "model build": "model",
     "model check": "model",
+    "model list": "consumer,cpu",
+    "model prune": "consumer,cpu",
     "stack": "stack",
 }
 """The extras of each command, or of all commands of a group; the others need none."""

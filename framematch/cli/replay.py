@@ -12,7 +12,14 @@ TIME = "A duration ago (90s, 10m, 2h, 1d) or a time (2026-01-31T12:00:00Z)."
 
 def replay(
     *,
-    snapshot: Annotated[str, typer.Option("--snapshot", metavar="ID", help="The snapshot to decide with.")],
+    snapshot: Annotated[
+        str,
+        typer.Option(
+            "--snapshot",
+            metavar="ID",
+            help="Id, the start of one, or `active`, `previous`, `shadow`.",
+        ),
+    ],
     since: Annotated[str, typer.Option("--since", metavar="T", help=f"The first frames. {TIME}")],
     until: Annotated[
         str | None, typer.Option("--until", metavar="T", help="The end of the frames.", show_default="now")

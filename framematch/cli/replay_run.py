@@ -12,9 +12,10 @@ from consumers.replay.replay import Reading
 from consumers.replay.session import ReplaySession, open_replay
 from consumers.replay.summary import Summary
 from consumers.replay.time_range import TimeRange
-from framematch.catalog.mongo import connect
+from framematch.catalog.snapshot_list import find_snapshot
 from framematch.cli.common import progress_bar
 from framematch.cli.console import new_console
+from framematch.cli.database import open_database
 from framematch.cli.replay_table import difference_line, difference_table, summary_line, summary_lines
 from framematch.core.errors import FramematchError, ReplayError, UsageError
 from framematch.core.kafka.clients import client_options
@@ -23,7 +24,6 @@ from framematch.core.lifecycle import first_of, run_service
 from framematch.core.paths import state_dir
 from framematch.core.private_files import create_private
 from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 from framematch.core.timestamps import to_rfc3339
 from framematch.matching.snapshot_opener import open_served
 
@@ -49,6 +49,7 @@ class Results:
     summary: Summary = field(default_factory=Summary)
     first: list[Found] = field(default_factory=list)
     differences: int = 0
+    snapshot: str = ""
     reading: Reading = field(default_factory=Reading)
     unreadable: list[UnreadableRecords] = field(default_factory=list)
 
@@ -81,10 +82,10 @@ def run_replay(settings: Settings, options: ReplayOptions) -> None:
 
 
 async def _replay(settings: Settings, options: ReplayOptions, results: Results, file: BinaryIO | None) -> None:
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        database = client[settings.mongodb.database]
-        served = await open_served(database, options.snapshot, settings=settings, cache_dir=state_dir() / "snapshots")
+    async with open_database(settings) as database:
+        snapshot_id = await find_snapshot(database, options.snapshot)
+        served = await open_served(database, snapshot_id, settings=settings, cache_dir=state_dir() / "snapshots")
+    results.snapshot = snapshot_id
     async with served.encoder:
         with progress_bar("Replaying", "records") as on_progress:
             async with open_replay(
@@ -135,7 +136,7 @@ def _print(options: ReplayOptions, results: Results) -> None:
     if more := results.differences - len(results.first):
         where = f"all are in {options.output}" if options.output else "--output FILE writes all"
         console.print(f"… and {more} more differences: {where}")
-    for line in summary_lines(options.wanted, options.snapshot, results.summary, results.reading):
+    for line in summary_lines(options.wanted, results.snapshot, results.summary, results.reading):
         console.print(line)
 
 

@@ -20,7 +20,10 @@ def search(
     price_max: Annotated[float | None, typer.Option(help="Only products with this price or a lower one.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of products.")] = 5,
     snapshot: Annotated[
-        str | None, typer.Option(metavar="ID", help="The snapshot to search.", show_default="the active one")
+        str | None,
+        typer.Option(
+            metavar="ID", help="Id, the start of one, or `previous`, `shadow`.", show_default="the active one"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     config: Path | None = CONFIG_OPTION,

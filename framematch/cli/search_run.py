@@ -10,9 +10,10 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductFilter, ProductStore
+from framematch.catalog.snapshot_list import find_snapshot
 from framematch.cli.console import new_console
+from framematch.cli.database import open_database
 from framematch.core.errors import ModelError, PictureError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.printable import printable
@@ -71,11 +72,10 @@ def _read(path: Path) -> bytes:
 
 
 async def _search(settings: Settings, options: SearchOptions, picture: bytes | None) -> SearchResult:
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     async with AsyncExitStack() as resources:
-        client = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
-        database = client[settings.mongodb.database]
-        served = await open_served(database, options.snapshot, settings=settings, cache_dir=state_dir() / "snapshots")
+        database = await resources.enter_async_context(open_database(settings))
+        snapshot_id = None if options.snapshot is None else await find_snapshot(database, options.snapshot)
+        served = await open_served(database, snapshot_id, settings=settings, cache_dir=state_dir() / "snapshots")
         await resources.enter_async_context(served.encoder)
         thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
         catalogue = Catalogue(served, ProductStore(database), thread)

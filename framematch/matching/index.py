@@ -36,6 +36,10 @@ class ProductIndex:
                 return found
             vectors = min(4 * vectors, self._index.max_k)
 
+    def warm_up(self) -> None:
+        """Read every page of the index once, and search."""
+        self._index.warm_up()
+
     def _search_vectors(self, embeddings: Embeddings, vectors: int, wanted: int) -> list[tuple[Candidate, ...]]:
         scores, found = self._index.search(np.ascontiguousarray(embeddings, np.float32), vectors)
         return [self._merge(*query, wanted) for query in zip(scores.tolist(), found.tolist(), strict=True)]

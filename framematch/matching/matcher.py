@@ -31,10 +31,17 @@ class Matcher:
         self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
     ) -> list[tuple[Candidate, ...]]:
         """The `k` nearest products of each row, as `ProductIndex.search`. CPU-bound: call it in a thread."""
-        return self._index.search(embeddings, k, product_ids)
+        if product_ids is None:
+            return self._index.search(embeddings, k)
+        found = self._index.search(embeddings, self.manifest.products)
+        return [tuple(one for one in candidates if one.product_id in product_ids)[:k] for candidates in found]
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""
         found = self._index.search(embeddings, max(self._k, 2))  # the margin needs a second product
         decisions = (decide(candidates, self.thresholds) for candidates in found)
         return [replace(decision, candidates=decision.candidates[: self._k]) for decision in decisions]
+
+    def warm_up(self) -> None:
+        """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""
+        self._index.warm_up()

@@ -47,7 +47,9 @@ def events(records: Sequence[ConsumerRecord], *, partition: int = 0, product: st
     for offset, one in enumerate(records):
         header = parse_frame(one.key, one.headers)
         reference = frame_reference(header, FRAMES, one.partition, one.offset)
-        event = replace(match_event(product=product), frame=reference, id=match_event_id(header.id, REGION, MATCH_SCHEMA))
+        event = replace(
+            match_event(product=product), frame=reference, id=match_event_id(header.id, REGION, MATCH_SCHEMA)
+        )
         at_ms = header.arrived_at_us // 1_000 + 1
         found.append(ConsumerRecord(MATCHES, partition, offset, at_ms, 0, one.key, encode(event), 0, 6, 4, ()))
     return found
@@ -69,20 +71,21 @@ class FakeDecider:
                 one.outcome = Rejected("decode", BadFrameError("truncated", "it ends early"))
 
 
-def in_memory(frames: Sequence[Sequence[ConsumerRecord]], matches: Sequence[Sequence[ConsumerRecord]]) -> FakePartitions:
+def in_memory(
+    frames: Sequence[Sequence[ConsumerRecord]], matches: Sequence[Sequence[ConsumerRecord]]
+) -> FakePartitions:
     """Each topic by its partitions."""
     records = {TopicPartition(FRAMES, number): one for number, one in enumerate(frames)}
     return FakePartitions(records | {TopicPartition(MATCHES, number): one for number, one in enumerate(matches)})
 
 
-def replay_of(consumer: FakePartitions, decider: Any = None, camera: str | None = None) -> Replay:
-    return Replay(consumer, decider or FakeDecider(), WANTED, camera=camera)
+def replay_of(consumer: FakePartitions, decider: FakeDecider | None = None, camera: str | None = None) -> Replay:
+    fake: Any = decider or FakeDecider()
+    return Replay(consumer, fake, WANTED, camera=camera)
 
 
 async def run(replay: Replay, consumer: FakePartitions) -> list[Found]:
-    frames, matches = (
-        sorted(one for one in consumer.records if one.topic == topic) for topic in (FRAMES, MATCHES)
-    )
+    frames, matches = (sorted(one for one in consumer.records if one.topic == topic) for topic in (FRAMES, MATCHES))
     return [found async for found in replay.run(frames, matches, deleted_before_us=0)]
 
 
@@ -181,11 +184,14 @@ async def test_a_replay_that_fails_half_way_has_yielded_what_it_found_and_calls_
         if next(calls):
             raise TritonUnavailableError("Triton does not answer")
 
-    replay = replay_of(consumer, FakeDecider(before=fail_at_the_third))
-    found: list[Found] = []
-    with pytest.raises(TritonUnavailableError):
+    replay, found = replay_of(consumer, FakeDecider(before=fail_at_the_third)), list[Found]()
+
+    async def collect() -> None:
         async for one in replay.run([TopicPartition(FRAMES, 0)], [TopicPartition(MATCHES, 0)], deleted_before_us=0):
-            found.append(one)  # noqa: PERF401  # what was found before the error is what is tested
+            found.append(one)  # a comprehension would be lost with the error
+
+    with pytest.raises(TritonUnavailableError):
+        await collect()
     assert changes(found) == [False] * 4
     assert len(found) == 4
     assert not replay.reading.finished
