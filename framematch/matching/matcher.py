@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from framematch.catalog.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import Decision, Thresholds, decide
+from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.index import ProductIndex
 
 
@@ -26,6 +26,15 @@ class Matcher:
         )
         self._k = k
         self._index = ProductIndex(snapshot)
+
+    def search(
+        self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
+    ) -> list[tuple[Candidate, ...]]:
+        """The `k` nearest products of each row, as `ProductIndex.search`. CPU-bound: call it in a thread."""
+        if product_ids is None:
+            return self._index.search(embeddings, k)
+        found = self._index.search(embeddings, self.manifest.products)
+        return [tuple(one for one in candidates if one.product_id in product_ids)[:k] for candidates in found]
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""
