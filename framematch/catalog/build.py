@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,15 +13,17 @@ import structlog
 
 from framematch.catalog.empty_frames import match_empty_frames
 from framematch.catalog.images import decode_rgb
-from framematch.catalog.index_file import invalid_rows
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
-from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
+from framematch.catalog.snapshot import RowTable, SnapshotManifest, describe_files, write_rows
 from framematch.catalog.thresholds import estimate_thresholds
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import CatalogError, ModelError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.vector_index.build import build_index, choose_kind
+from framematch.vector_index.distinct import distinct_rows
+from framematch.vector_index.vector_file import invalid_rows
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
 
@@ -48,9 +51,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class _Views:
-    """All views of the catalogue: each row of the index, and the digest of its image."""
+    """All views of the catalogue, in the order of the rows: product, number and picture of each."""
 
-    rows: RowTable
+    product_ids: tuple[str, ...]
+    numbers: tuple[int, ...]
     images: tuple[str, ...]
 
 
@@ -58,10 +62,12 @@ async def build_snapshot(
     store: ProductStore,
     encoder: Encoder,
     preprocessor: Preprocessor,
+    folder: Path,
+    *,
     on_progress: OnProgress = lambda _done, _total: None,
     owners: PictureOwners | None = None,
-) -> Snapshot:
-    """Embed all views of the catalogue, and try empty frames against them. Nothing is stored.
+) -> SnapshotManifest:
+    """Embed all views of the catalogue, try empty frames against them, and write the snapshot's files into `folder`.
 
     A picture that several products have is embedded once; `owners` collects the pictures of all products.
     `on_progress` counts pictures. Memory: the embeddings twice, the pixels of a few batches, and up to
@@ -78,17 +84,22 @@ async def build_snapshot(
         embeddings = await _Embedder(views, store, encoder, preprocessor, pool).embed_all(on_progress)
     if (invalid := invalid_rows(embeddings)).size:
         raise ModelError(
-            f"the model returned no finite unit vector for product {views.rows.product_ids[invalid[0]]!r}",
+            f"the model returned no finite unit vector for product {views.product_ids[invalid[0]]!r}",
             hint="Build the model again: 'framematch model build'",
         )
     product_numbers: dict[str, int] = {}
     products = np.fromiter(
-        (product_numbers.setdefault(key, len(product_numbers)) for key in views.rows.product_ids), np.int64
+        (product_numbers.setdefault(key, len(product_numbers)) for key in views.product_ids), np.int64
     )
     thresholds = await asyncio.to_thread(estimate_thresholds, embeddings, products)
     empty_frames = await match_empty_frames(
-        encoder.embed, preprocessor.spec, embeddings, views.rows.product_ids, thresholds.match
+        encoder.embed, preprocessor.spec, embeddings, views.product_ids, thresholds.match
     )
+    first_rows, numbers = distinct_rows(embeddings)
+    rows = RowTable(views.product_ids, views.numbers, views.images, tuple(numbers.tolist()))
+    write_rows(rows, folder)
+    kind = choose_kind(len(first_rows), embeddings.shape[1])
+    index = await asyncio.to_thread(build_index, embeddings[first_rows], folder, kind)
     created_at = to_rfc3339(now_us())
     manifest = SnapshotManifest(
         id=f"{created_at[:19].translate(str.maketrans('', '', '-:'))}Z-{uuid.uuid4().hex[:8]}",
@@ -101,8 +112,10 @@ async def build_snapshot(
         dimension=embeddings.shape[1],
         metric="inner_product",
         rows=len(embeddings),
+        vectors=len(first_rows),
         products=len(product_numbers),
-        files=describe(pack(embeddings, views.rows)),
+        index=index,
+        files=await asyncio.to_thread(describe_files, folder, index),
         thresholds=thresholds,
         empty_frames=empty_frames,
     )
@@ -110,7 +123,7 @@ async def build_snapshot(
         "snapshot_built", snapshot=manifest.id, rows=manifest.rows, match_threshold=thresholds.match,
         threshold_pairs=thresholds.impostors, empty_frames=len(empty_frames),
     )  # fmt: skip
-    return Snapshot(manifest, embeddings, views.rows)
+    return manifest
 
 
 async def _list_views(store: ProductStore, owners: PictureOwners) -> _Views:
@@ -125,7 +138,7 @@ async def _list_views(store: ProductStore, owners: PictureOwners) -> _Views:
             images.append(view.image)
     if not images:
         raise CatalogError("the catalogue is empty", hint="Run 'framematch catalog import FILE' first")
-    return _Views(RowTable(tuple(product_ids), tuple(numbers)), tuple(images))
+    return _Views(tuple(product_ids), tuple(numbers), tuple(images))
 
 
 @dataclass(frozen=True)
@@ -182,7 +195,7 @@ class _Embedder:
             reason, hint = "is gone from MongoDB", "Import the catalogue again"
         except CatalogError as error:
             reason, hint = error.message, "Replace the picture, and import the catalogue again"
-        product = self.views.rows.product_ids[self.views.images.index(image)]
+        product = self.views.product_ids[self.views.images.index(image)]
         raise CatalogError(f"image of product {product!r} {reason}", hint=hint)
 
 

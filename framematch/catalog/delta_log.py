@@ -14,13 +14,13 @@ from bson.binary import Binary
 from pymongo.errors import DuplicateKeyError
 
 from framematch.catalog.delta import DELTA_ROWS_MAX, DeltaEntry, delta_rows
-from framematch.catalog.index_file import invalid_rows
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.products import MAX_ID_CHARACTERS, View
 from framematch.catalog.snapshot import REBUILD_HINT
 from framematch.catalog.values import DocumentError, required_text, shown, whole_number
 from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError
+from framematch.vector_index.vector_file import invalid_rows
 
 log = structlog.get_logger()
 

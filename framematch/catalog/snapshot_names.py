@@ -1,9 +1,11 @@
 """The names that point to snapshots: active, previous and shadow. One document, changed by compare-and-set."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import structlog
 from pymongo.errors import DuplicateKeyError
 
@@ -14,6 +16,7 @@ from framematch.core.errors import CatalogError, StaleNamesError
 log = structlog.get_logger()
 
 _ID: Final = "snapshot_names"
+_VERSION_MAX: Final = 2**53
 _REPAIR_HINT = "The next 'framematch catalog activate ID' or 'framematch catalog build' replaces it"
 
 
@@ -41,7 +44,8 @@ class SnapshotNames:
         if snapshot_id == self.active:
             return self
         shadow = None if snapshot_id == self.shadow else self.shadow
-        return replace(self, active=snapshot_id, previous=self.active or self.previous, shadow=shadow)
+        previous = self.active or self.previous
+        return replace(self, active=snapshot_id, previous=None if previous == snapshot_id else previous, shadow=shadow)
 
     def with_shadow(self, snapshot_id: str | None, sample: float = 1.0) -> "SnapshotNames":
         """These names with another shadow, or without one."""
@@ -104,14 +108,22 @@ async def write_names(database: Database, before: SnapshotNames, after: Snapshot
 
 
 async def repair_names(database: Database) -> None:
-    """Remove a damaged document, so that the names can be set again; an intact one stays."""
-    try:
-        await read_names(database)
-    except CatalogError as error:
-        log.warning("snapshot_names_removed", error=error.message)
-        with mongo_errors("changing the names of snapshots"):
-            # A version that no names have reached by counting, so that whoever watches it sees a change.
-            await database.meta.replace_one({"_id": _ID}, {"version": int(time.time())})
+    """Replace a damaged document by what can be read of it, so that the names can be changed again.
+
+    Raises:
+        MongoUnavailableError: MongoDB became unavailable; the document may have been repaired.
+    """
+    with mongo_errors("repairing the names of snapshots"):
+        document = await database.meta.find_one({"_id": _ID})
+        if document is None:
+            return
+        try:
+            _to_names(document)
+        except CatalogError as error:
+            log.warning("snapshot_names_repaired", error=error.message)
+            # The filter keeps what another operator has written since.
+            damaged = {"_id": _ID, "version": {"$eq": document.get("version")}}
+            await database.meta.replace_one(damaged, msgspec.to_builtins(_repaired(document)))
 
 
 def expect_active(names: SnapshotNames, expected: str | None) -> None:
@@ -128,13 +140,7 @@ def expect_active(names: SnapshotNames, expected: str | None) -> None:
 
 
 async def _replace(database: Database, before: SnapshotNames, written: SnapshotNames) -> bool:
-    fields: dict[str, Any] = {
-        "version": written.version,
-        "active": written.active,
-        "previous": written.previous,
-        "shadow": written.shadow,
-        "shadow_sample": written.shadow_sample,
-    }
+    fields = msgspec.to_builtins(written)
     if before.version:
         result = await database.meta.replace_one({"_id": _ID, "version": before.version}, fields)
         return result.matched_count == 1
@@ -148,7 +154,7 @@ async def _replace(database: Database, before: SnapshotNames, written: SnapshotN
 def _to_names(document: Document) -> SnapshotNames:
     try:
         return SnapshotNames(
-            version=whole_number(document, "version", at_least=1),
+            version=_version(document),
             active=_optional_id(document, "active"),
             previous=_optional_id(document, "previous"),
             shadow=_optional_id(document, "shadow"),
@@ -158,6 +164,26 @@ def _to_names(document: Document) -> SnapshotNames:
         raise CatalogError(
             f"the document {_ID!r} of the collection meta is damaged: {error}", hint=_REPAIR_HINT
         ) from None
+
+
+def _repaired(document: Document) -> SnapshotNames:
+    """What is intact in a damaged document, with a version that whoever polls it has not seen."""
+    names: dict[str, Any] = {}
+    for field in ("active", "previous", "shadow"):
+        with suppress(DocumentError):
+            names[field] = _optional_id(document, field)
+    try:
+        version = _version(document) + 1
+    except DocumentError:
+        version = int(time.time())  # nobody counts up to it
+    return SnapshotNames(version, **names)
+
+
+def _version(document: Document) -> int:
+    version = whole_number(document, "version", at_least=1)
+    if version > _VERSION_MAX:
+        raise DocumentError(f"version is {version}, which nobody counts up to")
+    return version
 
 
 def _share(document: Document, field: str) -> float:

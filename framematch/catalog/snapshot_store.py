@@ -1,104 +1,52 @@
-"""Stores snapshots in MongoDB, marks the active one, and downloads them to local disk, verified."""
+"""Stores snapshots in MongoDB, and downloads them to local disk, verified."""
 
 import asyncio
 import hashlib
 import math
 import os
-import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import structlog
 from gridfs.asynchronous import AsyncGridFSBucket
 from gridfs.errors import NoFile
-from pymongo import ReturnDocument
 
-from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.mongo import Database, mongo_errors
 from framematch.catalog.snapshot import (
     REBUILD_HINT,
     FileInfo,
     Snapshot,
     SnapshotManifest,
     check_manifest,
-    describe,
     is_intact,
-    pack,
-    read_snapshot,
+    open_snapshot,
 )
-from framematch.catalog.values import DocumentError, FieldReader, required_text, whole_number
+from framematch.catalog.snapshot_names import read_names
+from framematch.catalog.values import FieldReader
 from framematch.core.errors import CatalogError
 
 log = structlog.get_logger()
 
 _BUCKET = "snapshots"
-_ACTIVE = "active_snapshot"
 # Larger than GridFS's default of 255 KB, as an index is always read whole.
 _CHUNK_BYTES = 1_048_576
 
 
-@dataclass(frozen=True)
-class ActiveSnapshot:
-    """The snapshot that consumers should serve; `version` rises with every change."""
-
-    snapshot_id: str
-    version: int
-
-
-async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
-    """Store the snapshot. Its manifest is written last, so a snapshot that can be found has all its files.
+async def save_snapshot(database: Database, manifest: SnapshotManifest, folder: Path) -> None:
+    """Store the snapshot whose files are in `folder`. Its manifest is written last, so what can be found is complete.
 
     Raises:
         MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
     """
-    manifest = snapshot.manifest
-    files = await asyncio.to_thread(pack, snapshot.embeddings, snapshot.rows)
-    if describe(files) != manifest.files:
-        raise ValueError(f"snapshot {manifest.id} was changed after it was built")
     bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
     with mongo_errors("storing a snapshot"):
-        for name, data in files.items():
-            await bucket.upload_from_stream_with_id(_file_id(manifest, name), name, data)
+        for name in manifest.files:
+            with (folder / name).open("rb") as file:
+                await bucket.upload_from_stream_with_id(_file_id(manifest, name), name, file)
         await database.snapshots.insert_one({"_id": manifest.id, "manifest": msgspec.to_builtins(manifest)})
     log.info("snapshot_stored", snapshot=manifest.id, rows=manifest.rows)
-
-
-async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnapshot:
-    """Make a stored snapshot the one that consumers serve.
-
-    Raises:
-        CatalogError: there is no such snapshot.
-    """
-    with mongo_errors("activating a snapshot"):
-        if await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1}) is None:
-            raise _unknown(snapshot_id)
-        try:
-            await active_snapshot(database)
-        except CatalogError:  # no number can be added to its version: start at one beyond all that were counted
-            await database.meta.replace_one({"_id": _ACTIVE}, {"version": int(time.time())})
-        document = await database.meta.find_one_and_update(
-            {"_id": _ACTIVE},
-            {"$set": {"snapshot": snapshot_id}, "$inc": {"version": 1}},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-    active = _to_active(cast("Document", document))  # an upsert always returns one
-    log.info("snapshot_activated", snapshot=snapshot_id, version=active.version)
-    return active
-
-
-async def active_snapshot(database: Database) -> ActiveSnapshot | None:
-    """The active snapshot, or None before the first build. One small read, suitable for polling.
-
-    Raises:
-        CatalogError: its document is damaged; the next build repairs it.
-    """
-    with mongo_errors("reading the active snapshot"):
-        document = await database.meta.find_one({"_id": _ACTIVE})
-    return _to_active(document) if document else None
 
 
 async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifest:
@@ -133,16 +81,15 @@ async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | 
         MongoUnavailableError: MongoDB became unavailable.
     """
     if snapshot_id is None:
-        active = await active_snapshot(database)
-        if active is None:
-            raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
-        snapshot_id = active.snapshot_id
+        snapshot_id = (await read_names(database)).active
+    if snapshot_id is None:
+        raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
     for name, info in manifest.files.items():
         if not await asyncio.to_thread(is_intact, folder / name, info):
             await _fetch(database, manifest, name, info, folder)
-    return await asyncio.to_thread(read_snapshot, manifest, folder)
+    return await asyncio.to_thread(open_snapshot, manifest, folder)
 
 
 async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info: FileInfo, folder: Path) -> None:
@@ -182,15 +129,6 @@ async def _download(database: Database, file_id: str, info: FileInfo, path: Path
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
     return digest.hexdigest() == info.sha256
-
-
-def _to_active(document: Document) -> ActiveSnapshot:
-    try:
-        return ActiveSnapshot(required_text(document, "snapshot"), whole_number(document, "version"))
-    except DocumentError as error:
-        raise CatalogError(
-            f"the document {_ACTIVE!r} of the collection meta is damaged: {error}", hint=REBUILD_HINT
-        ) from None
 
 
 def _file_id(manifest: SnapshotManifest, name: str) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -173,10 +174,11 @@ def build(
 
 
 async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "tuple[Snapshot, SharedPictures]":
+    from framematch.catalog.activation import activate
     from framematch.catalog.build import build_snapshot
     from framematch.catalog.products import ProductStore
     from framematch.catalog.shared_pictures import PictureOwners
-    from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+    from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
     from framematch.vision.encoder import ImageEncoder
     from framematch.vision.preprocess import Preprocessor
 
@@ -187,12 +189,13 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
         owners = PictureOwners()
-        with progress_bar("Embedding", "pictures") as show:
-            built = await build_snapshot(ProductStore(database), encoder, preprocessor, show, owners)
-        await save_snapshot(database, built)
+        with progress_bar("Embedding", "pictures") as show, TemporaryDirectory(prefix="framematch-build-") as temporary:
+            store, folder = ProductStore(database), Path(temporary)
+            built = await build_snapshot(store, encoder, preprocessor, folder, on_progress=show, owners=owners)
+            await save_snapshot(database, built, folder)
         # Verified before it becomes active.
-        snapshot = await load_snapshot(database, state_dir() / "snapshots", built.manifest.id)
-        await activate_snapshot(database, snapshot.manifest.id)
+        snapshot = await load_snapshot(database, state_dir() / "snapshots", built.id)
+        await activate(database, snapshot.manifest.id)
     return snapshot, owners.shared()
 
 

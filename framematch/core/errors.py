@@ -8,6 +8,7 @@ FramematchError
 │   ├── KafkaUnavailableError
 │   ├── TritonUnavailableError
 │   ├── MongoUnavailableError
+│   ├── StorageUnavailableError  the storage of the snapshots' files
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
 ├── IncompleteError              files or folders were not sent completely
 ├── DeadlineExceededError        a service did not stop within its deadline
@@ -83,6 +84,10 @@ class TritonUnavailableError(UnavailableError):
 
 class MongoUnavailableError(UnavailableError):
     """The MongoDB server does not answer."""
+
+
+class StorageUnavailableError(UnavailableError):
+    """The storage of the snapshots' files does not answer."""
 
 
 class CameraUnavailableError(UnavailableError):

@@ -7,12 +7,13 @@ import numpy as np
 from framematch.catalog.delta import Delta, DeltaEntry
 from framematch.catalog.products import View
 from framematch.core.arrays import Embeddings
+from tests.unit.catalog.snapshots import image_of
 
 
 def entry(number: int, product_id: str, embeddings: Embeddings | None = None) -> DeltaEntry:
     """A change to these embeddings; a removal without any."""
     rows = np.empty((0, 2), np.float32) if embeddings is None else np.asarray(embeddings, np.float32)
-    views = tuple(View(f"{number:064x}", 24, 24) for _ in rows)
+    views = tuple(View(image_of(row), 24, 24) for row in rows)
     return DeltaEntry(number, product_id, not len(rows), views, rows)
 
 

@@ -118,6 +118,30 @@ def test_no_embeddings_give_no_results_with_a_delta_either() -> None:
     assert ProductIndex(BASE).with_delta(delta({"new": SOUTH})).search(SOUTH[:0], 2) == []
 
 
+def test_only_the_given_products_are_searched() -> None:
+    index = ProductIndex(BASE)
+    assert ids(index.search(NORTH, 5, frozenset({"b", "c", "x"}))[0]) == ["c", "b"]
+    assert index.search(NORTH, 5, frozenset({"x"})) == index.search(NORTH, 5, frozenset()) == [()]
+
+
+def test_only_the_given_products_of_a_delta_are_searched() -> None:
+    index = ProductIndex(BASE).with_delta(delta({"a": SOUTH, "b": None, "new": WEST, "other": NORTH}))
+    assert ids(index.search(NORTH, 5, frozenset({"a", "b", "c", "new"}))[0]) == ["c", "new", "a"]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=30), st.frozensets(st.sampled_from("abcdefg")))
+def test_a_search_among_some_products_equals_a_search_of_all_without_the_others(
+    product_ids: list[str], some: frozenset[str]
+) -> None:
+    index = ProductIndex(make_snapshot(unit_rows(len(product_ids)), product_ids))
+    queries = unit_rows(3, seed=1)
+    for candidates, every in zip(index.search(queries, 3, some), index.search(queries, 6), strict=True):
+        expected = [candidate for candidate in every if candidate.product_id in some][:3]
+        assert ids(candidates) == ids(tuple(expected))
+        assert [c.score for c in candidates] == pytest.approx([c.score for c in expected], abs=1e-6)
+
+
 def test_the_same_picture_under_a_new_product_is_ambiguous() -> None:
     matcher = Matcher(make_snapshot(POOL[:2], ["a", "b"], margin=0.0)).with_delta(delta({"new": POOL[:1]}))
     (decision,) = matcher.match(POOL[:1])
