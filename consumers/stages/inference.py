@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -16,6 +16,7 @@ from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
 from framematch.core.units import NS_PER_S
+from framematch.matching.decision import Decision
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 
@@ -62,12 +63,7 @@ class Inference:
         searched_ns = time.time_ns()
         self._record_span(batch, "infer", (start_ns, inferred_ns))
         self._record_span(batch, "search", (inferred_ns, searched_ns))
-        for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
-            if row not in invalid_rows:
-                region.frame.decide(region.number, decision)
-            elif not region.frame.complete:
-                error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
-                region.frame.outcome = Rejected("infer", error)
+        set_decisions(batch, decisions, invalid_rows)
 
     async def _embed(self, encoder: ImageEncoder, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
         backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
@@ -92,3 +88,13 @@ class Inference:
         self._metrics.stage_seconds.labels(stage).observe((span[1] - span[0]) / NS_PER_S)
         for region in batch:
             region.frame.spans[stage] = span
+
+
+def set_decisions(batch: Sequence[RegionCrop], decisions: Sequence[Decision], invalid_rows: Collection[int]) -> None:
+    """Give each region its decision; a frame with a region that the model cannot embed is rejected."""
+    for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
+        if row not in invalid_rows:
+            region.frame.decide(region.number, decision)
+        elif not region.frame.complete:
+            error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
+            region.frame.outcome = Rejected("infer", error)

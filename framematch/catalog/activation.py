@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot_names import SnapshotNames, expect_active, read_names, repair_names, write_names
 from framematch.catalog.snapshot_store import load_manifest
+from framematch.core.errors import CatalogError
+from framematch.vector_index.description import RECALL_FLOOR
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ async def activate(database: Database, snapshot_id: str, *, expect: str | None =
         StaleNamesError: `expect` is not active, or somebody changed the names at the same time.
         MongoUnavailableError: MongoDB became unavailable; the names may have been changed.
     """
-    await load_manifest(database, snapshot_id)
+    await _check_servable(database, snapshot_id)
     await repair_names(database)
     return (await change_names(database, lambda names: names.with_active(snapshot_id), expect=expect)).after
 
@@ -34,16 +36,29 @@ async def activate(database: Database, snapshot_id: str, *, expect: str | None =
 async def change_names(
     database: Database, change: Callable[[SnapshotNames], SnapshotNames], *, expect: str | None = None
 ) -> NamesChange:
-    """Apply `change` to the names, if nobody changes them at the same time. New names must be of usable snapshots.
+    """Apply `change` to the names, if nobody changes them at the same time.
 
     Raises:
-        CatalogError: a snapshot that gets a name is unknown or cannot be served; or `change` refuses.
+        CatalogError: a snapshot that gets a name is unknown, or cannot have it; or `change` refuses.
         StaleNamesError: `expect` is not active, or somebody changed the names at the same time.
         MongoUnavailableError: MongoDB became unavailable; the names may have been changed.
     """
     before = await read_names(database)
     expect_active(before, expect)
     after = change(before)
-    for snapshot_id in {after.active, after.shadow} - {before.active, before.shadow, None}:
-        await load_manifest(database, str(snapshot_id))
+    if after.active is not None and after.active != before.active:
+        await _check_servable(database, after.active)
+    if after.shadow is not None and after.shadow != before.shadow:
+        await load_manifest(database, after.shadow)
     return NamesChange(before, await write_names(database, before, after))
+
+
+async def _check_servable(database: Database, snapshot_id: str) -> None:
+    manifest = await load_manifest(database, snapshot_id)
+    if not manifest.index.reaches_floor:
+        found = min(manifest.index.recall_at_1, manifest.index.recall_at_10)
+        raise CatalogError(
+            f"snapshot {snapshot_id} is not activated: its {manifest.index.kind} index finds {found:.1%} of what an "
+            f"exact search finds, less than {RECALL_FLOOR:.0%}",
+            hint="Build again with another snapshots.index_kind, or with more snapshots.index_memory_mb",
+        )

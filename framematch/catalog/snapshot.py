@@ -20,7 +20,6 @@ from framematch.vision.preprocess import Preprocessor, Variant
 # 2 added the kind of the index, distinct vectors, the pictures of views, and the delta.
 FORMAT_VERSION: Final = 2
 ROWS_FILE: Final = "rows.json"
-# An id is also the name of a folder.
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 REBUILD_HINT = "Run 'framematch catalog build'"
 
@@ -85,6 +84,11 @@ class Snapshot:
     index: VectorIndex
 
 
+def is_snapshot_id(value: object) -> bool:
+    """Whether it may be the id of a snapshot, which is also the name of a folder."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
 def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
     """Refuse a snapshot whose embeddings cannot be compared with those of the served model.
 
@@ -137,7 +141,7 @@ def check_manifest(manifest: SnapshotManifest) -> None:
             f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
             hint=REBUILD_HINT,
         )
-    if not _ID.fullmatch(manifest.id) or set(manifest.files) != snapshot_files(manifest.index):
+    if not is_snapshot_id(manifest.id) or set(manifest.files) != snapshot_files(manifest.index):
         raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
     if min(manifest.rows, manifest.vectors, manifest.products, manifest.dimension) < 1:
         raise CatalogError(f"snapshot {manifest.id} has no product", hint=REBUILD_HINT)

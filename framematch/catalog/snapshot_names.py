@@ -168,15 +168,15 @@ def _to_names(document: Document) -> SnapshotNames:
 
 def _repaired(document: Document) -> SnapshotNames:
     """What is intact in a damaged document, with a version that whoever polls it has not seen."""
-    names: dict[str, Any] = {}
+    intact: dict[str, str | None] = {}
     for field in ("active", "previous", "shadow"):
         with suppress(DocumentError):
-            names[field] = _optional_id(document, field)
+            intact[field] = _optional_id(document, field)
     try:
         version = _version(document) + 1
     except DocumentError:
         version = int(time.time())  # nobody counts up to it
-    return SnapshotNames(version, **names)
+    return SnapshotNames(version, intact.get("active"), intact.get("previous"), intact.get("shadow"))
 
 
 def _version(document: Document) -> int:

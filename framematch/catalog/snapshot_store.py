@@ -13,7 +13,7 @@ import structlog
 from gridfs.asynchronous import AsyncGridFSBucket
 from gridfs.errors import NoFile
 
-from framematch.catalog.mongo import Database, mongo_errors
+from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshot import (
     REBUILD_HINT,
     FileInfo,
@@ -59,6 +59,15 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
         document = await database.snapshots.find_one({"_id": snapshot_id})
     if document is None:
         raise _unknown(snapshot_id)
+    return to_manifest(snapshot_id, document)
+
+
+def to_manifest(snapshot_id: str, document: Document) -> SnapshotManifest:
+    """The manifest in a document of the collection `snapshots`.
+
+    Raises:
+        CatalogError: this version cannot use it, or it is damaged.
+    """
     try:
         # As JSON has them: no NaN among the thresholds.
         manifest = msgspec.convert(FieldReader(document).json_object("manifest"), type=SnapshotManifest)

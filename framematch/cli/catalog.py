@@ -1,9 +1,7 @@
-"""`framematch catalog`: imports products into MongoDB, lists them, and builds the index that consumers search."""
+"""`framematch catalog`: imports products, lists them, and builds and changes the snapshots that consumers search."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,8 +10,10 @@ import msgspec
 import typer
 from rich.table import Table
 
+from framematch.cli import shadow
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console, print_text
+from framematch.cli.database import open_database
 from framematch.cli.import_table import report_lines, shared_line
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
@@ -23,7 +23,6 @@ from framematch.core.units import BYTES_PER_KB
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
-    from framematch.catalog.mongo import Database
     from framematch.catalog.products import Product
     from framematch.catalog.shared_pictures import SharedPictures
     from framematch.catalog.snapshot import Snapshot
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
+app.add_typer(shadow.app, name="shadow", cls=shadow.ShadowCommands)
 
 
 @app.command(name="import", epilog="Example: `framematch catalog import products.csv --images photos/`")
@@ -64,7 +64,7 @@ def import_file(
     from framematch.catalog.products import ProductStore
 
     async def run() -> "ImportReport":
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             with progress_bar("Importing", "kB") as show:
                 return await import_products(
                     file,
@@ -113,7 +113,7 @@ def _write_problems(report: "ImportReport", given: Path | None) -> str:
     return f"All are listed in {path}"
 
 
-@app.command(name="list", epilog="Example: `framematch catalog list --category Apple --json | jq -r .name`")
+@app.command(name="products", epilog="Example: `framematch catalog products --category Apple --json | jq -r .name`")
 def list_products(
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of products.")] = 20,
     category: Annotated[str | None, typer.Option(help="Only products of this category.")] = None,
@@ -125,7 +125,7 @@ def list_products(
     from framematch.catalog.products import ProductStore
 
     async def run() -> "tuple[list[Product], int]":
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             store = ProductStore(database)
             products = [product async for product in store.iterate(category=category, limit=limit)]
             return products, await store.count(category=category)
@@ -184,7 +184,7 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
 
     url = require(settings.triton.url, "triton.url")
     async with (
-        _database(settings) as database,
+        open_database(settings) as database,
         await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
     ):
         preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
@@ -197,12 +197,3 @@ async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) ->
         snapshot = await load_snapshot(database, state_dir() / "snapshots", built.id)
         await activate(database, snapshot.manifest.id)
     return snapshot, owners.shared()
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> "AsyncIterator[Database]":
-    from framematch.catalog.mongo import connect
-
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        yield client[settings.mongodb.database]

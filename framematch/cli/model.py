@@ -69,12 +69,12 @@ def build(
     out: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts in one run of the model.")] = 32,
 ) -> None:
-    """Build `clip_image` and `clip_text` from a bundle, and make a running Triton load them.
+    """Build a model from a bundle, and make a running Triton load it beside the models that it serves.
 
     The bundle is a folder (--from) or is downloaded from the hub (--hub), pinned to a commit. Rescaling, normalising
-    and the unit length become parts of the graphs: Triton takes uint8 pixels and returns unit vectors. The models
-    replace those that the repository has. An index that was built with another model is refused from then on, so build
-    the catalogue's index again.
+    and the unit length become parts of the graphs: Triton takes uint8 pixels and returns unit vectors. The folders of
+    the model are named by its digest. Other models stay and go on being served, so consumers do not notice; the next
+    `catalog build` uses the new one. `model prune` removes models that no snapshot needs any more.
     """
     settings = prepare_command("model")
     _check_source(bundle, hub, revision)

@@ -21,6 +21,7 @@ FramematchError
 ├── CatalogError                 products, images or an index snapshot are unusable
 │   └── StaleNamesError          somebody else has changed which snapshots are named
 ├── DeadLetterError              a dead letter does not exist, or its bytes were not kept
+├── ReplayError                  frames to decide again are not in Kafka, or cannot be read
 ├── PictureError                 bytes that are no picture, a damaged one, or one of an unknown kind
 └── BadFrameError                bytes that are not a usable frame: they become a dead letter
 """
@@ -149,6 +150,10 @@ class StaleNamesError(CatalogError):
 
 class DeadLetterError(FramematchError):
     """A dead letter does not exist, or does not contain the bytes of its record."""
+
+
+class ReplayError(FramematchError):
+    """Frames to decide again are not in Kafka: never were, or are deleted; or some records cannot be read."""
 
 
 class PictureError(FramematchError):

@@ -8,7 +8,7 @@ from tritonclient.utils import InferenceServerException
 from framematch.core.errors import ModelError, SettingsError, TritonUnavailableError
 from framematch.core.triton_key import KeyHeader, key_was_refused
 from framematch.vision.load_errors import load_hint
-from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
 from framematch.vision.triton import TritonModel
 
 # The call returns when a model is read, optimised and warmed up.
@@ -27,9 +27,9 @@ class Reload(Enum):
 
 
 async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = None) -> Reload:
-    """Make Triton at its gRPC endpoint `url` (host:port) load the models of `manifest`, and check that it serves them.
+    """Make Triton at its gRPC endpoint `url` (host:port) load the towers of `manifest`, and check that it serves them.
 
-    `clip_text` is unloaded when the manifest has no text tower. `key` is that of Triton's restricted calls.
+    The models that it serves already stay. `key` is that of Triton's restricted calls.
 
     Raises:
         ModelError: Triton failed to load a model.
@@ -40,11 +40,12 @@ async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = 
         client.register_plugin(KeyHeader(key))
     try:
         index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
-        if IMAGE_MODEL not in {entry.name for entry in index.models}:
+        if served_name(IMAGE_MODEL, manifest.digest) not in {entry.name for entry in index.models}:
             return Reload.OTHER_REPOSITORY
-        await client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
-        change_text = client.unload_model if manifest.context_length is None else client.load_model
-        await change_text(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+        # The image tower comes last: it is what clients find a model by.
+        towers = (IMAGE_MODEL,) if manifest.context_length is None else (TEXT_MODEL, IMAGE_MODEL)
+        for tower in towers:
+            await client.load_model(served_name(tower, manifest.digest), client_timeout=_LOAD_TIMEOUT_S)
         return await _served(url, manifest)
     except InferenceServerException as error:
         return _outcome(error, url, key)
@@ -55,11 +56,14 @@ async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = 
 async def _served(url: str, manifest: ModelManifest) -> Reload:
     try:
         model = await TritonModel.connect(
-            url, IMAGE_MODEL, timeout_s=_CONNECT_TIMEOUT_S, request_timeout_s=_CONNECT_TIMEOUT_S
+            url,
+            served_name(IMAGE_MODEL, manifest.digest),
+            timeout_s=_CONNECT_TIMEOUT_S,
+            request_timeout_s=_CONNECT_TIMEOUT_S,
         )
     except TritonUnavailableError:
         return Reload.UNREACHABLE
-    except ModelError:  # its clip_image was not built by framematch
+    except ModelError:  # its model of that name was not built by framematch
         return Reload.OTHER_REPOSITORY
     await model.close()
     return Reload.LOADED if model.manifest == manifest else Reload.OTHER_REPOSITORY

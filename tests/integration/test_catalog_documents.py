@@ -285,7 +285,7 @@ async def test_the_list_shows_64_bit_numbers_and_names_a_product_that_cannot_be_
     await store.database.products.update_one({"_id": "b"}, {"$unset": {"views": ""}})
     monkeypatch.setenv("MONGODB_URI", mongodb.uri)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", store.database.name)
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["list", "--json"])
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["products", "--json"])
     assert result.exit_code == 0
     [product] = map(msgspec.json.decode, result.stdout.splitlines())
     assert product["attributes"] == {"ean": 2**60}

@@ -32,7 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 COMMANDS = {
     "": ("cameras", "deadletter", "topics", "watch"),
     "edge": ("edge",),
-    "consumer,cpu": ("catalog", "consume", "doctor"),
+    "consumer,cpu": ("catalog", "consume", "doctor", "shadow"),
     "model": ("model", "model_check"),
     "stack": ("stack",),
 }
@@ -127,7 +127,8 @@ def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> No
         "edge --camera till-1=0": "edge",
         "consume": "consumer,cpu",
         "catalog import none.csv": "consumer,cpu",
-        "catalog list": "consumer,cpu",
+        "catalog products": "consumer,cpu",
+        "catalog shadow off": "consumer,cpu",
         "catalog build": "consumer,cpu",
         "model build --from none": "model",
         "model check --from none": "model",
