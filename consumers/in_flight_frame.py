@@ -56,7 +56,7 @@ class InFlightFrame:
 
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
     record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete; `served`
-    is the snapshot that all of the frame is decided with, set when it is prepared.
+    is the snapshot that all of the frame is decided with, from when it is prepared until its events are built.
     """
 
     record: ConsumerRecord

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from consumers.assignment import State
+from consumers.assignment import Assignment, State
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import FrameConsumer
-from consumers.in_flight_frame import Rejected, Skipped
+from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
 from consumers.metrics import ConsumerMetrics
 from consumers.monitoring.gpu_hint import ConsumerLoad
 from consumers.monitoring.watchdog import Progress, Watchdog
@@ -134,6 +134,7 @@ class Pipeline:
                 start_ns, end_ns = frame.spans["decode"]
                 self._metrics.stage_seconds.labels("decode").observe((end_ns - start_ns) / NS_PER_S)
                 assignment.prepared(frame)
+            del frame  # while this loop waits it keeps no frame, and so no snapshot, alive
 
     async def _infer(self) -> None:
         """Put a batch of regions through the model and the index; several of these loops run side by side."""
@@ -145,22 +146,28 @@ class Pipeline:
                 await self._components.inference.decide(batch)
                 self._inferring -= 1
                 assignment.decided(batch)
+            del batch
 
     async def _build_results(self) -> None:
         """Make events and sightings of complete frames, each ordering key in order, and pass them to the delivery."""
-        results = self._components.results
         while True:
             assignment = await self._consumer.current_assignment()
             if frames := await assignment.ready_frames():
-                assignment.skip_repeats(frames)
-                metadata = await results.look_up(frames)
-                if assignment.state is State.REVOKED or not self._consumer.may_publish():
-                    continue  # another consumer processes these frames
-                built = []
-                for frame in frames:
-                    observed = assignment.sightings.observe(results.match_events(frame, metadata))
-                    built.append(FrameResult.of(frame, observed.events, observed.sightings))
-                await self._delivery.deliver(built)
+                await self._build(assignment, frames)
+            del frames
+
+    async def _build(self, assignment: Assignment, frames: list[InFlightFrame]) -> None:
+        results = self._components.results
+        assignment.skip_repeats(frames)
+        metadata = await results.look_up(frames)
+        if assignment.state is State.REVOKED or not self._consumer.may_publish():
+            return  # another consumer processes these frames
+        built = []
+        for frame in frames:
+            observed = assignment.sightings.observe(results.match_events(frame, metadata))
+            built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            frame.served = None  # what is delivered does not need it any more
+        await self._delivery.deliver(built)
 
     def _on_delivered(self, result: FrameResult) -> None:
         frame = result.frame

@@ -23,6 +23,7 @@ from pymongo import MongoClient
 
 from consumers.stages.decode import read_jpeg
 from framematch.catalog.mongo import connect
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
@@ -79,7 +80,9 @@ def main(triton_http: str, frames: int) -> None:
 async def _load(settings: Settings, mongo_uri: str) -> tuple[str, Preprocessor, Matcher]:
     triton_url = require(settings.triton.url, "triton.url")
     async with await connect(mongo_uri) as mongo, await ImageEncoder.connect(triton_url) as encoder:
-        snapshot = await load_snapshot(mongo[settings.mongodb.database], state_dir() / "naive-snapshots")
+        database = mongo[settings.mongodb.database]
+        storage = open_storage(settings.snapshots.url, database)
+        snapshot = await load_snapshot(database, storage, state_dir() / "naive-snapshots")
         preprocessor = Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant)
         return served_name(IMAGE_MODEL, encoder.manifest.digest), preprocessor, Matcher(snapshot)
 

@@ -67,7 +67,8 @@ class Preparer:
             else:
                 self._crop(frame, frame.header, served.preprocessor)
         except BadFrameError as error:
-            frame.outcome = Rejected("decode", error)
+            # Its traceback refers to this call, and so to the frame: only the garbage collector would free it.
+            frame.outcome = Rejected("decode", error.with_traceback(None))
         frame.spans["decode"] = (start_ns, time.time_ns())
 
     def _crop(self, frame: InFlightFrame, header: Frame, preprocessor: Preprocessor) -> None:

@@ -28,7 +28,7 @@ async def activate(database: Database, snapshot_id: str, *, expect: str | None =
         StaleNamesError: `expect` is not active, or somebody changed the names at the same time.
         MongoUnavailableError: MongoDB became unavailable; the names may have been changed.
     """
-    await _check_servable(database, snapshot_id)
+    await check_servable(database, snapshot_id)
     await repair_names(database)
     return (await change_names(database, lambda names: names.with_active(snapshot_id), expect=expect)).after
 
@@ -47,13 +47,19 @@ async def change_names(
     expect_active(before, expect)
     after = change(before)
     if after.active is not None and after.active != before.active:
-        await _check_servable(database, after.active)
+        await check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:
         await load_manifest(database, after.shadow)
     return NamesChange(before, await write_names(database, before, after))
 
 
-async def _check_servable(database: Database, snapshot_id: str) -> None:
+async def check_servable(database: Database, snapshot_id: str) -> None:
+    """Refuse a snapshot that must not be active.
+
+    Raises:
+        CatalogError: it is unknown, its manifest cannot be used, or its index finds too little.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
     manifest = await load_manifest(database, snapshot_id)
     if not manifest.index.reaches_floor:
         found = min(manifest.index.recall_at_1, manifest.index.recall_at_10)

@@ -61,12 +61,15 @@ def match_reference(reference: str, ids: Iterable[str], names: SnapshotNames) ->
         CatalogError: there is none, or the name points to none.
         UsageError: several ids start like this.
     """
+    known = set(ids)
     if reference in _NAMES:
         named: str | None = getattr(names, reference)
         if named is None:
             raise CatalogError(f"no snapshot is {reference}", hint=_LIST_HINT)
+        if named not in known:
+            raise CatalogError(f"the {reference} snapshot {named} does not exist", hint=_LIST_HINT)
         return named
-    found = sorted(snapshot_id for snapshot_id in ids if reference and snapshot_id.startswith(reference))
+    found = sorted(snapshot_id for snapshot_id in known if reference and snapshot_id.startswith(reference))
     if reference in found:
         return reference
     if not found:

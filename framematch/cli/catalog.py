@@ -1,35 +1,33 @@
 """`framematch catalog`: imports products, lists them, and builds and changes the snapshots that consumers search."""
 
 import asyncio
-import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from rich.table import Table
 
-from framematch.cli import shadow
+from framematch.cli import shadow, snapshot_changes, snapshots
+from framematch.cli.catalog_build import build
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
-from framematch.cli.console import new_console, print_text
+from framematch.cli.console import new_console
 from framematch.cli.database import open_database
-from framematch.cli.import_table import report_lines, shared_line
+from framematch.cli.import_table import report_lines
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
-from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 from framematch.core.units import BYTES_PER_KB
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
     from framematch.catalog.products import Product
-    from framematch.catalog.shared_pictures import SharedPictures
-    from framematch.catalog.snapshot import Snapshot
 
 PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
+app.command(epilog="Example: `framematch catalog build --preprocessing exact`")(build)
+app.add_typer(snapshots.app)
+app.add_typer(snapshot_changes.app)
 app.add_typer(shadow.app, name="shadow", cls=shadow.ShadowCommands)
 
 
@@ -142,58 +140,3 @@ def list_products(
         table.add_row(product.id, product.name, product.category or "", price, str(len(product.views)))
     console.print(table)
     console.print(f"{len(products)} of {count} products", style="dim")
-
-
-@app.command(epilog="Example: `framematch catalog build --preprocessing exact`")
-def build(
-    preprocessing: Annotated[
-        Literal["fast", "exact"],
-        typer.Option(help="How pictures are scaled: `fast` takes less CPU, `exact` is what CLIP was trained with."),
-    ] = "fast",
-    config: Path | None = CONFIG_OPTION,
-) -> None:
-    """Build an index snapshot from all products, store it in MongoDB and make it the active one.
-
-    Every picture is embedded by the model that Triton serves. Consumers scale frames in the same way.
-    """
-    settings = prepare_command("catalog", config)
-    from framematch.catalog.empty_frames import explain
-
-    started_s = time.monotonic()
-    snapshot, shared = asyncio.run(_build(settings, preprocessing))
-    manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
-    print_text(f"Snapshot {manifest.id} is active")
-    print_text(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
-    print_text(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
-    if shared.products:
-        print_text(f"  shared      {shared_line(shared)}")
-    print_text(f"  took        {time.monotonic() - started_s:.1f} s")
-    if warning := explain(manifest.empty_frames):
-        print_text(f"Warning: {warning}")
-
-
-async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "tuple[Snapshot, SharedPictures]":
-    from framematch.catalog.activation import activate
-    from framematch.catalog.build import build_snapshot
-    from framematch.catalog.products import ProductStore
-    from framematch.catalog.shared_pictures import PictureOwners
-    from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
-    from framematch.vision.encoder import ImageEncoder
-    from framematch.vision.preprocess import Preprocessor
-
-    url = require(settings.triton.url, "triton.url")
-    async with (
-        open_database(settings) as database,
-        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
-    ):
-        preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
-        owners = PictureOwners()
-        with progress_bar("Embedding", "pictures") as show, TemporaryDirectory(prefix="framematch-build-") as temporary:
-            store, folder = ProductStore(database), Path(temporary)
-            built = await build_snapshot(store, encoder, preprocessor, folder, on_progress=show, owners=owners)
-            await save_snapshot(database, built, folder)
-        # Verified before it becomes active.
-        snapshot = await load_snapshot(database, state_dir() / "snapshots", built.id)
-        await activate(database, snapshot.manifest.id)
-    return snapshot, owners.shared()

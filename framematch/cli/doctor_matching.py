@@ -29,6 +29,7 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
     """Products and index; finds the active snapshot's manifest, if it can be loaded, and the catalogue's version."""
     from framematch.catalog.mongo import connect
     from framematch.catalog.products import ProductStore
+    from framematch.catalog.snapshot_storage import open_storage
     from framematch.catalog.snapshot_store import load_snapshot
 
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
@@ -39,7 +40,8 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
         products = Finding("Products", count > 0, str(count), "" if count else "Run framematch catalog import FILE")
         findings = [Finding("MongoDB", True, uri), products]
         try:
-            snapshot = await load_snapshot(database, state_dir() / "snapshots")
+            storage = open_storage(settings.snapshots.url, database)
+            snapshot = await load_snapshot(database, storage, state_dir() / "snapshots")
         except CatalogError as error:
             return Checked([*findings, Finding("Index", False, error.message, error.hint)])
     return Checked(findings, (snapshot.manifest, version))

@@ -55,7 +55,10 @@ class ProductIndex:
         found: list[tuple[Candidate, ...]] = [()] * len(embeddings)
         pending = list(range(len(embeddings))) if wanted else []
         # The index returns vectors: ask for more when views of one product, or hidden products, leave too few products.
+        # Each search takes about as long as the first one, so there should be few.
         vectors = k if self._one_view_each else 2 * k
+        if self._changed is not None:
+            vectors *= 4
         while pending:
             nearest = search_sets(sets, np.ascontiguousarray(embeddings[pending], np.float32), vectors)
             results = zip(nearest.scores.tolist(), nearest.vectors.tolist(), nearest.unseen.tolist(), strict=True)
@@ -64,8 +67,12 @@ class ProductIndex:
                 found[query] = self._merge(scores, numbers, wanted, product_ids)
                 if not _is_complete(found[query], wanted, unseen):
                     incomplete.append(query)
-            pending, vectors = incomplete, 4 * vectors
+            pending, vectors = incomplete, 16 * vectors
         return found
+
+    def warm_up(self) -> None:
+        """Read every page of the index once, and search."""
+        self._index.warm_up()
 
     def _change(self, changed: ChangedProducts) -> None:
         self._changed = changed if changed.hidden else None

@@ -41,3 +41,7 @@ class Matcher:
         found = self._index.search(embeddings, max(self._k, 2))  # the margin needs a second product
         decisions = (decide(candidates, self.thresholds) for candidates in found)
         return [replace(decision, candidates=decision.candidates[: self._k]) for decision in decisions]
+
+    def warm_up(self) -> None:
+        """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""
+        self._index.warm_up()

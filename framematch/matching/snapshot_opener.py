@@ -8,7 +8,9 @@ import numpy as np
 
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
+from framematch.core.errors import CatalogError
 from framematch.core.events import ModelInfo
 from framematch.core.settings import MatchingSettings, Settings
 from framematch.core.settings_sources import require
@@ -44,7 +46,8 @@ async def open_served(
         ModelMismatchError: the served model is another one, or prepares pictures in another way.
         UnavailableError: MongoDB or Triton does not answer.
     """
-    snapshot = await load_snapshot(database, cache_dir, snapshot_id)
+    storage = open_storage(settings.snapshots.url, database)
+    snapshot = await load_snapshot(database, storage, cache_dir, snapshot_id)
     if connect is not None:
         return await _served(snapshot, await connect(snapshot.manifest.model_digest), settings.matching)
     encoder = await connect_encoder(settings, snapshot.manifest.model_digest)
@@ -77,6 +80,7 @@ async def warm_up(served: ServedSnapshot) -> None:
     spec, generator = served.preprocessor.spec, np.random.default_rng(0)
     pixels = generator.integers(0, 256, (1, spec.crop_height, spec.crop_width, 3), dtype=np.uint8)
     await served.encoder.embed(pixels)
+    await asyncio.to_thread(served.matcher.warm_up)
     for _ in range(_WARM_UP_BATCHES):
         queries = generator.standard_normal((_WARM_UP_ROWS, served.manifest.dimension), dtype=np.float32)
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
@@ -86,6 +90,12 @@ async def warm_up(served: ServedSnapshot) -> None:
 async def _served(snapshot: Snapshot, encoder: ImageEncoder, matching: MatchingSettings) -> ServedSnapshot:
     manifest, model = snapshot.manifest, encoder.manifest
     check_compatible(manifest, model)
+    if not manifest.index.reaches_floor:
+        raise CatalogError(
+            f"the index of snapshot {manifest.id} finds too little: recall@1 {manifest.index.recall_at_1:.4f}, "
+            f"recall@10 {manifest.index.recall_at_10:.4f}",
+            hint="Build another kind of index: snapshots.index_kind",
+        )
     matcher = await asyncio.to_thread(
         Matcher, snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin
     )

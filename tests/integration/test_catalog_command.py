@@ -15,6 +15,7 @@ from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.cli.catalog import app
 from framematch.cli.import_table import SHOWN_PROBLEMS
@@ -167,7 +168,7 @@ def test_a_built_snapshot_is_active_and_matches_the_catalogues_own_pictures(
 async def match_own_pictures(site: Site, url: str, cache_dir: Path) -> tuple[Snapshot, list[Decision]]:
     """The active snapshot, and its decisions for the pictures that it was built from."""
     async with await connect(site.uri) as client, await ImageEncoder.connect(url) as encoder:
-        snapshot = await load_snapshot(client[site.database], cache_dir)
+        snapshot = await load_snapshot(client[site.database], open_storage(None, client[site.database]), cache_dir)
         check_compatible(snapshot.manifest, encoder.manifest)
         with pytest.raises(ModelMismatchError):
             check_compatible(snapshot.manifest, replace(encoder.manifest, digest="ab" * 32))

@@ -20,6 +20,7 @@ from framematch.catalog.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
 from framematch.catalog.snapshot_names import SnapshotNames, read_names, repair_names
+from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
 from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
@@ -200,7 +201,7 @@ async def test_a_damaged_version_of_the_names_is_repaired_by_the_next_activation
     store: ProductStore, tmp_path: Path, version: Any
 ) -> None:
     manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
-    await save_snapshot(store.database, manifest, tmp_path)
+    await save_snapshot(store.database, GridFsStorage(store.database), manifest, tmp_path)
     await store.database.meta.insert_one({"_id": "snapshot_names", "active": "old", "version": version})
     names = await activate(store.database, manifest.id)
     assert (names.active, names.previous) == (manifest.id, "old")
@@ -223,37 +224,30 @@ async def test_a_damaged_manifest_is_named(
     store: ProductStore, tmp_path: Path, change: dict[str, Any], loads: bool
 ) -> None:
     manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
-    await save_snapshot(store.database, manifest, tmp_path)
+    await save_snapshot(store.database, GridFsStorage(store.database), manifest, tmp_path)
     await store.database.snapshots.update_one({"_id": manifest.id}, {"$set": change})
     if loads:
-        assert (await load_snapshot(store.database, tmp_path, manifest.id)).manifest == manifest
+        assert (
+            await load_snapshot(store.database, GridFsStorage(store.database), tmp_path, manifest.id)
+        ).manifest == manifest
         return
     with pytest.raises(CatalogError, match=f"the manifest of snapshot {manifest.id} is damaged"):
-        await load_snapshot(store.database, tmp_path, manifest.id)
+        await load_snapshot(store.database, GridFsStorage(store.database), tmp_path, manifest.id)
 
 
 @pytest.mark.parametrize(
-    ("collection", "change"),
-    [
-        ("files", {"$unset": {"length": ""}}),
-        ("files", {"$set": {"chunkSize": "big"}}),
-        ("files", {"$set": {"chunkSize": 0}}),
-        ("files", {"$unset": {"chunkSize": ""}}),
-        ("chunks", {"$unset": {"data": ""}}),
-        ("chunks", {"$set": {"data": "text"}}),
-        ("chunks", {"$set": {"n": "first"}}),
-        ("chunks", {"$set": {"n": 7}}),
-    ],
+    "change",
+    [{"$unset": {"data": ""}}, {"$set": {"data": "text"}}, {"$set": {"n": "first"}}, {"$set": {"n": 7}}],
     ids=str,
 )
 async def test_a_damaged_file_of_a_snapshot_is_named(
-    store: ProductStore, tmp_path: Path, collection: str, change: dict[str, Any]
+    store: ProductStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
-    await save_snapshot(store.database, manifest, tmp_path)
-    await store.database[f"snapshots.{collection}"].update_many({}, change)
-    with pytest.raises(CatalogError, match=f"of snapshot {manifest.id} is damaged in MongoDB"):
-        await load_snapshot(store.database, tmp_path / "cache", manifest.id)
+    await save_snapshot(store.database, GridFsStorage(store.database), manifest, tmp_path)
+    await store.database["snapshots.chunks"].update_many({}, change)
+    with pytest.raises(CatalogError, match=f"of snapshot {manifest.id} is missing or damaged in MongoDB"):
+        await load_snapshot(store.database, GridFsStorage(store.database), tmp_path / "cache", manifest.id)
 
 
 async def test_an_attribute_has_one_value_in_the_file_the_store_the_list_and_the_event(

@@ -12,6 +12,7 @@ from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, unit_rows, write_snapshot
@@ -57,6 +58,6 @@ async def test_products_with_long_texts_are_listed(database: Database) -> None:
 async def test_a_large_index_is_stored_and_loaded(database: Database, tmp_path: Path) -> None:
     manifest = write_snapshot(tmp_path, unit_rows(130, 100_000), [str(number) for number in range(130)])
     assert sum(info.bytes for info in manifest.files.values()) > REPLY_BYTES
-    await save_snapshot(database, manifest, tmp_path)
+    await save_snapshot(database, open_storage(None, database), manifest, tmp_path)
     await activate(database, manifest.id)
-    assert (await load_snapshot(database, tmp_path)).manifest == manifest
+    assert (await load_snapshot(database, open_storage(None, database), tmp_path)).manifest == manifest

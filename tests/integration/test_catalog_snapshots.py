@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from framematch.catalog.activation import activate
-from framematch.catalog.build import build_snapshot
+from framematch.catalog.build import BuildReport, build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
-from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import ROWS_FILE, Snapshot, open_snapshot
 from framematch.catalog.snapshot_names import SnapshotNames, read_names
+from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
 from framematch.catalog.snapshot_store import (
     load_manifest,
     load_snapshot,
@@ -56,7 +56,7 @@ async def stored(database: Database, catalogue: ProductStore, tmp_path: Path) ->
     """A snapshot of the catalogue, stored and active."""
     folder = new_folder(tmp_path, "built")
     manifest = await build_snapshot(catalogue, ColourEncoder(), PREPROCESSOR, folder)
-    await save_snapshot(database, manifest, folder)
+    await save_snapshot(database, GridFsStorage(database), manifest, folder)
     await activate(database, manifest.id)
     return open_snapshot(manifest, folder)
 
@@ -88,7 +88,7 @@ async def test_a_picture_of_several_products_is_embedded_once_and_reported(
     rows = [f"twin{number},Twin,{number}.png\n" for number in range(5)]
     (tmp_path / "twins.csv").write_text("id,name,image\n" + "".join(rows), encoding="utf-8")
     await import_products(tmp_path / "twins.csv", tmp_path, catalogue)
-    encoder, owners = ColourEncoder(), PictureOwners()
+    encoder, report = ColourEncoder(), BuildReport()
     seen: list[tuple[int, int]] = []
     manifest = await build_snapshot(
         catalogue,
@@ -96,15 +96,15 @@ async def test_a_picture_of_several_products_is_embedded_once_and_reported(
         PREPROCESSOR,
         tmp_path,
         on_progress=lambda done, total: seen.append((done, total)),
-        owners=owners,
+        report=report,
     )
     snapshot = open_snapshot(manifest, tmp_path)
     assert seen[-1] == (PRODUCTS + 1, PRODUCTS + 1)
     assert snapshot.rows.product_ids[-5:] == tuple(f"twin{number}" for number in range(5))
     embeddings = embeddings_of(snapshot)
     assert np.array_equal(embeddings[-5:], embeddings[[0, 2, 3, 4, 5]])
-    assert owners.shared().products == 10
-    assert owners.shared().examples[0] == ("p00", "twin0")
+    assert report.owners.shared().products == 10
+    assert report.owners.shared().examples[0] == ("p00", "twin0")
 
 
 async def test_an_empty_catalogue_is_not_built(database: Database, tmp_path: Path) -> None:
@@ -138,16 +138,16 @@ async def test_an_error_of_the_model_ends_the_build_unchanged(catalogue: Product
 async def test_a_loaded_snapshot_decides_like_the_built_one(
     database: Database, stored: Snapshot, tmp_path: Path
 ) -> None:
-    loaded = await load_snapshot(database, tmp_path / "cache")
+    loaded = await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
     assert loaded.manifest == stored.manifest
     asked = unit_rows(10, stored.manifest.dimension, seed=5)
     assert Matcher(loaded).match(asked) == Matcher(stored).match(asked)
 
 
 async def test_a_snapshot_on_disk_is_not_downloaded_again(database: Database, stored: Snapshot, tmp_path: Path) -> None:
-    await load_snapshot(database, tmp_path / "cache")
+    await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
     await database["snapshots.chunks"].delete_many({})
-    assert (await load_snapshot(database, tmp_path / "cache")).manifest == stored.manifest
+    assert (await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")).manifest == stored.manifest
 
 
 @pytest.mark.parametrize("name", [VECTORS_FILE, ROWS_FILE])
@@ -155,12 +155,12 @@ async def test_a_snapshot_on_disk_is_not_downloaded_again(database: Database, st
 async def test_a_damaged_local_file_is_downloaded_again(
     database: Database, stored: Snapshot, tmp_path: Path, name: str, damage: str
 ) -> None:
-    await load_snapshot(database, tmp_path / "cache")
+    await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
     path = tmp_path / "cache" / stored.manifest.id / name
     intact = path.read_bytes()
     damaged = {"flipped": intact[:-1] + bytes([intact[-1] ^ 1]), "truncated": intact[:-9], "deleted": b""}[damage]
     path.write_bytes(damaged) if damaged else path.unlink()
-    await load_snapshot(database, tmp_path / "cache")
+    await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
     assert path.read_bytes() == intact
 
 
@@ -171,25 +171,26 @@ async def test_a_damaged_file_in_mongodb_is_refused_and_leaves_nothing_of_it_on_
     assert chunk is not None
     data = bytes(chunk["data"][:-1]) + bytes([chunk["data"][-1] ^ 1])
     await database["snapshots.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": data}})
-    with pytest.raises(CatalogError, match=f"{VECTORS_FILE} of snapshot .* is damaged in MongoDB") as caught:
-        await load_snapshot(database, tmp_path / "cache")
+    with pytest.raises(CatalogError, match=f"{VECTORS_FILE} of snapshot .* is missing or damaged in MongoDB") as caught:
+        await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
     assert "catalog build" in caught.value.hint
     assert [path.name for path in (tmp_path / "cache" / stored.manifest.id).iterdir()] == [ROWS_FILE]  # it is intact
 
 
-@pytest.mark.parametrize("collection", ["snapshots.files", "snapshots.chunks"])
 async def test_a_file_that_is_missing_in_mongodb_is_refused(
-    database: Database, stored: Snapshot, tmp_path: Path, collection: str
+    database: Database, stored: Snapshot, tmp_path: Path
 ) -> None:
-    await database[collection].delete_many({})
-    with pytest.raises(CatalogError, match=f"snapshot {stored.manifest.id} is damaged in MongoDB"):
-        await load_snapshot(database, tmp_path / "cache")
+    await database["snapshots.chunks"].delete_many({})
+    with pytest.raises(CatalogError, match=f"snapshot {stored.manifest.id} is missing or damaged in MongoDB"):
+        await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
 
 
 async def test_processes_that_start_together_can_share_the_folder(
     database: Database, stored: Snapshot, tmp_path: Path
 ) -> None:
-    loaded = await asyncio.gather(*(load_snapshot(database, tmp_path / "cache") for _ in range(4)))
+    loaded = await asyncio.gather(
+        *(load_snapshot(database, GridFsStorage(database), tmp_path / "cache") for _ in range(4))
+    )
     assert all(snapshot.manifest == stored.manifest for snapshot in loaded)
     files = {path.name for path in (tmp_path / "cache" / stored.manifest.id).iterdir()}
     assert files == {VECTORS_FILE, ROWS_FILE}
@@ -204,20 +205,20 @@ async def test_activating_the_active_snapshot_again_changes_nothing(database: Da
 
 async def test_a_stored_snapshot_is_not_active_until_it_is_activated(database: Database, tmp_path: Path) -> None:
     manifest = write_snapshot(tmp_path, unit_rows(2), ["a", "b"])
-    await save_snapshot(database, manifest, tmp_path)
+    await save_snapshot(database, GridFsStorage(database), manifest, tmp_path)
     assert await read_names(database) == SnapshotNames()
     assert await load_manifest(database, manifest.id) == manifest
 
 
 async def test_without_an_index_the_error_says_how_to_build_one(database: Database, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no index yet") as caught:
-        await load_snapshot(database, tmp_path)
+        await load_snapshot(database, GridFsStorage(database), tmp_path)
     assert "framematch catalog build" in caught.value.hint
 
 
 async def test_an_unknown_snapshot_is_neither_loaded_nor_activated(database: Database, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no snapshot 'x'"):
-        await load_snapshot(database, tmp_path, "x")
+        await load_snapshot(database, GridFsStorage(database), tmp_path, "x")
     with pytest.raises(CatalogError, match="no snapshot 'x'"):
         await activate(database, "x")
 
@@ -225,7 +226,7 @@ async def test_an_unknown_snapshot_is_neither_loaded_nor_activated(database: Dat
 async def test_a_damaged_manifest_is_refused(database: Database, stored: Snapshot, tmp_path: Path) -> None:
     await database.snapshots.update_one({"_id": stored.manifest.id}, {"$set": {"manifest.rows": "many"}})
     with pytest.raises(CatalogError, match=r"manifest of snapshot .* is damaged"):
-        await load_snapshot(database, tmp_path)
+        await load_snapshot(database, GridFsStorage(database), tmp_path)
 
 
 async def test_a_manifest_with_a_path_as_its_id_is_refused(
@@ -233,7 +234,7 @@ async def test_a_manifest_with_a_path_as_its_id_is_refused(
 ) -> None:
     await database.snapshots.update_one({"_id": stored.manifest.id}, {"$set": {"manifest.id": "../outside"}})
     with pytest.raises(CatalogError, match="not one of ours"):
-        await load_snapshot(database, tmp_path / "cache")
+        await load_snapshot(database, GridFsStorage(database), tmp_path / "cache")
     assert not (tmp_path / "outside").exists()
 
 
@@ -242,5 +243,5 @@ async def test_a_folder_that_cannot_be_written_is_one_clear_error(
 ) -> None:
     (tmp_path / "cache").write_text("a file, no folder")
     with pytest.raises(CatalogError, match="cannot write") as caught:
-        await load_snapshot(database, tmp_path / "cache", stored.manifest.id)
+        await load_snapshot(database, GridFsStorage(database), tmp_path / "cache", stored.manifest.id)
     assert caught.value.hint

@@ -47,7 +47,7 @@ def make_served(
     matcher: Any = None,
 ) -> ServedSnapshot:
     """A served snapshot of these parts; the default matcher has only thresholds."""
-    manifest: Any = SimpleNamespace(id=snapshot)
+    manifest: Any = SimpleNamespace(id=snapshot, rows=1)
     no_search: Any = SimpleNamespace(thresholds=thresholds)
     return ServedSnapshot(
         manifest=manifest,
