@@ -121,8 +121,9 @@ class ProductIndex:
         elif vector >= len(products_of_vector):
             products = changed.products[vector - len(products_of_vector)]
         else:
-            unchanged = (key for key in products_of_vector[vector] if key not in changed.hidden)
-            products = merge(unchanged, changed.in_index.get(vector, ()))
+            products = (key for key in products_of_vector[vector] if key not in changed.hidden)
+            if vector in changed.in_index:
+                products = merge(products, changed.in_index[vector])
         if product_ids is not None:
             products = (key for key in products if key in product_ids)
         return islice(products, wanted)
