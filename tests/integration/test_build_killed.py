@@ -1,5 +1,6 @@
 """Builds that are killed at any moment, and builds that run at the same time: real processes, a real MongoDB server."""
 
+import os
 import random
 import signal
 import subprocess
@@ -76,7 +77,7 @@ class Site:
         known = await self.snapshots()
         leases = [str(document["_id"]) async for document in self.database.snapshot_leases.find({})]
         if self.storage_url:
-            stored = {path.name for path in Path(self.storage_url).iterdir()}
+            stored = set(os.listdir(self.storage_url))
         else:
             files = await self.database["snapshots.chunks"].distinct("files_id")
             stored = {str(name).partition("/")[0] for name in files}
