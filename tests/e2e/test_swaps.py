@@ -131,9 +131,11 @@ async def stored_snapshots(
             await write_names(database, names, names.with_active(first.id))
 
 
-async def activate_in_turn(swaps: Swaps) -> None:
-    """Activate one snapshot after the other until cancelled."""
+async def activate_in_turn(swaps: Swaps, stop: asyncio.Event) -> None:
+    """Activate one snapshot after the other until `stop` is set."""
     for number in cycle((1, 2, 0)):
+        if stop.is_set():
+            break
         await swaps.wait_named(await swaps.activate(number))
 
 
@@ -151,13 +153,12 @@ async def test_many_swaps_lose_and_mix_nothing(swaps: Swaps) -> None:
 
 
 async def test_swaps_while_the_group_rebalances(swaps: Swaps) -> None:
-    swapping = asyncio.create_task(activate_in_turn(swaps))
-    try:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(activate_in_turn(swaps, stop))
         await start_second_consumer(swaps.run)
         await stop_second_consumer(swaps.run)
-    finally:
-        swapping.cancel()
-        await asyncio.wait([swapping])
+        stop.set()
     await swaps.wait_served(await swaps.activate(1))
 
 
