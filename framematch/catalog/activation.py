@@ -38,9 +38,9 @@ async def change_names(
     change: Callable[[SnapshotNames], SnapshotNames],
     *,
     expect: str | None = None,
-    check: Callable[[SnapshotNames], Awaitable[None]] | None = None,
+    check: Callable[[NamesChange], Awaitable[None]] | None = None,
 ) -> NamesChange:
-    """Apply `change` to the names, if nobody changes them at the same time. `check` may refuse the names before.
+    """Apply `change` to the names, if nobody changes them at the same time. `check` may refuse it.
 
     Raises:
         CatalogError: a snapshot that gets a name is unknown, or cannot have it; or `change` or `check` refuses.
@@ -50,12 +50,12 @@ async def change_names(
     before = await read_names(database)
     expect_active(before, expect)
     after = change(before)
-    if check is not None:
-        await check(before)
     if after.active is not None and after.active != before.active:
         await check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:
         await load_manifest(database, after.shadow)
+    if check is not None:
+        await check(NamesChange(before, after))
     return NamesChange(before, await write_names(database, before, after))
 
 
