@@ -223,7 +223,7 @@ async def with_little_recall(site: Site) -> None:
 
 BREAKS: dict[str, tuple[Break, str]] = {
     "unknown": (unknown, "there is no snapshot 'new'"),
-    "a flipped bit": (with_a_flipped_bit, "is damaged in MongoDB"),
+    "a flipped bit": (with_a_flipped_bit, "is missing or damaged in MongoDB"),
     "another number of rows": (with_manifest(rows=7), "does not have 7 rows"),
     "another dimension": (with_manifest(dimension=7), "of 7 dimensions"),
     "a model that is not served": (with_manifest(model_digest="ef" * 32), "Triton has no model efef"),
