@@ -96,13 +96,13 @@ def promote(
 
 
 async def _activate(settings: Settings, reference: str, options: _Options) -> None:
-    from framematch.catalog.activation import check_servable
     from framematch.catalog.snapshot_list import find_snapshot
     from framematch.catalog.snapshot_names import repair_names
+    from framematch.catalog.snapshot_store import load_manifest
 
     async with open_database(settings) as database:
         snapshot_id = await find_snapshot(database, reference)
-        await check_servable(database, snapshot_id)
+        await load_manifest(database, snapshot_id)
         await repair_names(database)
     await _change(settings, lambda names: names.with_active(snapshot_id), options)
 
