@@ -56,8 +56,6 @@ def check(
 
     Pictures are scaled by both the exact and the fast preprocessing. Both, and texts, must reach their limits. Token
     ids must be equal if the reference has them. Exit code 0 when all pass, 1 otherwise.
-
-    Example: `framematch model check --from ~/clip-vit-base-patch32`
     """
     settings = prepare_command("model check", config)
     if bundle is None and expected is None:

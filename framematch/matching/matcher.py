@@ -7,7 +7,7 @@ from typing import Self
 from framematch.catalog.delta import Delta
 from framematch.catalog.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import Decision, Thresholds, decide
+from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.index import ProductIndex
 
 
@@ -35,6 +35,12 @@ class Matcher:
         matcher = copy.copy(self)
         matcher._index = self._index.with_delta(delta)  # noqa: SLF001  # its own class
         return matcher
+
+    def search(
+        self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
+    ) -> list[tuple[Candidate, ...]]:
+        """The `k` nearest products of each row, as `ProductIndex.search`. CPU-bound: call it in a thread."""
+        return self._index.search(embeddings, k, product_ids)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""

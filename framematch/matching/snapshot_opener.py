@@ -65,9 +65,10 @@ async def connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder
         ModelError: Triton does not serve it.
         TritonUnavailableError: Triton does not answer, or the model is not ready.
     """
-    del model_digest  # Triton serves one model
     url, timeout_s = require(settings.triton.url, "triton.url"), settings.triton.timeout_s
-    return await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key)
+    return await ImageEncoder.connect(
+        url, model_digest, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key
+    )
 
 
 async def warm_up(served: ServedSnapshot) -> None:

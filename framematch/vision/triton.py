@@ -31,6 +31,8 @@ from framematch.vision.triton_statistics import ModelStatistics, read_statistics
 # Part of Triton's message for a model that it knows: still being loaded, unloaded, or it could not be loaded.
 _NO_VERSION = "has no available versions"
 
+_NO_MODEL_HINT = f"{BUILD_HINT}, or build the index again with a model that is served"
+
 log = structlog.get_logger()
 
 
@@ -194,11 +196,11 @@ async def _not_served(
         index = await client.get_model_repository_index(client_timeout=CONTROL_TIMEOUT_S)
     except InferenceServerException:
         if _NO_VERSION not in error.message():
-            return ModelError(f"Triton at {url} has no model {name}, or never loaded it", hint=BUILD_HINT)
+            return ModelError(f"Triton at {url} has no model {name}, or never loaded it", hint=_NO_MODEL_HINT)
         return TritonUnavailableError(
             f"Triton at {url} has {name}, but it is not ready", hint="See Triton's log for the reason"
         )
     found = next((entry for entry in index.models if entry.name == name), None)
     if found is None:
-        return ModelError(f"Triton at {url} has no model {name} in its repository", hint=BUILD_HINT)
+        return ModelError(f"Triton at {url} has no model {name} in its repository", hint=_NO_MODEL_HINT)
     return not_ready(found, url)

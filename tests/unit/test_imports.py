@@ -32,8 +32,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 COMMANDS = {
     "": ("cameras", "deadletter", "topics", "watch"),
     "edge": ("edge",),
-    "consumer,cpu": ("catalog", "consume", "doctor", "shadow"),
-    "model": ("model", "model_check"),
+    "consumer,cpu": ("catalog", "consume", "doctor", "model_list", "shadow"),
+    "model": ("model_build", "model_check"),
     "stack": ("stack",),
 }
 LIBRARY = "framematch.core.subscribe"
@@ -132,6 +132,8 @@ def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> No
         "catalog build": "consumer,cpu",
         "model build --from none": "model",
         "model check --from none": "model",
+        "model list": "consumer,cpu",
+        "model prune": "consumer,cpu",
         "stack status": "stack",
         "stack up": "stack",
     }
