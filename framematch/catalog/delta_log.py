@@ -153,6 +153,15 @@ async def read_entries(
     return [_usable(change) for change in last_changes.values()]
 
 
+async def was_removed(database: Database, product_id: str, *, after: int) -> bool | None:
+    """Whether the last change of this product after the number `after` removed it; None when there is no change."""
+    with mongo_errors("looking for changes of a product"):
+        document = await database.delta.find_one(
+            {"_id": {"$gt": after}, "product": product_id}, {"removed": 1}, sort=[("_id", -1)]
+        )
+    return None if document is None else bool(document.get("removed"))
+
+
 async def delete_up_to(database: Database, number: int) -> int:
     """Delete the changes that all snapshots in use contain; returns how many. The newest stays, to count on from it."""
     last = min(number, await newest_number(database) - 1)
