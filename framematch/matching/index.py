@@ -18,6 +18,9 @@ from framematch.matching.picture_vectors import PictureVectors
 from framematch.vector_index.faiss_library import load_faiss
 from framematch.vector_index.flat import exact_search
 
+# When this is imported, so that a command that searches says at once that the package is missing.
+_FAISS = load_faiss()
+
 
 class ProductIndex:
     """The products of one snapshot, and of the changes since. Runs one search at a time.
@@ -94,8 +97,10 @@ class ProductIndex:
             some = np.array([number for number in every if any(self._products_of(number, 1, product_ids))], np.int64)
             sets = [VectorSet(0, len(some), lambda queries, k: index.search_rows(queries, some, k))]
         if self._changed is not None:
-            faiss, added = load_faiss(), self._changed.vectors
-            sets.append(VectorSet(index.vectors, len(added), lambda queries, k: exact_search(faiss, queries, added, k)))
+            added = self._changed.vectors
+            sets.append(
+                VectorSet(index.vectors, len(added), lambda queries, k: exact_search(_FAISS, queries, added, k))
+            )
         return [one for one in sets if one.size]
 
     def _merge(

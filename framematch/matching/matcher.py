@@ -40,7 +40,7 @@ class Matcher:
         self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
     ) -> list[tuple[Candidate, ...]]:
         """The `k` nearest products of each row, as `ProductIndex.search`. CPU-bound: call it in a thread."""
-        return self._index.search(embeddings, k, product_ids)
+        return self._index.search(embeddings, k, product_ids=product_ids)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""

@@ -76,12 +76,16 @@ class Site:
         known = await self.snapshots()
         leases = [str(document["_id"]) async for document in self.database.snapshot_leases.find({})]
         if self.storage_url:
-            stored = {path.name for path in Path(self.storage_url).iterdir()}
+            stored = _names(Path(self.storage_url))
         else:
             files = await self.database["snapshots.chunks"].distinct("files_id")
             stored = {str(name).partition("/")[0] for name in files}
-        local = {path.name for path in self.cache_dir.iterdir() if path.is_dir()}
+        local = _names(self.cache_dir)
         return [*leases, *(stored - known), *(local - known)]
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir()}
 
 
 @pytest.fixture(params=["GridFS", "folder"])

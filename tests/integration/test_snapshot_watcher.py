@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot import SnapshotManifest, describe_files
 from framematch.catalog.snapshot_names import SnapshotNames, read_names, write_names
+from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
 from framematch.catalog.snapshot_store import save_snapshot
 from framematch.core.errors import ModelError
 from framematch.core.settings import Settings
@@ -78,7 +79,7 @@ class Site:
     async def store(self, snapshot_id: str, **changes: Any) -> None:
         """Store a snapshot; its manifest has these changes."""
         manifest, folder = self.write(snapshot_id)
-        await save_snapshot(self.database, replace(manifest, **changes), folder)
+        await save_snapshot(self.database, GridFsStorage(self.database), replace(manifest, **changes), folder)
 
     async def name(self, **names: Any) -> None:
         """Change names, without the checks of a command."""
@@ -197,7 +198,8 @@ def with_vectors(change: Callable[[np.ndarray], None]) -> Break:
         vectors = np.load(folder / VECTORS_FILE)
         change(vectors)
         np.save(folder / VECTORS_FILE, vectors)
-        await save_snapshot(site.database, replace(manifest, files=describe_files(folder, manifest.index)), folder)
+        changed = replace(manifest, files=describe_files(folder, manifest.index))
+        await save_snapshot(site.database, GridFsStorage(site.database), changed, folder)
 
     return store
 
@@ -221,7 +223,7 @@ async def with_little_recall(site: Site) -> None:
 
 BREAKS: dict[str, tuple[Break, str]] = {
     "unknown": (unknown, "there is no snapshot 'new'"),
-    "a flipped bit": (with_a_flipped_bit, "is damaged in MongoDB"),
+    "a flipped bit": (with_a_flipped_bit, "is missing or damaged in MongoDB"),
     "another number of rows": (with_manifest(rows=7), "does not have 7 rows"),
     "another dimension": (with_manifest(dimension=7), "of 7 dimensions"),
     "a model that is not served": (with_manifest(model_digest="ef" * 32), "Triton has no model efef"),
