@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -48,7 +47,8 @@ async def test_without_counts_the_report_is_empty(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"counts": None}, {"counts.regions": -1}, {"counts.decisions": [[1]]}, {"counts.flows": [{"regions": 1}]}]
+    "damage",
+    [{"counts": None}, {"counts.regions": -1}, {"counts.decisions": [[1]]}, {"counts.flows": [{"regions": 1}]}],
 )
 async def test_a_damaged_document_is_left_out_and_named(database: Database, damage: dict[str, object]) -> None:
     await write_counts(database, "good", "a", "b", counts_of(2))
@@ -79,11 +79,11 @@ async def test_a_promotion_needs_a_shadow_and_a_condition_that_holds(database: D
 
 
 @pytest.fixture
-def command_database(mongodb: MongoServer, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def command_database(mongodb: MongoServer, database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """The database that commands use."""
     monkeypatch.setenv("MONGODB_URI", mongodb.uri)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", database.name)
-    yield database
+    return database
 
 
 async def run(*arguments: str) -> Result:
