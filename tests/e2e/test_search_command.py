@@ -42,7 +42,7 @@ THINGS = (
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a search with `--json`."""
+    """The end of a search: with `--json` its result, else its `text`."""
 
     code: int
     result: dict[str, Any]
@@ -53,14 +53,14 @@ class Done:
         return [product["id"] for product in self.result["products"]]
 
 
-async def search(site: Site, *arguments: str, as_json: bool = True, **environment: str) -> Done:
-    command = [sys.executable, "-m", "framematch", "search", *arguments, *(["--json"] if as_json else [])]
+async def search(site: Site, *arguments: str, **environment: str) -> Done:
+    command = [sys.executable, "-m", "framematch", "search", *arguments]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *command, env=site.environment | environment, stdout=pipe, stderr=pipe
     )
     output, error = await process.communicate()
-    result = json.loads(output) if as_json and output else {"text": output.decode()}
+    result = json.loads(output) if output and "--json" in arguments else {"text": output.decode()}
     return Done(process.returncode or 0, result, error.decode())
 
 
@@ -71,7 +71,7 @@ async def test_a_picture_of_the_catalogue_finds_its_product_however_it_is_turned
     with Image.open(APPLE) as picture:
         ImageOps.exif_transpose(picture).rotate(90, expand=True).save(turned, exif=exif)
     for file in (APPLE, turned):
-        done = await search(site, "--image", str(file))
+        done = await search(site, "--json", "--image", str(file))
         assert (done.code, done.result["near"], done.result["decision"]) == (0, True, "match"), done
         best = done.result["products"][0]
         assert (best["id"], best["name"], best["category"], best["price"]) == (
@@ -82,10 +82,10 @@ async def test_a_picture_of_the_catalogue_finds_its_product_however_it_is_turned
 
 
 async def test_a_text_finds_its_product_and_filters_apply(site: Site) -> None:
-    done = await search(site, "--text", "Granny Smith", "--top-k", "3")
+    done = await search(site, "--json", "--text", "Granny Smith", "--top-k", "3")
     assert (done.code, done.result["near"], done.ids[0], len(done.ids)) == (0, True, "granny-smith", 3)
     assert done.result["z_score"] >= 1
-    filtered = await search(site, "--text", "Granny Smith", "--category", "Apple", "--price-max", "0.56")
+    filtered = await search(site, "--json", "--text", "Granny Smith", "--category", "Apple", "--price-max", "0.56")
     assert 0 < filtered.result["products_searched"] < 10
     assert {product["category"] for product in filtered.result["products"]} == {"Apple"}
     assert max(product["price"] for product in filtered.result["products"]) <= 0.56
@@ -96,15 +96,16 @@ async def test_nothing_is_near_is_an_answer(site: Site, tmp_path: Path) -> None:
     grey = io.BytesIO()
     Image.new("RGB", (64, 64), "grey").save(grey, "JPEG")
     (tmp_path / "grey.jpg").write_bytes(grey.getvalue())
-    for arguments in (
-        ("--text", "flurbel gnarf"),
-        ("--image", str(tmp_path / "grey.jpg")),
-        ("--text", "Granny Smith", "--category", "Nonesuch"),
+    done = await search(site, "--text", "flurbel gnarf", "--json")
+    assert (done.code, done.result["near"], done.error) == (0, False, "")
+    for arguments, says in (
+        (("--text", "flurbel gnarf"), "Nothing is near; these are the least far (z-score"),
+        (("--image", str(tmp_path / "grey.jpg")), "Nothing is near: the picture shows nothing"),
+        (("--text", "Granny Smith", "--category", "Nonesuch"), "Nothing is near: no product fits the filters"),
     ):
-        done = await search(site, *arguments)
-        assert (done.code, done.result["near"], done.error) == (0, False, "")
-        shown = await search(site, *arguments, as_json=False)
-        assert "Nothing is near" in shown.result["text"]
+        shown = await search(site, *arguments)
+        assert (shown.code, shown.error) == (0, "")
+        assert says in shown.result["text"]
         assert f"snapshot {done.result['snapshot']}, delta 0" in shown.result["text"]
 
 
@@ -115,7 +116,7 @@ async def test_nothing_is_near_is_an_answer(site: Site, tmp_path: Path) -> None:
         (("--text", "milk", "--image", "a.jpg"), 2, "it is not clear what to search for"),
         (("--text", " "), 2, "the text is empty"),
         (("--image", "/no/such.jpg"), 2, "cannot read /no/such.jpg: No such file or directory"),
-        (("--image", __file__), 2, "test_search_command.py is no picture"),
+        (("--image", __file__), 2, "test_search_command.py is not an image"),
         (("--text", "milk", "--price-max", "-1"), 2, "--price-max -1 is no price"),
         (("--text", "milk", "--price-min", "3", "--price-max", "2"), 2, "--price-min 3 is more than --price-max 2"),
         (("--text", "milk", "--snapshot", "nonesuch"), 1, "there is no snapshot 'nonesuch'"),
