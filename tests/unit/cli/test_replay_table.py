@@ -71,11 +71,8 @@ def test_each_kind_of_difference_is_a_row() -> None:
 def test_the_summary_in_json_has_every_number() -> None:
     found = json.loads(summary_line(summary(), reading()))
     assert (found["kind"], found["finished"], found["frames"], found["regions"]) == ("summary", True, 7, 4)
-    assert (found["changed_decisions"], found["changed_products"], found["naive_changed_share"]["share"]) == (
-        1,
-        1,
-        0.25,
-    )
+    assert (found["changed_decisions"], found["changed_products"]) == (1, 1)
+    assert found["naive_changed_share"]["share"] == 0.25
     assert found["changed_share"] is None  # too few camera-minutes
     assert found["decisions"]["match"] == {"match": 3, "ambiguous": 0, "unknown": 1}
     assert found["flows"] == [{"published": "milk", "replayed": None, "regions": 1}]
