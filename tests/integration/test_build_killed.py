@@ -76,12 +76,11 @@ class Site:
         known = await self.snapshots()
         leases = [str(document["_id"]) async for document in self.database.snapshot_leases.find({})]
         if self.storage_url:
-            stored = {path.name for path in Path(self.storage_url).iterdir()}
+            stored = folders(Path(self.storage_url))
         else:
             files = await self.database["snapshots.chunks"].distinct("files_id")
             stored = {str(name).partition("/")[0] for name in files}
-        local = {path.name for path in self.cache_dir.iterdir() if path.is_dir()}
-        return [*leases, *(stored - known), *(local - known)]
+        return [*leases, *(stored - known), *(folders(self.cache_dir) - known)]
 
 
 @pytest.fixture(params=["GridFS", "folder"])
@@ -93,6 +92,10 @@ async def site(request: pytest.FixtureRequest, database: Database, mongodb: Mong
     await import_products(tmp_path / "products.csv", tmp_path, ProductStore(database))
     url = "" if request.param == "GridFS" else str(tmp_path / "storage")
     return Site(mongodb.uri, database, open_storage(url or None, database), url, tmp_path / "cache")
+
+
+def folders(path: Path) -> set[str]:
+    return {entry.name for entry in path.iterdir() if entry.is_dir()}
 
 
 def ask(process: "subprocess.Popen[str]", line: str) -> None:
