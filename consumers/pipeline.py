@@ -31,6 +31,7 @@ from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.health import Health
 from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.kafka.topics import Topics
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
@@ -160,6 +161,7 @@ class Pipeline:
         results = self._components.results
         assignment.skip_repeats(frames)
         metadata = await results.look_up(frames)
+        raise_if_cancelled()
         if assignment.state is State.REVOKED or not self._consumer.may_publish():
             return  # another consumer processes these frames
         built = []

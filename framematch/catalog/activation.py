@@ -1,6 +1,6 @@
 """Changes which snapshots are named, after checking that they can be served."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from framematch.catalog.mongo import Database
@@ -34,18 +34,24 @@ async def activate(database: Database, snapshot_id: str, *, expect: str | None =
 
 
 async def change_names(
-    database: Database, change: Callable[[SnapshotNames], SnapshotNames], *, expect: str | None = None
+    database: Database,
+    change: Callable[[SnapshotNames], SnapshotNames],
+    *,
+    expect: str | None = None,
+    check: Callable[[SnapshotNames], Awaitable[None]] | None = None,
 ) -> NamesChange:
-    """Apply `change` to the names, if nobody changes them at the same time.
+    """Apply `change` to the names, if nobody changes them at the same time. `check` may refuse the names before.
 
     Raises:
-        CatalogError: a snapshot that gets a name is unknown, or cannot have it; or `change` refuses.
+        CatalogError: a snapshot that gets a name is unknown, or cannot have it; or `change` or `check` refuses.
         StaleNamesError: `expect` is not active, or somebody changed the names at the same time.
         MongoUnavailableError: MongoDB became unavailable; the names may have been changed.
     """
     before = await read_names(database)
     expect_active(before, expect)
     after = change(before)
+    if check is not None:
+        await check(before)
     if after.active is not None and after.active != before.active:
         await check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:

@@ -48,7 +48,15 @@ class SnapshotNames:
         return replace(self, active=snapshot_id, previous=None if previous == snapshot_id else previous, shadow=shadow)
 
     def with_shadow(self, snapshot_id: str | None, sample: float = 1.0) -> "SnapshotNames":
-        """These names with another shadow, or without one."""
+        """These names with another shadow, or without one.
+
+        Raises:
+            CatalogError: it is the active snapshot.
+        """
+        if snapshot_id is not None and snapshot_id == self.active:
+            raise CatalogError(
+                f"snapshot {snapshot_id} is active, and no shadow of itself", hint="See 'framematch catalog list'"
+            )
         return replace(self, shadow=snapshot_id, shadow_sample=sample)
 
     def rolled_back(self) -> "SnapshotNames":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from framematch.catalog.build_lease import abandon, delete_without_manifest, leased_snapshots
+from framematch.catalog.delta_log import delete_up_to
 from framematch.catalog.embedding_prune import prune_embeddings
 from framematch.catalog.embedding_store import EmbeddingSpace
 from framematch.catalog.mongo import Database, Document, mongo_errors
@@ -50,7 +51,7 @@ async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep:
         EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension) for manifest in kept
     }
     embeddings = await prune_embeddings(database, spaces)
-    entries = await _delete_changes(database, min(manifest.delta for manifest in kept))
+    entries = await delete_up_to(database, min(manifest.delta for manifest in kept))
     log.info("snapshots_pruned", snapshots=list(deleted), embeddings=embeddings, delta_entries=entries)
     return Pruned(deleted, embeddings, entries)
 
@@ -83,14 +84,3 @@ async def _manifests(database: Database, snapshot_ids: Iterable[str]) -> list[Sn
         except CatalogError:  # of another version, or damaged
             continue
     return found
-
-
-async def _delete_changes(database: Database, number: int) -> int:
-    """Delete the changes of single products up to this one, but never the newest, whose number the next one counts on.
-
-    Returns how many.
-    """
-    with mongo_errors("deleting changes that all snapshots contain"):
-        newest = await database.delta.find_one({"_id": {"$gt": 0}}, {"_id": 1}, sort=[("_id", -1)])
-        last = min(number, newest["_id"] - 1) if newest else 0
-        return (await database.delta.delete_many({"_id": {"$lte": last}})).deleted_count

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from framematch.cli import shadow_report
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
@@ -33,6 +34,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Let a snapshot decide beside the active one: `shadow ID` is short for `shadow set ID`.",
 )
+
+app.add_typer(shadow_report.app)
 
 
 @app.command(name="set", epilog="Example: `framematch catalog shadow set 20260131T120000Z-1a2b3c4d --sample 0.1`")

@@ -1,7 +1,8 @@
 """`framematch catalog activate`, `rollback` and `promote`: changes which snapshot is active."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,14 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console, print_text
 from framematch.cli.database import open_database
 from framematch.cli.serving_wait import wait_until_served
+from framematch.core.errors import CatalogError
 from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
     from framematch.catalog.activation import NamesChange
+    from framematch.catalog.mongo import Database
     from framematch.catalog.snapshot_names import SnapshotNames
+    from framematch.matching.shadow_condition import Condition
 
 app = typer.Typer()
 
@@ -60,13 +64,26 @@ def rollback(
     asyncio.run(_change(settings, lambda names: names.rolled_back(), expect, wait, as_json=as_json))
 
 
-@app.command(epilog="Example: `framematch catalog promote --wait 30`")
+@app.command(epilog="Example: `framematch catalog promote --if 'changed<=2%,regions>=5000' --wait 30`")
 def promote(
-    expect: Expected = None, wait: Waiting = None, as_json: AsJson = False, config: Path | None = CONFIG_OPTION
+    condition: Annotated[
+        str | None,
+        typer.Option("--if", metavar="CONDITION", help="Only if the shadow's report fulfils it: `changed<=2%`."),
+    ] = None,
+    expect: Expected = None,
+    wait: Waiting = None,
+    as_json: AsJson = False,
+    config: Path | None = CONFIG_OPTION,
 ) -> None:
-    """Make the shadow the active snapshot. Then there is no shadow any more."""
+    """Make the shadow the active snapshot. Then there is no shadow any more.
+
+    With `--if` it compares the upper end of a share's 95 % interval, so that too few data fulfil no condition.
+    """
     settings = prepare_command("catalog", config)
-    asyncio.run(_change(settings, lambda names: names.promoted(), expect, wait, as_json=as_json))
+    from framematch.matching.shadow_condition import parse_condition
+
+    wanted = None if condition is None else parse_condition(condition)
+    asyncio.run(_promote(settings, wanted, expect, wait, as_json=as_json))
 
 
 async def _activate(
@@ -83,6 +100,24 @@ async def _activate(
     await _change(settings, lambda names: names.with_active(snapshot_id), expect, wait_s, as_json=as_json)
 
 
+async def _promote(
+    settings: Settings, condition: "Condition | None", expect: str | None, wait_s: float | None, *, as_json: bool
+) -> None:
+    async def check(database: "Database", names: "SnapshotNames") -> None:
+        from framematch.matching.shadow_store import read_report
+
+        if condition is None or names.active is None or names.shadow is None:
+            return
+        unmet = condition.unmet(await read_report(database, names.active, names.shadow))
+        if unmet:
+            raise CatalogError(
+                f"snapshot {names.shadow} is not promoted: {'; '.join(unmet)}",
+                hint="See 'framematch catalog shadow report'",
+            )
+
+    await _change(settings, lambda names: names.promoted(), expect, wait_s, as_json=as_json, check=check)
+
+
 async def _change(
     settings: Settings,
     change: "Callable[[SnapshotNames], SnapshotNames]",
@@ -90,6 +125,7 @@ async def _change(
     wait_s: float | None,
     *,
     as_json: bool,
+    check: "Callable[[Database, SnapshotNames], Awaitable[None]] | None" = None,
 ) -> None:
     """Change the names and print what was changed; then wait."""
     from framematch.catalog.activation import change_names
@@ -97,7 +133,9 @@ async def _change(
 
     async with open_database(settings) as database:
         expected = await find_snapshot(database, expect) if expect is not None else None
-        changed = await change_names(database, change, expect=expected)
+        changed = await change_names(
+            database, change, expect=expected, check=None if check is None else partial(check, database)
+        )
         if as_json:
             new_console(soft_wrap=True).out_json(msgspec.json.encode(changed))
         else:

@@ -11,6 +11,7 @@ from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot import REBUILD_HINT
 from framematch.catalog.snapshot_names import SnapshotNames, read_names
 from framematch.core.errors import CatalogError, FramematchError
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.settings import Settings
 from framematch.matching.encoder_pool import EncoderPool
 from framematch.matching.held_snapshots import HeldSnapshots
@@ -86,6 +87,7 @@ class SnapshotWatcher:
                 group.create_task(part)
             while True:
                 await self._poll()
+                raise_if_cancelled()
                 await asyncio.sleep(self._poll_s)
 
     async def _poll(self) -> None:

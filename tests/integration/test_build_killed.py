@@ -76,11 +76,16 @@ class Site:
         known = await self.snapshots()
         leases = [str(document["_id"]) async for document in self.database.snapshot_leases.find({})]
         if self.storage_url:
-            stored = folders(Path(self.storage_url))
+            stored = _names(Path(self.storage_url))
         else:
             files = await self.database["snapshots.chunks"].distinct("files_id")
             stored = {str(name).partition("/")[0] for name in files}
-        return [*leases, *(stored - known), *(folders(self.cache_dir) - known)]
+        local = _names(self.cache_dir)
+        return [*leases, *(stored - known), *(local - known)]
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir()}
 
 
 @pytest.fixture(params=["GridFS", "folder"])
@@ -92,10 +97,6 @@ async def site(request: pytest.FixtureRequest, database: Database, mongodb: Mong
     await import_products(tmp_path / "products.csv", tmp_path, ProductStore(database))
     url = "" if request.param == "GridFS" else str(tmp_path / "storage")
     return Site(mongodb.uri, database, open_storage(url or None, database), url, tmp_path / "cache")
-
-
-def folders(path: Path) -> set[str]:
-    return {entry.name for entry in path.iterdir() if entry.is_dir()}
 
 
 def ask(process: "subprocess.Popen[str]", line: str) -> None:
