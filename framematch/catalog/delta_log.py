@@ -6,6 +6,7 @@ float32, little-endian.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -75,7 +76,7 @@ async def append(
         "removed": not views,
         "rows": delta_rows(len(views)),
         "views": [{"image": view.image, "width": view.width, "height": view.height} for view in views],
-        "vectors": {space: Binary(rows.astype("<f4").tobytes()) for space, rows in vectors.items()},
+        "vectors": {space: _binary(rows) for space, rows in vectors.items()},
     }
     while True:
         # Not below `base`, whose changes no snapshot in use needs, if somebody has deleted the log.
@@ -162,6 +163,34 @@ async def was_removed(database: Database, product_id: str, *, after: int) -> boo
     return None if document is None else bool(document.get("removed"))
 
 
+async def changes_without(database: Database, space: str, *, after: int) -> dict[int, tuple[str, tuple[View, ...]]]:
+    """The changes after the number `after` without embeddings in this space: product and views by number.
+
+    Damaged ones are left out.
+    """
+    with mongo_errors("looking for changes without embeddings"):
+        documents = (
+            await database.delta.find(
+                {"_id": {"$gt": after}, "removed": False, f"vectors.{space}": {"$exists": False}},
+                {"product": 1, "views": 1},
+            )
+            .sort("_id", 1)
+            .batch_size(_ENTRIES_PER_REPLY)
+            .to_list()
+        )
+    found = {}
+    for document in documents:
+        with suppress(DocumentError):  # whoever serves the change names it
+            found[_number(document)] = required_text(document, "product"), _views(document)
+    return found
+
+
+async def add_embeddings(database: Database, number: int, space: str, embeddings: Embeddings) -> None:
+    """Give a change the embeddings of its views in a further space, float32 [views, D]."""
+    with mongo_errors("writing the embeddings of a change"):
+        await database.delta.update_one({"_id": number}, {"$set": {f"vectors.{space}": _binary(embeddings)}})
+
+
 async def delete_up_to(database: Database, number: int) -> int:
     """Delete the changes that all snapshots in use contain; returns how many. The newest stays, to count on from it."""
     last = min(number, await newest_number(database) - 1)
@@ -186,6 +215,10 @@ async def _read_page(database: Database, after: int, up_to: int | None, wanted: 
         documents = await database.delta.find({"_id": {"$gt": after, "$lte": last}}, wanted).sort("_id", 1).to_list()
     # A query that runs while others append may see a change without the one before it.
     return [document for place, document in enumerate(documents, after + 1) if document["_id"] == place]
+
+
+def _binary(embeddings: Embeddings) -> Binary:
+    return Binary(embeddings.astype("<f4").tobytes())
 
 
 def _rows(document: Document) -> int:

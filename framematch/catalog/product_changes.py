@@ -80,6 +80,24 @@ class ProductChanges:
             await self.store.delete_many([product_id])
             return await self._publish(product_id)
 
+    async def complete_for(self, manifest: SnapshotManifest) -> int:
+        """Embed the changes since a snapshot was built which its model has not embedded yet; returns how many.
+
+        Call it before a snapshot gets a name, and again afterwards, for what was changed in between. Most often there
+        is nothing to do, and no encoder is needed.
+
+        Raises:
+            CatalogError: an image of a change is missing or damaged.
+            ModelError: Triton does not serve the model of the snapshot, or it returned no embedding.
+            UnavailableError: MongoDB or Triton became unavailable.
+        """
+        database, space = self.store.database, space_of(manifest).key
+        missing = await delta_log.changes_without(database, space, after=manifest.delta)
+        for number, (product_id, views) in missing.items():
+            embeddings = await self._embed_for(manifest, product_id, views)
+            await delta_log.add_embeddings(database, number, space, embeddings)
+        return len(missing)
+
     async def _check_room(self, product_id: str, views: int, spaces: NeededSpaces) -> None:
         await delta_log.check_room(self.store.database, product_id, views, base=spaces.active.delta)
 

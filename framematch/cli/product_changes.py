@@ -1,8 +1,6 @@
 """`framematch catalog add` and `remove`: change single products, which consumers search within seconds."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,17 +9,16 @@ import typer
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
+from framematch.cli.product_embedding import open_product_changes
 from framematch.cli.serving_wait import wait_until_searched
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 
 if TYPE_CHECKING:
     from framematch.catalog.mongo import Database
-    from framematch.catalog.product_changes import ProductChanges, PublishedChange
+    from framematch.catalog.product_changes import PublishedChange
     from framematch.catalog.products import Product, ProductStore
-    from framematch.vision.encoder import ImageEncoder
 
 app = typer.Typer()
 
@@ -82,7 +79,7 @@ def remove(
 
 
 async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None) -> None:
-    async with open_database(settings) as database, _product_changes(settings, database) as changes:
+    async with open_database(settings) as database, open_product_changes(settings, database) as changes:
         product = await _checked(fields, changes.store)
         change = await changes.put(product)
         _report(change, f"Product {product.id} is stored", "searchable")
@@ -93,7 +90,7 @@ async def _remove(settings: Settings, product_ids: list[str], wait_s: float | No
     from framematch.catalog.product_changes import is_searched
     from framematch.catalog.snapshot_storage import open_storage
 
-    async with open_database(settings) as database, _product_changes(settings, database) as changes:
+    async with open_database(settings) as database, open_product_changes(settings, database) as changes:
         storage, cache_dir = open_storage(settings.snapshots.url, database), state_dir() / "snapshots"
         existing = await changes.store.existing(product_ids)
         for product_id in product_ids:
@@ -125,25 +122,6 @@ async def _checked(fields: dict[str, Any], store: "ProductStore") -> "Product":
     for problem in problems:
         raise CatalogError(f"product {draft.id!r} cannot be added: {problem.reason}", hint=problem.kind.hint)
     return products[0]
-
-
-@asynccontextmanager
-async def _product_changes(settings: Settings, database: "Database") -> "AsyncIterator[ProductChanges]":
-    from framematch.catalog.product_changes import ProductChanges
-    from framematch.catalog.products import ProductStore
-    from framematch.vision.encoder import ImageEncoder
-
-    encoders: dict[str, ImageEncoder] = {}
-    async with AsyncExitStack() as resources:
-
-        async def connect(digest: str) -> "ImageEncoder":
-            if digest not in encoders:
-                url, triton = require(settings.triton.url, "triton.url"), settings.triton
-                encoder = await ImageEncoder.connect(url, digest, timeout_s=triton.timeout_s, key=triton.key)
-                encoders[digest] = await resources.enter_async_context(encoder)
-            return encoders[digest]
-
-        yield ProductChanges(ProductStore(database), connect)
 
 
 def _report(change: "PublishedChange", done: str, result: str) -> None:

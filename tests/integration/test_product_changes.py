@@ -146,6 +146,18 @@ async def test_a_change_is_appended_again_for_a_snapshot_of_another_model_that_w
     assert (await site.shown(other, 100)).candidates[0].product_id == "new"
 
 
+async def test_changes_are_embedded_for_a_snapshot_of_another_model_before_it_is_activated(site: ProductSite) -> None:
+    other = await site.build(ColourEncoder(OTHER_MODEL))
+    await site.put("new", 100)
+    await site.put("new", 101)
+    await site.changes.remove("p0")
+    site.encoders = {MODEL.digest: ColourEncoder(), OTHER_MODEL.digest: ColourEncoder(OTHER_MODEL)}
+    assert await site.changes.complete_for(other) == 2
+    assert (await site.shown(other, 101)).candidates[0].product_id == "new"
+    site.encoders = {}
+    assert await site.changes.complete_for(other) == await site.changes.complete_for(active(site)) == 0
+
+
 async def test_of_two_changes_of_a_product_at_once_the_last_entry_agrees_with_the_document(site: ProductSite) -> None:
     products = [await stored_product(site.store, "p0", seed) for seed in range(100, 106)]
     await asyncio.gather(*(site.changes.put(product) for product in products))
