@@ -30,6 +30,7 @@ ENTRY_VIEWS_MAX: Final = 200
 _ENTRIES_MAX = 4 * DELTA_ROWS_MAX  # the same product may change often; a starting consumer reads all changes
 _ENTRIES_PER_REPLY = 16  # up to 26 MB with 2,048 dimensions
 _VALUE_BYTES = 4
+_FOLD_HINT = f"{REBUILD_HINT} first, which takes all changes into a new snapshot"
 _REPAIR_HINT = "Run 'framematch catalog build', which reads the products themselves"
 
 
@@ -69,11 +70,6 @@ async def append(
         CatalogError: there are too many changes since `base`.
         MongoUnavailableError: MongoDB became unavailable.
     """
-    if len(views) > ENTRY_VIEWS_MAX:
-        raise CatalogError(
-            f"product {product_id!r} has {len(views)} pictures; up to {ENTRY_VIEWS_MAX} can be searched before a build",
-            hint=REBUILD_HINT,
-        )
     fields: Document = {
         "product": product_id,
         "removed": not views,
@@ -85,10 +81,40 @@ async def append(
         # Not below `base`, whose changes no snapshot in use needs, if somebody has deleted the log.
         number = max(await newest_number(database), base) + 1
         # Nothing can come between, as then the number is taken. So the bound is exact.
-        await _check_bound(database, product_id, len(views), base=base)
+        await check_room(database, product_id, len(views), base=base)
         if await _insert(database, {"_id": number, **fields}):
             log.info("delta_appended", number=number, product=product_id, removed=not views, views=len(views))
             return number
+
+
+async def check_room(database: Database, product_id: str, views: int, *, base: int) -> None:
+    """Check that a change of this product, to this number of views, can still be appended.
+
+    Raises:
+        CatalogError: it has too many views, or there are too many changes since the number `base`.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    if views > ENTRY_VIEWS_MAX:
+        raise CatalogError(
+            f"product {product_id!r} has {views} pictures; up to {ENTRY_VIEWS_MAX} can be searched before a build",
+            hint=_FOLD_HINT,
+        )
+    with mongo_errors("counting the changes since the last build"):
+        documents = (
+            await database.delta.find({"_id": {"$gt": base}}, {"product": 1, "rows": 1})
+            .sort("_id", 1)
+            .limit(_ENTRIES_MAX)
+            .to_list()
+        )
+    rows = {str(document.get("product")): _rows(document) for document in documents}
+    rows[product_id] = delta_rows(views)
+    if (total := sum(rows.values())) > DELTA_ROWS_MAX:
+        what = f"{total} pictures and removals, of at most {DELTA_ROWS_MAX}"
+    elif len(documents) >= _ENTRIES_MAX:
+        what = f"more than {_ENTRIES_MAX} changes of products"
+    else:
+        return
+    raise CatalogError(f"since the last build there would be {what}", hint=_FOLD_HINT)
 
 
 async def read_entries(
@@ -127,6 +153,15 @@ async def read_entries(
     return [_usable(change) for change in last_changes.values()]
 
 
+async def was_removed(database: Database, product_id: str, *, after: int) -> bool | None:
+    """Whether the last change of this product after the number `after` removed it; None when there is no change."""
+    with mongo_errors("looking for changes of a product"):
+        document = await database.delta.find_one(
+            {"_id": {"$gt": after}, "product": product_id}, {"removed": 1}, sort=[("_id", -1)]
+        )
+    return None if document is None else bool(document.get("removed"))
+
+
 async def delete_up_to(database: Database, number: int) -> int:
     """Delete the changes that all snapshots in use contain; returns how many. The newest stays, to count on from it."""
     last = min(number, await newest_number(database) - 1)
@@ -151,25 +186,6 @@ async def _read_page(database: Database, after: int, up_to: int | None, wanted: 
         documents = await database.delta.find({"_id": {"$gt": after, "$lte": last}}, wanted).sort("_id", 1).to_list()
     # A query that runs while others append may see a change without the one before it.
     return [document for place, document in enumerate(documents, after + 1) if document["_id"] == place]
-
-
-async def _check_bound(database: Database, product_id: str, views: int, *, base: int) -> None:
-    with mongo_errors("counting the changes since the last build"):
-        documents = (
-            await database.delta.find({"_id": {"$gt": base}}, {"product": 1, "rows": 1})
-            .sort("_id", 1)
-            .limit(_ENTRIES_MAX)
-            .to_list()
-        )
-    rows = {str(document.get("product")): _rows(document) for document in documents}
-    rows[product_id] = delta_rows(views)
-    if (total := sum(rows.values())) > DELTA_ROWS_MAX:
-        what = f"{total} pictures and removals, of at most {DELTA_ROWS_MAX}"
-    elif len(documents) >= _ENTRIES_MAX:
-        what = f"more than {_ENTRIES_MAX} changes of products"
-    else:
-        return
-    raise CatalogError(f"since the last build there would be {what}", hint=REBUILD_HINT)
 
 
 def _rows(document: Document) -> int:
