@@ -16,6 +16,7 @@ from consumers.shadow import comparisons as comparisons_module
 from consumers.stages.batcher import region_crops
 from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
+from framematch.catalog.delta import Delta
 from framematch.catalog.images import decode_rgb
 from framematch.core.events import ModelInfo
 from framematch.core.frames import Frame, frame_headers
@@ -95,7 +96,7 @@ async def opened(
     manifest = replace(snapshot.manifest, id=snapshot_id)
     return ServedSnapshot(
         manifest=manifest,
-        delta=0,
+        changes=Delta(0),
         model=ModelInfo(model.name, model.digest),
         preprocessor=preprocessor,
         encoder=encoder,
