@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
 from demo.services import Service
 from framematch.catalog.activation import activate
 from framematch.catalog.mongo import Database, connect
@@ -22,7 +23,6 @@ from tests.e2e.fault_run import BreakableServers, FaultRun
 from tests.e2e.input_records import photos
 from tests.e2e.load_generator import LoadGenerator, SentRecord
 from tests.e2e.site import Site, log_lines, unique_prefix
-from tests.e2e.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
 from tests.e2e.subscriber import subscribed
 from tests.support import eventually, freeze, resume
 
