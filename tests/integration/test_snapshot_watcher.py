@@ -272,7 +272,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "unknown": (unknown, "there is no snapshot 'new'"),
     "a flipped bit": (with_a_flipped_bit, "is missing or damaged in MongoDB"),
     "another number of rows": (with_manifest(rows=7), "does not have 7 rows"),
-    "another dimension": (with_manifest(dimension=7), "of 7 dimensions"),
+    "another dimension": (with_manifest(dimension=7), "is no file of 4 x 7 values"),
     "a model that is not served": (with_manifest(model_digest="ef" * 32), "Triton has no model efef"),
     "another preprocessing": (with_manifest(preprocessing_digest="ef" * 32), "was built with preprocessing"),
     "little recall": (with_little_recall, "recall@1 0.98"),
