@@ -4,6 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from framematch.cli.product_embedding import embed_changes
 from framematch.core.errors import ModelError, TritonUnavailableError
 from framematch.core.printable import printable_lines
 from framematch.core.settings import Settings
@@ -42,9 +43,12 @@ async def change_names_checked(
             await check(wanted)
         for snapshot_id in _newly_named(wanted):
             await _check_model(settings, database, snapshot_id)
+        await embed_changes(settings, database, _newly_named(wanted))
 
     expected = None if expect is None else await find_snapshot(database, expect)
-    return await change_names(database, change, expect=expected, check=check_all)
+    changed = await change_names(database, change, expect=expected, check=check_all)
+    await embed_changes(settings, database, _newly_named(changed))  # what was changed meanwhile
+    return changed
 
 
 def _newly_named(wanted: "NamesChange") -> list[str]:
