@@ -40,6 +40,7 @@ COMMANDS = {
         "replay",
         "search",
         "shadow",
+        "shadow_report",
         "snapshot_changes",
         "snapshots",
     ),
