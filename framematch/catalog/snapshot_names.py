@@ -134,6 +134,21 @@ async def repair_names(database: Database) -> None:
             await database.meta.replace_one(damaged, msgspec.to_builtins(_repaired(document)))
 
 
+async def confirm_names(database: Database) -> SnapshotNames:
+    """The names, written again with the next version: a change that was prepared before this cannot be written.
+
+    Raises:
+        CatalogError: the document is damaged.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    while True:
+        names = await read_names(database)
+        confirmed = replace(names, version=names.version + 1)
+        with mongo_errors("confirming the names of snapshots"):
+            if await _replace(database, names, confirmed):
+                return confirmed
+
+
 def expect_active(names: SnapshotNames, expected: str | None) -> None:
     """Check that the active snapshot is the one that the operator has seen; None expects nothing.
 
