@@ -1,6 +1,8 @@
 """What a build stores and activates, with a real MongoDB server: bad indexes, faster builds, full disks, storages."""
 
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -139,3 +141,9 @@ def test_the_folder_of_a_running_build_stays_and_one_of_a_killed_build_is_delete
         assert first.is_dir()
         assert second != first
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_build_needs_less_memory_than_its_vectors_have(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.integration.build_memory_program", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["100000 flat"]), done.stderr
