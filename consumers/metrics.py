@@ -38,7 +38,7 @@ class ConsumerMetrics:
         self.snapshot_info = self._gauge("snapshot_info", "1 for the snapshot that is served", "snapshot")
         self.snapshot_delta = self._gauge("snapshot_delta", "Number of the newest change that is served with it")
         self.snapshot_refused = self._gauge(
-            "snapshot_refused", "1 while the snapshot with this name cannot be served", "name"
+            "snapshot_refused", "1 while the snapshot of this role cannot be served", "role"
         )
         self.snapshot_swap_seconds = self._histogram(
             "snapshot_swap_seconds", "Time to open another snapshot beside the one that is served", _SWAP_BUCKETS_S

@@ -5,7 +5,7 @@ from collections import Counter
 from consumers.replay.pairing import Answer, Found, Missing, OnlyPublished, OnlyReplayed, Pair
 from framematch.matching.decision import Candidate, Decision
 from framematch.matching.shadow_comparison import ComparedRegion, Comparison
-from framematch.matching.shadow_counts import ShadowCounts
+from framematch.matching.shadow_report import ShadowReport
 
 
 class Summary:
@@ -50,9 +50,9 @@ class Summary:
         if published is not None and replayed is not None:
             self.largest_shift = max(self.largest_shift or 0.0, abs(replayed - published))
 
-    def counts(self) -> ShadowCounts:
-        """The comparison, as of a shadow snapshot: published is `active`, replayed is `shadow`."""
-        return self._comparison.counts()
+    def report(self) -> ShadowReport:
+        """The comparison, as that of a shadow: published is `active`, replayed is `shadow`."""
+        return ShadowReport("published", "replayed", self._comparison.counts())
 
 
 def _decision(answer: Answer) -> Decision:

@@ -6,6 +6,7 @@ float32, little-endian.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +31,7 @@ ENTRY_VIEWS_MAX: Final = 200
 _ENTRIES_MAX = 4 * DELTA_ROWS_MAX  # the same product may change often; a starting consumer reads all changes
 _ENTRIES_PER_REPLY = 16  # up to 26 MB with 2,048 dimensions
 _VALUE_BYTES = 4
+_FOLD_HINT = f"{REBUILD_HINT} first, which takes all changes into a new snapshot"
 _REPAIR_HINT = "Run 'framematch catalog build', which reads the products themselves"
 
 
@@ -69,26 +71,51 @@ async def append(
         CatalogError: there are too many changes since `base`.
         MongoUnavailableError: MongoDB became unavailable.
     """
-    if len(views) > ENTRY_VIEWS_MAX:
-        raise CatalogError(
-            f"product {product_id!r} has {len(views)} pictures; up to {ENTRY_VIEWS_MAX} can be searched before a build",
-            hint=REBUILD_HINT,
-        )
     fields: Document = {
         "product": product_id,
         "removed": not views,
         "rows": delta_rows(len(views)),
         "views": [{"image": view.image, "width": view.width, "height": view.height} for view in views],
-        "vectors": {space: Binary(rows.astype("<f4").tobytes()) for space, rows in vectors.items()},
+        "vectors": {space: _binary(rows) for space, rows in vectors.items()},
     }
     while True:
         # Not below `base`, whose changes no snapshot in use needs, if somebody has deleted the log.
         number = max(await newest_number(database), base) + 1
         # Nothing can come between, as then the number is taken. So the bound is exact.
-        await _check_bound(database, product_id, len(views), base=base)
+        await check_room(database, product_id, len(views), base=base)
         if await _insert(database, {"_id": number, **fields}):
             log.info("delta_appended", number=number, product=product_id, removed=not views, views=len(views))
             return number
+
+
+async def check_room(database: Database, product_id: str, views: int, *, base: int) -> None:
+    """Check that a change of this product, to this number of views, can still be appended.
+
+    Raises:
+        CatalogError: it has too many views, or there are too many changes since the number `base`.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    if views > ENTRY_VIEWS_MAX:
+        raise CatalogError(
+            f"product {product_id!r} has {views} pictures; up to {ENTRY_VIEWS_MAX} can be searched before a build",
+            hint=_FOLD_HINT,
+        )
+    with mongo_errors("counting the changes since the last build"):
+        documents = (
+            await database.delta.find({"_id": {"$gt": base}}, {"product": 1, "rows": 1})
+            .sort("_id", 1)
+            .limit(_ENTRIES_MAX)
+            .to_list()
+        )
+    rows = {str(document.get("product")): _rows(document) for document in documents}
+    rows[product_id] = delta_rows(views)
+    if (total := sum(rows.values())) > DELTA_ROWS_MAX:
+        what = f"{total} pictures and removals, of at most {DELTA_ROWS_MAX}"
+    elif len(documents) >= _ENTRIES_MAX:
+        what = f"more than {_ENTRIES_MAX} changes of products"
+    else:
+        return
+    raise CatalogError(f"since the last build there would be {what}", hint=_FOLD_HINT)
 
 
 async def read_entries(
@@ -127,6 +154,43 @@ async def read_entries(
     return [_usable(change) for change in last_changes.values()]
 
 
+async def was_removed(database: Database, product_id: str, *, after: int) -> bool | None:
+    """Whether the last change of this product after the number `after` removed it; None when there is no change."""
+    with mongo_errors("looking for changes of a product"):
+        document = await database.delta.find_one(
+            {"_id": {"$gt": after}, "product": product_id}, {"removed": 1}, sort=[("_id", -1)]
+        )
+    return None if document is None else bool(document.get("removed"))
+
+
+async def changes_without(database: Database, space: str, *, after: int) -> dict[int, tuple[str, tuple[View, ...]]]:
+    """The changes after the number `after` without embeddings in this space: product and views by number.
+
+    Damaged ones are left out.
+    """
+    with mongo_errors("looking for changes without embeddings"):
+        documents = (
+            await database.delta.find(
+                {"_id": {"$gt": after}, "removed": False, f"vectors.{space}": {"$exists": False}},
+                {"product": 1, "views": 1},
+            )
+            .sort("_id", 1)
+            .batch_size(_ENTRIES_PER_REPLY)
+            .to_list()
+        )
+    found = {}
+    for document in documents:
+        with suppress(DocumentError):  # whoever serves the change names it
+            found[_number(document)] = required_text(document, "product"), _views(document)
+    return found
+
+
+async def add_embeddings(database: Database, number: int, space: str, embeddings: Embeddings) -> None:
+    """Give a change the embeddings of its views in a further space, float32 [views, D]."""
+    with mongo_errors("writing the embeddings of a change"):
+        await database.delta.update_one({"_id": number}, {"$set": {f"vectors.{space}": _binary(embeddings)}})
+
+
 async def delete_up_to(database: Database, number: int) -> int:
     """Delete the changes that all snapshots in use contain; returns how many. The newest stays, to count on from it."""
     last = min(number, await newest_number(database) - 1)
@@ -153,23 +217,8 @@ async def _read_page(database: Database, after: int, up_to: int | None, wanted: 
     return [document for place, document in enumerate(documents, after + 1) if document["_id"] == place]
 
 
-async def _check_bound(database: Database, product_id: str, views: int, *, base: int) -> None:
-    with mongo_errors("counting the changes since the last build"):
-        documents = (
-            await database.delta.find({"_id": {"$gt": base}}, {"product": 1, "rows": 1})
-            .sort("_id", 1)
-            .limit(_ENTRIES_MAX)
-            .to_list()
-        )
-    rows = {str(document.get("product")): _rows(document) for document in documents}
-    rows[product_id] = delta_rows(views)
-    if (total := sum(rows.values())) > DELTA_ROWS_MAX:
-        what = f"{total} pictures and removals, of at most {DELTA_ROWS_MAX}"
-    elif len(documents) >= _ENTRIES_MAX:
-        what = f"more than {_ENTRIES_MAX} changes of products"
-    else:
-        return
-    raise CatalogError(f"since the last build there would be {what}", hint=REBUILD_HINT)
+def _binary(embeddings: Embeddings) -> Binary:
+    return Binary(embeddings.astype("<f4").tobytes())
 
 
 def _rows(document: Document) -> int:

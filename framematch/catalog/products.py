@@ -120,6 +120,19 @@ class ProductStore:
             if result.upserted_count or result.modified_count:
                 await self._increment_version()
 
+    async def delete_many(self, ids: Iterable[str]) -> None:
+        """Delete products, and increment the catalogue version if there were any. Their images are kept."""
+        with mongo_errors("deleting products"):
+            result = await self.database.products.delete_many({"_id": {"$in": list(ids)}})
+            if result.deleted_count:
+                await self._increment_version()
+
+    async def existing(self, ids: Iterable[str]) -> frozenset[str]:
+        """Which of these products have a document, readable or not."""
+        with mongo_errors("looking for products"):
+            found = await self.database.products.find({"_id": {"$in": list(ids)}}, {"_id": 1}).to_list()
+        return frozenset(document["_id"] for document in found)
+
     async def get_many(self, ids: Iterable[str], *, intact: bool = False) -> dict[str, Product]:
         """The products with these ids, in one query; unknown and unreadable ones are left out.
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 OUT = typer.Option(help="Triton's model repository.")
 _REPOSITORY = Path("model_repository")
-_NOTHING_PRUNED = "nothing was pruned"
 
 
 def list_models(
@@ -77,21 +76,21 @@ def prune(
     try:
         needed = asyncio.run(_needed(settings))
     except (CatalogError, MongoUnavailableError) as error:
-        raise type(error)(
-            f"{_NOTHING_PRUNED}, as it is not known which models are needed: {error.message}", hint=error.hint
-        ) from error
+        reason = f"nothing was pruned, as it is not known which models are needed: {error.message}"
+        raise type(error)(reason, hint=error.hint) from error
     url = settings.triton.url
     found = read_image_models(out)
     states = model_states(None if url is None else _served(settings), found, needed)
-    folders = {model.name: model.folders for model in found}
-    removed = [state for state in states if state.kept_because is None]
+    unneeded = {state.name for state in states if state.kept_because is None}
+    removed = [model for model in found if model.name in unneeded]
+    unloaded = True
+    if removed and not dry_run:
+        if url is not None:
+            towers = [name for model in removed for name in model.folders]
+            unloaded = asyncio.run(unload_models(url, towers, key=settings.triton.key))
+        remove_models(out.resolve(), removed)
     for state in states:
         print_text(f"{_title(state)}: {_verdict(state, dry_run=dry_run)}")
-    if dry_run or not removed:
-        return
-    names = [folder for state in removed for folder in folders[state.name]]
-    unloaded = url is None or asyncio.run(unload_models(url, names, key=settings.triton.key))
-    remove_models(out.resolve(), names)
     if not unloaded:
         print_text(f"Triton at {url} does not unload models on request: it serves them until its next start")
 

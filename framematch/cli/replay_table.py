@@ -14,8 +14,8 @@ from consumers.replay.time_range import TimeRange
 from framematch.cli.text import counted
 from framematch.core.printable import printable
 from framematch.core.timestamps import to_rfc3339
-from framematch.matching.intervals import Interval, wilson
-from framematch.matching.shadow_counts import KINDS, ShadowCounts
+from framematch.matching.shadow_counts import KINDS
+from framematch.matching.shadow_report import MIN_MINUTES, ShadowReport
 
 _FLOWS_SHOWN = 5
 _NO_OUTPUT = {"not_processed": "not processed yet", "no_output": "dead letter, or skipped"}
@@ -57,8 +57,8 @@ def difference_line(found: Found) -> str:
 
 def summary_line(summary: Summary, reading: Reading) -> str:
     """The numbers as one JSON object."""
-    counts = summary.counts()
-    changed = _changed_share(counts)
+    report = summary.report()
+    counts = report.counts
     return _json(
         {
             "kind": "summary",
@@ -72,12 +72,13 @@ def summary_line(summary: Summary, reading: Reading) -> str:
             "reused": summary.reused,
             "changed_decisions": summary.changed_decisions,
             "changed_products": counts.of_change("changed").regions,
-            "changed_share": None if changed is None else [changed.share, changed.low, changed.high],
+            "changed_share": report.share("changed"),
+            "naive_changed_share": report.naive_share("changed"),
             "decisions": {
                 kind: dict(zip(KINDS, row, strict=True)) for kind, row in zip(KINDS, counts.decisions, strict=True)
             },
             "flows": [{"published": f.active, "replayed": f.shadow, "regions": f.regions} for f in counts.flows],
-            "mean_score_shift": _mean_shift(counts),
+            "mean_score_shift": report.mean_shift,
             "largest_score_shift": summary.largest_shift,
             "missing": dict(summary.missing),
             "only_published": summary.only_published,
@@ -87,7 +88,8 @@ def summary_line(summary: Summary, reading: Reading) -> str:
 
 def summary_lines(wanted: TimeRange, snapshot: str, summary: Summary, reading: Reading) -> Iterator[str]:
     """The numbers for people."""
-    counts = summary.counts()
+    report = summary.report()
+    counts = report.counts
     if not reading.finished:
         yield "Ended early: these are the frames that were replayed so far."
     yield f"{counted(summary.changed_decisions, 'difference')} in {counted(counts.regions, 'region')}"
@@ -96,38 +98,30 @@ def summary_lines(wanted: TimeRange, snapshot: str, summary: Summary, reading: R
     if counts.regions:
         by = ", ".join(f"{name} ({number})" for name, number in summary.published_by.most_common())
         yield f"  published   by {by}"
-        yield from _comparison_lines(counts, summary.largest_shift)
+        yield from _comparison_lines(report, summary.largest_shift)
     if summary.reused:
         yield f"  reused      {summary.reused} published decisions were made for an earlier frame that looked the same"
     if summary.missing:
         missing = ", ".join(f"{number} {_NO_OUTPUT[reason]}" for reason, number in summary.missing.most_common())
-        yield f"  missing     {summary.missing.total()} regions have no event: {missing}"
+        yield f"  no event    {counted(summary.missing.total(), 'region')}: {missing}"
     if summary.only_published:
-        yield f"  vanished    {counted(summary.only_published, 'event')} of frames that cannot be decided now"
+        yield f"  undecided   {counted(summary.only_published, 'event')} of frames that cannot be decided now"
 
 
-def _comparison_lines(counts: ShadowCounts, largest_shift: float | None) -> Iterator[str]:
-    number, share = counts.of_change("changed").regions, _changed_share(counts)
-    if share is not None:
-        yield f"  products    {number} changed: {share.share:.1%} (95 % interval {share.low:.1%} to {share.high:.1%})"
-    if (shift := _mean_shift(counts)) is not None:
-        yield f"  score       {shift:+.4f} on average, {largest_shift or 0:.4f} at most"
+def _comparison_lines(report: ShadowReport, largest_shift: float | None) -> Iterator[str]:
+    counts, share, naive = report.counts, report.share("changed"), report.naive_share("changed")
+    if interval := share or naive:
+        shown = f"95 % interval {interval.low:.2%} to {interval.high:.2%}"
+        doubt = "" if share else f", if regions were independent: there are fewer than {MIN_MINUTES} camera-minutes"
+        yield f"  products    {counts.of_change('changed').regions} changed: {interval.share:.2%} ({shown}{doubt})"
+    if report.mean_shift is not None:
+        yield f"  score       {report.mean_shift:+.4f} on average, {largest_shift or 0:.4f} at most"
     yield f"  decisions   {'published, replayed as':<24}" + "".join(f"{kind:>11}" for kind in KINDS)
     for kind, row in zip(KINDS, counts.decisions, strict=True):
         yield f"              {kind:<24}" + "".join(f"{regions:>11}" for regions in row)
     for flow in counts.flows[:_FLOWS_SHOWN]:
         before, after = flow.active or "no match", flow.shadow or "no match"
         yield printable(f"  flow        {before} -> {after}: {flow.regions}")
-
-
-def _changed_share(counts: ShadowCounts) -> Interval | None:
-    """The share of regions with another product, as if they were independent of each other."""
-    regions = counts.regions
-    return wilson(counts.of_change("changed").regions / regions, regions) if regions else None
-
-
-def _mean_shift(counts: ShadowCounts) -> float | None:
-    return counts.shift.total / counts.shift.regions if counts.shift.regions else None
 
 
 def _undecided(reading: Reading) -> str:

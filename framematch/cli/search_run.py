@@ -14,6 +14,7 @@ from framematch.catalog.products import ProductFilter, ProductStore
 from framematch.catalog.snapshot_list import find_snapshot
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
+from framematch.cli.text import counted
 from framematch.core.errors import ModelError, PictureError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.printable import printable
@@ -32,6 +33,7 @@ from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.matching.snapshot_opener import open_served
 from framematch.vision.encoder import TextEncoder
 
+_NOT_NEAR = "Nothing is near; these are the least far"
 _DIGITS = 6  # of a similarity, as events have it
 
 
@@ -139,7 +141,7 @@ def _print(result: SearchResult) -> None:
     console = new_console(soft_wrap=True)
     if result.products:
         console.print(_table(result.products))
-    console.print(_verdict(result))
+    console.print(verdict(result))
     console.print(f"snapshot {result.snapshot}, delta {result.delta}", style="dim")
 
 
@@ -155,20 +157,15 @@ def _table(products: tuple[FoundProduct, ...]) -> Table:
     return table
 
 
-def _verdict(result: SearchResult) -> str:
-    if result.products_searched == 0 or not (result.products or result.decision):
-        return "Nothing is near: no product fits the filters"
-    among = "" if result.products_searched is None else f", among {result.products_searched} products"
+def verdict(result: SearchResult) -> str:
+    """What the result says, in one line."""
+    if not result.products:
+        why = "the picture shows nothing" if result.reason == "no_content" else "no product fits the filters"
+        return f"Nothing is near: {why}"
+    among = "" if result.products_searched is None else f", among {counted(result.products_searched, 'product')}"
     if result.z_score is not None:
-        said = "the nearest products are above" if result.near else "Nothing is near; these are the least far"
-        return f"{said[0].upper()}{said[1:]} (z-score {result.z_score:.1f}{among})"
-    if result.reason == "no_content":
-        return "Nothing is near: the picture shows nothing"
-    if not result.near:
-        return f"Nothing is near; these are the least far (unknown: {_words(result.reason)}{among})"
-    why = f": {_words(result.reason)}" if result.reason else ""
-    return f"{(result.decision or '').capitalize()}{why}{among}"
-
-
-def _words(reason: str | None) -> str:
-    return (reason or "").replace("_", " ")
+        said = "Above what texts about other things reach" if result.near else _NOT_NEAR
+        return f"{said} (z-score {result.z_score:.1f}{among})"
+    reason = f": {result.reason.replace('_', ' ')}" if result.reason else ""
+    decided = f"{result.decision}{reason}{among}"
+    return decided.capitalize() if result.near else f"{_NOT_NEAR} ({decided})"

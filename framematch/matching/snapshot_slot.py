@@ -20,6 +20,8 @@ Served = ServedSnapshot | None
 
 # A full disk may be emptied, and Triton may load the model; a large file is not fetched again every second.
 _BACKOFF_S = (1.0, 60.0)
+# Another process appends changes, and the one before the newest was not visible yet.
+_INCOMPLETE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class SnapshotSlot:
             else:
                 self._refuse(None)
                 backoff.reset()
+                if self.served is not None and self.served.delta < self._newest_delta:
+                    delay_s = _INCOMPLETE_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._news.wait()

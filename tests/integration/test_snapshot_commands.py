@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from demo.dataset import BUNDLE_DIR
 from framematch.catalog.activation import activate, change_names
+from framematch.catalog.delta import DELTA_ROWS_MAX
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, remove_status, write_status
 from framematch.catalog.snapshot_names import SnapshotNames, read_names
@@ -22,11 +24,18 @@ from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
 from framematch.catalog.snapshot_store import save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError, StaleNamesError, UsageError
+from framematch.matching.shadow_store import write_counts
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
+from framematch.vision.served_models import list_served_models
 from tests.conftest import running
 from tests.integration.commands import framematch
 from tests.support import eventually
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
+from tests.unit.matching.shadow_samples import report_of
 
 pytestmark = pytest.mark.integration
 
@@ -201,6 +210,59 @@ async def test_an_index_that_finds_too_little_can_be_tried_but_not_activated(sit
     assert "its flat index finds 98.0% of what an exact search finds" in (await site.refusal("activate", NEW)).message
     await site.output("shadow", NEW)
     await site.refusal("promote")
+
+
+async def test_a_snapshot_that_too_many_products_have_changed_since_gets_no_name(site: Site) -> None:
+    changes = [{"_id": 1 + n, "product": f"p{n}", "removed": True, "views": []} for n in range(DELTA_ROWS_MAX + 1)]
+    await site.database.delta.insert_many(changes)
+    for command in ("activate", "shadow"):
+        assert "5001 pictures and removals have changed since" in (await site.refusal(command, NEW)).message
+    await site.database.delta.delete_many({"_id": {"$lt": 7}})
+    assert "change 1 of the catalogue is gone" in (await site.refusal("activate", NEW)).message
+    await site.database.snapshots.update_one({"_id": NEW}, {"$set": {"manifest.delta": 6}})
+    await site.output("activate", NEW)
+
+
+@pytest.fixture(scope="module")
+def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    repository = tmp_path_factory.mktemp("repository")
+    build_model_repository(load_bundle(BUNDLE_DIR), repository, BuildOptions(max_batch_size=4))
+    return start_triton(repository)
+
+
+async def test_a_snapshot_of_a_model_that_triton_does_not_serve_gets_no_name(
+    site: Site, triton: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_URL", triton.url)
+    for command in ("activate", "shadow"):
+        error = await site.refusal(command, NEW)
+        assert error.message.startswith(f"snapshot {NEW} needs the model colours (abababababab), and Triton at")
+    [served] = await list_served_models(triton.url)
+    digest = {"manifest.model_digest": served.manifest.digest}
+    await site.database.snapshots.update_one({"_id": NEW}, {"$set": digest})
+    await site.output("activate", NEW)
+
+
+async def test_a_rollback_is_possible_while_triton_is_away(
+    site: Site, dead_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await activate(site.database, NEW)
+    monkeypatch.setenv("TRITON_URL", dead_address)
+    monkeypatch.setenv("FRAMEMATCH_TRITON__TIMEOUT_S", "0.1")
+    result = await site.run("rollback", "--json")
+    assert json.loads(result.stdout)["after"]["active"] == OLD
+    assert f"Warning: it is not known whether Triton serves the model of {OLD}" in result.stderr
+
+
+async def test_a_shadow_is_promoted_only_when_its_report_fulfils_the_condition(site: Site) -> None:
+    await site.output("shadow", NEW)
+    await write_counts(site.database, "run", OLD, NEW, report_of(100, changed=1).counts)
+    assert (await site.refusal("promote", "--if", "changed<2")).exit_code == 2
+    error = await site.refusal("promote", "--if", "changed<=1%,regions>=5000")
+    assert error.message.startswith(f"snapshot {NEW} is not promoted: changed<=1%: the share is 1.00%")
+    assert "regions>=5000: there are 1,000" in error.message
+    await site.output("promote", "--if", "changed<=50%,regions>=1000")
+    assert await site.names() == (NEW, OLD, None)
 
 
 async def test_damaged_names_are_repaired_by_an_activation_and_by_nothing_else(site: Site) -> None:

@@ -1,6 +1,7 @@
 """Snapshots in a real MongoDB server, served one after the other: what cannot be served is refused."""
 
 import asyncio
+import hashlib
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,25 +13,29 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from framematch.catalog.delta_log import append
 from framematch.catalog.mongo import Database
+from framematch.catalog.products import View
 from framematch.catalog.snapshot import SnapshotManifest, describe_files
 from framematch.catalog.snapshot_names import SnapshotNames, read_names, write_names
 from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
 from framematch.catalog.snapshot_store import save_snapshot
 from framematch.core.errors import ModelError
 from framematch.core.settings import Settings
-from framematch.matching import snapshot_slot
+from framematch.matching import snapshot_opener, snapshot_slot
 from framematch.matching.snapshot_slot import Refusal, Served, SnapshotName
 from framematch.matching.snapshot_watcher import SnapshotWatcher, watched_snapshots
 from framematch.vector_index.files import VECTORS_FILE
 from framematch.vision.encoder import ImageEncoder
+from framematch.vision.preprocess import Preprocessor
 from tests.support import eventually
-from tests.unit.catalog.snapshots import MODEL, ColourEncoder, unit_rows, write_snapshot
+from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, unit_rows, write_snapshot
 
 pytestmark = pytest.mark.integration
 
 SETTINGS = Settings.model_validate({"snapshots": {"poll_s": 0.1}})
 OTHER_MODEL = "cd" * 32
+NO_VIEWS = np.empty((0, MODEL.dimension), np.float32)
 
 
 class FakeEncoder(ColourEncoder):
@@ -85,6 +90,12 @@ class Site:
         """Change names, without the checks of a command."""
         before = await read_names(self.database)
         await write_names(self.database, before, replace(before, **names))
+
+    async def change(self, product_id: str, vectors: np.ndarray = NO_VIEWS) -> None:
+        """Append a change: the product has views with these vectors now, or is removed."""
+        space = f"{MODEL.digest}/{Preprocessor(SPEC, 'fast').digest}"
+        views = [View(hashlib.sha256(vector.tobytes()).hexdigest(), 4, 4) for vector in vectors]
+        await append(self.database, product_id, views, {space: vectors}, base=0)
 
     def mapped(self, snapshot_id: str) -> bool:
         """Whether this process has a file of the snapshot in its memory."""
@@ -168,6 +179,42 @@ async def test_a_snapshot_that_was_active_for_a_moment_only_is_skipped(site: Sit
     assert site.swaps[1:] == [("active", "third")]
 
 
+async def test_a_change_of_a_product_is_served_with_the_same_index_and_model(
+    site: Site, watcher: SnapshotWatcher
+) -> None:
+    before = watcher.current
+    await site.change("other", unit_rows(4)[:1])
+    await eventually(lambda: watcher.current.delta == 1)
+    assert watcher.current.encoder is before.encoder
+    [decision] = watcher.current.matcher.match(unit_rows(4)[:1])
+    assert {candidate.product_id for candidate in decision.candidates[:2]} == {"old-0", "other"}
+    await site.change("old-0")
+    await eventually(lambda: top_product(watcher.current) == "other")
+    assert (top_product(before), len(site.encoders)) == ("old-0", 1), "a frame in flight is decided as it was"
+
+
+async def test_a_snapshot_is_opened_with_the_changes_since_it_was_built(site: Site, watcher: SnapshotWatcher) -> None:
+    for number in range(3):
+        await site.change(f"other-{number}", unit_rows(4, seed=7 + number)[:1])
+    await site.store("new", delta=2)
+    await site.name(active="new")
+    await eventually(lambda: watcher.current.manifest.id == "new")
+    assert (watcher.current.delta, list(watcher.current.changes.changes)) == (3, ["other-2"])
+
+
+async def test_more_changes_than_can_be_searched_are_refused(
+    site: Site, watcher: SnapshotWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.change("first", unit_rows(4)[:1])
+    await eventually(lambda: watcher.current.delta == 1)
+    monkeypatch.setattr(snapshot_opener, "DELTA_ROWS_MAX", 3)
+    await site.change("second", unit_rows(4)[1:])
+    await eventually(lambda: site.refusals.get("active"))
+    assert watcher.refusal is not None
+    assert "4 pictures were changed or removed, of at most 3" in watcher.refusal.reason
+    assert watcher.current.delta == 1
+
+
 Break = Callable[[Site], Awaitable[None]]
 
 
@@ -225,7 +272,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "unknown": (unknown, "there is no snapshot 'new'"),
     "a flipped bit": (with_a_flipped_bit, "is missing or damaged in MongoDB"),
     "another number of rows": (with_manifest(rows=7), "does not have 7 rows"),
-    "another dimension": (with_manifest(dimension=7), "of 7 dimensions"),
+    "another dimension": (with_manifest(dimension=7), "is no file of 4 x 7 values"),
     "a model that is not served": (with_manifest(model_digest="ef" * 32), "Triton has no model efef"),
     "another preprocessing": (with_manifest(preprocessing_digest="ef" * 32), "was built with preprocessing"),
     "little recall": (with_little_recall, "recall@1 0.98"),

@@ -92,18 +92,27 @@ def install(staging: Path, repository: Path) -> None:
         raise
 
 
-def remove_models(repository: Path, names: Iterable[str]) -> None:
-    """Delete these folders of `repository`, each at once: a Triton that starts meanwhile sees no half of a model.
+def remove_models(repository: Path, models: Iterable[RepositoryModel]) -> None:
+    """Delete `models`, each folder at once: a Triton that starts meanwhile sees no half of one.
+
+    One that was built again since it was read stays.
 
     Raises:
-        OSError: the folder, or the one around it, is not writable.
+        ModelError: the folder, or the one around it, is not writable.
     """
-    with exclusive(repository):
-        remove_abandoned(repository)
-        with tempfile.TemporaryDirectory(prefix=staging_prefix(repository), dir=repository.parent) as removed:
-            for name in names:
-                if (repository / name).exists():
-                    (repository / name).rename(Path(removed) / name)
+    try:
+        with exclusive(repository):
+            remove_abandoned(repository)
+            current = read_image_models(repository)
+            with tempfile.TemporaryDirectory(prefix=staging_prefix(repository), dir=repository.parent) as removed:
+                for name in (name for model in models if model in current for name in model.folders):
+                    if (repository / name).exists():
+                        (repository / name).rename(Path(removed) / name)
+    except OSError as error:
+        raise ModelError(
+            f"cannot remove models from {repository}: {error.strerror or error}",
+            hint="The folder and the one around it must be writable and on one file system",
+        ) from error
 
 
 def _read(repository: Path, name: str) -> RepositoryModel:

@@ -108,6 +108,11 @@ def _unit(x: Embeddings) -> Embeddings:
     return rows
 
 
+def image_digest(data: bytes) -> str:
+    """The digest of an image file."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def picture(seed: int, side: int = 24) -> bytes:
     """A PNG of 4 x 4 coloured fields, different for each seed."""
     fields = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)

@@ -7,7 +7,8 @@ from framematch.cli.app import app
 
 GROUPS = ["", "deadletter", "catalog", "catalog shadow", "model", "stack", "topics"]
 COMMANDS = [
-    "edge", "consume", "watch", "cameras", "doctor", "deadletter list", "deadletter show", "deadletter replay",
+    "edge", "consume", "watch", "cameras", "doctor", "search", "replay", "deadletter list", "deadletter show",
+    "deadletter replay",
     "catalog import", "catalog products", "catalog build", "catalog list", "catalog show", "catalog diff",
     "catalog activate", "catalog rollback", "catalog promote", "catalog shadow set", "catalog shadow off",
     "model build", "model check", "stack up", "stack down", "stack status", "topics plan", "topics list",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from framematch.catalog.delta import Delta
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError
 from framematch.matching import snapshot_slot
 from framematch.matching.served_snapshot import ServedSnapshot
@@ -42,7 +43,7 @@ class ScriptedOpener:
         self.updates += 1
         if self.update_error:
             raise self.update_error
-        return replace(served, delta=self.newest)
+        return replace(served, changes=Delta(self.newest))
 
 
 class Listener:

@@ -110,7 +110,8 @@ async def test_another_product_is_a_change_of_each_frame() -> None:
     for one in found:
         summary.add(one)
     assert changes(found) == [True] * 3
-    assert [(flow.active, flow.shadow, flow.regions) for flow in summary.counts().flows] == [("juice", "milk", 3)]
+    flows = [(flow.active, flow.shadow, flow.regions) for flow in summary.report().counts.flows]
+    assert flows == [("juice", "milk", 3)]
     assert summary.changed_decisions == 3
 
 
