@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from framematch.catalog.build import BuildOptions, BuildReport
@@ -22,6 +23,7 @@ from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.catalog.stored_build import Builder, activate_built, active_snapshot
 from framematch.core.errors import CatalogError
+from framematch.vector_index.description import Kind
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, picture
 
@@ -70,6 +72,18 @@ async def test_another_model_embeds_all_pictures_again(builder: Builder) -> None
     other.manifest = replace(other.manifest, digest="cd" * 32)
     await build(builder, other, report=report)
     assert report.new_pictures == PRODUCTS
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "rabitq"])
+async def test_an_index_of_each_kind_is_built_and_fetched(builder: Builder, kind: Kind) -> None:
+    manifest = await builder.build(ColourEncoder(), PREPROCESSOR, BuildOptions(kind))
+    assert manifest.index.kind == kind
+    loaded = await load_snapshot(
+        builder.store.database, builder.storage, builder.cache_dir.with_name("other"), manifest.id
+    )
+    [[best]] = loaded.index.search(loaded.index.read(np.array([7])), 1)[1]
+    assert best == 7
+    loaded.index.close()
 
 
 async def test_the_manifest_has_the_newest_change_before_the_build(builder: Builder) -> None:
