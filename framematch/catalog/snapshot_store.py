@@ -5,7 +5,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -129,7 +129,8 @@ async def _fetch(storage: SnapshotStorage, manifest: SnapshotManifest, name: str
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            fetched = await _write_pieces(storage.read(manifest.id, name), file, info.bytes)
+            async with aclosing(storage.read(manifest.id, name)) as pieces:
+                fetched = await _write_pieces(pieces, file, info.bytes)
         if fetched != info:
             raise CatalogError(
                 f"{name} of snapshot {manifest.id} is missing or damaged in {storage.name}", hint=REBUILD_HINT
