@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 from framematch.cli.doctor_snapshots import check_snapshots
 from framematch.cli.finding import Checked, Finding, guarded
-from framematch.core.errors import CatalogError, ModelError, ModelMismatchError
+from framematch.core.errors import (
+    CatalogError,
+    ModelError,
+    ModelMismatchError,
+    PrerequisiteError,
+    StorageUnavailableError,
+)
 from framematch.core.paths import state_dir
 from framematch.core.settings import MatchingSettings, Settings
 from framematch.core.settings_sources import require
@@ -46,7 +52,7 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
         try:
             storage = open_storage(settings.snapshots.url, database)
             snapshot = await load_snapshot(database, storage, state_dir() / "snapshots")
-        except CatalogError as error:
+        except (CatalogError, StorageUnavailableError, PrerequisiteError) as error:
             return Checked([*findings, Finding("Index", False, error.message, error.hint)])
     return Checked(findings, (snapshot.manifest, version))
 
