@@ -19,6 +19,9 @@ class ConsumerMetrics:
         self.decisions = self._counter("decisions", "Regions by decision", "decision", "reason")
         self.still_regions = self._counter("still_regions", "Regions that reuse the decision of another frame")
         self.sightings = self._counter("sightings", "Sighting events by kind", "kind")
+        self.shadow_regions = self._counter(
+            "shadow_regions", "Regions for the shadow by outcome: compared, dropped, failed", "outcome"
+        )
         self.inference_retries = self._counter("inference_retries", "Batches sent to Triton again", "reason")
         self.output_retries = self._counter("output_retries", "Times that output was sent again by a new producer")
         self.commits = self._counter("commits", "Commits of offsets, or transactions, by outcome", "outcome")
@@ -35,7 +38,7 @@ class ConsumerMetrics:
         self.snapshot_info = self._gauge("snapshot_info", "1 for the snapshot that is served", "snapshot")
         self.snapshot_delta = self._gauge("snapshot_delta", "Number of the newest change that is served with it")
         self.snapshot_refused = self._gauge(
-            "snapshot_refused", "1 while the snapshot with this name cannot be served", "name"
+            "snapshot_refused", "1 while the snapshot of this role cannot be served", "role"
         )
         self.snapshot_swap_seconds = self._histogram(
             "snapshot_swap_seconds", "Time to open another snapshot beside the one that is served", _SWAP_BUCKETS_S

@@ -31,6 +31,7 @@ from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.health import Health
 from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.kafka.topics import Topics
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
@@ -160,13 +161,15 @@ class Pipeline:
         results = self._components.results
         assignment.skip_repeats(frames)
         metadata = await results.look_up(frames)
+        raise_if_cancelled()
         if assignment.state is State.REVOKED or not self._consumer.may_publish():
             return  # another consumer processes these frames
         built = []
         for frame in frames:
             observed = assignment.sightings.observe(results.match_events(frame, metadata))
             built.append(FrameResult.of(frame, observed.events, observed.sightings))
-            frame.served = None  # what is delivered does not need it any more
+            if not isinstance(frame.outcome, Rejected):  # it may have regions that still wait for a batch
+                frame.served = None  # what is delivered does not need it any more
         await self._delivery.deliver(built)
 
     def _on_delivered(self, result: FrameResult) -> None:

@@ -15,6 +15,9 @@ from consumers.monitoring.heartbeat import heartbeat
 from consumers.monitoring.watchdog import Probe, Watchdog
 from consumers.pipeline import Components, Pipeline
 from consumers.serving import HEALTH_PART, ServingState
+from consumers.shadow.comparisons import Comparisons
+from consumers.shadow.queue import ShadowQueue
+from consumers.shadow.shadow import Shadow
 from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
 from consumers.stages.results import ResultBuilder
@@ -26,7 +29,7 @@ from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.paths import state_dir
-from framematch.core.settings import MatchingSettings, Settings
+from framematch.core.settings import ConsumerSettings, MatchingSettings, Settings
 from framematch.core.settings_sources import require
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
@@ -73,7 +76,10 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         health.set_ready("triton")
-        components = await _components(settings, watcher, metadata, resources, metrics=metrics, health=health)
+        shadow = _shadow(settings.consumer, watcher, database, resources, metrics)
+        components = await _components(
+            settings, watcher, metadata, shadow.queue, resources, metrics=metrics, health=health
+        )
         await resources.enter_async_context(serve_http(health, registry, settings.http))
         pipeline = Pipeline(
             components, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health
@@ -86,7 +92,8 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             registry=registry,
         )
         async with heartbeat(database, watcher, serving.changed), asyncio.TaskGroup() as group:
-            monitors = [group.create_task(part) for part in (watcher.run(), gpu.run(), _check_model(watcher))]
+            parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher))
+            monitors = [group.create_task(part) for part in parts]
             await pipeline.run(stop)
             for task in monitors:
                 task.cancel()
@@ -119,10 +126,36 @@ def _metadata_cache(database: Database, settings: MatchingSettings) -> MetadataC
     return MetadataCache(store, max_entries=settings.metadata_entries, ttl_s=settings.metadata_ttl_s)
 
 
+def _shadow(
+    settings: ConsumerSettings,
+    watcher: SnapshotWatcher,
+    database: Database,
+    resources: AsyncExitStack,
+    metrics: ConsumerMetrics,
+) -> Shadow:
+    comparisons = Comparisons()
+    queue = ShadowQueue(
+        lambda: watcher.shadow,
+        lambda: watcher.names.shadow_sample,
+        batch_size=settings.batch_size,
+        comparisons=comparisons,
+        metrics=metrics,
+    )
+    return Shadow(
+        queue,
+        thread=resources.enter_context(ThreadPoolExecutor(1, "shadow")),
+        comparisons=comparisons,
+        database=database,
+        metrics=metrics,
+        max_pixels=settings.max_pixels,
+    )
+
+
 async def _components(
     settings: Settings,
     watcher: SnapshotWatcher,
     metadata: MetadataCache,
+    shadow: ShadowQueue,
     resources: AsyncExitStack,
     *,
     metrics: ConsumerMetrics,
@@ -146,6 +179,7 @@ async def _components(
             search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
             metrics=metrics,
             health=health,
+            shadow=shadow,
         ),
         results=ResultBuilder(metadata=metadata, metrics=metrics),
         encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),

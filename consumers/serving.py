@@ -25,15 +25,17 @@ class ServingState:
         self.changed.set()
         if name != "active" or new is None:
             return
-        other = old is None or old.manifest.id != new.manifest.id
-        self._metadata.expire()
         self._metrics.snapshot_delta.set(new.delta)
-        if other:
+        if old is not None and old.manifest.id == new.manifest.id:
+            changes = new.changes.changes.values()
+            self._metadata.expire(change.product_id for change in changes if change.number > old.delta)
+        else:
+            self._metadata.expire()
             self._metrics.snapshot_info.clear()
             self._metrics.snapshot_info.labels(new.manifest.id).set(1)
             self._health.set_ready(HEALTH_PART)
-        if other and old is not None:
-            self._metrics.snapshot_swap_seconds.observe(took_s)
+            if old is not None:
+                self._metrics.snapshot_swap_seconds.observe(took_s)
 
     def refused(self, name: SnapshotName, refusal: Refusal | None) -> None:
         """Called when what a name points to cannot be served, and with None when that is over."""

@@ -19,6 +19,7 @@ from framematch.catalog.serving_status import (
     write_status,
 )
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.matching.snapshot_watcher import SnapshotWatcher
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ async def _write(database: Database, instance: str, watcher: SnapshotWatcher, ch
             if not refused_before:
                 log.warning("serving_status_refused", error=error.message, hint="Give it rights to write `serving`")
             refused_before = True
+        raise_if_cancelled()
         with suppress(TimeoutError):
             async with asyncio.timeout(INTERVAL_S):
                 await changed.wait()

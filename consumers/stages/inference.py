@@ -10,13 +10,15 @@ import structlog
 
 from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
+from consumers.shadow.queue import ShadowQueue
 from consumers.stages.batcher import RegionCrop, served_of
 from framematch.core.arrays import Embeddings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
-from framematch.core.units import NS_PER_S
+from framematch.core.units import NS_PER_MS, NS_PER_S
 from framematch.matching.decision import Decision
+from framematch.matching.shadow_counts import Cost
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 
@@ -29,7 +31,7 @@ class Inference:
     """Decides batches; several may be in flight at once.
 
     `search_thread` is a thread of its own: the index serves one search at a time, and a search of a millisecond would
-    otherwise wait behind pictures to decode.
+    otherwise wait behind pictures to decode. What was decided is offered to `shadow`, which takes it or leaves it.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Inference:
         search_thread: Executor,
         metrics: ConsumerMetrics,
         health: Health,
+        shadow: ShadowQueue | None = None,
     ) -> None:
         self._search_thread = search_thread
+        self._shadow = shadow
         self._metrics = metrics
         self._health = health
 
@@ -64,6 +68,9 @@ class Inference:
         self._record_span(batch, "infer", (start_ns, inferred_ns))
         self._record_span(batch, "search", (inferred_ns, searched_ns))
         set_decisions(batch, decisions, invalid_rows)
+        if self._shadow is not None:
+            cost = Cost((inferred_ns - start_ns) / NS_PER_MS, (searched_ns - inferred_ns) / NS_PER_MS)
+            self._shadow.offer(served, batch, embeddings, invalid_rows, cost)
 
     async def _embed(self, encoder: ImageEncoder, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
         backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails

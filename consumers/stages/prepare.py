@@ -1,13 +1,14 @@
 """From a record to the crops that the model takes, or to the reason why there are none. CPU-bound: runs in threads."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
-from consumers.stages.decode import clip_regions, cut, read_jpeg
+from consumers.stages.decode import FrameJpeg, clip_regions, cut, read_jpeg
+from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
-from framematch.core.frames import Frame, parse_frame
+from framematch.core.frames import Frame, Region, parse_frame
 from framematch.core.settings import AgeSettings, ConsumerSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
@@ -79,14 +80,23 @@ class Preparer:
             )
         jpeg = read_jpeg(frame.record.value or b"", max_pixels=self._max_pixels)
         regions = clip_regions(jpeg.width, jpeg.height, header.regions)
-        # A region that is scaled down much needs no full picture.
-        reduction = min(preprocessor.reduction(height, width) for _, _, width, height in regions)
-        picture = jpeg.decode(reduction)
-        frame.crops = tuple(preprocessor(cut(picture, region, reduction)) for region in regions)
+        frame.crops = crop_regions(jpeg, regions, preprocessor)
         frame.regions = regions
         for number, crop in enumerate(frame.crops):
             if content_of(crop) < self._min_content:
                 frame.decide(number, NO_CONTENT)
+
+
+def crop_regions(jpeg: FrameJpeg, regions: Sequence[Region], preprocessor: Preprocessor) -> tuple[Pixels, ...]:
+    """Decode the picture, and crop and scale each region for the model.
+
+    Raises:
+        BadFrameError: `truncated` or `undecodable`.
+    """
+    # A region that is scaled down much needs no full picture.
+    reduction = min(preprocessor.reduction(height, width) for _, _, width, height in regions)
+    picture = jpeg.decode(reduction)
+    return tuple(preprocessor(cut(picture, region, reduction)) for region in regions)
 
 
 def _first(own_s: float | None, default_s: float | None) -> float | None:

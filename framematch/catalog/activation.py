@@ -1,9 +1,13 @@
 """Changes which snapshots are named, after checking that they can be served."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from framematch.catalog.delta import DELTA_ROWS_MAX, Delta
+from framematch.catalog.delta_log import read_entries
+from framematch.catalog.embedding_store import EmbeddingSpace
 from framematch.catalog.mongo import Database
+from framematch.catalog.snapshot import REBUILD_HINT, SnapshotManifest
 from framematch.catalog.snapshot_names import SnapshotNames, expect_active, read_names, repair_names, write_names
 from framematch.catalog.snapshot_store import load_manifest
 from framematch.core.errors import CatalogError
@@ -28,18 +32,22 @@ async def activate(database: Database, snapshot_id: str, *, expect: str | None =
         StaleNamesError: `expect` is not active, or somebody changed the names at the same time.
         MongoUnavailableError: MongoDB became unavailable; the names may have been changed.
     """
-    await check_servable(database, snapshot_id)
+    await load_manifest(database, snapshot_id)
     await repair_names(database)
     return (await change_names(database, lambda names: names.with_active(snapshot_id), expect=expect)).after
 
 
 async def change_names(
-    database: Database, change: Callable[[SnapshotNames], SnapshotNames], *, expect: str | None = None
+    database: Database,
+    change: Callable[[SnapshotNames], SnapshotNames],
+    *,
+    expect: str | None = None,
+    check: Callable[[NamesChange], Awaitable[None]] | None = None,
 ) -> NamesChange:
-    """Apply `change` to the names, if nobody changes them at the same time.
+    """Apply `change` to the names, if nobody changes them at the same time. `check` may refuse it.
 
     Raises:
-        CatalogError: a snapshot that gets a name is unknown, or cannot have it; or `change` refuses.
+        CatalogError: a snapshot that gets a name is unknown, or cannot have it; or `change` or `check` refuses.
         StaleNamesError: `expect` is not active, or somebody changed the names at the same time.
         MongoUnavailableError: MongoDB became unavailable; the names may have been changed.
     """
@@ -47,19 +55,16 @@ async def change_names(
     expect_active(before, expect)
     after = change(before)
     if after.active is not None and after.active != before.active:
-        await check_servable(database, after.active)
+        await _check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:
-        await load_manifest(database, after.shadow)
+        await _check_changes(database, await load_manifest(database, after.shadow))
+    if check is not None:
+        await check(NamesChange(before, after))
     return NamesChange(before, await write_names(database, before, after))
 
 
-async def check_servable(database: Database, snapshot_id: str) -> None:
-    """Refuse a snapshot that must not be active.
-
-    Raises:
-        CatalogError: it is unknown, its manifest cannot be used, or its index finds too little.
-        MongoUnavailableError: MongoDB became unavailable.
-    """
+async def _check_servable(database: Database, snapshot_id: str) -> None:
+    """Refuse a snapshot that must not be active."""
     manifest = await load_manifest(database, snapshot_id)
     if not manifest.index.reaches_floor:
         found = min(manifest.index.recall_at_1, manifest.index.recall_at_10)
@@ -67,4 +72,18 @@ async def check_servable(database: Database, snapshot_id: str) -> None:
             f"snapshot {snapshot_id} is not activated: its {manifest.index.kind} index finds {found:.1%} of what an "
             f"exact search finds, less than {RECALL_FLOOR:.0%}",
             hint="Build again with another snapshots.index_kind, or with more snapshots.index_memory_mb",
+        )
+    await _check_changes(database, manifest)
+
+
+async def _check_changes(database: Database, manifest: SnapshotManifest) -> None:
+    """Refuse a snapshot when the changes of products since it was built are gone, lack embeddings or are too many."""
+    space = EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension)
+    entries = await read_entries(database, after=manifest.delta, space=space.key, dimension=space.dimension)
+    rows = Delta(manifest.delta).with_entries(entries).rows
+    if rows > DELTA_ROWS_MAX:
+        raise CatalogError(
+            f"snapshot {manifest.id} is too old: {rows} pictures and removals have changed since it was built, and at "
+            f"most {DELTA_ROWS_MAX} can be searched beside a snapshot",
+            hint=REBUILD_HINT,
         )

@@ -11,15 +11,14 @@ import structlog
 from numpy.typing import NDArray
 
 from framematch.catalog.catalogue_views import CatalogueViews, list_views
+from framematch.catalog.delta_log import newest_number
 from framematch.catalog.embedding_store import EmbeddingSpace, EmbeddingStore
 from framematch.catalog.empty_frames import match_empty_frames
-from framematch.catalog.mongo import Database, mongo_errors
 from framematch.catalog.picture_embedder import Encoder, PictureEmbedder
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshot import RowTable, SnapshotManifest, describe_files, write_rows
 from framematch.catalog.thresholds import SHARED, ThresholdEstimate, estimate_thresholds
-from framematch.catalog.values import whole_number
 from framematch.catalog.vectors_on_disk import create_vectors, keep_rows
 from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError
@@ -80,7 +79,7 @@ async def build_snapshot(
         UnavailableError: MongoDB or Triton became unavailable.
     """
     # Both before the products are read. What changes meanwhile may be in the snapshot, and is in the delta after it.
-    delta = await _newest_delta(store.database)
+    delta = await newest_number(store.database)
     version = await store.catalog_version()
     report = report or BuildReport()
     views = await list_views(store, report.owners)
@@ -153,10 +152,3 @@ def _owners(row_vectors: NDArray[np.int64], row_products: NDArray[np.int64], vec
     np.minimum.at(lowest, row_vectors, row_products)
     np.maximum.at(highest, row_vectors, row_products)
     return np.where(lowest == highest, lowest, SHARED)
-
-
-async def _newest_delta(database: Database) -> int:
-    """The number of the newest change of a single product; 0 when there is none."""
-    with mongo_errors("reading the number of the newest change"):
-        document = await database.delta.find_one({"_id": {"$gt": 0}}, {"_id": 1}, sort=[("_id", -1)])
-    return whole_number(document, "_id") if document else 0

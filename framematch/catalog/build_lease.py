@@ -72,24 +72,40 @@ async def lease_build(database: Database, storage: SnapshotStorage, snapshot_id:
     try:
         with ungrouped_errors():
             async with asyncio.TaskGroup() as group:
-                heartbeat = group.create_task(_renew(lease))
-                yield lease
-                heartbeat.cancel()
+                ended = asyncio.Event()
+                group.create_task(_renew(lease, ended))
+                try:
+                    yield lease
+                finally:
+                    ended.set()
     except BaseException:
         with suppress(FramematchError):  # else the next build does it
-            await _delete_without_manifest(database, storage, snapshot_id)
+            await delete_without_manifest(database, storage, snapshot_id)
         raise
     with suppress(FramematchError):
         await _remove(database, snapshot_id)
 
 
-async def delete_snapshot(database: Database, storage: SnapshotStorage, snapshot_id: str) -> None:
-    """Delete a snapshot: its manifest, then its files. If this is interrupted, the next build completes it."""
+async def abandon(database: Database, storage: SnapshotStorage, snapshot_id: str) -> None:
+    """Say that the files of a snapshot are not needed without its manifest, which is going to be deleted."""
+    document = {**_document(snapshot_id, storage), "abandoned": True}
     with mongo_errors("deleting a snapshot"):
-        document = {**_document(snapshot_id, storage), "abandoned": True}
         await database.snapshot_leases.replace_one({"_id": snapshot_id}, document, upsert=True)
-        await database.snapshots.delete_one({"_id": snapshot_id})
-    await _delete_without_manifest(database, storage, snapshot_id)
+
+
+async def delete_without_manifest(database: Database, storage: SnapshotStorage, snapshot_id: str) -> None:
+    """Delete the files of a snapshot that nobody can find, and its lease; with a manifest, the lease alone."""
+    with mongo_errors("deleting a snapshot"):
+        manifest = await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1})
+    if manifest is None:
+        await storage.delete(snapshot_id)
+    await _remove(database, snapshot_id)
+
+
+async def leased_snapshots(database: Database) -> frozenset[str]:
+    """The snapshots that are being built or deleted."""
+    with mongo_errors("looking for builds"):
+        return frozenset([str(lease["_id"]) async for lease in database.snapshot_leases.find({}, {"_id": 1})])
 
 
 async def clean_up(database: Database, storage: SnapshotStorage) -> None:
@@ -104,23 +120,18 @@ async def clean_up(database: Database, storage: SnapshotStorage) -> None:
             expired = {"_id": lease["_id"], "at": lease.get("at")}
             abandoned = await database.snapshot_leases.update_one(expired, {"$set": {"abandoned": True}})
         if abandoned.matched_count:
-            await _delete_without_manifest(database, storage, lease["_id"])
+            await delete_without_manifest(database, storage, lease["_id"])
             log.info("snapshot_build_cleaned_up", snapshot=lease["_id"])
 
 
-async def _renew(lease: BuildLease) -> None:
+async def _renew(lease: BuildLease, ended: asyncio.Event) -> None:
+    """Renew the lease until the build has ended. No cancellation: MongoDB's driver may make another error of it."""
     while True:
-        await asyncio.sleep(HEARTBEAT_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), HEARTBEAT_S)
+            return
         with suppress(MongoUnavailableError):  # the build itself says so when it needs MongoDB
             await lease.check()
-
-
-async def _delete_without_manifest(database: Database, storage: SnapshotStorage, snapshot_id: str) -> None:
-    with mongo_errors("deleting a snapshot"):
-        manifest = await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1})
-    if manifest is None:
-        await storage.delete(snapshot_id)
-    await _remove(database, snapshot_id)
 
 
 async def _remove(database: Database, snapshot_id: str) -> None:

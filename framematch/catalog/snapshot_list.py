@@ -76,8 +76,7 @@ def match_reference(reference: str, ids: Iterable[str], names: SnapshotNames) ->
         raise CatalogError(f"there is no snapshot {reference!r}", hint=_LIST_HINT)
     if len(found) > 1:
         raise UsageError(
-            f"{reference!r} is the start of {len(found)} snapshots: {found[0]}, {found[1]}"
-            + (", …" if len(found) > 2 else ""),  # noqa: PLR2004  # two are shown
+            f"{reference!r} is the start of {len(found)} snapshots, such as {found[0]} and {found[1]}",
             hint="Write more of the id",
         )
     return found[0]

@@ -48,7 +48,15 @@ class SnapshotNames:
         return replace(self, active=snapshot_id, previous=None if previous == snapshot_id else previous, shadow=shadow)
 
     def with_shadow(self, snapshot_id: str | None, sample: float = 1.0) -> "SnapshotNames":
-        """These names with another shadow, or without one."""
+        """These names with another shadow, or without one.
+
+        Raises:
+            CatalogError: it is the active snapshot.
+        """
+        if snapshot_id is not None and snapshot_id == self.active:
+            raise CatalogError(
+                f"snapshot {snapshot_id} is active, and no shadow of itself", hint="See 'framematch catalog list'"
+            )
         return replace(self, shadow=snapshot_id, shadow_sample=sample)
 
     def rolled_back(self) -> "SnapshotNames":
@@ -124,6 +132,21 @@ async def repair_names(database: Database) -> None:
             # The filter keeps what another operator has written since.
             damaged = {"_id": _ID, "version": {"$eq": document.get("version")}}
             await database.meta.replace_one(damaged, msgspec.to_builtins(_repaired(document)))
+
+
+async def confirm_names(database: Database) -> SnapshotNames:
+    """The names, written again with the next version: a change that was prepared before this cannot be written.
+
+    Raises:
+        CatalogError: the document is damaged.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    while True:
+        names = await read_names(database)
+        confirmed = replace(names, version=names.version + 1)
+        with mongo_errors("confirming the names of snapshots"):
+            if await _replace(database, names, confirmed):
+                return confirmed
 
 
 def expect_active(names: SnapshotNames, expected: str | None) -> None:

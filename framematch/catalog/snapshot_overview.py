@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framematch.catalog.mongo import Database, mongo_errors
+from framematch.catalog.delta_log import newest_number
+from framematch.catalog.mongo import Database
 from framematch.catalog.serving_status import ServingStatus, read_statuses
 from framematch.catalog.snapshot_list import StoredSnapshot, list_snapshots
 from framematch.catalog.snapshot_names import SnapshotNames, read_names
@@ -47,6 +48,7 @@ async def read_overview(database: Database) -> Overview:
     """Read everything that commands show.
 
     Raises:
+        CatalogError: the newest change of the catalogue is damaged.
         MongoUnavailableError: MongoDB became unavailable.
     """
     names, names_error = SnapshotNames(), None
@@ -59,7 +61,7 @@ async def read_overview(database: Database) -> Overview:
         names=names,
         names_error=names_error,
         statuses=tuple(await read_statuses(database)),
-        newest_change=await _newest_change(database),
+        newest_change=await newest_number(database),
     )
 
 
@@ -75,10 +77,3 @@ def serving_of(statuses: Sequence[ServingStatus], snapshot_id: str, *, since_ver
             if status.refused and status.refused.snapshot == snapshot_id and status.names_version >= since_version
         ),
     )
-
-
-async def _newest_change(database: Database) -> int:
-    with mongo_errors("reading the changes of the catalogue"):
-        newest = await database.delta.find_one({}, {"_id": 1}, sort=[("_id", -1)])
-    number = newest["_id"] if newest else 0
-    return number if isinstance(number, int) else 0

@@ -15,6 +15,8 @@ _COMMANDS = {
     "cameras": "Show the state of every camera.",
     "deadletter": "List, show and replay unusable records.",
     "catalog": "Import products, and build the index.",
+    "search": "Search the catalogue by a picture or a text.",
+    "replay": "Decide frames again with another snapshot.",
     "model": "Build, check, list and prune the models that Triton serves.",
     "topics": "Plan, list and create Kafka topics.",
     "stack": "Run real servers on this machine, without Docker.",

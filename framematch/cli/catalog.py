@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from framematch.cli import shadow, snapshot_changes, snapshots
+from framematch.cli import product_changes, shadow, snapshot_changes, snapshots
 from framematch.cli.catalog_build import build
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console
@@ -26,6 +26,7 @@ PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
 app.command(epilog="Example: `framematch catalog build --preprocessing exact`")(build)
+app.add_typer(product_changes.app)
 app.add_typer(snapshots.app)
 app.add_typer(snapshot_changes.app)
 app.add_typer(shadow.app, name="shadow", cls=shadow.ShadowCommands)

@@ -11,6 +11,7 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.import_table import shared_line
+from framematch.cli.product_embedding import embed_changes
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
@@ -96,4 +97,9 @@ async def _build(
                 show,
                 report,
             )
-        return manifest, await activate_built(database, manifest, active_before) if activate else None
+        if not activate:
+            return manifest, None
+        await embed_changes(settings, database, [manifest.id])
+        active = await activate_built(database, manifest, active_before)
+        await embed_changes(settings, database, [manifest.id])  # what was changed meanwhile
+        return manifest, active

@@ -15,6 +15,8 @@ EXTRAS = {
     "edge": "edge",
     "consume": "consumer,cpu",
     "catalog": "consumer,cpu",
+    "search": "consumer,cpu",
+    "replay": "consumer,cpu",
     "doctor": "consumer,cpu",
     "model build": "model",
     "model check": "model",

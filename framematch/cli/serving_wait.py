@@ -1,6 +1,7 @@
-"""Waits until all running processes serve a snapshot."""
+"""Waits until all running processes serve a snapshot, or a change of a product."""
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from framematch.core.errors import CatalogError
@@ -44,3 +45,29 @@ async def wait_until_served(database: "Database", names: "SnapshotNames", wait_s
             hint=f"It stays active. {_LIST_HINT}",
         ) from None
     return serving.processes
+
+
+async def wait_until_searched(database: "Database", delta: int, wait_s: float) -> int:
+    """Wait until every running process serves the change `delta` of a product; returns how many there are.
+
+    Raises:
+        CatalogError: the time is over; the message says if a process refuses to serve it.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    from framematch.catalog.serving_status import read_statuses
+
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        statuses = await read_statuses(database)
+        behind = [status for status in statuses if status.delta < delta]
+        if not behind:
+            return len(statuses)
+        if time.monotonic() >= deadline_s:
+            break
+        await asyncio.sleep(_POLL_S)
+    reasons = {f"snapshot {status.refused.snapshot}: {status.refused.reason}" for status in behind if status.refused}
+    refused = f"; refused is {min(reasons)}" if reasons else ""
+    raise CatalogError(
+        f"after {wait_s:g} s {len(statuses) - len(behind)} of {len(statuses)} processes serve delta {delta}{refused}",
+        hint=_LIST_HINT,
+    )

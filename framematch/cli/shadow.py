@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from framematch.cli import shadow_report
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.errors import Commands
+from framematch.cli.names_change import change_names_checked
 from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Let a snapshot decide beside the active one: `shadow ID` is short for `shadow set ID`.",
 )
+
+app.add_typer(shadow_report.app)
 
 
 @app.command(name="set", epilog="Example: `framematch catalog shadow set 20260131T120000Z-1a2b3c4d --sample 0.1`")
@@ -61,9 +65,8 @@ def off(config: Path | None = CONFIG_OPTION) -> None:
 
 
 async def _change(settings: Settings, reference: str | None, sample: float) -> "NamesChange":
-    from framematch.catalog.activation import change_names
     from framematch.catalog.snapshot_list import find_snapshot
 
     async with open_database(settings) as database:
         snapshot_id = None if reference is None else await find_snapshot(database, reference)
-        return await change_names(database, lambda names: names.with_shadow(snapshot_id, sample))
+        return await change_names_checked(settings, database, lambda names: names.with_shadow(snapshot_id, sample))

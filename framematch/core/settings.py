@@ -249,7 +249,7 @@ class SnapshotSettings(Section):
         description="a folder, or object storage such as s3://BUCKET/PREFIX (extra `s3`); not set: GridFS in MongoDB",
     )
     poll_s: float = Field(1.0, ge=0.1, description="interval at which services look for another active snapshot")
-    index_kind: Literal["flat", "hnsw", "ivfpq", "rabitq"] | None = Field(
+    index_kind: Literal["flat", "hnsw", "rabitq"] | None = Field(
         None, description="kind of index that a build makes; not set: by the number of vectors and `index_memory_mb`"
     )
     index_memory_mb: float | None = Field(

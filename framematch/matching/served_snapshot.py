@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from framematch.catalog.delta import Delta
 from framematch.catalog.snapshot import SnapshotManifest
 from framematch.core.events import ModelInfo
 from framematch.matching.matcher import Matcher
@@ -13,12 +14,17 @@ from framematch.vision.preprocess import Preprocessor
 class ServedSnapshot:
     """An opened snapshot with the model that it needs. A frame belongs to one, so that nothing mixes two.
 
-    `delta` is the number of the last change of the catalogue that is served with the snapshot; 0 without any.
+    `changes` are those of single products since it was built.
     """
 
     manifest: SnapshotManifest
-    delta: int
+    changes: Delta
     model: ModelInfo
     preprocessor: Preprocessor
     encoder: ImageEncoder
     matcher: Matcher
+
+    @property
+    def delta(self) -> int:
+        """The number of the newest change that is served, also if the snapshot itself contains it; 0 before any."""
+        return self.changes.number

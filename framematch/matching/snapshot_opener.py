@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from framematch.catalog.delta import DELTA_ROWS_MAX, Delta
+from framematch.catalog.delta_log import read_entries
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot import REBUILD_HINT, Snapshot, check_compatible
 from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import CatalogError
@@ -35,7 +38,7 @@ async def open_served(
     cache_dir: Path,
     connect: Connect | None = None,
 ) -> ServedSnapshot:
-    """Load and verify this snapshot, by default the active one, and connect to its model.
+    """Load and verify this snapshot, by default the active one, with the newest changes, and connect to its model.
 
     What takes CPU runs in threads. `connect` gives an encoder that somebody else owns; by default a new one is
     connected, which the caller closes: `async with served.encoder`.
@@ -49,13 +52,36 @@ async def open_served(
     storage = open_storage(settings.snapshots.url, database)
     snapshot = await load_snapshot(database, storage, cache_dir, snapshot_id)
     if connect is not None:
-        return await _served(snapshot, await connect(snapshot.manifest.model_digest), settings.matching)
+        encoder = await connect(snapshot.manifest.model_digest)
+        return await with_newest_changes(database, await _served(snapshot, encoder, settings.matching))
     encoder = await connect_encoder(settings, snapshot.manifest.model_digest)
     try:
-        return await _served(snapshot, encoder, settings.matching)
+        return await with_newest_changes(database, await _served(snapshot, encoder, settings.matching))
     except BaseException:
         await encoder.close()
         raise
+
+
+async def with_newest_changes(database: Database, served: ServedSnapshot) -> ServedSnapshot:
+    """The same snapshot, index and model, with all changes up to now.
+
+    Raises:
+        CatalogError: there are more than can be searched beside a snapshot, or one is damaged.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    manifest = served.manifest
+    space = f"{manifest.model_digest}/{manifest.preprocessing_digest}"
+    entries = await read_entries(database, after=served.delta, space=space, dimension=manifest.dimension)
+    if not entries:
+        return served
+    changes = served.changes.with_entries(entries)
+    if changes.rows > DELTA_ROWS_MAX:
+        raise CatalogError(
+            f"since snapshot {manifest.id} was built {changes.rows} pictures were changed or removed, of at most "
+            f"{DELTA_ROWS_MAX}",
+            hint=REBUILD_HINT,
+        )
+    return replace(served, changes=changes, matcher=await asyncio.to_thread(served.matcher.with_delta, changes))
 
 
 async def connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder:
@@ -102,7 +128,7 @@ async def _served(snapshot: Snapshot, encoder: ImageEncoder, matching: MatchingS
     )
     return ServedSnapshot(
         manifest=manifest,
-        delta=0,
+        changes=Delta(manifest.delta),
         model=ModelInfo(model.name, model.digest),
         preprocessor=Preprocessor(model.preprocess, manifest.preprocessing_variant),
         encoder=encoder,

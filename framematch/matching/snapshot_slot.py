@@ -10,7 +10,7 @@ import structlog
 
 from framematch.core.backoff import Backoff
 from framematch.core.errors import FramematchError
-from framematch.core.lifecycle import first_of
+from framematch.core.lifecycle import first_of, raise_if_cancelled
 from framematch.matching.served_snapshot import ServedSnapshot
 
 log = structlog.get_logger()
@@ -20,6 +20,8 @@ Served = ServedSnapshot | None
 
 # A full disk may be emptied, and Triton may load the model; a large file is not fetched again every second.
 _BACKOFF_S = (1.0, 60.0)
+# Another process appends changes, and the one before the newest was not visible yet.
+_INCOMPLETE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,29 +104,34 @@ class SnapshotSlot:
             try:
                 await self._bring_up_to_date(snapshot_id)
             except (FramematchError, OSError, MemoryError) as error:
+                raise_if_cancelled()
                 self._refuse(_refusal(snapshot_id or "", error))
                 delay_s = backoff.next_delay_s()
             else:
                 self._refuse(None)
                 backoff.reset()
+                if self.served is not None and self.served.delta < self._newest_delta:
+                    delay_s = _INCOMPLETE_S
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._news.wait()
 
     async def _bring_up_to_date(self, snapshot_id: str | None) -> None:
         if snapshot_id is None:
-            self._swap(None, 0.0)
+            self._swap(None, time.monotonic())
         elif self.served is None or self.served.manifest.id != snapshot_id:
             await self._open(snapshot_id)
         if self.served is not None and self.served.delta < self._newest_delta:
             started_s = time.monotonic()
-            self._swap(await self._opener.update(self.served), time.monotonic() - started_s)
+            self._swap(await self._opener.update(self.served), started_s)
 
     async def _open(self, snapshot_id: str) -> None:
         started_s = time.monotonic()
-        self._swap(await self._opener.open(snapshot_id), time.monotonic() - started_s)
+        self._swap(await self._opener.open(snapshot_id), started_s)
 
-    def _swap(self, new: Served, took_s: float) -> None:
+    def _swap(self, new: Served, started_s: float) -> None:
+        raise_if_cancelled()
+        took_s = time.monotonic() - started_s
         old, self.served = self.served, new
         if new is old:
             return

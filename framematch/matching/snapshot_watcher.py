@@ -7,15 +7,17 @@ from pathlib import Path
 
 import structlog
 
+from framematch.catalog.delta_log import newest_number
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot import REBUILD_HINT
 from framematch.catalog.snapshot_names import SnapshotNames, read_names
 from framematch.core.errors import CatalogError, FramematchError
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.settings import Settings
 from framematch.matching.encoder_pool import EncoderPool
 from framematch.matching.held_snapshots import HeldSnapshots
 from framematch.matching.served_snapshot import ServedSnapshot
-from framematch.matching.snapshot_opener import Connect, open_served, warm_up
+from framematch.matching.snapshot_opener import Connect, open_served, warm_up, with_newest_changes
 from framematch.matching.snapshot_slot import Refusal, SnapshotSlot, SwapListener
 
 log = structlog.get_logger()
@@ -86,12 +88,13 @@ class SnapshotWatcher:
                 group.create_task(part)
             while True:
                 await self._poll()
+                raise_if_cancelled()
                 await asyncio.sleep(self._poll_s)
 
     async def _poll(self) -> None:
         try:
             names = await read_names(self._database)
-            active, newest_delta = _active(names), 0
+            active, newest_delta = _active(names), await newest_number(self._database)
         except FramematchError as error:
             if self._available:
                 log.warning("snapshot_names_unavailable", error=error.message, hint=error.hint)
@@ -136,7 +139,11 @@ class _Opener:
 
     async def update(self, served: ServedSnapshot) -> ServedSnapshot:
         """The same snapshot with the newest changes; it shares index and model."""
-        return served
+        with self.encoders.opening():
+            updated = await with_newest_changes(self._database, served)
+            if updated is not served:
+                self._held.add(updated)
+        return updated
 
     async def free_unused(self) -> None:
         """Free what no frame needs any more."""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["flat", "hnsw", "ivfpq", "rabitq"]
+Kind = Literal["flat", "hnsw", "rabitq"]
+"""Exact search; a graph of neighbours; lists of vectors with one bit for each value."""
 
 # The share of the nearest vectors that an index has to find, compared with an exact search.
 RECALL_FLOOR: Final = 0.99
@@ -13,7 +14,7 @@ RECALL_FLOOR: Final = 0.99
 class IndexDescription:
     """The kind of an index, its parameters, and how much of an exact search it finds.
 
-    `parameters` are those of FAISS, such as `efSearch`. Recall was measured by the build with this number of queries;
+    `parameters` have FAISS's names, such as `efSearch`. Recall was measured by the build with this number of queries;
     a flat index is exact, so there it is 1 without a query.
     """
 

@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 # FAISS uses BLAS only from this many queries x dimensions. Its default of 128,000 leaves batches below 250 of 512
 # dimensions to a plain loop. Measured over 100,000 x 512 on one core, loop against BLAS in ms: 1 query 14 and 32,
 # 2 queries 28 and 32, 3 queries 41 and 35, 16 queries 215 and 43. So: from 3 queries of 512 dimensions on.
@@ -29,12 +32,29 @@ def load_faiss() -> Any:
     if kernels:
         os.environ[_KERNELS] = kernels
     try:
-        import faiss  # noqa: PLC0415  # an index without it, and what must be set before it is loaded
+        import faiss  # noqa: PLC0415  # a flat index is built without it, and the environment is set before
     finally:
         if kernels:
             del os.environ[_KERNELS]
     faiss.cvar.distance_compute_blas_threshold = BLAS_THRESHOLD
     return faiss
+
+
+def use_search_threads(faiss: Any) -> None:
+    """Bound the threads of the next search. OpenMP keeps the number per calling thread, so each search sets it."""
+    faiss.omp_set_num_threads(SEARCH_THREADS)
+
+
+def use_all_cores(faiss: Any) -> None:
+    """Let a build use what this process may run on."""
+    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def view_of(faiss: Any, vector: Any, values: NDArray[np.uint8] | NDArray[np.int32]) -> None:
+    """Make a `MaybeOwnedVector` of FAISS a view of this array, [n], which has to outlive it; nothing is copied."""
+    vector.is_owned = False
+    vector.c_ptr = vector.view_data = faiss.swig_ptr(values)
+    vector.c_size = vector.view_size = len(values)
 
 
 def _fastest_kernels(cpuinfo: Path) -> str | None:

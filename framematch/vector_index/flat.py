@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framematch.core.arrays import Embeddings
+from framematch.vector_index.array_file import touch_pages
 from framematch.vector_index.distinct import check_distinct
-from framematch.vector_index.faiss_library import SEARCH_THREADS, load_faiss
+from framematch.vector_index.faiss_library import load_faiss, use_search_threads
 from framematch.vector_index.files import VECTORS_FILE
 from framematch.vector_index.queries import Found, best, checked_queries, dummy_rows, nothing, without_missing
-from framematch.vector_index.vector_file import BLOCK_ROWS, map_vectors, touch_pages
+from framematch.vector_index.vector_file import BLOCK_ROWS, map_vectors
 
 _MAX_GPU_K = 2_048  # FAISS's limit of neighbours on a GPU
 
@@ -57,8 +58,7 @@ class FlatIndex:
 
 def exact_search(faiss: Any, queries: Embeddings, vectors: Embeddings, k: int) -> Found:
     """Compare each query with each of the vectors, which are not copied."""
-    # OpenMP keeps this number per calling thread, so it is set here and not once at the start.
-    faiss.omp_set_num_threads(SEARCH_THREADS)
+    use_search_threads(faiss)
     return without_missing(faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT), queries)
 
 

@@ -7,9 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framematch.core.arrays import Embeddings
-from framematch.vector_index.description import IndexDescription
+from framematch.vector_index.description import IndexDescription, Kind
+from framematch.vector_index.distinct import check_distinct
+from framematch.vector_index.files import VECTORS_FILE
 from framematch.vector_index.flat import FlatIndex
+from framematch.vector_index.graph import HnswGraph
+from framematch.vector_index.lists import RabitqLists
+from framematch.vector_index.parameters import checked_parameters
 from framematch.vector_index.queries import Found
+from framematch.vector_index.rescored import RescoredIndex
+from framematch.vector_index.vector_file import map_vectors
 
 
 class VectorIndex(Protocol):
@@ -58,6 +65,19 @@ def open_index(folder: Path, description: IndexDescription, *, vectors: int, dim
         ValueError: it is not what `description`, `vectors` and `dimension` say; the message says what is wrong.
         OSError: a file cannot be read.
     """
+    if min(vectors, dimension) < 1:
+        raise ValueError(f"an index of {vectors} vectors of {dimension} dimensions cannot be")
     if description.kind == "flat":
+        checked_parameters(description.parameters, {})
         return FlatIndex(folder, vectors=vectors, dimension=dimension)
-    raise ValueError(f"this version reads no index of the kind {description.kind!r}")
+    return open_rescored(folder, description.kind, description.parameters, vectors=vectors, dimension=dimension)
+
+
+def open_rescored(
+    folder: Path, kind: Kind, parameters: dict[str, int], *, vectors: int, dimension: int
+) -> RescoredIndex:
+    """The same for an index that is not flat."""
+    mapped = map_vectors(folder / VECTORS_FILE, vectors, dimension, np.float16)
+    check_distinct(mapped)
+    candidates = (HnswGraph if kind == "hnsw" else RabitqLists)(folder, mapped, parameters)
+    return RescoredIndex(candidates, mapped)

@@ -77,7 +77,7 @@ async def until_available(read: Callable[[], Awaitable[T]], timeout_s: float) ->
         except TritonUnavailableError as error:
             if loop.time() + _RETRY_INTERVAL_S >= deadline:
                 raise TritonUnavailableError(
-                    f"{error.message} (waited {timeout_s:g} s)",
+                    f"{error.message} (waited {timeout_s:.1f} s)",
                     hint=error.hint or _UNAVAILABLE_HINT,
                     unreachable=error.unreachable,
                 ) from error

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from framematch.catalog import build_lease
-from framematch.catalog.build_lease import EXPIRES_AFTER, clean_up, delete_snapshot, lease_build
+from framematch.catalog.build_lease import EXPIRES_AFTER, abandon, clean_up, lease_build
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
 from framematch.core.errors import CatalogError
@@ -150,12 +150,15 @@ async def test_a_lease_for_another_storage_waits_for_it(
     assert not await has_file(storage)
 
 
-async def test_a_snapshot_is_deleted_with_manifest_files_and_lease(
-    database: Database, storage: SnapshotStorage, tmp_path: Path
+@pytest.mark.parametrize("is_withdrawn", [True, False])
+async def test_a_deletion_that_was_killed_is_completed_if_the_manifest_is_gone(
+    database: Database, storage: SnapshotStorage, tmp_path: Path, is_withdrawn: bool
 ) -> None:
     await put_file(storage, tmp_path)
     await database.snapshots.insert_one({"_id": SNAPSHOT})
-    await delete_snapshot(database, storage, SNAPSHOT)
-    assert not await has_file(storage)
-    assert await database.snapshots.count_documents({}) == 0
+    await abandon(database, storage, SNAPSHOT)
+    if is_withdrawn:
+        await database.snapshots.delete_one({"_id": SNAPSHOT})
+    await clean_up(database, storage)
+    assert await has_file(storage) is not is_withdrawn
     assert await leases(database) == 0

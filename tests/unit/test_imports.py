@@ -32,7 +32,17 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 COMMANDS = {
     "": ("cameras", "deadletter", "topics", "watch"),
     "edge": ("edge",),
-    "consumer,cpu": ("catalog", "consume", "doctor", "model_list", "shadow"),
+    "consumer,cpu": (
+        "catalog",
+        "consume",
+        "doctor",
+        "model_list",
+        "replay",
+        "search",
+        "shadow",
+        "snapshot_changes",
+        "snapshots",
+    ),
     "model": ("model_build", "model_check"),
     "stack": ("stack",),
 }

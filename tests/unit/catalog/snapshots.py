@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from framematch.catalog.snapshot import (
@@ -55,7 +56,7 @@ def write_snapshot(
 ) -> SnapshotManifest:
     """Write the files of `make_snapshot` into `folder`."""
     first_rows, vectors = distinct_rows(embeddings)
-    write_rows(row_table(product_ids, vectors.tolist()), folder)
+    write_rows(row_table(product_ids, vectors.tolist(), [image_of(row) for row in embeddings]), folder)
     index = build_index(embeddings[first_rows], folder, "flat")
     return SnapshotManifest(
         id="20260101T000000Z-00000000",
@@ -76,12 +77,19 @@ def write_snapshot(
     )
 
 
-def row_table(product_ids: Sequence[str], vectors: Sequence[int] | None = None) -> RowTable:
-    """The table of one row for each of these products, with a vector of its own unless `vectors` are given."""
+def row_table(
+    product_ids: Sequence[str], vectors: Sequence[int] | None = None, images: Sequence[str] | None = None
+) -> RowTable:
+    """The table of one row for each of these products; without `vectors` and `images` each has its own."""
     views = tuple(list(product_ids[:row]).count(key) for row, key in enumerate(product_ids))
     names = (f"{key}/{view}" for key, view in zip(product_ids, views, strict=True))
-    images = tuple(hashlib.sha256(name.encode()).hexdigest() for name in names)
-    return RowTable(tuple(product_ids), views, images, tuple(range(len(product_ids)) if vectors is None else vectors))
+    own_images = (hashlib.sha256(name.encode()).hexdigest() for name in names)
+    return RowTable(tuple(product_ids), views, tuple(images or own_images), tuple(vectors or range(len(product_ids))))
+
+
+def image_of(embedding: NDArray[np.float32]) -> str:
+    """A digest that stands for the picture with this embedding."""
+    return hashlib.sha256(embedding.tobytes()).hexdigest()
 
 
 def embeddings_of(snapshot: Snapshot) -> Embeddings:
@@ -98,6 +106,11 @@ def unit_rows(rows: int, dimension: int = MODEL.dimension, seed: int = 0) -> Emb
 def _unit(x: Embeddings) -> Embeddings:
     rows: Embeddings = x / np.linalg.norm(x, axis=1, keepdims=True)
     return rows
+
+
+def image_digest(data: bytes) -> str:
+    """The digest of an image file."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def picture(seed: int, side: int = 24) -> bytes:

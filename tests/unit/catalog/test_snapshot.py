@@ -71,7 +71,7 @@ def test_a_missing_file_is_not_intact(tmp_path: Path) -> None:
         ({"products": 4}, r"rows\.json does not have 4 products"),
         ({"vectors": 5}, r"rows\.json does not have 5 vectors"),
         ({"vectors": 3}, r"rows\.json does not have 3 vectors"),
-        ({"dimension": 7}, "does not have 4 vectors of 7 dimensions"),
+        ({"dimension": 7}, "is no file of 4 x 7 values"),
     ],
 )
 def test_files_that_disagree_with_the_manifest_are_refused(tmp_path: Path, changes: dict[str, int], named: str) -> None:

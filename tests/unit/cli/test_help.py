@@ -7,9 +7,11 @@ from framematch.cli.app import app
 
 GROUPS = ["", "deadletter", "catalog", "catalog shadow", "model", "stack", "topics"]
 COMMANDS = [
-    "edge", "consume", "watch", "cameras", "doctor", "deadletter list", "deadletter show", "deadletter replay",
-    "catalog import", "catalog products", "catalog build", "catalog shadow set", "catalog shadow off", "model build",
-    "model check",     "stack up", "stack down", "stack status", "topics plan", "topics list",
+    "edge", "consume", "watch", "cameras", "doctor", "search", "replay", "deadletter list", "deadletter show",
+    "deadletter replay",
+    "catalog import", "catalog products", "catalog build", "catalog list", "catalog show", "catalog diff",
+    "catalog activate", "catalog rollback", "catalog promote", "catalog shadow set", "catalog shadow off",
+    "model build", "model check", "stack up", "stack down", "stack status", "topics plan", "topics list",
     "topics create",
 ]  # fmt: skip
 

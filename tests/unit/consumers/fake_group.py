@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from consumers.in_flight_frame import Decided, InFlightFrame, Rejected, Skipped
 from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Components, Pipeline
-from consumers.stages.batcher import RegionCrop
+from consumers.stages.batcher import RegionCrop, served_of
 from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
@@ -243,6 +243,7 @@ class Stages:
             prepare(frame, 3 if kind == b"no embedding" else int(kind), served)
 
     async def decide(self, batch: Sequence[RegionCrop]) -> None:
+        assert served_of(batch) is SERVED
         """Decide all regions, after a random time."""
         for _ in range(self._chance.randrange(6)):
             await asyncio.sleep(0)

@@ -8,6 +8,7 @@ import numpy as np
 from aiokafka import ConsumerRecord
 
 from consumers.in_flight_frame import InFlightFrame, Rejected
+from framematch.catalog.delta import Delta
 from framematch.core.errors import BadFrameError
 from framematch.core.events import ModelInfo
 from framematch.core.frames import Region
@@ -51,7 +52,7 @@ def make_served(
     no_search: Any = SimpleNamespace(thresholds=thresholds)
     return ServedSnapshot(
         manifest=manifest,
-        delta=delta,
+        changes=Delta(delta),
         model=ModelInfo("small", "00ff"),
         preprocessor=preprocessor,
         encoder=encoder,

@@ -1,12 +1,15 @@
 """What one name serves: it changes only to what is open, and goes on with the old one as long as nothing else is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from framematch.catalog.delta import Delta
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError
 from framematch.matching import snapshot_slot
 from framematch.matching.served_snapshot import ServedSnapshot
@@ -40,7 +43,7 @@ class ScriptedOpener:
         self.updates += 1
         if self.update_error:
             raise self.update_error
-        return replace(served, delta=self.newest)
+        return replace(served, changes=Delta(self.newest))
 
 
 class Listener:
@@ -88,7 +91,7 @@ async def slot(opener: ScriptedOpener, listener: Listener) -> AsyncIterator[Snap
 
 
 @pytest.fixture
-def logs() -> Iterator[list[dict[str, object]]]:
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     with capture_logs() as lines:
         yield lines
 
@@ -141,12 +144,14 @@ async def test_what_cannot_be_opened_is_refused_and_the_old_one_goes_on(
     opener.errors["new"] = error
     slot.follow("new", 2, 0)
     await eventually(lambda: slot.refusal)
-    assert slot.refusal and (slot.refusal.snapshot, slot.refusal.reason) == ("new", reason)
-    assert (_shown(slot.served), listener.refusals) == ("old+0", [slot.refusal])
+    [refusal] = listener.refusals
+    assert refusal == slot.refusal
+    assert refusal is not None
+    assert (refusal.snapshot, refusal.reason, _shown(slot.served)) == ("new", reason, "old+0")
 
 
 async def test_it_is_tried_again_after_a_pause_and_logged_once_for_each_reason(
-    slot: SnapshotSlot, opener: ScriptedOpener, logs: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+    slot: SnapshotSlot, opener: ScriptedOpener, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_slot, "_BACKOFF_S", (0.0, 0.0))
     opener.errors["new"] = CatalogError("the disk is full")
@@ -211,6 +216,29 @@ async def test_changes_that_cannot_be_served_are_refused_and_the_others_go_on(
     assert slot.refusal is None
 
 
+async def test_a_cancellation_that_a_driver_loses_ends_it_nevertheless(
+    opener: ScriptedOpener, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = SnapshotSlot("active", opener, listener)
+    await slot.open_first("old", 1)
+    opening = asyncio.Event()
+
+    async def open_uncancelled(snapshot_id: str) -> ServedSnapshot:
+        opening.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return make_served(snapshot=snapshot_id)
+
+    monkeypatch.setattr(opener, "open", open_uncancelled)
+    following = asyncio.create_task(slot.run())
+    slot.follow("new", 2, 0)
+    await opening.wait()
+    following.cancel()
+    await asyncio.wait([following], timeout=5)
+    assert following.cancelled()
+    assert _shown(slot.served) == "old+0"
+
+
 async def test_nothing_is_served_when_nothing_is_wanted(slot: SnapshotSlot, listener: Listener) -> None:
     slot.follow(None, 2, 0)
     await eventually(lambda: slot.served is None)
@@ -220,4 +248,4 @@ async def test_nothing_is_served_when_nothing_is_wanted(slot: SnapshotSlot, list
 
 
 def _shown(served: Served) -> str | None:
-    return served and f"{served.manifest.id}+{served.delta}"
+    return None if served is None else f"{served.manifest.id}+{served.delta}"
