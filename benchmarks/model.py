@@ -24,13 +24,12 @@ from numpy.typing import NDArray
 
 from benchmarks.cli import Benchmark, Part
 from benchmarks.harness import Options, Results, Side, steady_rate, take_turns
-from benchmarks.models import build_model
+from benchmarks.models import build_model, newest_model
 from benchmarks.triton import noise, read_statistics, run_bare, statistics_since
 from framematch.core.errors import FramematchError
 from framematch.core.triton_key import KeyHeader
 from framematch.stack.triton import TritonServer
 from framematch.stack.up import running_servers
-from framematch.vision.manifest import IMAGE_MODEL
 
 PRECISIONS = ("fp32", "int8")
 MODELS = ("b32", "demo")
@@ -56,14 +55,15 @@ class ServedModel:
     def load(self, batch_size: int) -> None:
         """Build the model for batches of this size, and load it in Triton and in ONNX Runtime."""
         build_model(self._model, self.triton.model_repository, max_batch_size=batch_size)
+        model = newest_model(self.triton.model_repository)
         with tritonclient.grpc.InferenceServerClient(self.triton.url) as client:
             client.register_plugin(KeyHeader(self.triton.repository_key))
-            client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
+            client.load_model(model.name, client_timeout=_LOAD_TIMEOUT_S)
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads, options.intra_op_num_threads = 1, len(os.sched_getaffinity(0))
         # As in Triton: spinning threads would take the cores from the other side.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = self.triton.model_repository / IMAGE_MODEL / "1" / "model.onnx"
+        graph = model / "1" / "model.onnx"
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def alone(self, batch: Pixels, batches: int) -> float:

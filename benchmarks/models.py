@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.vit_b32 import VitShape, write_vit_bundle
 from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
 from demo.services import run_framematch, service_environment
+from framematch.model_build.repository.repository_folder import read_image_models
 
 MODELS = ("b32", "b32-int8", "demo", "demo-int8", "light")
 _CALIBRATION_PHOTOS = 32  # half of them calibrate, the others judge
@@ -25,6 +26,12 @@ def build_model(name: str, repository: Path, *, max_batch_size: int) -> None:
         options |= {"precision": precision, "calibration": _calibration_photos(folder)}
     arguments = [f"--{option}={value}" for option, value in options.items()]
     run_framematch("model", "build", *arguments, environment=service_environment(folder / "build-state"))
+
+
+def newest_model(repository: Path) -> Path:
+    """The folder of the newest built image model in Triton's model repository."""
+    built = {model.built_at: model.name for model in read_image_models(repository) if model.built_at is not None}
+    return repository / built[max(built)]
 
 
 def _bundle(base: str, folder: Path) -> Path:

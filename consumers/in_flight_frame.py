@@ -10,6 +10,7 @@ from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region
 from framematch.core.units import NS_PER_MS
 from framematch.matching.decision import Decision
+from framematch.matching.served_snapshot import ServedSnapshot
 
 Span = tuple[int, int]
 """Start and end of a stage, nanoseconds since the epoch."""
@@ -54,7 +55,8 @@ class InFlightFrame:
     """A fetched record, filled in by one stage after the other.
 
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
-    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete.
+    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete; `served`
+    is the snapshot that all of the frame is decided with, from when it is prepared until its events are built.
     """
 
     record: ConsumerRecord
@@ -63,6 +65,7 @@ class InFlightFrame:
     header: Frame | None = None
     regions: tuple[Region, ...] = ()
     crops: tuple[Pixels, ...] = ()
+    served: ServedSnapshot | None = None
     outcome: Outcome = Pending()
     spans: dict[str, Span] = field(default_factory=dict)
     _decisions: dict[int, Decision] = field(default_factory=dict)

@@ -10,17 +10,18 @@ queue makes the stage before it wait, back to the fetching.
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from consumers.assignment import State
+from consumers.assignment import Assignment, State
 from consumers.delivery.at_least_once import AtLeastOnce
 from consumers.delivery.delivery import Delivery, DeliveryContext
 from consumers.delivery.exactly_once import ExactlyOnce
 from consumers.delivery.output_partitions import OutputPartitions
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import FrameConsumer
-from consumers.in_flight_frame import Rejected, Skipped
+from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
 from consumers.metrics import ConsumerMetrics
 from consumers.monitoring.gpu_hint import ConsumerLoad
 from consumers.monitoring.watchdog import Progress, Watchdog
@@ -30,18 +31,21 @@ from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.health import Health
 from framematch.core.kafka.protocols import GroupConsumer
 from framematch.core.kafka.topics import Topics
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
+from framematch.matching.served_snapshot import ServedSnapshot
 
 _MEASURE_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Components:
-    """What the stages work with."""
+    """What the stages work with. `served` returns the snapshot that the next frame is decided with."""
 
     consumer: GroupConsumer
+    served: Callable[[], ServedSnapshot]
     preparer: Preparer
     decode_threads: Executor
     inference: Inference
@@ -125,10 +129,13 @@ class Pipeline:
             assignment = await self._consumer.current_assignment()
             if frame := await assignment.next_frame():
                 frame.spans["wait"] = (frame.fetched_ns, time.time_ns())
-                await loop.run_in_executor(components.decode_threads, components.preparer.prepare, frame)
+                await loop.run_in_executor(
+                    components.decode_threads, components.preparer.prepare, frame, components.served()
+                )
                 start_ns, end_ns = frame.spans["decode"]
                 self._metrics.stage_seconds.labels("decode").observe((end_ns - start_ns) / NS_PER_S)
                 assignment.prepared(frame)
+            del frame  # while this loop waits it keeps no frame, and so no snapshot, alive
 
     async def _infer(self) -> None:
         """Put a batch of regions through the model and the index; several of these loops run side by side."""
@@ -140,22 +147,30 @@ class Pipeline:
                 await self._components.inference.decide(batch)
                 self._inferring -= 1
                 assignment.decided(batch)
+            del batch
 
     async def _build_results(self) -> None:
         """Make events and sightings of complete frames, each ordering key in order, and pass them to the delivery."""
-        results = self._components.results
         while True:
             assignment = await self._consumer.current_assignment()
             if frames := await assignment.ready_frames():
-                assignment.skip_repeats(frames)
-                metadata = await results.look_up(frames)
-                if assignment.state is State.REVOKED or not self._consumer.may_publish():
-                    continue  # another consumer processes these frames
-                built = []
-                for frame in frames:
-                    observed = assignment.sightings.observe(results.match_events(frame, metadata))
-                    built.append(FrameResult.of(frame, observed.events, observed.sightings))
-                await self._delivery.deliver(built)
+                await self._build(assignment, frames)
+            del frames
+
+    async def _build(self, assignment: Assignment, frames: list[InFlightFrame]) -> None:
+        results = self._components.results
+        assignment.skip_repeats(frames)
+        metadata = await results.look_up(frames)
+        raise_if_cancelled()
+        if assignment.state is State.REVOKED or not self._consumer.may_publish():
+            return  # another consumer processes these frames
+        built = []
+        for frame in frames:
+            observed = assignment.sightings.observe(results.match_events(frame, metadata))
+            built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            if not isinstance(frame.outcome, Rejected):  # it may have regions that still wait for a batch
+                frame.served = None  # what is delivered does not need it any more
+        await self._delivery.deliver(built)
 
     def _on_delivered(self, result: FrameResult) -> None:
         frame = result.frame

@@ -3,40 +3,43 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import cv2
-import structlog
 
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
 from consumers.monitoring.gpu import GpuMonitor
+from consumers.monitoring.heartbeat import heartbeat
 from consumers.monitoring.watchdog import Probe, Watchdog
 from consumers.pipeline import Components, Pipeline
+from consumers.serving import HEALTH_PART, ServingState
+from consumers.shadow.comparisons import Comparisons
+from consumers.shadow.queue import ShadowQueue
+from consumers.shadow.shadow import Shadow
 from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
 from consumers.stages.results import ResultBuilder
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
-from framematch.catalog.snapshot import check_compatible
-from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.clients import new_consumer, started
+from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.paths import state_dir
-from framematch.core.settings import Settings
+from framematch.core.settings import ConsumerSettings, MatchingSettings, Settings
 from framematch.core.settings_sources import require
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
-from framematch.matching.matcher import Matcher
+from framematch.matching.snapshot_opener import connect_encoder
+from framematch.matching.snapshot_watcher import SnapshotWatcher, watched_snapshots
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.preprocess import Preprocessor
+from framematch.vision.triton_statistics import ModelStatistics
 
 _MODEL_CHECK_S = 2.0
 _HEARTBEATS = 3  # in a session, so that two may be late; their answers also say that the group rebalances
-
-log = structlog.get_logger()
 
 
 async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
@@ -45,86 +48,149 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         UnavailableError: Kafka, Triton or MongoDB does not answer at the start.
         CatalogError: there is no index snapshot, or it is damaged.
-        ModelMismatchError: the snapshot was built with another model or preprocessing than the one served.
+        ModelError: Triton does not serve the model of the snapshot, or not any more.
         StalledError: nothing moves though there is work and every server answers.
     """
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("kafka", "triton", "output")
+    health = Health("kafka", "triton", HEALTH_PART, "output")
     metrics = ConsumerMetrics(registry)
     # A missing address is reported at once, not after a wait for another server.
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
-    triton_url = require(settings.triton.url, "triton.url")
+    require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     async with AsyncExitStack() as resources:
-        encoder = await _connect_encoder(triton_url, settings, resources)
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
         )
         database = mongo[settings.mongodb.database]
-        components = await _components(settings, encoder, database, resources, metrics=metrics, health=health)
+        metadata = _metadata_cache(database, settings.matching)
+        serving = ServingState(metadata, metrics, health)
+        watcher = await resources.enter_async_context(
+            watched_snapshots(
+                database,
+                settings,
+                state_dir() / "snapshots",
+                connect=partial(_connect_encoder, settings),
+                listener=serving,
+            )
+        )
         health.set_ready("triton")
+        shadow = _shadow(settings.consumer, watcher, database, resources, metrics)
+        components = await _components(
+            settings, watcher, metadata, shadow.queue, resources, metrics=metrics, health=health
+        )
         await resources.enter_async_context(serve_http(health, registry, settings.http))
         pipeline = Pipeline(
             components, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health
         )
         gpu = GpuMonitor(
             settings.gpu_interval_s,
-            encoder.statistics,
+            partial(_model_statistics, watcher),
             pipeline.load,
             batch_size=settings.consumer.batch_size,
             registry=registry,
         )
-        async with asyncio.TaskGroup() as group:
-            monitors = [group.create_task(gpu.run()), group.create_task(_watch_model(encoder))]
+        async with heartbeat(database, watcher, serving.changed), asyncio.TaskGroup() as group:
+            parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher))
+            monitors = [group.create_task(part) for part in parts]
             await pipeline.run(stop)
             for task in monitors:
                 task.cancel()
 
 
-async def _watch_model(encoder: ImageEncoder) -> None:
-    """Raise ModelMismatchError soon after Triton serves another model than the one the index was built with."""
+async def _check_model(watcher: SnapshotWatcher) -> None:
+    """Raise ModelError soon after Triton does not serve the model of the current snapshot any more."""
     while True:
         await asyncio.sleep(_MODEL_CHECK_S)
+        served = watcher.current  # its model stays connected as long as this refers to it
         with suppress(TritonUnavailableError):  # inference waits for it, and logs that
-            await encoder.check()
+            await served.encoder.check()
+        del served
 
 
-async def _connect_encoder(url: str, settings: Settings, resources: AsyncExitStack) -> ImageEncoder:
-    timeout_s = settings.triton.timeout_s
-    encoder = await resources.enter_async_context(
-        await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key)
-    )
+async def _model_statistics(watcher: SnapshotWatcher) -> ModelStatistics:
+    served = watcher.current
+    return await served.encoder.statistics()
+
+
+async def _connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder:
+    encoder = await connect_encoder(settings, model_digest)
     if settings.triton.shared_memory:
         await encoder.share_memory(settings.consumer.batches_in_flight)
     return encoder
 
 
+def _metadata_cache(database: Database, settings: MatchingSettings) -> MetadataCache:
+    store = ProductStore(database)
+    return MetadataCache(store, max_entries=settings.metadata_entries, ttl_s=settings.metadata_ttl_s)
+
+
+def _shadow(
+    settings: ConsumerSettings,
+    watcher: SnapshotWatcher,
+    database: Database,
+    resources: AsyncExitStack,
+    metrics: ConsumerMetrics,
+) -> Shadow:
+    comparisons = Comparisons()
+    queue = ShadowQueue(
+        lambda: watcher.shadow,
+        lambda: watcher.names.shadow_sample,
+        batch_size=settings.batch_size,
+        comparisons=comparisons,
+        metrics=metrics,
+    )
+    return Shadow(
+        queue,
+        thread=resources.enter_context(ThreadPoolExecutor(1, "shadow")),
+        comparisons=comparisons,
+        database=database,
+        metrics=metrics,
+        max_pixels=settings.max_pixels,
+    )
+
+
 async def _components(
     settings: Settings,
-    encoder: ImageEncoder,
-    database: Database,
+    watcher: SnapshotWatcher,
+    metadata: MetadataCache,
+    shadow: ShadowQueue,
     resources: AsyncExitStack,
     *,
     metrics: ConsumerMetrics,
     health: Health,
 ) -> Components:
-    """Load the active snapshot, and make the components that the stages work with."""
-    own, matching, kafka = settings.consumer, settings.matching, settings.kafka
-    snapshot = await load_snapshot(database, state_dir() / "snapshots")
-    check_compatible(snapshot.manifest, encoder.manifest)
-    matcher = Matcher(snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin)
-    log.info(
-        "snapshot_loaded", snapshot=snapshot.manifest.id, rows=snapshot.manifest.rows,
-        match_threshold=matcher.thresholds.match, margin_threshold=matcher.thresholds.margin,
-    )  # fmt: skip
-    metadata = MetadataCache(
-        ProductStore(database), max_entries=matching.metadata_entries, ttl_s=matching.metadata_ttl_s
-    )
+    """Join the group, and make the components that the stages work with."""
+    own, kafka = settings.consumer, settings.kafka
     tracer = resources.enter_context(open_tracer(settings.tracing, "consumer"))
     await ensure_topics(kafka)
-    member = new_consumer(
-        kafka,
+    return Components(
+        consumer=await resources.enter_async_context(started(_group_member(settings, metrics), kafka)),
+        served=lambda: watcher.current,
+        preparer=Preparer(
+            AgeLimits.of(own),
+            max_pixels=own.max_pixels,
+            max_regions=own.max_regions,
+            min_content=settings.matching.min_content,
+        ),
+        decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
+        inference=Inference(
+            search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
+            metrics=metrics,
+            health=health,
+            shadow=shadow,
+        ),
+        results=ResultBuilder(metadata=metadata, metrics=metrics),
+        encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
+        watchdog=Watchdog(own.stall_timeout_s, health, Probe(kafka, own.group_id).unread),
+    )
+
+
+def _group_member(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
+    own = settings.consumer
+    return new_consumer(
+        settings.kafka,
         group_id=own.group_id,
         auto_offset_reset="none",  # FrameConsumer decides, and reports what is lost
         on_unreadable=lambda found: metrics.frames_lost.labels("unreadable").inc(found.stop - found.first),
@@ -133,25 +199,4 @@ async def _components(
         heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
         max_poll_interval_ms=own.max_poll_interval_ms,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-    )
-    return Components(
-        consumer=await resources.enter_async_context(started(member, kafka)),
-        preparer=Preparer(
-            Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant),
-            AgeLimits.of(own),
-            max_pixels=own.max_pixels,
-            max_regions=own.max_regions,
-            min_content=matching.min_content,
-        ),
-        decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
-        inference=Inference(
-            encoder=encoder,
-            matcher=matcher,
-            search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
-            metrics=metrics,
-            health=health,
-        ),
-        results=ResultBuilder(matcher=matcher, model=encoder.manifest, metadata=metadata, metrics=metrics),
-        encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
-        watchdog=Watchdog(own.stall_timeout_s, health, Probe(kafka, own.group_id).unread),
     )

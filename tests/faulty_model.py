@@ -1,9 +1,9 @@
-"""Makes a built `clip_image` fail or slow: for pictures with a certain first pixel, or for all pictures on demand."""
+"""Makes a built image tower fail or slow: for pictures with a certain first pixel, or for all pictures on demand."""
 
 from pathlib import Path
 from typing import Literal
 
-from framematch.vision.manifest import IMAGE_MODEL
+from tests.repositories import tower_folder
 
 GIVES_NAN = (255, 0, 254)
 """The first pixel of a picture whose embedding is NaN; a JPEG of this colour alone decodes to it."""
@@ -36,10 +36,10 @@ def _faulty(pixels: Any, embeddings: Any) -> Any:
 
 
 class FaultyModel:
-    """The image model in a repository for the `cpu` target, before Triton loads it."""
+    """The image tower of the only model in a repository for the `cpu` target, before Triton loads it."""
 
     def __init__(self, repository: Path) -> None:
-        folder = repository / IMAGE_MODEL / "1"
+        folder = tower_folder(repository) / "1"
         code = (folder / "model.py").read_text(encoding="utf-8")
         assert _RUN in code, "the served code has changed: adapt _RUN"
         (folder / "model.py").write_text(code.replace(_RUN, _FAULTY_RUN) + _FAULTY, encoding="utf-8")

@@ -23,6 +23,7 @@ from pymongo import MongoClient
 
 from consumers.stages.decode import read_jpeg
 from framematch.catalog.mongo import connect
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
@@ -31,7 +32,7 @@ from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings, require
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.manifest import IMAGE_MODEL
+from framematch.vision.manifest import IMAGE_MODEL, served_name
 from framematch.vision.preprocess import Preprocessor
 
 _PRODUCT_FIELDS = ("name", "category", "price", "description", "attributes")
@@ -42,7 +43,7 @@ def main(triton_http: str, frames: int) -> None:
     configure_logging("warning", "console", service="naive")
     settings = load_settings()
     mongo_uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    preprocessor, matcher = asyncio.run(_load(settings, mongo_uri))
+    model, preprocessor, matcher = asyncio.run(_load(settings, mongo_uri))
     topics, servers = Topics(settings.kafka.topic_prefix), {"bootstrap.servers": settings.kafka.bootstrap_servers}
     mongo: MongoClient[dict[str, Any]] = MongoClient(mongo_uri)
     products, triton = mongo[settings.mongodb.database].products, http.client.HTTPConnection(triton_http)
@@ -55,7 +56,7 @@ def main(triton_http: str, frames: int) -> None:
             raise KafkaException(error)
         picture = read_jpeg(record.value(), max_pixels=settings.consumer.max_pixels)
         pixels = preprocessor(picture.decode(preprocessor.reduction(picture.height, picture.width)))
-        (decision,) = matcher.match(embed(triton, pixels))
+        (decision,) = matcher.match(embed(triton, model, pixels))
         nearest = decision.candidates[0].product_id
         product = products.find_one({"_id": nearest}, _PRODUCT_FIELDS) or {}
         headers = dict(record.headers())
@@ -76,21 +77,24 @@ def main(triton_http: str, frames: int) -> None:
     consumer.close()
 
 
-async def _load(settings: Settings, mongo_uri: str) -> tuple[Preprocessor, Matcher]:
+async def _load(settings: Settings, mongo_uri: str) -> tuple[str, Preprocessor, Matcher]:
     triton_url = require(settings.triton.url, "triton.url")
     async with await connect(mongo_uri) as mongo, await ImageEncoder.connect(triton_url) as encoder:
-        snapshot = await load_snapshot(mongo[settings.mongodb.database], state_dir() / "naive-snapshots")
-        return Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant), Matcher(snapshot)
+        database = mongo[settings.mongodb.database]
+        storage = open_storage(settings.snapshots.url, database)
+        snapshot = await load_snapshot(database, storage, state_dir() / "naive-snapshots")
+        preprocessor = Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant)
+        return served_name(IMAGE_MODEL, encoder.manifest.digest), preprocessor, Matcher(snapshot)
 
 
-def embed(triton: http.client.HTTPConnection, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def embed(triton: http.client.HTTPConnection, model: str, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """RGB uint8 [H, W, 3] -> float32 [1, D], by Triton's binary tensor extension: a JSON header before the pixels."""
     shape = [1, *pixels.shape]
     tensor = {"name": "pixels", "shape": shape, "datatype": "UINT8", "parameters": {"binary_data_size": pixels.nbytes}}
     output = {"name": "embedding", "parameters": {"binary_data": True}}
     header = json.dumps({"inputs": [tensor], "outputs": [output]}).encode()
     length = {"Inference-Header-Content-Length": str(len(header))}
-    triton.request("POST", f"/v2/models/{IMAGE_MODEL}/infer", header + pixels.tobytes(), length)
+    triton.request("POST", f"/v2/models/{model}/infer", header + pixels.tobytes(), length)
     response = triton.getresponse()
     body = response.read()
     if response.status != http.client.OK:

@@ -66,7 +66,7 @@ class GpuMonitor:
             while True:
                 samples, load = await self._sample(gpus)
                 now, now_s = await self._read_statistics(), loop.time()
-                rates = rates_of(now.since(before), now_s - before_s) if before and now else None
+                rates = _rates(before, now, now_s - before_s)
                 self._report(samples, rates, load)
                 before, before_s = now, now_s
 
@@ -109,6 +109,13 @@ class GpuMonitor:
             figures = _fields(gpu, GpuSample) | common
             rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
             log.info("gpu_sampled", **rounded)
+
+
+def _rates(before: ModelStatistics | None, now: ModelStatistics | None, seconds: float) -> ServingRates | None:
+    """The rates between two readings of one model."""
+    if before is None or now is None or before.model != now.model:
+        return None
+    return rates_of(now.since(before), seconds)
 
 
 class _Gauges:

@@ -1,11 +1,12 @@
 """Forms batches of regions, of any frames: closed when full, or when the oldest frame has waited long enough."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from consumers.in_flight_frame import InFlightFrame
 from framematch.core.arrays import Pixels
+from framematch.matching.served_snapshot import ServedSnapshot
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,19 @@ def region_crops(frame: InFlightFrame) -> list[RegionCrop]:
     return [RegionCrop(frame, number, crop) for number, crop in crops if not frame.has_decision(number)]
 
 
+def served_of(batch: Sequence[RegionCrop]) -> ServedSnapshot:
+    """The snapshot that the regions of a batch, at least one, are decided with."""
+    served = batch[0].frame.served
+    if served is None:
+        raise ValueError("the batch has a frame that was not prepared")
+    return served
+
+
 class Batcher:
     """A queue of regions, from which batches are taken. Times are of any clock, in seconds. No I/O.
 
-    A frame with more regions than fit into a batch is continued in the next one.
+    A frame with more regions than fit into a batch is continued in the next one. All regions of a batch are for the
+    same served snapshot.
     """
 
     def __init__(self, *, batch_size: int, window_s: float) -> None:
@@ -50,5 +60,10 @@ class Batcher:
         return max(0.0, self._waiting[0][1] + self._window_s - now_s)
 
     def pop_batch(self) -> list[RegionCrop]:
-        """Close a batch: the oldest regions, at most `batch_size`."""
-        return [self._waiting.popleft()[0] for _ in range(min(self._batch_size, len(self._waiting)))]
+        """Close a batch: the oldest regions that are for one served snapshot, at most `batch_size`."""
+        batch: list[RegionCrop] = []
+        while self._waiting and len(batch) < self._batch_size:
+            if batch and self._waiting[0][0].frame.served is not batch[0].frame.served:
+                break
+            batch.append(self._waiting.popleft()[0])
+        return batch

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -10,13 +10,15 @@ import structlog
 
 from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
-from consumers.stages.batcher import RegionCrop
+from consumers.shadow.queue import ShadowQueue
+from consumers.stages.batcher import RegionCrop, served_of
 from framematch.core.arrays import Embeddings
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
-from framematch.core.units import NS_PER_S
-from framematch.matching.matcher import Matcher
+from framematch.core.units import NS_PER_MS, NS_PER_S
+from framematch.matching.decision import Decision
+from framematch.matching.shadow_counts import Cost
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 
@@ -29,26 +31,26 @@ class Inference:
     """Decides batches; several may be in flight at once.
 
     `search_thread` is a thread of its own: the index serves one search at a time, and a search of a millisecond would
-    otherwise wait behind pictures to decode.
+    otherwise wait behind pictures to decode. What was decided is offered to `shadow`, which takes it or leaves it.
     """
 
     def __init__(
         self,
         *,
-        encoder: ImageEncoder,
-        matcher: Matcher,
         search_thread: Executor,
         metrics: ConsumerMetrics,
         health: Health,
+        shadow: ShadowQueue | None = None,
     ) -> None:
-        self._encoder = encoder
-        self._matcher = matcher
         self._search_thread = search_thread
+        self._shadow = shadow
         self._metrics = metrics
         self._health = health
 
     async def decide(self, batch: Sequence[RegionCrop]) -> None:
-        """Set the decision of each region; a frame with a region that the model cannot embed is rejected.
+        """Set the decision of each region, all for one served snapshot.
+
+        A frame with a region that the model cannot embed is rejected.
 
         Retries for as long as Triton is unavailable, its model is not ready, or the model returns no embedding even for
         a picture that is known to be good. Nothing of the batch is published or committed before.
@@ -57,25 +59,24 @@ class Inference:
             ModelMismatchError: Triton serves another model now.
         """
         start_ns = time.time_ns()
-        embeddings, invalid_rows = await self._embed(np.stack([region.crop for region in batch]))
+        served = served_of(batch)
+        embeddings, invalid_rows = await self._embed(served.encoder, np.stack([region.crop for region in batch]))
         inferred_ns = time.time_ns()
         loop = asyncio.get_running_loop()
-        decisions = await loop.run_in_executor(self._search_thread, self._matcher.match, embeddings)
+        decisions = await loop.run_in_executor(self._search_thread, served.matcher.match, embeddings)
         searched_ns = time.time_ns()
         self._record_span(batch, "infer", (start_ns, inferred_ns))
         self._record_span(batch, "search", (inferred_ns, searched_ns))
-        for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
-            if row not in invalid_rows:
-                region.frame.decide(region.number, decision)
-            elif not region.frame.complete:
-                error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
-                region.frame.outcome = Rejected("infer", error)
+        set_decisions(batch, decisions, invalid_rows)
+        if self._shadow is not None:
+            cost = Cost((inferred_ns - start_ns) / NS_PER_MS, (searched_ns - inferred_ns) / NS_PER_MS)
+            self._shadow.offer(served, batch, embeddings, invalid_rows, cost)
 
-    async def _embed(self, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
+    async def _embed(self, encoder: ImageEncoder, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
         backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
         while True:
             try:
-                found = await embed_isolating(self._encoder, crops)
+                found = await embed_isolating(encoder, crops)
             except (TritonUnavailableError, EmbeddingError) as error:
                 await self._wait(error, backoff.next_delay_s(), batch)
             else:
@@ -94,3 +95,13 @@ class Inference:
         self._metrics.stage_seconds.labels(stage).observe((span[1] - span[0]) / NS_PER_S)
         for region in batch:
             region.frame.spans[stage] = span
+
+
+def set_decisions(batch: Sequence[RegionCrop], decisions: Sequence[Decision], invalid_rows: Collection[int]) -> None:
+    """Give each region its decision; a frame with a region that the model cannot embed is rejected."""
+    for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
+        if row not in invalid_rows:
+            region.frame.decide(region.number, decision)
+        elif not region.frame.complete:
+            error = BadFrameError("invalid_embedding", f"no embedding of region {region.number} is valid")
+            region.frame.outcome = Rejected("infer", error)

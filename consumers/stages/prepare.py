@@ -1,17 +1,19 @@
 """From a record to the crops that the model takes, or to the reason why there are none. CPU-bound: runs in threads."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
-from consumers.stages.decode import clip_regions, cut, read_jpeg
+from consumers.stages.decode import FrameJpeg, clip_regions, cut, read_jpeg
+from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
-from framematch.core.frames import Frame, parse_frame
+from framematch.core.frames import Frame, Region, parse_frame
 from framematch.core.settings import AgeSettings, ConsumerSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
 from framematch.matching.decision import NO_CONTENT
+from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor
 
@@ -46,32 +48,31 @@ class Preparer:
     A region whose crop has less content than `min_content` is decided here: it is unknown, and no model is asked.
     """
 
-    def __init__(
-        self, preprocessor: Preprocessor, ages: AgeLimits, *, max_pixels: int, max_regions: int, min_content: float
-    ) -> None:
-        self._preprocessor = preprocessor
+    def __init__(self, ages: AgeLimits, *, max_pixels: int, max_regions: int, min_content: float) -> None:
         self._ages = ages
         self._min_content = min_content
         self._max_pixels = max_pixels
         self._max_regions = max_regions
 
-    def prepare(self, frame: InFlightFrame) -> None:
-        """Set header, regions, crops, and the decisions for regions without content.
+    def prepare(self, frame: InFlightFrame, served: ServedSnapshot) -> None:
+        """Set header, regions, crops for `served`, and the decisions for regions without content.
 
         Or set the outcome: `Skipped`, or `Rejected` if the bytes are not a frame.
         """
         start_ns = time.time_ns()
+        frame.served = served
         try:
             frame.header = parse_frame(frame.record.key, frame.record.headers)
             if reason := self._ages.reason_to_skip(frame.header, now_us()):
                 frame.outcome = Skipped(reason)
             else:
-                self._crop(frame, frame.header)
+                self._crop(frame, frame.header, served.preprocessor)
         except BadFrameError as error:
-            frame.outcome = Rejected("decode", error)
+            # Its traceback refers to this call, and so to the frame: only the garbage collector would free it.
+            frame.outcome = Rejected("decode", error.with_traceback(None))
         frame.spans["decode"] = (start_ns, time.time_ns())
 
-    def _crop(self, frame: InFlightFrame, header: Frame) -> None:
+    def _crop(self, frame: InFlightFrame, header: Frame, preprocessor: Preprocessor) -> None:
         """Decode the picture and crop its regions; BadFrameError if it is no picture, or one beyond the limits."""
         if len(header.regions) > self._max_regions:
             raise BadFrameError(
@@ -79,14 +80,23 @@ class Preparer:
             )
         jpeg = read_jpeg(frame.record.value or b"", max_pixels=self._max_pixels)
         regions = clip_regions(jpeg.width, jpeg.height, header.regions)
-        # A region that is scaled down much needs no full picture.
-        reduction = min(self._preprocessor.reduction(height, width) for _, _, width, height in regions)
-        picture = jpeg.decode(reduction)
-        frame.crops = tuple(self._preprocessor(cut(picture, region, reduction)) for region in regions)
+        frame.crops = crop_regions(jpeg, regions, preprocessor)
         frame.regions = regions
         for number, crop in enumerate(frame.crops):
             if content_of(crop) < self._min_content:
                 frame.decide(number, NO_CONTENT)
+
+
+def crop_regions(jpeg: FrameJpeg, regions: Sequence[Region], preprocessor: Preprocessor) -> tuple[Pixels, ...]:
+    """Decode the picture, and crop and scale each region for the model.
+
+    Raises:
+        BadFrameError: `truncated` or `undecodable`.
+    """
+    # A region that is scaled down much needs no full picture.
+    reduction = min(preprocessor.reduction(height, width) for _, _, width, height in regions)
+    picture = jpeg.decode(reduction)
+    return tuple(preprocessor(cut(picture, region, reduction)) for region in regions)
 
 
 def _first(own_s: float | None, default_s: float | None) -> float | None:

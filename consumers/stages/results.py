@@ -13,7 +13,6 @@ from framematch.core.events import (
     CandidateInfo,
     MatchEvent,
     MetadataState,
-    ModelInfo,
     ProductInfo,
     SightingEvent,
     frame_reference,
@@ -23,8 +22,6 @@ from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.enrich import Metadata, MetadataCache
-from framematch.matching.matcher import Matcher
-from framematch.vision.manifest import ModelManifest
 
 _DIGITS = 6  # of a similarity: it was computed with single precision, so further ones are noise
 
@@ -59,11 +56,7 @@ class FrameResult:
 class ResultBuilder:
     """Builds the match events of complete frames."""
 
-    def __init__(
-        self, *, matcher: Matcher, model: ModelManifest, metadata: MetadataCache, metrics: ConsumerMetrics
-    ) -> None:
-        self._matcher = matcher
-        self._model = ModelInfo(model.name, model.digest)
+    def __init__(self, *, metadata: MetadataCache, metrics: ConsumerMetrics) -> None:
         self._metadata = metadata
         self._metrics = metrics
 
@@ -87,9 +80,9 @@ class ResultBuilder:
 
     def match_events(self, frame: InFlightFrame, metadata: dict[str, Metadata]) -> tuple[MatchEvent, ...]:
         """An event for each region; none of a frame that was skipped or rejected."""
-        if frame.header is None or not isinstance(frame.outcome, Decided):
+        if frame.header is None or frame.served is None or not isinstance(frame.outcome, Decided):
             return ()
-        header, outcome, record = frame.header, frame.outcome, frame.record
+        header, outcome, record, served = frame.header, frame.outcome, frame.record, frame.served
         reference = frame_reference(header, record.topic, record.partition, record.offset)
         age_ms = round((now_us() - header.arrived_at_us) / US_PER_MS, 3)
         self._metrics.still_regions.inc(len(outcome.reused_from))
@@ -109,15 +102,16 @@ class ResultBuilder:
                     decision=decision.kind,
                     score=None if decision.score is None else _similarity(decision.score),
                     margin=None if decision.margin is None else round(decision.margin, _DIGITS),
-                    threshold=round(self._matcher.thresholds.match, _DIGITS),
+                    threshold=round(served.matcher.thresholds.match, _DIGITS),
                     product=product,
                     candidates=tuple(CandidateInfo(c.product_id, _similarity(c.score)) for c in decision.candidates),
-                    snapshot=self._matcher.manifest.id,
-                    model=self._model,
+                    snapshot=served.manifest.id,
+                    model=served.model,
                     metadata_state=state,
                     timings_ms=timings_ms,
                     reused_from=outcome.reused_from.get(number),
                     reason=decision.reason,
+                    delta=served.delta,
                 )
             )
         return tuple(events)

@@ -31,6 +31,7 @@ class CacheEntry:
 
     key: tuple[str, Region]
     frame_id: str
+    snapshot: tuple[str, int] | None
     captured_at_us: int
     signature: Signature
     decision: Decision | None = None
@@ -92,7 +93,7 @@ class StaticSceneCache:
 
     def _misses_cache(self, region: RegionCrop, header: Frame) -> bool:
         key = (header.camera, region.frame.regions[region.number])
-        own = CacheEntry(key, header.id, header.captured_at_us, signature_of(region.crop))
+        own = CacheEntry(key, header.id, _snapshot(region.frame), header.captured_at_us, signature_of(region.crop))
         entry = self._entries.get(key)
         hit = entry is not None and self._similar(entry, own)
         if entry is None or not hit:
@@ -107,8 +108,15 @@ class StaticSceneCache:
         return not hit
 
     def _similar(self, one: CacheEntry, other: CacheEntry) -> bool:
+        if one.snapshot != other.snapshot:  # its decision is of another snapshot
+            return False
         near = abs(one.captured_at_us - other.captured_at_us) <= self._max_age_us
         return near and difference(one.signature, other.signature) <= MAX_DIFFERENCE
+
+
+def _snapshot(frame: InFlightFrame) -> tuple[str, int] | None:
+    """What the frame is decided with, by value: an entry must not keep a snapshot alive."""
+    return None if frame.served is None else (frame.served.manifest.id, frame.served.delta)
 
 
 def signature_of(crop: Pixels) -> Signature:

@@ -1,191 +1,154 @@
-"""Builds an index snapshot: embeds every view of every product with the served model, and estimates thresholds."""
+"""Builds an index snapshot: the vectors of all pictures of the catalogue, their index, and thresholds."""
 
 import asyncio
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
+from framematch.catalog.catalogue_views import CatalogueViews, list_views
+from framematch.catalog.delta_log import newest_number
+from framematch.catalog.embedding_store import EmbeddingSpace, EmbeddingStore
 from framematch.catalog.empty_frames import match_empty_frames
-from framematch.catalog.images import decode_rgb
-from framematch.catalog.index_file import invalid_rows
+from framematch.catalog.picture_embedder import Encoder, PictureEmbedder
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
-from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
-from framematch.catalog.thresholds import estimate_thresholds
-from framematch.core.arrays import Embeddings, Pixels
-from framematch.core.errors import CatalogError, ModelError
+from framematch.catalog.snapshot import RowTable, SnapshotManifest, describe_files, write_rows
+from framematch.catalog.thresholds import SHARED, ThresholdEstimate, estimate_thresholds
+from framematch.catalog.vectors_on_disk import create_vectors, keep_rows
+from framematch.core.arrays import Embeddings
+from framematch.core.errors import CatalogError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.vision.manifest import ModelManifest
+from framematch.vector_index.build import build_index, choose_kind
+from framematch.vector_index.description import IndexDescription, Kind
+from framematch.vector_index.distinct import distinct_rows
 from framematch.vision.preprocess import Preprocessor
 
 log = structlog.get_logger()
 
-# One is computed, the next is being sent, and the one after it is decoded.
-BATCHES_IN_FLIGHT = 3
-# Larger batches are hardly faster and need more memory for decoded pictures.
-MAX_BATCH_VIEWS = 32
-DECODE_THREADS = 2
-# For one query. Together they fit into a reply, which a driver takes up to 48 MB: an image has up to 15 MB.
-FETCHED_IMAGES = 3
-
-
-class Encoder(Protocol):
-    """The part of `framematch.vision.encoder.ImageEncoder` that a build uses."""
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """The manifest of the model."""
-
-    async def embed(self, pixels: Pixels) -> Embeddings:
-        """uint8 [N, H, W, 3] -> float32 [N, D], unit length."""
+_VECTORS_FILE = ".vectors"
 
 
 @dataclass(frozen=True)
-class _Views:
-    """All views of the catalogue: each row of the index, and the digest of its image."""
+class BuildOptions:
+    """The kind of the index, or None for the one that fits its size in `memory_mb`; without it, in any memory."""
 
-    rows: RowTable
-    images: tuple[str, ...]
+    kind: Kind | None = None
+    memory_mb: float | None = None
+
+
+@dataclass
+class BuildReport:
+    """What a build has done, beside the snapshot: the pictures of all products, and how many were embedded anew."""
+
+    owners: PictureOwners = field(default_factory=PictureOwners)
+    pictures: int = 0
+    new_pictures: int = 0
+
+
+def new_snapshot_id() -> str:
+    """An id that starts with the time, so that ids are in the order of their builds."""
+    return f"{to_rfc3339(now_us())[:19].translate(str.maketrans('', '', '-:'))}Z-{uuid.uuid4().hex[:8]}"
 
 
 async def build_snapshot(
     store: ProductStore,
     encoder: Encoder,
     preprocessor: Preprocessor,
+    folder: Path,
+    *,
+    snapshot_id: str | None = None,
+    options: BuildOptions | None = None,
     on_progress: OnProgress = lambda _done, _total: None,
-    owners: PictureOwners | None = None,
-) -> Snapshot:
-    """Embed all views of the catalogue, and try empty frames against them. Nothing is stored.
+    report: BuildReport | None = None,
+) -> SnapshotManifest:
+    """Embed what is new in the catalogue, try empty frames against it, and write the snapshot's files into `folder`.
 
-    A picture that several products have is embedded once; `owners` collects the pictures of all products.
-    `on_progress` counts pictures. Memory: the embeddings twice, the pixels of a few batches, and up to
-    `BATCHES_IN_FLIGHT` times `FETCHED_IMAGES` image files.
+    A picture that several products have is embedded once. `on_progress` counts pictures. Memory: the table of the
+    rows, the pixels of a few batches, up to `BATCHES_IN_FLIGHT` times `FETCHED_IMAGES` image files, and what the kind
+    of the index needs. The embeddings are in a file in `folder`, which is deleted at the end.
 
     Raises:
-        CatalogError: the catalogue is empty, or an image is missing or damaged.
+        CatalogError: the catalogue is empty, an image is missing or damaged, or `folder` cannot be written.
         ModelError: the model returned something that is no embedding.
         UnavailableError: MongoDB or Triton became unavailable.
     """
+    # Both before the products are read. What changes meanwhile may be in the snapshot, and is in the delta after it.
+    delta = await newest_number(store.database)
     version = await store.catalog_version()
-    views = await _list_views(store, owners or PictureOwners())
-    with ThreadPoolExecutor(DECODE_THREADS, "decode") as pool:
-        embeddings = await _Embedder(views, store, encoder, preprocessor, pool).embed_all(on_progress)
-    if (invalid := invalid_rows(embeddings)).size:
-        raise ModelError(
-            f"the model returned no finite unit vector for product {views.rows.product_ids[invalid[0]]!r}",
-            hint="Build the model again: 'framematch model build'",
+    report = report or BuildReport()
+    views = await list_views(store, report.owners)
+    space = EmbeddingSpace(encoder.manifest.digest, preprocessor.digest, encoder.manifest.dimension)
+    embedder = PictureEmbedder(store, EmbeddingStore(store.database, space), encoder, preprocessor)
+    try:
+        vectors = create_vectors(folder / _VECTORS_FILE, len(views.pictures.digests), space.dimension)
+        report.pictures = len(vectors)
+        report.new_pictures = await embedder.embed(views.pictures, vectors, on_progress)
+        made = await asyncio.to_thread(_write_files, views, vectors, folder, options or BuildOptions())
+        empty_frames = await match_empty_frames(
+            encoder.embed, preprocessor.spec, made.vectors, made.product_ids, made.thresholds.match
         )
-    product_numbers: dict[str, int] = {}
-    products = np.fromiter(
-        (product_numbers.setdefault(key, len(product_numbers)) for key in views.rows.product_ids), np.int64
-    )
-    thresholds = await asyncio.to_thread(estimate_thresholds, embeddings, products)
-    empty_frames = await match_empty_frames(
-        encoder.embed, preprocessor.spec, embeddings, views.rows.product_ids, thresholds.match
-    )
-    created_at = to_rfc3339(now_us())
+        (folder / _VECTORS_FILE).unlink()
+        files = await asyncio.to_thread(describe_files, folder, made.index)
+    except OSError as error:
+        raise CatalogError(f"cannot write to {folder}: {error.strerror}", hint="Check space and rights") from error
     manifest = SnapshotManifest(
-        id=f"{created_at[:19].translate(str.maketrans('', '', '-:'))}Z-{uuid.uuid4().hex[:8]}",
-        created_at=created_at,
+        id=snapshot_id or new_snapshot_id(),
+        created_at=to_rfc3339(now_us()),
         catalog_version=version,
         model_name=encoder.manifest.name,
-        model_digest=encoder.manifest.digest,
+        model_digest=space.model_digest,
         preprocessing_variant=preprocessor.variant,
-        preprocessing_digest=preprocessor.digest,
-        dimension=embeddings.shape[1],
+        preprocessing_digest=space.preprocessing_digest,
+        dimension=space.dimension,
         metric="inner_product",
-        rows=len(embeddings),
-        products=len(product_numbers),
-        files=describe(pack(embeddings, views.rows)),
-        thresholds=thresholds,
+        rows=len(views.product_ids),
+        vectors=len(made.vectors),
+        products=views.products,
+        index=made.index,
+        files=files,
+        thresholds=made.thresholds,
+        delta=delta,
         empty_frames=empty_frames,
     )
     log.info(
-        "snapshot_built", snapshot=manifest.id, rows=manifest.rows, match_threshold=thresholds.match,
-        threshold_pairs=thresholds.impostors, empty_frames=len(empty_frames),
+        "snapshot_built", snapshot=manifest.id, rows=manifest.rows, vectors=manifest.vectors, delta=delta,
+        kind=made.index.kind, recall_at_1=made.index.recall_at_1, match_threshold=made.thresholds.match,
+        threshold_pairs=made.thresholds.impostors, empty_frames=len(empty_frames),
     )  # fmt: skip
-    return Snapshot(manifest, embeddings, views.rows)
-
-
-async def _list_views(store: ProductStore, owners: PictureOwners) -> _Views:
-    product_ids: list[str] = []
-    numbers: list[int] = []
-    images: list[str] = []
-    async for product in store.iterate():
-        owners.add(product.id, (view.image for view in product.views))
-        for number, view in enumerate(product.views):
-            product_ids.append(product.id)
-            numbers.append(number)
-            images.append(view.image)
-    if not images:
-        raise CatalogError("the catalogue is empty", hint="Run 'framematch catalog import FILE' first")
-    return _Views(RowTable(tuple(product_ids), tuple(numbers)), tuple(images))
+    return manifest
 
 
 @dataclass(frozen=True)
-class _Embedder:
-    """Decodes pictures in threads and keeps a few batches in flight."""
+class _Made:
+    """The index with its distinct vectors, [vectors, D], and for each of them a product that has it."""
 
-    views: _Views
-    store: ProductStore
-    encoder: Encoder
-    preprocessor: Preprocessor
-    pool: ThreadPoolExecutor
-
-    async def embed_all(self, on_progress: OnProgress) -> Embeddings:
-        """The embeddings of all rows, [rows, D]; rows with the same picture have the same one."""
-        numbers = {image: number for number, image in enumerate(dict.fromkeys(self.views.images))}
-        images, total = list(numbers), len(numbers)
-        embeddings = np.empty((total, self.encoder.manifest.dimension), np.float32)
-        batches = _batches(total, min(MAX_BATCH_VIEWS, self.encoder.manifest.max_batch_size))
-        done = 0
-
-        async def embed_batches() -> None:
-            nonlocal done
-            for batch in batches:  # one iterator for all tasks
-                embeddings[batch.start : batch.stop] = await self._embed(images[batch.start : batch.stop])
-                done += len(batch)
-                on_progress(done, total)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(BATCHES_IN_FLIGHT):
-                    group.create_task(embed_batches())
-        except ExceptionGroup as errors:
-            # All fail for the same reason, such as an unavailable server.
-            raise errors.exceptions[0] from None
-        if total == len(self.views.images):
-            return embeddings
-        return embeddings[[numbers[image] for image in self.views.images]]
-
-    async def _embed(self, images: list[str]) -> Embeddings:
-        loop = asyncio.get_running_loop()
-        pixels: list[Pixels] = []
-        for part in _batches(len(images), FETCHED_IMAGES):
-            fetched = images[part.start : part.stop]
-            data = await self.store.get_images(fetched)
-            jobs = (loop.run_in_executor(self.pool, self._prepare, image, data) for image in fetched)
-            pixels += await asyncio.gather(*jobs)
-        return await self.encoder.embed(np.stack(pixels))
-
-    def _prepare(self, image: str, data: dict[str, bytes]) -> Pixels:
-        """The preprocessed picture with this digest, [H, W, 3]."""
-        try:
-            return self.preprocessor(decode_rgb(data[image]))
-        except KeyError:
-            reason, hint = "is gone from MongoDB", "Import the catalogue again"
-        except CatalogError as error:
-            reason, hint = error.message, "Replace the picture, and import the catalogue again"
-        product = self.views.rows.product_ids[self.views.images.index(image)]
-        raise CatalogError(f"image of product {product!r} {reason}", hint=hint)
+    index: IndexDescription
+    thresholds: ThresholdEstimate
+    vectors: Embeddings
+    product_ids: Sequence[str]
 
 
-def _batches(total: int, size: int) -> Iterator[range]:
-    for start in range(0, total, size):
-        yield range(start, min(start + size, total))
+def _write_files(views: CatalogueViews, embeddings: Embeddings, folder: Path, options: BuildOptions) -> _Made:
+    """Write the table of the rows and the index; `embeddings` has a row for each picture, and is changed."""
+    first_pictures, vector_of_picture = distinct_rows(embeddings)
+    vectors = keep_rows(embeddings, first_pictures)
+    row_vectors = vector_of_picture[views.picture_numbers]
+    write_rows(RowTable(views.product_ids, views.numbers, views.images, tuple(row_vectors.tolist())), folder)
+    thresholds = estimate_thresholds(vectors, _owners(row_vectors, views.product_numbers, len(vectors)))
+    kind = options.kind or choose_kind(len(vectors), vectors.shape[1], options.memory_mb)
+    product_ids = [views.pictures.product_ids[number] for number in first_pictures]
+    return _Made(build_index(vectors, folder, kind), thresholds, vectors, product_ids)
+
+
+def _owners(row_vectors: NDArray[np.int64], row_products: NDArray[np.int64], vectors: int) -> NDArray[np.int64]:
+    """The number of the product that has each vector, or `SHARED`, int64 [vectors]."""
+    lowest, highest = np.full(vectors, np.iinfo(np.int64).max), np.full(vectors, -1)
+    np.minimum.at(lowest, row_vectors, row_products)
+    np.maximum.at(highest, row_vectors, row_products)
+    return np.where(lowest == highest, lowest, SHARED)

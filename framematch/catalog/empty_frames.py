@@ -1,10 +1,12 @@
 """Tries frames that show nothing against a new index: a model answers them too, with whatever product is nearest."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from framematch.catalog.nearest import nearest
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError
 from framematch.vision.manifest import PreprocessSpec
@@ -55,17 +57,20 @@ async def match_empty_frames(
 
     `embed` takes one picture, [1, H, W, 3]. A frame that the model has no embedding for matches nothing.
     """
-    found = []
+    names, queries = [], []
     for name, pixels in draw_empty_frames(spec).items():
         try:
-            query = await embed(pixels[None])
+            queries.append(await embed(pixels[None]))
         except EmbeddingError:
             continue
-        similarity = embeddings @ query[0]
-        best = int(similarity.argmax())
-        if similarity[best] >= threshold:
-            found.append(EmptyFrameMatch(name, product_ids[best], round(float(similarity[best]), 4)))
-    return tuple(found)
+        names.append(name)
+    if not names:
+        return ()
+    similarity, rows = await asyncio.to_thread(nearest, np.concatenate(queries), embeddings)
+    return tuple(
+        EmptyFrameMatch(names[n], product_ids[rows[n]], round(float(similarity[n]), 4))
+        for n in np.flatnonzero(similarity >= threshold)
+    )
 
 
 def explain(matches: Sequence[EmptyFrameMatch]) -> str:

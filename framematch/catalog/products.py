@@ -1,6 +1,7 @@
 """Products and their images in MongoDB, the catalogue's source of truth."""
 
 import hashlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -49,6 +50,33 @@ class Product:
     views: tuple[View, ...] = ()
 
 
+@dataclass(frozen=True)
+class ProductFilter:
+    """Selects products; what is None selects all. Prices are inclusive; a product without one fits no price."""
+
+    category: str | None = None
+    price_min: float | None = None
+    price_max: float | None = None
+
+    @property
+    def selects_all(self) -> bool:
+        """Whether nothing is filtered."""
+        return (self.category, self.price_min, self.price_max) == (None, None, None)
+
+    @property
+    def has_price(self) -> bool:
+        """Whether the price matters."""
+        return (self.price_min, self.price_max) != (None, None)
+
+    def fits_price(self, price: float | None) -> bool:
+        """Whether a product with this price fits."""
+        if not self.has_price:
+            return True
+        return price is not None and (self.price_min or 0) <= price <= (
+            math.inf if self.price_max is None else self.price_max
+        )
+
+
 _FIELDS = ["_id", *(field.name for field in fields(Product) if field.name != "id")]
 
 
@@ -92,6 +120,19 @@ class ProductStore:
             if result.upserted_count or result.modified_count:
                 await self._increment_version()
 
+    async def delete_many(self, ids: Iterable[str]) -> None:
+        """Delete products, and increment the catalogue version if there were any. Their images are kept."""
+        with mongo_errors("deleting products"):
+            result = await self.database.products.delete_many({"_id": {"$in": list(ids)}})
+            if result.deleted_count:
+                await self._increment_version()
+
+    async def existing(self, ids: Iterable[str]) -> frozenset[str]:
+        """Which of these products have a document, readable or not."""
+        with mongo_errors("looking for products"):
+            found = await self.database.products.find({"_id": {"$in": list(ids)}}, {"_id": 1}).to_list()
+        return frozenset(document["_id"] for document in found)
+
     async def get_many(self, ids: Iterable[str], *, intact: bool = False) -> dict[str, Product]:
         """The products with these ids, in one query; unknown and unreadable ones are left out.
 
@@ -115,6 +156,21 @@ class ProductStore:
                 product, _ = self._read(document)
                 if product:
                     yield product
+
+    async def ids_of(self, wanted: ProductFilter) -> frozenset[str] | None:
+        """The ids of the products that fit; None when all do.
+
+        Prices are compared here, as MongoDB would not compare one that another program has written as a text.
+        """
+        if wanted.selects_all:
+            return None
+        where = {} if wanted.category is None else {"category": wanted.category}
+        ids = set()
+        with mongo_errors("filtering products"):
+            async for document in self.database.products.find(where, ["price"] if wanted.has_price else ["_id"]):
+                if isinstance(document["_id"], str) and wanted.fits_price(FieldReader(document).amount("price")):
+                    ids.add(document["_id"])
+        return frozenset(ids)
 
     async def count(self, *, category: str | None = None) -> int:
         """How many products there are."""

@@ -75,6 +75,11 @@ def parse_rows(file: io.BufferedReader, lines_by_id: dict[str, int]) -> Iterator
             yield row
 
 
+def parse_product(fields: Fields) -> ProductDraft | RowProblem:
+    """A single product with the fields of a row in JSON, as `parse_rows` checks it; it has the line 1."""
+    return _row(Record(1, 1, fields), fields)
+
+
 def similar_ids(ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Pairs of ids that differ only in case or spaces."""
     first: dict[str, str] = {}

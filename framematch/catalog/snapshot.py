@@ -1,4 +1,4 @@
-"""An immutable build of the index: manifest, vectors, and the product of each row."""
+"""An immutable build of the index: a manifest, the index's files, and the product and vector of each view."""
 
 import hashlib
 import re
@@ -9,18 +9,17 @@ from typing import Final, Literal
 import msgspec
 
 from framematch.catalog.empty_frames import EmptyFrameMatch
-from framematch.catalog.index_file import encode_vectors, read_vectors
 from framematch.catalog.thresholds import ThresholdEstimate
-from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError, ModelMismatchError
+from framematch.vector_index.description import IndexDescription
+from framematch.vector_index.files import file_names
+from framematch.vector_index.index import VectorIndex, open_index
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor, Variant
 
-FORMAT_VERSION: Final = 1
-INDEX_FILE: Final = "index.faiss"
+# 2 added the kind of the index, distinct vectors, the pictures of views, and the delta.
+FORMAT_VERSION: Final = 2
 ROWS_FILE: Final = "rows.json"
-_FILES = {INDEX_FILE, ROWS_FILE}
-# An id is also the name of a folder.
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 REBUILD_HINT = "Run 'framematch catalog build'"
 
@@ -37,7 +36,9 @@ class FileInfo:
 class SnapshotManifest:
     """Describes a snapshot, and the model and preprocessing that it needs. `created_at` is RFC 3339.
 
-    `empty_frames` are those that would reach the match threshold; none in a snapshot of an older version.
+    `rows` counts views, `vectors` their distinct embeddings. The snapshot contains every change of the catalogue up to
+    `catalog_version`, and every single change up to the number `delta`. `empty_frames` are those that would reach the
+    match threshold.
     """
 
     id: str
@@ -50,28 +51,42 @@ class SnapshotManifest:
     dimension: int
     metric: Literal["inner_product"]
     rows: int
+    vectors: int
     products: int
+    index: IndexDescription
     files: dict[str, FileInfo]
     thresholds: ThresholdEstimate
+    delta: int = 0
     format_version: int = FORMAT_VERSION
     empty_frames: tuple[EmptyFrameMatch, ...] = ()
 
 
 @dataclass(frozen=True)
 class RowTable:
-    """For each row of the embeddings its product, and the number of the product's view, from 0."""
+    """One entry for each view: its product, its number among the product's views from 0, and its picture and vector.
+
+    `images` are SHA-256 digests of the picture files, `vectors` numbers of rows of the index: views that look the same
+    share one.
+    """
 
     product_ids: tuple[str, ...]
     views: tuple[int, ...]
+    images: tuple[str, ...]
+    vectors: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A verified snapshot in memory."""
+    """A verified snapshot, opened for searching."""
 
     manifest: SnapshotManifest
-    embeddings: Embeddings
     rows: RowTable
+    index: VectorIndex
+
+
+def is_snapshot_id(value: object) -> bool:
+    """Whether it may be the id of a snapshot, which is also the name of a folder."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
@@ -95,14 +110,24 @@ def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
     )
 
 
-def pack(embeddings: Embeddings, rows: RowTable) -> dict[str, bytes]:
-    """The snapshot's files by name; deterministic."""
-    return {INDEX_FILE: encode_vectors(embeddings), ROWS_FILE: msgspec.json.encode(rows)}
+def write_rows(rows: RowTable, folder: Path) -> None:
+    """Write the table to its file in `folder`; deterministic."""
+    (folder / ROWS_FILE).write_bytes(msgspec.json.encode(rows))
 
 
-def describe(files: dict[str, bytes]) -> dict[str, FileInfo]:
-    """The manifest's entries for these files."""
-    return {name: FileInfo(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
+def describe_files(folder: Path, description: IndexDescription) -> dict[str, FileInfo]:
+    """The manifest's entries for the files of a snapshot, which are in `folder`."""
+    return {name: _describe(folder / name) for name in sorted(snapshot_files(description))}
+
+
+def snapshot_files(description: IndexDescription) -> frozenset[str]:
+    """The names of a snapshot's files."""
+    return file_names(description.kind) | {ROWS_FILE}
+
+
+def _describe(path: Path) -> FileInfo:
+    with path.open("rb") as file:
+        return FileInfo(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
 
 
 def check_manifest(manifest: SnapshotManifest) -> None:
@@ -116,9 +141,9 @@ def check_manifest(manifest: SnapshotManifest) -> None:
             f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
             hint=REBUILD_HINT,
         )
-    if not _ID.fullmatch(manifest.id) or set(manifest.files) != _FILES:
+    if not is_snapshot_id(manifest.id) or set(manifest.files) != snapshot_files(manifest.index):
         raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
-    if min(manifest.rows, manifest.products, manifest.dimension) < 1:
+    if min(manifest.rows, manifest.vectors, manifest.products, manifest.dimension) < 1:
         raise CatalogError(f"snapshot {manifest.id} has no product", hint=REBUILD_HINT)
     match, margin = manifest.thresholds.match, manifest.thresholds.margin
     if not (0 < match <= 1 and 0 <= margin <= 1):  # NaN fails too
@@ -134,32 +159,45 @@ def is_intact(path: Path, info: FileInfo) -> bool:
     That finds damage. It is no protection from somebody who can write to MongoDB: he writes the manifest too.
     """
     try:
-        if path.stat().st_size != info.bytes:
-            return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == info.sha256
+        return path.stat().st_size == info.bytes and _describe(path) == info
     except OSError:  # also: of another user
         return False
 
 
-def read_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
-    """Read the files in `folder`, whoever wrote them.
+def open_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
+    """Open the files in `folder`, whoever wrote them.
 
     Raises:
         CatalogError: they are not of the type that a build writes, or do not agree with the manifest.
     """
+    rows = read_rows(manifest, folder)
     try:
-        embeddings = read_vectors(folder / INDEX_FILE, manifest.rows, manifest.dimension)
+        index = open_index(folder, manifest.index, vectors=manifest.vectors, dimension=manifest.dimension)
+    except (ValueError, OSError) as error:
+        raise _unreadable(manifest, str(error)) from error
+    return Snapshot(manifest, rows, index)
+
+
+def read_rows(manifest: SnapshotManifest, folder: Path) -> RowTable:
+    """Read the table alone.
+
+    Raises:
+        CatalogError: it is not one that a build writes, or does not agree with the manifest.
+    """
+    try:
         rows = msgspec.json.decode((folder / ROWS_FILE).read_bytes(), type=RowTable)
     except (ValueError, OSError) as error:  # msgspec's errors are ValueErrors
-        raise CatalogError(f"snapshot {manifest.id} cannot be read: {error}", hint=REBUILD_HINT) from error
-    if not manifest.rows == len(rows.product_ids) == len(rows.views):
-        raise CatalogError(
-            f"snapshot {manifest.id} cannot be read: {ROWS_FILE} does not have {manifest.rows} rows", hint=REBUILD_HINT
-        )
+        raise _unreadable(manifest, str(error)) from error
+    if any(len(column) != manifest.rows for column in (rows.product_ids, rows.views, rows.images, rows.vectors)):
+        raise _unreadable(manifest, f"{ROWS_FILE} does not have {manifest.rows} rows")
     if len(set(rows.product_ids)) != manifest.products:
-        raise CatalogError(
-            f"snapshot {manifest.id} cannot be read: {ROWS_FILE} does not have {manifest.products} products",
-            hint=REBUILD_HINT,
-        )
-    return Snapshot(manifest, embeddings, rows)
+        raise _unreadable(manifest, f"{ROWS_FILE} does not have {manifest.products} products")
+    if set(rows.vectors) != set(range(manifest.vectors)):
+        raise _unreadable(manifest, f"{ROWS_FILE} does not have {manifest.vectors} vectors")
+    if len(set(zip(rows.product_ids, rows.views, strict=True))) != manifest.rows:
+        raise _unreadable(manifest, f"{ROWS_FILE} has a view twice")
+    return rows
+
+
+def _unreadable(manifest: SnapshotManifest, reason: str) -> CatalogError:
+    return CatalogError(f"snapshot {manifest.id} cannot be read: {reason}", hint=REBUILD_HINT)

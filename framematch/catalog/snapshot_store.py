@@ -1,104 +1,50 @@
-"""Stores snapshots in MongoDB, marks the active one, and downloads them to local disk, verified."""
+"""Stores snapshots, and fetches them to local disk, verified."""
 
 import asyncio
 import hashlib
-import math
 import os
-import time
 import uuid
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
-from gridfs.asynchronous import AsyncGridFSBucket
-from gridfs.errors import NoFile
-from pymongo import ReturnDocument
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshot import (
     REBUILD_HINT,
+    ROWS_FILE,
     FileInfo,
+    RowTable,
     Snapshot,
     SnapshotManifest,
     check_manifest,
-    describe,
     is_intact,
-    pack,
-    read_snapshot,
+    open_snapshot,
+    read_rows,
 )
-from framematch.catalog.values import DocumentError, FieldReader, required_text, whole_number
+from framematch.catalog.snapshot_names import read_names
+from framematch.catalog.snapshot_storage import SnapshotStorage
+from framematch.catalog.values import FieldReader
 from framematch.core.errors import CatalogError
 
 log = structlog.get_logger()
 
-_BUCKET = "snapshots"
-_ACTIVE = "active_snapshot"
-# Larger than GridFS's default of 255 KB, as an index is always read whole.
-_CHUNK_BYTES = 1_048_576
 
-
-@dataclass(frozen=True)
-class ActiveSnapshot:
-    """The snapshot that consumers should serve; `version` rises with every change."""
-
-    snapshot_id: str
-    version: int
-
-
-async def save_snapshot(database: Database, snapshot: Snapshot) -> None:
-    """Store the snapshot. Its manifest is written last, so a snapshot that can be found has all its files.
+async def save_snapshot(database: Database, storage: SnapshotStorage, manifest: SnapshotManifest, folder: Path) -> None:
+    """Store the snapshot whose files are in `folder`. Its manifest is written last, so what can be found is complete.
 
     Raises:
-        MongoUnavailableError: MongoDB became unavailable; the files written so far are not visible.
+        UnavailableError: MongoDB or the storage became unavailable; the files written so far are not visible.
+        CatalogError: one of them refused.
     """
-    manifest = snapshot.manifest
-    files = await asyncio.to_thread(pack, snapshot.embeddings, snapshot.rows)
-    if describe(files) != manifest.files:
-        raise ValueError(f"snapshot {manifest.id} was changed after it was built")
-    bucket = AsyncGridFSBucket(database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
+    for name in manifest.files:
+        await storage.put(manifest.id, name, folder / name)
     with mongo_errors("storing a snapshot"):
-        for name, data in files.items():
-            await bucket.upload_from_stream_with_id(_file_id(manifest, name), name, data)
         await database.snapshots.insert_one({"_id": manifest.id, "manifest": msgspec.to_builtins(manifest)})
-    log.info("snapshot_stored", snapshot=manifest.id, rows=manifest.rows)
-
-
-async def activate_snapshot(database: Database, snapshot_id: str) -> ActiveSnapshot:
-    """Make a stored snapshot the one that consumers serve.
-
-    Raises:
-        CatalogError: there is no such snapshot.
-    """
-    with mongo_errors("activating a snapshot"):
-        if await database.snapshots.find_one({"_id": snapshot_id}, {"_id": 1}) is None:
-            raise _unknown(snapshot_id)
-        try:
-            await active_snapshot(database)
-        except CatalogError:  # no number can be added to its version: start at one beyond all that were counted
-            await database.meta.replace_one({"_id": _ACTIVE}, {"version": int(time.time())})
-        document = await database.meta.find_one_and_update(
-            {"_id": _ACTIVE},
-            {"$set": {"snapshot": snapshot_id}, "$inc": {"version": 1}},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-    active = _to_active(cast("Document", document))  # an upsert always returns one
-    log.info("snapshot_activated", snapshot=snapshot_id, version=active.version)
-    return active
-
-
-async def active_snapshot(database: Database) -> ActiveSnapshot | None:
-    """The active snapshot, or None before the first build. One small read, suitable for polling.
-
-    Raises:
-        CatalogError: its document is damaged; the next build repairs it.
-    """
-    with mongo_errors("reading the active snapshot"):
-        document = await database.meta.find_one({"_id": _ACTIVE})
-    return _to_active(document) if document else None
+    log.info("snapshot_stored", snapshot=manifest.id, rows=manifest.rows, storage=storage.name)
 
 
 async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifest:
@@ -111,6 +57,15 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
         document = await database.snapshots.find_one({"_id": snapshot_id})
     if document is None:
         raise _unknown(snapshot_id)
+    return to_manifest(snapshot_id, document)
+
+
+def to_manifest(snapshot_id: str, document: Document) -> SnapshotManifest:
+    """The manifest in a document of the collection `snapshots`.
+
+    Raises:
+        CatalogError: this version cannot use it, or it is damaged.
+    """
     try:
         # As JSON has them: no NaN among the thresholds.
         manifest = msgspec.convert(FieldReader(document).json_object("manifest"), type=SnapshotManifest)
@@ -122,79 +77,85 @@ async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifes
     return manifest
 
 
-async def load_snapshot(database: Database, cache_dir: Path, snapshot_id: str | None = None) -> Snapshot:
+async def load_snapshot(
+    database: Database, storage: SnapshotStorage, cache_dir: Path, snapshot_id: str | None = None
+) -> Snapshot:
     """Load the snapshot with this id, or the active one, from the cache `cache_dir/<id>/`.
 
-    A file that is missing or damaged there is downloaded to a temporary file, synced, verified and renamed. Processes
-    may share the folder. Only files with the SHA-256 of the manifest are read.
+    A file that is missing or damaged there is fetched to a temporary file, synced, verified and renamed. Processes may
+    share the folder. Only files with the SHA-256 of the manifest are read.
 
     Raises:
-        CatalogError: no snapshot is active, or it is unknown, or damaged in MongoDB.
-        MongoUnavailableError: MongoDB became unavailable.
+        CatalogError: no snapshot is active, or it is unknown, or damaged in the storage.
+        UnavailableError: MongoDB or the storage became unavailable.
     """
     if snapshot_id is None:
-        active = await active_snapshot(database)
-        if active is None:
-            raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
-        snapshot_id = active.snapshot_id
+        snapshot_id = (await read_names(database)).active
+    if snapshot_id is None:
+        raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
-    for name, info in manifest.files.items():
-        if not await asyncio.to_thread(is_intact, folder / name, info):
-            await _fetch(database, manifest, name, info, folder)
-    return await asyncio.to_thread(read_snapshot, manifest, folder)
+    for name in manifest.files:
+        await _fetch_missing(storage, manifest, name, folder)
+    return await asyncio.to_thread(open_snapshot, manifest, folder)
 
 
-async def _fetch(database: Database, manifest: SnapshotManifest, name: str, info: FileInfo, folder: Path) -> None:
-    temporary = folder / f".{name}-{uuid.uuid4().hex}"
+async def load_rows(storage: SnapshotStorage, cache_dir: Path, manifest: SnapshotManifest) -> RowTable:
+    """The rows of a snapshot alone, from the same cache as `load_snapshot`.
+
+    Raises:
+        CatalogError: the file is damaged, or cannot be written to the cache.
+        UnavailableError: the storage became unavailable.
+    """
+    folder = cache_dir / manifest.id
+    await _fetch_missing(storage, manifest, ROWS_FILE, folder)
+    return await asyncio.to_thread(read_rows, manifest, folder)
+
+
+async def _fetch_missing(storage: SnapshotStorage, manifest: SnapshotManifest, name: str, folder: Path) -> None:
+    if not await asyncio.to_thread(is_intact, folder / name, manifest.files[name]):
+        await _fetch(storage, manifest, name, folder)
+
+
+async def _fetch(storage: SnapshotStorage, manifest: SnapshotManifest, name: str, folder: Path) -> None:
+    info, temporary = manifest.files[name], folder / f".{name}-{uuid.uuid4().hex}"
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        if not await _download(database, _file_id(manifest, name), info, temporary):
-            raise CatalogError(f"{name} of snapshot {manifest.id} is damaged in MongoDB", hint=REBUILD_HINT)
+        with temporary.open("wb") as file:
+            fetched = await _write_pieces(storage.read(manifest.id, name), file, info.bytes)
+        if fetched != info:
+            raise CatalogError(
+                f"{name} of snapshot {manifest.id} is missing or damaged in {storage.name}", hint=REBUILD_HINT
+            )
         temporary.replace(folder / name)
     except OSError as error:
         raise CatalogError(f"cannot write {folder / name}: {error.strerror}", hint="Check space and rights") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    log.info("snapshot_file_fetched", snapshot=manifest.id, file=name, bytes=info.bytes)
+    log.info("snapshot_file_fetched", snapshot=manifest.id, file=name, bytes=info.bytes, storage=storage.name)
 
 
-async def _download(database: Database, file_id: str, info: FileInfo, path: Path) -> bool:
-    """Write the stored file to `path` and sync it; False when it does not agree with `info`."""
-    digest = hashlib.sha256()
-    with mongo_errors("fetching a snapshot"), path.open("wb") as file:
-        try:
-            stream = await AsyncGridFSBucket(database, _BUCKET).open_download_stream(file_id)
-            if stream.length != info.bytes:
-                return False
-            chunks = database[f"{_BUCKET}.chunks"]
-            for number in range(math.ceil(info.bytes / stream.chunk_size)):
-                # The stream itself would ask for all chunks, and the local stack's server answers with all at once:
-                # a driver takes 48 MB.
-                if (document := await chunks.find_one({"files_id": file_id, "n": number})) is None:
-                    return False
-                digest.update(document["data"])
-                file.write(document["data"])
-        # A document of the file may lack a field, or have a wrong value in it.
-        except (NoFile, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            return False
-        file.flush()
-        await asyncio.to_thread(os.fsync, file.fileno())
-    return digest.hexdigest() == info.sha256
+async def _write_pieces(pieces: AsyncIterator[bytes], file: BinaryIO, max_bytes: int) -> FileInfo:
+    """Write and sync the pieces, up to the first that exceeds `max_bytes`; returns what was written."""
+    digest, size = hashlib.sha256(), 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > max_bytes:
+            break
+        await asyncio.to_thread(_write, file, digest, piece)
+    await asyncio.to_thread(_sync, file)
+    return FileInfo(digest.hexdigest(), size)
 
 
-def _to_active(document: Document) -> ActiveSnapshot:
-    try:
-        return ActiveSnapshot(required_text(document, "snapshot"), whole_number(document, "version"))
-    except DocumentError as error:
-        raise CatalogError(
-            f"the document {_ACTIVE!r} of the collection meta is damaged: {error}", hint=REBUILD_HINT
-        ) from None
+def _write(file: BinaryIO, digest: Any, piece: bytes) -> None:
+    file.write(piece)
+    digest.update(piece)
 
 
-def _file_id(manifest: SnapshotManifest, name: str) -> str:
-    return f"{manifest.id}/{name}"
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _unknown(snapshot_id: str) -> CatalogError:

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from framematch.catalog.nearest import nearest
 from framematch.core.arrays import Embeddings
 
 METHOD: Final = "nearest-impostor quantile"
@@ -29,7 +30,8 @@ FIXED_MARGIN = 0.05
 MIN_MATCH, MAX_MATCH = 0.3, 0.95
 # Enough for a quantile (an error below 1 % of rank), and the cost grows only linearly with the catalogue.
 SAMPLED_VIEWS = 2_000
-_CHUNK_VIEWS = 128
+SHARED: Final = -1
+"""Instead of the number of a product: the row is a picture of several products."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +86,17 @@ class Impostors:
 def nearest_impostors(embeddings: Embeddings, products: NDArray[np.int64]) -> Impostors:
     """The nearest view of another product for each view, or for `SAMPLED_VIEWS` of them; none with one product.
 
-    `products` has a number for the product of each row of `embeddings`, int64 [N].
+    `products` has a number for the product of each row of `embeddings`, int64 [N]; a row that is `SHARED` by several
+    products is nearest to itself, so it is nobody's.
     """
-    if np.all(products == products[:1]):
+    sample = np.flatnonzero(products != SHARED)
+    if not len(sample) or np.all(products == products[0]):
         return Impostors(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-    sample = np.arange(len(products))
     if len(sample) > SAMPLED_VIEWS:
         sample = np.random.default_rng(0).choice(sample, SAMPLED_VIEWS, replace=False)
-    nearest = np.empty(len(sample), np.int64)
-    highest = np.empty(len(sample), np.float32)
-    for start in range(0, len(sample), _CHUNK_VIEWS):
-        rows = sample[start : start + _CHUNK_VIEWS]
-        similarity = embeddings[rows] @ embeddings.T
-        similarity[products[rows][:, None] == products[None, :]] = -np.inf
-        found = similarity.argmax(axis=1)
-        nearest[start : start + len(rows)] = found
-        highest[start : start + len(rows)] = similarity[np.arange(len(rows)), found]
-    return Impostors(sample, nearest, highest)
+    own = products[sample][:, None]
+    similarity, rows = nearest(embeddings[sample], embeddings, lambda part: own == products[part])
+    return Impostors(sample, rows, similarity)
 
 
 def estimate_thresholds(embeddings: Embeddings, products: NDArray[np.int64]) -> ThresholdEstimate:
@@ -122,7 +118,7 @@ def estimate_thresholds(embeddings: Embeddings, products: NDArray[np.int64]) -> 
     `nearest_impostors`, and `embeddings` are finite.
     """
     found = nearest_impostors(embeddings, products)
-    if not len(found.rows):
+    if products[0] != SHARED and np.all(products == products[0]):
         return ThresholdEstimate(FIXED_MATCH, FIXED_MARGIN, METHOD_SINGLE, None, 0)
     impostors = found.of_different_pictures()
     if not (pairs := impostors.pairs()):

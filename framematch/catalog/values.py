@@ -60,7 +60,7 @@ class FieldReader:
         return {key: self.json_value(f"{name}.{key}", item) for key, item in value.items()}
 
     def json_value(self, name: str, value: Any, depth: int = 1) -> Any:
-        """The value as JSON has it: the same in `catalog list --json` and in events.
+        """The value as JSON has it: the same in `catalog products --json` and in events.
 
         Whole numbers stay exact. A decimal is a number if a double has its value, else text. A date becomes RFC 3339,
         an ObjectId or UUID its text, other binary data Base64. What JSON has not, such as NaN, becomes null.

@@ -1,35 +1,35 @@
-"""`framematch catalog`: imports products into MongoDB, lists them, and builds the index that consumers search."""
+"""`framematch catalog`: imports products, lists them, and builds and changes the snapshots that consumers search."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 from rich.table import Table
 
+from framematch.cli import product_changes, shadow, snapshot_changes, snapshots
+from framematch.cli.catalog_build import build
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
-from framematch.cli.console import new_console, print_text
-from framematch.cli.import_table import report_lines, shared_line
+from framematch.cli.console import new_console
+from framematch.cli.database import open_database
+from framematch.cli.import_table import report_lines
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
-from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 from framematch.core.units import BYTES_PER_KB
 
 if TYPE_CHECKING:
     from framematch.catalog.importer import ImportReport
-    from framematch.catalog.mongo import Database
     from framematch.catalog.products import Product
-    from framematch.catalog.shared_pictures import SharedPictures
-    from framematch.catalog.snapshot import Snapshot
 
 PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
+app.command(epilog="Example: `framematch catalog build --preprocessing exact`")(build)
+app.add_typer(product_changes.app)
+app.add_typer(snapshots.app)
+app.add_typer(snapshot_changes.app)
+app.add_typer(shadow.app, name="shadow", cls=shadow.ShadowCommands)
 
 
 @app.command(name="import", epilog="Example: `framematch catalog import products.csv --images photos/`")
@@ -63,7 +63,7 @@ def import_file(
     from framematch.catalog.products import ProductStore
 
     async def run() -> "ImportReport":
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             with progress_bar("Importing", "kB") as show:
                 return await import_products(
                     file,
@@ -112,7 +112,7 @@ def _write_problems(report: "ImportReport", given: Path | None) -> str:
     return f"All are listed in {path}"
 
 
-@app.command(name="list", epilog="Example: `framematch catalog list --category Apple --json | jq -r .name`")
+@app.command(name="products", epilog="Example: `framematch catalog products --category Apple --json | jq -r .name`")
 def list_products(
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of products.")] = 20,
     category: Annotated[str | None, typer.Option(help="Only products of this category.")] = None,
@@ -124,7 +124,7 @@ def list_products(
     from framematch.catalog.products import ProductStore
 
     async def run() -> "tuple[list[Product], int]":
-        async with _database(settings) as database:
+        async with open_database(settings) as database:
             store = ProductStore(database)
             products = [product async for product in store.iterate(category=category, limit=limit)]
             return products, await store.count(category=category)
@@ -141,65 +141,3 @@ def list_products(
         table.add_row(product.id, product.name, product.category or "", price, str(len(product.views)))
     console.print(table)
     console.print(f"{len(products)} of {count} products", style="dim")
-
-
-@app.command(epilog="Example: `framematch catalog build --preprocessing exact`")
-def build(
-    preprocessing: Annotated[
-        Literal["fast", "exact"],
-        typer.Option(help="How pictures are scaled: `fast` takes less CPU, `exact` is what CLIP was trained with."),
-    ] = "fast",
-    config: Path | None = CONFIG_OPTION,
-) -> None:
-    """Build an index snapshot from all products, store it in MongoDB and make it the active one.
-
-    Every picture is embedded by the model that Triton serves. Consumers scale frames in the same way.
-    """
-    settings = prepare_command("catalog", config)
-    from framematch.catalog.empty_frames import explain
-
-    started_s = time.monotonic()
-    snapshot, shared = asyncio.run(_build(settings, preprocessing))
-    manifest, thresholds = snapshot.manifest, snapshot.manifest.thresholds
-    print_text(f"Snapshot {manifest.id} is active")
-    print_text(f"  rows        {manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions")
-    print_text(f"  model       {manifest.model_name} {manifest.model_digest[:12]}, {preprocessing} preprocessing")
-    print_text(f"  thresholds  match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}")
-    if shared.products:
-        print_text(f"  shared      {shared_line(shared)}")
-    print_text(f"  took        {time.monotonic() - started_s:.1f} s")
-    if warning := explain(manifest.empty_frames):
-        print_text(f"Warning: {warning}")
-
-
-async def _build(settings: Settings, preprocessing: Literal["fast", "exact"]) -> "tuple[Snapshot, SharedPictures]":
-    from framematch.catalog.build import build_snapshot
-    from framematch.catalog.products import ProductStore
-    from framematch.catalog.shared_pictures import PictureOwners
-    from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
-    from framematch.vision.encoder import ImageEncoder
-    from framematch.vision.preprocess import Preprocessor
-
-    url = require(settings.triton.url, "triton.url")
-    async with (
-        _database(settings) as database,
-        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
-    ):
-        preprocessor = Preprocessor(encoder.manifest.preprocess, preprocessing)
-        owners = PictureOwners()
-        with progress_bar("Embedding", "pictures") as show:
-            built = await build_snapshot(ProductStore(database), encoder, preprocessor, show, owners)
-        await save_snapshot(database, built)
-        # Verified before it becomes active.
-        snapshot = await load_snapshot(database, state_dir() / "snapshots", built.manifest.id)
-        await activate_snapshot(database, snapshot.manifest.id)
-    return snapshot, owners.shared()
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> "AsyncIterator[Database]":
-    from framematch.catalog.mongo import connect
-
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        yield client[settings.mongodb.database]

@@ -1,10 +1,10 @@
 """The doctor's checks of catalogue, index, Triton and model: what makes a consumer refuse to start is a `no`."""
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from framematch.cli.finding import Checked, Finding, guarded
-from framematch.core.errors import CatalogError, ModelMismatchError
+from framematch.core.errors import CatalogError, ModelError, ModelMismatchError
 from framematch.core.paths import state_dir
 from framematch.core.settings import MatchingSettings, Settings
 from framematch.core.settings_sources import require
@@ -18,9 +18,9 @@ _TRITON_TIMEOUT_MAX_S = 3.0
 
 async def check_matching(settings: Settings) -> list[Finding]:
     """Everything that a consumer matches with, checked by the functions that it starts with."""
-    catalogue, model = await asyncio.gather(
-        guarded("MongoDB", _catalogue, settings), guarded("Triton", _model, settings)
-    )
+    catalogue = await guarded("MongoDB", _catalogue, settings)
+    digest = catalogue.found[0].model_digest if catalogue.found else None
+    model = await guarded("Triton", partial(_model, digest=digest), settings)
     index = _index(*catalogue.found, model.found, settings.matching) if catalogue.found else []
     return [*catalogue.findings, *index, *model.findings]
 
@@ -29,6 +29,7 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
     """Products and index; finds the active snapshot's manifest, if it can be loaded, and the catalogue's version."""
     from framematch.catalog.mongo import connect
     from framematch.catalog.products import ProductStore
+    from framematch.catalog.snapshot_storage import open_storage
     from framematch.catalog.snapshot_store import load_snapshot
 
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
@@ -39,20 +40,24 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
         products = Finding("Products", count > 0, str(count), "" if count else "Run framematch catalog import FILE")
         findings = [Finding("MongoDB", True, uri), products]
         try:
-            snapshot = await load_snapshot(database, state_dir() / "snapshots")
+            storage = open_storage(settings.snapshots.url, database)
+            snapshot = await load_snapshot(database, storage, state_dir() / "snapshots")
         except CatalogError as error:
             return Checked([*findings, Finding("Index", False, error.message, error.hint)])
     return Checked(findings, (snapshot.manifest, version))
 
 
-async def _model(settings: Settings) -> "Checked[ModelManifest]":
+async def _model(settings: Settings, digest: str | None) -> "Checked[ModelManifest]":
+    """The model with this digest, which the active snapshot needs, or the newest built."""
     from framematch.vision.encoder import ImageEncoder
 
     url = require(settings.triton.url, "triton.url")
-    async with await ImageEncoder.connect(
-        url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S), key=settings.triton.key
-    ) as encoder:
-        manifest = encoder.manifest
+    timeout_s = min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S)
+    try:
+        async with await ImageEncoder.connect(url, digest, timeout_s=timeout_s, key=settings.triton.key) as encoder:
+            manifest = encoder.manifest
+    except ModelError as error:
+        return Checked([Finding("Triton", True, url), Finding("Model", False, error.message, error.hint)])
     served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"
     return Checked([Finding("Triton", True, url), Finding("Model", True, served)], manifest)
 

@@ -15,9 +15,13 @@ EXTRAS = {
     "edge": "edge",
     "consume": "consumer,cpu",
     "catalog": "consumer,cpu",
+    "search": "consumer,cpu",
+    "replay": "consumer,cpu",
     "doctor": "consumer,cpu",
     "model build": "model",
     "model check": "model",
+    "model list": "consumer,cpu",
+    "model prune": "consumer,cpu",
     "stack": "stack",
 }
 """The extras of each command, or of all commands of a group; the others need none."""

@@ -1,7 +1,9 @@
 """`framematch model check`: compares the embeddings that Triton returns with reference embeddings."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def check(
+    *,
     bundle: Annotated[
         Path | None,
         typer.Option("--from", help="Folder of a bundle, whose fp32 graphs are run here and compared with."),
@@ -38,6 +41,14 @@ def check(
             help="Folder of the pictures.", show_default="images/ beside the reference embeddings, else built-in ones"
         ),
     ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX",
+            help="The model to check: the first 12 digits of its digest, or more (`model list`).",
+            show_default="the newest built",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
@@ -45,16 +56,16 @@ def check(
 
     Pictures are scaled by both the exact and the fast preprocessing. Both, and texts, must reach their limits. Token
     ids must be equal if the reference has them. Exit code 0 when all pass, 1 otherwise.
-
-    Example: `framematch model check --from ~/clip-vit-base-patch32`
     """
     settings = prepare_command("model check", config)
     if bundle is None and expected is None:
         raise UsageError("there is no reference", hint="Give --from BUNDLE, --expected FILE, or both: see --help")
+    if digest is not None and not re.fullmatch("[0-9a-f]{12,64}", digest):
+        raise UsageError(f"--digest {digest} is no digest", hint="Give its first 12 digits; `model list` shows them")
     url = require(settings.triton.url, "triton.url")
     from framematch.model_build.checks.served_check import check_served
 
-    inputs = _inputs(bundle, expected, images)
+    inputs = replace(_inputs(bundle, expected, images), digest=digest)
     with progress_bar("Comparing", "pictures") as show:
         served, checks = asyncio.run(check_served(url, settings.triton.timeout_s, inputs, show))
     failed = sum(not (item.passed or item.skipped) for item in checks)
@@ -104,9 +115,6 @@ def _inputs(folder: Path | None, expected: Path | None, images: Path | None) -> 
 
     bundle = load_bundle(folder) if folder else None
     reference = read_reference(expected) if expected else Reference()
-    tokenized = bundle
-    if bundle is None and expected and (expected.parent / "tokenizer.json").is_file():
-        tokenized = load_bundle(expected.parent)
     pictures, load = _pictures(reference, expected, images, built_in=bundle is not None)
     return CheckInputs(
         pictures=pictures,
@@ -115,7 +123,6 @@ def _inputs(folder: Path | None, expected: Path | None, images: Path | None) -> 
         reference=reference if expected else None,
         reference_name=expected.name if expected else "",
         bundle=bundle,
-        tokenizer=tokenized.load_tokenizer() if tokenized and tokenized.text else None,
     )
 
 

@@ -8,6 +8,7 @@ FramematchError
 │   ├── KafkaUnavailableError
 │   ├── TritonUnavailableError
 │   ├── MongoUnavailableError
+│   ├── StorageUnavailableError  the storage of the snapshots' files
 │   └── CameraUnavailableError   could not be opened, timed out, or ended
 ├── IncompleteError              files or folders were not sent completely
 ├── DeadlineExceededError        a service did not stop within its deadline
@@ -18,7 +19,9 @@ FramematchError
 │   ├── EmbeddingError           the served model returned an invalid embedding; retriable
 │   └── ModelMismatchError       the index was built with another model or preprocessing
 ├── CatalogError                 products, images or an index snapshot are unusable
+│   └── StaleNamesError          somebody else has changed which snapshots are named
 ├── DeadLetterError              a dead letter does not exist, or its bytes were not kept
+├── ReplayError                  frames to decide again are not in Kafka, or cannot be read
 ├── PictureError                 bytes that are no picture, a damaged one, or one of an unknown kind
 └── BadFrameError                bytes that are not a usable frame: they become a dead letter
 """
@@ -84,6 +87,10 @@ class MongoUnavailableError(UnavailableError):
     """The MongoDB server does not answer."""
 
 
+class StorageUnavailableError(UnavailableError):
+    """The storage of the snapshots' files does not answer."""
+
+
 class CameraUnavailableError(UnavailableError):
     """A camera cannot be opened, timed out, or its stream ended."""
 
@@ -137,8 +144,16 @@ class CatalogError(FramematchError):
     """Products, their images or an index snapshot are unusable."""
 
 
+class StaleNamesError(CatalogError):
+    """The names of snapshots are not what the operator has seen: somebody else has changed them."""
+
+
 class DeadLetterError(FramematchError):
     """A dead letter does not exist, or does not contain the bytes of its record."""
+
+
+class ReplayError(FramematchError):
+    """Frames to decide again are not in Kafka: never were, or are deleted; or some records cannot be read."""
 
 
 class PictureError(FramematchError):

@@ -114,8 +114,9 @@ class MatchEvent:
 
     `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
     was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
-    is the id of the frame whose decision was reused for this static region; null when the model was run. A duplicate
-    event has the same `id`.
+    is the id of the frame whose decision was reused for this static region; null when the model was run. `delta` is the
+    number of the last change of the catalogue that was known beside the snapshot; 0 without any. A duplicate event has
+    the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -135,6 +136,7 @@ class MatchEvent:
     sighting: SightingLink | None = None
     reused_from: str | None = None
     reason: DecisionReason | None = None
+    delta: Count = 0
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ class Health:
     """The parts that a service needs; it is ready when every part works.
 
     A part may have several sources that report on it, such as the partitions of an output. It works when none of them
-    reports a reason, so a source that works never hides one that fails.
+    reports a reason, so a source that works never hides one that fails. A part that works may have a note.
     """
 
     def __init__(self, *parts: str) -> None:
         self._reasons: dict[str, dict[Hashable, str]] = {part: {_STARTING: "starting"} for part in parts}
+        self._notes: dict[str, str] = {}
 
     def set_ready(self, part: str, *, source: Hashable = None) -> None:
         """`part` works as far as `source` knows."""
@@ -36,6 +37,13 @@ class Health:
         self._reasons[part].pop(_STARTING, None)
         self._reasons[part][source] = reason
 
+    def set_note(self, part: str, note: str | None) -> None:
+        """What an operator should know of `part` though it works; None: nothing. It is public too."""
+        if note is None:
+            self._notes.pop(part, None)
+        else:
+            self._notes[part] = f" ({note})"
+
     @property
     def ready(self) -> bool:
         """Whether every part works."""
@@ -46,8 +54,11 @@ class Health:
         return not any(self._reasons[part] for part in parts)
 
     def report(self) -> dict[str, str]:
-        """Each part with `ok` or its reasons, each reason once."""
-        return {part: "; ".join(dict.fromkeys(reasons.values())) or "ok" for part, reasons in self._reasons.items()}
+        """Each part with `ok` or its reasons, each reason once, and its note: `ok (…)`."""
+        return {
+            part: ("; ".join(dict.fromkeys(reasons.values())) or "ok") + self._notes.get(part, "")
+            for part, reasons in self._reasons.items()
+        }
 
 
 def new_registry() -> CollectorRegistry:

@@ -53,6 +53,17 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
             task.result()
 
 
+def raise_if_cancelled() -> None:
+    """Raise CancelledError if this task was cancelled and the call that it waited for has returned nevertheless.
+
+    Until Python 3.12 `asyncio.wait_for`, which MongoDB's driver uses, loses a cancellation that comes together with
+    the result. A loop that calls such a driver would go on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
     stop = asyncio.Event()
     task = asyncio.ensure_future(main(stop))

@@ -48,6 +48,7 @@ __all__ = [
     "Regions",
     "Settings",
     "SightingSettings",
+    "SnapshotSettings",
     "SpoolSettings",
     "TracingSettings",
     "TritonSettings",
@@ -240,6 +241,32 @@ class MatchingSettings(Section):
     metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 
 
+class SnapshotSettings(Section):
+    """Where index snapshots are kept, and which kind of index a build makes."""
+
+    url: str | None = Field(
+        None,
+        description="a folder, or object storage such as s3://BUCKET/PREFIX (extra `s3`); not set: GridFS in MongoDB",
+    )
+    poll_s: float = Field(1.0, ge=0.1, description="interval at which services look for another active snapshot")
+    index_kind: Literal["flat", "hnsw", "rabitq"] | None = Field(
+        None, description="kind of index that a build makes; not set: by the number of vectors and `index_memory_mb`"
+    )
+    index_memory_mb: float | None = Field(
+        None, gt=0, description="memory for the index of each host, in 1e6 bytes; not set: no limit"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _has_no_secret(cls, value: str | None) -> str | None:
+        if value and "://" in value and set(value) & set("@?#"):
+            raise ValueError(
+                "the URL has no user, password or parameters: storages read them from the environment, such as "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
+            )
+        return value
+
+
 class HttpSettings(Section):
     """The HTTP endpoint of a service with /healthz, /readyz and /metrics."""
 
@@ -284,6 +311,7 @@ class Settings(Section):
     edge: EdgeSettings = EdgeSettings()
     consumer: ConsumerSettings = ConsumerSettings()
     matching: MatchingSettings = MatchingSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

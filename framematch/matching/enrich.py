@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from cachetools import LRUCache
@@ -18,6 +18,7 @@ log = structlog.get_logger()
 LOOKUP_TIMEOUT_S = 0.5
 PAUSE_INITIAL_S = 1.0
 PAUSE_MAX_S = 30.0
+_EXPIRED = -1
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Metadata:
 class _Entry:
     product: Product | None  # None: the catalogue has no such product
     read_at_s: float
+    generation: int  # rises with each change of the catalogue that is known
 
 
 class MetadataCache:
@@ -54,6 +56,7 @@ class MetadataCache:
         self._clock = clock
         self._lookup_timeout_s = lookup_timeout_s
         self._entries: LRUCache[str, _Entry] = LRUCache(max_entries)
+        self._generation = self._oldest_generation = 0
         self._pause_s = 0.0  # 0 while MongoDB is available
         self._retry_at_s = 0.0
 
@@ -65,10 +68,20 @@ class MetadataCache:
         read = await self._read(wanted, now_s) if wanted else {}
         return {key: self._metadata(read.get(key, entry), now_s) for key, entry in cached.items()}
 
+    def expire(self, product_ids: Iterable[str] | None = None) -> None:
+        """Read these products again, by default all, when they are used next; until then the old values serve."""
+        self._generation += 1
+        if product_ids is None:
+            self._oldest_generation = self._generation
+            return
+        for key in product_ids:
+            if (entry := self._entries.get(key)) is not None:
+                self._entries[key] = replace(entry, generation=_EXPIRED)
+
     async def _read(self, ids: list[str], now_s: float) -> dict[str, _Entry]:
         if self._pause_s and now_s < self._retry_at_s:
             return {}
-        pause_s = self._pause_s
+        pause_s, generation = self._pause_s, self._generation
         # Set before the attempt, so that concurrent lookups do not wait too.
         self._retry_at_s = now_s + max(pause_s, PAUSE_INITIAL_S)
         try:
@@ -80,7 +93,9 @@ class MetadataCache:
                 self._on_failure(error)
             return {}
         self._on_success()
-        entries = {key: _Entry(products.get(key), now_s) for key in ids}
+        if generation != self._generation:  # they may be from before the change
+            generation = _EXPIRED
+        entries = {key: _Entry(products.get(key), now_s, generation) for key in ids}
         self._entries.update(entries)
         return entries
 
@@ -96,7 +111,9 @@ class MetadataCache:
         self._pause_s = 0.0
 
     def _is_fresh(self, entry: _Entry | None, now_s: float) -> bool:
-        return entry is not None and now_s - entry.read_at_s < self._ttl_s
+        if entry is None or entry.generation < self._oldest_generation:
+            return False
+        return now_s - entry.read_at_s < self._ttl_s
 
     def _metadata(self, entry: _Entry | None, now_s: float) -> Metadata:
         if entry is None or entry.product is None:

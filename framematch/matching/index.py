@@ -1,87 +1,147 @@
-"""Searches the vectors of a snapshot for the nearest products."""
+"""Searches the vectors of a snapshot, and the changes since it was built, for the nearest products."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable
+from heapq import merge
 from itertools import islice
+from typing import Self
 
-import faiss
 import numpy as np
 
-from framematch.catalog.snapshot import Snapshot
+from framematch.catalog.delta import Delta
+from framematch.catalog.snapshot import RowTable, Snapshot
 from framematch.core.arrays import Embeddings
+from framematch.matching.changed_products import ChangedProducts
 from framematch.matching.decision import Candidate
+from framematch.matching.nearest_vectors import VectorSet, search_sets
+from framematch.matching.picture_vectors import PictureVectors
+from framematch.vector_index.faiss_library import load_faiss
+from framematch.vector_index.flat import exact_search
 
-# FAISS uses BLAS only from this many queries x dimensions. Its default of 128,000 leaves batches below 250 of 512
-# dimensions to a plain loop. Measured over 20,000 x 512 on one core, loop against BLAS in ms: 1 query 1.4 and 3.7,
-# 3 queries 4.3 and 4.3, 16 queries 22.8 and 5.9. So: from 4 queries of 512 dimensions on.
-BLAS_THRESHOLD = 2_000
-# Consumers scale by processes, one a core; two threads were slower than one with small batches.
-SEARCH_THREADS = 1
-_MAX_GPU_ROWS = 2_048  # FAISS's limit of neighbours on a GPU
+# When this is imported, so that a command that searches says at once that the package is missing.
+_FAISS = load_faiss()
 
 
 class ProductIndex:
-    """An index of one snapshot, on the GPU when FAISS finds one. Runs one search at a time.
+    """The products of one snapshot, and of the changes since. Runs one search at a time.
 
-    Products that share a picture share its row, so they are always exactly equally similar, and none hides another.
+    Products that share a picture share its vector, so they are always exactly equally similar, and none hides another.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        faiss.cvar.distance_compute_blas_threshold = BLAS_THRESHOLD
-        product_ids = snapshot.rows.product_ids
-        vectors, self._products_of_row = _distinct_rows(snapshot.embeddings, product_ids)
-        self._products = snapshot.manifest.products
-        self._one_view_each = len(product_ids) == self._products
-        self._max_rows = self._rows = len(vectors)
-        self._index: faiss.Index = faiss.IndexFlatIP(vectors.shape[1])
-        self._index.add(vectors)
-        # A product with more views than a GPU returns would hide the second one, and with it the margin.
-        most_views = max(Counter(product_ids).values(), default=0)
-        if faiss.get_num_gpus() > 0 and most_views < _MAX_GPU_ROWS:
-            self._resources = faiss.StandardGpuResources()
-            self._index = faiss.index_cpu_to_gpu(self._resources, 0, self._index)
-            self._max_rows = min(self._rows, _MAX_GPU_ROWS)
+        self._index = snapshot.index
+        self._products_of_vector = _products_of_vector(snapshot.rows, snapshot.manifest.vectors)
+        self._snapshot_products = frozenset(snapshot.rows.product_ids)
+        self._pictures = PictureVectors(snapshot.rows, snapshot.index)
+        self._one_view_each = snapshot.manifest.rows == snapshot.manifest.products
+        self._changed: ChangedProducts | None = None
+        self._products = len(self._snapshot_products)
 
-    def search(self, embeddings: Embeddings, k: int) -> list[tuple[Candidate, ...]]:
+    def with_delta(self, delta: Delta) -> Self:
+        """An index with these changes, which replace all others. It shares the vectors of this one."""
+        index = copy.copy(self)
+        index._change(ChangedProducts.of(delta, self._pictures.find))  # noqa: SLF001  # of the same class
+        return index
+
+    def search(
+        self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
+    ) -> list[tuple[Candidate, ...]]:
         """For each embedding the `k` nearest products, best first; fewer only if the catalogue has fewer.
 
         The views of a product count as one candidate, with the similarity of the nearest. Equally similar products are
-        in the order of their ids. A GPU returns at most 2,048 views, so there products with many views can hide others
-        behind the second one. `k` is at least 1.
+        in the order of their ids. `k` is at least 1. With `product_ids` only these products are searched; that search
+        is exact, whatever the kind of the index.
         """
-        # The index returns views: ask for more of them when one product's views leave too few products.
-        wanted = min(k, self._products)
-        rows = min(k if self._one_view_each else 2 * k, self._max_rows)
-        while True:
-            found = self._search_rows(embeddings, rows, wanted)
-            if rows == self._max_rows or all(len(candidates) == wanted for candidates in found):
-                return found
-            rows = min(4 * rows, self._max_rows)
+        products = self._products if product_ids is None else sum(map(self._is_present, product_ids))
+        wanted = min(k, products)
+        sets = self._vector_sets(product_ids)
+        found: list[tuple[Candidate, ...]] = [()] * len(embeddings)
+        pending = list(range(len(embeddings))) if wanted else []
+        # The index returns vectors: ask for more when views of one product, or hidden products, leave too few products.
+        # Each search takes about as long as the first one, so there should be few.
+        vectors = k if self._one_view_each else 2 * k
+        if self._changed is not None:
+            vectors *= 4
+        while pending:
+            nearest = search_sets(sets, np.ascontiguousarray(embeddings[pending], np.float32), vectors)
+            results = zip(nearest.scores.tolist(), nearest.vectors.tolist(), nearest.unseen.tolist(), strict=True)
+            incomplete = []
+            for query, (scores, numbers, unseen) in zip(pending, results, strict=True):
+                found[query] = self._merge(scores, numbers, wanted, product_ids)
+                if not _is_complete(found[query], wanted, unseen):
+                    incomplete.append(query)
+            pending, vectors = incomplete, 16 * vectors
+        return found
 
-    def _search_rows(self, embeddings: Embeddings, rows: int, wanted: int) -> list[tuple[Candidate, ...]]:
-        # OpenMP keeps this number per calling thread, so it is set here and not once at the start.
-        faiss.omp_set_num_threads(SEARCH_THREADS)
-        scores, found = self._index.search(np.ascontiguousarray(embeddings, np.float32), rows)
-        return [self._merge(*query, wanted) for query in zip(scores.tolist(), found.tolist(), strict=True)]
+    def warm_up(self) -> None:
+        """Read every page of the index once, and search."""
+        self._index.warm_up()
 
-    def _merge(self, scores: list[float], rows: list[int], wanted: int) -> tuple[Candidate, ...]:
-        """One candidate for each product. Rows are best first, so a product's first row is its nearest view."""
+    def _change(self, changed: ChangedProducts) -> None:
+        self._changed = changed if changed.hidden else None
+        hidden = len(self._snapshot_products & changed.hidden)
+        self._products = len(self._snapshot_products) - hidden + len(changed.present)
+
+    def _is_present(self, product_id: str) -> bool:
+        """Whether the product can be found."""
+        if self._changed is not None and product_id in self._changed.hidden:
+            return product_id in self._changed.present
+        return product_id in self._snapshot_products
+
+    def _vector_sets(self, product_ids: frozenset[str] | None) -> list[VectorSet]:
+        """What is searched: the vectors of the snapshot, and those of the delta, whose numbers follow."""
+        index = self._index
+        sets = [VectorSet(0, index.max_k, index.search)]
+        if product_ids is not None:
+            every = range(len(self._products_of_vector))
+            some = np.array([number for number in every if any(self._products_of(number, 1, product_ids))], np.int64)
+            sets = [VectorSet(0, len(some), lambda queries, k: index.search_rows(queries, some, k))]
+        if self._changed is not None:
+            added = self._changed.vectors
+            sets.append(
+                VectorSet(index.vectors, len(added), lambda queries, k: exact_search(_FAISS, queries, added, k))
+            )
+        return [one for one in sets if one.size]
+
+    def _merge(
+        self, scores: list[float], vectors: list[int], wanted: int, product_ids: frozenset[str] | None
+    ) -> tuple[Candidate, ...]:
+        """One candidate for each product. Vectors are best first, so a product's first one is its nearest view."""
         best: dict[str, float] = {}
-        for score, row in zip(scores, rows, strict=True):
-            if row >= 0:  # FAISS fills up with -1, for instance when an embedding contains NaN
-                for product_id in self._products_of_row[row][:wanted]:
+        for score, vector in zip(scores, vectors, strict=True):
+            if vector >= 0:  # the index fills up with -1, for instance when an embedding contains NaN
+                for product_id in self._products_of(vector, wanted, product_ids):
                     best.setdefault(product_id, score)
         ordered = sorted(best.items(), key=lambda found: (-found[1], found[0]))
         return tuple(Candidate(product_id, score) for product_id, score in islice(ordered, wanted))
 
+    def _products_of(self, vector: int, wanted: int, product_ids: frozenset[str] | None) -> Iterable[str]:
+        """The first products of a vector that can be found, in the order of their ids."""
+        changed, products_of_vector = self._changed, self._products_of_vector
+        if changed is None and product_ids is None:
+            return products_of_vector[vector][:wanted]
+        products: Iterable[str]
+        if changed is None:
+            products = products_of_vector[vector]
+        elif vector >= len(products_of_vector):
+            products = changed.products[vector - len(products_of_vector)]
+        else:
+            products = (key for key in products_of_vector[vector] if key not in changed.hidden)
+            if vector in changed.in_index:
+                products = merge(products, changed.in_index[vector])
+        if product_ids is not None:
+            products = (key for key in products if key in product_ids)
+        return islice(products, wanted)
 
-def _distinct_rows(vectors: Embeddings, product_ids: Sequence[str]) -> tuple[Embeddings, list[tuple[str, ...]]]:
-    """The rows without repetitions, in their order, and the products of each, in the order of their ids."""
-    first: dict[bytes, int] = {}
-    products: dict[int, set[str]] = {}
-    for row, product_id in enumerate(product_ids):
-        digest = hashlib.sha256(vectors[row]).digest()
-        products.setdefault(first.setdefault(digest, row), set()).add(product_id)
-    distinct = vectors if len(products) == len(vectors) else vectors[list(products)]
-    return distinct, [tuple(sorted(ids)) for ids in products.values()]
+
+def _is_complete(candidates: tuple[Candidate, ...], wanted: int, unseen: float) -> bool:
+    """Whether a vector with the similarity `unseen` or less would not change the candidates."""
+    return unseen == -np.inf or (len(candidates) == wanted and candidates[-1].score >= unseen)
+
+
+def _products_of_vector(rows: RowTable, vectors: int) -> list[tuple[str, ...]]:
+    """The products of each vector, in the order of their ids."""
+    products: list[set[str]] = [set() for _ in range(vectors)]
+    for vector, product_id in zip(rows.vectors, rows.product_ids, strict=True):
+        products[vector].add(product_id)
+    return [tuple(sorted(ids)) for ids in products]

@@ -1,15 +1,16 @@
-"""Makes a running Triton load the models that were just built."""
+"""Makes a running Triton load the models that were just built, or unload some."""
 
+from collections.abc import Iterable
 from enum import Enum
 
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.errors import ModelError, SettingsError, TritonUnavailableError
-from framematch.core.triton_key import KeyHeader, key_was_refused
+from framematch.core.triton_key import key_was_refused
 from framematch.vision.load_errors import load_hint
-from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
 from framematch.vision.triton import TritonModel
+from framematch.vision.triton_client import open_client, translated
 
 # The call returns when a model is read, optimised and warmed up.
 _LOAD_TIMEOUT_S = 300.0
@@ -27,39 +28,62 @@ class Reload(Enum):
 
 
 async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = None) -> Reload:
-    """Make Triton at its gRPC endpoint `url` (host:port) load the models of `manifest`, and check that it serves them.
+    """Make Triton at its gRPC endpoint `url` (host:port) load the towers of `manifest`, and check that it serves them.
 
-    `clip_text` is unloaded when the manifest has no text tower. `key` is that of Triton's restricted calls.
+    The models that it serves already stay. `key` is that of Triton's restricted calls.
 
     Raises:
         ModelError: Triton failed to load a model.
         SettingsError: Triton restricts loading models, and `key` is missing or another one.
     """
-    client = InferenceServerClient(url)
-    if key is not None:
-        client.register_plugin(KeyHeader(key))
-    try:
-        index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
-        if IMAGE_MODEL not in {entry.name for entry in index.models}:
-            return Reload.OTHER_REPOSITORY
-        await client.load_model(IMAGE_MODEL, client_timeout=_LOAD_TIMEOUT_S)
-        change_text = client.unload_model if manifest.context_length is None else client.load_model
-        await change_text(TEXT_MODEL, client_timeout=_LOAD_TIMEOUT_S)
-        return await _served(url, manifest)
-    except InferenceServerException as error:
-        return _outcome(error, url, key)
-    finally:
-        await client.close()
+    async with open_client(url, key) as client:
+        try:
+            index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
+            if served_name(IMAGE_MODEL, manifest.digest) not in {entry.name for entry in index.models}:
+                return Reload.OTHER_REPOSITORY
+            # The image tower comes last: it is what clients find a model by.
+            towers = (IMAGE_MODEL,) if manifest.context_length is None else (TEXT_MODEL, IMAGE_MODEL)
+            for tower in towers:
+                await client.load_model(served_name(tower, manifest.digest), client_timeout=_LOAD_TIMEOUT_S)
+        except InferenceServerException as error:
+            return _outcome(error, url, key)
+    return await _served(url, manifest)
+
+
+async def unload_models(url: str, names: Iterable[str], *, key: str | None = None) -> bool:
+    """Make Triton at its gRPC endpoint `url` (host:port) unload the towers with these names; unknown ones are left out.
+
+    Returns False when it does not unload models on request. `key` is that of Triton's restricted calls.
+
+    Raises:
+        TritonUnavailableError: Triton does not answer.
+        ModelError: Triton could not unload one.
+        SettingsError: Triton restricts unloading models, and `key` is missing or another one.
+    """
+    async with open_client(url, key) as client:
+        for name in names:
+            try:
+                await client.unload_model(name, client_timeout=_LOAD_TIMEOUT_S)
+            except InferenceServerException as error:
+                if _NOT_EXPLICIT in error.message():
+                    return False
+                if key_was_refused(error.message()):
+                    raise _refused("nothing was unloaded", "unloads", url, key) from error
+                raise translated(error, url, name) from error
+    return True
 
 
 async def _served(url: str, manifest: ModelManifest) -> Reload:
     try:
         model = await TritonModel.connect(
-            url, IMAGE_MODEL, timeout_s=_CONNECT_TIMEOUT_S, request_timeout_s=_CONNECT_TIMEOUT_S
+            url,
+            served_name(IMAGE_MODEL, manifest.digest),
+            timeout_s=_CONNECT_TIMEOUT_S,
+            request_timeout_s=_CONNECT_TIMEOUT_S,
         )
     except TritonUnavailableError:
         return Reload.UNREACHABLE
-    except ModelError:  # its clip_image was not built by framematch
+    except ModelError:  # its model of that name was not built by framematch
         return Reload.OTHER_REPOSITORY
     await model.close()
     return Reload.LOADED if model.manifest == manifest else Reload.OTHER_REPOSITORY
@@ -67,12 +91,7 @@ async def _served(url: str, manifest: ModelManifest) -> Reload:
 
 def _outcome(error: InferenceServerException, url: str, key: str | None) -> Reload:
     if key_was_refused(error.message()):
-        found = "TRITON_REPOSITORY_KEY is not set" if key is None else "TRITON_REPOSITORY_KEY is another key"
-        raise SettingsError(
-            f"the model is built, but Triton at {url} loads models only with its key, and {found}",
-            hint="Set it to the key that Triton was started with, and run the command again; or restart Triton, which "
-            "then loads the model",
-        ) from error
+        raise _refused("the model is built", "loads", url, key) from error
     if _NOT_EXPLICIT in error.message():
         return Reload.NOT_EXPLICIT
     if error.status() in {"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED"}:
@@ -82,3 +101,12 @@ def _outcome(error: InferenceServerException, url: str, key: str | None) -> Relo
         f"Triton at {url} could not load the model: {reason}",
         hint=load_hint(reason) or "See Triton's log for the cause",
     ) from error
+
+
+def _refused(done: str, does: str, url: str, key: str | None) -> SettingsError:
+    found = "TRITON_REPOSITORY_KEY is not set" if key is None else "TRITON_REPOSITORY_KEY is another key"
+    return SettingsError(
+        f"{done}, but Triton at {url} {does} models only with its key, and {found}",
+        hint="Set it to the key that Triton was started with, and run the command again"
+        + ("; or restart Triton, which then loads the model" if does == "loads" else ""),
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from framematch.core.errors import FramematchError
 from framematch.stack.cache import Report, cached_folder, digest_of, pip_install, run_tool
 
-MIN_GO_VERSION = (1, 24)  # in the go.mod of every module that is built here
+MIN_GO_VERSION = (1, 25)  # the highest in the go.mod of every module that is built here
 GO_REQUIREMENTS = Path(__file__).with_name("go-requirements.txt")
 
 

@@ -1,5 +1,6 @@
 """Embeds pictures and texts through Triton."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -8,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from framematch.core.arrays import Embeddings, Pixels
-from framematch.core.errors import EmbeddingError, ModelMismatchError
-from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.core.errors import EmbeddingError, ModelError, ModelMismatchError
+from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
+from framematch.vision.served_models import newest_served
+from framematch.vision.served_tokenizer import unpack_tokenizer
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel
 from framematch.vision.triton_statistics import ModelStatistics
@@ -93,24 +96,26 @@ class ImageEncoder(_Encoder):
     async def connect(
         cls,
         url: str,
+        digest: str | None = None,
         *,
         timeout_s: float = 10.0,
-        model: str = IMAGE_MODEL,
         request_timeout_s: float = 10.0,
         key: str | None = None,
     ) -> Self:
-        """Connect to Triton's gRPC endpoint `url` (host:port), waiting up to `timeout_s` until the model is ready.
+        """Connect to the model with this digest at Triton's gRPC endpoint `url` (host:port).
 
-        `key` is that of the restricted calls; see `TritonModel.connect`.
+        Of the digest (hex) the first 12 digits are enough. Without a digest it is the newest built model that Triton
+        serves. It waits up to `timeout_s` until the model is ready. `key` is that of the restricted calls; see
+        `TritonModel.connect`.
 
         Raises:
             TritonUnavailableError: Triton does not answer, or the model is not ready, in that time.
-            ModelError: the model is not in Triton's repository, or was not built by framematch.
+            ModelError: Triton has no such model, or none that framematch built.
+            ModelMismatchError: another model is served under the name of this one.
         """
-        served = await TritonModel.connect(
-            url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
+        return cls(
+            await _connect(IMAGE_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key)
         )
-        return cls(served)
 
     async def share_memory(self, batches: int) -> None:
         """Send up to `batches` concurrent batches in memory shared with Triton, and any others through gRPC.
@@ -149,27 +154,33 @@ class TextEncoder(_Encoder):
     async def connect(
         cls,
         url: str,
+        digest: str | None = None,
         *,
-        tokenizer: Tokenizer,
         timeout_s: float = 10.0,
-        model: str = TEXT_MODEL,
         request_timeout_s: float = 10.0,
+        key: str | None = None,
     ) -> Self:
-        """Connect to Triton's gRPC endpoint `url` (host:port), waiting up to `timeout_s` until the model is ready.
+        """Connect as `ImageEncoder.connect`. The tokenizer comes from the served model too.
 
         Raises:
             TritonUnavailableError: Triton does not answer, or the model is not ready, in that time.
-            ModelError: the model is not in Triton's repository, or was not built by framematch.
-            ModelMismatchError: `tokenizer` is not the one that the served model was built with.
+            ModelError: Triton has no such model, or none that framematch built; or it has no text tower.
+            ModelMismatchError: another model is served under the name of this one.
         """
-        served = await TritonModel.connect(url, model, timeout_s=timeout_s, request_timeout_s=request_timeout_s)
-        if served.manifest.tokenizer_digest != tokenizer.digest:
-            await served.close()
-            raise ModelMismatchError(
-                f"the tokenizer is not the one of {served.manifest.name}, which {url} serves as {model}",
-                hint="Use the tokenizer.json of the bundle that the model repository was built from",
-            )
-        return cls(served, tokenizer)
+        model = await _connect(
+            TEXT_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
+        )
+        try:
+            tokenizer = unpack_tokenizer(await model.parameters(), model.manifest)
+        except BaseException:
+            await model.close()
+            raise
+        return cls(model, tokenizer)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the served model."""
+        return self._tokenizer
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Texts -> float32 [N, D], each row of unit length, in the same order. Longer texts are cut.
@@ -184,3 +195,33 @@ class TextEncoder(_Encoder):
         input_ids, attention_mask = self._tokenizer(texts)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         return await self._embed({name: array for name, array in inputs.items() if name in self._model.input_names})
+
+
+async def _connect(
+    tower: str, url: str, digest: str | None, *, timeout_s: float, request_timeout_s: float, key: str | None
+) -> TritonModel:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    if digest is None:
+        newest = (await newest_served(url, timeout_s=timeout_s, key=key)).manifest
+        if tower == TEXT_MODEL and newest.context_length is None:
+            raise ModelError(
+                f"the newest model at {url}, {newest.name} ({newest.digest[:12]}), has no text tower",
+                hint="Build a model with a text tower, or choose another one by its digest",
+            )
+        digest = newest.digest
+    model = await TritonModel.connect(
+        url,
+        served_name(tower, digest),
+        timeout_s=max(0.0, deadline - loop.time()),
+        request_timeout_s=request_timeout_s,
+        key=key,
+    )
+    if not model.manifest.digest.startswith(digest):
+        await model.close()
+        raise ModelMismatchError(
+            f"Triton at {url} serves {model.manifest.name} ({model.manifest.digest}) under the name of the model "
+            f"{digest}",
+            hint="A name belongs to one model: build the model of this digest again",
+        )
+    return model

@@ -12,13 +12,20 @@ Precision = Literal["fp32", "fp16", "int8"]
 Resample = Literal["bilinear", "bicubic"]
 Rgb = tuple[float, float, float]
 
+# The two towers of a model. Triton serves each under its `served_name`.
 IMAGE_MODEL = "clip_image"
 TEXT_MODEL = "clip_text"
+# Parameters of a served model's configuration.
 MANIFEST_PARAMETER = "framematch_manifest"
+BUILT_AT_PARAMETER = "framematch_built_at"
+TOKENIZER_PARAMETER = "framematch_tokenizer"
+TOKENIZER_SETTINGS_PARAMETER = "framematch_tokenizer_settings"
 # Makes the TensorRT engines; it is in the model repository, beside the models.
 ENGINE_SCRIPT = "build-engines.sh"
 # 2 added the target and precisions below fp32.
 FORMAT_VERSION = 2
+DIGEST_IN_NAME = 12
+"""How many hex digits of a model's digest are in the names that Triton serves it under."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class PreprocessSpec:
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """One embedding space. `clip_image` and `clip_text` of one build carry the same manifest.
+    """One embedding space. Both towers of one build carry the same manifest.
 
     `digest` is the sha256 (hex) of the graphs: models with equal digests give comparable embeddings. A model in fp16
     has the digest of the fp32 graphs, because half precision changes an embedding too little to matter in a search. An
@@ -98,3 +105,11 @@ class ModelManifest:
 @dataclass(frozen=True)
 class _Versioned:
     format_version: int
+
+
+def served_name(tower: str, digest: str) -> str:
+    """The name under which Triton serves `tower` of the model with this digest, for instance `clip_image_0123456789ab`.
+
+    What is served under a name never changes to another model.
+    """
+    return f"{tower}_{digest[:DIGEST_IN_NAME]}"

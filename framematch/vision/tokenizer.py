@@ -1,10 +1,11 @@
-"""Converts texts to the token ids that `clip_text` takes."""
+"""Converts texts to the token ids that a text tower takes."""
 
 import hashlib
 import string
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,22 @@ from framematch.core.errors import ModelError
 from framematch.vision.model_files import COPY_AGAIN_HINT, require_no_lfs_pointer
 
 PaddingSide = Literal["left", "right"]
+Cleaning = Literal["none", "whitespace", "lower", "canonicalize"]
 
 _FIT_HINT = "Copy tokenizer.json, tokenizer_config.json and config.json from one export"
 _NO_PUNCTUATION = str.maketrans({"_": " ", **dict.fromkeys(string.punctuation.replace("_", ""))})
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """How a text tower wants its texts, beside its tokenizer.json. `context_length` is in tokens."""
+
+    context_length: int
+    pad_token_id: int
+    eos_token_id: int | None = None
+    padding_side: PaddingSide = "right"
+    masks_padding: bool = True
+    cleaning: Cleaning = "none"
 
 
 class Tokenizer:
@@ -26,17 +40,8 @@ class Tokenizer:
     that a text can contain. Of the special tokens only those that every text gets count.
     """
 
-    def __init__(
-        self,
-        file: Path,
-        *,
-        context_length: int,
-        pad_token_id: int,
-        eos_token_id: int | None = None,
-        padding_side: PaddingSide = "right",
-        masks_padding: bool = True,
-        cleaning: str = "none",
-    ) -> None:
+    @classmethod
+    def read(cls, file: Path, settings: TokenizerSettings) -> Self:
         """Read tokenizer.json at `file`.
 
         Raises:
@@ -45,26 +50,37 @@ class Tokenizer:
         try:
             require_no_lfs_pointer(file)
             content = file.read_bytes()
-            self._tokenizer = _Tokenizer.from_buffer(content)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise ModelError(f"{file} is not a usable tokenizer: {error}", hint=COPY_AGAIN_HINT) from error
+        return cls(content, settings, source=str(file))
+
+    def __init__(self, content: bytes, settings: TokenizerSettings, *, source: str) -> None:
+        """`content` is a tokenizer.json; errors name it `source`.
+
+        Raises:
+            ModelError: it is not a tokenizer, or lacks the special tokens.
+        """
+        try:
+            self._tokenizer = _Tokenizer.from_buffer(content)
+        except ValueError as error:
+            raise ModelError(f"{source} is not a usable tokenizer: {error}", hint=COPY_AGAIN_HINT) from error
         self.digest = hashlib.sha256(content).hexdigest()
-        self.pad_token_id = pad_token_id
-        self._context_length = context_length
-        self._masks_padding = masks_padding
-        self._clean = _CLEANINGS[cleaning]
+        self.settings = settings
+        self._clean = _CLEANINGS[settings.cleaning]
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         special: list[int] = self._tokenizer.encode("").ids
-        for role, token_id in {"pad": pad_token_id, "end": eos_token_id}.items():
+        for role, token_id in {"pad": settings.pad_token_id, "end": settings.eos_token_id}.items():
             if token_id is not None and self._tokenizer.id_to_token(token_id) is None:
-                raise ModelError(f"{file} has no token {token_id}, which is the {role} token", hint=_FIT_HINT)
-        _require_special_tokens(file, special, eos_token_id, context_length)
-        self.highest_id = max(pad_token_id, *special, *_word_ids(self._tokenizer))
-        pad_token = self._tokenizer.id_to_token(pad_token_id)
-        self._tokenizer.enable_truncation(context_length)
+                raise ModelError(f"{source} has no token {token_id}, which is the {role} token", hint=_FIT_HINT)
+        _require_special_tokens(source, special, settings)
+        self.highest_id = max(settings.pad_token_id, *special, *_word_ids(self._tokenizer))
+        self._tokenizer.enable_truncation(settings.context_length)
         self._tokenizer.enable_padding(
-            length=context_length, pad_id=pad_token_id, pad_token=pad_token, direction=padding_side
+            length=settings.context_length,
+            pad_id=settings.pad_token_id,
+            pad_token=self._tokenizer.id_to_token(settings.pad_token_id),
+            direction=settings.padding_side,
         )
 
     def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -73,22 +89,24 @@ class Tokenizer:
         The mask is 1 for tokens and 0 for padding. It is 1 everywhere for a model that was trained to see the padding.
         """
         encodings = self._tokenizer.encode_batch([self._clean(text) for text in texts])
-        shape = (len(encodings), self._context_length)
+        shape = (len(encodings), self.settings.context_length)
         ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64).reshape(shape)
-        if not self._masks_padding:
+        if not self.settings.masks_padding:
             return ids, np.ones_like(ids)
         mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64).reshape(shape)
         return ids, mask
 
 
-def _require_special_tokens(file: Path, special: Sequence[int], end: int | None, context_length: int) -> None:
+def _require_special_tokens(source: str, special: Sequence[int], settings: TokenizerSettings) -> None:
     """Check `special`, the tokens of an empty text, which every text gets."""
+    end = settings.eos_token_id
     if end is not None and (not special or special[-1] != end):
         found = f"ends texts with token {special[-1]}" if special else "marks no end of a text"
-        raise ModelError(f"{file} {found}; the model's end token is {end}", hint=_FIT_HINT)
-    if len(special) >= context_length:
+        raise ModelError(f"{source} {found}; the model's end token is {end}", hint=_FIT_HINT)
+    if len(special) >= settings.context_length:
         raise ModelError(
-            f"a context length of {context_length} has no space beside the {len(special)} special tokens of {file}",
+            f"a context length of {settings.context_length} has no space beside the {len(special)} special tokens of "
+            f"{source}",
             hint=_FIT_HINT,
         )
 
@@ -104,7 +122,7 @@ def _one_spaced(text: str) -> str:
 
 
 # OpenCLIP's cleaning of texts, without its repair of broken Unicode and HTML.
-_CLEANINGS: Mapping[str, Callable[[str], str]] = {
+_CLEANINGS: Mapping[Cleaning, Callable[[str], str]] = {
     "none": lambda text: text,
     "whitespace": _one_spaced,
     "lower": lambda text: _one_spaced(text).lower(),

@@ -1,56 +1,37 @@
 """A client for one model that Triton serves: waits for it, reads its manifest and runs it."""
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 from tritonclient.grpc import InferInput
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from framematch.core.arrays import Embeddings
-from framematch.core.errors import (
-    EmbeddingError,
-    ModelError,
-    ModelMismatchError,
-    SettingsError,
-    TritonUnavailableError,
-)
-from framematch.core.triton_key import KeyHeader
-from framematch.vision.load_errors import load_hint
-from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest
+from framematch.core.errors import EmbeddingError, ModelError, ModelMismatchError, TritonUnavailableError
+from framematch.vision.manifest import ModelManifest
+from framematch.vision.served_models import manifest_in
 from framematch.vision.shared_memory import SharedSlots, inline_tensor, remove_abandoned
+from framematch.vision.triton_client import (
+    BUILD_HINT,
+    CONTROL_TIMEOUT_S,
+    is_not_found,
+    new_client,
+    not_ready,
+    parameters_of,
+    translated,
+    until_available,
+)
 from framematch.vision.triton_statistics import ModelStatistics, read_statistics
 
-_BUILD_HINT = "Build it with `framematch model build --from DIR` into the model repository that Triton serves"
-_UNAVAILABLE_HINT = "Set TRITON_URL to the host:port of Triton's gRPC endpoint (often 8001)"
-_CHANNEL_OPTIONS = (
-    # A batch of 32 pictures has 4.8 MB, and gRPC's default limit is 4 MB. max_batch_size limits requests instead.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # By default gRPC waits up to two minutes before it reconnects to a restarted Triton.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-)
-_RETRY_INTERVAL_S = 0.2
-# For calls that do not run the model, such as reading the index or the configuration.
-_CONTROL_TIMEOUT_S = 5.0
-# gRPC codes of requests that can succeed later. A model that is being reloaded is NOT_FOUND.
-_RETRIABLE = frozenset(
-    f"StatusCode.{code}"
-    for code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "RESOURCE_EXHAUSTED", "ABORTED", "NOT_FOUND")
-)
-_NOT_SERVED = "StatusCode.NOT_FOUND"
 # Part of Triton's message for a model that it knows: still being loaded, unloaded, or it could not be loaded.
 _NO_VERSION = "has no available versions"
-# Part of Triton's message (code INTERNAL) when the process of its python backend has died. Triton still reports the
-# model as ready and does not restart the process.
-_DEAD_BACKEND = "Stub process"
+
+_NO_MODEL_HINT = f"{BUILD_HINT}, or build the index again with a model that is served"
 
 log = structlog.get_logger()
 
@@ -83,13 +64,9 @@ class TritonModel:
             TritonUnavailableError: no answer, or the model is not ready, in that time.
             ModelError: Triton has no such model, or framematch did not build it.
         """
-        if "://" in url:
-            raise SettingsError("TRITON_URL has a scheme", hint="Give host:port of the gRPC endpoint alone")
-        client = InferenceServerClient(url, channel_args=list(_CHANNEL_OPTIONS))
-        if key is not None:
-            client.register_plugin(KeyHeader(key))
+        client = new_client(url, key)
         try:
-            config = await _wait_for_config(client, url, name, timeout_s)
+            config = await until_available(partial(_read_config, client, url, name), timeout_s)
         except BaseException:
             await client.close()
             raise
@@ -124,7 +101,7 @@ class TritonModel:
                 result = await self._client.infer(self._name, tensors, client_timeout=self._request_timeout_s)
             except InferenceServerException as error:
                 self._check_first = True
-                raise _translated(error, self._url, self._name, refused=EmbeddingError) from error
+                raise translated(error, self._url, self._name, refused=EmbeddingError) from error
         return self._read(result, rows=len(next(iter(inputs.values()))))
 
     async def check_after_failure(self) -> None:
@@ -144,12 +121,20 @@ class TritonModel:
             raise ModelMismatchError(
                 f"Triton at {self._url} now serves {manifest.name} ({manifest.digest[:12]}) as {self._name}; "
                 f"this process started with {self.manifest.name} ({self.manifest.digest[:12]})",
-                hint="Restart the process with an index built for the model that is served now",
+                hint="A name belongs to one model, so the model repository was changed by hand: build the model again",
             )
         self.manifest = manifest
         if self._check_first and self._shared:
             await self._shared.register()
         self._check_first = False
+
+    async def parameters(self) -> dict[str, str]:
+        """All parameters of the model's configuration.
+
+        Raises:
+            TritonUnavailableError: no answer, or the model is not ready.
+        """
+        return parameters_of(await _get_config(self._client, self._url, self._name))
 
     async def statistics(self) -> ModelStatistics:
         """Triton's counters for the model since it was loaded.
@@ -159,9 +144,9 @@ class TritonModel:
             ModelError: this Triton does not publish statistics.
         """
         try:
-            return await read_statistics(self._client, self._name, _CONTROL_TIMEOUT_S)
+            return await read_statistics(self._client, self._name, CONTROL_TIMEOUT_S)
         except InferenceServerException as error:
-            raise _translated(error, self._url, self._name) from error
+            raise translated(error, self._url, self._name) from error
 
     async def close(self) -> None:
         """Close the channel; calls in flight end with an error."""
@@ -188,34 +173,19 @@ class TritonModel:
         return np.array(embeddings)
 
 
-async def _wait_for_config(client: Any, url: str, name: str, timeout_s: float) -> tuple[ModelManifest, frozenset[str]]:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    while True:
-        try:
-            return await _read_config(client, url, name)
-        except TritonUnavailableError as error:
-            if loop.time() + _RETRY_INTERVAL_S >= deadline:
-                raise TritonUnavailableError(
-                    f"{error.message} (waited {timeout_s:g} s)",
-                    hint=error.hint or _UNAVAILABLE_HINT,
-                    unreachable=error.unreachable,
-                ) from error
-        await asyncio.sleep(_RETRY_INTERVAL_S)
-
-
 async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest, frozenset[str]]:
     """The manifest and the input names of a model that is ready."""
+    config = await _get_config(client, url, name)
+    return manifest_in(parameters_of(config), f"{name} at {url}"), frozenset(item.name for item in config.input)
+
+
+async def _get_config(client: Any, url: str, name: str) -> Any:
     try:
-        config = (await client.get_model_config(name, client_timeout=_CONTROL_TIMEOUT_S)).config
+        return (await client.get_model_config(name, client_timeout=CONTROL_TIMEOUT_S)).config
     except InferenceServerException as error:
-        if error.status() == _NOT_SERVED:
+        if is_not_found(error):
             raise await _not_served(client, url, name, error) from error
-        raise _translated(error, url, name) from error
-    if MANIFEST_PARAMETER not in config.parameters:
-        raise ModelError(f"{name} at {url} has no {MANIFEST_PARAMETER}: framematch did not build it", hint=_BUILD_HINT)
-    manifest = ModelManifest.from_json(config.parameters[MANIFEST_PARAMETER].string_value)
-    return manifest, frozenset(item.name for item in config.input)
+        raise translated(error, url, name) from error
 
 
 async def _not_served(
@@ -223,34 +193,14 @@ async def _not_served(
 ) -> TritonUnavailableError | ModelError:
     """The error for a model without a ready version, with the reason where Triton tells it: that may need the key."""
     try:
-        index = await client.get_model_repository_index(client_timeout=_CONTROL_TIMEOUT_S)
+        index = await client.get_model_repository_index(client_timeout=CONTROL_TIMEOUT_S)
     except InferenceServerException:
         if _NO_VERSION not in error.message():
-            return ModelError(f"Triton at {url} has no model {name}, or never loaded it", hint=_BUILD_HINT)
+            return ModelError(f"Triton at {url} has no model {name}, or never loaded it", hint=_NO_MODEL_HINT)
         return TritonUnavailableError(
             f"Triton at {url} has {name}, but it is not ready", hint="See Triton's log for the reason"
         )
     found = next((entry for entry in index.models if entry.name == name), None)
     if found is None:
-        return ModelError(f"Triton at {url} has no model {name} in its repository", hint=_BUILD_HINT)
-    state = " ".join(part for part in (found.state.lower() or "not loaded", found.reason) if part)
-    return TritonUnavailableError(
-        f"Triton at {url} has {name}, but it is not ready: {state.rstrip(';. ')}", hint=load_hint(found.reason) or ""
-    )
-
-
-def _translated(
-    error: InferenceServerException, url: str, name: str, *, refused: type[ModelError] = ModelError
-) -> TritonUnavailableError | ModelError:
-    """The error to raise for `error`; `refused` is its class when Triton answered and could not run the model."""
-    reason = error.message()
-    if _DEAD_BACKEND in reason:
-        return TritonUnavailableError(
-            f"the process that runs {name} at {url} has died",
-            hint="Restart Triton, and see its log: a lack of memory is the usual cause",
-        )
-    if error.status() in _RETRIABLE:
-        return TritonUnavailableError(
-            f"Triton at {url} does not answer for {name}: {reason}", hint=_UNAVAILABLE_HINT, unreachable=True
-        )
-    return refused(f"Triton at {url} could not run {name}: {reason}", hint="See Triton's log for the cause")
+        return ModelError(f"Triton at {url} has no model {name} in its repository", hint=_NO_MODEL_HINT)
+    return not_ready(found, url)

@@ -38,7 +38,7 @@ MISTAKES = {
         "watch", 1, ("127.0.0.1:{dead}",), (("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:{dead}"),)
     ),
     "an unreachable MongoDB": Mistake(
-        "catalog list", 1, ("mongodb://***@127.0.0.1:{dead}",),
+        "catalog products", 1, ("mongodb://***@127.0.0.1:{dead}",),
         (("MONGODB_URI", "mongodb://u:canary@127.0.0.1:{dead}"), ("FRAMEMATCH_MONGODB__TIMEOUT_S", "0.5")),
     ),
     "an unreachable Triton": Mistake(

@@ -38,10 +38,25 @@ NEEDS = {
     "consume": ("consumer,cpu", ("consume",)),
     "catalog import": ("consumer,cpu", ("catalog", "import", "products.csv")),
     "catalog build": ("consumer,cpu", ("catalog", "build")),
+    "search": ("consumer,cpu", ("search", "--text", "milk")),
+    "replay": ("consumer,cpu", ("replay", "--since", "1h", "--snapshot", "active")),
     "model build": ("model", ("model", "build", "--from", ".")),
     "stack up": ("stack", ("stack", "up")),
 }
-COMMANDS = {"edge", "consume", "watch", "cameras", "deadletter", "catalog", "model", "topics", "stack", "doctor"}
+COMMANDS = {
+    "edge",
+    "consume",
+    "watch",
+    "cameras",
+    "deadletter",
+    "catalog",
+    "search",
+    "replay",
+    "model",
+    "topics",
+    "stack",
+    "doctor",
+}
 
 
 @pytest.mark.parametrize("name", RECIPES)

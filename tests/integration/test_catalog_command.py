@@ -15,6 +15,7 @@ from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.cli.catalog import app
 from framematch.cli.import_table import SHOWN_PROBLEMS
@@ -74,8 +75,8 @@ def test_importing_reports_the_rows_and_listing_shows_them() -> None:
     result = run("import", str(DATA_DIR / "catalog.csv"))
     assert result.exit_code == 0
     assert f"{PRODUCTS} added, 0 changed, 0 unchanged, 0 rows left out" in result.stdout
-    assert f"2 of {PRODUCTS} products" in run("list", "--limit", "2").stdout
-    lines = run("list", "--json", "--category", "Apple").stdout.splitlines()
+    assert f"2 of {PRODUCTS} products" in run("products", "--limit", "2").stdout
+    lines = run("products", "--json", "--category", "Apple").stdout.splitlines()
     assert {json.loads(line)["category"] for line in lines} == {"Apple"}
 
 
@@ -119,7 +120,7 @@ def test_a_file_for_problems_that_cannot_be_written_is_refused_before_the_import
         result = run("import", str(half_good), "--problems", str(path))
         assert isinstance(result.exception, UsageError)
     assert half_good.read_text().startswith("id,name,image")
-    assert "0 of 0 products" in run("list").stdout
+    assert "0 of 0 products" in run("products").stdout
 
 
 @pytest.mark.usefixtures("site")
@@ -140,7 +141,7 @@ def test_a_header_alone_is_no_catalogue(tmp_path: Path) -> None:
 
 
 def test_without_an_address_of_mongodb_the_error_names_the_setting() -> None:
-    result = run("list")
+    result = run("products")
     assert isinstance(result.exception, FramematchError)
     assert "MONGODB_URI" in str(result.exception)
     assert result.exception.exit_code == 2
@@ -167,7 +168,7 @@ def test_a_built_snapshot_is_active_and_matches_the_catalogues_own_pictures(
 async def match_own_pictures(site: Site, url: str, cache_dir: Path) -> tuple[Snapshot, list[Decision]]:
     """The active snapshot, and its decisions for the pictures that it was built from."""
     async with await connect(site.uri) as client, await ImageEncoder.connect(url) as encoder:
-        snapshot = await load_snapshot(client[site.database], cache_dir)
+        snapshot = await load_snapshot(client[site.database], open_storage(None, client[site.database]), cache_dir)
         check_compatible(snapshot.manifest, encoder.manifest)
         with pytest.raises(ModelMismatchError):
             check_compatible(snapshot.manifest, replace(encoder.manifest, digest="ab" * 32))

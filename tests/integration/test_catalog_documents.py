@@ -14,11 +14,14 @@ from bson import Decimal128, Int64, ObjectId
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from framematch.catalog.activation import activate
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
-from framematch.catalog.snapshot_store import activate_snapshot, active_snapshot, load_snapshot, save_snapshot
+from framematch.catalog.snapshot_names import SnapshotNames, read_names, repair_names
+from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
+from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
 from framematch.core.events import ProductInfo, encode
@@ -122,7 +125,7 @@ async def test_a_field_that_is_not_ours_is_ignored_at_every_level(
         assert await store.get_many(["a"]) == before
         assert (await import_again(store, tmp_path)).unchanged == 2
         assert await store.catalog_version() == 1
-        await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
+        await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
     assert [entry for entry in logs if entry["log_level"] == "warning"] == []
 
 
@@ -174,21 +177,35 @@ async def test_an_image_whose_bytes_have_changed_is_never_returned(store: Produc
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"snapshot": None}, {"snapshot": ObjectId(b"twelve bytes")}, {"version": "two"}, {"snapshot": 5, "version": None}],
+    ("change", "repaired"),
+    [
+        ({"active": ObjectId(b"twelve bytes")}, SnapshotNames(3, previous="old")),
+        ({"active": 5, "previous": {"$gt": 1}}, SnapshotNames(3)),
+        ({"previous": ""}, SnapshotNames(3, active="new")),
+        ({"shadow_sample": "half"}, SnapshotNames(3, active="new", previous="old")),
+    ],
     ids=str,
 )
-async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build(
-    store: ProductStore, change: dict[str, Any]
+async def test_damaged_names_are_told_and_what_is_intact_survives_the_repair(
+    database: Database, change: dict[str, Any], repaired: SnapshotNames
 ) -> None:
-    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
-    await save_snapshot(store.database, snapshot)
-    await activate_snapshot(store.database, snapshot.manifest.id)
-    await store.database.meta.update_one({"_id": "active_snapshot"}, {"$set": change})
-    with pytest.raises(CatalogError, match="'active_snapshot' of the collection meta is damaged"):
-        await active_snapshot(store.database)
-    again = await activate_snapshot(store.database, snapshot.manifest.id)
-    assert await active_snapshot(store.database) == again
+    await database.meta.insert_one({"_id": "snapshot_names", "version": 2, "active": "new", "previous": "old"} | change)
+    with pytest.raises(CatalogError, match="'snapshot_names' of the collection meta is damaged"):
+        await read_names(database)
+    await repair_names(database)
+    assert await read_names(database) == repaired
+
+
+@pytest.mark.parametrize("version", [None, "two", 0, -1, 2.5, float("nan"), 2**60, {"$gt": 0}, [1]], ids=str)
+async def test_a_damaged_version_of_the_names_is_repaired_by_the_next_activation(
+    store: ProductStore, tmp_path: Path, version: Any
+) -> None:
+    manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
+    await save_snapshot(store.database, GridFsStorage(store.database), manifest, tmp_path)
+    await store.database.meta.insert_one({"_id": "snapshot_names", "active": "old", "version": version})
+    names = await activate(store.database, manifest.id)
+    assert (names.active, names.previous) == (manifest.id, "old")
+    assert await read_names(store.database) == names
 
 
 @pytest.mark.parametrize(
@@ -206,38 +223,31 @@ async def test_a_damaged_active_snapshot_is_named_and_repaired_by_the_next_build
 async def test_a_damaged_manifest_is_named(
     store: ProductStore, tmp_path: Path, change: dict[str, Any], loads: bool
 ) -> None:
-    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
-    await save_snapshot(store.database, snapshot)
-    await store.database.snapshots.update_one({"_id": snapshot.manifest.id}, {"$set": change})
+    manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
+    await save_snapshot(store.database, GridFsStorage(store.database), manifest, tmp_path)
+    await store.database.snapshots.update_one({"_id": manifest.id}, {"$set": change})
     if loads:
-        assert (await load_snapshot(store.database, tmp_path, snapshot.manifest.id)).manifest == snapshot.manifest
+        assert (
+            await load_snapshot(store.database, GridFsStorage(store.database), tmp_path, manifest.id)
+        ).manifest == manifest
         return
-    with pytest.raises(CatalogError, match=f"the manifest of snapshot {snapshot.manifest.id} is damaged"):
-        await load_snapshot(store.database, tmp_path, snapshot.manifest.id)
+    with pytest.raises(CatalogError, match=f"the manifest of snapshot {manifest.id} is damaged"):
+        await load_snapshot(store.database, GridFsStorage(store.database), tmp_path, manifest.id)
 
 
 @pytest.mark.parametrize(
-    ("collection", "change"),
-    [
-        ("files", {"$unset": {"length": ""}}),
-        ("files", {"$set": {"chunkSize": "big"}}),
-        ("files", {"$set": {"chunkSize": 0}}),
-        ("files", {"$unset": {"chunkSize": ""}}),
-        ("chunks", {"$unset": {"data": ""}}),
-        ("chunks", {"$set": {"data": "text"}}),
-        ("chunks", {"$set": {"n": "first"}}),
-        ("chunks", {"$set": {"n": 7}}),
-    ],
+    "change",
+    [{"$unset": {"data": ""}}, {"$set": {"data": "text"}}, {"$set": {"n": "first"}}, {"$set": {"n": 7}}],
     ids=str,
 )
 async def test_a_damaged_file_of_a_snapshot_is_named(
-    store: ProductStore, tmp_path: Path, collection: str, change: dict[str, Any]
+    store: ProductStore, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    snapshot = await build_snapshot(store, ColourEncoder(), PREPROCESSOR)
-    await save_snapshot(store.database, snapshot)
-    await store.database[f"snapshots.{collection}"].update_many({}, change)
-    with pytest.raises(CatalogError, match=f"of snapshot {snapshot.manifest.id} is damaged in MongoDB"):
-        await load_snapshot(store.database, tmp_path / "cache", snapshot.manifest.id)
+    manifest = await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
+    await save_snapshot(store.database, GridFsStorage(store.database), manifest, tmp_path)
+    await store.database["snapshots.chunks"].update_many({}, change)
+    with pytest.raises(CatalogError, match=f"of snapshot {manifest.id} is missing or damaged in MongoDB"):
+        await load_snapshot(store.database, GridFsStorage(store.database), tmp_path / "cache", manifest.id)
 
 
 async def test_an_attribute_has_one_value_in_the_file_the_store_the_list_and_the_event(
@@ -269,7 +279,7 @@ async def test_the_list_shows_64_bit_numbers_and_names_a_product_that_cannot_be_
     await store.database.products.update_one({"_id": "b"}, {"$unset": {"views": ""}})
     monkeypatch.setenv("MONGODB_URI", mongodb.uri)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", store.database.name)
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["list", "--json"])
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["products", "--json"])
     assert result.exit_code == 0
     [product] = map(msgspec.json.decode, result.stdout.splitlines())
     assert product["attributes"] == {"ean": 2**60}

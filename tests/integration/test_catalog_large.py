@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from framematch.catalog.activation import activate
 from framematch.catalog.build import build_snapshot
 from framematch.catalog.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
-from framematch.catalog.snapshot_store import activate_snapshot, load_snapshot, save_snapshot
+from framematch.catalog.snapshot_storage import open_storage
+from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.vision.preprocess import Preprocessor
-from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, make_snapshot, unit_rows
+from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, unit_rows, write_snapshot
 
 pytestmark = pytest.mark.integration
 
@@ -40,8 +42,8 @@ async def test_phone_photos_are_imported_and_built(database: Database, photos: P
     assert report.added == PHOTOS
 
     encoder = ColourEncoder(replace(MODEL, max_batch_size=32))
-    snapshot = await build_snapshot(store, encoder, Preprocessor(SPEC, "fast"))
-    assert (snapshot.manifest.products, encoder.largest_batch) == (PHOTOS, PHOTOS)
+    manifest = await build_snapshot(store, encoder, Preprocessor(SPEC, "fast"), photos.parent)
+    assert (manifest.products, encoder.largest_batch) == (PHOTOS, PHOTOS)
 
 
 async def test_products_with_long_texts_are_listed(database: Database) -> None:
@@ -54,8 +56,8 @@ async def test_products_with_long_texts_are_listed(database: Database) -> None:
 
 
 async def test_a_large_index_is_stored_and_loaded(database: Database, tmp_path: Path) -> None:
-    snapshot = make_snapshot(unit_rows(130, 100_000), [str(number) for number in range(130)])
-    assert sum(info.bytes for info in snapshot.manifest.files.values()) > REPLY_BYTES
-    await save_snapshot(database, snapshot)
-    await activate_snapshot(database, snapshot.manifest.id)
-    assert (await load_snapshot(database, tmp_path)).manifest == snapshot.manifest
+    manifest = write_snapshot(tmp_path, unit_rows(130, 100_000), [str(number) for number in range(130)])
+    assert sum(info.bytes for info in manifest.files.values()) > REPLY_BYTES
+    await save_snapshot(database, open_storage(None, database), manifest, tmp_path)
+    await activate(database, manifest.id)
+    assert (await load_snapshot(database, open_storage(None, database), tmp_path)).manifest == manifest

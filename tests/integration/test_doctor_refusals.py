@@ -1,7 +1,9 @@
 """When catalogue, index or model make a consumer refuse to start, `framematch doctor` says no, in the same words."""
 
 import asyncio
+import hashlib
 import re
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ from pydantic import SecretStr
 from consumers.service import run_consumer
 from demo.dataset import BUNDLE_DIR
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.snapshot import INDEX_FILE, ROWS_FILE, RowTable, SnapshotManifest, describe, pack
+from framematch.catalog.snapshot import ROWS_FILE, FileInfo, SnapshotManifest
 from framematch.catalog.thresholds import ThresholdEstimate
 from framematch.cli.doctor_matching import check_matching
 from framematch.cli.finding import Finding
@@ -29,10 +31,11 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.triton import TritonServer
+from framematch.vector_index.files import VECTORS_FILE
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
-from tests.unit.catalog.snapshots import make_snapshot, unit_rows
+from tests.unit.catalog.snapshots import make_snapshot, row_table, unit_rows, write_snapshot
 
 pytestmark = pytest.mark.integration
 
@@ -63,9 +66,8 @@ class Site:
     def manifest(self, files: Mapping[str, bytes]) -> SnapshotManifest:
         preprocessing = Preprocessor(self.model.preprocess, "fast").digest
         made = make_snapshot(self.embeddings, IDS).manifest
-        return replace(
-            made, model_digest=self.model.digest, preprocessing_digest=preprocessing, files=describe(dict(files))
-        )
+        described = {name: FileInfo(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
+        return replace(made, model_digest=self.model.digest, preprocessing_digest=preprocessing, files=described)
 
     async def store(self, files: Mapping[str, bytes], **changes: Any) -> None:
         """Store these files and make them active; the manifest has their checksums, and `changes`."""
@@ -77,11 +79,13 @@ class Site:
         await self.activate(manifest["id"])
 
     async def activate(self, snapshot: object) -> None:
-        document = {"_id": "active_snapshot", "snapshot": snapshot, "version": 1}
-        await self.database.meta.replace_one({"_id": "active_snapshot"}, document, upsert=True)
+        document = {"_id": "snapshot_names", "active": snapshot, "version": 1}
+        await self.database.meta.replace_one({"_id": "snapshot_names"}, document, upsert=True)
 
     def files(self) -> dict[str, bytes]:
-        return pack(self.embeddings, RowTable(IDS, (0,) * len(IDS)))
+        with tempfile.TemporaryDirectory() as folder:
+            names = write_snapshot(Path(folder), self.embeddings, IDS).files
+            return {name: (Path(folder) / name).read_bytes() for name in names}
 
 
 @pytest.fixture
@@ -120,7 +124,7 @@ async def unknown_snapshot(site: Site) -> None:
     await site.activate("20200101T000000Z-none")
 
 
-async def damaged_record(site: Site) -> None:
+async def damaged_names(site: Site) -> None:
     await site.activate(7)
 
 
@@ -153,7 +157,7 @@ def stored_with(change: Callable[[Database], Awaitable[Any]]) -> Break:
 
 
 async def flip_a_bit(database: Database) -> None:
-    chunk = await database["snapshots.chunks"].find_one({"files_id": {"$regex": INDEX_FILE}})
+    chunk = await database["snapshots.chunks"].find_one({"files_id": {"$regex": VECTORS_FILE}})
     assert chunk
     data = bytes(chunk["data"][:-1]) + bytes([chunk["data"][-1] ^ 1])
     await database["snapshots.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": data}})
@@ -163,17 +167,18 @@ def other_type(site: Site, files: dict[str, bytes]) -> None:
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(site.model.dimension), site.model.dimension, 1)
     index.train(site.embeddings)
     index.add(site.embeddings)
-    files[INDEX_FILE] = faiss.serialize_index(index).tobytes()
+    files[VECTORS_FILE] = faiss.serialize_index(index).tobytes()
 
 
 def not_a_number(site: Site, files: dict[str, bytes]) -> None:
-    embeddings = site.embeddings.copy()
-    embeddings[1, 0] = np.nan
-    files[INDEX_FILE] = pack(embeddings, RowTable((), ()))[INDEX_FILE]
+    row_bytes = 4 * site.model.dimension
+    data = bytearray(files[VECTORS_FILE])
+    data[-3 * row_bytes : -3 * row_bytes + 4] = np.float32(np.nan).tobytes()  # of row 1 of 4
+    files[VECTORS_FILE] = bytes(data)
 
 
 def fewer_products(_: Site, files: dict[str, bytes]) -> None:
-    files[ROWS_FILE] = msgspec.json.encode(RowTable(IDS[:-1], (0,) * (len(IDS) - 1)))
+    files[ROWS_FILE] = msgspec.json.encode(row_table(IDS[:-1]))
 
 
 def no_rows(_: Site, files: dict[str, bytes]) -> None:
@@ -188,9 +193,9 @@ async def no_folder(site: Site) -> None:
 BREAKS: dict[str, tuple[Break, str]] = {
     "no index": (no_index, "has no index yet"),
     "an unknown snapshot": (unknown_snapshot, "there is no snapshot '20200101T000000Z-none'"),
-    "a damaged record of the active snapshot": (
-        damaged_record,
-        "document 'active_snapshot' of the collection meta is damaged",
+    "damaged names": (
+        damaged_names,
+        "document 'snapshot_names' of the collection meta is damaged",
     ),
     "a damaged manifest": (manifest_with(rows="many"), "manifest of snapshot .* is damaged"),
     "a later format": (manifest_with(format_version=9), "has format 9"),
@@ -198,16 +203,18 @@ BREAKS: dict[str, tuple[Break, str]] = {
         manifest_with(thresholds=msgspec.to_builtins(ThresholdEstimate(-0.1, 0.1, "quantile", 0.5, 1))),
         "has the thresholds match -0.100",
     ),
-    "another model": (manifest_with(model_digest="cd" * 32), "was built with model .*, Triton serves"),
+    "another model": (manifest_with(model_digest="cd" * 32), "has no model clip_image_cdcdcdcdcdcd"),
     "another preprocessing": (manifest_with(preprocessing_digest="cd" * 32), "was built with preprocessing"),
     "another number of rows": (manifest_with(rows=5), "does not have 5 rows"),
     "another number of products": (manifest_with(products=2), "does not have 2 products"),
-    "another dimension": (manifest_with(dimension=7), "rows of 7 dimensions"),
-    "a flipped bit": (stored_with(flip_a_bit), f"{INDEX_FILE} of snapshot .* is damaged in MongoDB"),
-    "missing chunks": (stored_with(lambda db: db["snapshots.chunks"].delete_many({})), "is damaged in MongoDB"),
-    "missing files": (stored_with(lambda db: db["snapshots.files"].delete_many({})), "is damaged in MongoDB"),
-    "an index of another type": (files_with(other_type), "its index has the type b'IwFl'"),
-    "a row that is no number": (files_with(not_a_number), "row 1 of its index is no finite unit vector"),
+    "another dimension": (manifest_with(dimension=7), "is no file of 4 x 7 values"),
+    "a flipped bit": (stored_with(flip_a_bit), f"{VECTORS_FILE} of snapshot .* is missing or damaged in MongoDB"),
+    "missing chunks": (
+        stored_with(lambda db: db["snapshots.chunks"].delete_many({})),
+        "is missing or damaged in MongoDB",
+    ),
+    "an index of another type": (files_with(other_type), "is no file of 4 x"),
+    "a row that is no number": (files_with(not_a_number), "row 1 is no finite unit vector"),
     "a table of fewer rows": (files_with(fewer_products), "does not have 4 rows"),
     "a table without rows": (files_with(no_rows), "cannot be read"),
     "a folder that cannot be written": (no_folder, "cannot write"),
@@ -220,7 +227,7 @@ async def test_what_a_consumer_refuses_is_a_no_of_the_doctor(site: Site, name: s
     await break_it(site)
     refused, findings = await refusals(site)
     assert [(finding.part, finding.detail) for finding in findings if finding.part != "Products"] == [
-        ("Index", refused)
+        ("Model" if name == "another model" else "Index", refused)
     ]
     assert re.search(message, refused)
     assert findings[-1].hint

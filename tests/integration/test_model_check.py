@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framematch.cli.model import app
-from framematch.core.errors import CatalogError, ModelError, ModelMismatchError, TritonUnavailableError
+from framematch.core.errors import CatalogError, ModelError, ModelMismatchError, TritonUnavailableError, UsageError
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.triton import TritonServer
@@ -54,6 +54,12 @@ def checks(result: Result) -> dict[tuple[str, str], dict[str, float]]:
     return {(row["what"], row["against"]): row for row in rows}
 
 
+def checks_model(result: Result) -> dict[str, str]:
+    """The model of `--json`."""
+    model: dict[str, str] = msgspec.json.decode(result.stdout)["model"]
+    return model
+
+
 @with_clip_tiny
 def test_the_conformance_bundle_has_the_reference_s_embeddings(clip_tiny_url: str) -> None:
     result = run(clip_tiny_url, "--expected", CLIP_TINY / "expected.json", "--from", CLIP_TINY, "--json")
@@ -68,7 +74,7 @@ def test_the_conformance_bundle_has_the_reference_s_embeddings(clip_tiny_url: st
 
 
 @with_clip_tiny
-def test_the_tokenizer_beside_the_reference_is_used(clip_tiny_url: str) -> None:
+def test_texts_are_compared_with_the_tokenizer_that_triton_serves(clip_tiny_url: str) -> None:
     result = run(clip_tiny_url, "--expected", CLIP_TINY / "expected.json")
     assert result.exit_code == 0, result.output
     assert "All checks passed" in result.output
@@ -80,15 +86,6 @@ def test_a_bundle_can_be_checked_with_the_built_in_pictures_and_texts(clip_tiny_
     result = run(clip_tiny_url, "--from", CLIP_TINY)
     assert result.exit_code == 0, result.output
     assert "All checks passed" in result.output
-
-
-@with_clip_tiny
-def test_without_a_tokenizer_texts_are_reported_as_skipped(clip_tiny_url: str, tmp_path: Path) -> None:
-    alone = tmp_path / "expected.json"
-    alone.write_bytes((CLIP_TINY / "expected.json").read_bytes())
-    result = run(clip_tiny_url, "--expected", alone, "--images", CLIP_TINY / "images")
-    assert result.exit_code == 0, result.output
-    assert "not checked" in result.output
 
 
 @with_clip_tiny
@@ -118,6 +115,15 @@ def test_a_bundle_is_compared_with_the_built_in_pictures_and_texts(small: Path, 
     assert rows["exact pictures", "ONNX of small"]["number"] >= 10
     assert rows["exact pictures", "ONNX of small"]["lowest"] >= 0.9999
     assert rows["texts", "ONNX of small"]["lowest"] >= 0.9999
+
+
+def test_one_of_several_served_models_is_chosen_by_its_digest(small: Path, small_url: str) -> None:
+    digest = checks_model(run(small_url, "--from", small, "--json"))["digest"]
+    assert checks_model(run(small_url, "--from", small, "--digest", digest[:12], "--json"))["digest"] == digest
+    missing = run(small_url, "--from", small, "--digest", "cafecafecafe").exception
+    assert isinstance(missing, ModelError)
+    assert "no model clip_image_cafecafecafe" in missing.message
+    assert isinstance(run(small_url, "--from", small, "--digest", "../x").exception, UsageError)
 
 
 def test_a_bundle_of_another_model_is_refused_and_both_are_named(small_url: str, tmp_path: Path) -> None:

@@ -18,15 +18,19 @@ from framematch.cli.model import app
 from framematch.core.errors import ModelError, SettingsError, TritonUnavailableError
 from framematch.core.triton_key import KEY_NAME, KeyHeader
 from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.graphs.towers import digest_of, fold_towers
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder
+from framematch.vision.manifest import IMAGE_MODEL, served_name
+from framematch.vision.served_models import list_served_models
+from framematch.vision.triton import TritonModel
 
 pytestmark = pytest.mark.integration
 
 Client = Any  # Triton's client has no types
 WRONG_KEY = "not-the-key-of-this-triton"
-MODEL = "clip_image"
+MODEL = served_name(IMAGE_MODEL, digest_of(fold_towers(load_bundle(BUNDLE_DIR))))
 CODE = {"file:1/model.py": b"import os"}
 
 REFUSED: dict[str, Callable[[Client], Any]] = {
@@ -45,6 +49,7 @@ ALLOWED: dict[str, Callable[[Client], Any]] = {
     "metadata": lambda client: client.get_model_metadata(MODEL),
     "configuration": lambda client: client.get_model_config(MODEL),
     "statistics": lambda client: client.get_inference_statistics(MODEL),
+    "statistics of all models": lambda client: client.get_inference_statistics(),
 }
 HTTP_REFUSED = [
     ("POST", "/v2/repository/index"),
@@ -131,9 +136,13 @@ def test_a_build_with_the_key_is_served(triton: TritonServer) -> None:
     assert f"Triton at {triton.url} now serves it." in result.output
 
 
+async def test_without_the_key_all_served_models_are_found(triton: TritonServer) -> None:
+    assert [model.name for model in await list_served_models(triton.url)] == [MODEL]
+
+
 async def test_without_the_key_a_missing_model_is_still_named(triton: TritonServer) -> None:
-    with pytest.raises(ModelError, match="no model clip_huge") as caught:
-        await ImageEncoder.connect(triton.url, model="clip_huge")
+    with pytest.raises(ModelError, match="no model clip_image_0123456789ab") as caught:
+        await ImageEncoder.connect(triton.url, "0123456789ab" * 5 + "0123")
     assert "framematch model build" in caught.value.hint
 
 
@@ -148,5 +157,5 @@ async def test_only_with_the_key_the_reason_of_a_broken_model_is_known(triton: T
             client.load_model("broken")
     for key, reason in ((None, "See Triton's log"), (triton.repository_key, "no_such_module")):
         with pytest.raises(TritonUnavailableError, match="has broken, but it is not ready") as caught:
-            await ImageEncoder.connect(triton.url, model="broken", timeout_s=0.5, key=key)
+            await TritonModel.connect(triton.url, "broken", timeout_s=0.5, request_timeout_s=1.0, key=key)
         assert reason in caught.value.message + caught.value.hint

@@ -31,7 +31,7 @@ async def test_pictures_runs_and_their_times_are_counted(encoder: ImageEncoder) 
     before = await encoder.statistics()
     await encoder.embed(PIXELS)
     counted = (await encoder.statistics()).since(before)
-    assert (counted.model, counted.instances) == ("clip_image", 1)
+    assert (counted.model, counted.instances) == (f"clip_image_{encoder.manifest.digest[:12]}", 1)
     assert (counted.requests, counted.inferences, counted.runs) == (3, 11, 3)
     assert min(counted.queue_ns, counted.compute_ns, counted.copy_ns) > 0
     rates = rates_of(counted, seconds=1.0)

@@ -75,8 +75,8 @@ async def images(url: str) -> AsyncIterator[ImageEncoder]:
 
 
 @pytest.fixture
-async def texts(url: str, bundle: Bundle) -> AsyncIterator[TextEncoder]:
-    async with await TextEncoder.connect(url, tokenizer=bundle.load_tokenizer()) as encoder:
+async def texts(url: str) -> AsyncIterator[TextEncoder]:
+    async with await TextEncoder.connect(url) as encoder:
         yield encoder
 
 

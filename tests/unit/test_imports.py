@@ -32,8 +32,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 COMMANDS = {
     "": ("cameras", "deadletter", "topics", "watch"),
     "edge": ("edge",),
-    "consumer,cpu": ("catalog", "consume", "doctor"),
-    "model": ("model", "model_check"),
+    "consumer,cpu": (
+        "catalog",
+        "consume",
+        "doctor",
+        "model_list",
+        "replay",
+        "search",
+        "shadow",
+        "snapshot_changes",
+        "snapshots",
+    ),
+    "model": ("model_build", "model_check"),
     "stack": ("stack",),
 }
 LIBRARY = "framematch.core.subscribe"
@@ -127,10 +137,13 @@ def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> No
         "edge --camera till-1=0": "edge",
         "consume": "consumer,cpu",
         "catalog import none.csv": "consumer,cpu",
-        "catalog list": "consumer,cpu",
+        "catalog products": "consumer,cpu",
+        "catalog shadow off": "consumer,cpu",
         "catalog build": "consumer,cpu",
         "model build --from none": "model",
         "model check --from none": "model",
+        "model list": "consumer,cpu",
+        "model prune": "consumer,cpu",
         "stack status": "stack",
         "stack up": "stack",
     }

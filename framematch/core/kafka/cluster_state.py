@@ -56,6 +56,23 @@ async def frames_partitions(settings: KafkaSettings) -> int | None:
     return len(found[0]["partitions"]) if found else None
 
 
+async def age_limit_ms(settings: KafkaSettings, topic: str) -> int | None:
+    """The age that Kafka lets every record of this topic reach before it deletes it; None: it deletes none.
+
+    0 when records may be deleted earlier: because of their size, or because we may not read the topic's configuration.
+
+    Raises:
+        KafkaUnavailableError: no broker answers, or it refuses the request.
+    """
+    async with started(new_admin(settings), settings) as admin:
+        with kafka_errors(settings):
+            config = (await _configs(admin, [topic])).get(topic, {})
+    if int(config.get("retention.bytes", 0)) >= 0 or "retention.ms" not in config:
+        return 0
+    retention_ms = int(config["retention.ms"])
+    return None if retention_ms < 0 else retention_ms
+
+
 async def _existing(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[dict[str, Any]]:
     """Metadata of the topics that exist. A request for a missing one could create it, where the broker does that."""
     existing = set(await admin.list_topics())

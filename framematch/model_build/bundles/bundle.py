@@ -25,7 +25,7 @@ from framematch.model_build.bundles.processor_config import parse_processor_conf
 from framematch.model_build.bundles.prompts import PHOTO_TEMPLATES, read_prompts
 from framematch.model_build.bundles.special_tokens import read_special_tokens
 from framematch.vision.manifest import PreprocessSpec
-from framematch.vision.tokenizer import PaddingSide, Tokenizer
+from framematch.vision.tokenizer import Cleaning, PaddingSide, Tokenizer, TokenizerSettings
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TextTower:
     pad_token_id: int
     eos_token_id: int
     padding_side: PaddingSide = "right"
-    cleaning: str = "none"
+    cleaning: Cleaning = "none"
     prompts: tuple[str, ...] = PHOTO_TEMPLATES
 
 
@@ -73,8 +73,7 @@ class Bundle:
             raise ModelError(
                 f"the model bundle {self.path} is image-only", hint="Texts need a bundle with a text tower"
             )
-        return Tokenizer(
-            self.text.tokenizer,
+        settings = TokenizerSettings(
             context_length=self.text.context_length,
             pad_token_id=self.text.pad_token_id,
             eos_token_id=self.text.eos_token_id,
@@ -82,6 +81,7 @@ class Bundle:
             masks_padding=self.layout.masks_padding,
             cleaning=self.text.cleaning,
         )
+        return Tokenizer.read(self.text.tokenizer, settings)
 
 
 def load_bundle(path: Path) -> Bundle:

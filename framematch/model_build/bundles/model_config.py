@@ -15,6 +15,7 @@ from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle_folder import BundleFolder
 from framematch.model_build.bundles.layouts import CLIP, OPENCLIP, SIGLIP, SUPPORTED_HINT, Layout
 from framematch.vision.model_files import decode_json
+from framematch.vision.tokenizer import Cleaning
 
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -38,7 +39,7 @@ class TextConfig:
     pad_token_id: int | None = None
     eos_token_id: int | None = None
     pads_with_zero: bool = False
-    cleaning: str = "none"
+    cleaning: Cleaning = "none"
 
 
 @dataclass(frozen=True)

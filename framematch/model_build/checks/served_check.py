@@ -39,7 +39,8 @@ _BATCH = 32
 class CheckInputs:
     """What to compare with: `reference`, read from the file `reference_name`, or `bundle`, or both.
 
-    `load` returns the picture of a name, RGB uint8 [h, w, 3]. Without a `tokenizer` texts are not compared.
+    `load` returns the picture of a name, RGB uint8 [h, w, 3]. `digest` is that of the served model; None means the
+    newest built.
     """
 
     pictures: Sequence[str]
@@ -48,7 +49,7 @@ class CheckInputs:
     reference: Reference | None = None
     reference_name: str = ""
     bundle: Bundle | None = None
-    tokenizer: Tokenizer | None = None
+    digest: str | None = None
 
 
 async def check_served(
@@ -62,7 +63,9 @@ async def check_served(
         ModelError: Triton does not have the model, or the bundle is broken.
     """
     local = _LocalModel(given.bundle) if given.bundle else None
-    async with await ImageEncoder.connect(url, timeout_s=timeout_s, request_timeout_s=timeout_s) as images:
+    async with await ImageEncoder.connect(
+        url, given.digest, timeout_s=timeout_s, request_timeout_s=timeout_s
+    ) as images:
         served = images.manifest
         if local:
             require_same_model(served, local.manifest)
@@ -71,14 +74,11 @@ async def check_served(
         checks = await _pictures(images, given, local, on_progress)
     if not given.texts:
         return served, checks
-    if given.tokenizer is None:
-        reason = f"no tokenizer is beside {given.reference_name}; give --from BUNDLE"
-        return served, [*checks, skipped("texts", given.reference_name, reason)]
-    checks += _token_ids(given.tokenizer, given)
-    async with await TextEncoder.connect(
-        url, tokenizer=given.tokenizer, timeout_s=timeout_s, request_timeout_s=timeout_s
-    ) as texts:
-        return served, checks + await _texts(texts, given.tokenizer, given, local)
+    if served.context_length is None:
+        return served, [*checks, skipped("texts", given.reference_name, "the served model has no text tower")]
+    async with await TextEncoder.connect(url, served.digest, timeout_s=timeout_s, request_timeout_s=timeout_s) as texts:
+        checks += _token_ids(texts.tokenizer, given)
+        return served, checks + await _texts(texts, given, local)
 
 
 class _LocalModel:
@@ -86,6 +86,7 @@ class _LocalModel:
 
     def __init__(self, bundle: Bundle) -> None:
         towers = fold_towers(bundle)
+        self.bundle = bundle
         self.label = f"ONNX of {bundle.name}"
         self.manifest = manifest_of(bundle, towers, BuildOptions(precision="fp32"))
         self._sessions = {model: OnnxSession(tower.graph) for model, tower in towers.items()}
@@ -129,13 +130,11 @@ async def _pictures(
     ]
 
 
-async def _texts(
-    encoder: TextEncoder, tokenizer: Tokenizer, given: CheckInputs, local: _LocalModel | None
-) -> list[Check]:
+async def _texts(encoder: TextEncoder, given: CheckInputs, local: _LocalModel | None) -> list[Check]:
     rows = await encoder.embed(given.texts)
     local_rows = []
     if local:
-        input_ids, attention_mask = tokenizer(given.texts)
+        input_ids, attention_mask = local.bundle.load_tokenizer()(given.texts)
         local_rows.append(local.embed(TEXT_MODEL, {"input_ids": input_ids, "attention_mask": attention_mask}))
     items = given.reference.texts if given.reference else {}
     references = _references(given.reference_name, items, given.texts, local, local_rows)

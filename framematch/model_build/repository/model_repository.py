@@ -1,23 +1,32 @@
-"""Builds Triton's model repository from a bundle: `clip_image/` and, with a text tower, `clip_text/`."""
+"""Builds Triton's model repository from a bundle: one folder for each tower, named by the model's digest."""
 
 import errno
-import fcntl
 import hashlib
-import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from framematch.core.errors import ModelError
+from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.model_build.bundles.bundle import Bundle
 from framematch.model_build.graphs.towers import Tower, digest_of, fold_towers
 from framematch.model_build.repository.build_options import BuildOptions
-from framematch.model_build.repository.targets import REPOSITORY_FILES, repository_files, served_towers
-from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.model_build.repository.repository_folder import (
+    exclusive,
+    install,
+    read_image_models,
+    remove_abandoned,
+    staging_prefix,
+)
+from framematch.model_build.repository.targets import (
+    keep_engines,
+    remove_unused_files,
+    repository_files,
+    served_towers,
+)
+from framematch.vision.manifest import BUILT_AT_PARAMETER, IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
+from framematch.vision.served_tokenizer import pack_tokenizer
 
-# The entries of a repository that a build replaces. It does not touch any others.
-_OWNED = (IMAGE_MODEL, TEXT_MODEL, *REPOSITORY_FILES)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -28,21 +37,28 @@ def build_model_repository(
     *,
     towers: Mapping[str, Tower] | None = None,
 ) -> ModelManifest:
-    """Write the models of `bundle` into the folder `destination`, and return their manifest.
+    """Write the model of `bundle` into the folder `destination`, and return its manifest.
 
-    The new models are written beside the old ones and then renamed into place, so a failure leaves the old models
-    unchanged. Entries that this bundle or target does not have are removed: `clip_text`, TensorRT's engines and
-    script. Of concurrent builds into one folder the last to finish wins, completely. `towers` replaces the bundle's
-    fp32 graphs, for instance by quantised ones; `options.precision` is their precision.
+    The model is named by its digest and stands beside the others of the repository. Only an earlier build of the same
+    model is replaced. The folders are written elsewhere and then renamed into place, so a failure leaves the old models
+    unchanged, and the next build removes what a killed one left. Builds into one folder wait for each other. `towers`
+    replaces the bundle's fp32 graphs, for instance by quantised ones; `options.precision` is their precision.
 
     Raises:
-        ModelError: a graph is missing or broken, or does not fit the rest of the bundle, or the folder is not writable.
+        ModelError: a graph is missing or broken, or does not fit the rest of the bundle; the repository has a model of
+            the same graphs with another preprocessing or tokenizer; or the folder is not writable.
     """
     towers = fold_towers(bundle) if towers is None else towers
     manifest = manifest_of(bundle, towers, options)
-    files = repository_files(served_towers(towers, options), manifest, options)
+    served = served_towers(towers, options)
     try:
-        _replace_models(destination.resolve(), files)
+        destination = destination.resolve()
+        destination.mkdir(parents=True, exist_ok=True)
+        with exclusive(destination):
+            remove_abandoned(destination)
+            _require_same_space(destination, manifest)
+            parameters = _parameters(bundle, towers)
+            _add_model(destination, repository_files(served, manifest, options, parameters))
     except OSError as error:
         raise _not_written(destination, error) from error
     return manifest
@@ -63,14 +79,36 @@ def manifest_of(bundle: Bundle, towers: Mapping[str, Tower], options: BuildOptio
     )
 
 
-def _replace_models(destination: Path, files: Mapping[str, bytes]) -> None:
-    destination.mkdir(parents=True, exist_ok=True)
+def _parameters(bundle: Bundle, towers: Mapping[str, Tower]) -> dict[str, dict[str, str]]:
+    """What the configuration of each tower has beside the manifest, by tower."""
+    parameters = {tower: {BUILT_AT_PARAMETER: to_rfc3339(now_us())} for tower in towers}
+    if bundle.text is not None:
+        tokenizer = bundle.load_tokenizer()
+        parameters[TEXT_MODEL] |= pack_tokenizer(bundle.text.tokenizer.read_bytes(), tokenizer.settings)
+    return parameters
+
+
+def _require_same_space(destination: Path, manifest: ModelManifest) -> None:
+    name = served_name(IMAGE_MODEL, manifest.digest)
+    found = next((model for model in read_image_models(destination) if model.name == name), None)
+    if found is None or found.manifest is None or found.manifest.same_space(manifest):
+        return
+    raise ModelError(
+        f"{destination / name} has the same graphs with another preprocessing or tokenizer: it was built from "
+        f"{found.manifest.name}, and an index may need it",
+        hint="Build into another repository with --out, or remove the old model with `framematch model prune` when no "
+        "snapshot needs it",
+    )
+
+
+def _add_model(destination: Path, files: Mapping[str, bytes]) -> None:
     # Beside the repository, because a Triton that starts meanwhile would take an unfinished folder in it for a model.
-    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as staging:
+    with tempfile.TemporaryDirectory(prefix=staging_prefix(destination), dir=destination.parent) as staging:
         for path, content in files.items():
             _write(Path(staging) / path, content)
-        with _exclusive(destination):
-            _swap_in(Path(staging), destination)
+        keep_engines(destination, Path(staging))
+        install(Path(staging), destination)
+    remove_unused_files(destination)
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -78,39 +116,6 @@ def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     if content.startswith(b"#!"):
         file.chmod(0o755)
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Wait until no other build writes to `folder`. The lock is on the folder itself, so there is no lock file."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _swap_in(staging: Path, destination: Path) -> None:
-    """Rename the old models to another folder and the new ones into place; on any failure, undo all renames."""
-    old = staging / "old"
-    old.mkdir()
-    undo: list[tuple[Path, Path]] = []
-
-    def move(source: Path, target: Path) -> None:
-        source.rename(target)
-        undo.append((target, source))
-
-    try:
-        for name in _OWNED:
-            if (destination / name).exists():
-                move(destination / name, old / name)
-            if (staging / name).exists():
-                move(staging / name, destination / name)
-    except BaseException:
-        for source, target in reversed(undo):
-            source.rename(target)
-        raise
 
 
 def _not_written(destination: Path, error: OSError) -> ModelError:

@@ -21,8 +21,14 @@ class Serving:
     warm_up_batch_sizes: Sequence[int] = (1,)
 
 
-def config_pbtxt(name: str, inputs: Sequence[ServedInput], manifest: ModelManifest, serving: Serving) -> str:
-    """The text of config.pbtxt: backend, inputs and output, dynamic batching, warm-ups, and the manifest."""
+def config_pbtxt(
+    name: str,
+    inputs: Sequence[ServedInput],
+    manifest: ModelManifest,
+    serving: Serving,
+    parameters: Mapping[str, str],
+) -> str:
+    """The text of config.pbtxt: backend, inputs and output, dynamic batching, warm-ups, manifest and `parameters`."""
     input_lines = ",\n".join(_input(item) for item in inputs)
     blocks = [
         f"name: {_quoted(name)}",
@@ -38,6 +44,7 @@ def config_pbtxt(name: str, inputs: Sequence[ServedInput], manifest: ModelManife
         *(_parameter(key, value) for key, value in serving.parameters.items()),
         "# Read and checked by every client when it connects.",
         _parameter(MANIFEST_PARAMETER, manifest.to_json()),
+        *(_parameter(key, value) for key, value in parameters.items()),
     ]
     return "\n".join(block for block in blocks if block) + "\n"
 

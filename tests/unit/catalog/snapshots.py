@@ -1,14 +1,27 @@
 """Small snapshots and images for the tests."""
 
+import hashlib
 import io
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from framematch.catalog.snapshot import RowTable, Snapshot, SnapshotManifest, describe, pack
+from framematch.catalog.snapshot import (
+    RowTable,
+    Snapshot,
+    SnapshotManifest,
+    describe_files,
+    open_snapshot,
+    write_rows,
+)
 from framematch.catalog.thresholds import ThresholdEstimate
 from framematch.core.arrays import Embeddings, Pixels
+from framematch.vector_index.build import build_index
+from framematch.vector_index.distinct import distinct_rows
 from framematch.vision.manifest import ModelManifest, PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
 
@@ -34,9 +47,18 @@ def make_snapshot(
     embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1
 ) -> Snapshot:
     """A snapshot of these rows; the views of a product are numbered in order."""
-    views = tuple(product_ids[:row].count(key) for row, key in enumerate(product_ids))
-    rows = RowTable(tuple(product_ids), views)
-    manifest = SnapshotManifest(
+    with tempfile.TemporaryDirectory() as folder:  # the files stay mapped
+        return open_snapshot(write_snapshot(Path(folder), embeddings, product_ids, match, margin), Path(folder))
+
+
+def write_snapshot(
+    folder: Path, embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1
+) -> SnapshotManifest:
+    """Write the files of `make_snapshot` into `folder`."""
+    first_rows, vectors = distinct_rows(embeddings)
+    write_rows(row_table(product_ids, vectors.tolist(), [image_of(row) for row in embeddings]), folder)
+    index = build_index(embeddings[first_rows], folder, "flat")
+    return SnapshotManifest(
         id="20260101T000000Z-00000000",
         created_at="2026-01-01T00:00:00.000000Z",
         catalog_version=1,
@@ -47,11 +69,32 @@ def make_snapshot(
         dimension=embeddings.shape[1],
         metric="inner_product",
         rows=len(embeddings),
+        vectors=len(first_rows),
         products=len(set(product_ids)),
-        files=describe(pack(embeddings, rows)),
+        index=index,
+        files=describe_files(folder, index),
         thresholds=ThresholdEstimate(match, margin, "given", None, 0),
     )
-    return Snapshot(manifest, embeddings, rows)
+
+
+def row_table(
+    product_ids: Sequence[str], vectors: Sequence[int] | None = None, images: Sequence[str] | None = None
+) -> RowTable:
+    """The table of one row for each of these products; without `vectors` and `images` each has its own."""
+    views = tuple(list(product_ids[:row]).count(key) for row, key in enumerate(product_ids))
+    names = (f"{key}/{view}" for key, view in zip(product_ids, views, strict=True))
+    own_images = (hashlib.sha256(name.encode()).hexdigest() for name in names)
+    return RowTable(tuple(product_ids), views, tuple(images or own_images), tuple(vectors or range(len(product_ids))))
+
+
+def image_of(embedding: NDArray[np.float32]) -> str:
+    """A digest that stands for the picture with this embedding."""
+    return hashlib.sha256(embedding.tobytes()).hexdigest()
+
+
+def embeddings_of(snapshot: Snapshot) -> Embeddings:
+    """The embedding of each row."""
+    return snapshot.index.read(np.array(snapshot.rows.vectors))
 
 
 def unit_rows(rows: int, dimension: int = MODEL.dimension, seed: int = 0) -> Embeddings:
@@ -63,6 +106,11 @@ def unit_rows(rows: int, dimension: int = MODEL.dimension, seed: int = 0) -> Emb
 def _unit(x: Embeddings) -> Embeddings:
     rows: Embeddings = x / np.linalg.norm(x, axis=1, keepdims=True)
     return rows
+
+
+def image_digest(data: bytes) -> str:
+    """The digest of an image file."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def picture(seed: int, side: int = 24) -> bytes:

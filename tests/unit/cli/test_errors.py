@@ -29,7 +29,7 @@ BLOCKED = {
     "edge --camera a=b.mp4 --dry-run": ("setproctitle", "edge"),
     "consume": ("faiss", "consumer,cpu"),
     "catalog import x.csv": ("pymongo", "consumer,cpu"),
-    "catalog list": ("pymongo", "consumer,cpu"),
+    "catalog products": ("pymongo", "consumer,cpu"),
     "catalog build": ("tritonclient", "consumer,cpu"),
     "model build --from .": ("onnx", "model"),
     "stack status": ("tritonclient", "stack"),

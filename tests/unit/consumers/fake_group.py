@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -16,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from consumers.in_flight_frame import Decided, InFlightFrame, Rejected, Skipped
 from consumers.metrics import ConsumerMetrics
 from consumers.pipeline import Components, Pipeline
-from consumers.stages.batcher import RegionCrop
+from consumers.stages.batcher import RegionCrop, served_of
 from consumers.stages.results import FrameResult, ResultBuilder
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame
@@ -25,11 +24,11 @@ from framematch.core.kafka.protocols import Committed, GroupConsumer, Producer
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topic_descriptions import TopicDescription
 from framematch.core.settings import ConsumerSettings, KafkaSettings
-from framematch.matching.decision import Thresholds
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.served_snapshot import ServedSnapshot
 from tests.support import eventually
 from tests.unit.consumers.fake_kafka import FakeBroker, Step
-from tests.unit.consumers.sample_frames import TRUNCATED, UNKNOWN, prepare, record
+from tests.unit.consumers.sample_frames import SERVED, TRUNCATED, UNKNOWN, prepare, record
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -231,7 +230,7 @@ class Stages:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
-    def prepare(self, frame: InFlightFrame) -> None:
+    def prepare(self, frame: InFlightFrame, served: ServedSnapshot) -> None:
         """As many regions as the value says, or the outcome that it names."""
         frame.spans["decode"] = (0, 1)
         kind = frame.record.value
@@ -241,9 +240,10 @@ class Stages:
         elif kind == b"skipped":
             frame.outcome = Skipped("age")
         else:
-            prepare(frame, 3 if kind == b"no embedding" else int(kind))
+            prepare(frame, 3 if kind == b"no embedding" else int(kind), served)
 
     async def decide(self, batch: Sequence[RegionCrop]) -> None:
+        assert served_of(batch) is SERVED
         """Decide all regions, after a random time."""
         for _ in range(self._chance.randrange(6)):
             await asyncio.sleep(0)
@@ -338,13 +338,12 @@ def _pipeline(
     topic: Topic, member: Member, settings: ConsumerSettings, health: Health, registry: CollectorRegistry
 ) -> Pipeline:
     stages, metrics = Stages(topic.chance), ConsumerMetrics(registry)
-    matcher: Any = SimpleNamespace(thresholds=Thresholds(0.5, 0.1), manifest=SimpleNamespace(id="snapshot"))
-    model: Any = SimpleNamespace(name="small", digest="00ff")
     store: Any = stages
-    results = ResultBuilder(matcher=matcher, model=model, metadata=MetadataCache(store), metrics=metrics)
+    results = ResultBuilder(metadata=MetadataCache(store), metrics=metrics)
     consumer: GroupConsumer = member  # the fake has the interface that the code uses
     fakes: dict[str, Any] = {
         "consumer": consumer,
+        "served": lambda: SERVED,
         "preparer": stages,
         "decode_threads": AtOnce(),
         "inference": stages,

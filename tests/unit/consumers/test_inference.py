@@ -1,7 +1,7 @@
 """A batch through the model: it retries while Triton or the model fails, and rejects pictures without embedding."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -20,11 +20,12 @@ from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUna
 from framematch.core.health import Health, new_registry
 from framematch.matching.decision import Decision
 from tests.support import eventually
-from tests.unit.consumers.sample_frames import fetched, prepare
+from tests.unit.consumers.sample_frames import fetched, make_served, prepare
 
 DIMENSION = 3
 Crops = npt.NDArray[np.uint8]
 Embeddings = npt.NDArray[np.float32]
+Decide = Callable[[list[RegionCrop]], Coroutine[None, None, None]]
 
 
 def numbered(crops: Crops) -> Embeddings:
@@ -67,19 +68,20 @@ def health() -> Health:
 
 
 @pytest.fixture
-def decide(health: Health) -> Iterator[Callable[[Encoder], Inference]]:
-    matcher: Any = Numbers()
+def decide(health: Health) -> Iterator[Callable[[Encoder], Decide]]:
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as thread:
         patch.setattr(inference, "_BACKOFF_S", (0.0, 0.0))
 
-        def make(encoder: Any) -> Inference:
-            return Inference(
-                encoder=encoder,
-                matcher=matcher,
-                search_thread=thread,
-                metrics=ConsumerMetrics(new_registry()),
-                health=health,
-            )
+        def make(encoder: Any) -> Decide:
+            own = Inference(search_thread=thread, metrics=ConsumerMetrics(new_registry()), health=health)
+            served = make_served(encoder=encoder, matcher=Numbers())
+
+            async def decide(regions: list[RegionCrop]) -> None:
+                for region in regions:
+                    region.frame.served = served
+                await own.decide(regions)
+
+            return decide
 
         yield make
 
@@ -100,9 +102,9 @@ def scores(regions: list[RegionCrop]) -> list[float | None]:
     return [region.frame.decision(region.number).score for region in regions]
 
 
-async def test_each_region_gets_its_own_decision(decide: Callable[[Encoder], Inference], health: Health) -> None:
+async def test_each_region_gets_its_own_decision(decide: Callable[[Encoder], Decide], health: Health) -> None:
     regions = batch(2, 1, 3)
-    await decide(Encoder()).decide(regions)
+    await decide(Encoder())(regions)
     assert scores(regions) == [1, 2, 3, 4, 5, 6]
     assert all(region.frame.complete for region in regions)
     assert {"infer", "search"} <= regions[0].frame.spans.keys()
@@ -117,25 +119,25 @@ async def test_each_region_gets_its_own_decision(decide: Callable[[Encoder], Inf
     ],
 )
 async def test_it_retries_until_triton_and_its_model_work(
-    decide: Callable[[Encoder], Inference], health: Health, error: Exception, event: str
+    decide: Callable[[Encoder], Decide], health: Health, error: Exception, event: str
 ) -> None:
     # A batch without any embedding is retried: the picture alone, and then the control picture.
     encoder = Encoder(*[error] * 6)
     regions = batch(1)
     with capture_logs() as logs:
-        await decide(encoder).decide(regions)
+        await decide(encoder)(regions)
     assert scores(regions) == [1]
     assert event in {line["event"] for line in logs}
     assert health.ready
 
 
 async def test_while_it_retries_it_is_not_ready_and_decides_nothing(
-    decide: Callable[[Encoder], Inference], health: Health
+    decide: Callable[[Encoder], Decide], health: Health
 ) -> None:
     encoder = Encoder(*[TritonUnavailableError("unreachable")] * 1_000_000)
     regions = batch(1)
     with capture_logs():
-        waiting = asyncio.create_task(decide(encoder).decide(regions))
+        waiting = asyncio.create_task(decide(encoder)(regions))
         try:
             await eventually(lambda: encoder.calls > 3)
             assert (health.report(), regions[0].frame.outcome) == ({"triton": "unreachable"}, Pending())
@@ -146,19 +148,19 @@ async def test_while_it_retries_it_is_not_ready_and_decides_nothing(
     assert (health.ready, scores(regions)) == (True, [1])
 
 
-async def test_another_model_is_not_retried(decide: Callable[[Encoder], Inference]) -> None:
+async def test_another_model_is_not_retried(decide: Callable[[Encoder], Decide]) -> None:
     with pytest.raises(ModelMismatchError):
-        await decide(Encoder(ModelMismatchError("another"))).decide(batch(1))
+        await decide(Encoder(ModelMismatchError("another")))(batch(1))
 
 
 async def test_a_picture_without_embedding_rejects_its_frame_and_no_other(
-    decide: Callable[[Encoder], Inference],
+    decide: Callable[[Encoder], Decide],
 ) -> None:
     encoder = Encoder()
     encoder.poison = {2, 4}
     regions = batch(2, 1, 2)
     with capture_logs():
-        await decide(encoder).decide(regions)
+        await decide(encoder)(regions)
     first, second, third = (next(r.frame for r in regions if r.frame.record.offset == offset) for offset in range(3))
     for frame in (first, third):
         assert isinstance(frame.outcome, Rejected)
@@ -168,24 +170,24 @@ async def test_a_picture_without_embedding_rejects_its_frame_and_no_other(
     assert all(frame.complete for frame in (first, second, third))
 
 
-async def test_a_frame_in_two_batches_is_complete_after_the_second(decide: Callable[[Encoder], Inference]) -> None:
+async def test_a_frame_in_two_batches_is_complete_after_the_second(decide: Callable[[Encoder], Decide]) -> None:
     regions = batch(3)
     own = decide(Encoder())
-    await own.decide(regions[2:])
+    await own(regions[2:])
     assert not regions[0].frame.complete
-    await own.decide(regions[:2])
+    await own(regions[:2])
     assert regions[0].frame.complete
     assert scores(regions) == [1, 2, 3]
 
 
 async def test_a_batch_that_succeeds_does_not_hide_one_that_fails(
-    decide: Callable[[Encoder], Inference], health: Health
+    decide: Callable[[Encoder], Decide], health: Health
 ) -> None:
     failing, working = Encoder(*[TritonUnavailableError("unreachable")] * 1_000_000), Encoder()
     with capture_logs():
-        waiting = asyncio.create_task(decide(failing).decide(batch(1)))
+        waiting = asyncio.create_task(decide(failing)(batch(1)))
         await eventually(lambda: failing.calls)
-        await decide(working).decide(batch(1))
+        await decide(working)(batch(1))
         assert health.report() == {"triton": "unreachable"}
         failing.errors.clear()
         await asyncio.wait_for(waiting, 5)

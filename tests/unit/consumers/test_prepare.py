@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta, timezone
 from functools import cache
@@ -29,12 +29,13 @@ from framematch.matching.sightings import SightingTracker
 from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor, Variant
 from tests.sample_events import match_event
-from tests.unit.consumers.sample_frames import UNKNOWN, record
+from tests.unit.consumers.sample_frames import UNKNOWN, make_served, record
 
 ROOT = Path(__file__).parents[3]
 MAX_PIXELS, MAX_REGIONS = 200_000, 16
 MIN_CONTENT = MatchingSettings().min_content
 FRAME = Frame("till-1", 1_767_225_600_123_456, 42, regions=((1, 2, 30, 20),), grabbed_at_us=1_767_225_600_200_000)
+Prepare = Callable[[InFlightFrame], None]
 Headers = list[tuple[str, bytes | None]]
 SOF, SOS = b"\xff\xc0", b"\xff\xda"
 MATCH, SIGHTING = (Draft202012Validator(json_schema(name)) for name in ("match.v1", "sighting.v1"))
@@ -69,23 +70,24 @@ def documented_reasons() -> frozenset[str]:
 
 def preparer(
     edge: int | None = 32, variant: Variant = "fast", ages: AgeLimits | None = None, min_content: float = MIN_CONTENT
-) -> Preparer:
+) -> Prepare:
+    """Prepares frames for a model with this preprocessing."""
     spec = PreprocessSpec(edge, 32, 32, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     limits = ages or AgeLimits(AgeSettings(), {})
-    return Preparer(
-        Preprocessor(spec, variant), limits, max_pixels=MAX_PIXELS, max_regions=MAX_REGIONS, min_content=min_content
-    )
+    own = Preparer(limits, max_pixels=MAX_PIXELS, max_regions=MAX_REGIONS, min_content=min_content)
+    served = make_served(preprocessor=Preprocessor(spec, variant))
+    return lambda frame: own.prepare(frame, served)
 
 
 PREPARERS = [preparer(edge, variant) for edge in (32, None) for variant in ("fast", "exact")]
 
 
 def prepared(
-    value: bytes | None, headers: Headers | None = None, key: bytes | None = b"till-1", by: Preparer = PREPARERS[0]
+    value: bytes | None, headers: Headers | None = None, key: bytes | None = b"till-1", by: Prepare = PREPARERS[0]
 ) -> InFlightFrame:
     own: Headers = [*frame_headers(FRAME)] if headers is None else headers
     frame = InFlightFrame(record(7, key=key, value=value, headers=own), "till-1", 0)
-    by.prepare(frame)
+    by(frame)
     return frame
 
 
@@ -177,13 +179,13 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("by", PREPARERS)
-def test_every_kind_of_jpeg_is_taken_whole(kind: str, by: Preparer) -> None:
+def test_every_kind_of_jpeg_is_taken_whole(kind: str, by: Prepare) -> None:
     assert accepted(prepared(KINDS[kind], of_regions(), by=by))
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(sorted(KINDS)), st.lists(BOXES, max_size=4), st.sampled_from(PREPARERS))
-def test_any_boxes_of_any_jpeg_are_cut_or_refused(kind: str, boxes: list[Region], by: Preparer) -> None:
+def test_any_boxes_of_any_jpeg_are_cut_or_refused(kind: str, boxes: list[Region], by: Prepare) -> None:
     accepted(prepared(KINDS[kind], of_regions(*boxes), by=by))
 
 
@@ -316,7 +318,7 @@ def jpeg_of(picture: Image.Image) -> bytes:
 
 @pytest.mark.parametrize("colour", ["black", "white", "gray", "lemonchiffon", "navy"])
 @pytest.mark.parametrize("by", PREPARERS)
-def test_a_frame_that_shows_nothing_is_unknown_without_the_model(colour: str, by: Preparer) -> None:
+def test_a_frame_that_shows_nothing_is_unknown_without_the_model(colour: str, by: Prepare) -> None:
     frame = prepared(jpeg_of(Image.new("RGB", (64, 48), colour)), of_regions(), by=by)
     assert frame.outcome == Decided((NO_CONTENT,), {})
     assert region_crops(frame) == []

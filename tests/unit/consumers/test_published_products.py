@@ -29,7 +29,7 @@ from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.sightings import SightingTracker
 from tests.unit.catalog.test_values import BSON
-from tests.unit.consumers.sample_frames import record
+from tests.unit.consumers.sample_frames import make_served, record
 
 VIEW = {"image": "00ff", "width": 24, "height": 24}
 GOOD = {"_id": "milk", "name": "Milk", "views": [VIEW]}
@@ -97,13 +97,12 @@ def store(document: Mapping[str, Any]) -> ProductStore:
 
 async def published(cache: MetadataCache, *decisions: Decision) -> list[dict[str, Any]]:
     """The match events and sightings of two frames with these decisions, checked against schema and Python type."""
-    matcher: Any = SimpleNamespace(thresholds=THRESHOLDS, manifest=SimpleNamespace(id="snapshot"))
-    model: Any = SimpleNamespace(name="small", digest="00ff")
-    results = ResultBuilder(matcher=matcher, model=model, metadata=cache, metrics=ConsumerMetrics(new_registry()))
+    results = ResultBuilder(metadata=cache, metrics=ConsumerMetrics(new_registry()))
     tracker, encoder = SightingTracker(SightingSettings()), RecordEncoder(KafkaSettings(), group_id="g")
     events = []
     for number in range(2):
         frame = InFlightFrame(record(number), "till-1", 0, Frame("till-1", 1_000_000 * number, number))
+        frame.served = make_served(thresholds=THRESHOLDS)
         frame.regions = tuple((region, 0, 1, 1) for region in range(len(decisions)))
         frame.outcome = Decided(decisions, {})
         observed = tracker.observe(results.match_events(frame, await results.look_up([frame])))

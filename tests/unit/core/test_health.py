@@ -87,3 +87,12 @@ async def test_no_answer_names_a_product(path: str) -> None:
         for method in ("GET", "POST"):
             async with session.request(method, url + path) as answer:
                 assert "Server" not in answer.headers
+
+
+def test_a_note_is_reported_and_does_not_make_a_service_unready() -> None:
+    health = Health("snapshot")
+    health.set_ready("snapshot")
+    health.set_note("snapshot", "another one is refused")
+    assert (health.ready, health.report()) == (True, {"snapshot": "ok (another one is refused)"})
+    health.set_note("snapshot", None)
+    assert health.report() == {"snapshot": "ok"}

@@ -166,3 +166,51 @@ async def test_the_least_recently_used_product_is_evicted_first(store: FakeStore
     for key in ("a", "b", "a", "c", "a", "b"):
         await cache.lookup([key])
     assert store.queries == [{"a"}, {"b"}, {"c"}, {"b"}]
+
+
+async def test_an_expired_product_is_read_again_when_it_is_used_and_the_others_are_not(
+    cache: MetadataCache, store: FakeStore
+) -> None:
+    await cache.lookup({"a", "b"})
+    store.products["a"] = Product("a", "changed")
+    cache.expire({"a", "never read"})
+    found = await cache.lookup({"a", "b"})
+    assert (found["a"], store.queries[1:]) == (Metadata("fresh", Product("a", "changed")), [{"a"}])
+
+
+async def test_after_all_have_expired_each_is_read_once_when_it_is_used(cache: MetadataCache, store: FakeStore) -> None:
+    await cache.lookup({"a", "b", "c"})
+    cache.expire()
+    assert len(store.queries) == 1
+    for _ in range(2):
+        await cache.lookup({"a"})
+        await cache.lookup({"b"})
+    assert store.queries[1:] == [{"a"}, {"b"}]
+
+
+@pytest.mark.parametrize("expired", [None, {"a"}])
+async def test_what_has_expired_serves_while_mongodb_is_away(
+    cache: MetadataCache, store: FakeStore, expired: set[str] | None
+) -> None:
+    await cache.lookup({"a"})
+    store.error = MongoUnavailableError("no answer")
+    cache.expire(expired)
+    assert await cache.lookup({"a"}) == {"a": Metadata("cached", Product("a", "A"))}
+
+
+@pytest.mark.parametrize("expired", [None, {"a"}])
+async def test_what_expires_while_it_is_read_is_read_again(
+    cache: MetadataCache, store: FakeStore, monkeypatch: pytest.MonkeyPatch, expired: set[str] | None
+) -> None:
+    read = store.get_many
+
+    async def read_before_the_change(ids: Iterable[str]) -> dict[str, Product]:
+        found = await read(ids)
+        cache.expire(expired)
+        return found
+
+    monkeypatch.setattr(store, "get_many", read_before_the_change)
+    await cache.lookup({"a"})
+    monkeypatch.undo()
+    store.products["a"] = Product("a", "changed")
+    assert await cache.lookup({"a"}) == {"a": Metadata("fresh", Product("a", "changed"))}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framematch.matching.index import BLAS_THRESHOLD, ProductIndex
+from framematch.matching.index import ProductIndex
+from framematch.vector_index.faiss_library import BLAS_THRESHOLD
 from tests.unit.catalog.snapshots import make_snapshot, unit_rows
 
 

@@ -12,6 +12,7 @@ from framematch.core.errors import ModelError, UsageError
 from framematch.model_build.int8.report import QuantizationReport
 from framematch.model_build.repository.build_options import CpuPlan
 from framematch.model_build.repository.tune import MeasuredPlan
+from tests.repositories import tower_folder
 from tests.unit.model_build.bundles import SIDE, BundleFiles
 
 
@@ -22,7 +23,7 @@ def test_a_build_prints_the_model_its_folder_and_how_to_serve_it(tmp_path: Path)
     assert "Built small-clip: pictures and texts to 4 dimensions, fp32, cpu" in result.output
     assert str(tmp_path / "repository") in result.output
     assert "Serve it with `framematch stack up`, or `tritonserver" in result.output
-    assert (tmp_path / "repository" / "clip_image" / "1" / "model.onnx").is_file()
+    assert (tower_folder(tmp_path / "repository") / "1" / "model.onnx").is_file()
 
 
 def test_a_build_of_a_wheel_does_not_name_a_command_that_it_lacks(
@@ -115,7 +116,7 @@ def test_tuning_prints_the_plans_and_uses_the_best(tmp_path: Path, monkeypatch: 
     result = CliRunner().invoke(app, ["build", "--from", str(bundle), "--out", str(tmp_path / "repository"), "--tune"])
     assert result.exit_code == 0, result.output
     assert result.output.index("40.0") < result.output.index("30.0")
-    assert "count: 3" in (tmp_path / "repository" / "clip_image" / "config.pbtxt").read_text()
+    assert "count: 3" in (tower_folder(tmp_path / "repository") / "config.pbtxt").read_text()
 
 
 def test_a_tensorrt_build_ends_with_the_command_that_builds_the_engines(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from google.protobuf import text_format  # type: ignore[import-untyped]  # publishes no types
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2
 
@@ -23,6 +22,7 @@ from framematch.model_build.repository.build_options import BuildOptions, CpuPla
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.model_build.repository.targets.half import half_precision
 from framematch.vision.manifest import ModelManifest, Precision, Target
+from tests.repositories import read_config, tower_folder
 from tests.unit.model_build.bundles import DIMENSION, SIDE, BundleFiles, weights
 
 SERVED_CODE = Path(targets.__file__).with_name("python_backend.py")
@@ -37,8 +37,7 @@ def bundle(tmp_path: Path) -> Bundle:
 def built(bundle: Bundle, folder: Path, options: BuildOptions) -> tuple[ModelManifest, model_config_pb2.ModelConfig]:
     """The manifest, and the image model's configuration."""
     manifest = build_model_repository(bundle, folder, options)
-    text = (folder / "clip_image" / "config.pbtxt").read_text(encoding="utf-8")
-    return manifest, text_format.Parse(text, model_config_pb2.ModelConfig())
+    return manifest, read_config(tower_folder(folder))
 
 
 def squaring_tower(bundle: Bundle, scale: float) -> Tower:
@@ -120,7 +119,7 @@ def test_the_onnx_target_runs_in_triton_s_onnxruntime_backend_on_the_gpu(bundle:
     assert (config.backend, manifest.target, manifest.precision) == ("onnxruntime", "onnx", "fp32")
     assert [group.kind for group in config.instance_group] == [model_config_pb2.ModelInstanceGroup.KIND_GPU]
     assert config.parameters["cudnn_conv_algo_search"].string_value == "1"
-    assert not (tmp_path / "r" / "clip_image" / "1" / "model.py").exists()
+    assert not (tower_folder(tmp_path / "r") / "1" / "model.py").exists()
 
 
 def test_the_tensorrt_target_serves_a_plan_in_half_precision_that_is_built_later(
@@ -129,7 +128,7 @@ def test_the_tensorrt_target_serves_a_plan_in_half_precision_that_is_built_later
     manifest, config = built(bundle, tmp_path / "r", BuildOptions("tensorrt"))
     assert (config.platform, manifest.target, manifest.precision) == ("tensorrt_plan", "tensorrt", "fp16")
     assert [group.kind for group in config.instance_group] == [model_config_pb2.ModelInstanceGroup.KIND_GPU]
-    assert [path.name for path in (tmp_path / "r" / "clip_image" / "1").iterdir()] == ["model.onnx"]
+    assert [path.name for path in (tower_folder(tmp_path / "r") / "1").iterdir()] == ["model.onnx"]
 
 
 @pytest.mark.parametrize(("target", "batches"), [("cpu", [1]), ("onnx", [1, 4, 8]), ("tensorrt", [1, 4, 8])])
@@ -153,7 +152,7 @@ def test_all_targets_look_the_same_to_clients(bundle: Bundle, tmp_path: Path, ta
 def test_the_uint8_pixels_of_an_engine_are_only_the_input_of_a_cast(bundle: Bundle, tmp_path: Path) -> None:
     """TensorRT accepts uint8 only there."""
     build_model_repository(bundle, tmp_path / "r", BuildOptions("tensorrt"))
-    graph = onnx.load(tmp_path / "r" / "clip_image" / "1" / "model.onnx").graph
+    graph = onnx.load(tower_folder(tmp_path / "r") / "1" / "model.onnx").graph
     assert [node.op_type for node in graph.node if "pixels" in node.input] == ["Cast"]
 
 
@@ -173,7 +172,7 @@ def test_given_towers_are_served_and_determine_the_digest(bundle: Bundle, tmp_pa
     towers["clip_image"] = Tower(image.SerializeToString(), towers["clip_image"].inputs)
     fp32 = build_model_repository(bundle, tmp_path / "fp32")
     int8 = build_model_repository(bundle, tmp_path / "int8", BuildOptions(precision="int8"), towers=towers)
-    assert (tmp_path / "int8" / "clip_image" / "1" / "model.onnx").read_bytes() == towers["clip_image"].graph
+    assert (tower_folder(tmp_path / "int8") / "1" / "model.onnx").read_bytes() == towers["clip_image"].graph
     assert int8.precision == "int8"
     assert not int8.same_space(fp32)
 

@@ -12,6 +12,7 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.model_build.repository.targets import next_step
 from framematch.model_build.repository.targets.tensorrt import CONTAINER
+from tests.repositories import tower_folder, tower_folders
 from tests.unit.model_build.bundles import BundleFiles, image_only, image_tower, weights
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,8 +67,13 @@ class Machine:
         text = noted.read_text() if noted.exists() else ""
         return [["--onnx=" + call.splitlines()[0], *call.splitlines()[1:]] for call in text.split("--onnx=")[1:]]
 
-    def plan(self, model: str = "clip_image") -> Path:
-        return self.repository / model / "1" / "model.plan"
+    @property
+    def model(self) -> Path:
+        """The folder of the image tower."""
+        return tower_folder(self.repository)
+
+    def plan(self) -> Path:
+        return self.model / "1" / "model.plan"
 
 
 def program(path: Path, text: str) -> None:
@@ -87,7 +93,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.name for path in (folder / "clip_image" / "1").iterdir()}
+    return {path.name for path in (tower_folder(folder) / "1").iterdir()}
 
 
 def test_trtexec_is_called_once_per_model_with_its_inputs_and_tuned_for_the_largest_batch(
@@ -101,7 +107,7 @@ def test_trtexec_is_called_once_per_model_with_its_inputs_and_tuned_for_the_larg
         "--optShapes=pixels:16x8x8x3",
         "--maxShapes=pixels:16x8x8x3",
     ]
-    assert "--onnx=clip_image/1/model.onnx" in image
+    assert f"--onnx={machine.model.name}/1/model.onnx" in image
     assert "--maxShapes=input_ids:16x6,attention_mask:16x6" in text
     assert {"--stronglyTyped", "--skipInference"} <= set(text)
     # TensorRT 11 does not have these flags; the graph is in half precision.
@@ -115,7 +121,8 @@ def test_print_shows_the_commands_and_needs_neither_trtexec_nor_a_gpu(machine: M
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("trtexec --onnx=clip_image/1/model.onnx --saveEngine=clip_image/1/model.plan ")
+    name = machine.model.name
+    assert lines[0].startswith(f"trtexec --onnx={name}/1/model.onnx --saveEngine={name}/1/model.plan ")
     assert "--optShapes=input_ids:16x6,attention_mask:16x6" in lines[1]
 
 
@@ -123,7 +130,7 @@ def test_the_engine_is_complete_with_a_log_and_no_other_files(machine: Machine) 
     machine.run()
     assert machine.plan().read_text() == "an engine"
     assert files(machine.repository) == {"model.onnx", "model.plan", "model.plan.made-of"}
-    assert "a layer that cannot be" in (machine.repository / "clip_image" / "trtexec.log").read_text()
+    assert "a layer that cannot be" in (machine.model / "trtexec.log").read_text()
 
 
 def test_a_second_run_does_not_build_the_engines_again(machine: Machine) -> None:
@@ -147,8 +154,8 @@ def test_a_failed_build_names_the_log_and_leaves_no_plan(machine: Machine, retur
     machine.returns, machine.engine = returns, engine
     result = machine.run()
     assert result.returncode == 1
-    assert "could not build the engine of clip_image" in result.stderr
-    assert str(machine.repository / "clip_image" / "trtexec.log") in result.stderr
+    assert f"could not build the engine of {machine.model.name}" in result.stderr
+    assert str(machine.model / "trtexec.log") in result.stderr
     assert "a layer that cannot be" in result.stderr
     assert files(machine.repository) == {"model.onnx"}
 
@@ -198,18 +205,46 @@ def test_another_argument_is_wrong_usage(machine: Machine) -> None:
     assert "usage" in result.stderr
 
 
-def test_a_build_for_another_target_removes_engines_and_script(machine: Machine, tmp_path: Path) -> None:
+def test_a_build_of_the_model_for_another_target_removes_engines_and_script(machine: Machine, tmp_path: Path) -> None:
     machine.run()
-    build_model_repository(load_bundle(image_only().write(tmp_path / "other")), machine.repository)
-    assert [path.name for path in machine.repository.iterdir()] == ["clip_image"]
+    build_model_repository(load_bundle(tmp_path / "small"), machine.repository)
+    assert sorted(path.name for path in machine.repository.iterdir()) == tower_folders(machine.repository)
     assert files(machine.repository) == {"model.onnx", "model.py"}
 
 
-def test_a_new_model_removes_the_engines_of_the_old_one(machine: Machine, tmp_path: Path) -> None:
+def test_another_model_leaves_the_engines_and_the_script_builds_those_of_both(machine: Machine, tmp_path: Path) -> None:
     machine.run()
+    first = machine.plan()
     other = BundleFiles(image=image_tower(weights(3 * 8 * 8, seed=9))).write(tmp_path / "other")
     build_model_repository(load_bundle(other), machine.repository, OPTIONS)
+    build_model_repository(load_bundle(image_only().write(tmp_path / "on the cpu")), machine.repository)
+    machine.engine = "another"
+    result = machine.run()
+    assert result.returncode == 0, result.stderr
+    assert (result.stdout.count("exists already"), result.stdout.count("is ready")) == (2, 2)
+    assert first.read_text() == "an engine"
+    assert len(list(machine.repository.glob("*/1/model.plan"))) == 4
+
+
+def test_a_build_of_the_same_model_keeps_its_engine(machine: Machine, tmp_path: Path) -> None:
+    machine.run()
+    build_model_repository(load_bundle(tmp_path / "small"), machine.repository, OPTIONS)
+    assert machine.plan().read_text() == "an engine"
+    assert "exists already" in machine.run().stdout
+
+
+def test_a_build_of_the_same_model_for_other_batches_removes_its_engine(machine: Machine, tmp_path: Path) -> None:
+    machine.run()
+    build_model_repository(load_bundle(tmp_path / "small"), machine.repository, BuildOptions("tensorrt"))
     assert files(machine.repository) == {"model.onnx"}
+
+
+def test_without_models_that_need_an_engine_the_script_says_so(machine: Machine) -> None:
+    for shapes in machine.repository.glob("*/engine.shapes"):
+        shapes.unlink()
+    result = machine.run()
+    assert result.returncode == 1
+    assert "no model here needs an engine" in result.stderr
 
 
 def test_the_next_step_names_the_folder_and_the_container_of_the_dockerfile(tmp_path: Path) -> None:

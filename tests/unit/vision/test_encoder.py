@@ -16,6 +16,7 @@ from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import MANIFEST_PARAMETER, ModelManifest, PreprocessSpec
 from framematch.vision.triton import TritonModel
 from tests.unit.model_build.bundles import BundleFiles
+from tests.unit.vision.messages import Attributes
 
 SPEC = PreprocessSpec(8, 8, 8, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 MANIFEST = ModelManifest("small", "ab" * 32, 4, SPEC, 6, "cd" * 32, max_batch_size=3)
@@ -34,13 +35,6 @@ class Result:
         if isinstance(self._value, Exception):
             raise self._value
         return self._value
-
-
-class Attributes:
-    """An object with the given attributes, like a protobuf message."""
-
-    def __init__(self, **attributes: Any) -> None:
-        self.__dict__.update(attributes)
 
 
 class FakeClient:

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer as _Tokenizer
 
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle
-from framematch.vision.tokenizer import Tokenizer
+from framematch.vision.tokenizer import Tokenizer, TokenizerSettings
 from tests.unit.model_build.bundles import END_ID, PAD_ID, START_ID, WORDS, BundleFiles, image_only, open_clip, siglip
 
 MILK, KIWI, FRESH = (WORDS.index(word) for word in ("milk", "kiwi", "fresh"))
@@ -89,7 +89,7 @@ def test_a_tokenizer_that_does_not_fit_the_model_is_refused(
 ) -> None:
     file = BundleFiles().write(tmp_path / "bundle") / "tokenizer.json"
     with pytest.raises(ModelError, match=problem):
-        Tokenizer(file, context_length=length, pad_token_id=pad, eos_token_id=end)
+        Tokenizer.read(file, TokenizerSettings(context_length=length, pad_token_id=pad, eos_token_id=end))
 
 
 def test_an_image_only_bundle_has_no_tokenizer(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_a_broken_tokenizer_file_is_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "tokenizer.json"
     file.write_text(content)
     with pytest.raises(ModelError, match=r"tokenizer\.json is not a usable tokenizer"):
-        Tokenizer(file, context_length=6, pad_token_id=PAD_ID)
+        Tokenizer.read(file, TokenizerSettings(context_length=6, pad_token_id=PAD_ID))
 
 
 def test_a_missing_tokenizer_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
-        Tokenizer(tmp_path / "tokenizer.json", context_length=6, pad_token_id=PAD_ID)
+        Tokenizer.read(tmp_path / "tokenizer.json", TokenizerSettings(context_length=6, pad_token_id=PAD_ID))

@@ -9,11 +9,9 @@ from framematch.model_build.repository.targets import tensorrt
 from framematch.model_build.repository.targets.half import half_precision
 from framematch.model_build.repository.targets.onnxruntime import SERVED_CODE, serve_on_cpu, serve_on_gpu
 from framematch.model_build.repository.triton_config import config_pbtxt
-from framematch.vision.manifest import ENGINE_SCRIPT, ModelManifest
+from framematch.vision.manifest import ENGINE_SCRIPT, ModelManifest, served_name
 
 _SERVINGS = {"cpu": serve_on_cpu, "onnx": serve_on_gpu, "tensorrt": tensorrt.serving}
-# Files of a target beside its models; a build for another target removes them.
-REPOSITORY_FILES = (ENGINE_SCRIPT,)
 
 
 def served_towers(towers: Mapping[str, Tower], options: BuildOptions) -> dict[str, Tower]:
@@ -23,18 +21,42 @@ def served_towers(towers: Mapping[str, Tower], options: BuildOptions) -> dict[st
     return dict(towers)
 
 
-def repository_files(towers: Mapping[str, Tower], manifest: ModelManifest, options: BuildOptions) -> dict[str, bytes]:
-    """All files of Triton's model repository for `towers`, by their path in it."""
+def repository_files(
+    towers: Mapping[str, Tower],
+    manifest: ModelManifest,
+    options: BuildOptions,
+    parameters: Mapping[str, Mapping[str, str]],
+) -> dict[str, bytes]:
+    """What a build adds to Triton's model repository for `towers`: files by their path in it.
+
+    `parameters` are those of each tower's configuration, beside the manifest and the target's own.
+    """
     serving = _SERVINGS[options.target](options)
     files: dict[str, bytes] = {}
-    for name, tower in towers.items():
-        files[f"{name}/config.pbtxt"] = config_pbtxt(name, tower.inputs, manifest, serving).encode()
+    for tower_name, tower in towers.items():
+        name = served_name(tower_name, manifest.digest)
+        config = config_pbtxt(name, tower.inputs, manifest, serving, parameters[tower_name])
+        files[f"{name}/config.pbtxt"] = config.encode()
         files[f"{name}/1/model.onnx"] = tower.graph
         if options.target == "cpu":
             files[f"{name}/1/model.py"] = SERVED_CODE.read_bytes()
+        if options.target == "tensorrt":
+            files[f"{name}/{tensorrt.SHAPES_FILE}"] = tensorrt.shapes_file(tower, options)
     if options.target == "tensorrt":
-        files[ENGINE_SCRIPT] = tensorrt.build_script(towers, options).encode()
+        files[ENGINE_SCRIPT] = tensorrt.SCRIPT.read_bytes()
     return files
+
+
+def keep_engines(repository: Path, staging: Path) -> None:
+    """Give the models in `staging` the engines of their earlier builds in `repository`, if the graphs are equal."""
+    for model in staging.glob(f"*/{tensorrt.SHAPES_FILE}"):
+        tensorrt.keep_engine(repository / model.parent.name, model.parent)
+
+
+def remove_unused_files(repository: Path) -> None:
+    """Remove what no model of `repository` needs any more: the script that builds engines."""
+    if not any(repository.glob(f"*/{tensorrt.SHAPES_FILE}")):
+        (repository / ENGINE_SCRIPT).unlink(missing_ok=True)
 
 
 def next_step(options: BuildOptions, repository: Path) -> str | None:

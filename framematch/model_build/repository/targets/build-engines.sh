@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the TensorRT engines that this model repository's config.pbtxt files need: 1/model.onnx -> 1/model.plan.
+# Builds the TensorRT engines of this repository's models that have a file engine.shapes: 1/model.onnx -> 1/model.plan.
 # Written by `framematch model build --target tensorrt`; run it where the engines will be served, in Triton's container.
 # From this folder:
 #
@@ -92,6 +92,17 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 $print_only || find_environment
 
-# ENGINES: `framematch model build` puts one call of `engine` for each model here.
+found=false
+for shapes in ./*/engine.shapes; do
+    [ -f "$shapes" ] || continue
+    found=true
+    model=${shapes#./}
+    set --
+    while IFS= read -r argument; do
+        set -- "$@" "$argument"
+    done <"$shapes"
+    engine "${model%/engine.shapes}" "$@"
+done
+$found || fail "no model here needs an engine"
 
 $print_only || echo "Start Triton now, or make a running one load the models again. Then run: framematch model check"

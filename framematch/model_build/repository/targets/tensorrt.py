@@ -1,10 +1,11 @@
 """Target `tensorrt`: the graphs, the configuration, and a script that builds TensorRT engines with trtexec.
 
 An engine works with one TensorRT release and one kind of GPU, so it is built where it is served: in Triton's container.
+The script builds the engine of each model of the repository that has a file of shapes.
 """
 
+import os
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from framematch.model_build.graphs.towers import Tower
@@ -14,8 +15,10 @@ from framematch.vision.manifest import ENGINE_SCRIPT
 
 # The base image of deploy/docker/triton.Dockerfile: an engine runs only in the TensorRT version that built it.
 CONTAINER = "nvcr.io/nvidia/tritonserver:26.06-py3"
-_TEMPLATE = Path(__file__).with_name(ENGINE_SCRIPT)
-_PLACE = "# ENGINES: `framematch model build` puts one call of `engine` for each model here.\n"
+SCRIPT = Path(__file__).with_name(ENGINE_SCRIPT)
+SHAPES_FILE = "engine.shapes"
+"""In a model's folder: trtexec's arguments for the sizes of batches, one on each line."""
+_ENGINE_FILES = ("1/model.plan", "1/model.plan.made-of", "trtexec.log")
 
 
 def serving(options: BuildOptions) -> Serving:
@@ -34,16 +37,18 @@ def shape_arguments(tower: Tower, options: BuildOptions) -> list[str]:
     return [f"--{key}Shapes={_shapes(tower, batch_size)}" for key, batch_size in sizes.items()]
 
 
-def build_script(towers: Mapping[str, Tower], options: BuildOptions) -> str:
-    """The shell script that builds the engine of each of `towers` (by model name)."""
-    before, found, after = _TEMPLATE.read_text(encoding="utf-8").partition(_PLACE)
-    if not found:
-        raise ValueError(f"{_TEMPLATE} lacks the line for the engines")
-    calls = [
-        " \\\n    ".join(["engine " + shlex.quote(name), *map(shlex.quote, shape_arguments(tower, options))])
-        for name, tower in towers.items()
-    ]
-    return before + "\n".join(calls) + "\n" + after
+def shapes_file(tower: Tower, options: BuildOptions) -> bytes:
+    """The content of `SHAPES_FILE`."""
+    return "".join(f"{argument}\n" for argument in shape_arguments(tower, options)).encode()
+
+
+def keep_engine(old: Path, new: Path) -> None:
+    """Link the engine of the model in the folder `old` into `new`, if both have the same graph and shapes."""
+    made_from = ("1/model.onnx", SHAPES_FILE)
+    if all((old / file).is_file() and (old / file).read_bytes() == (new / file).read_bytes() for file in made_from):
+        for file in _ENGINE_FILES:
+            if (old / file).is_file():
+                os.link(old / file, new / file)
 
 
 def next_step(repository: Path) -> str:

@@ -1,0 +1,81 @@
+"""Tells others, by a document in MongoDB, which snapshot this consumer serves."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from framematch.catalog.mongo import Database
+from framematch.catalog.serving_status import (
+    INTERVAL_S,
+    RefusedSnapshot,
+    ServingStatus,
+    ensure_expiry,
+    remove_status,
+    write_status,
+)
+from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError
+from framematch.core.lifecycle import raise_if_cancelled
+from framematch.matching.snapshot_watcher import SnapshotWatcher
+
+log = structlog.get_logger()
+
+_REMOVAL_TIMEOUT_S = 1.0
+
+
+@asynccontextmanager
+async def heartbeat(database: Database, watcher: SnapshotWatcher, changed: asyncio.Event) -> AsyncIterator[None]:
+    """While the block runs: write the document at an interval and when `changed` is set; remove it at the end.
+
+    Nothing depends on it: while MongoDB is unavailable, or refuses, it is not written.
+    """
+    instance = uuid.uuid4().hex
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(_write(database, instance, watcher, changed))
+        try:
+            yield
+        finally:
+            writing.cancel()
+            with suppress(FramematchError, TimeoutError):
+                async with asyncio.timeout(_REMOVAL_TIMEOUT_S):
+                    await remove_status(database, instance)
+
+
+async def _write(database: Database, instance: str, watcher: SnapshotWatcher, changed: asyncio.Event) -> None:
+    refused_before, expires = False, False
+    while True:
+        changed.clear()
+        try:
+            if not expires:
+                await ensure_expiry(database)
+                expires = True
+            await write_status(database, _status(instance, watcher))
+        except MongoUnavailableError:  # the watcher logs it
+            pass
+        except CatalogError as error:
+            if not refused_before:
+                log.warning("serving_status_refused", error=error.message, hint="Give it rights to write `serving`")
+            refused_before = True
+        raise_if_cancelled()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INTERVAL_S):
+                await changed.wait()
+
+
+def _status(instance: str, watcher: SnapshotWatcher) -> ServingStatus:
+    served, shadow, refusal = watcher.current, watcher.shadow, watcher.refusal
+    return ServingStatus(
+        instance=instance,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        service="consumer",
+        snapshot=served.manifest.id,
+        delta=served.delta,
+        shadow=shadow.manifest.id if shadow else None,
+        names_version=watcher.names.version,
+        refused=RefusedSnapshot(refusal.snapshot, refusal.reason) if refusal else None,
+    )

@@ -1,0 +1,1 @@
+"""A shadow snapshot decides beside the active one: compared and counted, never published."""

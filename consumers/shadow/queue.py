@@ -1,0 +1,135 @@
+"""Regions that the active snapshot has decided and the shadow may decide too. A full queue drops; nothing waits."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from consumers.metrics import ConsumerMetrics
+from consumers.shadow.comparisons import Comparisons, Pair
+from consumers.shadow.offered_region import Needs, OfferedRegion
+from consumers.stages.batcher import RegionCrop
+from framematch.core.arrays import Embeddings
+from framematch.core.units import BYTES_PER_MB
+from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.shadow_counts import Cost
+
+_MAX_BATCHES = 8
+_MAX_BYTES = 64 * BYTES_PER_MB
+_HASH_DIGITS = 8
+_HASHES = 16**8
+
+
+class ShadowQueue:
+    """Takes the sampled regions of decided batches, and gives batches for one pair of snapshots."""
+
+    def __init__(
+        self,
+        shadow: Callable[[], ServedSnapshot | None],
+        sample: Callable[[], float],
+        *,
+        batch_size: int,
+        comparisons: Comparisons,
+        metrics: ConsumerMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._shadow = shadow
+        self._sample = sample
+        self._batch_size = batch_size
+        self._comparisons = comparisons
+        self._metrics = metrics
+        self._waiting: deque[OfferedRegion] = deque()
+        self._bytes = 0
+        self._paused: str | None = None
+        self._paused_until_s = 0.0
+        self._offered = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """The regions that wait."""
+        return len(self._waiting)
+
+    def offer(
+        self,
+        active: ServedSnapshot,
+        batch: Sequence[RegionCrop],
+        embeddings: Embeddings,
+        invalid_rows: frozenset[int],
+        cost: Cost,
+    ) -> None:
+        """Take the sampled regions of a batch that the active snapshot has decided, or drop them. Never waits.
+
+        `embeddings` are those of the batch, [N, D], and `cost` what all of it took.
+        """
+        shadow = self._shadow()
+        if shadow is None:
+            return
+        pair = Pair(active.manifest.id, shadow.manifest.id)
+        if pair.active == pair.shadow:  # it has just become the active one
+            return
+        sample, needs = self._sample(), Needs.of(active, shadow)
+        share = Cost(cost.embed_ms / len(batch), cost.search_ms / len(batch))
+        for row, region in enumerate(batch):
+            header = region.frame.header
+            if header is None or row in invalid_rows:
+                continue
+            frame_id = header.id
+            if is_sampled(frame_id, sample):
+                self._add(
+                    OfferedRegion(
+                        pair=pair,
+                        shadow=shadow,
+                        frame=header,
+                        frame_id=frame_id,
+                        box=region.frame.regions[region.number],
+                        decision=region.frame.decision(region.number),
+                        cost=share,
+                        needs=needs,
+                        embedding=embeddings[row] if needs is Needs.EMBEDDING else None,
+                        crop=region.crop if needs is Needs.CROP else None,
+                        jpeg=region.frame.record.value if needs is Needs.JPEG else None,
+                    )
+                )
+
+    async def next_batch(self) -> list[OfferedRegion]:
+        """Wait for regions; returns those that wait for the same pair, at most a batch."""
+        while not self._waiting:
+            self._offered.clear()
+            await self._offered.wait()
+        batch = [self._pop()]
+        while self._waiting and len(batch) < self._batch_size and self._waiting[0].fits(batch[0]):
+            batch.append(self._pop())
+        return batch
+
+    def pause(self, shadow: str, for_s: float) -> None:
+        """Drop what waits, and for so long every region for this snapshot."""
+        self._paused, self._paused_until_s = shadow, self._clock() + for_s
+        while self._waiting:
+            self._drop(self._pop())
+
+    def _add(self, region: OfferedRegion) -> None:
+        full = len(self._waiting) >= _MAX_BATCHES * self._batch_size or self._bytes + region.size_bytes > _MAX_BYTES
+        if full or (region.pair.shadow == self._paused and self._clock() < self._paused_until_s):
+            self._drop(region)
+        else:
+            self._waiting.append(region)
+            self._bytes += region.size_bytes
+            self._offered.set()
+
+    def _pop(self) -> OfferedRegion:
+        region = self._waiting.popleft()
+        self._bytes -= region.size_bytes
+        return region
+
+    def _drop(self, region: OfferedRegion) -> None:
+        self._comparisons.of(region.pair).dropped += 1
+        self._metrics.shadow_regions.labels("dropped").inc()
+
+
+def is_sampled(frame_id: str, sample: float) -> bool:
+    """Whether a frame is in the sample, a share from 0 to 1: the same frames in every process and on every run.
+
+    A frame's id is a hash, so its first digits are as good as random.
+    """
+    return int(frame_id[:_HASH_DIGITS], 16) < sample * _HASHES

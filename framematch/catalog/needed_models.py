@@ -1,0 +1,27 @@
+"""Which models the snapshots that are in use were built with."""
+
+from framematch.catalog.mongo import Database
+from framematch.catalog.serving_status import read_statuses
+from framematch.catalog.snapshot_names import read_names
+from framematch.catalog.snapshot_store import load_manifest
+
+
+async def needed_models(database: Database) -> dict[str, tuple[str, ...]]:
+    """Who needs a model, by the model's digest: the names of snapshots, and `served` while a process still has one.
+
+    Raises:
+        CatalogError: the names are damaged, or the manifest of a snapshot in use is missing or damaged: then it is not
+            known which model it needs.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    names = await read_names(database)
+    in_use = [("active", names.active), ("previous", names.previous), ("shadow", names.shadow)]
+    named = {snapshot for _name, snapshot in in_use}
+    for status in await read_statuses(database):
+        in_use += [("served", snapshot) for snapshot in (status.snapshot, status.shadow) if snapshot not in named]
+    needed: dict[str, list[str]] = {}
+    for name, snapshot_id in dict.fromkeys(in_use):
+        if snapshot_id is not None:
+            manifest = await load_manifest(database, snapshot_id)
+            needed.setdefault(manifest.model_digest, []).append(name)
+    return {digest: tuple(dict.fromkeys(found)) for digest, found in needed.items()}

@@ -1,0 +1,105 @@
+"""`framematch catalog build`: builds the index that consumers search, and activates it."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
+from framematch.cli.console import print_text
+from framematch.cli.database import open_database
+from framematch.cli.import_table import shared_line
+from framematch.cli.product_embedding import embed_changes
+from framematch.core.paths import state_dir
+from framematch.core.settings import Settings
+from framematch.core.settings_sources import require
+from framematch.core.units import BYTES_PER_MB
+
+if TYPE_CHECKING:
+    from framematch.catalog.build import BuildReport
+    from framematch.catalog.snapshot import SnapshotManifest
+
+
+def build(
+    preprocessing: Annotated[
+        Literal["fast", "exact"],
+        typer.Option(help="How pictures are scaled: `fast` takes less CPU, `exact` is what CLIP was trained with."),
+    ] = "fast",
+    activate: Annotated[
+        bool, typer.Option(help="Make it the active snapshot; else try it with `framematch catalog shadow ID` first.")
+    ] = True,
+    config: Path | None = CONFIG_OPTION,
+) -> None:
+    """Build an index snapshot from all products, store it, and make it the active one.
+
+    Only pictures that are new to the model that Triton serves are embedded. Consumers scale frames in the same way.
+    Consumers and other services that run serve the new snapshot within seconds, without a restart.
+
+    Exit code 1 when the index finds too few of the nearest pictures: then it is stored, and the old one stays active.
+    """
+    settings = prepare_command("catalog", config)
+    from framematch.catalog.build import BuildReport
+    from framematch.catalog.empty_frames import explain
+
+    started_s, report = time.monotonic(), BuildReport()
+    manifest, active = asyncio.run(_build(settings, preprocessing, report, activate=activate))
+    state = {manifest.id: "active", None: "stored"}.get(active, f"stored; {active} is active, which has newer data")
+    print_text(f"Snapshot {manifest.id} is {state}")
+    for name, text in _lines(manifest, report):
+        print_text(f"  {name:<11} {text}")
+    print_text(f"  took        {time.monotonic() - started_s:.1f} s")
+    if warning := explain(manifest.empty_frames):
+        print_text(f"Warning: {warning}")
+
+
+def _lines(manifest: "SnapshotManifest", report: "BuildReport") -> list[tuple[str, str]]:
+    thresholds, shared = manifest.thresholds, report.owners.shared()
+    kept = report.pictures - report.new_pictures
+    model = f"{manifest.model_name} {manifest.model_digest[:12]}, {manifest.preprocessing_variant} preprocessing"
+    index = f"{manifest.index.kind}, {sum(file.bytes for file in manifest.files.values()) / BYTES_PER_MB:.1f} MB"
+    if manifest.index.queries:
+        index += f", finds {manifest.index.recall_at_1:.1%} of the nearest and {manifest.index.recall_at_10:.1%} of ten"
+    lines = [
+        ("rows", f"{manifest.rows} views of {manifest.products} products, {manifest.dimension} dimensions"),
+        ("pictures", f"{report.new_pictures} embedded, {kept} kept from earlier builds"),
+        ("model", model),
+        ("index", index),
+        ("thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}"),
+    ]
+    return [*lines, ("shared", shared_line(shared))] if shared.products else lines
+
+
+async def _build(
+    settings: Settings, preprocessing: Literal["fast", "exact"], report: "BuildReport", *, activate: bool
+) -> "tuple[SnapshotManifest, str | None]":
+    """Build and store a snapshot; returns it, and the active snapshot if this one was to be activated."""
+    from framematch.catalog.build import BuildOptions
+    from framematch.catalog.products import ProductStore
+    from framematch.catalog.snapshot_storage import open_storage
+    from framematch.catalog.stored_build import Builder, activate_built, active_snapshot
+    from framematch.vision.encoder import ImageEncoder
+    from framematch.vision.preprocess import Preprocessor
+
+    url, options = require(settings.triton.url, "triton.url"), settings.snapshots
+    async with (
+        open_database(settings) as database,
+        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
+    ):
+        builder = Builder(ProductStore(database), open_storage(options.url, database), state_dir() / "snapshots")
+        active_before = await active_snapshot(database)
+        with progress_bar("Embedding", "pictures") as show:
+            manifest = await builder.build(
+                encoder,
+                Preprocessor(encoder.manifest.preprocess, preprocessing),
+                BuildOptions(options.index_kind, options.index_memory_mb),
+                show,
+                report,
+            )
+        if not activate:
+            return manifest, None
+        await embed_changes(settings, database, [manifest.id])
+        active = await activate_built(database, manifest, active_before)
+        await embed_changes(settings, database, [manifest.id])  # what was changed meanwhile
+        return manifest, active

@@ -1,0 +1,180 @@
+"""Searches the catalogue by a picture or by a text, among all products or those that fit filters."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from framematch.catalog.images import MAX_BYTES, MAX_PIXELS
+from framematch.catalog.products import Product, ProductFilter, ProductStore
+from framematch.core.arrays import Embeddings, Pixels
+from framematch.core.errors import PictureError, UsageError
+from framematch.core.events import DecisionKind, DecisionReason
+from framematch.core.units import BYTES_PER_MB
+from framematch.matching.decision import NO_CONTENT, Candidate, Decision, decide
+from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.text_background import BACKGROUND_TEXTS, Nearness, nearness
+from framematch.pictures.stored import decode_picture
+from framematch.vision.content import content_of
+from framematch.vision.preprocess import Preprocessor
+
+MAX_TEXT_CHARACTERS = 1_000
+_MARGIN_PRODUCTS = 2  # a decision needs the second product
+
+
+class TextModel(Protocol):
+    """The part of `framematch.vision.encoder.TextEncoder` that a search uses."""
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Texts -> float32 [N, D], each row of unit length."""
+
+
+@dataclass(frozen=True)
+class FoundProduct:
+    """A product and its similarity; one that MongoDB does not have any more has only its id."""
+
+    product: Product
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The nearest products, best first, also when none of them is near.
+
+    `products_searched` is None without filters. A picture has a `decision`, by the thresholds of the snapshot, and is
+    near unless it is unknown. A text has a `z_score`; its `score` is on another scale. None of them is set when no
+    product fits the filters.
+    """
+
+    snapshot: str
+    delta: int
+    near: bool
+    products: tuple[FoundProduct, ...]
+    products_searched: int | None = None
+    decision: DecisionKind | None = None
+    reason: DecisionReason | None = None
+    z_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is searched. `search_thread` is one of its own, as the index runs one search at a time."""
+
+    served: ServedSnapshot
+    store: ProductStore
+    search_thread: Executor
+
+    async def nearest(
+        self, embeddings: Embeddings, k: int, among: frozenset[str] | None
+    ) -> list[tuple[Candidate, ...]]:
+        """The `k` nearest products of each row, among these if given."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.search_thread, self.served.matcher.search, embeddings, k, among)
+
+    async def result(
+        self, candidates: Sequence[Candidate], *, near: bool, searched: int | None, decision: Decision | None = None,
+        z_score: float | None = None,
+    ) -> SearchResult:  # fmt: skip
+        """The result with the products' metadata."""
+        known = await self.store.get_many([one.product_id for one in candidates]) if candidates else {}
+        found = tuple(
+            FoundProduct(known.get(one.product_id) or Product(one.product_id, one.product_id), one.score)
+            for one in candidates
+        )
+        kind, reason = (decision.kind, decision.reason) if decision else (None, None)
+        return SearchResult(self.served.manifest.id, self.served.delta, near, found, searched, kind, reason, z_score)
+
+
+class TextSearch:
+    """A text model, and the embeddings of the background texts, which are made once."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self._background: Embeddings | None = None
+
+    async def embed(self, text: str) -> Embeddings:
+        """The embeddings of the text, in the first row, and of the background texts.
+
+        Raises:
+            TritonUnavailableError, EmbeddingError: as of the model.
+        """
+        if self._background is None:
+            self._background = await self._model.embed(BACKGROUND_TEXTS)
+        return np.concatenate([await self._model.embed([text]), self._background])
+
+
+async def search_by_picture(
+    catalogue: Catalogue, data: bytes, *, top_k: int, products: ProductFilter, min_content: float
+) -> SearchResult:
+    """The products that look like the picture in a file, decided as a frame is.
+
+    Raises:
+        PictureError: the bytes are no picture; the message completes "the picture …".
+        UnavailableError: Triton or MongoDB does not answer.
+        ModelError, CatalogError: the model or a document cannot be used.
+    """
+    if len(data) > MAX_BYTES:
+        raise PictureError("too_many_bytes", f"has more than {MAX_BYTES // BYTES_PER_MB} MB")
+    served = catalogue.served
+    crop = await asyncio.to_thread(_prepared, data, served.preprocessor)
+    among = await catalogue.store.ids_of(products)
+    searched = None if among is None else len(among)
+    if content_of(crop) < min_content:
+        return await catalogue.result((), near=False, searched=searched, decision=NO_CONTENT)
+    embeddings = await served.encoder.embed(crop[np.newaxis])
+    [candidates] = await catalogue.nearest(embeddings, max(top_k, _MARGIN_PRODUCTS), among)
+    if not candidates:
+        return await catalogue.result((), near=False, searched=searched)
+    decision = decide(candidates, served.matcher.thresholds)
+    near = decision.kind != "unknown"
+    return await catalogue.result(candidates[:top_k], near=near, searched=searched, decision=decision)
+
+
+async def search_by_text(
+    catalogue: Catalogue, texts: TextSearch, text: str, *, top_k: int, products: ProductFilter
+) -> SearchResult:
+    """The products whose pictures fit a text.
+
+    Raises:
+        UsageError: the text is empty or too long.
+        UnavailableError: Triton or MongoDB does not answer.
+        ModelError, CatalogError: the model or a document cannot be used.
+    """
+    text = checked_text(text)
+    among = await catalogue.store.ids_of(products)
+    searched = None if among is None else len(among)
+    found = await catalogue.nearest(await texts.embed(text), top_k, among)
+    if not found[0]:
+        return await catalogue.result((), near=False, searched=searched)
+    compared = compare_with_background(found)
+    return await catalogue.result(found[0], near=compared.near, searched=searched, z_score=compared.z_score)
+
+
+def compare_with_background(found: Sequence[Sequence[Candidate]]) -> Nearness:
+    """Compare the best product of the first query with those of the others, which are the background texts."""
+    best = [candidates[0].score for candidates in found]
+    return nearness(best[0], np.array(best[1:], np.float64))
+
+
+def checked_text(text: str) -> str:
+    """The text in one line.
+
+    Raises:
+        UsageError: it is empty or too long.
+    """
+    text = " ".join(text.split())
+    if not text:
+        raise UsageError("the text is empty", hint='Describe a product: "green apple"')
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise UsageError(
+            f"the text has {len(text)} characters, more than {MAX_TEXT_CHARACTERS}", hint="Describe one product"
+        )
+    return text
+
+
+def _prepared(data: bytes, preprocessor: Preprocessor) -> Pixels:
+    """The picture upright and in sRGB, as product photos are, and as the model takes it."""
+    return preprocessor(decode_picture(data, max_pixels=MAX_PIXELS).pixels)

@@ -1,0 +1,144 @@
+"""Files of snapshots in GridFS of a real MongoDB server, in a folder, and in a real S3-compatible server."""
+
+import os
+import resource
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from framematch.catalog.mongo import Database
+from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
+from framematch.core.errors import CatalogError, StorageUnavailableError
+from tests.integration.s3_server import SECRET_KEY, S3Server
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the S3 server is built at its first use
+
+SNAPSHOT, OTHER = "20260101T000000Z-00000000", "20260101T000000Z-00000001"
+LARGE_BYTES = 9_000_000  # several pieces in each storage
+CONTENT = os.urandom(LARGE_BYTES)
+
+
+@contextmanager
+def file_size_limit(limit_bytes: int) -> Iterator[None]:
+    """Files cannot become larger inside the context, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a new bucket; the environment has the server's address and credentials."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"b{uuid.uuid4().hex}"
+    (s3_server.buckets / name).mkdir()
+    return name
+
+
+@pytest.fixture(params=["GridFS", "folder", "S3"])
+def storage(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> SnapshotStorage:
+    """An empty storage of each type."""
+    match request.param:
+        case "folder":
+            return open_storage(str(tmp_path / "storage"), database)
+        case "S3":
+            return open_storage(f"s3://{request.getfixturevalue('bucket')}/snapshots", database)
+    return open_storage(None, database)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "large"
+    path.write_bytes(CONTENT)
+    return path
+
+
+async def read(storage: SnapshotStorage, snapshot_id: str, name: str) -> bytes:
+    return b"".join([piece async for piece in storage.read(snapshot_id, name)])
+
+
+async def test_a_file_is_read_back_byte_for_byte_in_pieces(storage: SnapshotStorage, large: Path) -> None:
+    await storage.put(SNAPSHOT, "vectors", large)
+    pieces = [piece async for piece in storage.read(SNAPSHOT, "vectors")]
+    assert b"".join(pieces) == CONTENT
+    assert len(pieces) > 1
+
+
+async def test_a_file_that_is_missing_has_no_pieces(storage: SnapshotStorage) -> None:
+    assert await read(storage, SNAPSHOT, "vectors") == b""
+
+
+async def test_deleting_a_snapshot_deletes_its_files_alone(storage: SnapshotStorage, tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(b"rows")
+    for snapshot_id in (SNAPSHOT, OTHER):
+        for name in ("rows", "more"):
+            await storage.put(snapshot_id, name, tmp_path / "rows")
+    await storage.delete(SNAPSHOT)
+    assert [await read(storage, SNAPSHOT, name) for name in ("rows", "more")] == [b"", b""]
+    assert await read(storage, OTHER, "rows") == b"rows"
+    await storage.delete(SNAPSHOT)  # nothing is left to delete
+
+
+async def test_chunks_of_an_upload_that_was_killed_are_deleted(database: Database) -> None:
+    await database["snapshots.chunks"].insert_one({"files_id": f"{SNAPSHOT}/vectors", "n": 0, "data": b"half"})
+    await open_storage(None, database).delete(SNAPSHOT)
+    assert await database["snapshots.chunks"].count_documents({}) == 0
+
+
+async def test_a_file_that_is_stored_again_replaces_the_old_one_and_leaves_nothing_else(
+    database: Database, tmp_path: Path
+) -> None:
+    storage = open_storage((tmp_path / "storage").as_uri(), database)
+    for content in (b"old", b"new"):
+        (tmp_path / "rows").write_bytes(content)
+        await storage.put(SNAPSHOT, "rows", tmp_path / "rows")
+    assert await read(storage, SNAPSHOT, "rows") == b"new"
+    assert [path.name for path in (tmp_path / "storage" / SNAPSHOT).iterdir()] == ["rows"]
+
+
+async def test_an_upload_into_a_full_folder_is_one_clear_error_and_leaves_nothing(
+    database: Database, tmp_path: Path, large: Path
+) -> None:
+    storage = open_storage(str(tmp_path / "storage"), database)
+    with (
+        file_size_limit(LARGE_BYTES // 2),
+        pytest.raises(CatalogError, match=r"storage refused while storing a snapshot: .*File too large"),
+    ):
+        await storage.put(SNAPSHOT, "vectors", large)
+    assert list((tmp_path / "storage" / SNAPSHOT).iterdir()) == []
+
+
+async def test_a_bucket_that_does_not_exist_is_named(database: Database, bucket: str, large: Path) -> None:
+    storage = open_storage(f"s3://{bucket}-none/snapshots", database)
+    with pytest.raises(CatalogError, match=f"s3://{bucket}-none/snapshots cannot take a snapshot") as caught:
+        await storage.put(SNAPSHOT, "vectors", large)
+    assert "bucket" in caught.value.hint
+
+
+async def test_wrong_credentials_are_one_clear_error_without_them(
+    database: Database, bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-another-key")
+    storage = open_storage(f"s3://{bucket}/snapshots", database)
+    with pytest.raises(CatalogError, match=f"s3://{bucket}/snapshots refused while storing") as caught:
+        await storage.put(SNAPSHOT, "vectors", large)
+    assert "canary" not in f"{caught.value}"
+
+
+async def test_a_storage_that_does_not_answer_is_retriable_and_named_without_secrets(
+    database: Database, bucket: str, large: Path, dead_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{dead_address}")
+    storage = open_storage(f"s3://{bucket}/snapshots", database)
+    with pytest.raises(
+        StorageUnavailableError, match=f"s3://{bucket}/snapshots is unavailable while storing"
+    ) as caught:
+        await storage.put(SNAPSHOT, "vectors", large)
+    assert SECRET_KEY not in f"{caught.value}"
