@@ -19,7 +19,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
 PACKAGES = ("edge", "consumers", "framematch")
-SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "tracing", "triton")
+SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "snapshots", "tracing", "triton")
 FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
 LOG_CALL = re.compile(r"\blog\.(info|warning|error|exception)\(\s*\"(\w+)\"")
 
