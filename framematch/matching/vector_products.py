@@ -20,6 +20,7 @@ class VectorProducts:
         for start in range(0, len(of_rows), _BLOCK_ROWS):  # other threads run in between
             of_rows[start : start + _BLOCK_ROWS] = rows.vectors[start : start + _BLOCK_ROWS]
         self._product_ids = rows.product_ids
+        self._one_row_each = np.array_equal(of_rows, np.arange(vectors))  # as when no two views look the same
         self._rows: NDArray[np.int32] = np.argsort(of_rows, kind="stable").astype(np.int32)
         self._starts = np.zeros(vectors + 1, np.int64)
         np.cumsum(np.bincount(of_rows, minlength=vectors), out=self._starts[1:])
@@ -30,6 +31,8 @@ class VectorProducts:
 
     def __getitem__(self, vector: int) -> tuple[str, ...]:
         """The products of a vector, each once, in the order of their ids."""
+        if self._one_row_each:
+            return (self._product_ids[vector],)
         start, stop = self._starts.item(vector), self._starts.item(vector + 1)
         if stop - start == 1:
             return (self._product_ids[self._rows.item(start)],)
