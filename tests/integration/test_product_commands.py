@@ -127,6 +127,15 @@ def test_wrong_arguments_are_refused(arguments: list[str], message: str) -> None
 
 
 @pytest.mark.usefixtures("built")
+def test_ids_that_look_the_same_are_the_same() -> None:
+    assert run("add", "Cre\u0300me", "--name", "Cream", "--image", KIWI).exit_code == 0
+    assert run("add", "Cr\u00e8me", "--name", "Cream", "--image", KIWI).exit_code == 0
+    assert "3 of 3 products" in run("products").stdout
+    assert run("remove", " Cre\u0300me").exit_code == 0
+    assert "2 of 2 products" in run("products").stdout
+
+
+@pytest.mark.usefixtures("built")
 def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
     picture = tmp_path / "kiwi.jpg"
     picture.write_bytes(Path(KIWI).read_bytes()[:2_000])
