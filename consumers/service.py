@@ -39,6 +39,7 @@ from framematch.vision.encoder import ImageEncoder
 from framematch.vision.triton_statistics import ModelStatistics
 
 _MODEL_CHECK_S = 2.0
+_SHADOW_BATCHES = 4  # of the active snapshot, which the shadow decides at once
 _HEARTBEATS = 3  # in a session, so that two may be late; their answers also say that the group rebalances
 
 
@@ -137,7 +138,7 @@ def _shadow(
     queue = ShadowQueue(
         lambda: watcher.shadow,
         lambda: watcher.names.shadow_sample,
-        batch_size=settings.batch_size,
+        batch_size=_SHADOW_BATCHES * settings.batch_size,
         comparisons=comparisons,
         metrics=metrics,
     )

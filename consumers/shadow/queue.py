@@ -15,7 +15,7 @@ from framematch.core.units import BYTES_PER_MB
 from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.matching.shadow_counts import Cost
 
-_MAX_BATCHES = 8
+_MAX_BATCHES = 4
 _MAX_BYTES = 64 * BYTES_PER_MB
 _HASH_DIGITS = 8
 _HASHES = 16**8
@@ -50,6 +50,11 @@ class ShadowQueue:
     def waiting(self) -> int:
         """The regions that wait."""
         return len(self._waiting)
+
+    @property
+    def has_full_batch(self) -> bool:
+        """Whether as many regions wait as a batch has."""
+        return len(self._waiting) >= self._batch_size
 
     def offer(
         self,
