@@ -1,8 +1,7 @@
 """Decides sampled regions with the shadow snapshot, beside the active one, and compares the decisions.
 
-It has a thread of its own and rests after each batch as long as the batch took, so it has at most half of a core. It
-gathers regions for a while, because a search of many takes less time for each: nobody waits for it. The thread has no
-lower priority: while other work fills the cores, one that is not scheduled may hold Python's lock (with
+It has a thread of its own and rests after each batch as long as the batch took, so it has at most half of a core. The
+thread has no lower priority: while other work fills the cores, one that is not scheduled may hold Python's lock (with
 `nice` 10 and 19 the event loop stood still for 150 to 360 ms, without for at most 100 ms).
 """
 
@@ -34,7 +33,6 @@ from framematch.vision.isolation import embed_isolating
 log = structlog.get_logger()
 
 _BACKOFF_S = (1.0, 60.0)
-_GATHER_S = 0.1
 
 
 class Shadow:
@@ -84,8 +82,7 @@ class Shadow:
                 failing = None
                 backoff.reset()
             del batch  # while it waits here it would keep a snapshot in memory that is served no more
-            took_s = time.monotonic() - start_s
-            await asyncio.sleep(took_s if self.queue.has_full_batch else max(took_s, _GATHER_S))
+            await asyncio.sleep(time.monotonic() - start_s)
 
     async def _decide(self, batch: Sequence[OfferedRegion]) -> None:
         """Decide and count the regions of a batch, which are for one pair of snapshots."""

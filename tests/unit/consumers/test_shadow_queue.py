@@ -129,3 +129,12 @@ async def test_the_cost_of_a_batch_is_shared_by_its_regions() -> None:
     run = ShadowRun(served("shadow"))
     run.offer(decided_batch(4))
     assert {region.cost for region in await taken(run)} == {Cost(2.0, 1.0)}
+
+
+async def test_a_batch_waits_for_more_regions_until_it_is_full() -> None:
+    run = ShadowRun(served("shadow"), gather_s=60)
+    run.offer(decided_batch(1))
+    batch = asyncio.create_task(run.queue.next_batch())
+    await asyncio.sleep(0)
+    run.offer(decided_batch(BATCH_SIZE, first=1))
+    assert [region.frame.sequence for region in await asyncio.wait_for(batch, 5)] == [0, 1, 2, 3]
