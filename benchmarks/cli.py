@@ -36,13 +36,17 @@ class Part(Generic[SiteT]):
 
 @dataclass(frozen=True)
 class Benchmark(Generic[SiteT]):
-    """Parts that share a site: servers with one of `models` (an empty name where there is none), in a folder."""
+    """Parts that share a site: servers with one of `models` (an empty name where there is none), in a folder.
+
+    A benchmark with `rows` measures at several sizes; `--quick` leaves out the last.
+    """
 
     name: str
     description: str
     parts: Mapping[str, Part[SiteT]]
     running_site: Callable[[Path, str], AbstractContextManager[SiteT]]
     models: tuple[str, ...] = ("",)
+    rows: tuple[int, ...] = ()
 
     def main(self) -> int:
         """Run what the command line asks for; returns the exit code, which is 1 when something was not measured."""
@@ -51,7 +55,11 @@ class Benchmark(Generic[SiteT]):
         machine = describe_machine()
         # Servers are stopped on purpose; a failure that matters is the error of its part.
         configure_logging("critical", "console", service="benchmark")
-        options = Options(arguments.quick, arguments.rounds or (_QUICK_ROUNDS if arguments.quick else _FULL_ROUNDS))
+        options = Options(
+            arguments.quick,
+            arguments.rounds or (_QUICK_ROUNDS if arguments.quick else _FULL_ROUNDS),
+            tuple(getattr(arguments, "rows", None) or self.rows[: -1 if arguments.quick else None]),
+        )
         results = Results(settings=asdict(options))
         try:
             self._run(arguments, options, results)
@@ -69,6 +77,8 @@ class Benchmark(Generic[SiteT]):
         parser.add_argument("--part", choices=self.parts, action="append", help=several)
         if any(self.models):
             parser.add_argument("--model", choices=self.models, action="append", help=several)
+        if self.rows:
+            parser.add_argument("--rows", type=int, action="append", help=several)
         parser.add_argument("--quick", action="store_true", help="take about 3 minutes on 2 cores")
         parser.add_argument("--rounds", type=_rounds, help=f"{MIN_ROUNDS} or more")
         parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="FOLDER", help="default: %(default)s")

@@ -14,10 +14,11 @@ Rates = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure: the number of rounds, which are short when `quick`."""
+    """How to measure: the number of rounds, which are short when `quick`, and sizes, for what is measured at some."""
 
     quick: bool
     rounds: int
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Benchmark of the index."""
+"""How fast the search for the nearest vectors is, and how much it finds."""

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from consumers.shadow.comparisons import Comparisons, Pair
 from consumers.shadow.offered_region import Needs, OfferedRegion
@@ -68,20 +69,16 @@ class ShadowQueue:
         pair = Pair(active.manifest.id, shadow.manifest.id)
         if pair.active == pair.shadow:  # it has just become the active one
             return
-        sample, needs = self._sample(), Needs.of(active, shadow)
+        needs, sampled = Needs.of(active, shadow), self._sampled_frames(batch)
         share = Cost(cost.embed_ms / len(batch), cost.search_ms / len(batch))
         for row, region in enumerate(batch):
             header = region.frame.header
-            if header is None or row in invalid_rows:
-                continue
-            frame_id = header.id
-            if is_sampled(frame_id, sample):
+            if header is not None and region.frame in sampled and row not in invalid_rows:
                 self._add(
                     OfferedRegion(
                         pair=pair,
                         shadow=shadow,
                         frame=header,
-                        frame_id=frame_id,
                         box=region.frame.regions[region.number],
                         decision=region.frame.decision(region.number),
                         cost=share,
@@ -107,6 +104,12 @@ class ShadowQueue:
         self._paused, self._paused_until_s = shadow, self._clock() + for_s
         while self._waiting:
             self._drop(self._pop())
+
+    def _sampled_frames(self, batch: Sequence[RegionCrop]) -> frozenset[InFlightFrame]:
+        frames, sample = {region.frame for region in batch}, self._sample()
+        if sample < 1:  # an id takes as long as all the rest
+            frames = {frame for frame in frames if frame.header is not None and is_sampled(frame.header.id, sample)}
+        return frozenset(frames)
 
     def _add(self, region: OfferedRegion) -> None:
         full = len(self._waiting) >= _MAX_BATCHES * self._batch_size or self._bytes + region.size_bytes > _MAX_BYTES

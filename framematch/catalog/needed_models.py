@@ -1,9 +1,11 @@
 """Which models the snapshots that are in use were built with."""
 
+from framematch.catalog.build_lease import leased_snapshots
 from framematch.catalog.mongo import Database
 from framematch.catalog.serving_status import read_statuses
 from framematch.catalog.snapshot_names import read_names
 from framematch.catalog.snapshot_store import load_manifest
+from framematch.core.errors import CatalogError
 
 
 async def needed_models(database: Database) -> dict[str, tuple[str, ...]]:
@@ -25,3 +27,17 @@ async def needed_models(database: Database) -> dict[str, tuple[str, ...]]:
             manifest = await load_manifest(database, snapshot_id)
             needed.setdefault(manifest.model_digest, []).append(name)
     return {digest: tuple(dict.fromkeys(found)) for digest, found in needed.items()}
+
+
+async def require_no_build(database: Database) -> None:
+    """Check that no index is being built: it is not known yet which model its snapshot will need.
+
+    Raises:
+        CatalogError: one is being built.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    if leased := await leased_snapshots(database):
+        raise CatalogError(
+            f"the snapshot {min(leased)} is being built",
+            hint="Wait until the build has ended; if it was killed, the next 'framematch catalog build' cleans up",
+        )

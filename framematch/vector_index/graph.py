@@ -21,7 +21,7 @@ from framematch.vector_index.vector_file import BLOCK_ROWS
 # FAISS's defaults, 40 and 16, find too little. More links cost memory and search time, and found hardly more.
 LINKS: Final = 32
 EF_CONSTRUCTION: Final = 200
-EF_SEARCH: Final = (64, 128, 256, 512, 1_024)
+EF_SEARCH: Final = (64, 128, 256, 512, 1_024, 2_048, 4_096)
 _BOUNDS = {"M": (2, 256), "efConstruction": (1, 2**16), "efSearch": (1, 2**16)}
 
 

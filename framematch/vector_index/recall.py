@@ -1,7 +1,7 @@
 """How much of an exact search an index finds."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from framematch.core.arrays import Embeddings
 from framematch.vector_index.faiss_library import use_all_cores
 from framematch.vector_index.queries import Found
-from framematch.vector_index.rescored import RescoredIndex
 from framematch.vector_index.vector_file import BLOCK_ROWS
 
 QUERIES: Final = 1_000
@@ -17,6 +16,13 @@ _K = 10
 _COSINES_AROUND_MEAN = (0.4, 0.9)
 # Rounding to half precision changes a cosine by about 1e-5, so within this a vector is as near as another.
 _SAME_COSINE = 1e-4
+
+
+class Searchable(Protocol):
+    """What recall is measured of."""
+
+    def search(self, queries: Embeddings, k: int) -> Found:
+        """The nearest `k` of each query."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,12 @@ class ExactResult:
 
     @classmethod
     def of(cls, faiss: Any, vectors: Embeddings) -> "ExactResult":
-        """Search up to 1,000 queries in float32 [N, D], a block at a time, on all cores."""
-        queries = disturbed(vectors, min(QUERIES, len(vectors)))
+        """The same for up to 1,000 vectors that are turned away from those in float32 [N, D]."""
+        return cls.of_queries(faiss, vectors, disturbed(vectors, min(QUERIES, len(vectors))))
+
+    @classmethod
+    def of_queries(cls, faiss: Any, vectors: Embeddings, queries: Embeddings) -> "ExactResult":
+        """Search in float32 [N, D], a block at a time, on all cores."""
         k = min(_K, len(vectors))
         nearest = np.full((len(queries), k), -np.inf, np.float32)
         use_all_cores(faiss)
@@ -46,7 +56,7 @@ class ExactResult:
         near = cosines >= self.cosines[:, -1:] - _SAME_COSINE
         return float(first.mean()), float(near.mean())
 
-    def recall_of(self, index: RescoredIndex) -> tuple[float, float]:
+    def recall_of(self, index: Searchable) -> tuple[float, float]:
         """The recall of a search for ten, in batches."""
         parts = [index.search(self.queries[start : start + 64], _K) for start in range(0, len(self.queries), 64)]
         return self.recall((np.vstack([part[0] for part in parts]), np.vstack([part[1] for part in parts])))

@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framematch.catalog.mongo import connect
-from framematch.catalog.snapshot_names import SnapshotNames
 from framematch.cli.model import app
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle
@@ -82,8 +81,8 @@ class Site:
             for name, digest in models.items():
                 document = manifest | {"id": f"of-{name}", "model_digest": digest}
                 await database.snapshots.replace_one({"_id": f"of-{name}"}, {"manifest": document}, upsert=True)
-            names = SnapshotNames(1, **{name: f"of-{name}" for name in models})
-            await database.meta.replace_one({"_id": "snapshot_names"}, msgspec.to_builtins(names), upsert=True)
+            names = {"version": 1, **{name: f"of-{name}" for name in models}}
+            await database.meta.replace_one({"_id": "snapshot_names"}, names, upsert=True)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +167,7 @@ def test_the_folder_of_an_older_version_is_removed(site: Site) -> None:
             "manifest",
             "not known which models are needed: there is no snapshot 'of-active'",
         ),
+        ("build", "not known which models are needed: the snapshot 20260101T000000Z-abcdef is being built"),
         ("Triton", "does not answer"),
         ("key", "nothing was unloaded, but Triton at"),
     ],
@@ -181,6 +181,8 @@ def test_nothing_is_pruned_while_something_is_not_known(
     if problem == "manifest":
         site.name_snapshots(active="ab" * 32)
         asyncio.run(drop_snapshots(site))
+    elif problem == "build":
+        asyncio.run(begin_build(site))
     environment = {
         "MongoDB": {"MONGODB_URI": f"mongodb://{dead_address}"},
         "Triton": {"TRITON_URL": dead_address, "FRAMEMATCH_TRITON__TIMEOUT_S": "0.5"},
@@ -197,6 +199,11 @@ def test_nothing_is_pruned_while_something_is_not_known(
 async def drop_snapshots(site: Site) -> None:
     async with await connect(site.mongodb_uri) as client:
         await client[site.database].snapshots.delete_many({})
+
+
+async def begin_build(site: Site) -> None:
+    async with await connect(site.mongodb_uri) as client:
+        await client[site.database].snapshot_leases.insert_one({"_id": "20260101T000000Z-abcdef"})
 
 
 def test_without_mongodb_the_models_are_listed_without_who_needs_them(site: Site, dead_address: str) -> None:

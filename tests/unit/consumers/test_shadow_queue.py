@@ -41,7 +41,7 @@ async def test_all_regions_of_a_sampled_frame_are_taken() -> None:
     run.offer(batch)
     frames: Counter[str] = Counter()
     while run.queue.waiting:
-        frames.update(region.frame_id for region in await taken(run))
+        frames.update(region.frame.id for region in await taken(run))
     ids = {region.frame.header.id for region in batch if region.frame.header}
     assert frames == {frame_id: 2 for frame_id in ids if is_sampled(frame_id, 0.5)}
     assert 0 < len(frames) < 16
