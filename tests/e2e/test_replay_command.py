@@ -134,6 +134,7 @@ async def state_of_kafka(site: Site) -> tuple[dict[TopicPartition, int], list[st
 
 def test_another_snapshot_gives_the_expected_differences_event_by_event(published: Published, tmp_path: Path) -> None:
     file = tmp_path / "differences.jsonl"
+    file.write_text("those of an earlier replay")
     done = replay(published.site, "--snapshot", published.second, "--output", str(file))
     assert done.code == 0, done
     changed = {line["id"]: line for line in done.differences}
@@ -206,8 +207,11 @@ def test_a_server_that_is_away_is_named(published: Published, dead_address: str,
     assert says in refused.error
 
 
-def test_an_unknown_snapshot_is_refused(published: Published) -> None:
-    refused = replay(published.site, "--snapshot", "nonesuch")
+def test_an_unknown_snapshot_is_refused_and_leaves_the_file_as_it_is(published: Published, tmp_path: Path) -> None:
+    file = tmp_path / "differences.jsonl"
+    file.write_text("those of an earlier replay")
+    refused = replay(published.site, "--snapshot", "nonesuch", "--output", str(file))
+    assert file.read_text() == "those of an earlier replay"
     assert (refused.code, refused.error.split(".")[0]) == (1, "there is no snapshot 'nonesuch'")
 
 
@@ -216,7 +220,7 @@ def test_ctrl_c_ends_it_with_what_was_found_so_far(published: Published, tmp_pat
     command = [sys.executable, "-m", "framematch", "replay", "--since", "1h", "--snapshot", published.first]
     environment = published.site.environment | {"FRAMEMATCH_MATCHING__THRESHOLD": "1"}
     with subprocess.Popen([*command, "--output", str(file)], env=environment, stderr=subprocess.PIPE) as process:
-        wait_until(file.exists, message="the replay has started")
+        wait_until(lambda: file.exists() and file.stat().st_size, message="the first difference")
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (0, b"")
