@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
@@ -15,7 +16,7 @@ from framematch.core.units import BYTES_PER_MB
 from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.matching.shadow_counts import Cost
 
-_MAX_BATCHES = 8
+_MAX_BATCHES = 4
 _MAX_BYTES = 64 * BYTES_PER_MB
 _HASH_DIGITS = 8
 _HASHES = 16**8
@@ -30,6 +31,7 @@ class ShadowQueue:
         sample: Callable[[], float],
         *,
         batch_size: int,
+        gather_s: float,
         comparisons: Comparisons,
         metrics: ConsumerMetrics,
         clock: Callable[[], float] = time.monotonic,
@@ -38,6 +40,7 @@ class ShadowQueue:
         self._shadow = shadow
         self._sample = sample
         self._batch_size = batch_size
+        self._gather_s = gather_s
         self._comparisons = comparisons
         self._metrics = metrics
         self._waiting: deque[OfferedRegion] = deque()
@@ -90,14 +93,23 @@ class ShadowQueue:
                 )
 
     async def next_batch(self) -> list[OfferedRegion]:
-        """Wait for regions; returns those that wait for the same pair, at most a batch."""
-        while not self._waiting:
-            self._offered.clear()
-            await self._offered.wait()
+        """Wait for regions, and a moment for a full batch; returns those that wait for the same pair.
+
+        A search of many takes less time for each, and nobody waits for the shadow.
+        """
+        await self._wait_for(1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._gather_s):
+                await self._wait_for(self._batch_size)
         batch = [self._pop()]
         while self._waiting and len(batch) < self._batch_size and self._waiting[0].fits(batch[0]):
             batch.append(self._pop())
         return batch
+
+    async def _wait_for(self, regions: int) -> None:
+        while len(self._waiting) < regions:
+            self._offered.clear()
+            await self._offered.wait()
 
     def pause(self, shadow: str, for_s: float) -> None:
         """Drop what waits, and for so long every region for this snapshot."""
