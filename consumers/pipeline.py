@@ -168,8 +168,7 @@ class Pipeline:
         for frame in frames:
             observed = assignment.sightings.observe(results.match_events(frame, metadata))
             built.append(FrameResult.of(frame, observed.events, observed.sightings))
-            if not isinstance(frame.outcome, Rejected):  # it may have regions that still wait for a batch
-                frame.served = None  # what is delivered does not need it any more
+            frame.served = None  # what is delivered does not need it any more
         await self._delivery.deliver(built)
 
     def _on_delivered(self, result: FrameResult) -> None:

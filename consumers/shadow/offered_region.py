@@ -36,7 +36,6 @@ class OfferedRegion:
     pair: Pair
     shadow: ServedSnapshot
     frame: Frame
-    frame_id: str
     box: Region
     decision: Decision
     cost: Cost

@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from consumers.shadow.comparisons import Comparisons, Pair
 from consumers.shadow.offered_region import Needs, OfferedRegion
@@ -14,7 +16,7 @@ from framematch.core.units import BYTES_PER_MB
 from framematch.matching.served_snapshot import ServedSnapshot
 from framematch.matching.shadow_counts import Cost
 
-_MAX_BATCHES = 8
+_MAX_BATCHES = 4
 _MAX_BYTES = 64 * BYTES_PER_MB
 _HASH_DIGITS = 8
 _HASHES = 16**8
@@ -29,6 +31,7 @@ class ShadowQueue:
         sample: Callable[[], float],
         *,
         batch_size: int,
+        gather_s: float,
         comparisons: Comparisons,
         metrics: ConsumerMetrics,
         clock: Callable[[], float] = time.monotonic,
@@ -37,6 +40,7 @@ class ShadowQueue:
         self._shadow = shadow
         self._sample = sample
         self._batch_size = batch_size
+        self._gather_s = gather_s
         self._comparisons = comparisons
         self._metrics = metrics
         self._waiting: deque[OfferedRegion] = deque()
@@ -68,20 +72,16 @@ class ShadowQueue:
         pair = Pair(active.manifest.id, shadow.manifest.id)
         if pair.active == pair.shadow:  # it has just become the active one
             return
-        sample, needs = self._sample(), Needs.of(active, shadow)
+        needs, sampled = Needs.of(active, shadow), self._sampled_frames(batch)
         share = Cost(cost.embed_ms / len(batch), cost.search_ms / len(batch))
         for row, region in enumerate(batch):
             header = region.frame.header
-            if header is None or row in invalid_rows:
-                continue
-            frame_id = header.id
-            if is_sampled(frame_id, sample):
+            if header is not None and region.frame in sampled and row not in invalid_rows:
                 self._add(
                     OfferedRegion(
                         pair=pair,
                         shadow=shadow,
                         frame=header,
-                        frame_id=frame_id,
                         box=region.frame.regions[region.number],
                         decision=region.frame.decision(region.number),
                         cost=share,
@@ -93,20 +93,35 @@ class ShadowQueue:
                 )
 
     async def next_batch(self) -> list[OfferedRegion]:
-        """Wait for regions; returns those that wait for the same pair, at most a batch."""
-        while not self._waiting:
-            self._offered.clear()
-            await self._offered.wait()
+        """Wait for regions, and a moment for a full batch; returns those that wait for the same pair.
+
+        A search of many takes less time for each, and nobody waits for the shadow.
+        """
+        await self._wait_for(1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._gather_s):
+                await self._wait_for(self._batch_size)
         batch = [self._pop()]
         while self._waiting and len(batch) < self._batch_size and self._waiting[0].fits(batch[0]):
             batch.append(self._pop())
         return batch
+
+    async def _wait_for(self, regions: int) -> None:
+        while len(self._waiting) < regions:
+            self._offered.clear()
+            await self._offered.wait()
 
     def pause(self, shadow: str, for_s: float) -> None:
         """Drop what waits, and for so long every region for this snapshot."""
         self._paused, self._paused_until_s = shadow, self._clock() + for_s
         while self._waiting:
             self._drop(self._pop())
+
+    def _sampled_frames(self, batch: Sequence[RegionCrop]) -> frozenset[InFlightFrame]:
+        frames, sample = {region.frame for region in batch}, self._sample()
+        if sample < 1:  # an id takes as long as all the rest
+            frames = {frame for frame in frames if frame.header is not None and is_sampled(frame.header.id, sample)}
+        return frozenset(frames)
 
     def _add(self, region: OfferedRegion) -> None:
         full = len(self._waiting) >= _MAX_BATCHES * self._batch_size or self._bytes + region.size_bytes > _MAX_BYTES

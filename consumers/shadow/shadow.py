@@ -24,6 +24,7 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.backoff import Backoff
 from framematch.core.error_groups import describe
 from framematch.core.errors import FramematchError
+from framematch.core.frames import Frame
 from framematch.core.units import MS_PER_S
 from framematch.matching.shadow_comparison import ComparedRegion
 from framematch.matching.shadow_counts import Cost
@@ -97,9 +98,8 @@ class Shadow:
                 self._fail([region])
                 continue
             frame = region.frame
-            comparison.add(
-                ComparedRegion(frame.camera, region.frame_id, frame.arrived_at_us, region.decision, decision)
-            )
+            name = f"{frame.captured_at_us}-{frame.sequence}"  # its id takes longer
+            comparison.add(ComparedRegion(frame.camera, name, frame.arrived_at_us, region.decision, decision))
             self._metrics.shadow_regions.labels("compared").inc()
         own = Cost((embedded_s - start_s) * MS_PER_S, (searched_s - embedded_s) * MS_PER_S)
         comparison.add_cost(sum((region.cost for region in batch), Cost()), own)
@@ -118,11 +118,11 @@ class Shadow:
     def _prepare(self, batch: Sequence[OfferedRegion]) -> list[Pixels]:
         """Decode the frames again, and crop and scale the regions as the shadow's model takes them."""
         preprocessor = batch[0].shadow.preprocessor
-        boxes: dict[str, list[OfferedRegion]] = {}
+        frames: dict[Frame, list[OfferedRegion]] = {}
         for region in batch:
-            boxes.setdefault(region.frame_id, []).append(region)
+            frames.setdefault(region.frame, []).append(region)
         crops: dict[OfferedRegion, Pixels] = {}
-        for regions in boxes.values():
+        for regions in frames.values():
             jpeg = read_jpeg(regions[0].jpeg or b"", max_pixels=self._max_pixels)
             cropped = crop_regions(jpeg, [region.box for region in regions], preprocessor)
             crops.update(zip(regions, cropped, strict=True))

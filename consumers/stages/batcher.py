@@ -16,17 +16,18 @@ class RegionCrop:
     frame: InFlightFrame
     number: int
     crop: Pixels
+    served: ServedSnapshot | None = None
 
 
 def region_crops(frame: InFlightFrame) -> list[RegionCrop]:
     """The regions of a prepared frame that have no decision yet, in their order."""
     crops = enumerate(frame.crops)
-    return [RegionCrop(frame, number, crop) for number, crop in crops if not frame.has_decision(number)]
+    return [RegionCrop(frame, number, crop, frame.served) for number, crop in crops if not frame.has_decision(number)]
 
 
 def served_of(batch: Sequence[RegionCrop]) -> ServedSnapshot:
     """The snapshot that the regions of a batch, at least one, are decided with."""
-    served = batch[0].frame.served
+    served = batch[0].served
     if served is None:
         raise ValueError("the batch has a frame that was not prepared")
     return served
@@ -63,7 +64,7 @@ class Batcher:
         """Close a batch: the oldest regions that are for one served snapshot, at most `batch_size`."""
         batch: list[RegionCrop] = []
         while self._waiting and len(batch) < self._batch_size:
-            if batch and self._waiting[0][0].frame.served is not batch[0].frame.served:
+            if batch and self._waiting[0][0].served is not batch[0].served:
                 break
             batch.append(self._waiting.popleft()[0])
         return batch

@@ -54,12 +54,12 @@ async def change_names(
     before = await read_names(database)
     expect_active(before, expect)
     after = change(before)
+    if check is not None:  # it also embeds changes that a snapshot of another model lacks
+        await check(NamesChange(before, after))
     if after.active is not None and after.active != before.active:
         await _check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:
         await _check_changes(database, await load_manifest(database, after.shadow))
-    if check is not None:
-        await check(NamesChange(before, after))
     return NamesChange(before, await write_names(database, before, after))
 
 
@@ -77,13 +77,23 @@ async def _check_servable(database: Database, snapshot_id: str) -> None:
 
 
 async def _check_changes(database: Database, manifest: SnapshotManifest) -> None:
-    """Refuse a snapshot when the changes of products since it was built are gone, lack embeddings or are too many."""
-    space = EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension)
-    entries = await read_entries(database, after=manifest.delta, space=space.key, dimension=space.dimension)
-    rows = Delta(manifest.delta).with_entries(entries).rows
+    """Refuse a snapshot when too much has changed since it was built."""
+    rows = (await read_changes(database, manifest)).rows
     if rows > DELTA_ROWS_MAX:
         raise CatalogError(
             f"snapshot {manifest.id} is too old: {rows} pictures and removals have changed since it was built, and at "
             f"most {DELTA_ROWS_MAX} can be searched beside a snapshot",
             hint=REBUILD_HINT,
         )
+
+
+async def read_changes(database: Database, manifest: SnapshotManifest) -> Delta:
+    """The changes of products since the snapshot was built.
+
+    Raises:
+        CatalogError: one is gone, damaged, or has no embeddings of the snapshot's model.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    space = EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension)
+    entries = await read_entries(database, after=manifest.delta, space=space.key, dimension=space.dimension)
+    return Delta(manifest.delta).with_entries(entries)

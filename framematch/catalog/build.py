@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 from framematch.catalog.catalogue_views import CatalogueViews, list_views
 from framematch.catalog.delta_log import newest_number
 from framematch.catalog.embedding_store import EmbeddingSpace, EmbeddingStore
-from framematch.catalog.empty_frames import match_empty_frames
+from framematch.catalog.empty_frames import EmptyFrameMatch, match_empty_frames
 from framematch.catalog.picture_embedder import Encoder, PictureEmbedder
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners
-from framematch.catalog.snapshot import RowTable, SnapshotManifest, describe_files, write_rows
+from framematch.catalog.snapshot import FileInfo, RowTable, SnapshotManifest, describe_files, write_rows
 from framematch.catalog.thresholds import SHARED, ThresholdEstimate, estimate_thresholds
 from framematch.catalog.vectors_on_disk import create_vectors, keep_rows
-from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
@@ -86,17 +84,10 @@ async def build_snapshot(
     space = EmbeddingSpace(encoder.manifest.digest, preprocessor.digest, encoder.manifest.dimension)
     embedder = PictureEmbedder(store, EmbeddingStore(store.database, space), encoder, preprocessor)
     try:
-        vectors = create_vectors(folder / _VECTORS_FILE, len(views.pictures.digests), space.dimension)
-        report.pictures = len(vectors)
-        report.new_pictures = await embedder.embed(views.pictures, vectors, on_progress)
-        made = await asyncio.to_thread(_write_files, views, vectors, folder, options or BuildOptions())
-        empty_frames = await match_empty_frames(
-            encoder.embed, preprocessor.spec, made.vectors, made.product_ids, made.thresholds.match
-        )
-        (folder / _VECTORS_FILE).unlink()
-        files = await asyncio.to_thread(describe_files, folder, made.index)
+        made = await _make(views, embedder, folder, options or BuildOptions(), on_progress=on_progress, report=report)
     except OSError as error:
-        raise CatalogError(f"cannot write to {folder}: {error.strerror}", hint="Check space and rights") from error
+        reason = error.strerror or error
+        raise CatalogError(f"cannot write to {folder}: {reason}", hint="Check space and rights") from error
     manifest = SnapshotManifest(
         id=snapshot_id or new_snapshot_id(),
         created_at=to_rfc3339(now_us()),
@@ -108,42 +99,61 @@ async def build_snapshot(
         dimension=space.dimension,
         metric="inner_product",
         rows=len(views.product_ids),
-        vectors=len(made.vectors),
+        vectors=made.vectors,
         products=views.products,
         index=made.index,
-        files=files,
+        files=made.files,
         thresholds=made.thresholds,
         delta=delta,
-        empty_frames=empty_frames,
+        empty_frames=made.empty_frames,
     )
     log.info(
         "snapshot_built", snapshot=manifest.id, rows=manifest.rows, vectors=manifest.vectors, delta=delta,
         kind=made.index.kind, recall_at_1=made.index.recall_at_1, match_threshold=made.thresholds.match,
-        threshold_pairs=made.thresholds.impostors, empty_frames=len(empty_frames),
+        threshold_pairs=made.thresholds.impostors, empty_frames=len(made.empty_frames),
     )  # fmt: skip
     return manifest
 
 
 @dataclass(frozen=True)
 class _Made:
-    """The index with its distinct vectors, [vectors, D], and for each of them a product that has it."""
+    """What the files of a snapshot are, the number of its vectors, and what was found out about them."""
 
     index: IndexDescription
+    files: dict[str, FileInfo]
+    vectors: int
     thresholds: ThresholdEstimate
-    vectors: Embeddings
-    product_ids: Sequence[str]
+    empty_frames: tuple[EmptyFrameMatch, ...]
 
 
-def _write_files(views: CatalogueViews, embeddings: Embeddings, folder: Path, options: BuildOptions) -> _Made:
-    """Write the table of the rows and the index; `embeddings` has a row for each picture, and is changed."""
-    first_pictures, vector_of_picture = distinct_rows(embeddings)
-    vectors = keep_rows(embeddings, first_pictures)
+async def _make(
+    views: CatalogueViews,
+    embedder: PictureEmbedder,
+    folder: Path,
+    options: BuildOptions,
+    *,
+    on_progress: OnProgress,
+    report: BuildReport,
+) -> _Made:
+    pictures, dimension = views.pictures, embedder.encoder.manifest.dimension
+    embeddings = create_vectors(folder / _VECTORS_FILE, len(pictures.digests), dimension)
+    report.pictures = len(embeddings)
+    report.new_pictures = await embedder.embed(pictures, embeddings, on_progress)
+    first_pictures, vector_of_picture = await asyncio.to_thread(distinct_rows, embeddings)
     row_vectors = vector_of_picture[views.picture_numbers]
+    vectors = keep_rows(embeddings, first_pictures)
+    owners = _owners(row_vectors, views.product_numbers, len(vectors))
+    thresholds = await asyncio.to_thread(estimate_thresholds, vectors, owners)
+    product_ids = [pictures.product_ids[number] for number in first_pictures]
+    empty_frames = await match_empty_frames(
+        embedder.encoder.embed, embedder.preprocessor.spec, vectors, product_ids, thresholds.match
+    )
     write_rows(RowTable(views.product_ids, views.numbers, views.images, tuple(row_vectors.tolist())), folder)
-    thresholds = estimate_thresholds(vectors, _owners(row_vectors, views.product_numbers, len(vectors)))
-    kind = options.kind or choose_kind(len(vectors), vectors.shape[1], options.memory_mb)
-    product_ids = [views.pictures.product_ids[number] for number in first_pictures]
-    return _Made(build_index(vectors, folder, kind), thresholds, vectors, product_ids)
+    kind = options.kind or choose_kind(len(vectors), dimension, options.memory_mb)
+    index = await asyncio.to_thread(build_index, vectors, folder, kind)
+    (folder / _VECTORS_FILE).unlink()
+    files = await asyncio.to_thread(describe_files, folder, index)
+    return _Made(index, files, len(vectors), thresholds, empty_frames)
 
 
 def _owners(row_vectors: NDArray[np.int64], row_products: NDArray[np.int64], vectors: int) -> NDArray[np.int64]:

@@ -55,6 +55,12 @@ def diff_snapshots(
     )
 
 
+def model_label(manifest: SnapshotManifest) -> str:
+    """The name of the snapshot's model, with its digest unless the name has it."""
+    digest = manifest.model_digest[:12]
+    return manifest.model_name if digest in manifest.model_name else f"{manifest.model_name} {digest}"
+
+
 def _pictures(rows: RowTable) -> dict[str, Counter[str]]:
     pictures: dict[str, Counter[str]] = {}
     for product_id, image in zip(rows.product_ids, rows.images, strict=True):
@@ -75,7 +81,7 @@ def _fields(manifest: SnapshotManifest) -> dict[str, str | float]:
     preprocessing = f"{manifest.preprocessing_variant} {manifest.preprocessing_digest[:12]}"
     parameters = " ".join(f"{name}={value}" for name, value in sorted(manifest.index.parameters.items()))
     return {
-        "model": f"{manifest.model_name} {manifest.model_digest[:12]}",
+        "model": model_label(manifest),
         "preprocessing": preprocessing,
         "dimension": manifest.dimension,
         "index": f"{manifest.index.kind} {parameters}".strip(),

@@ -1,6 +1,7 @@
 """Deletes snapshots that no name needs, and what only they needed."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import structlog
@@ -11,7 +12,7 @@ from framematch.catalog.embedding_prune import prune_embeddings
 from framematch.catalog.embedding_store import EmbeddingSpace
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshot import SnapshotManifest
-from framematch.catalog.snapshot_names import confirm_names
+from framematch.catalog.snapshot_names import confirm_names, read_names
 from framematch.catalog.snapshot_storage import SnapshotStorage
 from framematch.catalog.snapshot_store import load_manifest
 from framematch.core.errors import CatalogError
@@ -40,10 +41,8 @@ async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep:
     """
     leased = await leased_snapshots(database)
     needed = (await confirm_names(database)).needed
-    with mongo_errors("listing snapshots"):
-        stored = [document["_id"] async for document in database.snapshots.find({}, {"_id": 1}).sort("_id", -1)]
-    others = [snapshot_id for snapshot_id in stored if snapshot_id not in needed | leased]
-    deleted = await _delete(database, storage, others[keep:])
+    stored = await _stored(database)
+    deleted = await _delete(database, storage, _unneeded(stored, needed | leased, keep))
     kept = await _manifests(database, set(stored) - set(deleted))
     if leased or not kept:
         return Pruned(deleted, 0, 0)
@@ -54,6 +53,27 @@ async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep:
     entries = await delete_up_to(database, min(manifest.delta for manifest in kept))
     log.info("snapshots_pruned", snapshots=list(deleted), embeddings=embeddings, delta_entries=entries)
     return Pruned(deleted, embeddings, entries)
+
+
+async def snapshots_to_prune(database: Database, *, keep: int) -> tuple[str, ...]:
+    """The ids of the snapshots that `prune_snapshots` would delete now; nothing is changed.
+
+    Raises:
+        CatalogError: the names of snapshots are damaged.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    needed = (await read_names(database)).needed | await leased_snapshots(database)
+    return tuple(_unneeded(await _stored(database), needed, keep))
+
+
+async def _stored(database: Database) -> list[str]:
+    """The ids of all snapshots, the newest first."""
+    with mongo_errors("listing snapshots"):
+        return [document["_id"] async for document in database.snapshots.find({}, {"_id": 1}).sort("_id", -1)]
+
+
+def _unneeded(stored: Iterable[str], needed: AbstractSet[str], keep: int) -> list[str]:
+    return [snapshot_id for snapshot_id in stored if snapshot_id not in needed][keep:]
 
 
 async def _delete(database: Database, storage: SnapshotStorage, snapshot_ids: Iterable[str]) -> tuple[str, ...]:

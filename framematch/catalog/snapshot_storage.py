@@ -1,6 +1,6 @@
 """Where the files of snapshots are kept: GridFS, a folder, or object storage."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class SnapshotStorage(Protocol):
             CatalogError: it refuses, or is full.
         """
 
-    def read(self, snapshot_id: str, name: str) -> AsyncIterator[bytes]:
+    def read(self, snapshot_id: str, name: str) -> AsyncGenerator[bytes, None]:
         """The file's bytes in pieces of a few megabytes. A file that is missing has none.
 
         Raises:

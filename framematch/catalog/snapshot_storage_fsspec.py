@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -80,7 +80,7 @@ class FsspecStorage:
                 f"{self.name} cannot take a snapshot: {redact_url(str(error))}", hint="Create the bucket first"
             ) from error
 
-    async def read(self, snapshot_id: str, name: str) -> AsyncIterator[bytes]:
+    async def read(self, snapshot_id: str, name: str) -> AsyncGenerator[bytes, None]:
         """See `SnapshotStorage`."""
         doing = "fetching a snapshot"
         try:

@@ -1,7 +1,7 @@
 """Keeps the files of snapshots in MongoDB, by GridFS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class GridFsStorage:
         with file, mongo_errors("storing a snapshot"):
             await bucket.upload_from_stream_with_id(f"{snapshot_id}/{name}", name, file)
 
-    async def read(self, snapshot_id: str, name: str) -> AsyncIterator[bytes]:
+    async def read(self, snapshot_id: str, name: str) -> AsyncGenerator[bytes, None]:
         """See `SnapshotStorage`.
 
         Each chunk is one query: GridFS's own stream asks for all chunks, and the local stack's server answers a query

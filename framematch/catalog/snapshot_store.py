@@ -5,7 +5,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +25,7 @@ from framematch.catalog.snapshot import (
     open_snapshot,
     read_rows,
 )
+from framematch.catalog.snapshot_cache import delete_unused, mark_used
 from framematch.catalog.snapshot_names import read_names
 from framematch.catalog.snapshot_storage import SnapshotStorage
 from framematch.catalog.values import FieldReader
@@ -83,7 +84,8 @@ async def load_snapshot(
     """Load the snapshot with this id, or the active one, from the cache `cache_dir/<id>/`.
 
     A file that is missing or damaged there is fetched to a temporary file, synced, verified and renamed. Processes may
-    share the folder. Only files with the SHA-256 of the manifest are read.
+    share the folder. Only files with the SHA-256 of the manifest are read. Before a new snapshot is fetched, those
+    that were deleted in MongoDB, and that nobody has used for days, are removed from the cache.
 
     Raises:
         CatalogError: no snapshot is active, or it is unknown, or damaged in the storage.
@@ -95,8 +97,13 @@ async def load_snapshot(
         raise CatalogError("the catalogue has no index yet", hint=REBUILD_HINT)
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
+    if not await asyncio.to_thread(folder.exists):
+        with mongo_errors("listing snapshots"):
+            stored = {str(document["_id"]) async for document in database.snapshots.find({}, {"_id": 1})}
+        await asyncio.to_thread(delete_unused, cache_dir, stored)
     for name in manifest.files:
         await _fetch_missing(storage, manifest, name, folder)
+    mark_used(folder)
     return await asyncio.to_thread(open_snapshot, manifest, folder)
 
 
@@ -122,7 +129,8 @@ async def _fetch(storage: SnapshotStorage, manifest: SnapshotManifest, name: str
     try:
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            fetched = await _write_pieces(storage.read(manifest.id, name), file, info.bytes)
+            async with aclosing(storage.read(manifest.id, name)) as pieces:
+                fetched = await _write_pieces(pieces, file, info.bytes)
         if fetched != info:
             raise CatalogError(
                 f"{name} of snapshot {manifest.id} is missing or damaged in {storage.name}", hint=REBUILD_HINT

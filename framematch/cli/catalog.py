@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from framematch.cli import product_changes, shadow, snapshot_changes, snapshots
+from framematch.cli import product_changes, shadow, snapshot_changes, snapshot_prune, snapshots
 from framematch.cli.catalog_build import build
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console
@@ -29,6 +29,7 @@ app.command(epilog="Example: `framematch catalog build --preprocessing exact`")(
 app.add_typer(product_changes.app)
 app.add_typer(snapshots.app)
 app.add_typer(snapshot_changes.app)
+app.add_typer(snapshot_prune.app)
 app.add_typer(shadow.app, name="shadow", cls=shadow.ShadowCommands)
 
 

@@ -12,6 +12,7 @@ from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.import_table import shared_line
 from framematch.cli.product_embedding import embed_changes
+from framematch.core.errors import ModelError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
@@ -27,6 +28,14 @@ def build(
         Literal["fast", "exact"],
         typer.Option(help="How pictures are scaled: `fast` takes less CPU, `exact` is what CLIP was trained with."),
     ] = "fast",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIGEST",
+            help="The first digits of the digest of a model that Triton serves.",
+            show_default="the newest built",
+        ),
+    ] = None,
     activate: Annotated[
         bool, typer.Option(help="Make it the active snapshot; else try it with `framematch catalog shadow ID` first.")
     ] = True,
@@ -44,7 +53,7 @@ def build(
     from framematch.catalog.empty_frames import explain
 
     started_s, report = time.monotonic(), BuildReport()
-    manifest, active = asyncio.run(_build(settings, preprocessing, report, activate=activate))
+    manifest, active = asyncio.run(_build(settings, preprocessing, report, model=model, activate=activate))
     state = {manifest.id: "active", None: "stored"}.get(active, f"stored; {active} is active, which has newer data")
     print_text(f"Snapshot {manifest.id} is {state}")
     for name, text in _lines(manifest, report):
@@ -72,7 +81,12 @@ def _lines(manifest: "SnapshotManifest", report: "BuildReport") -> list[tuple[st
 
 
 async def _build(
-    settings: Settings, preprocessing: Literal["fast", "exact"], report: "BuildReport", *, activate: bool
+    settings: Settings,
+    preprocessing: Literal["fast", "exact"],
+    report: "BuildReport",
+    *,
+    model: str | None,
+    activate: bool,
 ) -> "tuple[SnapshotManifest, str | None]":
     """Build and store a snapshot; returns it, and the active snapshot if this one was to be activated."""
     from framematch.catalog.build import BuildOptions
@@ -82,10 +96,12 @@ async def _build(
     from framematch.vision.encoder import ImageEncoder
     from framematch.vision.preprocess import Preprocessor
 
-    url, options = require(settings.triton.url, "triton.url"), settings.snapshots
+    triton, options = settings.triton, settings.snapshots
+    url = require(triton.url, "triton.url")
+    digest = None if model is None else await _served_digest(url, model, triton.timeout_s)
     async with (
         open_database(settings) as database,
-        await ImageEncoder.connect(url, timeout_s=settings.triton.timeout_s, key=settings.triton.key) as encoder,
+        await ImageEncoder.connect(url, digest, timeout_s=triton.timeout_s, key=triton.key) as encoder,
     ):
         builder = Builder(ProductStore(database), open_storage(options.url, database), state_dir() / "snapshots")
         active_before = await active_snapshot(database)
@@ -103,3 +119,23 @@ async def _build(
         active = await activate_built(database, manifest, active_before)
         await embed_changes(settings, database, [manifest.id])  # what was changed meanwhile
         return manifest, active
+
+
+async def _served_digest(url: str, start: str, timeout_s: float) -> str:
+    """The digest of the one served model whose digest starts so.
+
+    Raises:
+        ModelError: there is none, or there are several.
+        TritonUnavailableError: Triton does not answer.
+    """
+    from framematch.vision.served_models import list_served_models
+
+    served = await list_served_models(url, timeout_s=timeout_s)
+    found = [each.manifest.digest for each in served if each.manifest.digest.startswith(start.lower())]
+    if len(found) != 1:
+        models = ", ".join(f"{each.manifest.digest[:12]} ({each.manifest.name})" for each in served) or "none"
+        raise ModelError(
+            f"Triton serves {len(found) or 'no'} models whose digest starts with {start!r}",
+            hint=f"It serves these models: {models}",
+        )
+    return found[0]

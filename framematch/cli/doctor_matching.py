@@ -3,8 +3,15 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from framematch.cli.doctor_snapshots import check_snapshots
 from framematch.cli.finding import Checked, Finding, guarded
-from framematch.core.errors import CatalogError, ModelError, ModelMismatchError
+from framematch.core.errors import (
+    CatalogError,
+    ModelError,
+    ModelMismatchError,
+    PrerequisiteError,
+    StorageUnavailableError,
+)
 from framematch.core.paths import state_dir
 from framematch.core.settings import MatchingSettings, Settings
 from framematch.core.settings_sources import require
@@ -21,8 +28,11 @@ async def check_matching(settings: Settings) -> list[Finding]:
     catalogue = await guarded("MongoDB", _catalogue, settings)
     digest = catalogue.found[0].model_digest if catalogue.found else None
     model = await guarded("Triton", partial(_model, digest=digest), settings)
-    index = _index(*catalogue.found, model.found, settings.matching) if catalogue.found else []
-    return [*catalogue.findings, *index, *model.findings]
+    if catalogue.found is None:
+        return [*catalogue.findings, *model.findings]
+    index = _index(*catalogue.found, model.found, settings.matching)
+    around = await guarded("Index", partial(check_snapshots, active=catalogue.found[0]), settings)
+    return [*catalogue.findings, *index, *around.findings, *model.findings]
 
 
 async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int]]":
@@ -42,7 +52,7 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
         try:
             storage = open_storage(settings.snapshots.url, database)
             snapshot = await load_snapshot(database, storage, state_dir() / "snapshots")
-        except CatalogError as error:
+        except (CatalogError, StorageUnavailableError, PrerequisiteError) as error:
             return Checked([*findings, Finding("Index", False, error.message, error.hint)])
     return Checked(findings, (snapshot.manifest, version))
 
@@ -67,13 +77,17 @@ def _index(
 ) -> list[Finding]:
     """Whether the index fits the served model and the catalogue, and what its thresholds are worth."""
     from framematch.catalog.snapshot import REBUILD_HINT, check_compatible
+    from framematch.vector_index.description import RECALL_FLOOR
 
     try:
         if model is not None:
             check_compatible(manifest, model)
     except ModelMismatchError as error:
         return [Finding("Index", False, error.message, error.hint)]
-    if manifest.catalog_version != catalog_version:
+    if not manifest.index.reaches_floor:
+        detail = f"{manifest.id} finds less than {RECALL_FLOOR:.0%} of what an exact search finds"
+        index = Finding("Index", None, detail, "Build again with another snapshots.index_kind")
+    elif manifest.catalog_version != catalog_version:
         index = Finding("Index", None, f"{manifest.id}, older than the catalogue", REBUILD_HINT)
     else:
         index = Finding("Index", True, f"{manifest.id}, {manifest.rows} rows of {manifest.model_name}")

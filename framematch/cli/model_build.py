@@ -88,7 +88,7 @@ def build(
         options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
     _print_built(manifest, target, read.path, out.resolve())
-    print_text(next_step(options, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
+    print_text(next_step(manifest, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
 
 
 def _print_built(manifest: "ModelManifest", target: str, source: Path, repository: Path) -> None:

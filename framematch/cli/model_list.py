@@ -64,7 +64,8 @@ def prune(
     """Unload and delete the models that no snapshot needs.
 
     Kept are the newest built model, those of the active, previous and shadow snapshots, and of snapshots that a process
-    still serves. Do not run it while an index is being built: the snapshot of that build has no name yet.
+    still serves. Only the catalogue of the settings is asked. Nothing is removed while it does not answer, or while an
+    index is being built.
     """
     settings = prepare_command("model", config)
     from framematch.cli.model_states import model_states
@@ -74,7 +75,7 @@ def prune(
     if not out.is_dir():
         raise ModelError(f"there is no model repository {out}", hint="Name it with --out")
     try:
-        needed = asyncio.run(_needed(settings))
+        needed = asyncio.run(_needed(settings, while_building=False))
     except (CatalogError, MongoUnavailableError) as error:
         reason = f"nothing was pruned, as it is not known which models are needed: {error.message}"
         raise type(error)(reason, hint=error.hint) from error
@@ -102,13 +103,16 @@ def _served(settings: "Settings") -> "tuple[ServedModel, ...]":
     return asyncio.run(list_served_models(url, timeout_s=settings.triton.timeout_s))
 
 
-async def _needed(settings: "Settings") -> dict[str, tuple[str, ...]]:
+async def _needed(settings: "Settings", *, while_building: bool = True) -> dict[str, tuple[str, ...]]:
     from framematch.catalog.mongo import connect
-    from framematch.catalog.needed_models import needed_models
+    from framematch.catalog.needed_models import needed_models, require_no_build
 
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     async with await connect(uri, settings.mongodb.timeout_s) as client:
-        return await needed_models(client[settings.mongodb.database])
+        database = client[settings.mongodb.database]
+        if not while_building:
+            await require_no_build(database)
+        return await needed_models(database)
 
 
 def _table(states: "list[ModelState]") -> Table:

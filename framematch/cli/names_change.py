@@ -57,27 +57,33 @@ def _newly_named(wanted: "NamesChange") -> list[str]:
     return [new for old, new in pairs if new is not None and new != old]
 
 
-async def _check_model(settings: Settings, database: "Database", snapshot_id: str) -> None:
-    from framematch.catalog.snapshot_store import load_manifest
+async def check_model_served(settings: Settings, manifest: "SnapshotManifest", *, timeout_s: float) -> None:
+    """Check that Triton serves the model of a snapshot; nothing without an address of Triton.
+
+    Raises:
+        ModelError: it serves others.
+        TritonUnavailableError: it does not answer in that time.
+    """
     from framematch.vision.served_models import list_served_models
 
-    url = settings.triton.url
-    if url is None:
+    if (url := settings.triton.url) is None:
         return
+    served = await list_served_models(url, timeout_s=min(settings.triton.timeout_s, timeout_s))
+    if manifest.model_digest not in {model.manifest.digest for model in served}:
+        names = ", ".join(model.name for model in served) or "none"
+        raise ModelError(
+            f"snapshot {manifest.id} needs the model {manifest.model_name} ({manifest.model_digest[:12]}), and Triton "
+            f"at {url} serves {names}",
+            hint="Build the model again with 'framematch model build': it is served beside the others",
+        )
+
+
+async def _check_model(settings: Settings, database: "Database", snapshot_id: str) -> None:
+    from framematch.catalog.snapshot_store import load_manifest
+
     manifest = await load_manifest(database, snapshot_id)
     try:
-        served = await list_served_models(url, timeout_s=min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S))
+        await check_model_served(settings, manifest, timeout_s=_TRITON_TIMEOUT_MAX_S)
     except TritonUnavailableError as error:
         warning = f"Warning: it is not known whether Triton serves the model of {snapshot_id}: {error.message}"
         sys.stderr.write(printable_lines(warning) + "\n")
-        return
-    if manifest.model_digest not in {model.manifest.digest for model in served}:
-        raise _not_served(manifest, url, [model.name for model in served])
-
-
-def _not_served(manifest: "SnapshotManifest", url: str, served: list[str]) -> ModelError:
-    return ModelError(
-        f"snapshot {manifest.id} needs the model {manifest.model_name} ({manifest.model_digest[:12]}), and Triton at "
-        f"{url} serves {', '.join(served) or 'none'}",
-        hint="Build the model again with 'framematch model build': it is served beside the others",
-    )

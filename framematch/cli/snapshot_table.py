@@ -10,6 +10,7 @@ from rich.text import Text
 from framematch.catalog.empty_frames import explain
 from framematch.catalog.serving_status import ServingStatus
 from framematch.catalog.snapshot import SnapshotManifest
+from framematch.catalog.snapshot_diff import model_label
 from framematch.catalog.snapshot_list import StoredSnapshot
 from framematch.catalog.snapshot_overview import Overview, SnapshotServing
 from framematch.cli.text import counted
@@ -116,7 +117,7 @@ def _cells(overview: Overview, snapshot: StoredSnapshot) -> list[str]:
         _time(manifest),
         names,
         served_by,
-        f"{manifest.model_name} {manifest.model_digest[:12]}",
+        model_label(manifest),
         manifest.index.kind,
         str(manifest.products),
         str(manifest.rows),
@@ -142,7 +143,7 @@ def _facts(manifest: SnapshotManifest, changes: int) -> Iterator[tuple[str, str]
     yield "contains", f"{views}: {counted(manifest.vectors, 'distinct vector')} of {manifest.dimension} dimensions"
     later = f"{counted(changes, 'later change')} searched beside it" if changes else "none is later"
     yield "changes", f"those up to number {manifest.delta} are in it; {later}"
-    yield "model", f"{manifest.model_name} {manifest.model_digest[:12]}, {manifest.preprocessing_variant} preprocessing"
+    yield "model", f"{model_label(manifest)}, {manifest.preprocessing_variant} preprocessing"
     yield "index", _index(manifest)
     yield "thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}"
     if warning := explain(manifest.empty_frames):

@@ -9,14 +9,16 @@ from typing import Self
 import numpy as np
 
 from framematch.catalog.delta import Delta
-from framematch.catalog.snapshot import RowTable, Snapshot
+from framematch.catalog.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.changed_products import ChangedProducts
 from framematch.matching.decision import Candidate
 from framematch.matching.nearest_vectors import VectorSet, search_sets
 from framematch.matching.picture_vectors import PictureVectors
+from framematch.matching.vector_products import VectorProducts
 from framematch.vector_index.faiss_library import load_faiss
 from framematch.vector_index.flat import exact_search
+from framematch.vector_index.queries import Found
 
 # When this is imported, so that a command that searches says at once that the package is missing.
 _FAISS = load_faiss()
@@ -30,8 +32,8 @@ class ProductIndex:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._index = snapshot.index
-        self._products_of_vector = _products_of_vector(snapshot.rows, snapshot.manifest.vectors)
-        self._snapshot_products = frozenset(snapshot.rows.product_ids)
+        self._products_of_vector = VectorProducts(snapshot.rows, snapshot.manifest.vectors)
+        self._snapshot_products = self._products_of_vector.products()
         self._pictures = PictureVectors(snapshot.rows, snapshot.index)
         self._one_view_each = snapshot.manifest.rows == snapshot.manifest.products
         self._changed: ChangedProducts | None = None
@@ -70,7 +72,7 @@ class ProductIndex:
                 found[query] = self._merge(scores, numbers, wanted, product_ids)
                 if not _is_complete(found[query], wanted, unseen):
                     incomplete.append(query)
-            pending, vectors = incomplete, 16 * vectors
+            pending, vectors = incomplete, self._more_than(vectors)
         return found
 
     def warm_up(self) -> None:
@@ -88,10 +90,20 @@ class ProductIndex:
             return product_id in self._changed.present
         return product_id in self._snapshot_products
 
+    def _more_than(self, vectors: int) -> int:
+        limit = self._index.max_k
+        return min(16 * vectors, limit) if vectors < limit else 16 * vectors
+
+    def _search_index(self, queries: Embeddings, k: int) -> Found:
+        """The nearest `k` vectors of the snapshot. Beyond what its index returns, every vector is compared."""
+        if k <= self._index.max_k:
+            return self._index.search(queries, k)
+        return self._index.search_rows(queries, np.arange(self._index.vectors), k)
+
     def _vector_sets(self, product_ids: frozenset[str] | None) -> list[VectorSet]:
         """What is searched: the vectors of the snapshot, and those of the delta, whose numbers follow."""
         index = self._index
-        sets = [VectorSet(0, index.max_k, index.search)]
+        sets = [VectorSet(0, index.vectors, self._search_index)]
         if product_ids is not None:
             every = range(len(self._products_of_vector))
             some = np.array([number for number in every if any(self._products_of(number, 1, product_ids))], np.int64)
@@ -137,11 +149,3 @@ class ProductIndex:
 def _is_complete(candidates: tuple[Candidate, ...], wanted: int, unseen: float) -> bool:
     """Whether a vector with the similarity `unseen` or less would not change the candidates."""
     return unseen == -np.inf or (len(candidates) == wanted and candidates[-1].score >= unseen)
-
-
-def _products_of_vector(rows: RowTable, vectors: int) -> list[tuple[str, ...]]:
-    """The products of each vector, in the order of their ids."""
-    products: list[set[str]] = [set() for _ in range(vectors)]
-    for vector, product_id in zip(rows.vectors, rows.product_ids, strict=True):
-        products[vector].add(product_id)
-    return [tuple(sorted(ids)) for ids in products]

@@ -26,10 +26,10 @@ _US_PER_MINUTE = 60 * US_PER_S
 
 @dataclass(frozen=True)
 class ComparedRegion:
-    """A region with both decisions. `arrived_at_us` is that of its frame, at the edge."""
+    """A region with both decisions. `frame` tells the frames of a camera apart, which arrived `arrived_at_us`."""
 
     camera: str
-    frame_id: str
+    frame: str
     arrived_at_us: int
     active: Decision
     shadow: Decision
@@ -40,7 +40,7 @@ class _CameraMinute:
     """The regions of one camera in one minute, and how many have which change."""
 
     minute: int
-    frame_id: str = ""
+    frame: str = ""
     regions: int = 0
     changes: Counter[Change] = field(default_factory=Counter)
 
@@ -66,8 +66,9 @@ class Comparison:
         """Count a region."""
         before, after = product_of(region.active), product_of(region.shadow)
         changes = _changes(before, after, region.shadow)
-        self._first_us = min(self._first_us or region.arrived_at_us, region.arrived_at_us)
-        self._last_us = max(self._last_us, region.arrived_at_us)
+        at_us = region.arrived_at_us
+        self._first_us = min(self._first_us, at_us) if self._first_us is not None else at_us
+        self._last_us = max(self._last_us, at_us)
         self._decisions[region.active.kind, region.shadow.kind] += 1
         if before != after:
             self._flows.add((before, after))
@@ -114,8 +115,8 @@ class Comparison:
                 self._closed.add(own)
             own = _CameraMinute(minute)
         self._open[region.camera] = own  # the newest last
-        if own.frame_id != region.frame_id:
-            own.frame_id = region.frame_id
+        if own.frame != region.frame:
+            own.frame = region.frame
             self._frames += 1
         own.regions += 1
         own.changes.update(changes)

@@ -45,8 +45,9 @@ def ping(url: str) -> None:
 class TritonServer(Server):
     """Triton with one model repository; `url` is its gRPC endpoint.
 
-    All models of the repository are loaded at the start; a client can load others or newer versions later
-    (`--model-control-mode=explicit`). The repository may be empty.
+    All models of the repository are loaded at the start; a client can load others later
+    (`--model-control-mode=explicit`). One that cannot be loaded is reported by `triton_check`. The repository may be
+    empty.
     """
 
     name: ClassVar[str] = "triton"
@@ -88,6 +89,9 @@ class TritonServer(Server):
             f"--model-repository={self.model_repository}",
             "--model-control-mode=explicit",
             "--load-model=*",
+            # A model that cannot be loaded does not keep the others from being served.
+            "--exit-on-error=false",
+            "--strict-readiness=false",
             f"--backend-directory={server / 'backends'}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
         ]

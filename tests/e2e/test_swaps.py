@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.services import Service
+from benchmarks.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
+from demo.dataset import BUNDLE_DIR
+from demo.services import Service, run_framematch
 from framematch.catalog.activation import activate
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.serving_status import read_statuses, served_by
@@ -21,8 +23,8 @@ from tests.e2e.fault_actions import start_second_consumer, stop_second_consumer
 from tests.e2e.fault_run import BreakableServers, FaultRun
 from tests.e2e.input_records import photos
 from tests.e2e.load_generator import LoadGenerator, SentRecord
+from tests.e2e.models import retrained
 from tests.e2e.site import Site, log_lines, unique_prefix
-from tests.e2e.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
 from tests.e2e.subscriber import subscribed
 from tests.support import eventually, freeze, resume
 
@@ -46,7 +48,7 @@ class Swaps:
 
     run: FaultRun
     database: Database
-    snapshots: tuple[SnapshotProducts, ...]
+    snapshots: list[SnapshotProducts]
     state: Path
 
     async def activate(self, number: int) -> str:
@@ -92,7 +94,7 @@ async def swaps(breakable: BreakableServers, tmp_path: Path) -> AsyncIterator[Sw
             subscribed(site, "read_uncommitted") as subscriber,
             asyncio.TaskGroup() as group,
         ):
-            own = Swaps(FaultRun(site, breakable, subscriber), database, snapshots, state)
+            own = Swaps(FaultRun(site, breakable, subscriber), database, list(snapshots), state)
             load = LoadGenerator(site, photos())
             await own.run.start_consumer()
             sending = group.create_task(load.run())
@@ -108,6 +110,7 @@ async def check_outputs(swaps: Swaps, sent: list[SentRecord]) -> None:
     expected = {output_id for record in sent for output_id in expected_ids(record)}
     await subscriber.wait_for(lambda: expected <= subscriber.first_seen_s.keys(), "every frame has its outputs")
     await asyncio.gather(*(asyncio.to_thread(consumer.stop) for consumer in running))
+    assert await read_statuses(swaps.database) == [], "a clean exit removes the document"
     await subscriber.catch_up()
     result = compare(sent, subscriber.outputs)
     assert (result.lost, result.unexpected, result.repeats, result.disordered) == (0, 0, 0, ()), result
@@ -131,9 +134,11 @@ async def stored_snapshots(
             await write_names(database, names, names.with_active(first.id))
 
 
-async def activate_in_turn(swaps: Swaps) -> None:
-    """Activate one snapshot after the other until cancelled."""
+async def activate_in_turn(swaps: Swaps, stop: asyncio.Event) -> None:
+    """Activate one snapshot after the other until `stop` is set."""
     for number in cycle((1, 2, 0)):
+        if stop.is_set():
+            break
         await swaps.wait_named(await swaps.activate(number))
 
 
@@ -151,14 +156,30 @@ async def test_many_swaps_lose_and_mix_nothing(swaps: Swaps) -> None:
 
 
 async def test_swaps_while_the_group_rebalances(swaps: Swaps) -> None:
-    swapping = asyncio.create_task(activate_in_turn(swaps))
-    try:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(activate_in_turn(swaps, stop))
         await start_second_consumer(swaps.run)
         await stop_second_consumer(swaps.run)
-    finally:
-        swapping.cancel()
-        await asyncio.wait([swapping])
+        stop.set()
     await swaps.wait_served(await swaps.activate(1))
+
+
+async def test_a_change_of_the_model_with_its_index(swaps: Swaps, tmp_path: Path) -> None:
+    triton = swaps.run.servers.triton
+    environment = swaps.run.site.environment | {"TRITON_REPOSITORY_KEY": triton.repository_key}
+    bundle = retrained(BUNDLE_DIR, tmp_path / "bundle")
+    await asyncio.to_thread(
+        run_framematch, "model", "build", "--from", str(bundle), "--out", str(triton.model_repository),
+        environment=environment,
+    )  # fmt: skip
+    assert len(log_lines(swaps.run.first.log, "snapshot_served")) == 1, "the old model goes on"
+    await asyncio.to_thread(run_framematch, "catalog", "build", environment=environment)
+    new = await active_products(swaps.database, tmp_path / "cache")
+    swaps.snapshots.append(new)
+    await swaps.wait_served(new.id)
+    models = {(event.snapshot, event.model.digest) for event in swaps.run.subscriber.events}
+    assert len(models) == len(set(dict(models).values())) == 2, "each snapshot has its own model"
 
 
 async def test_a_swap_while_triton_restarts(swaps: Swaps) -> None:

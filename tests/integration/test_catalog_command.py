@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,11 +16,12 @@ from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshot_names import SnapshotNames, read_names
 from framematch.catalog.snapshot_storage import open_storage
 from framematch.catalog.snapshot_store import load_snapshot
 from framematch.cli.catalog import app
 from framematch.cli.import_table import SHOWN_PROBLEMS
-from framematch.core.errors import FramematchError, ModelMismatchError, UsageError
+from framematch.core.errors import FramematchError, ModelError, ModelMismatchError, UsageError
 from framematch.core.paths import state_dir
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
@@ -163,6 +165,40 @@ def test_a_built_snapshot_is_active_and_matches_the_catalogues_own_pictures(
     assert snapshot.manifest.preprocessing_variant == "exact"
     assert [decision.candidates[0].product_id for decision in decisions] == list(snapshot.rows.product_ids)
     assert sum(decision.kind == "match" for decision in decisions) > 0.9 * PRODUCTS
+
+
+def test_a_second_build_embeds_nothing_and_can_be_left_inactive(
+    site: Site, triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_URL", triton.url)
+    monkeypatch.setenv("FRAMEMATCH_SNAPSHOTS__URL", str(tmp_path / "storage"))
+    run("import", str(DATA_DIR / "catalog.csv"))
+    first = run("build")
+    [digest] = re.findall(r"model  .* (\w{12}),", first.stdout)
+    second = run("build", "--no-activate", "--model", digest[:7].upper())
+    assert (first.exit_code, second.exit_code) == (0, 0), second.output
+    assert f"pictures    {PRODUCTS} embedded, 0 kept" in first.stdout
+    assert f"pictures    0 embedded, {PRODUCTS} kept" in second.stdout
+    active, stored = (re.findall(r"Snapshot (\S+) is (\w+)", result.stdout)[0] for result in (first, second))
+    assert (active[1], stored[1]) == ("active", "stored")
+    assert {path.name for path in (tmp_path / "storage").iterdir()} == {active[0], stored[0]}
+    assert asyncio.run(names(site)).active == active[0]
+
+
+@pytest.mark.usefixtures("site")
+def test_a_model_that_triton_does_not_serve_is_refused_with_those_that_it_serves(
+    triton: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_URL", triton.url)
+    result = run("build", "--model", "none")
+    assert isinstance(result.exception, ModelError)
+    assert result.exception.message == "Triton serves no models whose digest starts with 'none'"
+    assert re.fullmatch(r"It serves these models: [0-9a-f]{12} \(.*\)", result.exception.hint)
+
+
+async def names(site: Site) -> SnapshotNames:
+    async with await connect(site.uri) as client:
+        return await read_names(client[site.database])
 
 
 async def match_own_pictures(site: Site, url: str, cache_dir: Path) -> tuple[Snapshot, list[Decision]]:

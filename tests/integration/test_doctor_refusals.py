@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pydantic import SecretStr
 from consumers.service import run_consumer
 from demo.dataset import BUNDLE_DIR
 from framematch.catalog.mongo import Database, connect
+from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, write_status
 from framematch.catalog.snapshot import ROWS_FILE, FileInfo, SnapshotManifest
 from framematch.catalog.thresholds import ThresholdEstimate
 from framematch.cli.doctor_matching import check_matching
@@ -31,6 +33,7 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.triton import TritonServer
+from framematch.vector_index.description import IndexDescription
 from framematch.vector_index.files import VECTORS_FILE
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import ModelManifest
@@ -77,6 +80,10 @@ class Site:
             await bucket.upload_from_stream_with_id(f"{manifest['id']}/{name}", name, data)
         await self.database.snapshots.insert_one({"_id": manifest["id"], "manifest": manifest})
         await self.activate(manifest["id"])
+
+    async def name(self, **names: str) -> None:
+        """Give snapshots these names too."""
+        await self.database.meta.update_one({"_id": "snapshot_names"}, {"$set": names})
 
     async def activate(self, snapshot: object) -> None:
         document = {"_id": "snapshot_names", "active": snapshot, "version": 1}
@@ -255,5 +262,65 @@ async def test_a_server_that_cannot_be_asked_is_a_no_and_the_rest_is_still_check
         mongodb = mongodb.model_copy(update={"uri": SecretStr("mongodb://user:p@ss@host")})
     site.settings = site.settings.model_copy(update={"triton": triton, "mongodb": mongodb})
     refused, findings = await refusals(site)
-    assert (part, refused) in [(finding.part, finding.detail) for finding in findings]
+    waited = partial(re.sub, r"waited [0-9.]+ s", "waited")  # gRPC says how long, to the microsecond
+    assert (part, waited(refused)) in [(finding.part, waited(finding.detail)) for finding in findings]
     assert {finding.part for finding in findings} <= {part, "Products"}
+
+
+async def findings_of(site: Site, *parts: str) -> list[tuple[str, bool | None, str]]:
+    """The doctor's findings about these parts."""
+    found = await check_matching(site.settings)
+    return [(finding.part, finding.ok, finding.detail) for finding in found if finding.part in parts]
+
+
+AROUND = ("Changes", "Processes", "Previous index", "Shadow")
+
+
+async def test_the_other_named_snapshots_are_mentioned_only_when_they_cannot_be_served(site: Site) -> None:
+    await site.store(site.files())
+    [active] = await site.database.snapshots.distinct("_id")
+    await site.name(previous=active, shadow=active)
+    assert [part for part, _ok, _detail in await findings_of(site, *AROUND)] == ["Changes"]
+    await site.name(previous="gone", shadow="other")
+    stored = await site.database.snapshots.find_one({"_id": active})
+    assert stored
+    other = {**stored["manifest"], "id": "other", "model_digest": "cd" * 32}
+    await site.database.snapshots.insert_one({"_id": "other", "manifest": other})
+    _changes, previous, shadow = await findings_of(site, *AROUND)
+    assert previous == ("Previous index", None, "there is no snapshot 'gone'")
+    assert shadow[:2] == ("Shadow", None)
+    assert shadow[2].startswith("snapshot other needs the model colours (cdcdcdcdcdcd)")
+
+
+async def test_processes_that_refuse_a_snapshot_are_counted_with_their_reason(site: Site) -> None:
+    await site.store(site.files())
+    [active] = await site.database.snapshots.distinct("_id")
+    status = ServingStatus("one", "host-1", 7, "consumer", active, 0, None, 1)
+    await write_status(site.database, status)
+    assert await findings_of(site, "Processes") == [("Processes", True, f"1 of 1 serve {active}")]
+    await write_status(site.database, replace(status, instance="two", snapshot="old"))
+    assert await findings_of(site, "Processes") == [("Processes", None, f"1 of 2 serve {active}")]
+    refused = RefusedSnapshot(active, "the disk is full")
+    await write_status(site.database, replace(status, instance="two", snapshot="old", refused=refused))
+    assert await findings_of(site, "Processes") == [
+        ("Processes", None, f"{active} is refused by 1 of 2 processes (host-1 7): the disk is full")
+    ]
+
+
+async def test_many_changes_since_the_build_are_a_reason_to_build_again(site: Site) -> None:
+    await site.store(site.files())
+    assert await findings_of(site, "Changes") == [
+        ("Changes", True, "0 of at most 5000 pictures and removals since the index was built")
+    ]
+    changes = [{"_id": 1 + n, "product": f"p{n}", "removed": True, "views": []} for n in range(4_001)]
+    await site.database.delta.insert_many(changes)
+    [(_part, ok, detail)] = await findings_of(site, "Changes")
+    assert (ok, detail[:4]) == (None, "4001")
+
+
+async def test_an_index_that_finds_too_little_is_mentioned(site: Site) -> None:
+    index = msgspec.to_builtins(IndexDescription("flat", {}, 0.5, 1.0, 10))
+    await site.store(site.files(), index=index)
+    [(_part, ok, detail)] = await findings_of(site, "Index")
+    assert ok is None
+    assert "less than 99% of what an exact search finds" in detail

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framematch.catalog.mongo import connect
-from framematch.catalog.snapshot_names import SnapshotNames
+from framematch.catalog.serving_status import ServingStatus, write_status
 from framematch.cli.model import app
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle
@@ -82,8 +82,8 @@ class Site:
             for name, digest in models.items():
                 document = manifest | {"id": f"of-{name}", "model_digest": digest}
                 await database.snapshots.replace_one({"_id": f"of-{name}"}, {"manifest": document}, upsert=True)
-            names = SnapshotNames(1, **{name: f"of-{name}" for name in models})
-            await database.meta.replace_one({"_id": "snapshot_names"}, msgspec.to_builtins(names), upsert=True)
+            names = {"version": 1, **{name: f"of-{name}" for name in models}}
+            await database.meta.replace_one({"_id": "snapshot_names"}, names, upsert=True)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,23 @@ def test_only_models_that_no_snapshot_needs_are_unloaded_and_deleted(site: Site)
     assert [model["digest"] for model in site.models()] == [newest, previous, active, shadow]
 
 
+def test_a_model_that_a_process_still_serves_is_kept(site: Site) -> None:
+    old, new = site.build(11), site.build(12)
+    site.name_snapshots(active=new, previous=new)
+    asyncio.run(serve_snapshot(site, old))
+    assert f"clip_image_{old[:12]} (model-11): kept, needed by a running process" in site.prune().output
+
+
+async def serve_snapshot(site: Site, digest: str) -> None:
+    async with await connect(site.mongodb_uri) as client:
+        database = client[site.database]
+        document = await database.snapshots.find_one({"_id": "of-active"})
+        assert document is not None
+        manifest = document["manifest"] | {"id": "of-nobody", "model_digest": digest}
+        await database.snapshots.insert_one({"_id": "of-nobody", "manifest": manifest})
+        await write_status(database, ServingStatus("one", "host", 1, "consumer", "of-nobody", 0, None, 1))
+
+
 def test_a_restarted_triton_serves_what_was_kept(site: Site) -> None:
     kept = site.build(6)
     assert site.prune().exit_code == 0
@@ -168,6 +185,7 @@ def test_the_folder_of_an_older_version_is_removed(site: Site) -> None:
             "manifest",
             "not known which models are needed: there is no snapshot 'of-active'",
         ),
+        ("build", "not known which models are needed: the snapshot 20260101T000000Z-abcdef is being built"),
         ("Triton", "does not answer"),
         ("key", "nothing was unloaded, but Triton at"),
     ],
@@ -181,6 +199,8 @@ def test_nothing_is_pruned_while_something_is_not_known(
     if problem == "manifest":
         site.name_snapshots(active="ab" * 32)
         asyncio.run(drop_snapshots(site))
+    elif problem == "build":
+        asyncio.run(begin_build(site))
     environment = {
         "MongoDB": {"MONGODB_URI": f"mongodb://{dead_address}"},
         "Triton": {"TRITON_URL": dead_address, "FRAMEMATCH_TRITON__TIMEOUT_S": "0.5"},
@@ -197,6 +217,11 @@ def test_nothing_is_pruned_while_something_is_not_known(
 async def drop_snapshots(site: Site) -> None:
     async with await connect(site.mongodb_uri) as client:
         await client[site.database].snapshots.delete_many({})
+
+
+async def begin_build(site: Site) -> None:
+    async with await connect(site.mongodb_uri) as client:
+        await client[site.database].snapshot_leases.insert_one({"_id": "20260101T000000Z-abcdef"})
 
 
 def test_without_mongodb_the_models_are_listed_without_who_needs_them(site: Site, dead_address: str) -> None:

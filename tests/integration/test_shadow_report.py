@@ -9,12 +9,10 @@ from typer.testing import CliRunner, Result
 
 from framematch.catalog.mongo import Database
 from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, write_status
-from framematch.catalog.snapshot_names import SnapshotNames, read_names, write_names
+from framematch.catalog.snapshot_names import read_names, write_names
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
-from framematch.matching.shadow_condition import parse_condition
 from framematch.matching.shadow_counts import ShadowCounts, merged
-from framematch.matching.shadow_gate import require
 from framematch.matching.shadow_store import ensure_expiry, read_report, write_counts
 from framematch.stack.mongodb import MongoServer
 from tests.unit.matching.shadow_samples import UNKNOWN, compared, match, region, report_of
@@ -64,18 +62,6 @@ async def test_numbers_beyond_32_bits_survive(database: Database) -> None:
     counts = merged([counts_of(1), ShadowCounts(squares=2**60, regions=2**40)])
     await write_counts(database, "run", "a", "b", counts)
     assert (await read_report(database, "a", "b")).counts == counts
-
-
-async def test_a_promotion_needs_a_shadow_and_a_condition_that_holds(database: Database) -> None:
-    names = SnapshotNames(active="a", shadow="b")
-    with pytest.raises(CatalogError, match="there is no shadow"):
-        await require(database, SnapshotNames(active="a"), parse_condition("changed<=2%"))
-    with pytest.raises(CatalogError, match=r"changed<=2%: not enough yet.*; regions>=10: there are 0"):
-        await require(database, names, parse_condition("changed<=2%,regions>=10"))
-    await write_counts(database, "run", "a", "b", report_of(600, changed=6).counts)
-    with pytest.raises(CatalogError, match=r"the share is 1.00%, with 95 % confidence at most 2.17%"):
-        await require(database, names, parse_condition("changed<=2%"))
-    assert (await require(database, names, parse_condition("changed<=2.5%"))).counts.regions == 6_000
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
 from framematch.catalog.snapshot_store import save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError, StaleNamesError, UsageError
+from framematch.core.paths import state_dir
 from framematch.matching.shadow_store import write_counts
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
@@ -263,6 +264,20 @@ async def test_a_shadow_is_promoted_only_when_its_report_fulfils_the_condition(s
     assert "regions>=5000: there are 1,000" in error.message
     await site.output("promote", "--if", "changed<=50%,regions>=1000")
     assert await site.names() == (NEW, OLD, None)
+
+
+async def test_pruning_keeps_named_snapshots_and_the_newest_others(site: Site) -> None:
+    await site.output("activate", NEW)
+    await site.output("diff", NEW, THIRD)
+    cached = state_dir() / "snapshots"
+    assert await site.output("prune") == "No snapshot is to be deleted\n"
+    assert await site.output("prune", "--keep", "0", "--dry-run") == f"Would delete {THIRD}\n"
+    assert json.loads(await site.output("prune", "--keep", "0", "--json")) == {
+        "dry_run": False, "snapshots": [THIRD], "embeddings": 0, "delta_entries": 0,
+    }  # fmt: skip
+    assert await site.database.snapshots.distinct("_id") == [OLD, NEW]
+    assert [path.name for path in cached.iterdir()] == [NEW]
+    await site.output("rollback")
 
 
 async def test_damaged_names_are_repaired_by_an_activation_and_by_nothing_else(site: Site) -> None:

@@ -1,6 +1,7 @@
 """Files of snapshots in GridFS of a real MongoDB server, in a folder, and in a real S3-compatible server."""
 
 import os
+import re
 import resource
 import uuid
 from collections.abc import Iterator
@@ -10,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from framematch.catalog.mongo import Database
+from framematch.catalog.snapshot import ROWS_FILE, SnapshotManifest
 from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
+from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
 from framematch.core.errors import CatalogError, StorageUnavailableError
+from framematch.vector_index.files import VECTORS_FILE
 from tests.integration.s3_server import SECRET_KEY, S3Server
+from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the S3 server is built at its first use
 
@@ -142,3 +147,55 @@ async def test_a_storage_that_does_not_answer_is_retriable_and_named_without_sec
     ) as caught:
         await storage.put(SNAPSHOT, "vectors", large)
     assert SECRET_KEY not in f"{caught.value}"
+
+
+@pytest.fixture
+async def stored(storage: SnapshotStorage, database: Database, tmp_path: Path) -> SnapshotManifest:
+    """A snapshot in the storage, whose files are in `files`."""
+    (tmp_path / "files").mkdir()
+    manifest = write_snapshot(tmp_path / "files", unit_rows(4), ["a", "b", "c", "d"])
+    await save_snapshot(database, storage, manifest, tmp_path / "files")
+    return manifest
+
+
+async def replace_file(storage: SnapshotStorage, folder: Path, content: bytes) -> None:
+    await storage.delete(SNAPSHOT)
+    (folder / VECTORS_FILE).write_bytes(content)
+    for name in (VECTORS_FILE, ROWS_FILE):
+        await storage.put(SNAPSHOT, name, folder / name)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "longer", "empty"])
+async def test_a_damaged_file_is_refused_from_every_storage(
+    storage: SnapshotStorage, stored: SnapshotManifest, database: Database, tmp_path: Path, damage: str
+) -> None:
+    assert stored.id == SNAPSHOT
+    good = (tmp_path / "files" / VECTORS_FILE).read_bytes()
+    bad = {"flipped": good[:-1] + bytes([good[-1] ^ 1]), "longer": good + CONTENT, "empty": b""}[damage]
+    await replace_file(storage, tmp_path / "files", bad)
+    refused = f"{VECTORS_FILE} of snapshot {SNAPSHOT} is missing or damaged in {storage.name}"
+    with pytest.raises(CatalogError, match=re.escape(refused)):
+        await load_snapshot(database, storage, tmp_path / "cache", SNAPSHOT)
+    assert VECTORS_FILE not in "".join(path.name for path in (tmp_path / "cache" / SNAPSHOT).iterdir())
+    await replace_file(storage, tmp_path / "files", good)
+    (await load_snapshot(database, storage, tmp_path / "cache", SNAPSHOT)).index.close()
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_full_cache_disk_is_one_clear_error_and_leaves_no_file(
+    storage: SnapshotStorage, database: Database, tmp_path: Path
+) -> None:
+    refused = pytest.raises(CatalogError, match=r"cannot write .*/cache/.*: File too large")
+    with file_size_limit(400), refused:
+        await load_snapshot(database, storage, tmp_path / "cache", SNAPSHOT)
+    assert {path.name for path in (tmp_path / "cache" / SNAPSHOT).iterdir()} <= {ROWS_FILE}
+
+
+async def test_a_fetched_snapshot_needs_no_storage(
+    storage: SnapshotStorage, stored: SnapshotManifest, database: Database, tmp_path: Path
+) -> None:
+    (await load_snapshot(database, storage, tmp_path / "cache", SNAPSHOT)).index.close()
+    await storage.delete(SNAPSHOT)
+    again = await load_snapshot(database, storage, tmp_path / "cache", SNAPSHOT)
+    assert again.manifest == stored
+    again.index.close()

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 
-from framematch.core.errors import FramematchError, TritonUnavailableError
+from framematch.core.errors import TritonUnavailableError
 from framematch.core.triton_key import KeyHeader
+from framematch.stack import triton_check
 from framematch.stack.process import group_members
 from framematch.stack.triton import TritonServer, ping
+from tests.integration.echo_model import write_echo_model
 from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
@@ -88,10 +90,15 @@ def test_a_killed_triton_leaves_no_process_and_answers_again_after_a_restart(tmp
         triton.stop()
 
 
-def test_a_model_that_cannot_be_loaded_fails_the_start_with_the_reason(tmp_path: Path) -> None:
-    triton = TritonServer(tmp_path / "triton", add_model(tmp_path / "models", "import no_such_module"))
-    with pytest.raises(FramematchError, match="no_such_module") as caught:
-        triton.start()
-    assert "ended during its start" in caught.value.message
-    assert str(triton.log_file) in caught.value.hint
-    assert not triton.running
+def test_a_model_that_cannot_be_loaded_is_reported_and_the_others_are_served(tmp_path: Path) -> None:
+    add_model(tmp_path / "models")
+    broken = write_echo_model(tmp_path / "models")
+    broken.write_text("import no_such_module")
+    triton = TritonServer(tmp_path / "triton", tmp_path / "models")
+    triton.start()
+    try:
+        assert infer(triton.url) == [[2, 4]]
+        with pytest.raises(TritonUnavailableError, match=r"echo is not ready: .*no_such_module"):
+            triton_check.check(triton.url, triton.repository_key)
+    finally:
+        triton.stop()

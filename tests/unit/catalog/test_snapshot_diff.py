@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from framematch.catalog.snapshot import RowTable, SnapshotManifest
-from framematch.catalog.snapshot_diff import ChangedField, ChangedProduct, SnapshotDiff, diff_snapshots
+from framematch.catalog.snapshot_diff import ChangedField, ChangedProduct, SnapshotDiff, diff_snapshots, model_label
 from framematch.vector_index.description import IndexDescription
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 
@@ -58,3 +58,8 @@ def test_other_thresholds_models_and_indexes_are_told_with_both_values(manifest:
         ChangedField("index", "flat", "hnsw M=32 efSearch=64"),
         ChangedField("match_threshold", 0.5, 0.75),
     )
+
+
+def test_a_models_digest_is_told_once(manifest: SnapshotManifest) -> None:
+    assert model_label(manifest) == "colours abababababab"
+    assert model_label(replace(manifest, model_name="clip_image_abababababab")) == "clip_image_abababababab"

@@ -94,6 +94,7 @@ class ShadowRun:
     shadow: ServedSnapshot | None = None
     sample: float = 1.0
     now_s: float = 0.0
+    gather_s: float = 0.0
     comparisons: Comparisons = field(default_factory=Comparisons)
     queue: ShadowQueue = field(init=False)
     metrics: ConsumerMetrics = field(default_factory=lambda: ConsumerMetrics(new_registry()))
@@ -103,6 +104,7 @@ class ShadowRun:
             lambda: self.shadow,
             lambda: self.sample,
             batch_size=BATCH_SIZE,
+            gather_s=self.gather_s,
             comparisons=self.comparisons,
             metrics=self.metrics,
             clock=lambda: self.now_s,

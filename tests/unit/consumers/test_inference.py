@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,9 +78,7 @@ def decide(health: Health) -> Iterator[Callable[[Encoder], Decide]]:
             served = make_served(encoder=encoder, matcher=Numbers())
 
             async def decide(regions: list[RegionCrop]) -> None:
-                for region in regions:
-                    region.frame.served = served
-                await own.decide(regions)
+                await own.decide([replace(region, served=served) for region in regions])
 
             return decide
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import weakref
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -22,6 +23,7 @@ from consumers.stages.results import FrameResult
 from framematch.core.settings import ConsumerSettings, SightingSettings
 from tests.support import eventually
 from tests.unit.consumers.fake_group import Group, Member, Place, Topic
+from tests.unit.consumers.sample_frames import make_served
 
 Delivery = Literal["at_least_once", "exactly_once"]
 BOTH = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
@@ -102,6 +104,19 @@ async def test_every_frame_is_answered_in_order_and_none_is_committed_early(
     in_order(topic, delivery, topic.published)
     if delivery == "exactly_once" or not (failures or {"rebalance", "join", "crash"} & set(script)):
         assert len(topic.published) == len(everything)
+
+
+@BOTH
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_consumer_that_is_idle_keeps_no_snapshot_that_is_not_served(delivery: Delivery, seed: int) -> None:
+    topic = Topic(random.Random(seed), partitions=2, frames=12, failures=0)  # noqa: S311  # chooses what happens
+    topic.served = make_served(snapshot="old")
+    async with group(topic, delivery) as consumers:
+        await all_committed(topic, consumers)
+        old = weakref.ref(topic.served)
+        topic.served = make_served(snapshot="new")
+        await eventually(lambda: old() is None, message="nothing refers to the old snapshot")
+        await consumers.finish()
 
 
 async def test_refused_output_does_not_hold_up_the_measurements(monkeypatch: pytest.MonkeyPatch) -> None:

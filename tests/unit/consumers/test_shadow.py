@@ -113,7 +113,7 @@ async def test_a_stuck_shadow_does_not_delay_the_active_snapshot() -> None:
                 await asyncio.sleep(0)
             assert encoder.shapes == [(BATCH_SIZE, 2, 2, 3)]
     assert run.counts.regions == 0
-    assert run.counts.dropped == (20 - 1 - 8) * BATCH_SIZE
+    assert run.counts.dropped == (20 - 1 - 4) * BATCH_SIZE
 
 
 @pytest.mark.parametrize("error", [TritonUnavailableError("model gone"), RuntimeError("a defect")])

@@ -37,14 +37,14 @@ def test_every_frame_is_in_a_sample_of_one() -> None:
 
 async def test_all_regions_of_a_sampled_frame_are_taken() -> None:
     run = ShadowRun(served("shadow"), sample=0.5)
-    batch = decided_batch(16, regions=2)
+    batch = decided_batch(8, regions=2)
     run.offer(batch)
     frames: Counter[str] = Counter()
     while run.queue.waiting:
-        frames.update(region.frame_id for region in await taken(run))
+        frames.update(region.frame.id for region in await taken(run))
     ids = {region.frame.header.id for region in batch if region.frame.header}
     assert frames == {frame_id: 2 for frame_id in ids if is_sampled(frame_id, 0.5)}
-    assert 0 < len(frames) < 16
+    assert 0 < len(frames) < 8
 
 
 def test_without_a_shadow_nothing_is_kept() -> None:
@@ -60,8 +60,8 @@ async def test_a_full_queue_drops_and_counts() -> None:
     run = ShadowRun(served("shadow"))
     for number in range(12):
         run.offer(decided_batch(BATCH_SIZE, first=number * BATCH_SIZE))
-    assert (run.queue.waiting, run.counts.dropped) == (8 * BATCH_SIZE, 4 * BATCH_SIZE)
-    assert run.metrics.shadow_regions.labels("dropped")._value.get() == 4 * BATCH_SIZE  # noqa: SLF001  # no other way
+    assert (run.queue.waiting, run.counts.dropped) == (4 * BATCH_SIZE, 8 * BATCH_SIZE)
+    assert run.metrics.shadow_regions.labels("dropped")._value.get() == 8 * BATCH_SIZE  # noqa: SLF001  # no other way
     assert [region.frame.sequence for region in await taken(run)] == [0, 1, 2, 3]
 
 
@@ -129,3 +129,12 @@ async def test_the_cost_of_a_batch_is_shared_by_its_regions() -> None:
     run = ShadowRun(served("shadow"))
     run.offer(decided_batch(4))
     assert {region.cost for region in await taken(run)} == {Cost(2.0, 1.0)}
+
+
+async def test_a_batch_waits_for_more_regions_until_it_is_full() -> None:
+    run = ShadowRun(served("shadow"), gather_s=60)
+    run.offer(decided_batch(1))
+    batch = asyncio.create_task(run.queue.next_batch())
+    await asyncio.sleep(0)
+    run.offer(decided_batch(BATCH_SIZE, first=1))
+    assert [region.frame.sequence for region in await asyncio.wait_for(batch, 5)] == [0, 1, 2, 3]

@@ -19,7 +19,7 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Code that runs as a service. Commands and the local stack report to the user who started them.
 SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
 PACKAGES = ("edge", "consumers", "framematch")
-SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "tracing", "triton")
+SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "snapshots", "tracing", "triton")
 FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
 LOG_CALL = re.compile(r"\blog\.(info|warning|error|exception)\(\s*\"(\w+)\"")
 
@@ -134,7 +134,7 @@ def test_every_file_of_a_data_flow_is_in_its_package(service: str, folder: str) 
     section = ARCHITECTURE.partition(f"\n## Data flow: {service}\n")[2].partition("\n## ")[0]
     named: list[tuple[Path, str]] = []
     for group in re.split(r"[|;]", section):
-        other = re.match(r"\s*(core|matching|pictures|vision)'s? ", group)
+        other = re.match(r"\s*(catalog|core|matching|pictures|vision)'s? ", group)
         package = ROOT / "framematch" / other[1] if other else ROOT / folder
         named += [(package, name) for name in re.findall(r"`([\w/]+\.py)`", group)]
 

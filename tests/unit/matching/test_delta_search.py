@@ -1,6 +1,8 @@
 """The search over a snapshot with the changes since it was built."""
 
+from dataclasses import replace
 from itertools import pairwise
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -102,6 +104,16 @@ def test_many_removed_products_among_the_nearest_do_not_hide_the_others() -> Non
     index = ProductIndex(snapshot).with_delta(delta(dict.fromkeys(removed)))
     for candidates in index.search(near[:4], 3):
         assert set(ids(candidates)) == {"a", "b", "c"}
+
+
+def test_more_removed_products_among_the_nearest_than_an_index_returns_do_not_hide_the_others() -> None:
+    rows = unit_rows(200, 64)
+    snapshot = make_snapshot(rows, [f"p{n}" for n in range(200)])
+    nearest = ProductIndex(snapshot).search(rows[:1], 100)[0]
+    bounded = Mock(wraps=snapshot.index, vectors=200, max_k=40)
+    index = ProductIndex(replace(snapshot, index=bounded)).with_delta(delta(dict.fromkeys(ids(nearest)[:60])))
+    assert ids(index.search(rows[:1], 5)[0]) == ids(nearest)[60:65]
+    assert all(call.args[1] <= 40 for call in bounded.search.call_args_list)
 
 
 def test_a_changed_product_with_many_pictures_does_not_hide_the_others() -> None:

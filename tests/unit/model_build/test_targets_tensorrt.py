@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.model_build.repository.targets import next_step
 from framematch.model_build.repository.targets.tensorrt import CONTAINER
-from tests.repositories import tower_folder, tower_folders
+from tests.repositories import manifest_of_folder, tower_folder, tower_folders
 from tests.unit.model_build.bundles import BundleFiles, image_only, image_tower, weights
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -247,13 +247,16 @@ def test_without_models_that_need_an_engine_the_script_says_so(machine: Machine)
     assert "no model here needs an engine" in result.stderr
 
 
-def test_the_next_step_names_the_folder_and_the_container_of_the_dockerfile(tmp_path: Path) -> None:
-    step = next_step(OPTIONS, tmp_path / "my models")
+def test_the_next_step_names_the_folder_and_the_container_of_the_dockerfile(machine: Machine) -> None:
+    manifest = manifest_of_folder(machine.model)
+    step = next_step(manifest, machine.repository)
     assert step is not None
-    assert f"'{tmp_path}/my models:/models'" in step
+    assert f"'{machine.repository}:/models'" in step
     assert CONTAINER in step
     assert f"ARG TRITON_BASE={CONTAINER}\n" in (ROOT / "deploy" / "docker" / "triton.Dockerfile").read_text()
-    assert next_step(BuildOptions(), tmp_path) is None
+    machine.run()
+    assert next_step(manifest, machine.repository) is None
+    assert next_step(replace(manifest, target="cpu"), machine.repository) is None
 
 
 def test_the_script_names_the_container_of_the_dockerfile_too(machine: Machine) -> None:

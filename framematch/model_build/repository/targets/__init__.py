@@ -9,7 +9,7 @@ from framematch.model_build.repository.targets import tensorrt
 from framematch.model_build.repository.targets.half import half_precision
 from framematch.model_build.repository.targets.onnxruntime import SERVED_CODE, serve_on_cpu, serve_on_gpu
 from framematch.model_build.repository.triton_config import config_pbtxt
-from framematch.vision.manifest import ENGINE_SCRIPT, ModelManifest, served_name
+from framematch.vision.manifest import ENGINE_SCRIPT, IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
 
 _SERVINGS = {"cpu": serve_on_cpu, "onnx": serve_on_gpu, "tensorrt": tensorrt.serving}
 
@@ -59,6 +59,10 @@ def remove_unused_files(repository: Path) -> None:
         (repository / ENGINE_SCRIPT).unlink(missing_ok=True)
 
 
-def next_step(options: BuildOptions, repository: Path) -> str | None:
-    """What the user must do before Triton can serve the models in `repository`; None when nothing."""
-    return tensorrt.next_step(repository) if options.target == "tensorrt" else None
+def next_step(manifest: ModelManifest, repository: Path) -> str | None:
+    """What the user must do before Triton can serve the model of `manifest` in `repository`; None when nothing."""
+    if manifest.target != "tensorrt":
+        return None
+    folders = [repository / served_name(tower, manifest.digest) for tower in (IMAGE_MODEL, TEXT_MODEL)]
+    missing = any(folder.is_dir() and not (folder / tensorrt.ENGINE_FILE).is_file() for folder in folders)
+    return tensorrt.next_step(repository) if missing else None

@@ -105,4 +105,4 @@ for shapes in ./*/engine.shapes; do
 done
 $found || fail "no model here needs an engine"
 
-$print_only || echo "Start Triton now, or make a running one load the models again. Then run: framematch model check"
+$print_only || echo "Run 'framematch model build' again, which makes a running Triton load the model; or start Triton"

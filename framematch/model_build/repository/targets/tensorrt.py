@@ -18,7 +18,8 @@ CONTAINER = "nvcr.io/nvidia/tritonserver:26.06-py3"
 SCRIPT = Path(__file__).with_name(ENGINE_SCRIPT)
 SHAPES_FILE = "engine.shapes"
 """In a model's folder: trtexec's arguments for the sizes of batches, one on each line."""
-_ENGINE_FILES = ("1/model.plan", "1/model.plan.made-of", "trtexec.log")
+ENGINE_FILE = "1/model.plan"
+_ENGINE_FILES = (ENGINE_FILE, f"{ENGINE_FILE}.made-of", "trtexec.log")
 
 
 def serving(options: BuildOptions) -> Serving:
@@ -54,7 +55,8 @@ def keep_engine(old: Path, new: Path) -> None:
 def next_step(repository: Path) -> str:
     """How to run the script."""
     return (
-        f"Build the engines where they will be served, in Triton's container (--print shows the commands):\n"
+        f"Build the engines where they will be served, in Triton's container (--print shows the commands). Then run "
+        f"`model build` again: it keeps them, and makes a running Triton load the model.\n"
         f'  docker run --rm --gpus all --user "$(id -u):$(id -g)" -v {shlex.quote(f"{repository}:/models")} '
         f"{CONTAINER} sh /models/{ENGINE_SCRIPT}"
     )
