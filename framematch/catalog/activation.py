@@ -54,12 +54,12 @@ async def change_names(
     before = await read_names(database)
     expect_active(before, expect)
     after = change(before)
+    if check is not None:  # it also embeds changes that a snapshot of another model lacks
+        await check(NamesChange(before, after))
     if after.active is not None and after.active != before.active:
         await _check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:
         await _check_changes(database, await load_manifest(database, after.shadow))
-    if check is not None:
-        await check(NamesChange(before, after))
     return NamesChange(before, await write_names(database, before, after))
 
 

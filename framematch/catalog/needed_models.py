@@ -9,7 +9,7 @@ from framematch.core.errors import CatalogError
 
 
 async def needed_models(database: Database) -> dict[str, tuple[str, ...]]:
-    """Who needs a model, by the model's digest: the names of snapshots, and `served` while a process still has one.
+    """Who needs a model, by the model's digest: names of snapshots, and `a running process` that serves another one.
 
     Raises:
         CatalogError: the names are damaged, or the manifest of a snapshot in use is missing or damaged: then it is not
@@ -20,7 +20,9 @@ async def needed_models(database: Database) -> dict[str, tuple[str, ...]]:
     in_use = [("active", names.active), ("previous", names.previous), ("shadow", names.shadow)]
     named = {snapshot for _name, snapshot in in_use}
     for status in await read_statuses(database):
-        in_use += [("served", snapshot) for snapshot in (status.snapshot, status.shadow) if snapshot not in named]
+        in_use += [
+            ("a running process", snapshot) for snapshot in (status.snapshot, status.shadow) if snapshot not in named
+        ]
     needed: dict[str, list[str]] = {}
     for name, snapshot_id in dict.fromkeys(in_use):
         if snapshot_id is not None:

@@ -80,6 +80,11 @@ def parse_product(fields: Fields) -> ProductDraft | RowProblem:
     return _row(Record(1, 1, fields), fields)
 
 
+def normal_id(text: str) -> str:
+    """A product's id as it is stored: ids that look the same are the same."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def similar_ids(ids: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Pairs of ids that differ only in case or spaces."""
     first: dict[str, str] = {}
@@ -122,7 +127,7 @@ def _draft(record: Record, fields: Fields) -> ProductDraft:
     return ProductDraft(
         line=record.line,
         last_line=record.last_line,
-        id=unicodedata.normalize("NFC", product_id),
+        id=normal_id(product_id),
         name=name,
         category=_text(fields, "category"),
         price=_price(fields.get("price")),

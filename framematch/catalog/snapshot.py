@@ -3,12 +3,14 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from framematch.catalog.empty_frames import EmptyFrameMatch
+from framematch.catalog.row_checks import RowChecks
 from framematch.catalog.thresholds import ThresholdEstimate
 from framematch.core.errors import CatalogError, ModelMismatchError
 from framematch.vector_index.description import IndexDescription
@@ -20,6 +22,7 @@ from framematch.vision.preprocess import Preprocessor, Variant
 # 2 added the kind of the index, distinct vectors, the pictures of views, and the delta.
 FORMAT_VERSION: Final = 2
 ROWS_FILE: Final = "rows.json"
+_BLOCK_ROWS = 8_192
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 REBUILD_HINT = "Run 'framematch catalog build'"
 
@@ -111,8 +114,12 @@ def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
 
 
 def write_rows(rows: RowTable, folder: Path) -> None:
-    """Write the table to its file in `folder`; deterministic."""
-    (folder / ROWS_FILE).write_bytes(msgspec.json.encode(rows))
+    """Write the table to its file in `folder`, a block of rows on each line; deterministic."""
+    with (folder / ROWS_FILE).open("wb") as file:
+        for start in range(0, len(rows.product_ids), _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            block = RowTable(rows.product_ids[part], rows.views[part], rows.images[part], rows.vectors[part])
+            file.write(msgspec.json.encode(block) + b"\n")
 
 
 def describe_files(folder: Path, description: IndexDescription) -> dict[str, FileInfo]:
@@ -179,24 +186,28 @@ def open_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
 
 
 def read_rows(manifest: SnapshotManifest, folder: Path) -> RowTable:
-    """Read the table alone.
+    """Read the table alone, a block at a time: other threads of the process run in between.
 
     Raises:
         CatalogError: it is not one that a build writes, or does not agree with the manifest.
     """
+    blocks, checks = [], RowChecks()
     try:
-        rows = msgspec.json.decode((folder / ROWS_FILE).read_bytes(), type=RowTable)
-    except (ValueError, OSError) as error:  # msgspec's errors are ValueErrors
+        with (folder / ROWS_FILE).open("rb") as file:
+            for line in file:
+                block = msgspec.json.decode(line, type=RowTable)
+                blocks.append(block)
+                checks.add(block.product_ids, block.views, block.images, block.vectors)
+    except (ValueError, ArithmeticError, OSError) as error:  # msgspec's errors are ValueErrors
         raise _unreadable(manifest, str(error)) from error
-    if any(len(column) != manifest.rows for column in (rows.product_ids, rows.views, rows.images, rows.vectors)):
-        raise _unreadable(manifest, f"{ROWS_FILE} does not have {manifest.rows} rows")
-    if len(set(rows.product_ids)) != manifest.products:
-        raise _unreadable(manifest, f"{ROWS_FILE} does not have {manifest.products} products")
-    if set(rows.vectors) != set(range(manifest.vectors)):
-        raise _unreadable(manifest, f"{ROWS_FILE} does not have {manifest.vectors} vectors")
-    if len(set(zip(rows.product_ids, rows.views, strict=True))) != manifest.rows:
-        raise _unreadable(manifest, f"{ROWS_FILE} has a view twice")
-    return rows
+    if problem := checks.problem(manifest.rows, manifest.products, manifest.vectors):
+        raise _unreadable(manifest, f"{ROWS_FILE} {problem}")
+    return RowTable(
+        tuple(chain.from_iterable(block.product_ids for block in blocks)),
+        tuple(chain.from_iterable(block.views for block in blocks)),
+        tuple(chain.from_iterable(block.images for block in blocks)),
+        tuple(chain.from_iterable(block.vectors for block in blocks)),
+    )
 
 
 def _unreadable(manifest: SnapshotManifest, reason: str) -> CatalogError:

@@ -75,7 +75,9 @@ def remove(
     Nothing is removed when one of the ids is unknown.
     """
     settings = prepare_command("catalog", config)
-    asyncio.run(_remove(settings, list(dict.fromkeys(product_ids)), wait))
+    from framematch.catalog.rows import normal_id
+
+    asyncio.run(_remove(settings, list(dict.fromkeys(map(normal_id, product_ids))), wait))
 
 
 async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None) -> None:

@@ -1,6 +1,7 @@
 """Runs a replay, writes what differs, and prints it with a summary."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from framematch.core.kafka.clients import client_options
 from framematch.core.kafka.consumer import UnreadableRecords
 from framematch.core.lifecycle import first_of, run_service
 from framematch.core.paths import state_dir
-from framematch.core.private_files import create_private
+from framematch.core.private_files import FILE_MODE, create_private
 from framematch.core.settings import Settings
 from framematch.core.timestamps import to_rfc3339
 from framematch.matching.snapshot_opener import open_served
@@ -70,7 +71,7 @@ def run_replay(settings: Settings, options: ReplayOptions) -> None:
                 await first_of(stop.wait(), _replay(settings, options, results, file))
             except FramematchError as error:
                 failures.append(error)
-            if file is not None:
+            if file is not None and results.snapshot:
                 file.write(summary_line(results.summary, results.reading).encode() + b"\n")
 
     run_service(main, shutdown_deadline_s=_SHUTDOWN_S)
@@ -86,6 +87,8 @@ async def _replay(settings: Settings, options: ReplayOptions, results: Results, 
         snapshot_id = await find_snapshot(database, options.snapshot)
         served = await open_served(database, snapshot_id, settings=settings, cache_dir=state_dir() / "snapshots")
     results.snapshot = snapshot_id
+    if file is not None:
+        _empty(file)
     async with served.encoder:
         with progress_bar("Replaying", "records") as on_progress:
             async with open_replay(
@@ -111,17 +114,23 @@ async def _collect(session: ReplaySession, options: ReplayOptions, results: Resu
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[BinaryIO | None]:
-    """The file for all differences, for its owner alone; a path that cannot be written is found before the work."""
+    """The file for all differences; a path that cannot be written is found before the work."""
     if path is None:
         yield None
         return
     try:
         create_private(path)
-        file = path.open("wb")
+        file = path.open("ab")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="Check the path") from None
     with file:
         yield file
+
+
+def _empty(file: BinaryIO) -> None:
+    """Start anew, for the owner of the file alone: the answers of an earlier replay go only when this one starts."""
+    os.fchmod(file.fileno(), FILE_MODE)
+    file.truncate(0)
 
 
 def _print(options: ReplayOptions, results: Results) -> None:

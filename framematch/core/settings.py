@@ -132,8 +132,8 @@ class TritonSettings(Section):
     )
     repository_key: SecretStr | None = Field(
         None,
-        description="key of a Triton that restricts loading models and shared memory; `model build` needs it, and "
-        "`consume` with `shared_memory`",
+        description="key of a Triton that restricts loading models and shared memory; `model build` and `model "
+        "prune` need it, and `consume` with `shared_memory`",
     )
 
     @property

@@ -9,12 +9,13 @@ from typing import Self
 import numpy as np
 
 from framematch.catalog.delta import Delta
-from framematch.catalog.snapshot import RowTable, Snapshot
+from framematch.catalog.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.changed_products import ChangedProducts
 from framematch.matching.decision import Candidate
 from framematch.matching.nearest_vectors import VectorSet, search_sets
 from framematch.matching.picture_vectors import PictureVectors
+from framematch.matching.vector_products import VectorProducts
 from framematch.vector_index.faiss_library import load_faiss
 from framematch.vector_index.flat import exact_search
 from framematch.vector_index.queries import Found
@@ -31,8 +32,8 @@ class ProductIndex:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._index = snapshot.index
-        self._products_of_vector = _products_of_vector(snapshot.rows, snapshot.manifest.vectors)
-        self._snapshot_products = frozenset(snapshot.rows.product_ids)
+        self._products_of_vector = VectorProducts(snapshot.rows, snapshot.manifest.vectors)
+        self._snapshot_products = self._products_of_vector.products()
         self._pictures = PictureVectors(snapshot.rows, snapshot.index)
         self._one_view_each = snapshot.manifest.rows == snapshot.manifest.products
         self._changed: ChangedProducts | None = None
@@ -148,11 +149,3 @@ class ProductIndex:
 def _is_complete(candidates: tuple[Candidate, ...], wanted: int, unseen: float) -> bool:
     """Whether a vector with the similarity `unseen` or less would not change the candidates."""
     return unseen == -np.inf or (len(candidates) == wanted and candidates[-1].score >= unseen)
-
-
-def _products_of_vector(rows: RowTable, vectors: int) -> list[tuple[str, ...]]:
-    """The products of each vector, in the order of their ids."""
-    products: list[set[str]] = [set() for _ in range(vectors)]
-    for vector, product_id in zip(rows.vectors, rows.product_ids, strict=True):
-        products[vector].add(product_id)
-    return [tuple(sorted(ids)) for ids in products]

@@ -13,10 +13,11 @@ class PictureVectors:
 
     def __init__(self, rows: RowTable, index: VectorIndex) -> None:
         self._index = index
-        hashes = np.fromiter(map(hash, rows.images), np.int64, len(rows.images))
+        # A generator, so that other threads run in between.
+        hashes = np.fromiter((hash(image) for image in rows.images), np.int64, len(rows.images))
         order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[order]
-        self._vectors = np.array(rows.vectors, np.int32)[order]
+        self._vectors = np.fromiter((vector for vector in rows.vectors), np.int32, len(rows.vectors))[order]
 
     def find(self, image: str, embedding: NDArray[np.float32]) -> int | None:
         """The number of the vector of the picture with this digest, if the vector is its `embedding`; None without."""

@@ -20,6 +20,7 @@ Served = ServedSnapshot | None
 
 # A full disk may be emptied, and Triton may load the model; a large file is not fetched again every second.
 _BACKOFF_S = (1.0, 60.0)
+_BUG_HINT = "This is a bug: report it with the traceback in the log"
 # Another process appends changes, and the one before the newest was not visible yet.
 _INCOMPLETE_S = 0.5
 
@@ -103,7 +104,7 @@ class SnapshotSlot:
             delay_s = None
             try:
                 await self._bring_up_to_date(snapshot_id)
-            except (FramematchError, OSError, MemoryError) as error:
+            except Exception as error:  # noqa: BLE001  # no file, whoever wrote it, may end all consumers; it is logged
                 raise_if_cancelled()
                 self._refuse(_refusal(snapshot_id or "", error))
                 delay_s = backoff.next_delay_s()
@@ -149,6 +150,7 @@ class SnapshotSlot:
             log.warning(
                 "snapshot_refused", name=self._name, snapshot=refusal.snapshot, reason=refusal.reason,
                 hint=refusal.hint, served=self.served.manifest.id if self.served else None,
+                exc_info=refusal.hint == _BUG_HINT,
             )  # fmt: skip
         self._listener.refused(self._name, refusal)
 
@@ -165,8 +167,12 @@ def _figures(served: Served) -> dict[str, float]:
     }
 
 
-def _refusal(snapshot_id: str, error: FramematchError | OSError | MemoryError) -> Refusal:
+def _refusal(snapshot_id: str, error: Exception) -> Refusal:
     if isinstance(error, FramematchError):
         return Refusal(snapshot_id, error.message, error.hint)
-    what = error.strerror if isinstance(error, OSError) and error.strerror else "not enough memory"
-    return Refusal(snapshot_id, f"snapshot {snapshot_id} cannot be opened: {what}", "Check memory, disk and rights")
+    what, hint = f"{type(error).__name__}, see the log", _BUG_HINT
+    if isinstance(error, MemoryError):
+        what, hint = "not enough memory", "Give the process more memory, or build a smaller index"
+    elif isinstance(error, OSError):
+        what, hint = error.strerror or what, "Check disk and rights"
+    return Refusal(snapshot_id, f"snapshot {snapshot_id} cannot be opened: {what}", hint)

@@ -27,6 +27,7 @@ from framematch.core.kafka.clients import new_admin, new_consumer, new_producer,
 from framematch.core.local_stack import LocalStack
 from framematch.core.timestamps import now_us, to_rfc3339
 from tests.e2e.site import Site, unique_prefix
+from tests.integration.commands import framematch
 from tests.sample_events import match_event
 from tests.support import wait_until
 
@@ -134,6 +135,7 @@ async def state_of_kafka(site: Site) -> tuple[dict[TopicPartition, int], list[st
 
 def test_another_snapshot_gives_the_expected_differences_event_by_event(published: Published, tmp_path: Path) -> None:
     file = tmp_path / "differences.jsonl"
+    file.write_text("those of an earlier replay")
     done = replay(published.site, "--snapshot", published.second, "--output", str(file))
     assert done.code == 0, done
     changed = {line["id"]: line for line in done.differences}
@@ -198,16 +200,22 @@ def test_what_has_no_frames_is_refused(published: Published, arguments: tuple[st
         ("MONGODB_URI", "MongoDB at"),
     ],
 )
-def test_a_server_that_is_away_is_named(published: Published, dead_address: str, name: str, says: str) -> None:
+def test_a_server_that_is_away_is_one_line(published: Published, dead_address: str, name: str, says: str) -> None:
     address = f"mongodb://{dead_address}" if name == "MONGODB_URI" else dead_address
     away = {name: address, "FRAMEMATCH_MONGODB__TIMEOUT_S": "1", "FRAMEMATCH_TRITON__TIMEOUT_S": "1"}
-    refused = replay(published.site, "--snapshot", published.first, **away)
-    assert refused.code == 1
-    assert says in refused.error
+    refused = framematch(
+        published.site.environment | away, "replay", "--since", "1h", "--snapshot", published.first
+    )  # fmt: skip
+    [line] = [line for line in refused.stderr.splitlines() if not line.startswith("{")]  # without the client's log
+    assert refused.returncode == 1
+    assert says in line
 
 
-def test_an_unknown_snapshot_is_refused(published: Published) -> None:
-    refused = replay(published.site, "--snapshot", "nonesuch")
+def test_an_unknown_snapshot_is_refused_and_leaves_the_file_as_it_is(published: Published, tmp_path: Path) -> None:
+    file = tmp_path / "differences.jsonl"
+    file.write_text("those of an earlier replay")
+    refused = replay(published.site, "--snapshot", "nonesuch", "--output", str(file))
+    assert file.read_text() == "those of an earlier replay"
     assert (refused.code, refused.error.split(".")[0]) == (1, "there is no snapshot 'nonesuch'")
 
 
@@ -216,7 +224,7 @@ def test_ctrl_c_ends_it_with_what_was_found_so_far(published: Published, tmp_pat
     command = [sys.executable, "-m", "framematch", "replay", "--since", "1h", "--snapshot", published.first]
     environment = published.site.environment | {"FRAMEMATCH_MATCHING__THRESHOLD": "1"}
     with subprocess.Popen([*command, "--output", str(file)], env=environment, stderr=subprocess.PIPE) as process:
-        wait_until(file.exists, message="the replay has started")
+        wait_until(lambda: file.exists() and file.stat().st_size, message="the first difference")
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (0, b"")

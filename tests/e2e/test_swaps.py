@@ -110,6 +110,7 @@ async def check_outputs(swaps: Swaps, sent: list[SentRecord]) -> None:
     expected = {output_id for record in sent for output_id in expected_ids(record)}
     await subscriber.wait_for(lambda: expected <= subscriber.first_seen_s.keys(), "every frame has its outputs")
     await asyncio.gather(*(asyncio.to_thread(consumer.stop) for consumer in running))
+    assert await read_statuses(swaps.database) == [], "a clean exit removes the document"
     await subscriber.catch_up()
     result = compare(sent, subscriber.outputs)
     assert (result.lost, result.unexpected, result.repeats, result.disordered) == (0, 0, 0, ()), result

@@ -41,6 +41,7 @@ NEEDS = {
     "search": ("consumer,cpu", ("search", "--text", "milk")),
     "replay": ("consumer,cpu", ("replay", "--since", "1h", "--snapshot", "active")),
     "model build": ("model", ("model", "build", "--from", ".")),
+    "model list": ("consumer,cpu", ("model", "list")),
     "stack up": ("stack", ("stack", "up")),
 }
 COMMANDS = {

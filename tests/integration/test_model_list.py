@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framematch.catalog.mongo import connect
+from framematch.catalog.serving_status import ServingStatus, write_status
 from framematch.cli.model import app
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle
@@ -128,6 +129,23 @@ def test_only_models_that_no_snapshot_needs_are_unloaded_and_deleted(site: Site)
     ]
     assert tower_folders(site.repository) == [name for name in before if not name.endswith(unneeded[:12])]
     assert [model["digest"] for model in site.models()] == [newest, previous, active, shadow]
+
+
+def test_a_model_that_a_process_still_serves_is_kept(site: Site) -> None:
+    old, new = site.build(11), site.build(12)
+    site.name_snapshots(active=new, previous=new)
+    asyncio.run(serve_snapshot(site, old))
+    assert f"clip_image_{old[:12]} (model-11): kept, needed by a running process" in site.prune().output
+
+
+async def serve_snapshot(site: Site, digest: str) -> None:
+    async with await connect(site.mongodb_uri) as client:
+        database = client[site.database]
+        document = await database.snapshots.find_one({"_id": "of-active"})
+        assert document is not None
+        manifest = document["manifest"] | {"id": "of-nobody", "model_digest": digest}
+        await database.snapshots.insert_one({"_id": "of-nobody", "manifest": manifest})
+        await write_status(database, ServingStatus("one", "host", 1, "consumer", "of-nobody", 0, None, 1))
 
 
 def test_a_restarted_triton_serves_what_was_kept(site: Site) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from framematch.catalog import delta_log
+from framematch.catalog.activation import NamesChange, change_names
 from framematch.catalog.build import BuildReport
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.needed_spaces import space_of
@@ -151,8 +152,14 @@ async def test_changes_are_embedded_for_a_snapshot_of_another_model_before_it_is
     await site.put("new", 100)
     await site.put("new", 101)
     await site.changes.remove("p0")
+    with pytest.raises(CatalogError, match="it has no embeddings by the model cdcdcdcdcdcd"):
+        await site.activate(other)
     site.encoders = {MODEL.digest: ColourEncoder(), OTHER_MODEL.digest: ColourEncoder(OTHER_MODEL)}
-    assert await site.changes.complete_for(other) == 2
+
+    async def embed(_change: NamesChange) -> None:
+        assert await site.changes.complete_for(other) == 2
+
+    await change_names(site.database, lambda names: names.with_active(other.id), check=embed)
     assert (await site.shown(other, 101)).candidates[0].product_id == "new"
     site.encoders = {}
     assert await site.changes.complete_for(other) == await site.changes.complete_for(active(site)) == 0

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,8 @@ from framematch.stack.triton import TritonServer
 from framematch.vision.encoder import ImageEncoder, TextEncoder
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.served_models import list_served_models
-from tests.unit.model_build.bundles import SIDE, BundleFiles, image_only, image_tower, weights
+from tests.repositories import tower_folder
+from tests.unit.model_build.bundles import SIDE, WORDS, BundleFiles, image_only, image_tower, weights
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +83,26 @@ async def test_a_build_of_the_served_model_does_not_fail_its_clients_and_is_the_
             np.testing.assert_allclose(await encoder.embed(PIXELS), expected, atol=1e-6)
         await again
     assert [model.manifest.name for model in await list_served_models(server.url)] == ["bundle-1", "bundle-2"]
+
+
+async def test_a_tokenizer_of_several_megabytes_is_served(tmp_path: Path, start_triton: StartTriton) -> None:
+    source = bundle(tmp_path, 3)
+    content = msgspec.json.decode((source / "tokenizer.json").read_bytes())
+    words = {random_word: number for number, random_word in enumerate(many_words(100_000), len(WORDS))}
+    content["model"]["vocab"] |= words
+    (source / "tokenizer.json").write_bytes(msgspec.json.encode(content))
+    build_model_repository(load_bundle(source), tmp_path / "large")
+    assert (tower_folder(tmp_path / "large", "clip_text") / "config.pbtxt").stat().st_size > 2_000_000
+    async with await TextEncoder.connect(start_triton(tmp_path / "large").url) as texts:
+        last, number = words.popitem()
+        assert texts.tokenizer([last])[0][0][1] == number
+        assert (await texts.embed(["milk"])).shape == (1, texts.manifest.dimension)
+
+
+def many_words(number: int) -> list[str]:
+    """Words of 16 random letters, which cannot be compressed well."""
+    letters = np.random.default_rng(5).integers(ord("a"), ord("z") + 1, (number, 16), dtype=np.uint8)
+    return [row.tobytes().decode() for row in letters]
 
 
 async def test_texts_have_the_newest_model_which_may_have_none(

@@ -1,6 +1,7 @@
 """The folder of a model repository: which models it has, and how one is added or removed while Triton serves it."""
 
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -64,7 +65,9 @@ def remove_abandoned(repository: Path) -> None:
 
     A model that the killed one had moved away, but not yet replaced, is moved back.
     """
-    for staging in repository.parent.glob(f"{staging_prefix(repository)}*/"):
+    for staging in repository.parent.glob(f"{glob.escape(staging_prefix(repository))}*/"):
+        if staging.lstat().st_uid != os.geteuid():  # in a folder for all, it may be anything
+            continue
         for old in staging.glob(f"{OLD}/*"):
             if not (repository / old.name).exists():
                 old.rename(repository / old.name)

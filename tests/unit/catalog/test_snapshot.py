@@ -15,6 +15,7 @@ from framematch.catalog.snapshot import (
     check_manifest,
     is_intact,
     open_snapshot,
+    read_rows,
     write_rows,
 )
 from framematch.core.errors import CatalogError, ModelMismatchError
@@ -87,15 +88,33 @@ def test_files_that_disagree_with_the_manifest_are_refused(tmp_path: Path, chang
         (row_table(IDS, (0, 1, 2, 2)), "does not have 4 vectors"),
         (row_table(IDS, (0, 1, 2, -1)), "does not have 4 vectors"),
         (replace(row_table(IDS), views=(0, 0, 0, 0)), "has a view twice"),
+        (replace(row_table(IDS), views=(0, -1, 0, 0)), "has a view without a number"),
+        (replace(row_table(IDS), views=(0, 2**70, 0, 0)), "cannot be read"),
         (replace(row_table(IDS), images=()), "does not have 4 rows"),
     ],
-    ids=["rows", "one vector unused", "a vector that is none", "views", "images"],
+    ids=["rows", "one vector unused", "a vector that is none", "views", "view below 0", "huge view", "images"],
 )
 def test_a_table_that_does_not_fit_the_index_is_refused(tmp_path: Path, rows: RowTable, named: str) -> None:
     manifest = write_snapshot(tmp_path, EMBEDDINGS, IDS)
     write_rows(rows, tmp_path)
     with pytest.raises(CatalogError, match=named):
         open_snapshot(manifest, tmp_path)
+
+
+def test_a_table_of_several_blocks_is_checked_as_a_whole(tmp_path: Path) -> None:
+    rows = 20_000
+    whole = RowTable(
+        tuple(f"p{row % 9_000}" for row in range(rows)),
+        tuple(row // 9_000 for row in range(rows)),
+        tuple(f"{row:064x}" for row in range(rows)),
+        tuple(row % 7 for row in range(rows)),
+    )
+    manifest = replace(write_snapshot(tmp_path, EMBEDDINGS, IDS), rows=rows, products=9_000, vectors=7)
+    write_rows(whole, tmp_path)
+    assert read_rows(manifest, tmp_path) == whole
+    write_rows(replace(whole, views=(*whole.views[:-1], 0)), tmp_path)
+    with pytest.raises(CatalogError, match="has a view twice"):
+        read_rows(manifest, tmp_path)
 
 
 @pytest.mark.parametrize("name", FILES)

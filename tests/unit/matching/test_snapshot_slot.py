@@ -136,6 +136,7 @@ async def test_names_that_change_otherwise_do_not_open_it_again(slot: SnapshotSl
         (MongoUnavailableError("no answer"), "no answer"),
         (OSError(28, "No space left on device"), "snapshot new cannot be opened: No space left on device"),
         (MemoryError(), "snapshot new cannot be opened: not enough memory"),
+        (ValueError("a bug"), "snapshot new cannot be opened: ValueError, see the log"),
     ],
 )
 async def test_what_cannot_be_opened_is_refused_and_the_old_one_goes_on(
@@ -148,6 +149,17 @@ async def test_what_cannot_be_opened_is_refused_and_the_old_one_goes_on(
     assert refusal == slot.refusal
     assert refusal is not None
     assert (refusal.snapshot, refusal.reason, _shown(slot.served)) == ("new", reason, "old+0")
+
+
+async def test_a_bug_is_logged_with_its_traceback_and_other_reasons_without(
+    slot: SnapshotSlot, opener: ScriptedOpener, logs: list[MutableMapping[str, Any]]
+) -> None:
+    opener.errors = {"one": ValueError("a bug"), "other": CatalogError("it is damaged")}
+    slot.follow("one", 2, 0)
+    await eventually(lambda: slot.refusal)
+    slot.follow("other", 3, 0)
+    await eventually(lambda: slot.refusal and slot.refusal.snapshot == "other")
+    assert [line["exc_info"] for line in logs if line["event"] == "snapshot_refused"] == [True, False]
 
 
 async def test_it_is_tried_again_after_a_pause_and_logged_once_for_each_reason(

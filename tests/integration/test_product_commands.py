@@ -1,0 +1,176 @@
+"""`framematch catalog add` and `remove` with real MongoDB and Triton servers, and a part of the demo's catalogue."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from demo.dataset import BUNDLE_DIR, DATA_DIR
+from framematch.catalog.mongo import Database, connect
+from framematch.catalog.serving_status import ServingStatus, write_status
+from framematch.catalog.snapshot_names import read_names
+from framematch.cli.catalog import app
+from framematch.core.errors import FramematchError, MongoUnavailableError, TritonUnavailableError
+from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
+from framematch.model_build.repository.model_repository import build_model_repository
+from framematch.stack.mongodb import MongoServer
+from framematch.stack.triton import TritonServer
+
+pytestmark = pytest.mark.integration
+
+IMAGES = DATA_DIR / "images"
+KIWI, LEMON = str(IMAGES / "kiwi.jpg"), str(IMAGES / "lemon.jpg")
+
+
+@pytest.fixture(scope="module")
+def triton(start_triton: Callable[[Path], TritonServer], tmp_path_factory: pytest.TempPathFactory) -> TritonServer:
+    repository = tmp_path_factory.mktemp("repository")
+    build_model_repository(load_bundle(BUNDLE_DIR), repository, BuildOptions(max_batch_size=16))
+    return start_triton(repository)
+
+
+@pytest.fixture
+def database(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of an empty database that the commands use."""
+    name = f"products_{uuid.uuid4().hex}"
+    monkeypatch.setenv("MONGODB_URI", mongodb.uri)
+    monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", name)
+    yield name
+    on_database(mongodb, name, lambda found: found.client.drop_database(name))
+
+
+@pytest.fixture
+def built(database: str, triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A database with two products and an active snapshot."""
+    monkeypatch.setenv("TRITON_URL", triton.url)
+    (tmp_path / "products.csv").write_text(f"id,name,image\n1,Lemon,{LEMON}\n2,Lime,{IMAGES / 'lime.jpg'}\n")
+    assert run("import", str(tmp_path / "products.csv"), "--images", "/").exit_code == 0
+    assert run("build").exit_code == 0
+    return database
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def failed(*arguments: str) -> FramematchError:
+    result = run(*arguments)
+    assert isinstance(result.exception, FramematchError), result.output
+    return result.exception
+
+
+def on_database(mongodb: MongoServer, name: str, action: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
+    async def act() -> Any:
+        async with await connect(mongodb.uri) as client:
+            return await action(client[name])
+
+    return asyncio.run(act())
+
+
+@pytest.mark.usefixtures("built")
+def test_a_product_is_added_with_all_its_fields_replaced_and_removed() -> None:
+    fields = ["--category", "Fruit", "--price", "0.45", "--description", "Green", "--attribute", "origin=Italy"]
+    added = run("add", "3", "--name", "Kiwi", "--image", KIWI, *fields)
+    assert added.stdout == "Product 3 is stored: searchable with delta 1\n"
+    kiwi = json.loads(run("products", "--json").stdout.splitlines()[-1])
+    assert (kiwi["id"], kiwi["name"], kiwi["category"], kiwi["price"]) == ("3", "Kiwi", "Fruit", 0.45)
+    assert (kiwi["description"], kiwi["attributes"], len(kiwi["views"])) == ("Green", {"origin": "Italy"}, 1)
+
+    assert "delta 2" in run("add", "3", "--name", "Fruit", "--image", KIWI, "--image", LEMON).stdout
+    fruit = json.loads(run("products", "--json").stdout.splitlines()[-1])
+    assert (fruit["name"], fruit["category"], fruit["attributes"], len(fruit["views"])) == ("Fruit", None, {}, 2)
+
+    removed = run("remove", "3", "2", "3")
+    assert removed.stdout.splitlines() == [
+        "Product 3 is removed: not found any more with delta 3",
+        "Product 2 is removed: not found any more with delta 4",
+    ]
+    assert "1 of 1 products" in run("products").stdout
+
+
+@pytest.mark.usefixtures("database")
+def test_without_an_active_snapshot_the_command_says_that_a_build_is_needed() -> None:
+    added = run("add", "3", "--name", "Kiwi", "--image", KIWI)
+    assert added.stdout == "Product 3 is stored. No snapshot is active: run 'framematch catalog build'\n"
+    assert "1 of 1 products" in run("products").stdout
+
+
+@pytest.mark.usefixtures("built")
+def test_nothing_is_removed_when_one_of_the_ids_is_unknown() -> None:
+    error = failed("remove", "1", "none")
+    assert (error.message, error.exit_code) == ("there is no product 'none'", 1)
+    assert "2 of 2 products" in run("products").stdout
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", " ", "--image", KIWI], "product '3' cannot be added: no name"),
+        (["--name", "Kiwi", "--image", "none.jpg"], "there is no file none.jpg"),
+        (["--name", "Kiwi", "--image", KIWI, "--price", "cheap"], "product '3' cannot be added: price 'cheap'"),
+        (["--name", "Kiwi", "--image", KIWI, "--attribute", "red"], "the attribute 'red' is not KEY=VALUE"),
+        (["--name", "Kiwi", "--image", KIWI, *["--attribute", "a=1"] * 2], "the attribute 'a' is given twice"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: list[str], message: str) -> None:
+    error = failed("add", "3", *arguments)
+    assert error.message.startswith(message)
+    assert error.exit_code == 2
+    assert "0 of 0 products" in run("products").stdout
+
+
+@pytest.mark.usefixtures("built")
+def test_ids_that_look_the_same_are_the_same() -> None:
+    assert run("add", "Cre\u0300me", "--name", "Cream", "--image", KIWI).exit_code == 0
+    assert run("add", "Cr\u00e8me", "--name", "Cream", "--image", KIWI).exit_code == 0
+    assert "3 of 3 products" in run("products").stdout
+    assert run("remove", " Cre\u0300me").exit_code == 0
+    assert "2 of 2 products" in run("products").stdout
+
+
+@pytest.mark.usefixtures("built")
+def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
+    picture = tmp_path / "kiwi.jpg"
+    picture.write_bytes(Path(KIWI).read_bytes()[:2_000])
+    error = failed("add", "1", "--name", "Kiwi", "--image", str(picture))
+    assert error.message.startswith(f"product '1' cannot be added: image '{picture}'")
+    assert "Lemon" in run("products").stdout
+
+
+@pytest.mark.usefixtures("built")
+def test_nothing_is_changed_while_triton_is_away(dead_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_URL", dead_address)
+    monkeypatch.setenv("FRAMEMATCH_TRITON__TIMEOUT_S", "0.5")
+    assert isinstance(failed("add", "1", "--name", "Kiwi", "--image", KIWI), TritonUnavailableError)
+    assert "Lemon" in run("products").stdout
+    assert run("remove", "1").exit_code == 0
+
+
+def test_mongodb_away_is_one_line(dead_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", f"mongodb://{dead_address}/")
+    monkeypatch.setenv("FRAMEMATCH_MONGODB__TIMEOUT_S", "0.5")
+    assert isinstance(failed("add", "1", "--name", "Kiwi", "--image", KIWI), MongoUnavailableError)
+    assert isinstance(failed("remove", "1"), MongoUnavailableError)
+
+
+def test_the_command_waits_for_running_processes_and_says_which_do_not_serve_the_change(
+    built: str, mongodb: MongoServer
+) -> None:
+    assert run("add", "3", "--name", "Kiwi", "--image", KIWI, "--wait", "0").stdout.endswith("No process is running\n")
+
+    async def report(found: Database, instance: str, delta: int) -> None:
+        active = str((await read_names(found)).active)
+        await write_status(found, ServingStatus(instance, "host", 1, "consumer", active, delta, None, 1))
+
+    on_database(mongodb, built, lambda found: report(found, "a", 2))
+    assert run("add", "3", "--name", "Kiwi", "--image", KIWI, "--wait", "5").stdout.endswith("processes: 1\n")
+    on_database(mongodb, built, lambda found: report(found, "b", 3))
+    error = failed("remove", "3", "--wait", "0")
+    assert error.message == "after 0 s 1 of 2 processes serve delta 3"
