@@ -72,7 +72,8 @@ async def _measure(site: Site, options: Options) -> Results:
     bare = await site.bare_rate(_PROBE_BATCHES)
     frames_per_s, batch_ms = min(_LOAD * bare, _MAX_FRAMES_PER_S), MS_PER_S * BATCH_SIZE / bare
     results = Results(
-        at_most={"swap_worst_stall_batches": STALL_GOAL, "events_lost_over_swaps": 0},
+        at_most={"swap_worst_stall_batches": STALL_GOAL}
+        | {f"events_{what}_over_swaps": 0 for what in ("lost", "doubled", "mixed")},
         settings={"consumers": _CONSUMERS, "frames_per_s": round(frames_per_s, 1), "batch_ms": round(batch_ms, 1)},
     )
     async with _two_snapshots(site) as (database, snapshots):
