@@ -7,6 +7,7 @@ from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.products import ProductStore
 
 _IDS_PER_REPLY = 20_000
+_IDS_PER_QUERY = 250  # see `framematch.catalog.embedding_store`
 _AFTER_SLASH = chr(ord("/") + 1)
 
 
@@ -24,8 +25,9 @@ async def prune_embeddings(database: Database, spaces: Iterable[EmbeddingSpace])
         last = f"{key}/"
         while ids := await _page(database, after=last, before=f"{key}{_AFTER_SLASH}"):
             last = ids[-1]
-            if unused := [each for each in ids if each.rpartition("/")[2] not in images]:
-                deleted += await _delete(database, {"_id": {"$in": unused}})
+            unused = [each for each in ids if each.rpartition("/")[2] not in images]
+            for start in range(0, len(unused), _IDS_PER_QUERY):
+                deleted += await _delete(database, {"_id": {"$in": unused[start : start + _IDS_PER_QUERY]}})
     return deleted
 
 
