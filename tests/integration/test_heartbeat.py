@@ -56,7 +56,7 @@ async def test_a_document_that_cannot_be_written_ends_nothing_and_is_said_once(
     async def refuse(_database: Database, _status: ServingStatus) -> None:
         nonlocal tries
         tries += 1
-        changed.set()  # so that it tries again at once
+        asyncio.get_running_loop().call_soon(changed.set)  # so that it tries again at once
         raise error
 
     monkeypatch.setattr(module, "write_status", refuse)
