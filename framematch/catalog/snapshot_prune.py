@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from framematch.catalog.build_lease import abandon, delete_without_manifest, leased_snapshots
+from framematch.catalog.build_lease import abandon, clean_up, delete_without_manifest, leased_snapshots
 from framematch.catalog.delta_log import delete_up_to
 from framematch.catalog.embedding_prune import prune_embeddings
 from framematch.catalog.embedding_store import EmbeddingSpace
@@ -32,13 +32,15 @@ class Pruned:
 async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep: int) -> Pruned:
     """Delete all snapshots but those with a name, the `keep` newest of the others, and those that are being built.
 
-    Then delete the embeddings of spaces and pictures that no build needs, and the changes of single products that all
-    remaining snapshots contain; not while a build runs, and not without a snapshot.
+    Before that, delete what killed builds have left; afterwards, the embeddings of spaces and pictures that no build
+    needs, and the changes of single products that all remaining snapshots contain, but not while a build runs, and not
+    without a snapshot.
 
     Raises:
         UnavailableError: MongoDB or the storage became unavailable; the next run or build completes it.
         CatalogError: one of them refused.
     """
+    await clean_up(database, storage)
     leased = await leased_snapshots(database)
     needed = (await confirm_names(database)).needed
     stored = await _stored(database)

@@ -8,10 +8,10 @@ import typer
 
 from framematch.cli import shadow_report
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.errors import Commands
 from framematch.cli.names_change import change_names_checked
+from framematch.cli.snapshot_changes import AsJson, print_change
 from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def set_shadow(
     sample: Annotated[
         float, typer.Option(min=MIN_SAMPLE, max=1, help="The share of frames that the shadow decides too.")
     ] = 1.0,
+    as_json: AsJson = False,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
     """Let a snapshot decide frames that the active one decides, and publish nothing.
@@ -53,15 +54,17 @@ def set_shadow(
     `shadow report` compares the decisions.
     """
     change = asyncio.run(_change(prepare_command("catalog", config), snapshot, sample))
-    print_text(f"Snapshot {change.after.shadow} decides beside {change.after.active} on {sample:.4g} of the frames")
+    words = f"Snapshot {change.after.shadow} decides beside {change.after.active} on {sample:.4g} of the frames"
+    print_change(change, words, as_json=as_json)
 
 
 @app.command(epilog="Example: `framematch catalog shadow off`")
-def off(config: Path | None = CONFIG_OPTION) -> None:
+def off(as_json: AsJson = False, config: Path | None = CONFIG_OPTION) -> None:
     """End the shadow; the snapshot stays."""
     change = asyncio.run(_change(prepare_command("catalog", config), None, 1.0))
     shadow = change.before.shadow
-    print_text(f"Snapshot {shadow} is the shadow no more" if shadow else "There was no shadow")
+    words = f"Snapshot {shadow} is the shadow no more" if shadow else "There was no shadow"
+    print_change(change, words, as_json=as_json)
 
 
 async def _change(settings: Settings, reference: str | None, sample: float) -> "NamesChange":

@@ -133,15 +133,20 @@ async def _change(
     async with open_database(settings) as database:
         own_check = None if check is None else partial(check, database)
         changed = await change_names_checked(settings, database, change, expect=options.expect, check=own_check)
-        if options.as_json:
-            new_console(soft_wrap=True).out_json(msgspec.json.encode(changed))
-        else:
-            print_text(_in_words(changed))
+        print_change(changed, _in_words(changed), as_json=options.as_json)
         if options.wait_s is None:
             return
         processes = await wait_until_served(database, changed.after, options.wait_s)
         if not options.as_json:
             print_text(f"Served by all running processes: {processes}" if processes else "No process is running")
+
+
+def print_change(changed: "NamesChange", words: str, *, as_json: bool) -> None:
+    """Print what was changed: in words, or as one JSON object."""
+    if as_json:
+        new_console(soft_wrap=True).out_json(msgspec.json.encode(changed))
+    else:
+        print_text(words)
 
 
 def _in_words(changed: "NamesChange") -> str:

@@ -115,8 +115,8 @@ class MatchEvent:
     `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
     was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
     is the id of the frame whose decision was reused for this static region; null when the model was run. `delta` is the
-    number of the last change of the catalogue that was known beside the snapshot; 0 without any. A duplicate event has
-    the same `id`.
+    number of the newest change of a single product that was searched; 0 before the first one. A duplicate event has the
+    same `id`.
     """
 
     schema: Literal["match.v1"]

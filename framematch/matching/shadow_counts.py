@@ -102,8 +102,8 @@ class ShadowCounts:
     `decisions` has a row for each kind of the active decision and a column for each of the shadow's, in the order of
     `KINDS`. `dropped` regions came faster than the shadow could decide them, `failed` ones it could not decide.
     `minutes` are camera-minutes, `squares` is the sum of the squares of their regions. `flows` are the largest ones,
-    first; the number of each is wrong by at most `flow_error`. `cameras` are those with the most regions. Times are RFC
-    3339, of the oldest and newest compared frame; empty when there is none.
+    first; the number of each is wrong by at most `flow_error`. `cameras` are the first 1,000 of each process. Times are
+    RFC 3339, of the oldest and newest compared frame; empty when there is none.
     """
 
     first_at: str = ""
@@ -122,6 +122,19 @@ class ShadowCounts:
     flows: tuple[Flow, ...] = ()
     flow_error: Count = 0
     cameras: tuple[CameraCounts, ...] = ()
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the numbers agree with each other, as those that were counted do."""
+        return (
+            self.regions == sum(map(sum, self.decisions))
+            and self.minutes <= self.regions <= self.squares
+            and (self.minutes > 0) == (self.regions > 0)
+            and all(
+                sums.minutes <= self.minutes and sums.full_minutes <= self.minutes and sums.regions <= self.regions
+                for sums in self.changes.values()
+            )
+        )
 
     def of_change(self, change: Change) -> ChangeSums:
         """The sums of a change; zeros when there was none."""

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from framematch.catalog.mongo import Database, mongo_errors
-from framematch.catalog.values import shown
+from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.values import DocumentError, shown
 from framematch.matching.shadow_counts import ShadowCounts, merged
 from framematch.matching.shadow_report import ShadowReport
 
@@ -52,7 +52,17 @@ async def read_report(database: Database, active: str, shadow: str) -> ShadowRep
         for run in runs:  # one at a time: together they may be more than a reply takes
             document = await database.shadow_reports.find_one({"_id": run})
             try:
-                parts.append(msgspec.convert((document or {}).get("counts"), ShadowCounts))
-            except msgspec.ValidationError as error:
+                parts.append(_to_counts(document or {}))
+            except DocumentError as error:
                 log.warning("shadow_counts_unreadable", run=shown(run), error=str(error))
     return ShadowReport(active, shadow, merged(parts))
+
+
+def _to_counts(document: Document) -> ShadowCounts:
+    try:
+        counts = msgspec.convert(document.get("counts"), ShadowCounts)
+    except msgspec.ValidationError as error:
+        raise DocumentError(str(error)) from None
+    if not counts.consistent:
+        raise DocumentError("its numbers do not agree with each other")
+    return counts

@@ -26,7 +26,10 @@ class FlatIndex:
         self._vectors = map_vectors(folder / VECTORS_FILE, vectors, dimension, np.float32)
         check_distinct(self._vectors)
         self.vectors, self.dimension, self.max_k = vectors, dimension, vectors
-        self._gpu = _on_gpu(self._faiss, self._vectors) if self._faiss.get_num_gpus() > 0 else None
+        self._gpu = None
+        if self._faiss.get_num_gpus() > 0:
+            self._gpu_resources = self._faiss.StandardGpuResources()  # has to outlive the index
+            self._gpu = _on_gpu(self._faiss, self._gpu_resources, self._vectors)
 
     def search(self, queries: Embeddings, k: int) -> Found:
         """The nearest `k` vectors of each query. On a GPU a search for more than 2,048 runs on the CPU."""
@@ -82,8 +85,8 @@ def search_among(
     return found
 
 
-def _on_gpu(faiss: Any, vectors: Embeddings) -> Any:
-    index = faiss.GpuIndexFlatIP(faiss.StandardGpuResources(), vectors.shape[1])
+def _on_gpu(faiss: Any, resources: Any, vectors: Embeddings) -> Any:
+    index = faiss.GpuIndexFlatIP(resources, vectors.shape[1])
     for start in range(0, len(vectors), BLOCK_ROWS):
         index.add(np.ascontiguousarray(vectors[start : start + BLOCK_ROWS]))
     return index

@@ -19,7 +19,7 @@ from framematch.vector_index.vector_file import BLOCK_ROWS, invalid_rows
 
 ROW_BYTES: Final = 8  # of a row's number in a list
 _FACTOR_BYTES = 8  # of the two numbers beside the bits of a vector
-_PROBED_LISTS: Final = (16, 32, 64, 128, 256, 512)
+_PROBED_LISTS: Final = (16, 32, 64, 128, 256, 512, 1_024, 2_048)
 _CANDIDATES: Final = (100, 200, 400)
 # FAISS warns below 39 training vectors for each centroid; more take longer and found hardly more.
 _TRAINING_VECTORS_OF_LIST = 40

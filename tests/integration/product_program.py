@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pymongo import monitoring
 
@@ -36,7 +37,7 @@ class KillBefore(monitoring.CommandListener):
 
 async def change(uri: str, database: str, product_id: str, pictures: Sequence[str]) -> None:
     async with await connect(uri) as client:
-        site = ProductSite(client[database])
+        site = ProductSite(client[database], Path())  # it builds nothing
         if pictures:
             await site.put(product_id, *map(int, pictures))
         else:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 
@@ -42,9 +41,10 @@ async def stored_product(store: ProductStore, product_id: str, *pictures: int) -
 
 @dataclass
 class ProductSite:
-    """The catalogue, and the models that are served, by digest."""
+    """The catalogue, and the models that are served, by digest. Snapshots are built in `folder`."""
 
     database: Database
+    folder: Path
     encoders: Mapping[str, Encoder] = field(default_factory=lambda: {MODEL.digest: ColourEncoder()})
     snapshots: dict[str, tuple[SnapshotManifest, Path]] = field(default_factory=dict)
 
@@ -64,7 +64,8 @@ class ProductSite:
 
     async def build(self, encoder: Encoder | None = None, report: BuildReport | None = None) -> SnapshotManifest:
         """Build and store a snapshot."""
-        folder = Path(mkdtemp())
+        folder = self.folder / f"snapshot-{len(self.snapshots)}"
+        folder.mkdir()
         manifest = await build_snapshot(self.store, encoder or ColourEncoder(), PREPROCESSOR, folder, report=report)
         await save_snapshot(self.database, GridFsStorage(self.database), manifest, folder)
         self.snapshots[manifest.id] = manifest, folder

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def site(database: Database) -> ProductSite:
+async def site(database: Database, tmp_path: Path) -> ProductSite:
     """Products p0 to p9 with a picture each, and an active snapshot of them."""
-    site = ProductSite(database)
+    site = ProductSite(database, tmp_path)
     await site.store.upsert_many([await stored_product(site.store, f"p{n}", n) for n in range(10)])
     await site.activate(await site.build())
     return site
@@ -63,8 +63,10 @@ async def test_a_build_takes_the_changes_in_and_embeds_none_of_their_pictures_ag
         assert await site.shown(before, seed) == await site.shown(after, seed)
 
 
-async def test_without_an_active_snapshot_the_product_is_stored_and_nothing_is_searched(database: Database) -> None:
-    site = ProductSite(database, encoders={})
+async def test_without_an_active_snapshot_the_product_is_stored_and_nothing_is_searched(
+    database: Database, tmp_path: Path
+) -> None:
+    site = ProductSite(database, tmp_path, encoders={})
     assert await site.put("a", 1) is None
     assert await site.newest() == 0
     assert set(await site.store.get_many(["a"])) == {"a"}
@@ -193,7 +195,7 @@ async def test_an_error_after_the_product_was_stored_says_so_and_a_repetition_co
     server.start()
     try:
         async with await connect(server.uri, timeout_s=1.0) as client:
-            site = ProductSite(client["test"])
+            site = ProductSite(client["test"], tmp_path)
             await site.store.upsert_many([await stored_product(site.store, "a", 1)])
             await site.activate(await site.build())
             connected = 0

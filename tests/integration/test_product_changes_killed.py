@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,9 +43,9 @@ def run(program: "subprocess.Popen[str]", kill_before: int, product_id: str, *pi
 
 @pytest.mark.parametrize("pictures", [(100, 101), ()], ids=["changed", "removed"])
 async def test_a_change_that_was_killed_at_any_moment_is_completed_by_its_repetition(
-    database: Database, program: "subprocess.Popen[str]", pictures: tuple[int, ...]
+    database: Database, program: "subprocess.Popen[str]", tmp_path: Path, pictures: tuple[int, ...]
 ) -> None:
-    site = ProductSite(database)
+    site = ProductSite(database, tmp_path)
     await site.store.upsert_many([await stored_product(site.store, f"p{n}", n) for n in range(3)])
     snapshot = await site.build()
     await site.activate(snapshot)

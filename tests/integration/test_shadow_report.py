@@ -46,8 +46,11 @@ async def test_without_counts_the_report_is_empty(database: Database) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"counts": None}, {"counts.regions": -1}, {"counts.decisions": [[1]]}, {"counts.flows": [{"regions": 1}]}],
-)
+    [
+        {"counts": None}, {"counts.regions": -1}, {"counts.regions": 3}, {"counts.minutes": 40}, {"counts.squares": 0},
+        {"counts.decisions": [[1]]}, {"counts.flows": [{"regions": 1}]}, {"counts.changes.lost.regions": 5},
+    ],
+)  # fmt: skip
 async def test_a_damaged_document_is_left_out_and_named(database: Database, damage: dict[str, object]) -> None:
     await write_counts(database, "good", "a", "b", counts_of(2))
     await write_counts(database, "bad", "a", "b", counts_of(2))
@@ -59,7 +62,8 @@ async def test_a_damaged_document_is_left_out_and_named(database: Database, dama
 
 
 async def test_numbers_beyond_32_bits_survive(database: Database) -> None:
-    counts = merged([counts_of(1), ShadowCounts(squares=2**60, regions=2**40)])
+    many = ShadowCounts(squares=2**60, regions=2**40, minutes=2**20, decisions=((2**40, 0, 0), (0, 0, 0), (0, 0, 0)))
+    counts = merged([counts_of(1), many])
     await write_counts(database, "run", "a", "b", counts)
     assert (await read_report(database, "a", "b")).counts == counts
 

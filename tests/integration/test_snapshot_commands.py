@@ -161,6 +161,10 @@ async def test_a_shadow_is_set_promoted_and_removed(site: Site) -> None:
     assert await site.names() == (NEW, OLD, None)
     await site.output("shadow", "--sample", "0.5", "previous")
     assert await site.names() == (NEW, OLD, OLD)
+    changed = json.loads(await site.output("shadow", "previous", "--json"))
+    assert changed["after"] == {
+        "version": 5, "active": NEW, "previous": OLD, "shadow": OLD, "shadow_sample": 1.0,
+    }  # fmt: skip
     assert f"{OLD} is the shadow no more" in await site.output("shadow", "off")
     assert "There was no shadow" in await site.output("shadow", "off")
 

@@ -87,6 +87,14 @@ async def test_a_snapshot_that_is_being_built_stays(shelf: Shelf) -> None:
     assert await shelf.stored() == [1]
 
 
+async def test_a_build_that_was_killed_does_not_keep_anything(shelf: Shelf) -> None:
+    await shelf.add(1)
+    dead = {"_id": snapshot_id(1), "storage": shelf.storage.name, "process": None, "at": None, "abandoned": False}
+    await shelf.database.snapshot_leases.insert_one(dead)
+    assert (await shelf.prune()).snapshots == (snapshot_id(1),)
+    assert await shelf.stored() == []
+
+
 async def test_an_activation_that_was_prepared_before_cannot_be_written(shelf: Shelf) -> None:
     for number in (1, 2):
         await shelf.add(number)

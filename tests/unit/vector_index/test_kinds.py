@@ -139,6 +139,13 @@ def test_a_build_writes_the_files_of_its_kind(tmp_path: Path, kind: Kind) -> Non
     assert {path.name for path in tmp_path.iterdir()} == file_names(kind)
 
 
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in sorted(file_names(kind))])
+def test_a_full_disk_is_an_error_of_the_file_system(tmp_path: Path, kind: Kind, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        build_index(VECTORS[:300], tmp_path, kind)
+
+
 @every_kind
 def test_faiss_reads_and_writes_no_file(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name in dir(faiss) if "read_" in name or "write_" in name or "serialize" in name]
