@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.catalog.mongo import connect
-from framematch.catalog.serving_status import ServingStatus, write_status
-from framematch.catalog.snapshot_names import read_names
+from framematch.catalog.snapshots.names import read_names
+from framematch.catalog.snapshots.serving_status import ServingStatus, write_status
 from framematch.cli.catalog import app
 from framematch.core.errors import FramematchError, MongoUnavailableError, TritonUnavailableError
 from framematch.model_build.bundles.bundle import load_bundle
