@@ -52,6 +52,12 @@ async def test_changes_are_read_as_they_were_appended(database: Database) -> Non
     assert await newest_number(database) == 2
 
 
+async def test_who_knows_a_number_gets_the_newest_one(database: Database) -> None:
+    for product in "abc":
+        await add(database, product)
+    assert [await newest_number(database, known=known) for known in range(4)] == [3, 3, 3, 3]
+
+
 async def test_only_the_changes_after_a_number_and_up_to_another_are_read(database: Database) -> None:
     for number in range(1, 41):
         assert await add(database, f"p{number}") == number

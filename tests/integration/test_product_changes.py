@@ -12,7 +12,6 @@ from framematch.catalog.changes.product_changes import ProductChanges, is_search
 from framematch.catalog.embeddings.picture_embedder import Encoder
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.operations.activation import NamesChange, change_names
-from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshots.names import read_names, write_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
 from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
@@ -214,7 +213,6 @@ async def test_an_error_after_the_product_was_stored_says_so_and_a_repetition_co
             assert error.value.hint.startswith("Run the command again")
             server.start()
             assert await site.newest() == 0
-            assert set(await ProductStore(client["test"]).get_many(["new"])) == {"new"}
             assert await site.put("new", 100) == 1
             assert (await site.shown(active(site), 100)).candidates[0].product_id == "new"
     finally:

@@ -35,14 +35,19 @@ _FOLD_HINT = f"{REBUILD_HINT} first, which takes all changes into a new snapshot
 _REPAIR_HINT = "Run 'framematch catalog build', which reads the products themselves"
 
 
-async def newest_number(database: Database) -> int:
-    """The number of the newest change; 0 when there is none. One small read, suitable for polling.
+async def newest_number(database: Database, *, known: int = 0) -> int:
+    """The number of the newest change; 0 when there is none.
+
+    One small read. Who polls says which number is `known`: while it is the newest one, any server answers without a
+    scan, also the local stack's.
 
     Raises:
         CatalogError: the newest document is none of ours.
         MongoUnavailableError: MongoDB became unavailable.
     """
     with mongo_errors("reading the number of the newest change"):
+        if known and await database.delta.find_one({"_id": known + 1}, {"_id": 1}) is None:
+            return known
         document = await database.delta.find_one({"_id": {"$gt": 0}}, {"_id": 1}, sort=[("_id", -1)])
     return 0 if document is None else _number(document)
 

@@ -58,6 +58,7 @@ class SnapshotWatcher:
         self._active = SnapshotSlot("active", opener, listener)
         self._shadow = SnapshotSlot("shadow", opener, listener)
         self._available = True
+        self._newest_delta = 0
 
     @property
     def current(self) -> ServedSnapshot:
@@ -94,7 +95,8 @@ class SnapshotWatcher:
     async def _poll(self) -> None:
         try:
             names = await read_names(self._database)
-            active, newest_delta = _active(names), await newest_number(self._database)
+            active = _active(names)
+            self._newest_delta = await newest_number(self._database, known=self._newest_delta)
         except FramematchError as error:
             if self._available:
                 log.warning("snapshot_names_unavailable", error=error.message, hint=error.hint)
@@ -104,8 +106,8 @@ class SnapshotWatcher:
             log.info("snapshot_names_available")
         self._available = True
         self.names = names
-        self._active.follow(active, names.version, newest_delta)
-        self._shadow.follow(names.shadow, names.version, newest_delta)
+        self._active.follow(active, names.version, self._newest_delta)
+        self._shadow.follow(names.shadow, names.version, self._newest_delta)
 
     async def _free(self) -> None:
         while True:
