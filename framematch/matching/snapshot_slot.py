@@ -58,9 +58,8 @@ class SnapshotOpener(Protocol):
 class SnapshotSlot:
     """What one name serves. It changes only to what has been opened, verified and warmed before.
 
-    What cannot be served is refused, and tried again after a pause, and at once when the names change or
-    MongoDB is back. What was served
-    before goes on meanwhile.
+    What cannot be served is refused, and tried again after a pause, and at once when the names change or MongoDB is
+    back. What was served before goes on meanwhile.
     """
 
     def __init__(self, name: SnapshotName, opener: SnapshotOpener, listener: SwapListener) -> None:
