@@ -21,11 +21,11 @@ import numpy as np
 from benchmarks.cli import Benchmark, Part
 from benchmarks.harness import Figure, Options, Results
 from benchmarks.models import build_model
-from framematch.catalog.build import BuildOptions, BuildReport
+from framematch.catalog.building.build import BuildOptions, BuildReport
+from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import Product, ProductStore, StoredImage, View
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.stored_build import Builder, activate_built, active_snapshot
+from framematch.catalog.snapshots.storage import open_storage
 from framematch.core.errors import FramematchError
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.triton import TritonServer

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshot import describe_files, write_rows
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_rows, load_snapshot, save_snapshot
+from framematch.catalog.snapshots.snapshot import describe_files, write_rows
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_rows, load_snapshot, save_snapshot
 from framematch.core.events import MatchEvent
 
 

@@ -10,7 +10,7 @@ from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region
 from framematch.core.units import NS_PER_MS
 from framematch.matching.decision import Decision
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 
 Span = tuple[int, int]
 """Start and end of a stage, nanoseconds since the epoch."""

@@ -35,7 +35,7 @@ from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_S
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 
 _MEASURE_INTERVAL_S = 1.0
 

@@ -33,8 +33,8 @@ from framematch.core.settings import ConsumerSettings, MatchingSettings, Setting
 from framematch.core.settings_sources import require
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
-from framematch.matching.snapshot_opener import connect_encoder
-from framematch.matching.snapshot_watcher import SnapshotWatcher, watched_snapshots
+from framematch.matching.serving.opener import connect_encoder
+from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapshots
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.triton_statistics import ModelStatistics
 

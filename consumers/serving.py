@@ -5,7 +5,7 @@ import asyncio
 from consumers.metrics import ConsumerMetrics
 from framematch.core.health import Health
 from framematch.matching.enrich import MetadataCache
-from framematch.matching.snapshot_slot import Refusal, Served, SnapshotName
+from framematch.matching.serving.slot import Refusal, Served, SnapshotName
 
 HEALTH_PART = "snapshot"
 

@@ -23,8 +23,8 @@ from pymongo import MongoClient
 
 from consumers.stages.decode import read_jpeg
 from framematch.catalog.mongo import connect
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_snapshot
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_snapshot
 from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.paths import state_dir

@@ -18,13 +18,13 @@ import uvloop
 from benchmarks.consumer.runs import Run, compare, running_consumer
 from benchmarks.consumer.site import Site
 from benchmarks.harness import Figure, Options, Results
-from framematch.catalog.build import new_snapshot_id
+from framematch.catalog.building.build import new_snapshot_id
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import read_statuses
-from framematch.catalog.snapshot import RowTable, describe_files, write_rows
-from framematch.catalog.snapshot_names import read_names, write_names
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
+from framematch.catalog.snapshots.names import read_names, write_names
+from framematch.catalog.snapshots.serving_status import read_statuses
+from framematch.catalog.snapshots.snapshot import RowTable, describe_files, write_rows
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_snapshot, save_snapshot
 from framematch.core.settings import MongoSettings
 from framematch.vector_index.build import build_index
 

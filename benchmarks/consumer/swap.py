@@ -26,9 +26,9 @@ from benchmarks.kafka import TopicReader, reading
 from benchmarks.processes import running_framematch
 from benchmarks.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
 from demo.services import Service
-from framematch.catalog.activation import activate
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import read_statuses, served_by
+from framematch.catalog.operations.activation import activate
+from framematch.catalog.snapshots.serving_status import read_statuses, served_by
 from framematch.core.events import MatchEvent
 from framematch.core.frames import Frame
 from framematch.core.kafka.clients import new_producer, started

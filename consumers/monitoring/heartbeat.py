@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.serving_status import (
+from framematch.catalog.snapshots.serving_status import (
     INTERVAL_S,
     RefusedSnapshot,
     ServingStatus,
@@ -20,7 +20,7 @@ from framematch.catalog.serving_status import (
 )
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError
 from framematch.core.lifecycle import raise_if_cancelled
-from framematch.matching.snapshot_watcher import SnapshotWatcher
+from framematch.matching.serving.watcher import SnapshotWatcher
 
 log = structlog.get_logger()
 

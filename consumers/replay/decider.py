@@ -11,7 +11,7 @@ from consumers.in_flight_frame import InFlightFrame
 from consumers.stages.batcher import RegionCrop, region_crops
 from consumers.stages.inference import set_decisions
 from consumers.stages.prepare import Preparer
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.isolation import embed_isolating
 
 

@@ -22,7 +22,7 @@ from framematch.core.progress import OnProgress
 from framematch.core.settings import AgeSettings, Settings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_MS
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 
 # A fetch waits this long for new records: at the end of a partition, before the next one is fetched.
 _FETCH_WAIT_MS = 100

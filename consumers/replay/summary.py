@@ -4,8 +4,8 @@ from collections import Counter
 
 from consumers.replay.pairing import Answer, Found, Missing, OnlyPublished, OnlyReplayed, Pair
 from framematch.matching.decision import Candidate, Decision
-from framematch.matching.shadow_comparison import ComparedRegion, Comparison
-from framematch.matching.shadow_report import ShadowReport
+from framematch.matching.shadow.comparison import ComparedRegion, Comparison
+from framematch.matching.shadow.report import ShadowReport
 
 
 class Summary:

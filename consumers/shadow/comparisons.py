@@ -9,9 +9,9 @@ import structlog
 
 from framematch.catalog.mongo import Database
 from framematch.core.errors import FramematchError
-from framematch.matching.shadow_comparison import Comparison
-from framematch.matching.shadow_counts import ShadowCounts
-from framematch.matching.shadow_store import ensure_expiry, write_counts
+from framematch.matching.shadow.comparison import Comparison
+from framematch.matching.shadow.counts import ShadowCounts
+from framematch.matching.shadow.store import ensure_expiry, write_counts
 
 log = structlog.get_logger()
 

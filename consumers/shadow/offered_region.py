@@ -7,8 +7,8 @@ from consumers.shadow.comparisons import Pair
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.frames import Frame, Region
 from framematch.matching.decision import Decision
-from framematch.matching.served_snapshot import ServedSnapshot
-from framematch.matching.shadow_counts import Cost
+from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.matching.shadow.counts import Cost
 
 
 class Needs(Enum):

@@ -13,8 +13,8 @@ from consumers.shadow.offered_region import Needs, OfferedRegion
 from consumers.stages.batcher import RegionCrop
 from framematch.core.arrays import Embeddings
 from framematch.core.units import BYTES_PER_MB
-from framematch.matching.served_snapshot import ServedSnapshot
-from framematch.matching.shadow_counts import Cost
+from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.matching.shadow.counts import Cost
 
 _MAX_BATCHES = 4
 _MAX_BYTES = 64 * BYTES_PER_MB

@@ -26,8 +26,8 @@ from framematch.core.error_groups import describe
 from framematch.core.errors import FramematchError
 from framematch.core.frames import Frame
 from framematch.core.units import MS_PER_S
-from framematch.matching.shadow_comparison import ComparedRegion
-from framematch.matching.shadow_counts import Cost
+from framematch.matching.shadow.comparison import ComparedRegion
+from framematch.matching.shadow.counts import Cost
 from framematch.vision.isolation import embed_isolating
 
 log = structlog.get_logger()

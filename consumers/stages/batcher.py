@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from consumers.in_flight_frame import InFlightFrame
 from framematch.core.arrays import Pixels
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 
 
 @dataclass(frozen=True)

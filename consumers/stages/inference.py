@@ -18,7 +18,7 @@ from framematch.core.errors import BadFrameError, EmbeddingError, FramematchErro
 from framematch.core.health import Health
 from framematch.core.units import NS_PER_MS, NS_PER_S
 from framematch.matching.decision import Decision
-from framematch.matching.shadow_counts import Cost
+from framematch.matching.shadow.counts import Cost
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.isolation import embed_isolating
 

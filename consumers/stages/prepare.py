@@ -13,7 +13,7 @@ from framematch.core.settings import AgeSettings, ConsumerSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
 from framematch.matching.decision import NO_CONTENT
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor
 

@@ -8,18 +8,22 @@ import msgspec
 import typer
 from rich.table import Table
 
-from framematch.cli import product_changes, shadow, snapshot_changes, snapshot_prune, snapshots
+from framematch.cli import product_changes
 from framematch.cli.catalog_build import build
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
 from framematch.cli.import_table import report_lines
+from framematch.cli.snapshots import changes as snapshot_changes
+from framematch.cli.snapshots import listing as snapshots
+from framematch.cli.snapshots import prune as snapshot_prune
+from framematch.cli.snapshots import shadow
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.units import BYTES_PER_KB
 
 if TYPE_CHECKING:
-    from framematch.catalog.importer import ImportReport
+    from framematch.catalog.importing.importer import ImportReport
     from framematch.catalog.products import Product
 
 PROBLEMS_FILE = "import_problems.csv"
@@ -60,7 +64,7 @@ def import_file(
     settings = prepare_command("catalog", config)
     if problems:
         _check_writable(problems, file)
-    from framematch.catalog.importer import import_products
+    from framematch.catalog.importing.importer import import_products
     from framematch.catalog.products import ProductStore
 
     async def run() -> "ImportReport":
@@ -89,7 +93,7 @@ def import_file(
 
 
 def _check_writable(problems: Path, file: Path) -> None:
-    from framematch.catalog.problems import write_problems
+    from framematch.catalog.importing.problems import write_problems
 
     if problems.resolve() == file.resolve():
         raise UsageError("--problems names the catalogue file itself", hint="Name another file")
@@ -101,7 +105,7 @@ def _check_writable(problems: Path, file: Path) -> None:
 
 def _write_problems(report: "ImportReport", given: Path | None) -> str:
     """Write all problems, if there are any; returns where they are, in words."""
-    from framematch.catalog.problems import write_problems
+    from framematch.catalog.importing.problems import write_problems
 
     path = given or state_dir() / PROBLEMS_FILE
     if not report.problems:

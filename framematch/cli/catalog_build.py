@@ -19,8 +19,8 @@ from framematch.core.settings_sources import require
 from framematch.core.units import BYTES_PER_MB
 
 if TYPE_CHECKING:
-    from framematch.catalog.build import BuildReport
-    from framematch.catalog.snapshot import SnapshotManifest
+    from framematch.catalog.building.build import BuildReport
+    from framematch.catalog.snapshots.snapshot import SnapshotManifest
 
 
 def build(
@@ -49,8 +49,8 @@ def build(
     Exit code 1 when the index finds too few of the nearest pictures: then it is stored, and the old one stays active.
     """
     settings = prepare_command("catalog", config)
-    from framematch.catalog.build import BuildReport
-    from framematch.catalog.empty_frames import explain
+    from framematch.catalog.building.build import BuildReport
+    from framematch.catalog.snapshots.empty_frames import explain
 
     started_s, report = time.monotonic(), BuildReport()
     manifest, active = asyncio.run(_build(settings, preprocessing, report, model=model, activate=activate))
@@ -89,10 +89,10 @@ async def _build(
     activate: bool,
 ) -> "tuple[SnapshotManifest, str | None]":
     """Build and store a snapshot; returns it, and the active snapshot if this one was to be activated."""
-    from framematch.catalog.build import BuildOptions
+    from framematch.catalog.building.build import BuildOptions
+    from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
     from framematch.catalog.products import ProductStore
-    from framematch.catalog.snapshot_storage import open_storage
-    from framematch.catalog.stored_build import Builder, activate_built, active_snapshot
+    from framematch.catalog.snapshots.storage import open_storage
     from framematch.vision.encoder import ImageEncoder
     from framematch.vision.preprocess import Preprocessor
 

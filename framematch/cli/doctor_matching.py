@@ -17,7 +17,7 @@ from framematch.core.settings import MatchingSettings, Settings
 from framematch.core.settings_sources import require
 
 if TYPE_CHECKING:
-    from framematch.catalog.snapshot import SnapshotManifest
+    from framematch.catalog.snapshots.snapshot import SnapshotManifest
     from framematch.vision.manifest import ModelManifest
 
 _TRITON_TIMEOUT_MAX_S = 3.0
@@ -39,8 +39,8 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
     """Products and index; finds the active snapshot's manifest, if it can be loaded, and the catalogue's version."""
     from framematch.catalog.mongo import connect
     from framematch.catalog.products import ProductStore
-    from framematch.catalog.snapshot_storage import open_storage
-    from framematch.catalog.snapshot_store import load_snapshot
+    from framematch.catalog.snapshots.storage import open_storage
+    from framematch.catalog.snapshots.store import load_snapshot
 
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     async with await connect(uri, settings.mongodb.timeout_s) as client:
@@ -76,7 +76,7 @@ def _index(
     manifest: "SnapshotManifest", catalog_version: int, model: "ModelManifest | None", settings: MatchingSettings
 ) -> list[Finding]:
     """Whether the index fits the served model and the catalogue, and what its thresholds are worth."""
-    from framematch.catalog.snapshot import REBUILD_HINT, check_compatible
+    from framematch.catalog.snapshots.snapshot import REBUILD_HINT, check_compatible
     from framematch.vector_index.description import RECALL_FLOOR
 
     try:

@@ -13,9 +13,9 @@ from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
     from framematch.catalog.mongo import Database
-    from framematch.catalog.serving_status import ServingStatus
-    from framematch.catalog.snapshot import SnapshotManifest
-    from framematch.catalog.snapshot_names import SnapshotNames
+    from framematch.catalog.snapshots.names import SnapshotNames
+    from framematch.catalog.snapshots.serving_status import ServingStatus
+    from framematch.catalog.snapshots.snapshot import SnapshotManifest
 
 _FULL_SHARE = 0.8  # of the bound: time for a build
 _TRITON_TIMEOUT_S = 3.0
@@ -23,8 +23,8 @@ _TRITON_TIMEOUT_S = 3.0
 
 async def check_snapshots(settings: Settings, active: "SnapshotManifest") -> Checked[None]:
     """How full the delta of the active snapshot is, who serves it, and what is wrong with the other named ones."""
-    from framematch.catalog.serving_status import read_statuses
-    from framematch.catalog.snapshot_names import read_names
+    from framematch.catalog.snapshots.names import read_names
+    from framematch.catalog.snapshots.serving_status import read_statuses
 
     async with open_database(settings) as database:
         names = await read_names(database)
@@ -36,9 +36,9 @@ async def check_snapshots(settings: Settings, active: "SnapshotManifest") -> Che
 
 
 async def _changes(database: "Database", active: "SnapshotManifest") -> Finding:
-    from framematch.catalog.activation import read_changes
-    from framematch.catalog.delta import DELTA_ROWS_MAX
-    from framematch.catalog.snapshot import REBUILD_HINT
+    from framematch.catalog.changes.delta import DELTA_ROWS_MAX
+    from framematch.catalog.operations.activation import read_changes
+    from framematch.catalog.snapshots.snapshot import REBUILD_HINT
 
     rows = (await read_changes(database, active)).rows
     text = f"{rows} of at most {DELTA_ROWS_MAX} pictures and removals since the index was built"
@@ -48,8 +48,8 @@ async def _changes(database: "Database", active: "SnapshotManifest") -> Finding:
 
 
 def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Iterator[Finding]:
-    from framematch.catalog.snapshot_overview import serving_of
-    from framematch.cli.snapshot_table import refusal_lines
+    from framematch.catalog.operations.overview import serving_of
+    from framematch.cli.snapshots.table import refusal_lines
 
     for part, snapshot_id in (("Processes", names.active), ("Shadow", names.shadow)):
         if snapshot_id is None:
@@ -67,9 +67,9 @@ def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Itera
 
 async def _problem(settings: Settings, database: "Database", snapshot_id: str) -> FramematchError | None:
     """Why this snapshot could not be served; None when nothing is wrong that can be seen without loading it."""
-    from framematch.catalog.activation import read_changes
-    from framematch.catalog.snapshot_store import load_manifest
-    from framematch.cli.names_change import check_model_served
+    from framematch.catalog.operations.activation import read_changes
+    from framematch.catalog.snapshots.store import load_manifest
+    from framematch.cli.snapshots.names_change import check_model_served
 
     try:
         manifest = await load_manifest(database, snapshot_id)

@@ -8,7 +8,7 @@ from rich.text import Text
 from framematch.cli.text import counted
 
 if TYPE_CHECKING:
-    from framematch.catalog.importer import ImportReport
+    from framematch.catalog.importing.importer import ImportReport
     from framematch.catalog.shared_pictures import SharedPictures
 
 SHOWN_PROBLEMS = 5  # of each kind: enough to see what is wrong
@@ -42,7 +42,7 @@ def shared_line(shared: "SharedPictures") -> str:
 
 
 def _problem_lines(report: "ImportReport") -> Iterator[Text]:
-    from framematch.catalog.problems import group_problems
+    from framematch.catalog.importing.problems import group_problems
 
     for group in group_problems(report.problems, SHOWN_PROBLEMS):
         title = f"{counted(group.count, 'row')}: {group.kind.title}. "

@@ -2,9 +2,9 @@
 
 import typer
 
-from framematch.cli.model_build import build
-from framematch.cli.model_check import check
-from framematch.cli.model_list import list_models, prune
+from framematch.cli.models.build import build
+from framematch.cli.models.check import check
+from framematch.cli.models.listing import list_models, prune
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The models that Triton serves.")
 

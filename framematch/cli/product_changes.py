@@ -10,14 +10,14 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.product_embedding import open_product_changes
-from framematch.cli.serving_wait import wait_until_searched
+from framematch.cli.snapshots.serving_wait import wait_until_searched
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
+    from framematch.catalog.changes.product_changes import PublishedChange
     from framematch.catalog.mongo import Database
-    from framematch.catalog.product_changes import PublishedChange
     from framematch.catalog.products import Product, ProductStore
 
 app = typer.Typer()
@@ -75,7 +75,7 @@ def remove(
     Nothing is removed when one of the ids is unknown.
     """
     settings = prepare_command("catalog", config)
-    from framematch.catalog.rows import normal_id
+    from framematch.catalog.importing.rows import normal_id
 
     asyncio.run(_remove(settings, list(dict.fromkeys(map(normal_id, product_ids))), wait))
 
@@ -89,8 +89,8 @@ async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None)
 
 
 async def _remove(settings: Settings, product_ids: list[str], wait_s: float | None) -> None:
-    from framematch.catalog.product_changes import is_searched
-    from framematch.catalog.snapshot_storage import open_storage
+    from framematch.catalog.changes.product_changes import is_searched
+    from framematch.catalog.snapshots.storage import open_storage
 
     async with open_database(settings) as database, open_product_changes(settings, database) as changes:
         storage, cache_dir = open_storage(settings.snapshots.url, database), state_dir() / "snapshots"
@@ -111,10 +111,10 @@ async def _checked(fields: dict[str, Any], store: "ProductStore") -> "Product":
     """The product with these fields, whose images are stored."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from framematch.catalog.picture_folder import PictureFolder
-    from framematch.catalog.problems import RowProblem
-    from framematch.catalog.row_images import RowImages
-    from framematch.catalog.rows import parse_product
+    from framematch.catalog.importing.picture_folder import PictureFolder
+    from framematch.catalog.importing.problems import RowProblem
+    from framematch.catalog.importing.row_images import RowImages
+    from framematch.catalog.importing.rows import parse_product
 
     draft = parse_product(fields)
     if isinstance(draft, RowProblem):

@@ -8,15 +8,15 @@ from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
 
 if TYPE_CHECKING:
+    from framematch.catalog.changes.product_changes import ProductChanges
     from framematch.catalog.mongo import Database
-    from framematch.catalog.product_changes import ProductChanges
     from framematch.vision.encoder import ImageEncoder
 
 
 @asynccontextmanager
 async def open_product_changes(settings: Settings, database: "Database") -> "AsyncIterator[ProductChanges]":
     """Changes of products in this database. Triton is connected when a picture has to be embedded."""
-    from framematch.catalog.product_changes import ProductChanges
+    from framematch.catalog.changes.product_changes import ProductChanges
     from framematch.catalog.products import ProductStore
     from framematch.vision.encoder import ImageEncoder
 
@@ -43,7 +43,7 @@ async def embed_changes(settings: Settings, database: "Database", snapshot_ids: 
         ModelError: Triton does not serve the model of a snapshot.
         UnavailableError: MongoDB or Triton became unavailable.
     """
-    from framematch.catalog.snapshot_store import load_manifest
+    from framematch.catalog.snapshots.store import load_manifest
 
     async with open_product_changes(settings, database) as changes:
         for snapshot_id in snapshot_ids:

@@ -13,7 +13,7 @@ from consumers.replay.replay import Reading
 from consumers.replay.session import ReplaySession, open_replay
 from consumers.replay.summary import Summary
 from consumers.replay.time_range import TimeRange
-from framematch.catalog.snapshot_list import find_snapshot
+from framematch.catalog.snapshots.listing import find_snapshot
 from framematch.cli.common import progress_bar
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
@@ -26,7 +26,7 @@ from framematch.core.paths import state_dir
 from framematch.core.private_files import FILE_MODE, create_private
 from framematch.core.settings import Settings
 from framematch.core.timestamps import to_rfc3339
-from framematch.matching.snapshot_opener import open_served
+from framematch.matching.serving.opener import open_served
 
 _SHUTDOWN_S = 15.0
 

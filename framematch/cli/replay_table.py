@@ -14,8 +14,8 @@ from consumers.replay.time_range import TimeRange
 from framematch.cli.text import counted
 from framematch.core.printable import printable
 from framematch.core.timestamps import to_rfc3339
-from framematch.matching.shadow_counts import KINDS
-from framematch.matching.shadow_report import MIN_MINUTES, ShadowReport
+from framematch.matching.shadow.counts import KINDS
+from framematch.matching.shadow.report import MIN_MINUTES, ShadowReport
 
 _FLOWS_SHOWN = 5
 _NO_OUTPUT = {"not_processed": "not processed yet", "no_output": "dead letter, or skipped"}

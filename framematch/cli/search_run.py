@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framematch.catalog.products import ProductFilter, ProductStore
-from framematch.catalog.snapshot_list import find_snapshot
+from framematch.catalog.snapshots.listing import find_snapshot
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
 from framematch.cli.text import counted
@@ -29,8 +29,8 @@ from framematch.matching.search import (
     search_by_picture,
     search_by_text,
 )
-from framematch.matching.served_snapshot import ServedSnapshot
-from framematch.matching.snapshot_opener import open_served
+from framematch.matching.serving.opener import open_served
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.encoder import TextEncoder
 
 _NOT_NEAR = "Nothing is near; these are the least far"

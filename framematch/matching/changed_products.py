@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.catalog.delta import Delta
+from framematch.catalog.changes.delta import Delta
 from framematch.core.arrays import Embeddings
 
 VectorOfPicture = Callable[[str, NDArray[np.float32]], int | None]

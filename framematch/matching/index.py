@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from framematch.catalog.delta import Delta
-from framematch.catalog.snapshot import Snapshot
+from framematch.catalog.changes.delta import Delta
+from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.changed_products import ChangedProducts
 from framematch.matching.decision import Candidate

@@ -4,8 +4,8 @@ import copy
 from dataclasses import replace
 from typing import Self
 
-from framematch.catalog.delta import Delta
-from framematch.catalog.snapshot import Snapshot
+from framematch.catalog.changes.delta import Delta
+from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.index import ProductIndex

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.catalog.snapshot import RowTable
+from framematch.catalog.snapshots.snapshot import RowTable
 from framematch.matching.decision import MIN_LEAD
 from framematch.vector_index.index import VectorIndex
 

@@ -15,7 +15,7 @@ from framematch.core.errors import PictureError, UsageError
 from framematch.core.events import DecisionKind, DecisionReason
 from framematch.core.units import BYTES_PER_MB
 from framematch.matching.decision import NO_CONTENT, Candidate, Decision, decide
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.matching.text_background import BACKGROUND_TEXTS, Nearness, nearness
 from framematch.pictures.stored import decode_picture
 from framematch.vision.content import content_of

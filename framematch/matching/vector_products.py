@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.catalog.snapshot import RowTable
+from framematch.catalog.snapshots.snapshot import RowTable
 
 _BLOCK_ROWS = 8_192
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshot import ROWS_FILE, SnapshotManifest, describe_files
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_manifest, save_snapshot
+from framematch.catalog.snapshots.snapshot import ROWS_FILE, SnapshotManifest, describe_files
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_manifest, save_snapshot
 
 
 async def store_variant(

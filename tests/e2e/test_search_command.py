@@ -22,7 +22,7 @@ from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import MongoSettings, Settings, TritonSettings
 from framematch.matching.search import Catalogue, TextSearch, search_by_text
-from framematch.matching.snapshot_opener import open_served
+from framematch.matching.serving.opener import open_served
 from framematch.vision.encoder import TextEncoder
 from tests.e2e.site import Site
 from tests.integration.commands import framematch

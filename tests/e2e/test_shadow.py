@@ -9,16 +9,16 @@ import pytest
 
 from demo.services import Service
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import read_statuses
-from framematch.catalog.snapshot_names import SnapshotNames, read_names, write_names
+from framematch.catalog.snapshots.names import SnapshotNames, read_names, write_names
+from framematch.catalog.snapshots.serving_status import read_statuses
 from framematch.core.events import MatchEvent
 from framematch.core.frames import Frame
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import MongoSettings
 from framematch.matching.decision import Candidate, Decision, Thresholds, decide
-from framematch.matching.shadow_comparison import product_of
-from framematch.matching.shadow_counts import Flow, ShadowCounts, to_table
-from framematch.matching.shadow_store import read_report
+from framematch.matching.shadow.comparison import product_of
+from framematch.matching.shadow.counts import Flow, ShadowCounts, to_table
+from framematch.matching.shadow.store import read_report
 from tests.e2e.site import Site
 from tests.e2e.snapshot_variants import store_variant
 from tests.support import eventually

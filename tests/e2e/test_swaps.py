@@ -14,10 +14,10 @@ import pytest
 from benchmarks.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
 from demo.dataset import BUNDLE_DIR
 from demo.services import Service, run_framematch
-from framematch.catalog.activation import activate
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import read_statuses, served_by
-from framematch.catalog.snapshot_names import read_names, write_names
+from framematch.catalog.operations.activation import activate
+from framematch.catalog.snapshots.names import read_names, write_names
+from framematch.catalog.snapshots.serving_status import read_statuses, served_by
 from tests.e2e.delivery_result import compare, expected_ids
 from tests.e2e.fault_actions import start_second_consumer, stop_second_consumer
 from tests.e2e.fault_run import BreakableServers, FaultRun

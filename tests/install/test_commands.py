@@ -88,6 +88,7 @@ def test_a_command_whose_extra_is_missing_names_it_in_one_line(command: str, ins
 
 def test_all_of_it_runs_under_each_supported_python(other_python: Installation) -> None:
     assert missing_packages(other_python) == ""
-    modules = "consumers.service, edge.pipeline, framematch.cli.app, framematch.catalog.build, framematch.stack.control"
+    services = "consumers.service, edge.pipeline, framematch.cli.app, framematch.stack.control"
+    modules = f"{services}, framematch.catalog.building.build"
     done = other_python.script(f"import {modules}\n{_EVERY_HELP}")
     assert done.code == 0, done.output

@@ -7,9 +7,9 @@ names, and goes on when it reads one from stdin.
 import asyncio
 import sys
 
-from framematch.catalog.activation import change_names
 from framematch.catalog.mongo import connect
-from framematch.catalog.snapshot_names import SnapshotNames
+from framematch.catalog.operations.activation import change_names
+from framematch.catalog.snapshots.names import SnapshotNames
 
 
 async def run(uri: str, database: str, snapshot_id: str) -> None:

@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from framematch.catalog import build
-from framematch.catalog.embedding_store import EmbeddingStore
+from framematch.catalog.building import build
+from framematch.catalog.embeddings.store import EmbeddingStore
 from framematch.catalog.products import Product, ProductStore, View
 from framematch.core.arrays import Embeddings
 from framematch.vision.manifest import ModelManifest

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pymongo.monitoring
 
-from framematch.catalog.build import BuildOptions, BuildReport
+from framematch.catalog.building.build import BuildOptions, BuildReport
+from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.stored_build import Builder, activate_built, active_snapshot
+from framematch.catalog.snapshots.storage import open_storage
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder
 

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from framematch.catalog.activation import activate
-from framematch.catalog.build import BuildReport, build_snapshot
-from framematch.catalog.delta import Delta
-from framematch.catalog.delta_log import newest_number, read_entries
+from framematch.catalog.building.build import BuildReport, build_snapshot
+from framematch.catalog.changes.delta import Delta
+from framematch.catalog.changes.delta_log import newest_number, read_entries
+from framematch.catalog.changes.needed_spaces import space_of
+from framematch.catalog.changes.product_changes import ProductChanges
+from framematch.catalog.embeddings.picture_embedder import Encoder
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import Database
-from framematch.catalog.needed_spaces import space_of
-from framematch.catalog.picture_embedder import Encoder
-from framematch.catalog.product_changes import ProductChanges
+from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import Product, ProductStore, StoredImage, View
-from framematch.catalog.snapshot import SnapshotManifest, open_snapshot
-from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
-from framematch.catalog.snapshot_store import save_snapshot
+from framematch.catalog.snapshots.snapshot import SnapshotManifest, open_snapshot
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
+from framematch.catalog.snapshots.store import save_snapshot
 from framematch.core.errors import ModelError
 from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher

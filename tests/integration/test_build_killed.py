@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog.importer import import_products
+from framematch.catalog.importing.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
-from framematch.catalog.snapshot_names import read_names
-from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
-from framematch.catalog.snapshot_store import load_manifest, load_snapshot
+from framematch.catalog.snapshots.names import read_names
+from framematch.catalog.snapshots.storage import SnapshotStorage, open_storage
+from framematch.catalog.snapshots.store import load_manifest, load_snapshot
 from framematch.stack.mongodb import MongoServer
 from tests.unit.catalog.snapshots import picture
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from framematch.catalog import build_lease
-from framematch.catalog.build_lease import EXPIRES_AFTER, abandon, clean_up, lease_build
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
+from framematch.catalog.snapshots import build_lease
+from framematch.catalog.snapshots.build_lease import EXPIRES_AFTER, abandon, clean_up, lease_build
+from framematch.catalog.snapshots.storage import SnapshotStorage, open_storage
 from framematch.core.errors import CatalogError
 from tests.support import eventually
 

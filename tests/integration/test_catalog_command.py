@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 from demo.dataset import BUNDLE_DIR, DATA_DIR
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
-from framematch.catalog.snapshot import Snapshot, check_compatible
-from framematch.catalog.snapshot_names import SnapshotNames, read_names
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_snapshot
+from framematch.catalog.snapshots.names import SnapshotNames, read_names
+from framematch.catalog.snapshots.snapshot import Snapshot, check_compatible
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_snapshot
 from framematch.cli.catalog import app
 from framematch.cli.import_table import SHOWN_PROBLEMS
 from framematch.core.errors import FramematchError, ModelError, ModelMismatchError, UsageError

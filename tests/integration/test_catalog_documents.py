@@ -14,14 +14,14 @@ from bson import Decimal128, Int64, ObjectId
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from framematch.catalog.activation import activate
-from framematch.catalog.build import build_snapshot
-from framematch.catalog.importer import ImportReport, import_products
+from framematch.catalog.building.build import build_snapshot
+from framematch.catalog.importing.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database
+from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
-from framematch.catalog.snapshot_names import SnapshotNames, read_names, repair_names
-from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
-from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
+from framematch.catalog.snapshots.names import SnapshotNames, read_names, repair_names
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
+from framematch.catalog.snapshots.store import load_snapshot, save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
 from framematch.core.events import ProductInfo, encode

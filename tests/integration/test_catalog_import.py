@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog import row_images
-from framematch.catalog.importer import ImportReport, import_products
+from framematch.catalog.importing import row_images
+from framematch.catalog.importing.importer import ImportReport, import_products
+from framematch.catalog.importing.picture_folder import Respelling
+from framematch.catalog.importing.problems import ProblemKind, RowProblem
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.picture_folder import Respelling
-from framematch.catalog.problems import ProblemKind, RowProblem
 from framematch.catalog.products import Product, ProductStore, View
 from framematch.catalog.shared_pictures import SharedPictures
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError, UsageError

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from framematch.catalog.activation import activate
-from framematch.catalog.build import build_snapshot
-from framematch.catalog.importer import import_products
+from framematch.catalog.building.build import build_snapshot
+from framematch.catalog.importing.importer import import_products
 from framematch.catalog.mongo import Database
+from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import Product, ProductStore
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_snapshot, save_snapshot
 from framematch.vision.preprocess import Preprocessor
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, unit_rows, write_snapshot
 

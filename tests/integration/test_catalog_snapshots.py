@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framematch.catalog.activation import activate
-from framematch.catalog.build import BuildReport, build_snapshot
-from framematch.catalog.importer import import_products
+from framematch.catalog.building.build import BuildReport, build_snapshot
+from framematch.catalog.importing.importer import import_products
 from framematch.catalog.mongo import Database
+from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import ProductStore
-from framematch.catalog.snapshot import ROWS_FILE, Snapshot, open_snapshot
-from framematch.catalog.snapshot_names import SnapshotNames, read_names
-from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
-from framematch.catalog.snapshot_store import (
+from framematch.catalog.snapshots.names import SnapshotNames, read_names
+from framematch.catalog.snapshots.snapshot import ROWS_FILE, Snapshot, open_snapshot
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
+from framematch.catalog.snapshots.store import (
     load_manifest,
     load_snapshot,
     save_snapshot,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from bson import ObjectId
 
-from framematch.catalog import delta_log
-from framematch.catalog.delta import DELTA_ROWS_MAX, Delta, DeltaEntry
-from framematch.catalog.delta_log import append, newest_number, read_entries
+from framematch.catalog.changes import delta_log
+from framematch.catalog.changes.delta import DELTA_ROWS_MAX, Delta, DeltaEntry
+from framematch.catalog.changes.delta_log import append, newest_number, read_entries
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import View
 from framematch.core.arrays import Embeddings

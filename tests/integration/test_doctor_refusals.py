@@ -21,9 +21,9 @@ from pydantic import SecretStr
 from consumers.service import run_consumer
 from demo.dataset import BUNDLE_DIR
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, write_status
-from framematch.catalog.snapshot import ROWS_FILE, FileInfo, SnapshotManifest
-from framematch.catalog.thresholds import ThresholdEstimate
+from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus, write_status
+from framematch.catalog.snapshots.snapshot import ROWS_FILE, FileInfo, SnapshotManifest
+from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.cli.doctor_matching import check_matching
 from framematch.cli.finding import Finding
 from framematch.core.errors import FramematchError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from framematch.catalog.embedding_store import EmbeddingSpace, EmbeddingStore
+from framematch.catalog.embeddings.store import EmbeddingSpace, EmbeddingStore
 from framematch.catalog.mongo import Database
 from framematch.core.arrays import Embeddings
 from tests.unit.catalog.snapshots import unit_rows

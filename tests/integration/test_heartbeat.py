@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from consumers.monitoring import heartbeat as module
 from consumers.monitoring.heartbeat import heartbeat
 from framematch.catalog.mongo import Database
-from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, read_statuses
-from framematch.catalog.snapshot_names import SnapshotNames
+from framematch.catalog.snapshots.names import SnapshotNames
+from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus, read_statuses
 from framematch.core.errors import CatalogError, MongoUnavailableError
-from framematch.matching.snapshot_slot import Refusal
+from framematch.matching.serving.slot import Refusal
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import make_served
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framematch.catalog.mongo import connect
-from framematch.catalog.serving_status import ServingStatus, write_status
+from framematch.catalog.snapshots.serving_status import ServingStatus, write_status
 from framematch.cli.model import app
 from framematch.core.errors import ModelError
 from framematch.model_build.bundles.bundle import load_bundle

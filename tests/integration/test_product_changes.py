@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog import delta_log
-from framematch.catalog.activation import NamesChange, change_names
-from framematch.catalog.build import BuildReport
+from framematch.catalog.building.build import BuildReport
+from framematch.catalog.changes import delta_log
+from framematch.catalog.changes.needed_spaces import space_of
+from framematch.catalog.changes.product_changes import ProductChanges, is_searched
+from framematch.catalog.embeddings.picture_embedder import Encoder
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.needed_spaces import space_of
-from framematch.catalog.picture_embedder import Encoder
-from framematch.catalog.product_changes import ProductChanges, is_searched
+from framematch.catalog.operations.activation import NamesChange, change_names
 from framematch.catalog.products import ProductStore
-from framematch.catalog.snapshot import SnapshotManifest
-from framematch.catalog.snapshot_names import read_names, write_names
-from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
+from framematch.catalog.snapshots.names import read_names, write_names
+from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
 from framematch.core.errors import CatalogError, ModelError, MongoUnavailableError, TritonUnavailableError
 from framematch.stack.mongodb import MongoServer
 from tests.integration.product_site import OTHER_MODEL, ProductSite, stored_product

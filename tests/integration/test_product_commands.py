@@ -2,18 +2,18 @@
 
 import asyncio
 import json
+import subprocess
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from demo.dataset import BUNDLE_DIR, DATA_DIR
-from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import ServingStatus, write_status
-from framematch.catalog.snapshot_names import read_names
+from framematch.catalog.mongo import connect
+from framematch.catalog.snapshots.names import read_names
+from framematch.catalog.snapshots.serving_status import ServingStatus, write_status
 from framematch.cli.catalog import app
 from framematch.core.errors import FramematchError, MongoUnavailableError, TritonUnavailableError
 from framematch.model_build.bundles.bundle import load_bundle
@@ -21,6 +21,7 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.triton import TritonServer
+from tests.integration.commands import framematch
 
 pytestmark = pytest.mark.integration
 
@@ -42,7 +43,7 @@ def database(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setenv("MONGODB_URI", mongodb.uri)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", name)
     yield name
-    on_database(mongodb, name, lambda found: found.client.drop_database(name))
+    asyncio.run(drop(mongodb.uri, name))
 
 
 @pytest.fixture
@@ -65,12 +66,9 @@ def failed(*arguments: str) -> FramematchError:
     return result.exception
 
 
-def on_database(mongodb: MongoServer, name: str, action: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
-    async def act() -> Any:
-        async with await connect(mongodb.uri) as client:
-            return await action(client[name])
-
-    return asyncio.run(act())
+async def drop(uri: str, name: str) -> None:
+    async with await connect(uri) as client:
+        await client.drop_database(name)
 
 
 @pytest.mark.usefixtures("built")
@@ -160,17 +158,24 @@ def test_mongodb_away_is_one_line(dead_address: str, monkeypatch: pytest.MonkeyP
     assert isinstance(failed("remove", "1"), MongoUnavailableError)
 
 
-def test_the_command_waits_for_running_processes_and_says_which_do_not_serve_the_change(
+async def test_the_command_waits_for_running_processes_and_says_which_do_not_serve_the_change(
     built: str, mongodb: MongoServer
 ) -> None:
-    assert run("add", "3", "--name", "Kiwi", "--image", KIWI, "--wait", "0").stdout.endswith("No process is running\n")
+    async def catalog(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return await asyncio.to_thread(framematch, {}, "catalog", *arguments)
 
-    async def report(found: Database, instance: str, delta: int) -> None:
-        active = str((await read_names(found)).active)
-        await write_status(found, ServingStatus(instance, "host", 1, "consumer", active, delta, None, 1))
+    async with await connect(mongodb.uri) as client:
+        active = str((await read_names(client[built])).active)
 
-    on_database(mongodb, built, lambda found: report(found, "a", 2))
-    assert run("add", "3", "--name", "Kiwi", "--image", KIWI, "--wait", "5").stdout.endswith("processes: 1\n")
-    on_database(mongodb, built, lambda found: report(found, "b", 3))
-    error = failed("remove", "3", "--wait", "0")
-    assert error.message == "after 0 s 1 of 2 processes serve delta 3"
+        async def report(instance: str, delta: int) -> None:
+            await write_status(client[built], ServingStatus(instance, "host", 1, "consumer", active, delta, None, 1))
+
+        add = ["add", "3", "--name", "Kiwi", "--image", KIWI, "--wait"]
+        assert (await catalog(*add, "0")).stdout.endswith("No process is running\n")
+        await report("a", 2)
+        assert (await catalog(*add, "5")).stdout.endswith("Served by all running processes: 1\n")
+        await report("a", 3)
+        await report("b", 2)
+        refused = await catalog("remove", "3", "--wait", "0")
+    assert (refused.returncode, refused.stdout) == (1, "Product 3 is removed: not found any more with delta 3\n")
+    assert refused.stderr.startswith("framematch: after 0 s 1 of 2 processes serve delta 3.")

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.serving_status import (
+from framematch.catalog.snapshots.serving_status import (
     MAX_AGE_S,
     RefusedSnapshot,
     ServingStatus,

@@ -16,14 +16,14 @@ from consumers.shadow import comparisons as comparisons_module
 from consumers.stages.batcher import region_crops
 from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
-from framematch.catalog.delta import Delta
+from framematch.catalog.changes.delta import Delta
 from framematch.catalog.images import decode_rgb
 from framematch.core.events import ModelInfo
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.health import Health
 from framematch.core.settings import ConsumerSettings
 from framematch.matching.matcher import Matcher
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.reload import reload_models, unload_models
 from framematch.model_build.repository.build_options import BuildOptions

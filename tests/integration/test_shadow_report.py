@@ -8,12 +8,12 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, write_status
-from framematch.catalog.snapshot_names import read_names, write_names
+from framematch.catalog.snapshots.names import read_names, write_names
+from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus, write_status
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError
-from framematch.matching.shadow_counts import ShadowCounts, merged
-from framematch.matching.shadow_store import ensure_expiry, read_report, write_counts
+from framematch.matching.shadow.counts import ShadowCounts, merged
+from framematch.matching.shadow.store import ensure_expiry, read_report, write_counts
 from framematch.stack.mongodb import MongoServer
 from tests.unit.matching.shadow_samples import UNKNOWN, compared, match, region, report_of
 

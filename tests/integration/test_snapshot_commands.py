@@ -15,17 +15,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from demo.dataset import BUNDLE_DIR
-from framematch.catalog.activation import activate, change_names
-from framematch.catalog.delta import DELTA_ROWS_MAX
+from framematch.catalog.changes.delta import DELTA_ROWS_MAX
 from framematch.catalog.mongo import Database, connect
-from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus, remove_status, write_status
-from framematch.catalog.snapshot_names import SnapshotNames, read_names
-from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
-from framematch.catalog.snapshot_store import save_snapshot
+from framematch.catalog.operations.activation import activate, change_names
+from framematch.catalog.snapshots.names import SnapshotNames, read_names
+from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus, remove_status, write_status
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
+from framematch.catalog.snapshots.store import save_snapshot
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError, StaleNamesError, UsageError
 from framematch.core.paths import state_dir
-from framematch.matching.shadow_store import write_counts
+from framematch.matching.shadow.store import write_counts
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository

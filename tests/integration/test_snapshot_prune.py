@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog import snapshot_prune
-from framematch.catalog.activation import activate
-from framematch.catalog.build_lease import lease_build
-from framematch.catalog.embedding_store import EmbeddingSpace, EmbeddingStore
+from framematch.catalog.embeddings.store import EmbeddingSpace, EmbeddingStore
 from framematch.catalog.mongo import Database
+from framematch.catalog.operations import prune as snapshot_prune
+from framematch.catalog.operations.activation import activate
+from framematch.catalog.operations.prune import Pruned, prune_snapshots
 from framematch.catalog.products import Product, ProductStore, View
-from framematch.catalog.snapshot import SnapshotManifest
-from framematch.catalog.snapshot_names import confirm_names, read_names, write_names
-from framematch.catalog.snapshot_prune import Pruned, prune_snapshots
-from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
-from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
+from framematch.catalog.snapshots.build_lease import lease_build
+from framematch.catalog.snapshots.names import confirm_names, read_names, write_names
+from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.catalog.snapshots.storage import SnapshotStorage, open_storage
+from framematch.catalog.snapshots.store import load_snapshot, save_snapshot
 from framematch.core.errors import CatalogError, StaleNamesError
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshot import ROWS_FILE, SnapshotManifest
-from framematch.catalog.snapshot_storage import SnapshotStorage, open_storage
-from framematch.catalog.snapshot_store import load_snapshot, save_snapshot
+from framematch.catalog.snapshots.snapshot import ROWS_FILE, SnapshotManifest
+from framematch.catalog.snapshots.storage import SnapshotStorage, open_storage
+from framematch.catalog.snapshots.store import load_snapshot, save_snapshot
 from framematch.core.errors import CatalogError, StorageUnavailableError
 from framematch.vector_index.files import VECTORS_FILE
 from tests.integration.s3_server import SECRET_KEY, S3Server

@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from framematch.catalog.delta_log import append
+from framematch.catalog.changes.delta_log import append
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import View
-from framematch.catalog.snapshot import SnapshotManifest, describe_files
-from framematch.catalog.snapshot_names import SnapshotNames, read_names, write_names
-from framematch.catalog.snapshot_storage_gridfs import GridFsStorage
-from framematch.catalog.snapshot_store import save_snapshot
+from framematch.catalog.snapshots.names import SnapshotNames, read_names, write_names
+from framematch.catalog.snapshots.snapshot import SnapshotManifest, describe_files
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
+from framematch.catalog.snapshots.store import save_snapshot
 from framematch.core.errors import ModelError
 from framematch.core.settings import Settings
-from framematch.matching import snapshot_opener, snapshot_slot
-from framematch.matching.snapshot_slot import Refusal, Served, SnapshotName
-from framematch.matching.snapshot_watcher import SnapshotWatcher, watched_snapshots
+from framematch.matching.serving import opener as snapshot_opener
+from framematch.matching.serving import slot as snapshot_slot
+from framematch.matching.serving.slot import Refusal, Served, SnapshotName
+from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapshots
 from framematch.vector_index.files import VECTORS_FILE
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from framematch.catalog.build import BuildOptions, BuildReport
-from framematch.catalog.build_folder import build_folder
-from framematch.catalog.importer import import_products
+from framematch.catalog.building.build import BuildOptions, BuildReport
+from framematch.catalog.building.folder import build_folder
+from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
+from framematch.catalog.importing.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
-from framematch.catalog.snapshot import SnapshotManifest
-from framematch.catalog.snapshot_names import read_names
-from framematch.catalog.snapshot_storage import open_storage
-from framematch.catalog.snapshot_store import load_snapshot
-from framematch.catalog.stored_build import Builder, activate_built, active_snapshot
+from framematch.catalog.snapshots.names import read_names
+from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.store import load_snapshot
 from framematch.core.errors import CatalogError
 from framematch.vector_index.description import Kind
 from framematch.vision.preprocess import Preprocessor

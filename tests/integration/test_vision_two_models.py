@@ -88,7 +88,7 @@ async def test_a_build_of_the_served_model_does_not_fail_its_clients_and_is_the_
 async def test_a_tokenizer_of_several_megabytes_is_served(tmp_path: Path, start_triton: StartTriton) -> None:
     source = bundle(tmp_path, 3)
     content = msgspec.json.decode((source / "tokenizer.json").read_bytes())
-    words = {random_word: number for number, random_word in enumerate(many_words(100_000), len(WORDS))}
+    words = {random_word: number for number, random_word in enumerate(many_words(150_000), len(WORDS))}
     content["model"]["vocab"] |= words
     (source / "tokenizer.json").write_bytes(msgspec.json.encode(content))
     build_model_repository(load_bundle(source), tmp_path / "large")

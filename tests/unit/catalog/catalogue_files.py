@@ -2,8 +2,8 @@
 
 import io
 
-from framematch.catalog.problems import RowProblem
-from framematch.catalog.rows import BlankLines, ProductDraft, Row, parse_rows
+from framematch.catalog.importing.problems import RowProblem
+from framematch.catalog.importing.rows import BlankLines, ProductDraft, Row, parse_rows
 
 HEADER = "id,name,category,price,description,image\n"
 SHORT = "id,name,image\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from framematch.catalog.delta import Delta, DeltaEntry
+from framematch.catalog.changes.delta import Delta, DeltaEntry
 from framematch.catalog.products import View
 from framematch.core.arrays import Embeddings
 from tests.unit.catalog.snapshots import image_of

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from framematch.catalog.snapshot import (
+from framematch.catalog.snapshots.snapshot import (
     RowTable,
     Snapshot,
     SnapshotManifest,
@@ -18,7 +18,7 @@ from framematch.catalog.snapshot import (
     open_snapshot,
     write_rows,
 )
-from framematch.catalog.thresholds import ThresholdEstimate
+from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.vector_index.build import build_index
 from framematch.vector_index.distinct import distinct_rows

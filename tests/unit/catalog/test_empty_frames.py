@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from framematch.catalog.empty_frames import EmptyFrameMatch, draw_empty_frames, explain, match_empty_frames
+from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch, draw_empty_frames, explain, match_empty_frames
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError
 from framematch.core.settings import MatchingSettings

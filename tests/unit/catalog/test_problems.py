@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from framematch.catalog.problems import ProblemKind, RowProblem, group_problems, write_problems
+from framematch.catalog.importing.problems import ProblemKind, RowProblem, group_problems, write_problems
 
 MISSING = [RowProblem(line, line, ProblemKind.NO_IMAGE, f"image '{line}.jpg' not found") for line in range(2, 102)]
 QUOTES = RowProblem(200, 204, ProblemKind.QUOTES, "a quote is not closed")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framematch.catalog.problems import ProblemKind, RowProblem
-from framematch.catalog.rows import ProductDraft, similar_ids
+from framematch.catalog.importing.problems import ProblemKind, RowProblem
+from framematch.catalog.importing.rows import ProductDraft, similar_ids
 from framematch.core.errors import CatalogError
 from tests.unit.catalog.catalogue_files import HEADER, SHORT, only, outline, parse, problem
 

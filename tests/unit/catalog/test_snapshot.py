@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from framematch.catalog.snapshot import (
+from framematch.catalog.snapshots.snapshot import (
     FileInfo,
     RowTable,
     SnapshotManifest,

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from framematch.catalog.snapshot_cache import delete_unused, mark_used
+from framematch.catalog.snapshots.cache import delete_unused, mark_used
 
 WEEK_S = 7 * 86_400
 OLD, NEW, STORED = (f"20260101T000000Z-0000000{number}" for number in range(3))

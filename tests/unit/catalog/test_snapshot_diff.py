@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog.snapshot import RowTable, SnapshotManifest
-from framematch.catalog.snapshot_diff import ChangedField, ChangedProduct, SnapshotDiff, diff_snapshots, model_label
+from framematch.catalog.snapshots.diff import ChangedField, ChangedProduct, SnapshotDiff, diff_snapshots, model_label
+from framematch.catalog.snapshots.snapshot import RowTable, SnapshotManifest
 from framematch.vector_index.description import IndexDescription
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 

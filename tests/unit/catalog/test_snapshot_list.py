@@ -2,8 +2,8 @@
 
 import pytest
 
-from framematch.catalog.snapshot_list import match_reference
-from framematch.catalog.snapshot_names import SnapshotNames
+from framematch.catalog.snapshots.listing import match_reference
+from framematch.catalog.snapshots.names import SnapshotNames
 from framematch.core.errors import CatalogError, UsageError
 
 IDS = ("20260101T000000Z-aaaa", "20260101T000000Z-bbbb", "20260102T000000Z-cccc", "20260102T000000Z-cccc-2")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pymongo.errors import DuplicateKeyError
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshot_names import SnapshotNames, expect_active, read_names, write_names
+from framematch.catalog.snapshots.names import SnapshotNames, expect_active, read_names, write_names
 from framematch.core.errors import CatalogError, StaleNamesError
 
 NAMES = SnapshotNames(7, active="a", previous="p", shadow="s", shadow_sample=0.5)

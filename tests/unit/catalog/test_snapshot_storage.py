@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from framematch.catalog.snapshot_storage import open_storage
+from framematch.catalog.snapshots.storage import open_storage
 from framematch.core.errors import PrerequisiteError, SettingsError
 from framematch.core.settings_sources import load_settings
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from framematch.catalog.thresholds import (
+from framematch.catalog.snapshots.thresholds import (
     FALSE_ACCEPT_RATE,
     FIXED_MARGIN,
     FIXED_MATCH,

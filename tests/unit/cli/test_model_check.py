@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from framematch.cli.console import new_console
 from framematch.cli.model import app
-from framematch.cli.model_check import table
+from framematch.cli.models.check import table
 from framematch.core.errors import CatalogError, ModelError, SettingsError, UsageError
 from framematch.model_build.checks.conformance import Check, Limit, skipped
 from tests.unit.model_build.bundles import DIMENSION, BundleFiles

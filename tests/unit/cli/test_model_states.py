@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from framematch.cli.model_states import model_states
+from framematch.cli.models.states import model_states
 from framematch.model_build.repository.repository_folder import RepositoryModel
 from framematch.vision.manifest import ModelManifest, PreprocessSpec, served_name
 from framematch.vision.served_models import ServedModel

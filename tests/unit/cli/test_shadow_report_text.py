@@ -3,11 +3,10 @@
 import json
 
 from framematch.cli.console import new_console
-from framematch.cli.shadow_report import ReportOfPair
-from framematch.cli.shadow_report_text import report_json, report_texts
-from framematch.matching.shadow_comparison import Comparison
-from framematch.matching.shadow_counts import MAX_FLOWS, Cost
-from framematch.matching.shadow_report import ShadowReport
+from framematch.cli.snapshots.shadow_report_text import ReportOfPair, report_json, report_texts
+from framematch.matching.shadow.comparison import Comparison
+from framematch.matching.shadow.counts import MAX_FLOWS, Cost
+from framematch.matching.shadow.report import ShadowReport
 from tests.unit.matching.shadow_samples import UNKNOWN, compared, match, region, report_of
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog.serving_status import RefusedSnapshot, ServingStatus
-from framematch.catalog.snapshot_diff import ChangedField, ChangedProduct, SnapshotDiff
-from framematch.catalog.snapshot_list import StoredSnapshot
-from framematch.catalog.snapshot_names import SnapshotNames
-from framematch.catalog.snapshot_overview import Overview, serving_of
+from framematch.catalog.operations.overview import Overview, serving_of
+from framematch.catalog.snapshots.diff import ChangedField, ChangedProduct, SnapshotDiff
+from framematch.catalog.snapshots.listing import StoredSnapshot
+from framematch.catalog.snapshots.names import SnapshotNames
+from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus
 from framematch.cli.console import new_console
-from framematch.cli.diff_table import diff_json, diff_lines
-from framematch.cli.snapshot_table import detail_lines, details_json, problem_lines, snapshot_json, snapshot_table
+from framematch.cli.snapshots.diff_table import diff_json, diff_lines
+from framematch.cli.snapshots.table import detail_lines, details_json, problem_lines, snapshot_json, snapshot_table
 from framematch.vector_index.description import IndexDescription
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 

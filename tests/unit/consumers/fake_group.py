@@ -25,7 +25,7 @@ from framematch.core.kafka.records import ProducerRecord
 from framematch.core.kafka.topic_descriptions import TopicDescription
 from framematch.core.settings import ConsumerSettings, KafkaSettings
 from framematch.matching.enrich import MetadataCache
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 from tests.support import eventually
 from tests.unit.consumers.fake_kafka import FakeBroker, Step
 from tests.unit.consumers.sample_frames import SERVED, TRUNCATED, UNKNOWN, prepare, record

@@ -8,12 +8,12 @@ import numpy as np
 from aiokafka import ConsumerRecord
 
 from consumers.in_flight_frame import InFlightFrame, Rejected
-from framematch.catalog.delta import Delta
+from framematch.catalog.changes.delta import Delta
 from framematch.core.errors import BadFrameError
 from framematch.core.events import ModelInfo
 from framematch.core.frames import Region
 from framematch.matching.decision import Decision, Thresholds
-from framematch.matching.served_snapshot import ServedSnapshot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
 
 UNKNOWN = Decision("unknown", 0.1, None, ())
 TRUNCATED = Rejected("decode", BadFrameError("truncated", "it ends early"))

@@ -20,8 +20,8 @@ from framematch.core.events import ModelInfo
 from framematch.core.frames import Frame
 from framematch.core.health import new_registry
 from framematch.matching.decision import Decision
-from framematch.matching.served_snapshot import ServedSnapshot
-from framematch.matching.shadow_counts import Cost, ShadowCounts
+from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.matching.shadow.counts import Cost, ShadowCounts
 from tests.unit.consumers.sample_frames import fetched, make_served, prepare
 from tests.unit.matching.shadow_samples import UNKNOWN, match
 

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from consumers.metrics import ConsumerMetrics
 from consumers.serving import HEALTH_PART, ServingState
-from framematch.catalog.delta import Delta, DeltaEntry
+from framematch.catalog.changes.delta import Delta, DeltaEntry
 from framematch.core.health import Health
-from framematch.matching.snapshot_slot import Refusal
+from framematch.matching.serving.slot import Refusal
 from tests.unit.consumers.sample_frames import make_served
 
 OLD, NEW = make_served(snapshot="old"), make_served(snapshot="new", delta=7)

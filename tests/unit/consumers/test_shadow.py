@@ -17,7 +17,7 @@ from consumers.stages.inference import Inference
 from framematch.core.backoff import Backoff
 from framematch.core.errors import EmbeddingError, MongoUnavailableError, TritonUnavailableError
 from framematch.core.health import Health, new_registry
-from framematch.matching.shadow_counts import ShadowCounts
+from framematch.matching.shadow.counts import ShadowCounts
 from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
 from tests.support import eventually

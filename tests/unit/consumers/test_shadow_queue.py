@@ -9,7 +9,7 @@ import pytest
 from consumers.shadow.offered_region import Needs, OfferedRegion
 from consumers.shadow.queue import is_sampled
 from framematch.core.frames import Frame
-from framematch.matching.shadow_counts import Cost
+from framematch.matching.shadow.counts import Cost
 from tests.unit.consumers.shadow_parts import ACTIVE, BATCH_SIZE, ShadowRun, decided_batch, served
 
 IDS = [Frame(f"till-{n % 7}", 1_000_000 * n, n).id for n in range(2_000)]

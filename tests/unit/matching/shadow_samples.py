@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from framematch.matching.decision import Candidate, Decision
-from framematch.matching.shadow_comparison import ComparedRegion, Comparison
-from framematch.matching.shadow_report import ShadowReport
+from framematch.matching.shadow.comparison import ComparedRegion, Comparison
+from framematch.matching.shadow.report import ShadowReport
 
 UNKNOWN = Decision("unknown", 0.3, 0.1, (Candidate("milk", 0.3), Candidate("oats", 0.2)), "below_threshold")
 AMBIGUOUS = Decision("ambiguous", 0.8, 0.0, (Candidate("milk", 0.8), Candidate("oats", 0.8)), "tie")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framematch.catalog.snapshot import Snapshot
+from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Candidate
 from framematch.matching.index import ProductIndex

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from framematch.matching.encoder_pool import EncoderPool
-from framematch.matching.held_snapshots import HeldSnapshots
+from framematch.matching.serving.encoder_pool import EncoderPool
+from framematch.matching.serving.held_snapshots import HeldSnapshots
 from tests.unit.consumers.sample_frames import make_served
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from framematch.matching.decision import NO_CONTENT
-from framematch.matching.frequent import FrequentKeys
-from framematch.matching.shadow_comparison import Comparison
-from framematch.matching.shadow_counts import MAX_CAMERAS, MAX_FLOWS, ChangeSums, Cost, Flow, ShadowCounts, merged
+from framematch.matching.shadow.comparison import Comparison
+from framematch.matching.shadow.counts import MAX_CAMERAS, MAX_FLOWS, ChangeSums, Cost, Flow, ShadowCounts, merged
+from framematch.matching.shadow.frequent import FrequentKeys
 from tests.unit.matching.shadow_samples import AMBIGUOUS, UNKNOWN, compared, match, region
 
 

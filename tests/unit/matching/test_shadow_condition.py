@@ -3,7 +3,7 @@
 import pytest
 
 from framematch.core.errors import UsageError
-from framematch.matching.shadow_condition import parse_condition
+from framematch.matching.shadow.condition import parse_condition
 from tests.unit.matching.shadow_samples import report_of
 
 

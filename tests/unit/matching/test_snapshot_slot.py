@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from framematch.catalog.delta import Delta
+from framematch.catalog.changes.delta import Delta
 from framematch.core.errors import CatalogError, FramematchError, MongoUnavailableError
-from framematch.matching import snapshot_slot
-from framematch.matching.served_snapshot import ServedSnapshot
-from framematch.matching.snapshot_slot import Refusal, Served, SnapshotName, SnapshotSlot
+from framematch.matching.serving import slot as snapshot_slot
+from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.matching.serving.slot import Refusal, Served, SnapshotName, SnapshotSlot
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import make_served
 

@@ -1,0 +1,1 @@
+"""From the products in MongoDB to a snapshot."""

@@ -1,0 +1,1 @@
+"""Changes of single products, which are searched beside a snapshot."""

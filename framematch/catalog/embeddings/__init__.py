@@ -1,0 +1,1 @@
+"""Embeddings of pictures, which are made once for each model and kept."""

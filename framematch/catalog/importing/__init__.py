@@ -1,0 +1,1 @@
+"""From a catalogue file to products and pictures in MongoDB."""

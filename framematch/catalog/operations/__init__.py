@@ -1,0 +1,1 @@
+"""What operators do with snapshots: look, give names, delete."""

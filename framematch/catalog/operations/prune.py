@@ -1,0 +1,108 @@
+"""Deletes snapshots that no name needs, and what only they needed."""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import structlog
+
+from framematch.catalog.changes.delta_log import delete_up_to
+from framematch.catalog.embeddings.prune import prune_embeddings
+from framematch.catalog.embeddings.store import EmbeddingSpace
+from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.snapshots.build_lease import abandon, clean_up, delete_without_manifest, leased_snapshots
+from framematch.catalog.snapshots.names import confirm_names, read_names
+from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.catalog.snapshots.storage import SnapshotStorage
+from framematch.catalog.snapshots.store import load_manifest
+from framematch.core.errors import CatalogError
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The ids of the deleted snapshots, and how many kept embeddings and changes of single products were deleted."""
+
+    snapshots: tuple[str, ...]
+    embeddings: int
+    delta_entries: int
+
+
+async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep: int) -> Pruned:
+    """Delete all snapshots but those with a name, the `keep` newest of the others, and those that are being built.
+
+    Before that, delete what killed builds have left; afterwards, the embeddings of spaces and pictures that no build
+    needs, and the changes of single products that all remaining snapshots contain, but not while a build runs, and not
+    without a snapshot.
+
+    Raises:
+        UnavailableError: MongoDB or the storage became unavailable; the next run or build completes it.
+        CatalogError: one of them refused.
+    """
+    await clean_up(database, storage)
+    leased = await leased_snapshots(database)
+    needed = (await confirm_names(database)).needed
+    stored = await _stored(database)
+    deleted = await _delete(database, storage, _unneeded(stored, needed | leased, keep))
+    kept = await _manifests(database, set(stored) - set(deleted))
+    if leased or not kept:
+        return Pruned(deleted, 0, 0)
+    spaces = {
+        EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension) for manifest in kept
+    }
+    embeddings = await prune_embeddings(database, spaces)
+    entries = await delete_up_to(database, min(manifest.delta for manifest in kept))
+    log.info("snapshots_pruned", snapshots=list(deleted), embeddings=embeddings, delta_entries=entries)
+    return Pruned(deleted, embeddings, entries)
+
+
+async def snapshots_to_prune(database: Database, *, keep: int) -> tuple[str, ...]:
+    """The ids of the snapshots that `prune_snapshots` would delete now; nothing is changed.
+
+    Raises:
+        CatalogError: the names of snapshots are damaged.
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    needed = (await read_names(database)).needed | await leased_snapshots(database)
+    return tuple(_unneeded(await _stored(database), needed, keep))
+
+
+async def _stored(database: Database) -> list[str]:
+    """The ids of all snapshots, the newest first."""
+    with mongo_errors("listing snapshots"):
+        return [document["_id"] async for document in database.snapshots.find({}, {"_id": 1}).sort("_id", -1)]
+
+
+def _unneeded(stored: Iterable[str], needed: AbstractSet[str], keep: int) -> list[str]:
+    return [snapshot_id for snapshot_id in stored if snapshot_id not in needed][keep:]
+
+
+async def _delete(database: Database, storage: SnapshotStorage, snapshot_ids: Iterable[str]) -> tuple[str, ...]:
+    """Delete these snapshots, unless one gets a name meanwhile; returns those that are deleted."""
+    withdrawn: dict[str, Document] = {}
+    for snapshot_id in snapshot_ids:
+        await abandon(database, storage, snapshot_id)
+        with mongo_errors("deleting a snapshot"):
+            document = await database.snapshots.find_one_and_delete({"_id": snapshot_id})
+        if document is not None:
+            withdrawn[snapshot_id] = document
+    # Who read the names before this cannot write them any more, and who reads them later finds no manifest.
+    needed = (await confirm_names(database)).needed if withdrawn else frozenset()
+    with mongo_errors("deleting a snapshot"):
+        for snapshot_id in needed & set(withdrawn):
+            await database.snapshots.insert_one(withdrawn[snapshot_id])
+    for snapshot_id in withdrawn:
+        await delete_without_manifest(database, storage, snapshot_id)
+    return tuple(snapshot_id for snapshot_id in withdrawn if snapshot_id not in needed)
+
+
+async def _manifests(database: Database, snapshot_ids: Iterable[str]) -> list[SnapshotManifest]:
+    """The manifests of those that can be served."""
+    found = []
+    for snapshot_id in snapshot_ids:
+        try:
+            found.append(await load_manifest(database, snapshot_id))
+        except CatalogError:  # of another version, or damaged
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""`framematch model`: its commands."""

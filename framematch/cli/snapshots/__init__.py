@@ -1,0 +1,1 @@
+"""`framematch catalog`: the commands about snapshots."""

@@ -1,0 +1,1 @@
+"""Which snapshot decides the next frame, and how another takes its place."""

@@ -1,0 +1,1 @@
+"""What a shadow snapshot would change: counts, intervals, report and condition."""
