@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import structlog
 
 from framematch.core.backoff import Backoff
-from framematch.core.errors import FramematchError
+from framematch.core.errors import FramematchError, UnavailableError
 from framematch.core.lifecycle import first_of, raise_if_cancelled
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 
@@ -20,6 +20,7 @@ Served = ServedSnapshot | None
 
 # A full disk may be emptied, and Triton may load the model; a large file is not fetched again every second.
 _BACKOFF_S = (1.0, 60.0)
+_SERVER_AWAY_S = 5.0  # most outages are short, and what was fetched is in the cache
 _BUG_HINT = "This is a bug: report it with the traceback in the log"
 # Another process appends changes, and the one before the newest was not visible yet.
 _INCOMPLETE_S = 0.5
@@ -57,8 +58,8 @@ class SnapshotOpener(Protocol):
 class SnapshotSlot:
     """What one name serves. It changes only to what has been opened, verified and warmed before.
 
-    What cannot be served is refused, and tried again after a pause, and at once when the names change. What was served
-    before goes on meanwhile.
+    What cannot be served is refused, and tried again after a pause, and at once when the names change or MongoDB is
+    back. What was served before goes on meanwhile.
     """
 
     def __init__(self, name: SnapshotName, opener: SnapshotOpener, listener: SwapListener) -> None:
@@ -90,6 +91,10 @@ class SnapshotSlot:
         elif self._wanted != before or (newer and self.refusal is None):
             self._news.set()
 
+    def retry(self) -> None:
+        """Try again at once what was refused."""
+        self._news.set()
+
     async def run(self) -> None:
         """Follow until cancelled. What is being opened is given up when another snapshot is wanted."""
         while True:
@@ -108,6 +113,8 @@ class SnapshotSlot:
                 raise_if_cancelled()
                 self._refuse(_refusal(snapshot_id or "", error))
                 delay_s = backoff.next_delay_s()
+                if isinstance(error, UnavailableError):
+                    delay_s = min(delay_s, _SERVER_AWAY_S)
             else:
                 self._refuse(None)
                 backoff.reset()

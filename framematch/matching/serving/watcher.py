@@ -104,6 +104,8 @@ class SnapshotWatcher:
             return
         if not self._available:
             log.info("snapshot_names_available")
+            for slot in (self._active, self._shadow):
+                slot.retry()
         self._available = True
         self.names = names
         self._active.follow(active, names.version, self._newest_delta)

@@ -179,6 +179,24 @@ async def test_it_is_tried_again_after_a_pause_and_logged_once_for_each_reason(
     assert reasons == ["the disk is full", "it is damaged"]
 
 
+async def test_it_is_tried_again_at_once_when_the_watcher_says_so(slot: SnapshotSlot, opener: ScriptedOpener) -> None:
+    opener.errors["new"] = CatalogError("MongoDB refused")
+    slot.follow("new", 2, 0)
+    await eventually(lambda: slot.refusal)
+    del opener.errors["new"]
+    slot.retry()
+    await eventually(lambda: _shown(slot.served) == "new+0")
+
+
+async def test_a_server_that_is_away_is_tried_sooner(
+    slot: SnapshotSlot, opener: ScriptedOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_slot, "_SERVER_AWAY_S", 0.0)
+    opener.errors["new"] = MongoUnavailableError("no answer")
+    slot.follow("new", 2, 0)
+    await eventually(lambda: len(opener.opened) > 3)
+
+
 async def test_it_is_tried_again_at_once_when_the_names_change(slot: SnapshotSlot, opener: ScriptedOpener) -> None:
     opener.errors["new"] = CatalogError("Triton does not serve its model")
     slot.follow("new", 2, 0)
