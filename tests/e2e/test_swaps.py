@@ -1,6 +1,7 @@
 """Another snapshot is activated while events flow: none is lost, none is mixed, whatever fails at the same time."""
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,8 +17,10 @@ from demo.dataset import BUNDLE_DIR
 from demo.services import Service, run_framematch
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.operations.activation import activate
+from framematch.catalog.operations.prune import prune_snapshots
 from framematch.catalog.snapshots.names import read_names, write_names
 from framematch.catalog.snapshots.serving_status import read_statuses, served_by
+from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
 from tests.e2e.delivery_result import compare, expected_ids
 from tests.e2e.fault_actions import start_second_consumer, stop_second_consumer
 from tests.e2e.fault_run import BreakableServers, FaultRun
@@ -153,6 +156,18 @@ async def test_many_swaps_lose_and_mix_nothing(swaps: Swaps) -> None:
     statuses = await read_statuses(swaps.database)
     assert (served_by(statuses, last), len(statuses)) == (2, 2)
     assert {event.snapshot for event in swaps.run.subscriber.events} == {one.id for one in swaps.snapshots}
+
+
+async def test_a_snapshot_that_is_deleted_while_it_is_served_disturbs_no_frame(swaps: Swaps) -> None:
+    served, others = swaps.snapshots[0].id, swaps.snapshots[1:]
+    freeze(swaps.run.first.pid)  # it goes on with the old one when it wakes up
+    for other in others:
+        await activate(swaps.database, other.id)
+    pruned = await prune_snapshots(swaps.database, GridFsStorage(swaps.database), keep=0)
+    shutil.rmtree(swaps.state / "snapshots" / served)
+    resume(swaps.run.first.pid)
+    assert served in pruned.snapshots
+    await swaps.wait_served(others[-1].id)
 
 
 async def test_swaps_while_the_group_rebalances(swaps: Swaps) -> None:
