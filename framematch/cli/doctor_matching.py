@@ -76,18 +76,15 @@ def _index(
     manifest: "SnapshotManifest", catalog_version: int, model: "ModelManifest | None", settings: MatchingSettings
 ) -> list[Finding]:
     """Whether the index fits the served model and the catalogue, and what its thresholds are worth."""
-    from framematch.catalog.snapshots.snapshot import REBUILD_HINT, check_compatible
-    from framematch.vector_index.description import RECALL_FLOOR
+    from framematch.catalog.snapshots.snapshot import REBUILD_HINT, check_compatible, check_recall
 
     try:
         if model is not None:
             check_compatible(manifest, model)
-    except ModelMismatchError as error:
+        check_recall(manifest)
+    except (ModelMismatchError, CatalogError) as error:
         return [Finding("Index", False, error.message, error.hint)]
-    if not manifest.index.reaches_floor:
-        detail = f"{manifest.id} finds less than {RECALL_FLOOR:.0%} of what an exact search finds"
-        index = Finding("Index", None, detail, "Build again with another snapshots.index_kind")
-    elif manifest.catalog_version != catalog_version:
+    if manifest.catalog_version != catalog_version:
         index = Finding("Index", None, f"{manifest.id}, older than the catalogue", REBUILD_HINT)
     else:
         index = Finding("Index", True, f"{manifest.id}, {manifest.rows} rows of {manifest.model_name}")

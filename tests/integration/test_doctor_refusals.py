@@ -33,7 +33,7 @@ from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.triton import TritonServer
-from framematch.vector_index.description import IndexDescription
+from framematch.vector_index.description import FLAT
 from framematch.vector_index.files import VECTORS_FILE
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import ModelManifest
@@ -210,6 +210,10 @@ BREAKS: dict[str, tuple[Break, str]] = {
         manifest_with(thresholds=msgspec.to_builtins(ThresholdEstimate(-0.1, 0.1, "quantile", 0.5, 1))),
         "has the thresholds match -0.100",
     ),
+    "an index that finds too little": (
+        manifest_with(index=msgspec.to_builtins(replace(FLAT, recall_at_1=0.5))),
+        "finds 50.0% of what an exact search finds, less than 99%",
+    ),
     "another model": (manifest_with(model_digest="cd" * 32), "has no model clip_image_cdcdcdcdcdcd"),
     "another preprocessing": (manifest_with(preprocessing_digest="cd" * 32), "was built with preprocessing"),
     "another number of rows": (manifest_with(rows=5), "does not have 5 rows"),
@@ -316,11 +320,3 @@ async def test_many_changes_since_the_build_are_a_reason_to_build_again(site: Si
     await site.database.delta.insert_many(changes)
     [(_part, ok, detail)] = await findings_of(site, "Changes")
     assert (ok, detail[:4]) == (None, "4001")
-
-
-async def test_an_index_that_finds_too_little_is_mentioned(site: Site) -> None:
-    index = msgspec.to_builtins(IndexDescription("flat", {}, 0.5, 1.0, 10))
-    await site.store(site.files(), index=index)
-    [(_part, ok, detail)] = await findings_of(site, "Index")
-    assert ok is None
-    assert "less than 99% of what an exact search finds" in detail

@@ -276,7 +276,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "another dimension": (with_manifest(dimension=7), "is no file of 4 x 7 values"),
     "a model that is not served": (with_manifest(model_digest="ef" * 32), "Triton has no model efef"),
     "another preprocessing": (with_manifest(preprocessing_digest="ef" * 32), "was built with preprocessing"),
-    "little recall": (with_little_recall, "recall@1 0.98"),
+    "little recall": (with_little_recall, "finds 98.0% of what an exact search finds"),
     "a row that is no number": (with_vectors(not_a_number), "row 2"),
     "a row that is longer": (with_vectors(longer), "row 2"),
     "a row that is there twice": (with_vectors(the_same_twice), "row"),

@@ -115,7 +115,7 @@ async def test_an_index_that_finds_too_little_is_stored_and_not_activated(builde
     first, second = await build(builder), await build(builder)
     await activate_built(database, first, None)
     await database.snapshots.update_one({"_id": second.id}, {"$set": {"manifest.index.recall_at_10": 0.98}})
-    with pytest.raises(CatalogError, match=f"snapshot {second.id} is not activated"):
+    with pytest.raises(CatalogError, match=f"index of snapshot {second.id} finds 98.0%"):
         await activate_built(database, second, first.id)
     assert (await read_names(database)).active == first.id
 

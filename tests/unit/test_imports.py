@@ -55,8 +55,8 @@ LIBRARY = "framematch.core.subscribe"
 # Each container's locks, and the extras whose commands it runs. FAISS comes in two packages with one module.
 LOCKS = {
     ("requirements/edge.txt",): ("edge", "tracing"),
-    ("requirements/consumer-cpu.txt",): ("consumer", "cpu", "tracing"),
-    ("requirements/consumer-gpu.txt",): ("consumer", "gpu", "tracing"),
+    ("requirements/consumer-cpu.txt",): ("consumer", "cpu", "s3", "tracing"),
+    ("requirements/consumer-gpu.txt",): ("consumer", "gpu", "s3", "tracing"),
     ("requirements/consumer-cpu.txt", "deploy/docker/tools-requirements.txt"): ("consumer", "cpu", "model", "tracing"),
     ("requirements/consumer-gpu.txt", "deploy/docker/tools-requirements.txt"): ("consumer", "gpu", "model", "tracing"),
 }

@@ -8,10 +8,9 @@ from framematch.catalog.changes.delta_log import read_entries
 from framematch.catalog.embeddings.store import EmbeddingSpace
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshots.names import SnapshotNames, expect_active, read_names, repair_names, write_names
-from framematch.catalog.snapshots.snapshot import REBUILD_HINT, SnapshotManifest
+from framematch.catalog.snapshots.snapshot import REBUILD_HINT, SnapshotManifest, check_recall
 from framematch.catalog.snapshots.store import load_manifest
 from framematch.core.errors import CatalogError
-from framematch.vector_index.description import RECALL_FLOOR
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,14 @@ async def change_names(
     if after.active is not None and after.active != before.active:
         await _check_servable(database, after.active)
     if after.shadow is not None and after.shadow != before.shadow:
-        await _check_changes(database, await load_manifest(database, after.shadow))
+        await _check_servable(database, after.shadow)
     return NamesChange(before, await write_names(database, before, after))
 
 
 async def _check_servable(database: Database, snapshot_id: str) -> None:
-    """Refuse a snapshot that must not be active."""
+    """Refuse a snapshot that no process would serve."""
     manifest = await load_manifest(database, snapshot_id)
-    if not manifest.index.reaches_floor:
-        found = min(manifest.index.recall_at_1, manifest.index.recall_at_10)
-        raise CatalogError(
-            f"snapshot {snapshot_id} is not activated: its {manifest.index.kind} index finds {found:.1%} of what an "
-            f"exact search finds, less than {RECALL_FLOOR:.0%}",
-            hint="Build again with another snapshots.index_kind, or with more snapshots.index_memory_mb",
-        )
+    check_recall(manifest)
     await _check_changes(database, manifest)
 
 

@@ -13,7 +13,7 @@ from framematch.catalog.row_checks import RowChecks
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.errors import CatalogError, ModelMismatchError
-from framematch.vector_index.description import IndexDescription
+from framematch.vector_index.description import RECALL_FLOOR, IndexDescription
 from framematch.vector_index.files import file_names
 from framematch.vector_index.index import VectorIndex, open_index
 from framematch.vision.manifest import ModelManifest
@@ -111,6 +111,21 @@ def check_compatible(manifest: SnapshotManifest, model: ModelManifest) -> None:
     raise ModelMismatchError(
         f"snapshot {manifest.id} was built with {built_with}, Triton serves {served}", hint=REBUILD_HINT
     )
+
+
+def check_recall(manifest: SnapshotManifest) -> None:
+    """Refuse a snapshot whose index finds too little of what an exact search finds.
+
+    Raises:
+        CatalogError: its recall is below the floor.
+    """
+    if not manifest.index.reaches_floor:
+        found = min(manifest.index.recall_at_1, manifest.index.recall_at_10)
+        raise CatalogError(
+            f"the {manifest.index.kind} index of snapshot {manifest.id} finds {found:.1%} of what an exact search "
+            f"finds, less than {RECALL_FLOOR:.0%}",
+            hint="Build again with another snapshots.index_kind, or with more snapshots.index_memory_mb",
+        )
 
 
 def write_rows(rows: RowTable, folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from framematch.catalog.changes.delta import DELTA_ROWS_MAX, Delta
 from framematch.catalog.changes.delta_log import read_entries
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshots.snapshot import REBUILD_HINT, Snapshot, check_compatible
+from framematch.catalog.snapshots.snapshot import REBUILD_HINT, Snapshot, check_compatible, check_recall
 from framematch.catalog.snapshots.storage import open_storage
 from framematch.catalog.snapshots.store import load_snapshot
 from framematch.core.errors import CatalogError
@@ -117,12 +117,7 @@ async def warm_up(served: ServedSnapshot) -> None:
 async def _served(snapshot: Snapshot, encoder: ImageEncoder, matching: MatchingSettings) -> ServedSnapshot:
     manifest, model = snapshot.manifest, encoder.manifest
     check_compatible(manifest, model)
-    if not manifest.index.reaches_floor:
-        raise CatalogError(
-            f"the index of snapshot {manifest.id} finds too little: recall@1 {manifest.index.recall_at_1:.4f}, "
-            f"recall@10 {manifest.index.recall_at_10:.4f}",
-            hint="Build another kind of index: snapshots.index_kind",
-        )
+    check_recall(manifest)
     matcher = await asyncio.to_thread(
         Matcher, snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin
     )
