@@ -35,8 +35,9 @@ async def check_matching(settings: Settings) -> list[Finding]:
     return [*catalogue.findings, *index, *around.findings, *model.findings]
 
 
-async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int]]":
-    """Products and index; finds the active snapshot's manifest, if it can be loaded, and the catalogue's version."""
+async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, bool]]":
+    """Products and index; finds the active snapshot's manifest, if it can be loaded, and whether a build is due."""
+    from framematch.catalog.changes.delta_log import newest_number
     from framematch.catalog.mongo import connect
     from framematch.catalog.products import ProductStore
     from framematch.catalog.snapshots.storage import open_storage
@@ -54,7 +55,11 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, int
             snapshot = await load_snapshot(database, storage, state_dir() / "snapshots")
         except (CatalogError, StorageUnavailableError, PrerequisiteError) as error:
             return Checked([*findings, Finding("Index", False, error.message, error.hint)])
-    return Checked(findings, (snapshot.manifest, version))
+        built = snapshot.manifest
+        # Each change of a single product is searched beside the snapshot. An import is searched after a build.
+        single_changes = await newest_number(database) - built.delta
+        build_is_due = not built.catalog_version <= version <= built.catalog_version + single_changes
+    return Checked(findings, (built, build_is_due))
 
 
 async def _model(settings: Settings, digest: str | None) -> "Checked[ModelManifest]":
@@ -73,7 +78,7 @@ async def _model(settings: Settings, digest: str | None) -> "Checked[ModelManife
 
 
 def _index(
-    manifest: "SnapshotManifest", catalog_version: int, model: "ModelManifest | None", settings: MatchingSettings
+    manifest: "SnapshotManifest", build_is_due: bool, model: "ModelManifest | None", settings: MatchingSettings
 ) -> list[Finding]:
     """Whether the index fits the served model and the catalogue, and what its thresholds are worth."""
     from framematch.catalog.snapshots.snapshot import REBUILD_HINT, check_compatible, check_recall
@@ -84,7 +89,7 @@ def _index(
         check_recall(manifest)
     except (ModelMismatchError, CatalogError) as error:
         return [Finding("Index", False, error.message, error.hint)]
-    if manifest.catalog_version != catalog_version:
+    if build_is_due:
         index = Finding("Index", None, f"{manifest.id}, older than the catalogue", REBUILD_HINT)
     else:
         index = Finding("Index", True, f"{manifest.id}, {manifest.rows} rows of {manifest.model_name}")

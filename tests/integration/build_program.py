@@ -38,7 +38,7 @@ class Killer(pymongo.monitoring.CommandListener):
         self._requests.value += 1
         self._kill_at("before", self._requests.value)
 
-    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:  # noqa: ARG002
+    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:  # noqa: ARG002  # of the interface
         self._answers += 1
         self._kill_at("after", self._answers)
 

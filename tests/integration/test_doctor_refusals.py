@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from consumers.service import run_consumer
 from demo.dataset import BUNDLE_DIR
 from framematch.catalog.mongo import Database, connect
+from framematch.catalog.products import Product, ProductStore
 from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus, write_status
 from framematch.catalog.snapshots.snapshot import ROWS_FILE, FileInfo, SnapshotManifest
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
@@ -320,3 +321,16 @@ async def test_many_changes_since_the_build_are_a_reason_to_build_again(site: Si
     await site.database.delta.insert_many(changes)
     [(_part, ok, detail)] = await findings_of(site, "Changes")
     assert (ok, detail[:4]) == (None, "4001")
+
+
+async def test_an_index_is_older_than_the_catalogue_after_an_import_but_not_after_single_changes(site: Site) -> None:
+    await site.store(site.files())
+    store = ProductStore(site.database)
+    await store.upsert_many([Product("e", "added by itself")])
+    await site.database.meta.update_one({"_id": "catalog_version"}, {"$set": {"version": 2}})  # the index has version 1
+    await site.database.delta.insert_one({"_id": 1, "product": "e", "removed": True, "views": []})
+    [(_part, ok, _detail)] = await findings_of(site, "Index")
+    assert ok is True
+    await store.upsert_many([Product("f", "imported")])
+    [(_part, ok, detail)] = await findings_of(site, "Index")
+    assert (ok, detail.endswith("older than the catalogue")) == (None, True)

@@ -54,7 +54,8 @@ def set_shadow(
     `shadow report` compares the decisions.
     """
     change = asyncio.run(_change(prepare_command("catalog", config), snapshot, sample))
-    words = f"Snapshot {change.after.shadow} decides beside {change.after.active} on {sample:.4g} of the frames"
+    frames = "all frames" if sample == 1 else f"{sample:.4g} of the frames"
+    words = f"Snapshot {change.after.shadow} decides beside {change.after.active} on {frames}"
     print_change(change, words, as_json=as_json)
 
 
