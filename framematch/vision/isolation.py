@@ -15,7 +15,9 @@ log = structlog.get_logger()
 
 
 async def embed_isolating(encoder: ImageEncoder, crops: Pixels) -> tuple[Embeddings, frozenset[int]]:
-    """Embed RGB uint8 [N, H, W, 3]; returns float32 [N, D] and the rows of invalid pictures, which are zero.
+    """Embed RGB uint8 [N, H, W, 3]; returns float32 [N, D] and the rows of invalid pictures, which are NaN.
+
+    A search finds nothing for NaN, so the others can be searched with them.
 
     A batch with a good answer takes one call. Otherwise each picture without an embedding is sent again, together with
     a control picture. A picture is invalid when the model embeds the control and fails on the picture again. When the
@@ -36,10 +38,10 @@ async def _embed_suspects(
     encoder: ImageEncoder, crops: Pixels, error: EmbeddingError
 ) -> tuple[Embeddings, frozenset[int]]:
     suspects: Sequence[int] = range(len(crops))
-    embeddings = np.zeros((len(crops), encoder.manifest.dimension), np.float32)
+    embeddings = np.full((len(crops), encoder.manifest.dimension), np.nan, np.float32)
     if error.bad_rows is not None:
         suspects, embeddings = error.bad_rows, error.embeddings
-        embeddings[list(suspects)] = 0
+        embeddings[list(suspects)] = np.nan
     invalid_rows = set()
     for row in suspects:
         found = await _embed_beside_control(encoder, crops[row])

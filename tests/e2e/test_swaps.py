@@ -33,7 +33,7 @@ from tests.support import eventually, freeze, resume
 
 pytestmark = [pytest.mark.usefixtures("untraced_processes"), pytest.mark.timeout(300)]
 
-SWAPS = 30
+SWAPS = 12
 BEFORE = 20  # events before the swap
 SETTINGS = {
     "FRAMEMATCH_SNAPSHOTS__POLL_S": "0.1",

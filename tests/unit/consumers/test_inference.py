@@ -20,6 +20,7 @@ from consumers.stages.inference import Inference
 from framematch.core.errors import EmbeddingError, ModelMismatchError, TritonUnavailableError
 from framematch.core.health import Health, new_registry
 from framematch.matching.decision import Decision
+from framematch.vector_index.queries import checked_queries
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import fetched, make_served, prepare
 
@@ -30,10 +31,9 @@ Decide = Callable[[list[RegionCrop]], Coroutine[None, None, None]]
 
 
 def numbered(crops: Crops) -> Embeddings:
-    """Embeddings that contain the first byte of their picture."""
-    found = np.zeros((len(crops), DIMENSION), np.float32)
-    found[:, 0] = crops[:, 0, 0, 0]
-    return found
+    """Unit vectors whose angle, in percent of a radian, is the first byte of their picture."""
+    angles = crops[:, 0, 0, 0] / 100
+    return np.stack([np.cos(angles), np.sin(angles), np.zeros(len(crops))], axis=1).astype(np.float32)
 
 
 class Encoder:
@@ -57,10 +57,11 @@ class Encoder:
 
 
 class Numbers:
-    """Decides by the embedding's number alone."""
+    """Decides by the embedding's number alone; refuses what an index refuses."""
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
-        return [Decision("unknown", float(row[0]), None, ()) for row in embeddings]
+        numbers = np.round(100 * np.arctan2(*checked_queries(embeddings, DIMENSION)[:, 1::-1].T), 2).tolist()
+        return [Decision("unknown", number, None, ()) for number in numbers]
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ async def test_a_picture_that_fails_twice_is_invalid_and_the_others_keep_their_e
     model = ScriptedModel(by_kind)
     embeddings, invalid = await embed_isolating(ImageEncoder(model), pictures(GOOD, NAN, GOOD))
     assert invalid == {1}
-    np.testing.assert_array_equal(embeddings, np.eye(3, 4) * [[1], [0], [1]])
+    np.testing.assert_array_equal(embeddings, np.eye(3, 4) * [[1], [np.nan], [1]])
     assert model.sizes == [3, 2]
 
 
@@ -100,7 +100,7 @@ async def test_a_picture_that_makes_the_whole_batch_fail_is_invalid_and_the_othe
     model = ScriptedModel(by_kind)
     embeddings, invalid = await embed_isolating(ImageEncoder(model), pictures(GOOD, FAILS, GOOD))
     assert invalid == {1}
-    np.testing.assert_array_equal(embeddings, np.eye(3, 4) * [[1], [0], [1]])
+    np.testing.assert_array_equal(embeddings, np.eye(3, 4) * [[1], [np.nan], [1]])
 
 
 async def test_a_picture_that_succeeds_on_retry_is_valid() -> None:
@@ -119,7 +119,7 @@ async def test_exactly_the_bad_pictures_are_invalid_for_every_batch_size(kinds: 
     embeddings, invalid = await embed_isolating(encoder, crops)
     assert invalid == {row for row, kind in enumerate(kinds) if kind != GOOD}
     expected = direction(crops)
-    expected[list(invalid)] = 0
+    expected[list(invalid)] = np.nan
     np.testing.assert_array_equal(embeddings, expected)
 
 
