@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -120,10 +121,13 @@ def test_more_workers_than_partitions_cause_a_warning(parent: Workers) -> None:
 def test_what_a_worker_writes_to_stderr_is_an_event_of_its_parent_even_when_it_crashes(tmp_path: Path) -> None:
     with workers(tmp_path, "crashes") as parent:
         wait_until(lambda: parent.events("worker_restarted"), message="the worker's next start")
-        raw = [event["text"] for event in parent.events("output_unstructured")]
+        for text in ("raw words of a library", "Fatal Python error: Segmentation fault"):
+            wait_until(partial(has_written, parent, text), message=text)
         assert [line for line in parent.lines() if not line.startswith("{")] == []
-    assert "raw words of a library" in "\n".join(raw)
-    assert "Fatal Python error: Segmentation fault" in "\n".join(raw)
+
+
+def has_written(parent: Workers, text: str) -> bool:
+    return any(text in event["text"] for event in parent.events("output_unstructured"))
 
 
 def test_every_log_line_of_a_worker_has_its_number(parent: Workers) -> None:
