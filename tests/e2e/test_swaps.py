@@ -206,7 +206,7 @@ async def test_a_swap_while_triton_restarts(swaps: Swaps) -> None:
 
 
 async def test_a_swap_while_mongodb_is_away(swaps: Swaps) -> None:
-    new = await swaps.activate(1)
+    await swaps.activate(1)
     await asyncio.to_thread(swaps.run.servers.mongodb.kill)
     await swaps.run.wait_logged("snapshot_names_unavailable")
     subscriber = swaps.run.subscriber
@@ -214,7 +214,8 @@ async def test_a_swap_while_mongodb_is_away(swaps: Swaps) -> None:
     await subscriber.wait_for(lambda: len(subscriber.events) > before + BEFORE, "events without MongoDB")
     assert set(await asyncio.to_thread(swaps.run.first.readiness)) == {"kafka", "triton", "snapshot", "output"}
     await asyncio.to_thread(swaps.run.servers.mongodb.start)
-    await swaps.wait_served(new)
+    # The local server may have lost the last second before it was killed.
+    await swaps.wait_served(await swaps.activate(1))
     assert len(swaps.run.site.logged("snapshot_names_unavailable")) == 1
 
 
