@@ -11,6 +11,7 @@ from consumers.in_flight_frame import InFlightFrame
 from consumers.stages.batcher import RegionCrop, region_crops
 from consumers.stages.inference import set_decisions
 from consumers.stages.prepare import Preparer
+from framematch.core.error_groups import ungrouped_errors
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.isolation import embed_isolating
 
@@ -34,12 +35,10 @@ class Decider:
             ModelError: the model is broken, or Triton serves another one now.
         """
         waiting = iter(frames)  # one iterator for all tasks
-        try:
+        with ungrouped_errors():  # all fail for the same reason, such as an unavailable server
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.batches_in_flight):
                     group.create_task(self._decide(waiting))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None  # all fail for the same reason, such as an unavailable server
 
     async def _decide(self, frames: Iterator[InFlightFrame]) -> None:
         loop = asyncio.get_running_loop()

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from consumers.in_flight_frame import Decided, InFlightFrame
-from framematch.core.events import MATCH_SCHEMA, DecisionKind, MatchEvent
+from framematch.core.events import MATCH_SCHEMA, DecisionKind, MatchEvent, similarity
 from framematch.core.frames import Region
 from framematch.core.ids import match_event_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
-
-_DIGITS = 6  # of a similarity, as events have it
+from framematch.matching.shadow.comparison import product_of
 
 Missing = Literal["not_processed", "no_output"]
 """No event of the frame was published: yet, as none of a later frame is; or at all: a dead letter, or skipped."""
@@ -95,16 +94,15 @@ def replayed_answers(frame: InFlightFrame) -> list[Answer]:
     )
     answers = []
     for region, decision in zip(frame.regions, frame.outcome.decisions, strict=True):
-        nearest = decision.candidates[0].product_id if decision.candidates else None
         answers.append(
             Answer(
                 id=match_event_id(header.id, region, MATCH_SCHEMA),
                 frame=place,
                 region=region,
                 decision=decision.kind,
-                product=nearest if decision.kind == "match" else None,
-                nearest=nearest,
-                score=None if decision.score is None else round(decision.score, _DIGITS),
+                product=product_of(decision),
+                nearest=decision.candidates[0].product_id if decision.candidates else None,
+                score=None if decision.score is None else similarity(decision.score),
                 snapshot=served.manifest.id,
                 delta=served.delta,
             )

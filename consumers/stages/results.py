@@ -10,20 +10,20 @@ from consumers.in_flight_frame import Decided, InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from framematch.core.events import (
     MATCH_SCHEMA,
+    SIMILARITY_DIGITS,
     CandidateInfo,
     MatchEvent,
     MetadataState,
     ProductInfo,
     SightingEvent,
     frame_reference,
+    similarity,
 )
 from framematch.core.ids import match_event_id
 from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.enrich import Metadata, MetadataCache
-
-_DIGITS = 6  # of a similarity: it was computed with single precision, so further ones are noise
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class ResultBuilder:
                     frame=reference,
                     region=region,
                     decision=decision.kind,
-                    score=None if decision.score is None else _similarity(decision.score),
-                    margin=None if decision.margin is None else round(decision.margin, _DIGITS),
-                    threshold=round(served.matcher.thresholds.match, _DIGITS),
+                    score=None if decision.score is None else similarity(decision.score),
+                    margin=None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
+                    threshold=round(served.matcher.thresholds.match, SIMILARITY_DIGITS),
                     product=product,
-                    candidates=tuple(CandidateInfo(c.product_id, _similarity(c.score)) for c in decision.candidates),
+                    candidates=tuple(CandidateInfo(c.product_id, similarity(c.score)) for c in decision.candidates),
                     snapshot=served.manifest.id,
                     model=served.model,
                     metadata_state=state,
@@ -115,11 +115,6 @@ class ResultBuilder:
                 )
             )
         return tuple(events)
-
-
-def _similarity(score: float) -> float:
-    """A cosine similarity as an event has it; the product of two unit vectors can exceed 1 by a rounding error."""
-    return max(-1.0, min(1.0, round(score, _DIGITS)))
 
 
 def _product(decision: Decision, metadata: dict[str, Metadata]) -> tuple[ProductInfo | None, MetadataState]:

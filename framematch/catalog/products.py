@@ -201,7 +201,7 @@ class ProductStore:
         views = {}
         for document in documents:
             try:
-                views[document["_id"]] = _to_view(document, document["_id"])
+                views[document["_id"]] = to_view(document, document["_id"])
             except DocumentError as error:
                 log.warning("image_unreadable", image=document["_id"], error=str(error))
         return views
@@ -292,10 +292,15 @@ def _to_product(document: Document) -> tuple[Product, list[str]]:
         price=reader.amount("price"),
         description=reader.text("description"),
         attributes=reader.json_object("attributes"),
-        views=tuple(_to_view(view, required_text(view, "image")) for view in views),
+        views=tuple(to_view(view, required_text(view, "image")) for view in views),
     )
     return product, reader.problems
 
 
-def _to_view(document: Document, image: str) -> View:
+def to_view(document: Document, image: str) -> View:
+    """The view of this image, with the size in a document.
+
+    Raises:
+        DocumentError: it is no size.
+    """
     return View(image, whole_number(document, "width", at_least=1), whole_number(document, "height", at_least=1))

@@ -107,6 +107,15 @@ def required_text(document: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def optional_text(document: Mapping[str, Any], name: str) -> str | None:
+    """A text that is not empty, or None when the field is absent or null.
+
+    Raises:
+        DocumentError: the field is anything else.
+    """
+    return None if document.get(name) is None else required_text(document, name)
+
+
 def shown(value: Any) -> str:
     """The start of a value, for a message."""
     text = "missing or null" if value is None else repr(value)

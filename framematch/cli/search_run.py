@@ -16,6 +16,7 @@ from framematch.cli.console import new_console
 from framematch.cli.database import open_database
 from framematch.cli.text import counted
 from framematch.core.errors import ModelError, PictureError, UsageError
+from framematch.core.events import similarity
 from framematch.core.paths import state_dir
 from framematch.core.printable import printable
 from framematch.core.settings import Settings
@@ -34,7 +35,6 @@ from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.encoder import TextEncoder
 
 _NOT_NEAR = "Nothing is near; these are the least far"
-_DIGITS = 6  # of a similarity, as events have it
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _json(result: SearchResult) -> bytes:
                     "name": found.product.name,
                     "category": found.product.category,
                     "price": found.product.price,
-                    "score": round(found.score, _DIGITS),
+                    "score": similarity(found.score),
                 }
                 for found in result.products
             ],

@@ -1,4 +1,6 @@
-"""The types of pictures and embeddings in memory."""
+"""The types of pictures and embeddings in memory, and what an embedding has to be."""
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,3 +13,13 @@ function states which.
 """
 Embeddings = NDArray[np.float32]
 """[N, D]; each row has unit length unless the text says otherwise."""
+
+# As of a model in half precision: the largest accepted |length^2 - 1|.
+UNIT_LENGTH_TOLERANCE: Final = 1e-2
+
+
+def invalid_rows(embeddings: Embeddings) -> NDArray[np.intp]:
+    """The numbers of the rows that are no finite vector of unit length."""
+    squared = np.einsum("ij,ij->i", embeddings, embeddings)
+    # This form of the comparison makes NaN fail too.
+    return np.flatnonzero(~(np.abs(squared - 1.0) <= UNIT_LENGTH_TOLERANCE))

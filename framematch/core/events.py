@@ -6,7 +6,7 @@ The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +30,9 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339; `decode` checks it."""
 
 Message = TypeVar("Message")
+
+SIMILARITY_DIGITS: Final = 6
+"""Of a similarity: it was computed with single precision, so further ones are noise."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,11 @@ def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> Fr
         grabbed_at=None if frame.grabbed_at_us is None else to_rfc3339(frame.grabbed_at_us),
         replayed=frame.replayed,
     )
+
+
+def similarity(score: float) -> float:
+    """A cosine similarity as an event has it; the product of two unit vectors can exceed 1 by a rounding error."""
+    return max(-1.0, min(1.0, round(score, SIMILARITY_DIGITS)))
 
 
 def event_headers(event_id: str, kind: str, camera: str, at: str) -> list[tuple[str, bytes]]:

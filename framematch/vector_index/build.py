@@ -13,10 +13,7 @@ from framematch.vector_index.graph import build_graph
 from framematch.vector_index.index import open_rescored
 from framematch.vector_index.lists import build_lists
 from framematch.vector_index.recall import ExactResult
-from framematch.vector_index.sizes import choose_kind
 from framematch.vector_index.vector_file import write_vectors
-
-__all__ = ["build_index", "choose_kind"]
 
 
 def build_index(vectors: Embeddings, folder: Path, kind: Kind) -> IndexDescription:

@@ -10,12 +10,12 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.core.arrays import Embeddings
+from framematch.core.arrays import Embeddings, invalid_rows
 from framematch.vector_index.array_file import map_array, touch_pages, write_array
 from framematch.vector_index.faiss_library import load_faiss, use_all_cores, use_search_threads
 from framematch.vector_index.files import CENTROIDS_FILE, LIST_SIZES_FILE, LISTS_FILE
 from framematch.vector_index.parameters import checked_parameters
-from framematch.vector_index.vector_file import BLOCK_ROWS, invalid_rows
+from framematch.vector_index.vector_file import BLOCK_ROWS
 
 ROW_BYTES: Final = 8  # of a row's number in a list
 _FACTOR_BYTES = 8  # of the two numbers beside the bits of a vector

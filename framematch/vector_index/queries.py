@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.core.arrays import Embeddings
-from framematch.vector_index.vector_file import UNIT_LENGTH_TOLERANCE
+from framematch.core.arrays import UNIT_LENGTH_TOLERANCE, Embeddings
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Cosines and rows, both [n, k], best first; -inf and -1 where there is nothing."""

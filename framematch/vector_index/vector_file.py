@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from framematch.core.arrays import Embeddings
+from framematch.core.arrays import Embeddings, invalid_rows
 from framematch.vector_index.array_file import array_header, map_array
 
 PrecisionT = TypeVar("PrecisionT", np.float32, np.float16)
@@ -14,8 +14,6 @@ Vectors = NDArray[np.float32] | NDArray[np.float16]
 """[N, D]"""
 
 BLOCK_ROWS: Final = 8_192
-# As of the embeddings of a model in half precision: the largest accepted |length^2 - 1|.
-UNIT_LENGTH_TOLERANCE: Final = 1e-2
 
 
 def write_vectors(path: Path, vectors: Embeddings, precision: type[PrecisionT]) -> None:
@@ -43,13 +41,6 @@ def map_vectors(path: Path, rows: int, dimension: int, precision: type[Precision
     for start in range(0, rows, BLOCK_ROWS):
         _check_rows(vectors[start : start + BLOCK_ROWS].astype(np.float32, copy=False), start)
     return vectors
-
-
-def invalid_rows(vectors: Embeddings) -> NDArray[np.intp]:
-    """The numbers of the rows that are no finite vector of unit length."""
-    squared = np.einsum("ij,ij->i", vectors, vectors)
-    # This form of the comparison makes NaN fail too.
-    return np.flatnonzero(~(np.abs(squared - 1.0) <= UNIT_LENGTH_TOLERANCE))
 
 
 def _check_rows(block: Embeddings, start: int) -> None:

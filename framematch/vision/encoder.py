@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from framematch.core.arrays import Embeddings, Pixels
+from framematch.core.arrays import Embeddings, Pixels, invalid_rows
 from framematch.core.errors import EmbeddingError, ModelError, ModelMismatchError
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
 from framematch.vision.served_models import newest_served
@@ -16,9 +16,6 @@ from framematch.vision.served_tokenizer import unpack_tokenizer
 from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel
 from framematch.vision.triton_statistics import ModelStatistics
-
-# A unit vector from a model in half precision: the largest accepted |length^2 - 1|.
-_UNIT_LENGTH_TOLERANCE = 1e-2
 
 
 class _Encoder:
@@ -75,13 +72,12 @@ class _Encoder:
         return self._verified(np.concatenate([np.empty((0, self.manifest.dimension), np.float32), *parts]))
 
     def _verified(self, embeddings: Embeddings) -> Embeddings:
-        squared = np.einsum("ij,ij->i", embeddings, embeddings)
-        # This form of the comparison makes NaN fail too.
-        bad = np.flatnonzero(~(np.abs(squared - 1.0) <= _UNIT_LENGTH_TOLERANCE))
+        bad = invalid_rows(embeddings)
         if bad.size:
+            first = embeddings[bad[0]]
             raise EmbeddingError(
-                f"{self.manifest.name} returned {bad.size} of {len(squared)} embeddings that are no finite unit "
-                f"vectors (the first has a squared length of {squared[bad[0]]:g})",
+                f"{self.manifest.name} returned {bad.size} of {len(embeddings)} embeddings that are no finite unit "
+                f"vectors (the first has a squared length of {np.vdot(first, first):g})",
                 hint="The model is broken, was not built by framematch, or cannot take these inputs",
                 bad_rows=tuple(bad.tolist()),
                 embeddings=embeddings,

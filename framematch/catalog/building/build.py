@@ -22,9 +22,10 @@ from framematch.catalog.snapshots.thresholds import SHARED, ThresholdEstimate, e
 from framematch.core.errors import CatalogError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
-from framematch.vector_index.build import build_index, choose_kind
+from framematch.vector_index.build import build_index
 from framematch.vector_index.description import IndexDescription, Kind
 from framematch.vector_index.distinct import distinct_rows
+from framematch.vector_index.sizes import choose_kind
 from framematch.vision.preprocess import Preprocessor
 
 log = structlog.get_logger()

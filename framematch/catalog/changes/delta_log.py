@@ -16,12 +16,11 @@ from pymongo.errors import DuplicateKeyError
 
 from framematch.catalog.changes.delta import DELTA_ROWS_MAX, DeltaEntry, delta_rows
 from framematch.catalog.mongo import Database, Document, mongo_errors
-from framematch.catalog.products import MAX_ID_CHARACTERS, View
+from framematch.catalog.products import MAX_ID_CHARACTERS, View, to_view
 from framematch.catalog.snapshots.snapshot import REBUILD_HINT
 from framematch.catalog.values import DocumentError, required_text, shown, whole_number
-from framematch.core.arrays import Embeddings
+from framematch.core.arrays import Embeddings, invalid_rows
 from framematch.core.errors import CatalogError
-from framematch.vector_index.vector_file import invalid_rows
 
 log = structlog.get_logger()
 
@@ -284,14 +283,7 @@ def _views(document: Document) -> tuple[View, ...]:
     views = document.get("views")
     if not isinstance(views, list) or not all(isinstance(view, dict) for view in views):
         raise DocumentError(f"views is {shown(views)}, not a list of objects")
-    return tuple(
-        View(
-            required_text(view, "image"),
-            whole_number(view, "width", at_least=1),
-            whole_number(view, "height", at_least=1),
-        )
-        for view in views
-    )
+    return tuple(to_view(view, required_text(view, "image")) for view in views)
 
 
 def _embeddings(document: Document, space: str, views: int, dimension: int) -> Embeddings:

@@ -12,11 +12,10 @@ import structlog
 from framematch.catalog.embeddings.store import EmbeddingStore
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.products import ProductStore
-from framematch.core.arrays import Embeddings, Pixels
+from framematch.core.arrays import Embeddings, Pixels, invalid_rows
 from framematch.core.error_groups import ungrouped_errors
 from framematch.core.errors import CatalogError, ModelError
 from framematch.core.progress import OnProgress
-from framematch.vector_index.vector_file import invalid_rows
 from framematch.vision.manifest import ModelManifest
 from framematch.vision.preprocess import Preprocessor
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-from framematch.catalog.embeddings.store import EmbeddingSpace
+from framematch.catalog.embeddings.store import IDS_PER_QUERY, EmbeddingSpace
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.products import ProductStore
 
 _IDS_PER_REPLY = 20_000
-_IDS_PER_QUERY = 250  # see `framematch.catalog.embeddings.store`
 _AFTER_SLASH = chr(ord("/") + 1)
 
 
@@ -26,8 +25,8 @@ async def prune_embeddings(database: Database, spaces: Iterable[EmbeddingSpace])
         while ids := await _page(database, after=last, before=f"{key}{_AFTER_SLASH}"):
             last = ids[-1]
             unused = [each for each in ids if each.rpartition("/")[2] not in images]
-            for start in range(0, len(unused), _IDS_PER_QUERY):
-                deleted += await _delete(database, {"_id": {"$in": unused[start : start + _IDS_PER_QUERY]}})
+            for start in range(0, len(unused), IDS_PER_QUERY):
+                deleted += await _delete(database, {"_id": {"$in": unused[start : start + IDS_PER_QUERY]}})
     return deleted
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from bson.binary import Binary
 from pymongo import ReplaceOne
 
 from framematch.catalog.mongo import Database, mongo_errors
-from framematch.core.arrays import Embeddings
-from framematch.vector_index.vector_file import invalid_rows
+from framematch.core.arrays import Embeddings, invalid_rows
 
 _VALUE_BYTES = 4
 _OVERHEAD_BYTES = 300  # of a document: its id has 195 characters
 # The local stack's server sends all documents of a query in one reply, and a driver takes up to 48 MB. It also compares
 # each document that it found with all ids of the query: 6,000 took 7.3 s in one query, and 2.5 s in 24.
-_REPLY_BYTES, _IDS_MAX = 4_000_000, 250
+IDS_PER_QUERY: Final = 250
+_REPLY_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EmbeddingStore:
     def __init__(self, database: Database, space: EmbeddingSpace) -> None:
         self._embeddings = database.embeddings
         self._space = space
-        self._batch = min(_IDS_MAX, max(1, _REPLY_BYTES // (space.dimension * _VALUE_BYTES + _OVERHEAD_BYTES)))
+        self._batch = min(IDS_PER_QUERY, max(1, _REPLY_BYTES // (space.dimension * _VALUE_BYTES + _OVERHEAD_BYTES)))
 
     async def read(self, images: Sequence[str]) -> AsyncIterator[tuple[list[int], Embeddings]]:
         """The kept embeddings of `images`, in batches: which of them, by number, and float32 [N, D]."""

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framematch.core.arrays import Embeddings
+from framematch.vector_index.vector_file import BLOCK_ROWS
 
 _VALUE_BYTES = 4
-_BLOCK_ROWS = 8_192
 
 
 def create_vectors(path: Path, rows: int, dimension: int) -> Embeddings:
@@ -26,7 +26,7 @@ def create_vectors(path: Path, rows: int, dimension: int) -> Embeddings:
 def keep_rows(vectors: Embeddings, rows: NDArray[np.int64]) -> Embeddings:
     """Move these rows, which are in ascending order, to the start, and return that part."""
     if len(rows) < len(vectors):
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            part = rows[start : start + _BLOCK_ROWS]
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = rows[start : start + BLOCK_ROWS]
             vectors[start : start + len(part)] = vectors[part]  # a row never moves behind one that is still to be read
     return vectors[: len(rows)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from framematch.catalog.changes.delta import DELTA_ROWS_MAX, Delta
 from framematch.catalog.changes.delta_log import read_entries
-from framematch.catalog.embeddings.store import EmbeddingSpace
+from framematch.catalog.changes.needed_spaces import space_of
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshots.names import SnapshotNames, expect_active, read_names, repair_names, write_names
 from framematch.catalog.snapshots.snapshot import REBUILD_HINT, SnapshotManifest, check_recall
@@ -87,6 +87,6 @@ async def read_changes(database: Database, manifest: SnapshotManifest) -> Delta:
         CatalogError: one is gone, damaged, or has no embeddings of the snapshot's model.
         MongoUnavailableError: MongoDB became unavailable.
     """
-    space = EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension)
+    space = space_of(manifest)
     entries = await read_entries(database, after=manifest.delta, space=space.key, dimension=space.dimension)
     return Delta(manifest.delta).with_entries(entries)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import structlog
 
 from framematch.catalog.changes.delta_log import delete_up_to
+from framematch.catalog.changes.needed_spaces import space_of
 from framematch.catalog.embeddings.prune import prune_embeddings
-from framematch.catalog.embeddings.store import EmbeddingSpace
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.snapshots.build_lease import abandon, clean_up, delete_without_manifest, leased_snapshots
 from framematch.catalog.snapshots.names import confirm_names, read_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
 from framematch.catalog.snapshots.storage import SnapshotStorage
-from framematch.catalog.snapshots.store import load_manifest
+from framematch.catalog.snapshots.store import load_manifest, stored_ids
 from framematch.core.errors import CatalogError
 
 log = structlog.get_logger()
@@ -43,15 +43,12 @@ async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep:
     await clean_up(database, storage)
     leased = await leased_snapshots(database)
     needed = (await confirm_names(database)).needed
-    stored = await _stored(database)
+    stored = await stored_ids(database)
     deleted = await _delete(database, storage, _unneeded(stored, needed | leased, keep))
     kept = await _manifests(database, set(stored) - set(deleted))
     if leased or not kept:
         return Pruned(deleted, 0, 0)
-    spaces = {
-        EmbeddingSpace(manifest.model_digest, manifest.preprocessing_digest, manifest.dimension) for manifest in kept
-    }
-    embeddings = await prune_embeddings(database, spaces)
+    embeddings = await prune_embeddings(database, set(map(space_of, kept)))
     entries = await delete_up_to(database, min(manifest.delta for manifest in kept))
     log.info("snapshots_pruned", snapshots=list(deleted), embeddings=embeddings, delta_entries=entries)
     return Pruned(deleted, embeddings, entries)
@@ -65,13 +62,7 @@ async def snapshots_to_prune(database: Database, *, keep: int) -> tuple[str, ...
         MongoUnavailableError: MongoDB became unavailable.
     """
     needed = (await read_names(database)).needed | await leased_snapshots(database)
-    return tuple(_unneeded(await _stored(database), needed, keep))
-
-
-async def _stored(database: Database) -> list[str]:
-    """The ids of all snapshots, the newest first."""
-    with mongo_errors("listing snapshots"):
-        return [document["_id"] async for document in database.snapshots.find({}, {"_id": 1}).sort("_id", -1)]
+    return tuple(_unneeded(await stored_ids(database), needed, keep))
 
 
 def _unneeded(stored: Iterable[str], needed: AbstractSet[str], keep: int) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from framematch.catalog.mongo import Database, mongo_errors
 from framematch.catalog.snapshots.names import SnapshotNames, read_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
-from framematch.catalog.snapshots.store import to_manifest
+from framematch.catalog.snapshots.store import stored_ids, to_manifest
 from framematch.core.errors import CatalogError, UsageError
 
 _LIST_HINT = "See 'framematch catalog list'"
@@ -49,9 +49,7 @@ async def find_snapshot(database: Database, reference: str) -> str:
         MongoUnavailableError: MongoDB became unavailable.
     """
     names = await read_names(database) if reference in _NAMES else SnapshotNames()
-    with mongo_errors("looking for a snapshot"):
-        documents = await database.snapshots.find({}, {"_id": 1}).to_list()
-    return match_reference(reference, (str(document["_id"]) for document in documents), names)
+    return match_reference(reference, map(str, await stored_ids(database)), names)
 
 
 def match_reference(reference: str, ids: Iterable[str], names: SnapshotNames) -> str:

@@ -10,7 +10,7 @@ import structlog
 from pymongo.errors import DuplicateKeyError
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
-from framematch.catalog.values import DocumentError, required_text, whole_number
+from framematch.catalog.values import DocumentError, optional_text, whole_number
 from framematch.core.errors import CatalogError, StaleNamesError
 
 log = structlog.get_logger()
@@ -178,9 +178,9 @@ def _to_names(document: Document) -> SnapshotNames:
     try:
         return SnapshotNames(
             version=_version(document),
-            active=_optional_id(document, "active"),
-            previous=_optional_id(document, "previous"),
-            shadow=_optional_id(document, "shadow"),
+            active=optional_text(document, "active"),
+            previous=optional_text(document, "previous"),
+            shadow=optional_text(document, "shadow"),
             shadow_sample=_share(document, "shadow_sample"),
         )
     except DocumentError as error:
@@ -194,7 +194,7 @@ def _repaired(document: Document) -> SnapshotNames:
     intact: dict[str, str | None] = {}
     for field in ("active", "previous", "shadow"):
         with suppress(DocumentError):
-            intact[field] = _optional_id(document, field)
+            intact[field] = optional_text(document, field)
     try:
         version = _version(document) + 1
     except DocumentError:
@@ -214,7 +214,3 @@ def _share(document: Document, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise DocumentError(f"{field} is no share from 0 to 1")
     return float(value)
-
-
-def _optional_id(document: Document, field: str) -> str | None:
-    return None if document.get(field) is None else required_text(document, field)

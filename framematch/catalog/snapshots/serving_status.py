@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
-from framematch.catalog.values import DocumentError, required_text, shown, whole_number
+from framematch.catalog.values import DocumentError, optional_text, required_text, shown, whole_number
 
 log = structlog.get_logger()
 
@@ -113,7 +113,7 @@ def _to_status(document: Document) -> ServingStatus:
         service=required_text(document, "service"),
         snapshot=required_text(document, "snapshot"),
         delta=whole_number(document, "delta"),
-        shadow=None if document.get("shadow") is None else required_text(document, "shadow"),
+        shadow=optional_text(document, "shadow"),
         names_version=whole_number(document, "names_version"),
         refused=RefusedSnapshot(required_text(refused, "snapshot"), required_text(refused, "reason"))
         if refused

@@ -48,6 +48,16 @@ async def save_snapshot(database: Database, storage: SnapshotStorage, manifest: 
     log.info("snapshot_stored", snapshot=manifest.id, rows=manifest.rows, storage=storage.name)
 
 
+async def stored_ids(database: Database) -> list[Any]:
+    """The ids of all snapshots, the newest first. One that another program wrote may be of any type.
+
+    Raises:
+        MongoUnavailableError: MongoDB became unavailable.
+    """
+    with mongo_errors("listing snapshots"):
+        return [document["_id"] async for document in database.snapshots.find({}, {"_id": 1}).sort("_id", -1)]
+
+
 async def load_manifest(database: Database, snapshot_id: str) -> SnapshotManifest:
     """The manifest of a stored snapshot.
 
@@ -98,9 +108,7 @@ async def load_snapshot(
     manifest = await load_manifest(database, snapshot_id)
     folder = cache_dir / manifest.id
     if not await asyncio.to_thread(folder.exists):
-        with mongo_errors("listing snapshots"):
-            stored = {str(document["_id"]) async for document in database.snapshots.find({}, {"_id": 1})}
-        await asyncio.to_thread(delete_unused, cache_dir, stored)
+        await asyncio.to_thread(delete_unused, cache_dir, set(map(str, await stored_ids(database))))
     for name in manifest.files:
         await _fetch_missing(storage, manifest, name, folder)
     mark_used(folder)

@@ -9,6 +9,7 @@ import numpy as np
 
 from framematch.catalog.changes.delta import DELTA_ROWS_MAX, Delta
 from framematch.catalog.changes.delta_log import read_entries
+from framematch.catalog.changes.needed_spaces import space_of
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshots.snapshot import REBUILD_HINT, Snapshot, check_compatible, check_recall
 from framematch.catalog.snapshots.storage import open_storage
@@ -70,8 +71,8 @@ async def with_newest_changes(database: Database, served: ServedSnapshot) -> Ser
         MongoUnavailableError: MongoDB became unavailable.
     """
     manifest = served.manifest
-    space = f"{manifest.model_digest}/{manifest.preprocessing_digest}"
-    entries = await read_entries(database, after=served.delta, space=space, dimension=manifest.dimension)
+    space = space_of(manifest)
+    entries = await read_entries(database, after=served.delta, space=space.key, dimension=space.dimension)
     if not entries:
         return served
     changes = served.changes.with_entries(entries)
