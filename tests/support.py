@@ -6,9 +6,11 @@ Import it as `from tests.support import wait_until`: `tests` is a package, pytes
 
 import asyncio
 import os
+import resource
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -56,3 +58,14 @@ def _thread_states(pid: int) -> set[str]:
 
 def _timeout_message(message: str, timeout_s: float) -> str:
     return f"{message or 'the condition'}: not true within {timeout_s:g} s"
+
+
+@contextmanager
+def file_size_limit(limit_bytes: int) -> Iterator[None]:
+    """Files cannot become larger inside the context, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

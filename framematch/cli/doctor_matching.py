@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+from framematch.cli.database import open_database
 from framematch.cli.doctor_snapshots import check_snapshots
 from framematch.cli.finding import Checked, Finding, guarded
 from framematch.core.errors import (
@@ -38,14 +39,12 @@ async def check_matching(settings: Settings) -> list[Finding]:
 async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, bool]]":
     """Products and index; finds the active snapshot's manifest, if it can be loaded, and whether a build is due."""
     from framematch.catalog.changes.delta_log import newest_number
-    from framematch.catalog.mongo import connect
     from framematch.catalog.products import ProductStore
     from framematch.catalog.snapshots.storage import open_storage
     from framematch.catalog.snapshots.store import load_snapshot
 
     uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        database = client[settings.mongodb.database]
+    async with open_database(settings) as database:
         store = ProductStore(database)
         count, version = await store.count(), await store.catalog_version()
         products = Finding("Products", count > 0, str(count), "" if count else "Run framematch catalog import FILE")

@@ -10,7 +10,7 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.product_embedding import open_product_changes
-from framematch.cli.snapshots.serving_wait import wait_until_searched
+from framematch.cli.snapshots.serving_wait import served_by_all, wait_until_searched
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
@@ -139,7 +139,7 @@ async def _wait(database: "Database", change: "PublishedChange", wait_s: float |
     if wait_s is None or change.number is None:
         return
     processes = await wait_until_searched(database, change.number, wait_s)
-    print_text(f"Served by all running processes: {processes}" if processes else "No process is running")
+    print_text(served_by_all(processes))
 
 
 def _existing(path: Path) -> Path:

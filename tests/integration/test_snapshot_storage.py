@@ -2,10 +2,7 @@
 
 import os
 import re
-import resource
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from framematch.catalog.snapshots.store import load_snapshot, save_snapshot
 from framematch.core.errors import CatalogError, StorageUnavailableError
 from framematch.vector_index.files import VECTORS_FILE
 from tests.integration.s3_server import SECRET_KEY, S3Server
+from tests.support import file_size_limit
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the S3 server is built at its first use
@@ -24,17 +22,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the S3 serve
 SNAPSHOT, OTHER = "20260101T000000Z-00000000", "20260101T000000Z-00000001"
 LARGE_BYTES = 9_000_000  # several pieces in each storage
 CONTENT = os.urandom(LARGE_BYTES)
-
-
-@contextmanager
-def file_size_limit(limit_bytes: int) -> Iterator[None]:
-    """Files cannot become larger inside the context, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture

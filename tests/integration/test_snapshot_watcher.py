@@ -2,9 +2,7 @@
 
 import asyncio
 import hashlib
-import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +27,7 @@ from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapsho
 from framematch.vector_index.files import VECTORS_FILE
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.preprocess import Preprocessor
-from tests.support import eventually
+from tests.support import eventually, file_size_limit
 from tests.unit.catalog.snapshots import MODEL, SPEC, ColourEncoder, unit_rows, write_snapshot
 
 pytestmark = pytest.mark.integration
@@ -300,23 +298,12 @@ async def test_what_does_not_verify_is_refused_and_the_old_one_goes_on(
     await eventually(lambda: site.refusals["active"] is None)
 
 
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """No file of this process can grow, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 async def test_a_full_disk_is_refused_until_there_is_space(
     site: Site, watcher: SnapshotWatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot_slot, "_BACKOFF_S", (0.1, 0.1))
     await site.store("new")
-    with capture_logs(), full_disk():  # the log may be a file too
+    with capture_logs(), file_size_limit(100):  # the log may be a file too
         await site.name(active="new")
         await eventually(lambda: site.refusals.get("active"))
         assert watcher.current.manifest.id == "old"

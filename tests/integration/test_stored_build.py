@@ -1,10 +1,7 @@
 """What a build stores and activates, with a real MongoDB server: bad indexes, faster builds, full disks, storages."""
 
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from framematch.catalog.snapshots.store import load_snapshot
 from framematch.core.errors import CatalogError
 from framematch.vector_index.description import Kind
 from framematch.vision.preprocess import Preprocessor
+from tests.support import file_size_limit
 from tests.unit.catalog.snapshots import SPEC, ColourEncoder, picture
 
 pytestmark = pytest.mark.integration
@@ -118,17 +116,6 @@ async def test_an_index_that_finds_too_little_is_stored_and_not_activated(builde
     with pytest.raises(CatalogError, match=f"index of snapshot {second.id} finds 98.0%"):
         await activate_built(database, second, first.id)
     assert (await read_names(database)).active == first.id
-
-
-@contextmanager
-def file_size_limit(limit_bytes: int) -> Iterator[None]:
-    """Files cannot become larger inside the context, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("limit_bytes", [1_000, 7_700])

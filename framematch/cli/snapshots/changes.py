@@ -14,7 +14,7 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console, print_text
 from framematch.cli.database import open_database
 from framematch.cli.snapshots.names_change import change_names_checked
-from framematch.cli.snapshots.serving_wait import wait_until_served
+from framematch.cli.snapshots.serving_wait import served_by_all, wait_until_served
 from framematch.core.errors import CatalogError
 from framematch.core.settings import Settings
 
@@ -104,7 +104,7 @@ async def _activate(settings: Settings, reference: str, options: _Options) -> No
         snapshot_id = await find_snapshot(database, reference)
         await load_manifest(database, snapshot_id)
         await repair_names(database)
-    await _change(settings, lambda names: names.with_active(snapshot_id), options)
+        await _change_in(database, settings, lambda names: names.with_active(snapshot_id), options)
 
 
 async def _promote(settings: Settings, condition: "Condition | None", options: _Options) -> None:
@@ -129,16 +129,26 @@ async def _change(
     options: _Options,
     check: "Callable[[Database, NamesChange], Awaitable[None]] | None" = None,
 ) -> None:
-    """Change the names and print what was changed; then wait."""
     async with open_database(settings) as database:
         own_check = None if check is None else partial(check, database)
-        changed = await change_names_checked(settings, database, change, expect=options.expect, check=own_check)
-        print_change(changed, _in_words(changed), as_json=options.as_json)
-        if options.wait_s is None:
-            return
-        processes = await wait_until_served(database, changed.after, options.wait_s)
-        if not options.as_json:
-            print_text(f"Served by all running processes: {processes}" if processes else "No process is running")
+        await _change_in(database, settings, change, options, own_check)
+
+
+async def _change_in(
+    database: "Database",
+    settings: Settings,
+    change: "Callable[[SnapshotNames], SnapshotNames]",
+    options: _Options,
+    check: "Callable[[NamesChange], Awaitable[None]] | None" = None,
+) -> None:
+    """Change the names and print what was changed; then wait."""
+    changed = await change_names_checked(settings, database, change, expect=options.expect, check=check)
+    print_change(changed, _in_words(changed), as_json=options.as_json)
+    if options.wait_s is None:
+        return
+    processes = await wait_until_served(database, changed.after, options.wait_s)
+    if not options.as_json:
+        print_text(served_by_all(processes))
 
 
 def print_change(changed: "NamesChange", words: str, *, as_json: bool) -> None:

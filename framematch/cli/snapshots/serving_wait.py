@@ -14,6 +14,11 @@ _POLL_S = 0.25
 _LIST_HINT = "See 'framematch catalog list'"
 
 
+def served_by_all(processes: int) -> str:
+    """What a command says after it has waited for so many processes."""
+    return f"Served by all running processes: {processes}" if processes else "No process is running"
+
+
 async def wait_until_served(database: "Database", names: "SnapshotNames", wait_s: float) -> int:
     """Wait until every running process serves the active snapshot of `names`; returns how many there are.
 
