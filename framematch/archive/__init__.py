@@ -1,0 +1,1 @@
+"""Events and logs in MongoDB: a consumer group that stores them, and the queries that read them."""
