@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from framematch.core.camera_settings import SETTINGS_SCHEMA
 from framematch.core.deadletters import Failure
 from framematch.core.events import STATUS_SCHEMA, event_headers, json_schema, match_headers, sighting_headers
 from framematch.core.frames import Frame, frame_headers
@@ -32,6 +33,7 @@ WRITTEN = {
     "match": (match_headers(match_event(), AT), match_headers(match_event(), AT, TRACE)),
     "sighting": (sighting_headers(sighting_event(), AT),) * 2,
     "status": (event_headers("id", STATUS_SCHEMA, "till-1", AT),) * 2,
+    "cameraSettings": (event_headers("id", SETTINGS_SCHEMA, "till-1", AT),) * 2,
     "deadletter": (FAILURE.headers(), replace(FAILURE, timestamp_ms=1, omitted_bytes=9).headers()),
 }
 
