@@ -59,7 +59,7 @@ class FollowedCameras:
         self.changed = False
         self._on_change: Callable[[], object] = lambda: None
         topic = Topics(settings.kafka.topic_prefix).cameras
-        self._topic = CompactedTopic(settings.kafka, topic, self._take)
+        self._topic = CompactedTopic(settings.kafka, topic, lambda: self.take(self._topic.values, self._topic.end))
         # A name of a topic and one of an edge may be too long for one name of a file together.
         digest = hashlib.sha256(f"{topic}\0{self.name}".encode()).hexdigest()[:_DIGEST_CHARACTERS]
         self._file = state_dir() / "edge-cameras" / f"{self.name}-{digest}.json"
@@ -95,15 +95,16 @@ class FollowedCameras:
         self._remember(_Remembered({key: records[key] for key in sorted(ours)}, dict(found.in_force)))
         return found
 
-    def _take(self) -> None:
-        if not self._topic.end and self._records:
+    def take(self, records: Mapping[str, bytes], end: int) -> None:
+        """The records of the topic as they are now; `end` is the offset behind the last one."""
+        if not end and self._records:
             log.warning(
                 "wanted_cameras_missing",
                 cameras=len(self._records),
                 hint="The topic was created again, and nothing was ever in it: the known cameras go on",
             )
             return
-        self._records = dict(self._topic.values)
+        self._records = dict(records)  # the topic goes on to change its own
         self.changed = True
         self._on_change()
 
