@@ -159,7 +159,8 @@ class ReplayError(FramematchError):
 class PictureError(FramematchError):
     """The bytes are no picture, or a damaged one. `message` completes "the picture …".
 
-    `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `too_many_pixels`, `truncated`, `undecodable`.
+    `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `unsupported_format`, `too_many_bytes`,
+    `too_many_pixels`, `truncated`, `undecodable`, `region`.
     """
 
     def __init__(self, reason: str, message: str) -> None:
