@@ -26,7 +26,7 @@ from framematch.matching.serving.encoder_pool import EncoderPool
 from framematch.matching.serving.heartbeat import heartbeat
 from framematch.matching.serving.metrics import SnapshotMetrics
 from framematch.matching.serving.opener import connect_encoder
-from framematch.matching.serving.state import ServingState
+from framematch.matching.serving.state import HEALTH_PART, ServingState
 from framematch.matching.serving.watcher import watched_snapshots
 
 _DECODE_THREADS = 2
@@ -58,13 +58,14 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", "snapshot")
+    health = Health("mongodb", HEALTH_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
         )
         database = mongo[settings.mongodb.database]
         health.set_ready("mongodb")
+        health.set_not_ready(HEALTH_PART, "the catalogue has no index yet")
         products = ProductStore(database)
         await products.ensure_indexes()
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
