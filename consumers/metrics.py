@@ -2,9 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from framematch.matching.serving.metrics import SnapshotMetrics
+
 _STAGE_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _AGE_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 60)
-_SWAP_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -35,14 +36,7 @@ class ConsumerMetrics:
         )
         self.in_flight = self._gauge("in_flight_frames", "Fetched and not yet delivered")
         self.in_flight_bytes = self._gauge("in_flight_bytes", "Their size, decoded crops too")
-        self.snapshot_info = self._gauge("snapshot_info", "1 for the snapshot that is served", "snapshot")
-        self.snapshot_delta = self._gauge("snapshot_delta", "Number of the newest change that is served with it")
-        self.snapshot_refused = self._gauge(
-            "snapshot_refused", "1 while the snapshot of this role cannot be served", "role"
-        )
-        self.snapshot_swap_seconds = self._histogram(
-            "snapshot_swap_seconds", "Time to open another snapshot beside the one that is served", _SWAP_BUCKETS_S
-        )
+        self.snapshots = SnapshotMetrics(registry, "consumer")
         self.lag = self._gauge("lag_frames", "Frames in the partition not yet fetched", "partition")
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

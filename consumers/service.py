@@ -11,10 +11,8 @@ from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import REBALANCE_TIMEOUT_MS
 from consumers.metrics import ConsumerMetrics
 from consumers.monitoring.gpu import GpuMonitor
-from consumers.monitoring.heartbeat import heartbeat
 from consumers.monitoring.watchdog import Probe, Watchdog
 from consumers.pipeline import Components, Pipeline
-from consumers.serving import HEALTH_PART, ServingState
 from consumers.shadow.comparisons import Comparisons
 from consumers.shadow.queue import ShadowQueue
 from consumers.shadow.shadow import Shadow
@@ -33,7 +31,9 @@ from framematch.core.settings import ConsumerSettings, MatchingSettings, Setting
 from framematch.core.settings_sources import require
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.serving.heartbeat import heartbeat
 from framematch.matching.serving.opener import connect_encoder
+from framematch.matching.serving.state import HEALTH_PART, ServingState
 from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapshots
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.triton_statistics import ModelStatistics
@@ -69,7 +69,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         )
         database = mongo[settings.mongodb.database]
         metadata = _metadata_cache(database, settings.matching)
-        serving = ServingState(metadata, metrics, health)
+        serving = ServingState(metadata, metrics.snapshots, health)
         watcher = await resources.enter_async_context(
             watched_snapshots(
                 database,
@@ -95,7 +95,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             batch_size=settings.consumer.batch_size,
             registry=registry,
         )
-        async with heartbeat(database, watcher, serving.changed), asyncio.TaskGroup() as group:
+        async with heartbeat(database, watcher, serving.changed, service="consumer"), asyncio.TaskGroup() as group:
             parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher))
             monitors = [group.create_task(part) for part in parts]
             await pipeline.run(stop)

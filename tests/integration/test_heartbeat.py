@@ -1,4 +1,4 @@
-"""A consumer's document in a real MongoDB server: what it serves, as long as it runs."""
+"""A process's document in a real MongoDB server: what it serves, as long as it runs."""
 
 import asyncio
 from types import SimpleNamespace
@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.monitoring import heartbeat as module
-from consumers.monitoring.heartbeat import heartbeat
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshots.names import SnapshotNames
 from framematch.catalog.snapshots.serving_status import RefusedSnapshot, ServingStatus, read_statuses
 from framematch.core.errors import CatalogError, MongoUnavailableError
+from framematch.matching.serving import heartbeat as module
+from framematch.matching.serving.heartbeat import heartbeat
 from framematch.matching.serving.slot import Refusal
 from tests.support import eventually
 from tests.unit.consumers.sample_frames import make_served
@@ -34,7 +34,7 @@ async def test_the_document_follows_each_change_and_goes_at_the_end(database: Da
     async def served(snapshot: str) -> bool:
         return [status.snapshot for status in await read_statuses(database)] == [snapshot]
 
-    async with heartbeat(database, watcher, changed):
+    async with heartbeat(database, watcher, changed, service="api"):
         await eventually(lambda: served("old"))
         watcher.current, watcher.shadow = make_served(snapshot="new", delta=7), make_served(snapshot="beside")
         watcher.refusal, watcher.names = Refusal("next", "damaged", ""), SnapshotNames(4, active="next")
@@ -42,7 +42,7 @@ async def test_the_document_follows_each_change_and_goes_at_the_end(database: Da
         await eventually(lambda: served("new"))
         [status] = await read_statuses(database)
     expected = ServingStatus(
-        status.instance, status.host, status.pid, "consumer", "new", 7, "beside", 4, RefusedSnapshot("next", "damaged")
+        status.instance, status.host, status.pid, "api", "new", 7, "beside", 4, RefusedSnapshot("next", "damaged")
     )
     assert (status, await read_statuses(database)) == (expected, [])
 
@@ -61,7 +61,7 @@ async def test_a_document_that_cannot_be_written_ends_nothing_and_is_said_once(
 
     monkeypatch.setattr(module, "write_status", refuse)
     with capture_logs() as logs:
-        async with heartbeat(database, watcher, changed):
+        async with heartbeat(database, watcher, changed, service="api"):
             await eventually(lambda: tries >= 3)
     expected = ["serving_status_refused"] if isinstance(error, CatalogError) else []
     assert [line["event"] for line in logs] == expected

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumers.metrics import ConsumerMetrics
-from consumers.serving import HEALTH_PART, ServingState
 from framematch.catalog.changes.delta import Delta, DeltaEntry
 from framematch.core.health import Health
+from framematch.matching.serving.metrics import SnapshotMetrics
 from framematch.matching.serving.slot import Refusal
+from framematch.matching.serving.state import HEALTH_PART, ServingState
 from tests.unit.consumers.sample_frames import make_served
 
 OLD, NEW = make_served(snapshot="old"), make_served(snapshot="new", delta=7)
@@ -47,7 +47,7 @@ def health() -> Health:
 
 @pytest.fixture
 def state(metadata: Any, registry: CollectorRegistry, health: Health) -> ServingState:
-    return ServingState(metadata, ConsumerMetrics(registry), health)
+    return ServingState(metadata, SnapshotMetrics(registry, "consumer"), health)
 
 
 def series(registry: CollectorRegistry, name: str) -> dict[str, float]:

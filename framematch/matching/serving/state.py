@@ -2,18 +2,18 @@
 
 import asyncio
 
-from consumers.metrics import ConsumerMetrics
 from framematch.core.health import Health
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.serving.metrics import SnapshotMetrics
 from framematch.matching.serving.slot import Refusal, Served, SnapshotName
 
 HEALTH_PART = "snapshot"
 
 
 class ServingState:
-    """The consumer's `SwapListener`; `changed` is set when there is something new to tell others."""
+    """The `SwapListener` of a service; `changed` is set when there is something new to tell others."""
 
-    def __init__(self, metadata: MetadataCache, metrics: ConsumerMetrics, health: Health) -> None:
+    def __init__(self, metadata: MetadataCache, metrics: SnapshotMetrics, health: Health) -> None:
         self.changed = asyncio.Event()
         self._metadata = metadata
         self._metrics = metrics
@@ -25,17 +25,17 @@ class ServingState:
         self.changed.set()
         if name != "active" or new is None:
             return
-        self._metrics.snapshot_delta.set(new.delta)
+        self._metrics.delta.set(new.delta)
         if old is not None and old.manifest.id == new.manifest.id:
             changes = new.changes.changes.values()
             self._metadata.expire(change.product_id for change in changes if change.number > old.delta)
         else:
             self._metadata.expire()
-            self._metrics.snapshot_info.clear()
-            self._metrics.snapshot_info.labels(new.manifest.id).set(1)
+            self._metrics.info.clear()
+            self._metrics.info.labels(new.manifest.id).set(1)
             self._health.set_ready(HEALTH_PART)
             if old is not None:
-                self._metrics.snapshot_swap_seconds.observe(took_s)
+                self._metrics.swap_seconds.observe(took_s)
 
     def refused(self, name: SnapshotName, refusal: Refusal | None) -> None:
         """Called when what a name points to cannot be served, and with None when that is over."""
@@ -43,7 +43,7 @@ class ServingState:
         self._refusals.pop(name, None)
         if refusal is not None:
             self._refusals[name] = refusal
-        self._metrics.snapshot_refused.labels(name).set(refusal is not None)
+        self._metrics.refused.labels(name).set(refusal is not None)
         self._health.set_note(HEALTH_PART, "; ".join(map(_note, self._refusals, self._refusals.values())) or None)
 
 

@@ -1,11 +1,12 @@
-"""Tells others, by a document in MongoDB, which snapshot this consumer serves."""
+"""Tells others, by a document in MongoDB, which snapshot this process serves."""
 
 import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 
@@ -28,14 +29,17 @@ _REMOVAL_TIMEOUT_S = 1.0
 
 
 @asynccontextmanager
-async def heartbeat(database: Database, watcher: SnapshotWatcher, changed: asyncio.Event) -> AsyncIterator[None]:
+async def heartbeat(
+    database: Database, watcher: SnapshotWatcher, changed: asyncio.Event, *, service: str
+) -> AsyncIterator[None]:
     """While the block runs: write the document at an interval and when `changed` is set; remove it at the end.
 
-    Nothing depends on it: while MongoDB is unavailable, or refuses, it is not written.
+    `service` is what operators see: `consumer` or `api`. Nothing depends on the document: while MongoDB is unavailable,
+    or refuses, it is not written.
     """
     instance = uuid.uuid4().hex
     async with asyncio.TaskGroup() as group:
-        writing = group.create_task(_write(database, instance, watcher, changed))
+        writing = group.create_task(_write(database, partial(_status, instance, service, watcher), changed))
         try:
             yield
         finally:
@@ -45,7 +49,7 @@ async def heartbeat(database: Database, watcher: SnapshotWatcher, changed: async
                     await remove_status(database, instance)
 
 
-async def _write(database: Database, instance: str, watcher: SnapshotWatcher, changed: asyncio.Event) -> None:
+async def _write(database: Database, status: Callable[[], ServingStatus | None], changed: asyncio.Event) -> None:
     refused_before, expires = False, False
     while True:
         changed.clear()
@@ -53,7 +57,8 @@ async def _write(database: Database, instance: str, watcher: SnapshotWatcher, ch
             if not expires:
                 await ensure_expiry(database)
                 expires = True
-            await write_status(database, _status(instance, watcher))
+            if (found := status()) is not None:
+                await write_status(database, found)
         except MongoUnavailableError:  # the watcher logs it
             pass
         except CatalogError as error:
@@ -66,13 +71,15 @@ async def _write(database: Database, instance: str, watcher: SnapshotWatcher, ch
                 await changed.wait()
 
 
-def _status(instance: str, watcher: SnapshotWatcher) -> ServingStatus:
-    served, shadow, refusal = watcher.current, watcher.shadow, watcher.refusal
+def _status(instance: str, service: str, watcher: SnapshotWatcher) -> ServingStatus | None:
+    served, shadow, refusal = watcher.active, watcher.shadow, watcher.refusal
+    if served is None:
+        return None
     return ServingStatus(
         instance=instance,
         host=socket.gethostname(),
         pid=os.getpid(),
-        service="consumer",
+        service=service,
         snapshot=served.manifest.id,
         delta=served.delta,
         shadow=shadow.manifest.id if shadow else None,
