@@ -10,6 +10,8 @@ import cv2
 
 from framematch.api.access.anonymous import AnonymousAuthenticator
 from framematch.api.app import create_app
+from framematch.api.cameras.directory import HEALTH_PART as CAMERAS_PART
+from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
@@ -58,7 +60,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", HEALTH_PART)
+    health = Health("mongodb", HEALTH_PART, CAMERAS_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -79,6 +81,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         )  # fmt: skip
         encoders = EncoderPool(open_encoder)
         resources.push_async_callback(encoders.close)
+        cameras = CameraDirectory(settings, health)
+        resources.push_async_callback(cameras.close)
         services = Services(
             settings=settings,
             database=database,
@@ -88,6 +92,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             metadata=metadata,
             decode_threads=resources.enter_context(ThreadPoolExecutor(_DECODE_THREADS, "decode")),
             search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
+            cameras=cameras,
             page_tokens=await open_page_tokens(database),
             authenticator=AnonymousAuthenticator(),
             health=health,
@@ -97,6 +102,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(watcher.run())
+            tasks = [group.create_task(watcher.run()), group.create_task(cameras.run())]
             yield services
-            task.cancel()
+            for task in tasks:
+                task.cancel()

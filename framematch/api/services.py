@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
 from framematch.api.access.principal import Principal
+from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.guard.guard import Authenticator
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import PageTokens
@@ -39,6 +40,7 @@ class Services:
     metadata: MetadataCache
     decode_threads: Executor
     search_thread: Executor
+    cameras: CameraDirectory
     page_tokens: PageTokens
     authenticator: Authenticator
     health: Health

@@ -117,7 +117,7 @@ def everything_shown(site: Site, service: EdgeService, processes: dict[int, str]
 
 
 def test_cameras_are_added_changed_refused_and_removed_by_the_topic_and_no_other_one_is_touched(site: Site) -> None:
-    """Elsewhere an added camera restarts all (frigate#3973, motioneye#3041), and a removed one goes on (open-nvr#243)."""
+    """Elsewhere an added camera restarts all (frigate#3973, motioneye#3041), a removed one runs on (open-nvr#243)."""
     servers = site.kafka.bootstrap_servers or ""
     with quick_edge(site.folder, servers, site.prefix, {}, **site.environment) as service:
         service.wait_for("kafka_connected")
@@ -151,9 +151,7 @@ def test_cameras_are_added_changed_refused_and_removed_by_the_topic_and_no_other
         assert KEY not in service.log_text()
 
 
-def test_an_edge_that_was_killed_runs_its_last_known_cameras_while_kafka_is_away(
-    site: Site, dead_address: str
-) -> None:
+def test_an_edge_that_was_killed_runs_its_last_known_cameras_while_kafka_is_away(site: Site, dead_address: str) -> None:
     servers = site.kafka.bootstrap_servers or ""
     site.want(site.record("till-1", 1))
     with quick_edge(site.folder, servers, site.prefix, {}, **site.environment) as service:

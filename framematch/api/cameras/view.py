@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import structlog
 
 from framematch.core.camera_settings import WantedCamera, decode_wanted
 from framematch.core.events import CameraState, CameraStatus, RefusedSettings, decode
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import US_PER_S
-
-log = structlog.get_logger()
 
 Shown = Literal["online", "degraded", "offline", "stale", "pending"]
 Managed = Literal["topic", "file"]
@@ -79,18 +76,17 @@ def _in_words(status: CameraStatus) -> str:
 
 
 def join(wanted: Mapping[str, bytes], statuses: Mapping[str, bytes]) -> dict[str, CameraView]:
-    """All cameras of both topics by id, in order. What cannot be read of one is left out, and logged."""
+    """All cameras of both topics by id, in order. A status that cannot be read is none."""
     found: dict[str, CameraView] = {}
     for camera in sorted(wanted.keys() | statuses.keys()):
-        status = _status(camera, statuses.get(camera))
+        status = _status(statuses.get(camera))
         if (value := wanted.get(camera)) is None:
             if status is not None:
                 found[camera] = CameraView(camera, None, status)
             continue
         try:
             found[camera] = CameraView(camera, decode_wanted(camera, value), status)
-        except msgspec.DecodeError as error:
-            log.warning("wanted_camera_unreadable", camera=camera, error=str(error))
+        except msgspec.DecodeError:
             found[camera] = CameraView(camera, None, status, damaged=True)
     return found
 
@@ -100,11 +96,8 @@ def edges_of(cameras: Iterable[CameraView]) -> frozenset[str]:
     return frozenset(one.status.edge for one in cameras if one.status is not None and one.status.edge is not None)
 
 
-def _status(camera: str, value: bytes | None) -> CameraStatus | None:
-    if value is None:
-        return None
+def _status(value: bytes | None) -> CameraStatus | None:
     try:
-        return decode(value, CameraStatus)
-    except msgspec.DecodeError as error:
-        log.warning("status_unreadable", camera=camera, error=str(error))
+        return decode(value, CameraStatus) if value is not None else None
+    except msgspec.DecodeError:
         return None

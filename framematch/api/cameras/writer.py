@@ -52,7 +52,9 @@ class CameraWriter:
         try:
             async with asyncio.timeout(self._timeout_s), self._lock:
                 backoff = Backoff(_FIRST_DELAY_S, _MAX_DELAY_S)
-                while not await self._try(camera, change):
+                while True:
+                    if await self._try(camera, change):
+                        return
                     await asyncio.sleep(backoff.next_delay_s())
         except TimeoutError:
             raise KafkaUnavailableError(
@@ -94,7 +96,11 @@ class CameraWriter:
     async def _become_writer(self) -> None:
         if self._producer is None:
             producer = new_producer(self._kafka, transactional_id=f"{self._name}.writer")
-            await start_client(producer, self._kafka, explain=False)
+            try:
+                await start_client(producer, self._kafka, explain=False)
+            except asyncio.CancelledError:
+                await stop_client(producer)
+                raise
             self._producer = producer
 
     async def _write(self, camera: str, record: bytes | None) -> None:
