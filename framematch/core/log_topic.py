@@ -104,7 +104,7 @@ class LogTopic:
         """Let `run` end."""
         self._stop.set()
 
-    async def run(self, kafka: KafkaSettings, new: Callable[[KafkaSettings], Producer] = new_producer) -> None:
+    async def run(self, kafka: KafkaSettings, new: Callable[[KafkaSettings], Any] = new_producer) -> None:
         """Publish until the end of the context, and for at most a second longer."""
         task = asyncio.ensure_future(self._connect(kafka, new))
         while not self._stop.is_set() and not task.done():
@@ -115,7 +115,7 @@ class LogTopic:
         self.dropped += len(self._waiting) + len(self._batch)
         self._report_dropped()
 
-    async def _connect(self, kafka: KafkaSettings, new: Callable[[KafkaSettings], Producer]) -> None:
+    async def _connect(self, kafka: KafkaSettings, new: Callable[[KafkaSettings], Any]) -> None:
         """Publish, with another producer after each failure: what fails has broken the former one."""
         backoff = Backoff(*_BACKOFF_S)
         while not (self._stop.is_set() and not self._waiting and not self._batch):

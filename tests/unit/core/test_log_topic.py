@@ -66,7 +66,7 @@ def new_topic(level: str = "info") -> LogTopic:
 
 async def published(topic: LogTopic, producer: FakeProducer, until: Callable[[], object] = lambda: True) -> list[str]:
     """The names of the events that are published from the start to the end."""
-    running = asyncio.ensure_future(topic.run(KafkaSettings(), lambda _settings: producer))  # type: ignore[arg-type]
+    running = asyncio.ensure_future(topic.run(KafkaSettings(), lambda _settings: producer))
     await eventually(until)
     topic.stop()
     await running
