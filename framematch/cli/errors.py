@@ -14,6 +14,7 @@ from framematch.core.redact import redact_argument
 EXTRAS = {
     "edge": "edge",
     "consume": "consumer,cpu",
+    "archive": "archive",
     "catalog": "consumer,cpu",
     "search": "consumer,cpu",
     "replay": "consumer,cpu",
