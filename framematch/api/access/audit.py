@@ -15,6 +15,7 @@ import structlog
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.values import DocumentError, optional_text, required_text, whole_number
 from framematch.core.errors import FramematchError
 from framematch.core.redact import redact_url
 from framematch.core.units import MS_PER_S
@@ -140,6 +141,30 @@ async def read_entries(
         query = {"$and": [query, {"$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": entry_id}}]}]}
     with mongo_errors("reading the audit log"):
         return await database.audit.find(query).sort([("at", -1), ("_id", -1)]).limit(limit).to_list()
+
+
+def entry_of(document: Document) -> AuditEntry:
+    """The entry in a document.
+
+    Raises:
+        DocumentError: it is not one of ours.
+    """
+    at, parameters = document.get("at"), document.get("parameters")
+    if not isinstance(at, datetime) or not isinstance(parameters, dict):
+        raise DocumentError("at is no date, or parameters is no object")
+    return AuditEntry(
+        principal=required_text(document, "principal"),
+        kind=required_text(document, "kind"),
+        key_id=optional_text(document, "key_id"),
+        client=str(document.get("client", "")),
+        method=required_text(document, "method"),
+        route=required_text(document, "route"),
+        parameters={str(name): str(value) for name, value in parameters.items()},
+        status=whole_number(document, "status"),
+        request_id=required_text(document, "request_id"),
+        at=at,
+        id=required_text(document, "_id"),
+    )
 
 
 def safe_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
