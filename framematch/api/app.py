@@ -7,9 +7,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from framematch.api.access.policy import SECURITY_SCHEMES
-from framematch.api.guard.guard import Guard
+from framematch.api.guard.guard import Guard, GuardRules
+from framematch.api.guard.origin import HostCheck, cors_options
 from framematch.api.guard.request_context import RequestContext
 from framematch.api.guard.route_table import RouteTable
 from framematch.api.problems import FieldProblem, Problem, answer_of, to_problem
@@ -43,12 +45,24 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
     # The last that is added is the first that a request passes.
-    app.add_middleware(
-        Guard, routes=RouteTable(ROUTERS), authenticator=services.authenticator, metrics=services.metrics
-    )
-    app.add_middleware(RequestContext, metrics=services.metrics)
+    metrics, settings = services.metrics, services.settings.api
+    app.add_middleware(Guard, routes=RouteTable(ROUTERS), rules=_guard_rules(services), metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+    app.add_middleware(RequestContext, metrics=metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
+
+
+def _guard_rules(services: Services) -> GuardRules:
+    settings, access = services.settings.api, services.access
+    return GuardRules(
+        authenticator=access.authenticator,
+        rate_limit=access.rate_limit,
+        hosts=HostCheck(settings.allowed_hosts, loopback_only=settings.auth == "none"),
+        origins=settings.cors_origins,
+        audit=access.audit,
+    )
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import partial
 
 import cv2
 
-from framematch.api.access.anonymous import AnonymousAuthenticator
+from framematch.api.access.control import check_anonymous, running_access
 from framematch.api.app import create_app
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import open_page_tokens
@@ -54,6 +54,7 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     """Everything that the routes work with, connected and running inside the context."""
+    check_anonymous(settings.api)
     require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
@@ -89,7 +90,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             decode_threads=resources.enter_context(ThreadPoolExecutor(_DECODE_THREADS, "decode")),
             search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
             page_tokens=await open_page_tokens(database),
-            authenticator=AnonymousAuthenticator(),
+            access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
             registry=registry,
             metrics=ApiMetrics(registry),

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from framematch.api.access.control import AccessControl
 from framematch.api.access.principal import Principal
-from framematch.api.guard.guard import Authenticator
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
@@ -40,7 +40,7 @@ class Services:
     decode_threads: Executor
     search_thread: Executor
     page_tokens: PageTokens
-    authenticator: Authenticator
+    access: AccessControl
     health: Health
     registry: CollectorRegistry
     metrics: ApiMetrics

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import health
+from framematch.api.routes import api_keys, audit_log, health
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (api_keys.router, audit_log.router, health.router)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""
