@@ -21,6 +21,7 @@ from framematch.cli.app import app
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import MongoSettings, Settings, TritonSettings
+from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import Catalogue, TextSearch, search_by_text
 from framematch.matching.serving.opener import open_served
 from framematch.vision.encoder import TextEncoder
@@ -151,7 +152,7 @@ async def test_texts_are_near_at_about_the_rates_that_are_stated(servers: LocalS
         model = await TextEncoder.connect(servers.triton_url, served.model.digest)
         with ThreadPoolExecutor(1) as thread:
             async with served.encoder, model:
-                catalogue, texts = Catalogue(served, ProductStore(database), thread), TextSearch(model)
+                catalogue, texts = Catalogue(served, ProductStore(database), DirectEngine(thread)), TextSearch(model)
 
                 async def near(some: Sequence[str]) -> float:
                     """The share of these texts that are near."""
