@@ -3,10 +3,11 @@
 import hashlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import msgspec
 import structlog
 from cachetools import LRUCache
 from pymongo import ReplaceOne
@@ -52,16 +53,21 @@ class Product:
 
 @dataclass(frozen=True)
 class ProductFilter:
-    """Selects products; what is None selects all. Prices are inclusive; a product without one fits no price."""
+    """Selects products; what is None selects all. Prices are inclusive; a product without one fits no price.
+
+    `attributes` are names and texts. A product fits if each of them has this value, or is a list that contains it;
+    values that are no text are compared as they are in JSON: `12.5`, `true`.
+    """
 
     category: str | None = None
     price_min: float | None = None
     price_max: float | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
     @property
     def selects_all(self) -> bool:
         """Whether nothing is filtered."""
-        return (self.category, self.price_min, self.price_max) == (None, None, None)
+        return self == ProductFilter()
 
     @property
     def has_price(self) -> bool:
@@ -75,6 +81,15 @@ class ProductFilter:
         return price is not None and (self.price_min or 0) <= price <= (
             math.inf if self.price_max is None else self.price_max
         )
+
+    def fits_attributes(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether a product with these attributes fits."""
+        return all(wanted in _texts(attributes.get(name)) for name, wanted in self.attributes)
+
+
+def _texts(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in values]
 
 
 _FIELDS = ["_id", *(field.name for field in fields(Product) if field.name != "id")]
@@ -160,15 +175,23 @@ class ProductStore:
     async def ids_of(self, wanted: ProductFilter) -> frozenset[str] | None:
         """The ids of the products that fit; None when all do.
 
-        Prices are compared here, as MongoDB would not compare one that another program has written as a text.
+        Prices and attributes are compared here: MongoDB would not compare a price that another program has written as
+        a text, and takes some names of attributes for operators.
         """
         if wanted.selects_all:
             return None
         where = {} if wanted.category is None else {"category": wanted.category}
         ids = set()
+        batch = _PRODUCTS_PER_REPLY if wanted.attributes else 0  # 0: what the server sends by default
+        needed = ["_id", *(["price"] if wanted.has_price else []), *(["attributes"] if wanted.attributes else [])]
         with mongo_errors("filtering products"):
-            async for document in self.database.products.find(where, ["price"] if wanted.has_price else ["_id"]):
-                if isinstance(document["_id"], str) and wanted.fits_price(FieldReader(document).amount("price")):
+            async for document in self.database.products.find(where, needed).batch_size(batch):
+                reader = FieldReader(document)
+                if (
+                    isinstance(document["_id"], str)
+                    and wanted.fits_price(reader.amount("price"))
+                    and wanted.fits_attributes(reader.json_object("attributes"))
+                ):
                     ids.add(document["_id"])
         return frozenset(ids)
 

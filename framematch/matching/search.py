@@ -9,8 +9,9 @@ import numpy as np
 from framematch.catalog.products import Product, ProductFilter, ProductStore
 from framematch.core.arrays import Embeddings
 from framematch.core.errors import PictureError, UsageError
-from framematch.core.events import DecisionKind, DecisionReason
+from framematch.core.events import DecisionKind, DecisionReason, MetadataState
 from framematch.matching.decision import Candidate, Decision
+from framematch.matching.enrich import MetadataCache
 from framematch.matching.match_pictures import Engine, Picture, match_pictures
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.matching.text_background import BACKGROUND_TEXTS, Nearness, nearness
@@ -31,6 +32,7 @@ class FoundProduct:
 
     product: Product
     score: float
+    state: MetadataState = "fresh"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Catalogue:
 
     served: ServedSnapshot
     store: ProductStore
+    metadata: MetadataCache
     engine: Engine
 
     async def result(
@@ -65,9 +68,13 @@ class Catalogue:
         z_score: float | None = None,
     ) -> SearchResult:  # fmt: skip
         """The result with the products' metadata."""
-        known = await self.store.get_many([one.product_id for one in candidates]) if candidates else {}
+        known = await self.metadata.lookup([one.product_id for one in candidates]) if candidates else {}
         found = tuple(
-            FoundProduct(known.get(one.product_id) or Product(one.product_id, one.product_id), one.score)
+            FoundProduct(
+                known[one.product_id].product or Product(one.product_id, one.product_id),
+                one.score,
+                known[one.product_id].state,
+            )
             for one in candidates
         )
         kind, reason = (decision.kind, decision.reason) if decision else (None, None)

@@ -15,7 +15,7 @@ async def test_category_and_price_select_the_ids_whoever_wrote_the_price(databas
         [
             Product("cheap", "Cheap", "Apple", 0.5),
             Product("dear", "Dear", "Apple", 5.0),
-            Product("free", "Free", "Apple"),
+            Product("free", "Free", "Apple", attributes={"brand": "Arla", "$where": "1", "tags": ["red", "new"], "size": 1.5}),
             Product("other", "Other", "Pear", 0.5),
         ]
     )
@@ -28,4 +28,7 @@ async def test_category_and_price_select_the_ids_whoever_wrote_the_price(databas
     assert await store.ids_of(ProductFilter("Apple", price_min=0.76)) == frozenset({"decimal", "dear"})
     assert await store.ids_of(ProductFilter("Pear")) == frozenset({"other"})
     assert await store.ids_of(ProductFilter("Nonesuch")) == frozenset()
+    for attributes in ([("brand", "Arla")], [("$where", "1")], [("tags", "new"), ("size", "1.5")]):
+        assert await store.ids_of(ProductFilter(attributes=tuple(attributes))) == frozenset({"free"})
+    assert await store.ids_of(ProductFilter(attributes=(("brand", "arla"),))) == frozenset()
     assert await store.ids_of(ProductFilter()) is None
