@@ -57,7 +57,7 @@ def _attributes(given: list[str]) -> tuple[tuple[str, str], ...]:
     for text in given:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise UsageError(f"--attribute {text!r} is not NAME=VALUE", hint="Write for instance --attribute brand=Arla")
+            raise UsageError(f"--attribute {text!r} is not NAME=VALUE", hint="Write --attribute brand=Arla")
         found.append((name, value))
     return tuple(found)
 

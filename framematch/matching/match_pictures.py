@@ -49,10 +49,11 @@ class PreparedPicture:
 
 @dataclass(frozen=True)
 class DecidedRegion:
-    """A region, and what it shows."""
+    """A region, what it shows, and its embedding float32 [D], if the model made one."""
 
     region: Region
     decision: Decision
+    embedding: Embeddings | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ async def match_pictures(
     k = max(top_k, MARGIN_PRODUCTS)
     found = iter(await engine.nearest(served, np.stack(rows), k, among) if rows else [])
     times.end("search")
-    decisions = iter([None if one is None else _decide(next(found), served, top_k) for one in embeddings])
-    return [_decided(one, min_content, decisions) if isinstance(one, PreparedPicture) else one for one in prepared]
+    decided = iter([(None if one is None else _decide(next(found), served, top_k), one) for one in embeddings])
+    return [_decided(one, min_content, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
 
 
 async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor) -> PreparedPicture | PictureError:
@@ -182,11 +183,15 @@ def _decide(candidates: Found, served: ServedSnapshot, top_k: int) -> Decision:
 
 
 def _decided(
-    picture: PreparedPicture, min_content: float, decisions: Iterator[Decision | None]
+    picture: PreparedPicture, min_content: float, decided: Iterator[tuple[Decision | None, Embeddings | None]]
 ) -> DecidedPicture | PictureError:
-    """The picture with the next of `decisions` for each region that shows something."""
-    found = [next(decisions) if content >= min_content else NO_CONTENT for content in picture.contents]
-    regions = [DecidedRegion(one, what) for one, what in zip(picture.regions, found, strict=True) if what is not None]
-    if len(regions) < len(found):
+    """The picture with the next of `decided` for each region that shows something."""
+    shown = [next(decided) if content >= min_content else (NO_CONTENT, None) for content in picture.contents]
+    regions = [
+        DecidedRegion(region, decision, embedding)
+        for region, (decision, embedding) in zip(picture.regions, shown, strict=True)
+        if decision is not None
+    ]
+    if len(regions) < len(shown):
         return PictureError("invalid_embedding", "is one that the model cannot embed")
     return DecidedPicture(picture.width, picture.height, tuple(regions))

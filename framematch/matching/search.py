@@ -1,7 +1,7 @@
 """Searches the catalogue by a picture or by a text, among all products or those that fit filters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +52,8 @@ class SearchResult:
     decision: DecisionKind | None = None
     reason: DecisionReason | None = None
     z_score: float | None = None
+    query: Embeddings | None = field(default=None, compare=False, repr=False)
+    """The embedding float32 [D] of what was searched for."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Catalogue:
 
     async def result(
         self, candidates: Sequence[Candidate], *, near: bool, searched: int | None, decision: Decision | None = None,
-        z_score: float | None = None,
+        z_score: float | None = None, query: Embeddings | None = None,
     ) -> SearchResult:  # fmt: skip
         """The result with the products' metadata."""
         known = await self.metadata.lookup([one.product_id for one in candidates]) if candidates else {}
@@ -78,7 +80,8 @@ class Catalogue:
             for one in candidates
         )
         kind, reason = (decision.kind, decision.reason) if decision else (None, None)
-        return SearchResult(self.served.manifest.id, self.served.delta, near, found, searched, kind, reason, z_score)
+        snapshot, delta = self.served.manifest.id, self.served.delta
+        return SearchResult(snapshot, delta, near, found, searched, kind, reason, z_score, query)
 
 
 class TextSearch:
@@ -117,11 +120,11 @@ async def search_by_picture(
     )
     if isinstance(found, PictureError):
         raise found
-    decision = found.regions[0].decision
+    decision, query = found.regions[0].decision, found.regions[0].embedding
     if not decision.candidates and decision.reason != "no_content":
         return await catalogue.result((), near=False, searched=searched)
     near = decision.kind != "unknown"
-    return await catalogue.result(decision.candidates, near=near, searched=searched, decision=decision)
+    return await catalogue.result(decision.candidates, near=near, searched=searched, decision=decision, query=query)
 
 
 async def search_by_text(
@@ -137,11 +140,14 @@ async def search_by_text(
     text = checked_text(text)
     among = await catalogue.store.ids_of(products)
     searched = None if among is None else len(among)
-    found = await catalogue.engine.nearest(catalogue.served, await texts.embed(text), top_k, among)
+    rows = await texts.embed(text)
+    found = await catalogue.engine.nearest(catalogue.served, rows, top_k, among)
     if not found[0]:
         return await catalogue.result((), near=False, searched=searched)
     compared = compare_with_background(found)
-    return await catalogue.result(found[0], near=compared.near, searched=searched, z_score=compared.z_score)
+    return await catalogue.result(
+        found[0], near=compared.near, searched=searched, z_score=compared.z_score, query=rows[0]
+    )
 
 
 def compare_with_background(found: Sequence[Sequence[Candidate]]) -> Nearness:

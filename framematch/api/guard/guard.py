@@ -46,7 +46,7 @@ class Guard:
     async def _admit(self, scope: Scope, state: dict[str, Any]) -> int:
         """Set `route` and `principal` of the request; returns how many bytes its body may have."""
         found = self._routes.find(scope)
-        state["route"] = found.template
+        state["route"], state["found_route"] = found.template, found
         access = found.access
         if access.scope is not None:
             client = scope["client"][0] if scope.get("client") else ""

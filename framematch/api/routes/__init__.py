@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import health
+from framematch.api.routes import health, match, search, seed
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (match.router, search.router, health.router, seed.router)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""
