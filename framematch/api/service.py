@@ -9,7 +9,12 @@ from functools import partial
 import cv2
 
 from framematch.api.access.control import check_anonymous, running_access
+from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
+from framematch.api.engine.engine import SharedEngine
+from framematch.api.engine.text_models import TextModels
+from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
+from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
@@ -21,6 +26,7 @@ from framematch.core.health import Health, new_registry
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
+from framematch.core.units import BYTES_PER_MB
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.serving.encoder_pool import EncoderPool
 from framematch.matching.serving.heartbeat import heartbeat
@@ -29,7 +35,6 @@ from framematch.matching.serving.opener import connect_encoder
 from framematch.matching.serving.state import HEALTH_PART, ServingState
 from framematch.matching.serving.watcher import watched_snapshots
 
-_DECODE_THREADS = 2
 # Of shutdown_deadline_s: the rest is for closing connections.
 _DRAIN_SHARE = 0.5
 
@@ -59,7 +64,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", HEALTH_PART)
+    health = Health("mongodb", HEALTH_PART, TRITON_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -80,6 +85,12 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         )  # fmt: skip
         encoders = EncoderPool(open_encoder)
         resources.push_async_callback(encoders.close)
+        api = settings.api
+        decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
+        search_thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
+        triton = TritonState(lambda: watcher.active, health)
+        texts = TextModels(settings)
+        resources.push_async_callback(texts.close)
         services = Services(
             settings=settings,
             database=database,
@@ -87,8 +98,18 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             changes=ProductChanges(products, encoders.get),
             watcher=watcher,
             metadata=metadata,
-            decode_threads=resources.enter_context(ThreadPoolExecutor(_DECODE_THREADS, "decode")),
-            search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
+            decode_threads=decode_threads,
+            search_thread=search_thread,
+            triton=triton,
+            engine=SharedEngine(
+                decode_threads=decode_threads, search_thread=search_thread, triton=triton, batch_size=api.batch_size
+            ),
+            texts=texts,
+            admission=Admission(
+                pictures_max=api.pictures_in_flight_max,
+                body_bytes_max=api.body_mb_in_flight_max * BYTES_PER_MB,
+                metrics=AdmissionMetrics(registry),
+            ),
             page_tokens=await open_page_tokens(database),
             access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
@@ -98,6 +119,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(watcher.run())
+            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run())]
             yield services
-            task.cancel()
+            for task in tasks:
+                task.cancel()

@@ -10,6 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from framematch.api.access.control import AccessControl
 from framematch.api.access.principal import Principal
+from framematch.api.admission import Admission
+from framematch.api.engine.engine import SharedEngine
+from framematch.api.engine.text_models import TextModels
+from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
@@ -39,6 +43,10 @@ class Services:
     metadata: MetadataCache
     decode_threads: Executor
     search_thread: Executor
+    triton: TritonState
+    engine: SharedEngine
+    texts: TextModels
+    admission: Admission
     page_tokens: PageTokens
     access: AccessControl
     health: Health

@@ -12,3 +12,10 @@ class ApiSettings(AccessSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: int = Field(8080, ge=0, le=PORT_MAX, description="0: any free port, which is logged")
     request_timeout_s: float = Field(10.0, gt=0, description="time for a request, if it does not ask for less")
+    upload_timeout_s: float = Field(30.0, gt=0, description="a body that is not complete by then ends the request")
+    pictures_in_flight_max: int = Field(
+        256, ge=64, description="pictures and regions that are matched at once; more are refused with 429"
+    )
+    body_mb_in_flight_max: int = Field(256, ge=40, description="1e6 bytes of bodies at once; more are refused with 429")
+    decode_threads: int = Field(2, ge=1, description="threads that decode pictures")
+    batch_size: int = Field(16, ge=1, description="maximum number of pictures of all requests in a batch for Triton")

@@ -2,7 +2,14 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import api_keys, audit_log, health
+from framematch.api.routes import api_keys, audit_log, health, match, search, seed
 
-ROUTERS: tuple[APIRouter, ...] = (api_keys.router, audit_log.router, health.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    match.router,
+    search.router,
+    api_keys.router,
+    audit_log.router,
+    health.router,
+    seed.router,
+)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""
