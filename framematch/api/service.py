@@ -11,6 +11,8 @@ import cv2
 from framematch.api.access.anonymous import AnonymousAuthenticator
 from framematch.api.app import create_app
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
 from framematch.api.services import Services
@@ -68,6 +70,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         health.set_not_ready(HEALTH_PART, "the catalogue has no index yet")
         products = ProductStore(database)
         await products.ensure_indexes()
+        operations = OperationStore(database)
+        await operations.ensure_indexes()
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
         serving_state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         open_encoder = partial(connect_encoder, settings)
@@ -84,6 +88,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             database=database,
             products=products,
             changes=ProductChanges(products, encoders.get),
+            operations=operations,
+            runner=OperationRunner(operations, settings),
             watcher=watcher,
             metadata=metadata,
             decode_threads=resources.enter_context(ThreadPoolExecutor(_DECODE_THREADS, "decode")),
@@ -98,5 +104,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
             task = group.create_task(watcher.run())
+            group.create_task(services.runner.run(stop))
             yield services
+            stop.set()  # operations are handed back
             task.cancel()

@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry
 from framematch.api.access.principal import Principal
 from framematch.api.guard.guard import Authenticator
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
 from framematch.catalog.changes.product_changes import ProductChanges
@@ -35,6 +37,8 @@ class Services:
     database: Database
     products: ProductStore
     changes: ProductChanges
+    operations: OperationStore
+    runner: OperationRunner
     watcher: SnapshotWatcher
     metadata: MetadataCache
     decode_threads: Executor

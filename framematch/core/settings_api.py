@@ -16,3 +16,10 @@ class ApiSettings(Section):
         "keys", description="none: whoever reaches it may do everything; only on a loopback address"
     )
     request_timeout_s: float = Field(10.0, gt=0, description="time for a request, if it does not ask for less")
+    operations_max: int = Field(
+        1, ge=1, le=32, description="imports, exports, builds and purges that a process runs at once; others wait"
+    )
+    operations_kept_h: float = Field(
+        168.0, gt=0, description="how long an operation that has ended is kept, with its files"
+    )
+    import_max_mb: float = Field(1_000.0, gt=0, description="maximum size of a file to import, in 1e6 bytes")
