@@ -16,6 +16,8 @@ from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
 from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
 from framematch.api.services import Services
@@ -74,6 +76,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         health.set_not_ready(HEALTH_PART, "the catalogue has no index yet")
         products = ProductStore(database)
         await products.ensure_indexes()
+        operations = OperationStore(database)
+        await operations.ensure_indexes()
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
         serving_state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         open_encoder = partial(connect_encoder, settings)
@@ -96,6 +100,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             database=database,
             products=products,
             changes=ProductChanges(products, encoders.get),
+            operations=operations,
+            runner=OperationRunner(operations, settings),
             watcher=watcher,
             metadata=metadata,
             decode_threads=decode_threads,
@@ -120,6 +126,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run())]
+            group.create_task(services.runner.run(stop))
             yield services
+            stop.set()  # operations are handed back
             for task in tasks:
                 task.cancel()

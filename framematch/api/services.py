@@ -15,6 +15,8 @@ from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
 from framematch.catalog.changes.product_changes import ProductChanges
@@ -39,6 +41,8 @@ class Services:
     database: Database
     products: ProductStore
     changes: ProductChanges
+    operations: OperationStore
+    runner: OperationRunner
     watcher: SnapshotWatcher
     metadata: MetadataCache
     decode_threads: Executor

@@ -19,3 +19,10 @@ class ApiSettings(AccessSettings):
     body_mb_in_flight_max: int = Field(256, ge=40, description="1e6 bytes of bodies at once; more are refused with 429")
     decode_threads: int = Field(2, ge=1, description="threads that decode pictures")
     batch_size: int = Field(16, ge=1, description="maximum number of pictures of all requests in a batch for Triton")
+    operations_max: int = Field(
+        1, ge=1, le=32, description="imports, exports, builds and purges that a process runs at once; others wait"
+    )
+    operations_kept_h: float = Field(
+        168.0, gt=0, description="how long an operation that has ended is kept, with its files"
+    )
+    import_max_mb: float = Field(1_000.0, gt=0, description="maximum size of a file to import, in 1e6 bytes")
