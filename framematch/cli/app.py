@@ -11,6 +11,7 @@ from framematch.cli.lazy import LazyCommand
 _COMMANDS = {
     "edge": "Publish the frames of cameras to Kafka.",
     "consume": "Match frames against the product catalogue.",
+    "api": "Serve the REST API.",
     "watch": "Show match events or sightings live.",
     "cameras": "Show the state of every camera.",
     "deadletter": "List, show and replay unusable records.",

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from framematch.core.settings_api import ApiSettings
 from framematch.core.settings_edge import (
     Box,
     CameraSettings,
@@ -30,6 +31,7 @@ __all__ = [
     "CONVENTIONAL_NAMES",
     "RENAMED",
     "AgeSettings",
+    "ApiSettings",
     "Box",
     "CameraSettings",
     "ConsumerSettings",
@@ -312,6 +314,7 @@ class Settings(Section):
     consumer: ConsumerSettings = ConsumerSettings()
     matching: MatchingSettings = MatchingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    api: ApiSettings = ApiSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

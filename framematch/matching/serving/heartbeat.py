@@ -49,7 +49,7 @@ async def heartbeat(
                     await remove_status(database, instance)
 
 
-async def _write(database: Database, status: Callable[[], ServingStatus], changed: asyncio.Event) -> None:
+async def _write(database: Database, status: Callable[[], ServingStatus | None], changed: asyncio.Event) -> None:
     refused_before, expires = False, False
     while True:
         changed.clear()
@@ -57,7 +57,8 @@ async def _write(database: Database, status: Callable[[], ServingStatus], change
             if not expires:
                 await ensure_expiry(database)
                 expires = True
-            await write_status(database, status())
+            if (found := status()) is not None:
+                await write_status(database, found)
         except MongoUnavailableError:  # the watcher logs it
             pass
         except CatalogError as error:
@@ -70,8 +71,10 @@ async def _write(database: Database, status: Callable[[], ServingStatus], change
                 await changed.wait()
 
 
-def _status(instance: str, service: str, watcher: SnapshotWatcher) -> ServingStatus:
-    served, shadow, refusal = watcher.current, watcher.shadow, watcher.refusal
+def _status(instance: str, service: str, watcher: SnapshotWatcher) -> ServingStatus | None:
+    served, shadow, refusal = watcher.active, watcher.shadow, watcher.refusal
+    if served is None:
+        return None
     return ServingStatus(
         instance=instance,
         host=socket.gethostname(),

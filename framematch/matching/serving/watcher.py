@@ -25,9 +25,17 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def watched_snapshots(
-    database: Database, settings: Settings, cache_dir: Path, *, connect: Connect, listener: SwapListener
+    database: Database,
+    settings: Settings,
+    cache_dir: Path,
+    *,
+    connect: Connect,
+    listener: SwapListener,
+    required: bool = True,
 ) -> AsyncIterator["SnapshotWatcher"]:
     """Open the active snapshot; inside the context `run` follows the names. Closes every model at the end.
+
+    Without `required` it begins also without a snapshot, and `run` opens the first one when there is one.
 
     Raises:
         CatalogError: no snapshot is active, or it cannot be served.
@@ -36,8 +44,9 @@ async def watched_snapshots(
     """
     opener = _Opener(database, settings, cache_dir, connect)
     try:
-        watcher = SnapshotWatcher(opener, database, settings.snapshots.poll_s, listener)
-        await watcher.open_first()
+        watcher = SnapshotWatcher(opener, database, settings.snapshots.poll_s, listener, required=required)
+        if required:
+            await watcher.open_first()
         yield watcher
     finally:
         await opener.encoders.close()
@@ -50,11 +59,14 @@ class SnapshotWatcher:
     While MongoDB is unavailable everything stays as it is.
     """
 
-    def __init__(self, opener: "_Opener", database: Database, poll_s: float, listener: SwapListener) -> None:
+    def __init__(
+        self, opener: "_Opener", database: Database, poll_s: float, listener: SwapListener, *, required: bool = True
+    ) -> None:
         self.names = SnapshotNames()
         self._opener = opener
         self._database = database
         self._poll_s = poll_s
+        self._required = required
         self._active = SnapshotSlot("active", opener, listener)
         self._shadow = SnapshotSlot("shadow", opener, listener)
         self._available = True
@@ -65,6 +77,11 @@ class SnapshotWatcher:
         """The snapshot that the next frame is decided with."""
         if self._active.served is None:
             raise ValueError("no snapshot is open yet")
+        return self._active.served
+
+    @property
+    def active(self) -> ServedSnapshot | None:
+        """The same; None while nothing is served, which only a service that does not require a snapshot sees."""
         return self._active.served
 
     @property
@@ -95,7 +112,7 @@ class SnapshotWatcher:
     async def _poll(self) -> None:
         try:
             names = await read_names(self._database)
-            active = _active(names)
+            active = _active(names) if self._required or self._active.served else names.active
             self._newest_delta = await newest_number(self._database, known=self._newest_delta)
         except FramematchError as error:
             if self._available:

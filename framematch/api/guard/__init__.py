@@ -1,0 +1,1 @@
+"""What every request passes before its body is read: pure ASGI middleware."""

@@ -1,0 +1,8 @@
+"""The resources of the API, a router each."""
+
+from fastapi import APIRouter
+
+from framematch.api.routes import health
+
+ROUTERS: tuple[APIRouter, ...] = (health.router,)
+"""In the order of the document. Their routes have whole paths: they are included without a prefix."""

@@ -1,0 +1,32 @@
+"""Whether the process is alive and ready, and its metrics: for orchestrators and Prometheus, without a key."""
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from framematch.api.access.policy import access
+from framematch.api.services import CurrentServices
+
+router = APIRouter(tags=["health"])
+_PUBLIC = access("public")
+
+
+@router.get("/healthz", summary="Alive", openapi_extra=_PUBLIC)
+async def healthz() -> dict[str, str]:
+    """The process answers, whatever its servers do."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz", summary="Ready, or why not", openapi_extra=_PUBLIC, responses={503: {"description": "Not ready yet."}}
+)
+async def readyz(services: CurrentServices) -> JSONResponse:
+    """Each part that the API needs, with `ok` or the reason why it does not work."""
+    health = services.health
+    return JSONResponse(health.report(), status_code=200 if health.ready else 503)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", openapi_extra=_PUBLIC, response_class=Response)
+async def metrics(services: CurrentServices) -> Response:
+    """All metrics of this process, in Prometheus' text format."""
+    return Response(generate_latest(services.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,1 @@
+"""Requests and answers, as pydantic models: a module for each resource."""

@@ -1,0 +1,101 @@
+"""Assembles the API: connects to every server, serves the catalogue's active snapshot, and answers requests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import cv2
+
+from framematch.api.access.anonymous import AnonymousAuthenticator
+from framematch.api.app import create_app
+from framematch.api.metrics import ApiMetrics
+from framematch.api.paging import open_page_tokens
+from framematch.api.server import serving
+from framematch.api.services import Services
+from framematch.catalog.changes.product_changes import ProductChanges
+from framematch.catalog.mongo import connect
+from framematch.catalog.products import ProductStore
+from framematch.core.health import Health, new_registry
+from framematch.core.paths import state_dir
+from framematch.core.settings import Settings
+from framematch.core.settings_sources import require
+from framematch.matching.enrich import MetadataCache
+from framematch.matching.serving.encoder_pool import EncoderPool
+from framematch.matching.serving.heartbeat import heartbeat
+from framematch.matching.serving.metrics import SnapshotMetrics
+from framematch.matching.serving.opener import connect_encoder
+from framematch.matching.serving.state import ServingState
+from framematch.matching.serving.watcher import watched_snapshots
+
+_DECODE_THREADS = 2
+# Of shutdown_deadline_s: the rest is for closing connections.
+_DRAIN_SHARE = 0.5
+
+
+async def run_api(settings: Settings, stop: asyncio.Event) -> None:
+    """Answer requests until `stop` is set, and then those that have begun.
+
+    Without an index it starts too, so that a catalogue can be imported.
+
+    Raises:
+        SettingsError: an address is not set, or the port is in use.
+        UnavailableError: MongoDB does not answer at the start.
+    """
+    drain_s = settings.shutdown_deadline_s * _DRAIN_SHARE
+    async with (
+        running_services(settings, stop) as services,
+        serving(create_app(services), settings.api, drain_s=drain_s),
+    ):
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
+    """Everything that the routes work with, connected and running inside the context."""
+    require(settings.triton.url, "triton.url")
+    mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
+    cv2.setNumThreads(1)  # the decode threads already use all cores
+    registry = new_registry()
+    health = Health("mongodb", "snapshot")
+    async with AsyncExitStack() as resources:
+        mongo = await resources.enter_async_context(
+            await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
+        )
+        database = mongo[settings.mongodb.database]
+        health.set_ready("mongodb")
+        products = ProductStore(database)
+        await products.ensure_indexes()
+        metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
+        serving_state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
+        open_encoder = partial(connect_encoder, settings)
+        watcher = await resources.enter_async_context(
+            watched_snapshots(
+                database, settings, state_dir() / "snapshots", connect=open_encoder, listener=serving_state,
+                required=False,
+            )
+        )  # fmt: skip
+        encoders = EncoderPool(open_encoder)
+        resources.push_async_callback(encoders.close)
+        services = Services(
+            settings=settings,
+            database=database,
+            products=products,
+            changes=ProductChanges(products, encoders.get),
+            watcher=watcher,
+            metadata=metadata,
+            decode_threads=resources.enter_context(ThreadPoolExecutor(_DECODE_THREADS, "decode")),
+            search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
+            page_tokens=await open_page_tokens(database),
+            authenticator=AnonymousAuthenticator(),
+            health=health,
+            registry=registry,
+            metrics=ApiMetrics(registry),
+            stop=stop,
+        )
+        await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(watcher.run())
+            yield services
+            task.cancel()

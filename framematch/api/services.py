@@ -1,0 +1,78 @@
+"""What the routes work with: made once by `service.py`, and given to the application."""
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from prometheus_client import CollectorRegistry
+
+from framematch.api.access.principal import Principal
+from framematch.api.guard.guard import Authenticator
+from framematch.api.metrics import ApiMetrics
+from framematch.api.paging import PageTokens
+from framematch.api.problems import Problem
+from framematch.catalog.changes.product_changes import ProductChanges
+from framematch.catalog.mongo import Database
+from framematch.catalog.products import ProductStore
+from framematch.core.health import Health
+from framematch.core.settings import Settings
+from framematch.matching.enrich import MetadataCache
+from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.matching.serving.watcher import SnapshotWatcher
+
+
+@dataclass(frozen=True, eq=False)
+class Services:
+    """The collaborators of all routes.
+
+    `stop` is set when the process is to end: answers without an end end then. Threads: `decode_threads` for pictures,
+    `search_thread` for the index, which runs one search at a time.
+    """
+
+    settings: Settings
+    database: Database
+    products: ProductStore
+    changes: ProductChanges
+    watcher: SnapshotWatcher
+    metadata: MetadataCache
+    decode_threads: Executor
+    search_thread: Executor
+    page_tokens: PageTokens
+    authenticator: Authenticator
+    health: Health
+    registry: CollectorRegistry
+    metrics: ApiMetrics
+    stop: asyncio.Event
+
+    def served(self) -> ServedSnapshot:
+        """The snapshot for one request: take it once, so that an answer does not mix two.
+
+        Raises:
+            Problem: there is no index yet, or it cannot be served (503).
+        """
+        served = self.watcher.active
+        if served is None:
+            refusal = self.watcher.refusal
+            raise Problem(
+                503, "no_snapshot",
+                refusal.reason if refusal else "the catalogue has no index yet",
+                hint=refusal.hint if refusal else "Import products, then build and activate a snapshot",
+                headers={"Retry-After": "10"},
+            )  # fmt: skip
+        return served
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _principal(request: Request) -> Principal:
+    principal: Principal = request.state.principal
+    return principal
+
+
+CurrentServices = Annotated[Services, Depends(_services)]
+CurrentPrincipal = Annotated[Principal, Depends(_principal)]
