@@ -14,6 +14,7 @@ from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
 from framematch.api.services import Services
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
@@ -54,11 +55,12 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     """Everything that the routes work with, connected and running inside the context."""
+    require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", "snapshot")
+    health = Health("kafka", "mongodb", "snapshot")
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -77,6 +79,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             )
         )  # fmt: skip
         encoders = EncoderPool(open_encoder)
+        hub = EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health))
         resources.push_async_callback(encoders.close)
         services = Services(
             settings=settings,
@@ -92,10 +95,19 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             health=health,
             registry=registry,
             metrics=ApiMetrics(registry),
+            events=hub,
             stop=stop,
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(watcher.run())
+            tasks = [group.create_task(watcher.run()), group.create_task(hub.run())]
             yield services
-            task.cancel()
+            for task in tasks:
+                task.cancel()
+
+
+def _report_kafka(health: Health, reason: str | None) -> None:
+    if reason is None:
+        health.set_ready("kafka")
+    else:
+        health.set_not_ready("kafka", reason)

@@ -13,6 +13,7 @@ from framematch.api.guard.guard import Authenticator
 from framematch.api.metrics import ApiMetrics
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
@@ -44,6 +45,7 @@ class Services:
     health: Health
     registry: CollectorRegistry
     metrics: ApiMetrics
+    events: EventHub
     stop: asyncio.Event
 
     def served(self) -> ServedSnapshot:

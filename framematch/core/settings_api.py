@@ -15,4 +15,11 @@ class ApiSettings(Section):
     auth: Literal["keys", "none"] = Field(
         "keys", description="none: whoever reaches it may do everything; only on a loopback address"
     )
+    stream_clients_max: int = Field(500, ge=1, description="open event streams; more are refused with 429")
+    stream_ring_mb: float = Field(
+        64.0, ge=1, description="memory for the newest events, for all streams together; older ones are read from Kafka"
+    )
+    stream_send_timeout_s: float = Field(
+        20.0, ge=0.1, description="an event stream whose client takes nothing for so long is ended"
+    )
     request_timeout_s: float = Field(10.0, gt=0, description="time for a request, if it does not ask for less")

@@ -1,8 +1,8 @@
 """The position of a client in the streamed topics, and the event id that it becomes.
 
 An id is base64url without padding of: a version; for each topic of `KINDS` its tag, the number of its partitions, and
-the next offset of each of them; a CRC-32. Numbers are varints, as in Protocol Buffers. It does not depend on the process
-that made it, so a client may resume at another one.
+the next offset of each of them; a CRC-32. Numbers are varints, as in Protocol Buffers. An id does not depend on the
+process that made it, so a client may resume at another one.
 """
 
 import binascii
@@ -38,33 +38,32 @@ def tag_of(topic_id: bytes | None) -> bytes:
 class Positions:
     """The next offset of each partition of each streamed topic; 0 for a partition that is not known yet.
 
-    A partition that was added later is read from its first event, as nobody has read it.
+    A partition that was added later is read from its first event, as nobody has read it. `tags` and `offsets` are in
+    the order of `KINDS`; offsets change by the methods alone.
     """
 
     def __init__(self) -> None:
         self.tags = [NO_TAG for _ in KINDS]
-        self._offsets: list[list[int]] = [[] for _ in KINDS]
+        self.offsets: list[list[int]] = [[] for _ in KINDS]
         self._encoded: list[list[bytes]] = [[] for _ in KINDS]  # the same as varints: an id changes one of many
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Positions) and (self.tags, self._offsets) == (other.tags, other._offsets)
 
     def copy(self) -> Self:
         """A copy that changes apart."""
         new = type(self)()
         new.tags = self.tags[:]
-        new._offsets = [offsets[:] for offsets in self._offsets]
-        new._encoded = [encoded[:] for encoded in self._encoded]
+        for topic, offsets in enumerate(self.offsets):
+            for partition, offset in enumerate(offsets):
+                new.move(topic, partition, offset)
         return new
 
     def offset(self, topic: int, partition: int) -> int:
         """The next offset of a partition; `topic` counts `KINDS`."""
-        offsets = self._offsets[topic]
+        offsets = self.offsets[topic]
         return offsets[partition] if partition < len(offsets) else 0
 
     def move(self, topic: int, partition: int, offset: int) -> None:
         """Set the next offset of a partition."""
-        offsets, encoded = self._offsets[topic], self._encoded[topic]
+        offsets, encoded = self.offsets[topic], self._encoded[topic]
         while len(offsets) <= partition:
             offsets.append(0)
             encoded.append(_varint(0))
@@ -73,22 +72,22 @@ class Positions:
 
     def partitions(self, topic: int) -> int:
         """How many partitions of this topic are known."""
-        return len(self._offsets[topic])
+        return len(self.offsets[topic])
 
     def restart(self, topic: int, tag: bytes) -> None:
         """Forget the offsets of a topic: it was recreated."""
         self.tags[topic] = tag
-        self._offsets[topic] = []
+        self.offsets[topic] = []
         self._encoded[topic] = []
 
     def is_covered_by(self, other: "Positions") -> bool:
         """Whether `other` has everything before these positions behind it."""
-        pairs = zip(self._offsets, other._offsets, strict=True)
+        pairs = zip(self.offsets, other.offsets, strict=True)
         return all(ours <= theirs for one, two in pairs for ours, theirs in zip_longest(one, two, fillvalue=0))
 
     def advance_to(self, other: "Positions") -> None:
         """Move each partition forward to where `other` is, if that is further."""
-        for topic, offsets in enumerate(other._offsets):
+        for topic, offsets in enumerate(other.offsets):
             for partition, offset in enumerate(offsets):
                 if offset > self.offset(topic, partition) or partition >= self.partitions(topic):
                     self.move(topic, partition, max(offset, self.offset(topic, partition)))

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import get_args
 
 import msgspec
 import structlog
@@ -15,16 +16,15 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
 )
-from collections.abc import AsyncIterator
 
-from framematch.api.stream.events import Gap, Reset, published
+from framematch.api.stream.events import Gap, Reset, ResetReason, published
 from framematch.api.stream.positions import NO_TAG, Positions, tag_of
 from framematch.api.stream.ring import Ring
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import new_consumer, start_client, stop_client, unavailable
 from framematch.core.kafka.consumer import Consumer, UnreadableRecords
-from framematch.core.kafka.offsets import Jump, OffsetJudge
+from framematch.core.kafka.offsets import Jump, OffsetJudge, StartAt
 from framematch.core.kafka.topic_descriptions import TopicDescription
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
@@ -41,9 +41,18 @@ _CHECK_TIMEOUT_S = 2.0
 _RETRY_S, _MAX_RETRY_S = 0.2, 5.0
 
 
+Report = Callable[[str | None], None]
+
+
 def streamed_topics(topics: Topics) -> tuple[str, ...]:
     """The topics in the order of `KINDS`."""
     return (topics.matches, topics.sightings, topics.status)
+
+
+def unreadable(topics: Sequence[str], found: UnreadableRecords) -> Gap:
+    """The gap that records leave which no client can decode."""
+    partition = found.partition
+    return Gap(topics.index(partition.topic), partition.partition, found.first, found.stop, "unreadable")
 
 
 class StreamReader:
@@ -53,60 +62,51 @@ class StreamReader:
     deleted meanwhile is a gap, and a topic that was recreated a reset.
     """
 
-    def __init__(self, kafka: KafkaSettings, ring: Ring, report: Callable[[str | None], None]) -> None:
+    def __init__(self, kafka: KafkaSettings, ring: Ring, report: Report) -> None:
         self._kafka = kafka
         self._ring = ring
         self._report = report
-        self._backoff = Backoff(_RETRY_S, _MAX_RETRY_S)
 
     async def run(self) -> None:
         """Read without end."""
-        while True:
-            with suppress(KafkaUnavailableError):  # reported
-                async with self._consumer() as reading:
-                    await reading.run()
-            await asyncio.sleep(self._backoff.next_delay_s())
+        async with self._consumer() as consumer:
+            await _Reading(consumer, self._kafka, self._ring, self._report).run()
 
     @asynccontextmanager
-    async def _consumer(self) -> "AsyncIterator[_Reading]":
-        def on_unreadable(found: UnreadableRecords) -> None:
-            reading.skipped(found)
-
-        consumer = new_consumer(
-            self._kafka,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            fetch_max_bytes=_FETCH_BYTES,
-            on_unreadable=on_unreadable,
-        )
-        reading = _Reading(consumer, self._kafka, self._ring, self._report, self._backoff)
-        try:
-            await start_client(consumer, self._kafka, explain=False)
-        except KafkaUnavailableError as error:
-            self._report(str(error))
-            raise
-        try:
-            yield reading
-        finally:
-            await stop_client(consumer)
+    async def _consumer(self) -> AsyncIterator[Consumer]:
+        """A consumer that is connected, however long that takes; it then outlives every outage of its brokers."""
+        backoff = Backoff(_RETRY_S, _MAX_RETRY_S)
+        topics = streamed_topics(Topics(self._kafka.topic_prefix))
+        while True:
+            consumer = new_consumer(
+                self._kafka,
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                fetch_max_bytes=_FETCH_BYTES,
+                on_unreadable=lambda found: self._ring.append(unreadable(topics, found)),
+            )
+            try:
+                await start_client(consumer, self._kafka, explain=False)
+            except KafkaUnavailableError as error:
+                self._report(str(error))
+                await asyncio.sleep(backoff.next_delay_s())
+                continue
+            try:
+                yield consumer
+            finally:
+                await stop_client(consumer)
+            return
 
 
 class _Reading:
-    """Reads with one consumer, which outlives every outage of its brokers."""
+    """Reads with one consumer."""
 
-    def __init__(
-        self,
-        consumer: Consumer,
-        kafka: KafkaSettings,
-        ring: Ring,
-        report: Callable[[str | None], None],
-        backoff: Backoff,
-    ) -> None:
+    def __init__(self, consumer: Consumer, kafka: KafkaSettings, ring: Ring, report: Report) -> None:
         self._consumer = consumer
         self._kafka = kafka
         self._ring = ring
         self._report = report
-        self._backoff = backoff
+        self._backoff = Backoff(_RETRY_S, _MAX_RETRY_S)
         self._topics = streamed_topics(Topics(kafka.topic_prefix))
         self._judges: dict[str, OffsetJudge] = {}
         self._jumps: list[Jump] = []
@@ -126,11 +126,6 @@ class _Reading:
                 self._report(str(unavailable(self._kafka, error)))
                 await asyncio.sleep(self._backoff.next_delay_s())
 
-    def skipped(self, found: UnreadableRecords) -> None:
-        """Mark records that no client can decode."""
-        topic, partition = self._topics.index(found.partition.topic), found.partition.partition
-        self._ring.append(Gap(topic, partition, found.first, found.stop, "unreadable"))
-
     async def _begin(self) -> None:
         """Decide where all partitions are read, before the first client gets a position, then subscribe."""
         found = await self._consumer.describe(*self._topics)
@@ -140,7 +135,7 @@ class _Reading:
             self._judges[name] = self._judge(name, is_new=name not in found)
         for name, description in found.items():
             topic = self._topics.index(name)
-            starts = await self._judges[name].start(_partitions(description))
+            starts = await self._judges[name].start(partitions_of(description))
             positions.tags[topic] = tag_of(description.id)
             for partition, start in starts.items():
                 positions.move(topic, partition.partition, start.offset)
@@ -148,10 +143,8 @@ class _Reading:
         self._ring.start(positions)
 
     def _judge(self, name: str, *, is_new: bool) -> OffsetJudge:
-        start_at = "earliest" if is_new else "latest"
-        return OffsetJudge(
-            self._consumer, name, start_at, commits=False, unit="events", on_jump=self._jumps.append
-        )
+        start_at: StartAt = "earliest" if is_new else "latest"
+        return OffsetJudge(self._consumer, name, start_at, commits=False, unit="events", on_jump=self._jumps.append)
 
     async def _step(self) -> None:
         started_s = time.monotonic()
@@ -202,9 +195,7 @@ class _Reading:
             topic, known = self._topics.index(name), self._ring.positions
             partitions = [partition for partition in waiting if partition.topic == name]
             at = {
-                one: known.offset(topic, one.partition)
-                for one in partitions
-                if one.partition < known.partitions(topic)
+                one: known.offset(topic, one.partition) for one in partitions if one.partition < known.partitions(topic)
             }
             starts = await self._judges[name].start(partitions, at)
             self._apply_jumps(topic)
@@ -231,7 +222,7 @@ class _Reading:
         positions = self._ring.positions
         if positions.tags[topic] == NO_TAG:
             positions.tags[topic] = tag
-        for reason in ("topic_recreated", "partition_truncated"):
+        for reason in get_args(ResetReason):
             offsets = {jump.partition.partition: jump.to_offset for jump in jumps if jump.reason == reason}
             if offsets and (reason == "partition_truncated" or positions.tags[topic] != tag):
                 self._ring.append(Reset(topic, tag, offsets, reason))
@@ -265,10 +256,11 @@ class _Reading:
             self._consumer.refresh_metadata()
         if self._judges[name].recreated(topic, assigned):
             self._consumer.refresh_metadata()
-            exist = frozenset(_partitions(topic))
+            exist = frozenset(partitions_of(topic))
             offsets = self._consumer.next_offsets()
             await self._move({partition: offsets[partition] for partition in exist & offsets.keys()})
 
 
-def _partitions(topic: TopicDescription) -> Iterable[TopicPartition]:
+def partitions_of(topic: TopicDescription) -> list[TopicPartition]:
+    """All partitions of a topic."""
     return [TopicPartition(topic.name, number) for number in range(topic.partitions)]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from framematch.api.stream.events import Gap, Item, Published, Reset, id_line
+from framematch.api.stream.events import Gap, Item, Published, Reset
 from framematch.api.stream.positions import Positions
 
 _OVERHEAD_BYTES = 640  # of an entry, beside its text: objects, references, strings
