@@ -101,4 +101,5 @@ async def test_after_a_thousand_reconnects_at_two_processes_the_ids_seen_are_the
             seen += ids(client.events)
             last_id = client.parser.last_id or last_id
         await publishing
+    print("CONNECTIONS", connections)
     assert Counter(seen) == Counter(str(number) for number in range(total))

@@ -1,7 +1,7 @@
 """Events that are older than the ring, read from Kafka for one client at a time, by a limited number of consumers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ class History:
         try:
             yield reader
         finally:
-            self._free.put_nowait(reader)
+            reader.when_idle(lambda: self._free.put_nowait(reader))
 
     async def close(self) -> None:
         """Disconnect; nobody reads any more."""
@@ -71,7 +71,8 @@ class History:
 class HistoryReader:
     """Reads at any positions with a consumer of its own.
 
-    All methods raise KafkaUnavailableError when Kafka does not answer in time.
+    All methods raise KafkaUnavailableError when Kafka does not answer in time. What has begun goes on when its client
+    leaves: aiokafka would lose a connection whose opening is cancelled.
     """
 
     def __init__(self, kafka: KafkaSettings) -> None:
@@ -79,9 +80,19 @@ class HistoryReader:
         self._topics = streamed_topics(Topics(kafka.topic_prefix))
         self._consumer: Consumer | None = None
         self._unreadable: list[Gap] = []
+        self._task: asyncio.Task[Piece] | asyncio.Task[Positions] | None = None
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call `then` now, or when what has begun is done."""
+        if self._task is None or self._task.done():
+            then()
+        else:
+            self._task.add_done_callback(lambda _task: then())
 
     async def close(self) -> None:
         """Disconnect."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
         if self._consumer is not None:
             await stop_client(self._consumer)
             self._consumer = None
@@ -91,6 +102,20 @@ class HistoryReader:
 
         What Kafka does not have any more is an item too.
         """
+        self._task = task = asyncio.ensure_future(self._read(positions.copy(), below))
+        return await asyncio.shield(task)
+
+    async def judged(self, positions: Positions) -> Piece:
+        """What is wrong with a client's positions, by what Kafka has now, and where it must read on."""
+        self._task = task = asyncio.ensure_future(self._judge(positions.copy()))
+        return await asyncio.shield(task)
+
+    async def at(self, at_ms: int) -> Positions:
+        """The positions of the first events that were published at this time (since the epoch) or later."""
+        self._task = task = asyncio.ensure_future(self._at(at_ms))
+        return await asyncio.shield(task)
+
+    async def _read(self, positions: Positions, below: Positions) -> Piece:
         async with self._connected(_POLL_S + _TIMEOUT_S) as consumer:
             wanted = self._behind(positions, below)
             consumer.assign(list(wanted))
@@ -116,13 +141,11 @@ class HistoryReader:
             reached.move(self._topics.index(partition.topic), partition.partition, offset)
         return Piece(items, reached)
 
-    async def judged(self, positions: Positions) -> Piece:
-        """What is wrong with a client's positions, by what Kafka has now, and where it must read on."""
+    async def _judge(self, positions: Positions) -> Piece:
         async with self._connected(_TIMEOUT_S) as consumer:
             return await self._judged(consumer, positions)
 
-    async def at(self, at_ms: int) -> Positions:
-        """The positions of the first events that were published at this time (since the epoch) or later."""
+    async def _at(self, at_ms: int) -> Positions:
         async with self._connected(_TIMEOUT_S) as consumer:
             described = await consumer.describe(*self._topics)
             partitions = [one for topic in described.values() for one in partitions_of(topic)]
@@ -181,7 +204,7 @@ class HistoryReader:
             )
             try:
                 await start_client(consumer, self._kafka, explain=False)
-            except BaseException:  # also when the time is over
+            except BaseException:  # also when its time is over
                 await stop_client(consumer)
                 raise
             self._consumer = consumer
