@@ -21,6 +21,7 @@ from framematch.api.operations.store import OperationStore
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
 from framematch.api.services import Services
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
@@ -62,11 +63,12 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     """Everything that the routes work with, connected and running inside the context."""
     check_anonymous(settings.api)
+    require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", HEALTH_PART, TRITON_PART)
+    health = Health("kafka", "mongodb", HEALTH_PART, TRITON_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -88,6 +90,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             )
         )  # fmt: skip
         encoders = EncoderPool(open_encoder)
+        hub = EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health))
         resources.push_async_callback(encoders.close)
         api = settings.api
         decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
@@ -121,13 +124,21 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             health=health,
             registry=registry,
             metrics=ApiMetrics(registry),
+            events=hub,
             stop=stop,
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run())]
+            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run())]
             group.create_task(services.runner.run(stop))
             yield services
             stop.set()  # operations are handed back
             for task in tasks:
                 task.cancel()
+
+
+def _report_kafka(health: Health, reason: str | None) -> None:
+    if reason is None:
+        health.set_ready("kafka")
+    else:
+        health.set_not_ready("kafka", reason)

@@ -19,6 +19,7 @@ from framematch.api.operations.runner import OperationRunner
 from framematch.api.operations.store import OperationStore
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
@@ -56,6 +57,7 @@ class Services:
     health: Health
     registry: CollectorRegistry
     metrics: ApiMetrics
+    events: EventHub
     stop: asyncio.Event
 
     def served(self) -> ServedSnapshot:

@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import api_keys, audit_log, health, match, search, seed
+from framematch.api.routes import api_keys, audit_log, events, health, match, search, seed
 
 ROUTERS: tuple[APIRouter, ...] = (
     match.router,
     search.router,
+    events.router,
     api_keys.router,
     audit_log.router,
     health.router,
