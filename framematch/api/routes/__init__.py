@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import health
+from framematch.api.routes import document, health, status
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (status.router, health.router, document.router)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""
