@@ -1,0 +1,103 @@
+"""From the headers of a request to whoever sent it, or to a refusal that says why."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from framematch.api.access.credentials import credential_of
+from framematch.api.access.failures import FailureLimit
+from framematch.api.access.key_cache import KeyCache
+from framematch.api.access.keys import SecretParts, parse_key
+from framematch.api.access.principal import ALL_CAMERAS, SCOPES, Principal
+from framematch.api.access.refusals import (
+    AccessRefusedError,
+    cannot_check,
+    key_ended,
+    key_malformed,
+    key_missing,
+    key_unknown,
+)
+from framematch.core.errors import CatalogError, MongoUnavailableError
+
+ANONYMOUS: Final = Principal("anonymous", "anonymous", frozenset(SCOPES), ALL_CAMERAS)
+"""Everybody, where `api.auth` is `none`."""
+
+
+class Tokens(Protocol):
+    """Verifies bearer tokens."""
+
+    async def verify(self, token: str) -> Principal:
+        """Whoever the issuer gave this token to.
+
+        Raises:
+            AccessRefusedError: 401, or 503 if it cannot be checked at present.
+        """
+        ...
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Authenticator:
+    """Authenticates by API key, and by token if `tokens` verifies them. Without `keys` everybody is anonymous."""
+
+    def __init__(
+        self,
+        keys: KeyCache | None,
+        tokens: Tokens | None,
+        failures: FailureLimit,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._failures = failures
+        self._now = now
+
+    async def authenticate(self, headers: Iterable[tuple[bytes, bytes]], client: str | None) -> Principal:
+        """Whoever sent these headers from the address `client`.
+
+        Raises:
+            AccessRefusedError: 400, 401, 429 after too many failures, or 503.
+        """
+        if self._keys is None:
+            return ANONYMOUS
+        try:
+            return await self._authenticate(self._keys, headers, client)
+        except AccessRefusedError as error:
+            if error.status == 401:  # noqa: PLR2004  # not when it could not be checked
+                self._failures.add(client)
+            raise
+
+    async def _authenticate(
+        self, keys: KeyCache, headers: Iterable[tuple[bytes, bytes]], client: str | None
+    ) -> Principal:
+        credential = credential_of(headers)
+        if credential is None:
+            raise key_missing()
+        if parts := parse_key(credential):
+            return await self._by_key(keys, parts, client)
+        if credential.startswith("fm_") or self._tokens is None or credential.count(".") != 2:  # noqa: PLR2004  # a JWT
+            raise key_malformed("this is no API key, and no token that is accepted here")
+        self._failures.check(client)
+        return await self._tokens.verify(credential)
+
+    async def _by_key(self, keys: KeyCache, parts: SecretParts, client: str | None) -> Principal:
+        if not keys.has(parts.id):
+            # Only what costs a look into MongoDB: so nobody at the same address shuts out a key that is in use.
+            self._failures.check(client)
+        try:
+            key = await keys.find(parts.id)
+        except MongoUnavailableError:
+            raise cannot_check("MongoDB does not answer, and this key was not used lately") from None
+        except CatalogError:
+            raise cannot_check("MongoDB refused to look for the key") from None
+        now = self._now()
+        if key is None or not key.proves(parts.secret, now):
+            raise key_unknown()
+        if key.revoked_at is not None:
+            raise key_ended("key_revoked", "this API key was revoked")
+        if key.is_expired(now):
+            raise key_ended("key_expired", f"this API key has expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}")
+        keys.mark_used(key.id)
+        return key.principal()
