@@ -1,8 +1,11 @@
 """The operation `import`: products of an uploaded file, CSV, JSON lines, or a ZIP archive with pictures."""
 
+import asyncio
+import lzma
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
