@@ -110,7 +110,7 @@ def _serve(settings: "Settings", config: Path | None, given: dict[str, Any], *, 
             log_crash=True,
         )
 
-    run_logged(settings.log.format, run)
+    run_logged(settings, "edge", run)
 
 
 def _probe(settings: "Settings", *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:

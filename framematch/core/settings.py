@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from framematch.core.settings_api import ApiSettings
+from framematch.core.settings_archive import ArchiveSettings
 from framematch.core.settings_edge import (
     Box,
     CameraSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "RENAMED",
     "AgeSettings",
     "ApiSettings",
+    "ArchiveSettings",
     "Box",
     "CameraSettings",
     "ConsumerSettings",
@@ -296,12 +298,16 @@ class TracingSettings(Section):
 
 
 class LogSettings(Section):
-    """Level and format of the log."""
+    """Level and format of the log, and whether Kafka gets it too."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
+    topic: bool = Field(False, description="services publish their log events to `.logs` too")
+    topic_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lowest level of these; never lower than `level`"
+    )
 
-    @field_validator("level", mode="before")
+    @field_validator("level", "topic_level", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -318,6 +324,7 @@ class Settings(Section):
     matching: MatchingSettings = MatchingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     api: ApiSettings = ApiSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

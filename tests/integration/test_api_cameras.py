@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -15,6 +16,8 @@ from starlette.datastructures import Headers
 from structlog.testing import capture_logs
 
 from framematch.api.access.principal import Principal
+from framematch.api.access.rate_limit import RateLimit
+from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
 from framematch.api.cameras.directory import HEALTH_PART, CameraDirectory
 from framematch.api.metrics import ApiMetrics
@@ -54,8 +57,10 @@ class Stand:
         self.health = Health(HEALTH_PART)
         self.cameras = CameraDirectory(settings, self.health)
         self.page_tokens = PageTokens(b"k" * 32)
-        self.authenticator = Keys()
-        self.metrics = ApiMetrics(CollectorRegistry())
+        registry = CollectorRegistry()
+        self.metrics = ApiMetrics(registry)
+        self.access = SimpleNamespace(authenticator=Keys(), rate_limit=RateLimit(0), audit=None)
+        self.admission = Admission(pictures_max=1, body_bytes_max=10_000_000, metrics=AdmissionMetrics(registry))
 
 
 Api = httpx.AsyncClient

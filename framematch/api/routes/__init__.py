@@ -2,7 +2,18 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import cameras, health
+from framematch.api.routes import api_keys, audit_log, cameras, document, events, health, match, search, seed, status
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, cameras.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    match.router,
+    search.router,
+    cameras.router,
+    events.router,
+    status.router,
+    api_keys.router,
+    audit_log.router,
+    health.router,
+    document.router,
+    seed.router,
+)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""

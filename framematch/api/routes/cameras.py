@@ -47,7 +47,7 @@ _PAGE = Query(ge=1, le=PAGE_SIZE_MAX)
 
 
 @router.get(
-    "/v1/cameras", summary="List cameras", operation_id="list_cameras", openapi_extra=access("read"),
+    "/v1/cameras", summary="List cameras", openapi_extra=access("read"),
     responses=problems(503),
 )  # fmt: skip
 async def list_cameras(
@@ -76,7 +76,7 @@ async def list_cameras(
 
 
 @router.get(
-    "/v1/cameras/{camera}", summary="Read a camera", operation_id="get_camera", openapi_extra=access("read"),
+    "/v1/cameras/{camera}", summary="Read a camera", openapi_extra=access("read"),
     responses=problems(404, 503),
 )  # fmt: skip
 async def get_camera(
@@ -87,7 +87,7 @@ async def get_camera(
 
 
 @router.get(
-    "/v1/cameras/{camera}/status", summary="Read what the edge reports", operation_id="get_camera_status",
+    "/v1/cameras/{camera}/status", summary="Read what the edge reports",
     openapi_extra=access("read"), responses=problems(404, 503),
 )  # fmt: skip
 async def get_camera_status(camera: CameraId, services: CurrentServices, principal: CurrentPrincipal) -> CameraReport:
@@ -99,7 +99,7 @@ async def get_camera_status(camera: CameraId, services: CurrentServices, princip
 
 
 @router.put(
-    "/v1/cameras/{camera}", summary="Create or replace a camera", operation_id="put_camera",
+    "/v1/cameras/{camera}", summary="Create or replace a camera",
     openapi_extra=access("operate"),
     responses={201: {"description": "Created", "model": Camera}, **problems(404, 412, 503)},
 )  # fmt: skip
@@ -133,7 +133,7 @@ async def put_camera(
 
 
 @router.patch(
-    "/v1/cameras/{camera}", summary="Change parts of a camera", operation_id="patch_camera",
+    "/v1/cameras/{camera}", summary="Change parts of a camera",
     openapi_extra=access("operate") | _MERGE_PATCH, responses=problems(404, 409, 412, 503),
 )  # fmt: skip
 async def patch_camera(
@@ -158,7 +158,7 @@ async def patch_camera(
 
 
 @router.delete(
-    "/v1/cameras/{camera}", summary="Remove a camera", operation_id="delete_camera", openapi_extra=access("operate"),
+    "/v1/cameras/{camera}", summary="Remove a camera", openapi_extra=access("operate"),
     status_code=204, responses=problems(404, 409, 412, 503),
 )  # fmt: skip
 async def delete_camera(
@@ -174,7 +174,7 @@ async def delete_camera(
 
 
 @router.post(
-    "/v1/cameras:validate", summary="Check a camera's settings", operation_id="validate_camera",
+    "/v1/cameras:validate", summary="Check a camera's settings",
     openapi_extra=access("operate"), responses=problems(404, 503),
 )  # fmt: skip
 async def validate_camera(body: CameraValidate, services: CurrentServices, principal: CurrentPrincipal) -> CameraCheck:

@@ -21,6 +21,40 @@ _SOURCE = (
 _EXAMPLE_SETTINGS: dict[str, Any] = {"fps": 2, "regions": {"mode": "grid", "columns": 4, "rows": 3}}
 
 
+_CAMERA: dict[str, Any] = {
+    "camera": "till-1",
+    "managed": "topic",
+    "edge": "shop-1",
+    "state": "online",
+    "reason": None,
+    "generation": 7,
+    "observed_generation": 7,
+    "refused": None,
+    "source": "rtsp://***@10.0.0.5/…",
+    "settings": _EXAMPLE_SETTINGS,
+    "changed_at": "2026-01-01T00:00:00.123456Z",
+}
+_REPORT: dict[str, Any] = {
+    "schema": "camera-status.v1",
+    "camera": "till-1",
+    "state": "degraded",
+    "reason": "frames dropped: 3 overrun",
+    "at": "2026-01-01T00:00:10.000000Z",
+    "since": "2026-01-01T00:00:00.000000Z",
+    "interval_s": 10.0,
+    "source_fps": 25.0,
+    "captured_fps": 5.0,
+    "sent_fps": 4.7,
+    "drops": {"overrun": 3},
+    "last_frame_age_s": 0.04,
+    "clock": "rtcp",
+    "resolution": [1920, 1080],
+    "reconnects": 0,
+    "edge": "shop-1",
+    "generation": 7,
+}
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -62,6 +96,10 @@ class FieldNote(BaseModel):
 class CameraCheck(BaseModel):
     """What would become of a camera. The camera itself was not asked."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"valid": True, "errors": [], "notes": [], "source": "rtsp://***@10.0.0.5/…"}]}
+    )
+
     valid: bool
     errors: list[FieldNote]
     notes: list[str] = Field(description="what does not make it invalid", examples=[["no edge shop-9 has reported"]])
@@ -78,6 +116,8 @@ class Refused(BaseModel):
 
 class Camera(BaseModel):
     """A camera: as it is wanted, and as its edge reports it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_CAMERA]})
 
     camera: str = Field(examples=["till-1"])
     managed: Managed = Field(description="`topic`: by this API. `file`: by the own settings of its edge")
@@ -108,7 +148,7 @@ class CameraList(BaseModel):
 class CameraReport(BaseModel):
     """What the edge has reported last (`camera-status.v1`). An older edge does not send every field."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_REPORT]})
 
     camera: str
     state: Literal["online", "degraded", "offline"]

@@ -12,7 +12,7 @@ import pytest
 
 from framematch.core.camera_settings import WantedCamera
 from framematch.core.errors import BadFrameError
-from framematch.core.events import CameraStatus, MatchEvent, SightingEvent, json_schema, match_headers
+from framematch.core.events import CameraStatus, LogEvent, MatchEvent, SightingEvent, json_schema, match_headers
 from framematch.core.frames import (
     CAMERA_PATTERN,
     SEQUENCE_PATTERN,
@@ -30,6 +30,7 @@ KINDS: dict[str, Any] = {
     "sighting.v1": SightingEvent,
     "camera-status.v1": CameraStatus,
     "camera-settings.v1": WantedCamera,
+    "log.v1": LogEvent,
 }
 PAGE = (Path(__file__).parents[3] / "docs" / "subscribe.md").read_text(encoding="utf-8")
 HEADER_SCHEMAS = DOCUMENT["components"]["schemas"]

@@ -22,6 +22,7 @@ from framematch.core.events import (
     CameraStatus,
     CandidateInfo,
     DecisionReason,
+    LogEvent,
     MatchEvent,
     ModelInfo,
     ProductInfo,
@@ -32,6 +33,7 @@ from framematch.core.events import (
     encode,
     frame_reference,
     json_schema,
+    log_headers,
     match_headers,
     sighting_headers,
 )
@@ -104,6 +106,17 @@ WANTED = WantedCamera(
     edge="shop-1",
     source=WantedSource("rtsp://***@10.0.0.5/…", sealed="gAAAAA=="),
     settings={"fps": 2.0, "masks": [{"polygon": [[0, 0], [0.5, 0], [0.5, 0.5]]}]},
+)
+LOGGED = LogEvent(
+    schema="log.v1",
+    id="0b6e7a36-6a50-4b0c-8f0f-5f2f0a3f8d11",
+    at="2026-01-01T00:00:00.123456Z",
+    service="edge",
+    host="till",
+    pid=7,
+    level="warning",
+    event="camera_failed",
+    fields={"camera": "till-1", "reason": "rtsp://***@10.0.0.5/1: 401", "retry_in_s": 0.5},
 )
 FIRST_STATUS = CameraStatus(
     schema="camera-status.v1",
@@ -195,10 +208,16 @@ def test_a_wanted_camera_is_as_the_golden_file_and_decodes_to_its_original() -> 
     assert decode_wanted("till-1", (GOLDEN / "camera-settings.v1.json").read_bytes()) == WANTED
 
 
+def test_the_log_event_and_its_headers_are_as_the_golden_files() -> None:
+    assert json.loads(encode(LOGGED)) == golden("log.v1.json")
+    assert as_text(log_headers(LOGGED)) == golden("log-headers.v1.json")
+
+
 def test_golden_messages_decode_to_their_originals() -> None:
     assert decode((GOLDEN / "match.v1.json").read_bytes(), MatchEvent) == match_event()
     assert decode((GOLDEN / "sighting.v1.json").read_bytes(), SightingEvent) == ENDED
     assert decode((GOLDEN / "camera-status.v1.json").read_bytes(), CameraStatus) == STATUS
+    assert decode((GOLDEN / "log.v1.json").read_bytes(), LogEvent) == LOGGED
 
 
 def test_a_status_of_the_first_edges_still_decodes_and_is_valid_by_the_schema() -> None:
@@ -206,7 +225,7 @@ def test_a_status_of_the_first_edges_still_decodes_and_is_valid_by_the_schema() 
     jsonschema.validate(golden("camera-status.v1-first.json"), json_schema("camera-status.v1"))
 
 
-@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "camera-status.v1", "camera-settings.v1"])
+@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "camera-status.v1", "camera-settings.v1", "log.v1"])
 def test_the_golden_file_is_valid_by_the_published_schema(name: str) -> None:
     schema = json_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
