@@ -1,6 +1,7 @@
 """Assembles the API: connects to every server, serves the catalogue's active snapshot, and answers requests."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -119,6 +120,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run())]
+            gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
             yield services
             for task in tasks:
                 task.cancel()
