@@ -9,7 +9,7 @@ from functools import partial
 
 import cv2
 
-from framematch.api.access.anonymous import AnonymousAuthenticator
+from framematch.api.access.control import check_anonymous, running_access
 from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
 from framematch.api.engine.engine import SharedEngine
@@ -17,9 +17,12 @@ from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
 from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
 from framematch.api.services import Services
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
@@ -60,11 +63,13 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     """Everything that the routes work with, connected and running inside the context."""
+    check_anonymous(settings.api)
+    require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", HEALTH_PART, TRITON_PART)
+    health = Health("kafka", "mongodb", HEALTH_PART, TRITON_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -74,6 +79,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         health.set_not_ready(HEALTH_PART, "the catalogue has no index yet")
         products = ProductStore(database)
         await products.ensure_indexes()
+        operations = OperationStore(database)
+        await operations.ensure_indexes()
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
         serving_state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         open_encoder = partial(connect_encoder, settings)
@@ -84,6 +91,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             )
         )  # fmt: skip
         encoders = EncoderPool(open_encoder)
+        hub = EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health))
         resources.push_async_callback(encoders.close)
         api = settings.api
         decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
@@ -96,6 +104,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             database=database,
             products=products,
             changes=ProductChanges(products, encoders.get),
+            operations=operations,
+            runner=OperationRunner(operations, settings),
             watcher=watcher,
             metadata=metadata,
             decode_threads=decode_threads,
@@ -111,16 +121,26 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
                 metrics=AdmissionMetrics(registry),
             ),
             page_tokens=await open_page_tokens(database),
-            authenticator=AnonymousAuthenticator(),
+            access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
             registry=registry,
             metrics=ApiMetrics(registry),
+            events=hub,
             stop=stop,
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run())]
+            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run())]
+            group.create_task(services.runner.run(stop))
             gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
             yield services
+            stop.set()  # operations are handed back
             for task in tasks:
                 task.cancel()
+
+
+def _report_kafka(health: Health, reason: str | None) -> None:
+    if reason is None:
+        health.set_ready("kafka")
+    else:
+        health.set_not_ready("kafka", reason)
