@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from framematch.api.access.policy import SECURITY_SCHEMES
+from framematch.api.guard.encoded_path import EncodedPath
 from framematch.api.guard.guard import Guard
 from framematch.api.guard.request_context import RequestContext
 from framematch.api.guard.route_table import RouteTable
@@ -46,6 +47,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(
         Guard, routes=RouteTable(ROUTERS), authenticator=services.authenticator, metrics=services.metrics
     )
+    app.add_middleware(EncodedPath)
     app.add_middleware(RequestContext, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
