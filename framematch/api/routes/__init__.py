@@ -2,7 +2,13 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import health, products, reference_images
+from framematch.api.routes import health, operations, products, reference_images, snapshots
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, products.router, reference_images.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    products.router,
+    reference_images.router,
+    operations.router,
+    snapshots.router,
+)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""
