@@ -19,6 +19,7 @@ from typing import Self
 
 from framematch.core.errors import FramematchError
 from framematch.core.lifecycle import run_service
+from framematch.core.log_topic import published_log
 from framematch.core.logging import configure_logging, is_json, log_descriptor, log_to
 from framematch.core.redact import run_redacted
 from framematch.core.settings import Settings
@@ -136,7 +137,8 @@ def _main(
     if is_json(settings.log.format):
         log_uncaught()
     try:
-        run_service(partial(service, settings), shutdown_deadline_s=deadline_s)
+        with published_log(settings, "consumer"):
+            run_service(partial(service, settings), shutdown_deadline_s=deadline_s)
     except FramematchError as error:
         exit_report.send(ExitStatus(error.exit_code, error.message, error.hint))
         sys.exit(error.exit_code)

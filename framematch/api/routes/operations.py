@@ -48,7 +48,7 @@ PageToken = Annotated[str | None, Query(description="`next_page_token` of the pa
     "/v1/products:import",
     summary="Import products",
     status_code=202,
-    openapi_extra={**access("operate", body_mb=_IMPORT_MB), "requestBody": _REQUEST_BODY},
+    openapi_extra={**access("operate", body_mb=_IMPORT_MB, streamed=True), "requestBody": _REQUEST_BODY},
     responses={**problems(409, 413, 415, 503), **ACCEPTED},
 )
 async def import_products(

@@ -3,11 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from fastapi.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 
 from framematch.api.access.policy import access
 from framematch.api.etags import CurrentConditions, quoted
+from framematch.api.multipart import is_form, read_form
 from framematch.api.problems import Problem
 from framematch.api.product_edits import existing, no_image, no_product, with_views, without_view
 from framematch.api.routes.products import CurrentEdits, ProductId
@@ -159,9 +158,10 @@ async def _pictures(request: Request) -> list[bytes]:
     Raises:
         Problem: it has none, or too many (400), or is of another type (415).
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _form_pictures(request)
+    content_type = request.headers.get("content-type", "")
+    if is_form(content_type):
+        return _form_pictures(content_type, await request.body())
+    kind = content_type.partition(";")[0].strip().lower()
     if not (kind.startswith("image/") or kind == "application/octet-stream"):
         raise Problem(
             415, "unsupported_media_type", "the body is neither a picture nor a form",
@@ -172,15 +172,12 @@ async def _pictures(request: Request) -> list[bytes]:
     return [body]
 
 
-async def _form_pictures(request: Request) -> list[bytes]:
-    hint = f"Send 1 to {IMAGES_MAX} fields named image, each with a file"
-    try:
-        async with request.form(max_files=IMAGES_MAX, max_fields=0) as form:
-            files = [part for name, part in form.multi_items() if name == "image" and isinstance(part, UploadFile)]
-            others = len(form.multi_items()) - len(files)
-            pictures = [await file.read() for file in files]
-    except MultiPartException as error:
-        raise Problem(400, "invalid_request", f"the form cannot be read: {error.message}", hint=hint) from None
-    if not pictures or others:
-        raise Problem(400, "invalid_request", "the form has other fields than image, or none", hint=hint)
+def _form_pictures(content_type: str, body: bytes) -> list[bytes]:
+    parts = read_form(content_type, body, files={"image": IMAGES_MAX})
+    pictures = [part.data for part in parts if part.name == "image"]
+    if not pictures or len(pictures) < len(parts):
+        raise Problem(
+            400, "invalid_form", "the form has other parts than image, or none",
+            hint=f"Send 1 to {IMAGES_MAX} parts named image, each with a file",
+        )  # fmt: skip
     return pictures
