@@ -16,21 +16,21 @@ _STATUS = {"unavailable": HTTPStatus.SERVICE_UNAVAILABLE, "refused": HTTPStatus.
 class OperationProgress(BaseModel):
     """How far it is."""
 
-    done: int
-    total: int = Field(description="0 while it is not known")
+    done: int = Field(examples=[5_120])
+    total: int = Field(description="0 while it is not known", examples=[20_480])
     unit: str = Field(examples=["bytes", "products", "pictures"])
-    rate: float | None = Field(description="units a second")
-    rest_s: float | None = Field(description="the time that it still needs at this rate")
+    rate: float | None = Field(description="units a second", examples=[1_024.0])
+    rest_s: float | None = Field(description="the time that it still needs at this rate", examples=[15.0])
 
 
 class OperationProblem(BaseModel):
     """Why it failed, as a problem (RFC 9457)."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    hint: str
+    type: str = Field(examples=["/problems/refused"])
+    title: str = Field(examples=["Conflict"])
+    status: int = Field(examples=[409])
+    detail: str = Field(examples=["the file is empty"])
+    hint: str = Field(examples=["Save it as CSV (UTF-8) with a header line, or as JSON lines"])
 
     @classmethod
     def of(cls, error: OperationError) -> "OperationProblem":
@@ -52,15 +52,15 @@ class OperationAnswer(BaseModel):
     was done. One that was cancelled has neither.
     """
 
-    id: str
+    id: str = Field(examples=["9f1c0a5e2b7d4c53a1e8f60d2b3c4d5e"])
     kind: Kind
     state: State
     done: bool
-    created_at: datetime
-    created_by: str = Field(description="name of the key or user")
-    started_at: datetime | None
-    ended_at: datetime | None
-    attempts: int = Field(description="how often it was started; more than 1 after a crash")
+    created_at: datetime = Field(examples=["2026-01-31T12:00:00Z"])
+    created_by: str = Field(description="name of the key or user", examples=["shop"])
+    started_at: datetime | None = Field(examples=["2026-01-31T12:00:01Z"])
+    ended_at: datetime | None = Field(examples=[None])
+    attempts: int = Field(description="how often it was started; more than 1 after a crash", examples=[1])
     cancel_requested: bool
     parameters: dict[str, Any]
     progress: OperationProgress
@@ -99,17 +99,17 @@ class OperationList(BaseModel):
     """A page of operations, the newest first."""
 
     items: list[OperationAnswer]
-    next_page_token: str | None
+    next_page_token: str | None = Field(description="null at the end", examples=["TpZ8fX0sYl9vWjJhb2RlNFsiNDAxMSJd"])
 
 
 class RefusedRowAnswer(BaseModel):
     """A row of an uploaded file that was not imported. Lines count from 1."""
 
-    line: int
-    last_line: int
+    line: int = Field(examples=[4])
+    last_line: int = Field(examples=[4])
     problem: str = Field(examples=["image not found"])
-    reason: str
-    hint: str
+    reason: str = Field(examples=["image 'kiwi.jpg' not found"])
+    hint: str = Field(examples=["Check the names, and the folder (--images)"])
 
     @classmethod
     def of(cls, row: RefusedRow) -> "RefusedRowAnswer":
@@ -121,7 +121,7 @@ class RefusedRowList(BaseModel):
     """A page of refused rows, in the order of the file."""
 
     items: list[RefusedRowAnswer]
-    next_page_token: str | None
+    next_page_token: str | None = Field(description="null at the end", examples=["TpZ8fX0sYl9vWjJhb2RlNFsiNDAxMSJd"])
 
 
 class ExportBody(BaseModel):

@@ -14,6 +14,8 @@ from framematch.core.units import BYTES_PER_MB
 IMAGES_MAX: Final = 16
 """In the body of one product; further ones are added one by one."""
 _DEPTH_MAX: Final = 50
+_DIGEST: Final = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+_PAGE: Final = "TpZ8fX0sYl9vWjJhb2RlNFsiNDAxMSJd"
 
 
 def _text(value: str) -> str:
@@ -95,6 +97,8 @@ class ProductBody(ProductFields):
 class ReferenceImage(BaseModel):
     """A picture of a product. Width and height are upright, in pixels."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"sha256": _DIGEST, "width": 800, "height": 600}]})
+
     sha256: str = Field(description="of the file's bytes; it is the id")
     width: int
     height: int
@@ -139,6 +143,25 @@ class Change(BaseModel):
 class ProductAnswer(BaseModel):
     """A product. `change` is in the answer to a request that has changed it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "4011",
+                    "name": "Granny Smith",
+                    "category": "Apple",
+                    "price": 0.45,
+                    "description": "Green and sour",
+                    "attributes": {"brand": "Mill"},
+                    "reference_images": [{"sha256": _DIGEST, "width": 800, "height": 600}],
+                    "updated_at": "2026-01-31T12:00:00.123Z",
+                    "etag": "9f1c0a5e2b7d4c53a1e8f60d2b3c4d5e",
+                    "change": {"number": 12, "left_out": []},
+                }
+            ]
+        }
+    )
+
     id: str = Field(examples=["4011"])
     name: str
     category: str | None
@@ -172,7 +195,7 @@ class ProductList(BaseModel):
     """A page of products, in the order of their ids."""
 
     items: list[ProductAnswer]
-    next_page_token: str | None
+    next_page_token: str | None = Field(description="null at the end", examples=[_PAGE])
 
 
 def to_fields(product: Product) -> dict[str, Any]:

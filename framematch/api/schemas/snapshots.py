@@ -1,6 +1,6 @@
 """Snapshots of the index, as requests and answers have them."""
 
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,9 +17,21 @@ from framematch.matching.shadow.report import ShadowReport
 
 Name = Literal["active", "previous", "shadow"]
 
+_ID: Final = "20260131T120000Z-1a2b3c4d"
+_PREVIOUS: Final = "20260130T120000Z-5e6f7a8b"
+_DIGEST: Final = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+_PROCESS: Final = {"host": "edge-7", "pid": 4711, "service": "consumer", "delta": 12}
+_NAMES: Final = {"version": 7, "active": _ID, "previous": _PREVIOUS, "shadow": None, "shadow_sample": 1.0}
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
 
 class ServingProcess(BaseModel):
     """A process that serves a snapshot. It searches all changes of products up to the number `delta`."""
+
+    model_config = _example(**_PROCESS)
 
     host: str
     pid: int
@@ -35,6 +47,8 @@ class ServingProcess(BaseModel):
 class RefusingProcess(BaseModel):
     """A process that cannot serve a snapshot, and why."""
 
+    model_config = _example(host="edge-8", pid=4712, service="consumer", reason="Triton does not serve its model")
+
     host: str
     pid: int
     service: str
@@ -43,6 +57,8 @@ class RefusingProcess(BaseModel):
 
 class SnapshotModel(BaseModel):
     """The model that a snapshot needs."""
+
+    model_config = _example(name="clip-vit-b32", digest=_DIGEST, preprocessing="fast", dimension=512)
 
     name: str
     digest: str
@@ -53,6 +69,8 @@ class SnapshotModel(BaseModel):
 class SnapshotIndex(BaseModel):
     """The kind of the index, and the share of an exact search that it finds, as measured by the build."""
 
+    model_config = _example(kind="hnsw", recall_at_1=0.998, recall_at_10=0.996, queries=1_000)
+
     kind: str
     recall_at_1: float
     recall_at_10: float
@@ -62,6 +80,8 @@ class SnapshotIndex(BaseModel):
 class SnapshotThresholds(BaseModel):
     """Of a match, as estimated by the build."""
 
+    model_config = _example(match=0.74, margin=0.02, estimated_from="nearest-impostor quantile of 2000 pairs")
+
     match: float
     margin: float
     estimated_from: str
@@ -70,17 +90,17 @@ class SnapshotThresholds(BaseModel):
 class SnapshotDetails(BaseModel):
     """What is in a snapshot. `bytes` is the size of its files."""
 
-    created_at: str
-    products: int
-    rows: int = Field(description="reference images")
-    vectors: int
-    catalog_version: int
-    delta: int = Field(description="number of the last single change that is in it")
-    bytes: int
+    created_at: str = Field(examples=["2026-01-31T12:00:00.123456Z"])
+    products: int = Field(examples=[81])
+    rows: int = Field(description="reference images", examples=[162])
+    vectors: int = Field(examples=[160])
+    catalog_version: int = Field(examples=[9])
+    delta: int = Field(description="number of the last single change that is in it", examples=[12])
+    bytes: int = Field(examples=[512_000])
     model: SnapshotModel
     index: SnapshotIndex
     thresholds: SnapshotThresholds
-    empty_frames: int = Field(description="how many of the empty frames that a build tries would match")
+    empty_frames: int = Field(description="how many of the empty frames that a build tries would match", examples=[0])
 
     @classmethod
     def of(cls, manifest: SnapshotManifest) -> "SnapshotDetails":
@@ -117,11 +137,11 @@ class SnapshotDetails(BaseModel):
 class SnapshotAnswer(BaseModel):
     """A snapshot, its names, and which processes serve it. Without `details` it cannot be used: see `problem`."""
 
-    id: str
+    id: str = Field(examples=[_ID])
     names: list[Name]
     details: SnapshotDetails | None
-    problem: str | None
-    changes_since: int = Field(description="single changes of products that are newer than it")
+    problem: str | None = Field(examples=[None, "its format is of another version"])
+    changes_since: int = Field(description="single changes of products that are newer than it", examples=[3])
     served_by: list[ServingProcess]
     shadow_in: list[ServingProcess]
     refused_by: list[RefusingProcess]
@@ -150,7 +170,7 @@ class SnapshotList(BaseModel):
     """A page of snapshots, the newest first."""
 
     items: list[SnapshotAnswer]
-    next_page_token: str | None
+    next_page_token: str | None = Field(description="null at the end", examples=["TpZ8fX0sYl9vWjJhb2RlNFsiNDAxMSJd"])
 
 
 class BuildBody(BaseModel):
@@ -186,6 +206,8 @@ class ShadowBody(ActivateBody):
 class Names(BaseModel):
     """The snapshots that have names. `version` rises with each change of them."""
 
+    model_config = _example(**_NAMES)
+
     version: int
     active: str | None
     previous: str | None
@@ -209,7 +231,7 @@ class NamesChangeAnswer(BaseModel):
 
     before: Names
     after: Names
-    warnings: list[str]
+    warnings: list[str] = Field(examples=[[]])
 
     @classmethod
     def of(cls, change: NamesChange, warnings: list[str]) -> "NamesChangeAnswer":
@@ -222,13 +244,15 @@ class DiffBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    before: str = Field(examples=["active"])
-    after: str
+    before: str = Field(examples=["previous"])
+    after: str = Field(examples=["active"])
     limit: int = Field(1_000, ge=0, le=100_000, description="products in each list; the counts are of all")
 
 
 class ChangedProductAnswer(BaseModel):
     """A product whose pictures differ."""
+
+    model_config = _example(id="4011", pictures_added=[_DIGEST], pictures_removed=[])
 
     id: str
     pictures_added: list[str]
@@ -238,6 +262,8 @@ class ChangedProductAnswer(BaseModel):
 class ChangedFieldAnswer(BaseModel):
     """A property of the snapshot that differs."""
 
+    model_config = _example(name="match_threshold", before=0.74, after=0.76)
+
     name: str
     before: str | float
     after: str | float
@@ -245,6 +271,8 @@ class ChangedFieldAnswer(BaseModel):
 
 class DiffCounts(BaseModel):
     """How many products."""
+
+    model_config = _example(added=3, removed=1, changed=2, same=75)
 
     added: int
     removed: int
@@ -255,11 +283,11 @@ class DiffCounts(BaseModel):
 class DiffAnswer(BaseModel):
     """What differs between two snapshots."""
 
-    before: str
-    after: str
+    before: str = Field(examples=[_PREVIOUS])
+    after: str = Field(examples=[_ID])
     counts: DiffCounts
-    added: list[str]
-    removed: list[str]
+    added: list[str] = Field(examples=[["4013", "4014", "4015"]])
+    removed: list[str] = Field(examples=[["3999"]])
     changed: list[ChangedProductAnswer]
     fields: list[ChangedFieldAnswer]
 
@@ -300,6 +328,8 @@ class Share(BaseModel):
 class FlowAnswer(BaseModel):
     """So many regions went from the active snapshot's product to the shadow's; null is no product."""
 
+    model_config = _example(active="4011", shadow="4012", regions=17)
+
     active: str | None
     shadow: str | None
     regions: int
@@ -307,6 +337,8 @@ class FlowAnswer(BaseModel):
 
 class CameraShare(BaseModel):
     """The compared regions of a camera, and those that changed."""
+
+    model_config = _example(camera="till-1", regions=1_200, changed=9)
 
     camera: str
     regions: int
@@ -316,19 +348,19 @@ class CameraShare(BaseModel):
 class ShadowReportAnswer(BaseModel):
     """How the decisions of a shadow differ from those of the active snapshot. Shares are null while data are few."""
 
-    active: str
-    shadow: str
-    first_at: str | None
-    last_at: str | None
-    frames: int
-    regions: int
-    dropped: int
-    failed: int
-    camera_minutes: int
+    active: str = Field(examples=[_PREVIOUS])
+    shadow: str = Field(examples=[_ID])
+    first_at: str | None = Field(examples=["2026-01-31T12:00:00.000000Z"])
+    last_at: str | None = Field(examples=["2026-01-31T13:00:00.000000Z"])
+    frames: int = Field(examples=[18_000])
+    regions: int = Field(examples=[18_200])
+    dropped: int = Field(examples=[40])
+    failed: int = Field(examples=[0])
+    camera_minutes: int = Field(examples=[60])
     decisions: dict[str, dict[str, int]] = Field(description="regions by the active and then the shadow's decision")
     changes: dict[Change, int]
     shares: dict[Change, Share | None]
-    mean_score_shift: float | None
+    mean_score_shift: float | None = Field(examples=[0.012])
     flows: list[FlowAnswer]
     cameras: list[CameraShare] = Field(description="those that the key may see")
 
