@@ -14,6 +14,8 @@ from framematch.core.redact import redact_argument
 EXTRAS = {
     "edge": "edge",
     "consume": "consumer,cpu",
+    "api": "api,cpu",
+    "api-key": "api",
     "catalog": "consumer,cpu",
     "search": "consumer,cpu",
     "replay": "consumer,cpu",
