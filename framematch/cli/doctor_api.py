@@ -1,4 +1,4 @@
-"""The doctor's check of the REST API: its packages, its address, and who may use it. A consumer runs without all of it."""
+"""The doctor's check of the REST API: its packages, its address, and who may use it. A consumer needs none of them."""
 
 import asyncio
 import json
@@ -46,16 +46,11 @@ async def _address(api: ApiSettings) -> Finding:
 async def _is_ours(place: str) -> bool:
     timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as client,
-            client.get(f"http://{place}/openapi.json") as answer,
-        ):
-            found = json.loads(await answer.text())
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+        async with aiohttp.ClientSession(timeout=timeout) as client:
+            async with client.get(f"http://{place}/openapi.json") as answer:
+                return bool(json.loads(await answer.text())["info"]["title"] == "framematch")
+    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
         return False
-    return (
-        isinstance(found, dict) and isinstance(found.get("info"), dict) and found["info"].get("title") == "framematch"
-    )
 
 
 async def _access(settings: Settings) -> Finding:
