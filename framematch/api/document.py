@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from framematch.api.access.policy import EXTENSION, SECURITY_SCHEMES
 from framematch.api.problems import MEDIA_TYPE
+from framematch.api.schemas.match import body_schemas
 from framematch.api.schemas.problem import problem_schemas, problems
 
 # Relative to the address of the document, so that it also holds below a prefix of a proxy.
@@ -33,7 +34,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
         schemas = components.setdefault("schemas", {})
         for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's 422, which we answer as 400
             schemas.pop(name, None)
-        schemas.update(problem_schemas())
+        schemas.update(problem_schemas() | body_schemas())
         app.openapi_schema = document
     return app.openapi_schema
 

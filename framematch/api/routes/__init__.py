@@ -2,7 +2,17 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import document, health, status
+from framematch.api.routes import api_keys, audit_log, document, events, health, match, search, seed, status
 
-ROUTERS: tuple[APIRouter, ...] = (status.router, health.router, document.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    match.router,
+    search.router,
+    events.router,
+    status.router,
+    api_keys.router,
+    audit_log.router,
+    health.router,
+    document.router,
+    seed.router,
+)
 """In the order of the document. Their routes have whole paths: they are included without a prefix."""
