@@ -46,9 +46,11 @@ async def _address(api: ApiSettings) -> Finding:
 async def _is_ours(place: str) -> bool:
     timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as client:
-            async with client.get(f"http://{place}/openapi.json") as answer:
-                return bool(json.loads(await answer.text())["info"]["title"] == "framematch")
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as client,
+            client.get(f"http://{place}/openapi.json") as answer,
+        ):
+            return bool(json.loads(await answer.text())["info"]["title"] == "framematch")
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
         return False
 

@@ -130,8 +130,8 @@ class PictureAnswer(BaseModel):
 class ModelAnswer(BaseModel):
     """The served model that made the embeddings."""
 
-    name: str
-    digest: str
+    name: str = Field(examples=["clip-vit-base-patch32"])
+    digest: str = Field(description="SHA-256 of its files", examples=["5f2c…"])
 
 
 class _Answer(BaseModel):
