@@ -41,9 +41,7 @@ def test_pictures_beyond_the_slots_are_refused_until_others_have_ended(admission
         admission.check(pictures=False, body_bytes=0)
 
 
-def test_bytes_are_held_as_they_come_until_the_request_ends(
-    admission: Admission, registry: CollectorRegistry
-) -> None:
+def test_bytes_are_held_as_they_come_until_the_request_ends(admission: Admission, registry: CollectorRegistry) -> None:
     with admission.body() as add:
         add(60)
         admission.check(pictures=True, body_bytes=40)
