@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from framematch.api.protocol import AbortableProtocol
 from framematch.core.errors import SettingsError
 from framematch.core.settings import ApiSettings
 
@@ -29,13 +30,15 @@ async def serving(app: ASGIApp, settings: ApiSettings, *, drain_s: float) -> Asy
     listener = _listen(settings)
     config = uvicorn.Config(
         app,
+        http=AbortableProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         lifespan="off",
         ws="none",
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(drain_s)),
     )

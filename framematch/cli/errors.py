@@ -15,6 +15,8 @@ EXTRAS = {
     "edge": "edge",
     "consume": "consumer,cpu",
     "archive": "archive",
+    "api": "api,cpu",
+    "api-key": "api,cpu",
     "catalog": "consumer,cpu",
     "search": "consumer,cpu",
     "replay": "consumer,cpu",

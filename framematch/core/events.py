@@ -167,11 +167,25 @@ class SightingEvent:
 
 
 @dataclass(frozen=True)
+class RefusedSettings:
+    """Why an edge does not run a camera as the topic `.cameras` wants it; `generation` is that of the wanted settings.
+
+    `generation` is null when it cannot be read.
+    """
+
+    generation: Count | None
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class CameraStatus:
     """The state of a camera (`camera-status.v1`); rates are averages since the last status.
 
     Fields with a default are missing in the status of an older edge. `degraded`: the source is open, but frames were
-    dropped since the last status or are spooled on disk, or the stream lags; `reason` says which.
+    dropped since the last status or are spooled on disk, or the stream lags; `reason` says which. `edge` is the name of
+    the edge. `generation` is that of the wanted settings that the camera runs with; null for a camera of the edge's own
+    file. `refused` says why newer ones, or the only ones, are not in force.
     """
 
     schema: Literal["camera-status.v1"]
@@ -194,6 +208,9 @@ class CameraStatus:
     clock: Clock | None = None
     resolution: tuple[int, int] | None = None
     settings_error: str | None = None
+    edge: str | None = None
+    generation: Count | None = None
+    refused: RefusedSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -311,7 +328,7 @@ def _times(message: object) -> Iterator[str]:
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The published JSON Schema with this name: `match.v1`, `sighting.v1`, `camera-status.v1` or `log.v1`."""
+    """The published JSON Schema with this name, such as `match.v1` or `camera-settings.v1`."""
     text = resources.files("framematch.core.schemas").joinpath(f"{name}.json").read_bytes()
     schema: dict[str, Any] = msgspec.json.decode(text)
     return schema

@@ -5,6 +5,7 @@ variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CON
 """
 
 import re
+from base64 import urlsafe_b64decode
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -78,6 +79,8 @@ RENAMED: dict[str, str] = {
 
 CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
+
+_CAMERAS_KEY_BYTES = 32
 
 _TRITON_KEY = re.compile(r"[!-~]{16,}")  # sent as the value of a header
 
@@ -327,3 +330,25 @@ class Settings(Section):
     tracing: TracingSettings = TracingSettings()
     gpu_interval_s: float = Field(5.0, gt=0, description="interval between readings of the GPU metrics")
     shutdown_deadline_s: float = Field(20.0, gt=0, description="time after SIGTERM to finish what is in flight")
+    cameras_key: SecretStr | None = Field(
+        None,
+        description="key of API and edges for the sources of wanted cameras: 32 random bytes in Base64 (URL-safe); "
+        "several, separated by commas: the first encrypts, all decrypt",
+    )
+
+    @field_validator("cameras_key")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        for key in split_keys(value.get_secret_value()) if value else ():
+            try:
+                size = len(urlsafe_b64decode(key))
+            except ValueError:
+                size = 0
+            if size != _CAMERAS_KEY_BYTES:
+                raise ValueError(f"a key is {_CAMERAS_KEY_BYTES} bytes in URL-safe Base64, 44 characters")
+        return value
+
+
+def split_keys(keys: str) -> tuple[str, ...]:
+    """The keys of `cameras_key`, in their order."""
+    return tuple(key.strip() for key in keys.split(","))

@@ -59,10 +59,10 @@ class OidcSettings(Section):
 
 
 class AccessSettings(Section):
-    """Who may call the API."""
+    """Who may call the API; a base of `ApiSettings`."""
 
     auth: Literal["keys", "none"] = Field(
-        "keys", description="none: everybody may do everything; only on a loopback address"
+        "keys", description="none: whoever reaches it may do everything; only on a loopback address"
     )
     oidc: OidcSettings = OidcSettings()
     key_cache_s: float = Field(
@@ -78,6 +78,9 @@ class AccessSettings(Section):
         60, ge=0, description="limit of requests without a valid key, for each client address; 0: no limit"
     )
     audit_days: int = Field(365, ge=1, le=36_500, description="how long the audit log is kept")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks of proxies whose `X-Forwarded-For` says who the client is"
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description="origins whose pages may read answers, such as https://shop.example; none by default"
     )
@@ -85,6 +88,16 @@ class AccessSettings(Section):
         (), description="names that requests may be sent to, such as api.example or *.example; not set: any, if auth "
         "is `keys`, else names of loopback"
     )  # fmt: skip
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError("a proxy is an address or a network, such as 10.0.0.7 or 10.0.0.0/24") from None
+        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -32,7 +32,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 COMMANDS = {
     "": ("cameras", "deadletter", "topics", "watch"),
     "edge": ("edge",),
-    "api,cpu": ("api",),
+    "archive": ("archive",),
+    "api,cpu": ("api", "api_key"),
     "consumer,cpu": (
         "catalog",
         "catalog_build",

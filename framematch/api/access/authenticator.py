@@ -1,93 +1,82 @@
 """From the headers of a request to whoever sent it, or to a refusal that says why."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
+
+from starlette.datastructures import Headers
 
 from framematch.api.access.credentials import credential_of
 from framematch.api.access.failures import FailureLimit
 from framematch.api.access.key_cache import KeyCache
 from framematch.api.access.keys import SecretParts, parse_key
-from framematch.api.access.principal import ALL_CAMERAS, SCOPES, Principal
+from framematch.api.access.principal import Principal
 from framematch.api.access.refusals import (
-    AccessRefusedError,
+    UNAUTHORIZED,
     cannot_check,
     key_ended,
     key_malformed,
     key_missing,
     key_unknown,
 )
+from framematch.api.problems import Problem
 from framematch.core.errors import CatalogError, MongoUnavailableError
 
-ANONYMOUS: Final = Principal("anonymous", "anonymous", frozenset(SCOPES), ALL_CAMERAS)
-"""Everybody, where `api.auth` is `none`."""
+_POINTS_IN_TOKEN = 2
 
 
 class Tokens(Protocol):
     """Verifies bearer tokens."""
 
     async def verify(self, token: str) -> Principal:
-        """Whoever the issuer gave this token to.
-
-        Raises:
-            AccessRefusedError: 401, or 503 if it cannot be checked at present.
-        """
-        ...
+        """Whoever the issuer gave this token to; raises Problem (401, or 503 if it cannot be checked at present)."""
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Authenticator:
-    """Authenticates by API key, and by token if `tokens` verifies them. Without `keys` everybody is anonymous."""
+class KeyAuthenticator:
+    """Takes requests with an API key, or with a token if `tokens` verifies them."""
 
     def __init__(
-        self,
-        keys: KeyCache | None,
-        tokens: Tokens | None,
-        failures: FailureLimit,
-        now: Callable[[], datetime] = _now,
+        self, keys: KeyCache, tokens: Tokens | None, failures: FailureLimit, now: Callable[[], datetime] = _now
     ) -> None:
         self._keys = keys
         self._tokens = tokens
         self._failures = failures
         self._now = now
 
-    async def authenticate(self, headers: Iterable[tuple[bytes, bytes]], client: str | None) -> Principal:
-        """Whoever sent these headers from the address `client`.
+    async def authenticate(self, headers: Headers, client: str) -> Principal:
+        """Whose request this is, by its headers and the client's address.
 
         Raises:
-            AccessRefusedError: 400, 401, 429 after too many failures, or 503.
+            Problem: 400, 401, 429 after too many failures, or 503.
         """
-        if self._keys is None:
-            return ANONYMOUS
         try:
-            return await self._authenticate(self._keys, headers, client)
-        except AccessRefusedError as error:
-            if error.status == 401:  # noqa: PLR2004  # not when it could not be checked
+            return await self._authenticate(headers, client)
+        except Problem as problem:
+            if problem.status == UNAUTHORIZED:
                 self._failures.add(client)
             raise
 
-    async def _authenticate(
-        self, keys: KeyCache, headers: Iterable[tuple[bytes, bytes]], client: str | None
-    ) -> Principal:
-        credential = credential_of(headers)
+    async def _authenticate(self, headers: Headers, client: str) -> Principal:
+        credential = credential_of(headers.raw)
         if credential is None:
             raise key_missing()
         if parts := parse_key(credential):
-            return await self._by_key(keys, parts, client)
-        if credential.startswith("fm_") or self._tokens is None or credential.count(".") != 2:  # noqa: PLR2004  # a JWT
+            return await self._by_key(parts, client)
+        if credential.startswith("fm_") or self._tokens is None or credential.count(".") != _POINTS_IN_TOKEN:
             raise key_malformed("this is no API key, and no token that is accepted here")
         self._failures.check(client)
         return await self._tokens.verify(credential)
 
-    async def _by_key(self, keys: KeyCache, parts: SecretParts, client: str | None) -> Principal:
-        if not keys.has(parts.id):
+    async def _by_key(self, parts: SecretParts, client: str) -> Principal:
+        if not self._keys.has(parts.id):
             # Only what costs a look into MongoDB: so nobody at the same address shuts out a key that is in use.
             self._failures.check(client)
         try:
-            key = await keys.find(parts.id)
+            key = await self._keys.find(parts.id)
         except MongoUnavailableError:
             raise cannot_check("MongoDB does not answer, and this key was not used lately") from None
         except CatalogError:
@@ -99,5 +88,5 @@ class Authenticator:
             raise key_ended("key_revoked", "this API key was revoked")
         if key.is_expired(now):
             raise key_ended("key_expired", f"this API key has expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}")
-        keys.mark_used(key.id)
+        self._keys.mark_used(key.id)
         return key.principal()

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote_plus
 
-from framematch.api.access.refusals import AccessRefusedError, key_malformed
+from framematch.api.access.refusals import key_malformed
+from framematch.api.problems import Problem
 
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)
 _VISIBLE = re.compile(r"[!-~]+")
@@ -20,7 +21,7 @@ def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The key or token that the headers carry, by ASGI's lower-case names; None without one.
 
     Raises:
-        AccessRefusedError: 400 for two that differ, 401 for what is neither a key nor a token.
+        Problem: 400 for two that differ, 401 for what is neither a key nor a token.
     """
     found = set()
     for name, value in headers:
@@ -32,7 +33,7 @@ def credential_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
                 raise key_malformed("the header X-API-Key has no key")
             found.add(text)
     if len(found) > 1:
-        raise AccessRefusedError(
+        raise Problem(
             400,
             "credentials_conflict",
             "the headers carry two keys or tokens that differ",
@@ -45,7 +46,7 @@ def check_address(path: str, query: bytes) -> None:
     """Refuse a key or token in the address of a request. The message does not repeat it.
 
     Raises:
-        AccessRefusedError: 400.
+        Problem: 400.
     """
     text = query.decode("latin-1")
     names = {name.strip().lower() for name, _ in parse_qsl(text.replace(";", "&"), keep_blank_values=True)}
@@ -55,7 +56,7 @@ def check_address(path: str, query: bytes) -> None:
         where = "the path"
     else:
         return
-    raise AccessRefusedError(
+    raise Problem(
         400,
         "key_in_address",
         f"{where} contains a key or token, and addresses are logged on their way",

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from framematch.api.access.refusals import AccessRefusedError
+from framematch.api.access.refusals import too_many
 from framematch.api.access.sliding_window import SlidingWindow
 
 _IPV6_PREFIX = 64  # one client has all addresses of it
@@ -13,38 +13,33 @@ class FailureLimit:
 
     def __init__(self, per_minute: int, window: SlidingWindow | None = None) -> None:
         self._per_minute = per_minute
-        self._window = window or SlidingWindow()
+        self._window = SlidingWindow() if window is None else window
 
-    def add(self, client: str | None) -> None:
+    def add(self, client: str) -> None:
         """One failed."""
         if self._per_minute:
             self._window.take(owner_of(client), self._per_minute)
 
-    def check(self, client: str | None) -> None:
+    def check(self, client: str) -> None:
         """Refuse if too many have failed.
 
         Raises:
-            AccessRefusedError: 429.
+            Problem: 429.
         """
         if not self._per_minute:
             return
         budget = self._window.look(owner_of(client), self._per_minute)
         if not budget.suffices:
-            raise AccessRefusedError(
-                429,
-                "too_many_failures",
-                "too many requests from your address had no valid key",
-                hint="Check the key, and try again later",
-                retry_after_s=budget.wait_s,
-            )
+            text = "too many requests from your address had no valid key"
+            raise too_many("too_many_failures", text, "Check the key, and try again later", budget.wait_s)
 
 
-def owner_of(client: str | None) -> str:
+def owner_of(client: str) -> str:
     """Whose failures count together: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
-        address = ipaddress.ip_address(client or "")
+        address = ipaddress.ip_address(client)
     except ValueError:  # a UNIX socket, or a name that a proxy gave
-        return client or ""
+        return client
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
             return str(address.ipv4_mapped)

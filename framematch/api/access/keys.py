@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from framematch.api.access.principal import Principal
 
@@ -64,6 +64,23 @@ class ApiKey:
     def principal(self) -> Principal:
         """Whoever has this key."""
         return Principal(self.name, "key", self.scopes, self.cameras, self.id, self.requests_per_minute)
+
+
+def key_fields(key: ApiKey, now: datetime) -> dict[str, Any]:
+    """What the API and the command show of a key; it has no secret."""
+    state = "revoked" if key.revoked_at else "expired" if key.is_expired(now) else "active"
+    return {
+        "id": key.id,
+        "name": key.name,
+        "state": state,
+        "scopes": sorted(key.scopes),
+        "cameras": list(key.cameras),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "last_used_at": key.last_used_at,
+        "revoked_at": key.revoked_at,
+        "requests_per_minute": key.requests_per_minute,
+    }
 
 
 def new_key_id() -> str:

@@ -56,7 +56,7 @@ class TokenVerifier:
         """Whoever the issuer gave this token to.
 
         Raises:
-            AccessRefusedError: 401 for a token that is not valid for us; 503 if it cannot be checked at present.
+            Problem: 401 for a token that is not valid for us; 503 if it cannot be checked at present.
         """
         kid, algorithm = _header(token)
         try:
@@ -103,7 +103,7 @@ def _header(token: str) -> tuple[str | None, str]:
     """The id of the key and the algorithm. Nothing else in the header counts, above all no key or address of one.
 
     Raises:
-        AccessRefusedError: 401.
+        Problem: 401.
     """
     unreadable = token_refused("token_invalid", "this token cannot be read", hint="Send it as the issuer gave it")
     if len(token) > _TOKEN_MAX:

@@ -18,7 +18,18 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get(
-    "/readyz", summary="Ready, or why not", openapi_extra=_PUBLIC, responses={503: {"description": "Not ready yet."}}
+    "/readyz",
+    summary="Ready, or why not",
+    openapi_extra=_PUBLIC,
+    responses={
+        200: {"content": {"application/json": {"example": {"mongodb": "ok", "snapshot": "ok"}}}},
+        503: {
+            "description": "Not ready yet.",
+            "content": {
+                "application/json": {"example": {"mongodb": "ok", "snapshot": "the catalogue has no index yet"}}
+            },
+        },
+    },
 )
 async def readyz(services: CurrentServices) -> JSONResponse:
     """Each part that the API needs, with `ok` or the reason why it does not work."""

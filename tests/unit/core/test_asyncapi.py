@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from framematch.core.camera_settings import SETTINGS_SCHEMA
 from framematch.core.deadletters import Failure
 from framematch.core.events import (
     STATUS_SCHEMA,
@@ -39,6 +40,7 @@ WRITTEN = {
     "match": (match_headers(match_event(), AT), match_headers(match_event(), AT, TRACE)),
     "sighting": (sighting_headers(sighting_event(), AT),) * 2,
     "status": (event_headers("id", STATUS_SCHEMA, "till-1", AT),) * 2,
+    "cameraSettings": (event_headers("id", SETTINGS_SCHEMA, "till-1", AT),) * 2,
     "log": (log_headers(log_event()),) * 2,
     "deadletter": (FAILURE.headers(), replace(FAILURE, timestamp_ms=1, omitted_bytes=9).headers()),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from framematch.core.camera_settings import WantedCamera
 from framematch.core.errors import BadFrameError
 from framematch.core.events import CameraStatus, LogEvent, MatchEvent, SightingEvent, json_schema, match_headers
 from framematch.core.frames import (
@@ -28,6 +29,7 @@ KINDS: dict[str, Any] = {
     "match.v1": MatchEvent,
     "sighting.v1": SightingEvent,
     "camera-status.v1": CameraStatus,
+    "camera-settings.v1": WantedCamera,
     "log.v1": LogEvent,
 }
 PAGE = (Path(__file__).parents[3] / "docs" / "subscribe.md").read_text(encoding="utf-8")
