@@ -17,6 +17,7 @@ from framematch.api.routes import (
     snapshots,
     status,
 )
+from framematch.api.routes import api_keys, archived_events, audit_log, document, events, health, match, search, seed, status
 
 ROUTERS: tuple[APIRouter, ...] = (
     match.router,
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     reference_images.router,
     snapshots.router,
     operations.router,
+    archived_events.router,
     events.router,
     status.router,
     api_keys.router,
