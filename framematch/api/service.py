@@ -12,6 +12,8 @@ import cv2
 from framematch.api.access.control import check_anonymous, running_access
 from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
+from framematch.api.cameras.directory import HEALTH_PART as CAMERAS_PART
+from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
@@ -69,7 +71,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("kafka", "mongodb", HEALTH_PART, TRITON_PART)
+    health = Health("kafka", "mongodb", HEALTH_PART, TRITON_PART, CAMERAS_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -93,6 +95,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         encoders = EncoderPool(open_encoder)
         hub = EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health))
         resources.push_async_callback(encoders.close)
+        cameras = CameraDirectory(settings, health)
+        resources.push_async_callback(cameras.close)
         api = settings.api
         decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
         search_thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
@@ -108,6 +112,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             runner=OperationRunner(operations, settings),
             watcher=watcher,
             metadata=metadata,
+            cameras=cameras,
             decode_threads=decode_threads,
             search_thread=search_thread,
             triton=triton,
@@ -130,7 +135,9 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run())]
+            tasks = [
+                group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run(), cameras.run())
+            ]
             group.create_task(services.runner.run(stop))
             gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
             yield services

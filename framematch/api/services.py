@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from framematch.api.access.control import AccessControl
 from framematch.api.access.principal import Principal
 from framematch.api.admission import Admission
+from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import TritonState
@@ -48,6 +49,7 @@ class Services:
     metadata: MetadataCache
     decode_threads: Executor
     search_thread: Executor
+    cameras: CameraDirectory
     triton: TritonState
     engine: SharedEngine
     texts: TextModels

@@ -4,7 +4,9 @@ from fastapi import APIRouter
 
 from framematch.api.routes import (
     api_keys,
+    archived_events,
     audit_log,
+    cameras,
     document,
     events,
     health,
@@ -17,7 +19,6 @@ from framematch.api.routes import (
     snapshots,
     status,
 )
-from framematch.api.routes import api_keys, archived_events, audit_log, document, events, health, match, search, seed, status
 
 ROUTERS: tuple[APIRouter, ...] = (
     match.router,
@@ -27,6 +28,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     snapshots.router,
     operations.router,
     archived_events.router,
+    cameras.router,
     events.router,
     status.router,
     api_keys.router,
