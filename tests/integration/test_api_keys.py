@@ -197,7 +197,7 @@ async def test_a_key_that_was_not_used_cannot_be_checked_while_mongodb_is_away(d
         await gate.keys.find(new_key_id())
 
 
-async def test_an_unknown_id_asks_mongodb_once_in_a_while(database: Database, gate: Gate) -> None:
+async def test_an_unknown_id_asks_mongodb_once_in_a_while(gate: Gate) -> None:
     text = key_text(new_key_id(), new_secret())
     await gate.refusal(text)
     assert gate.keys.has(text.split("_")[1])

@@ -54,7 +54,8 @@ async def site() -> AsyncIterator[Site]:
 
 async def test_a_token_names_its_subject_and_gives_the_scopes_of_its_roles(site: Site) -> None:
     principal = await site.verifier.verify(site.issuer.token(scope="openid framematch:match framematch:read profile"))
-    assert (principal.name, principal.kind, principal.scopes) == ("anna", "oidc", {"match", "read"})
+    assert (principal.name, principal.kind) == ("anna", "oidc")
+    assert principal.scopes == {"match", "read"}
     assert principal.sees_all
 
 
@@ -154,7 +155,8 @@ async def test_roles_and_cameras_are_found_in_nested_claims(site: Site) -> None:
     )
     token = site.issuer.token(realm_access={"roles": ["boss"]}, **{"https://shop.example/cameras": "till-* door b/d"})
     principal = await verifier.verify(token)
-    assert (principal.scopes, principal.cameras) == ({"admin"}, ("till-*", "door"))
+    assert principal.scopes == {"admin"}
+    assert principal.cameras == ("till-*", "door")
 
 
 async def test_without_its_claim_of_cameras_a_token_sees_none(site: Site) -> None:
