@@ -9,6 +9,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from framematch.api.protocol import AbortableProtocol
 from framematch.core.errors import SettingsError
 from framematch.core.settings import ApiSettings
 
@@ -29,6 +30,7 @@ async def serving(app: ASGIApp, settings: ApiSettings, *, drain_s: float) -> Asy
     listener = _listen(settings)
     config = uvicorn.Config(
         app,
+        http=AbortableProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

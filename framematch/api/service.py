@@ -1,6 +1,7 @@
 """Assembles the API: connects to every server, serves the catalogue's active snapshot, and answers requests."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,11 +10,19 @@ from functools import partial
 import cv2
 
 from framematch.api.access.control import check_anonymous, running_access
+from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
+from framematch.api.engine.engine import SharedEngine
+from framematch.api.engine.text_models import TextModels
+from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
+from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
 from framematch.api.services import Services
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import connect
 from framematch.catalog.products import ProductStore
@@ -21,6 +30,7 @@ from framematch.core.health import Health, new_registry
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
+from framematch.core.units import BYTES_PER_MB
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.serving.encoder_pool import EncoderPool
 from framematch.matching.serving.heartbeat import heartbeat
@@ -29,7 +39,6 @@ from framematch.matching.serving.opener import connect_encoder
 from framematch.matching.serving.state import HEALTH_PART, ServingState
 from framematch.matching.serving.watcher import watched_snapshots
 
-_DECODE_THREADS = 2
 # Of shutdown_deadline_s: the rest is for closing connections.
 _DRAIN_SHARE = 0.5
 
@@ -55,11 +64,12 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     """Everything that the routes work with, connected and running inside the context."""
     check_anonymous(settings.api)
+    require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
     mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("mongodb", HEALTH_PART)
+    health = Health("kafka", "mongodb", HEALTH_PART, TRITON_PART)
     async with AsyncExitStack() as resources:
         mongo = await resources.enter_async_context(
             await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
@@ -69,6 +79,8 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         health.set_not_ready(HEALTH_PART, "the catalogue has no index yet")
         products = ProductStore(database)
         await products.ensure_indexes()
+        operations = OperationStore(database)
+        await operations.ensure_indexes()
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
         serving_state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         open_encoder = partial(connect_encoder, settings)
@@ -79,25 +91,56 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             )
         )  # fmt: skip
         encoders = EncoderPool(open_encoder)
+        hub = EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health))
         resources.push_async_callback(encoders.close)
+        api = settings.api
+        decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
+        search_thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
+        triton = TritonState(lambda: watcher.active, health)
+        texts = TextModels(settings)
+        resources.push_async_callback(texts.close)
         services = Services(
             settings=settings,
             database=database,
             products=products,
             changes=ProductChanges(products, encoders.get),
+            operations=operations,
+            runner=OperationRunner(operations, settings),
             watcher=watcher,
             metadata=metadata,
-            decode_threads=resources.enter_context(ThreadPoolExecutor(_DECODE_THREADS, "decode")),
-            search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
+            decode_threads=decode_threads,
+            search_thread=search_thread,
+            triton=triton,
+            engine=SharedEngine(
+                decode_threads=decode_threads, search_thread=search_thread, triton=triton, batch_size=api.batch_size
+            ),
+            texts=texts,
+            admission=Admission(
+                pictures_max=api.pictures_in_flight_max,
+                body_bytes_max=api.body_mb_in_flight_max * BYTES_PER_MB,
+                metrics=AdmissionMetrics(registry),
+            ),
             page_tokens=await open_page_tokens(database),
             access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
             registry=registry,
             metrics=ApiMetrics(registry),
+            events=hub,
             stop=stop,
         )
         await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(watcher.run())
+            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run())]
+            group.create_task(services.runner.run(stop))
+            gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
             yield services
-            task.cancel()
+            stop.set()  # operations are handed back
+            for task in tasks:
+                task.cancel()
+
+
+def _report_kafka(health: Health, reason: str | None) -> None:
+    if reason is None:
+        health.set_ready("kafka")
+    else:
+        health.set_not_ready("kafka", reason)

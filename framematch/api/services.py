@@ -10,9 +10,16 @@ from prometheus_client import CollectorRegistry
 
 from framematch.api.access.control import AccessControl
 from framematch.api.access.principal import Principal
+from framematch.api.admission import Admission
+from framematch.api.engine.engine import SharedEngine
+from framematch.api.engine.text_models import TextModels
+from framematch.api.engine.triton_state import TritonState
 from framematch.api.metrics import ApiMetrics
+from framematch.api.operations.runner import OperationRunner
+from framematch.api.operations.store import OperationStore
 from framematch.api.paging import PageTokens
 from framematch.api.problems import Problem
+from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
@@ -35,15 +42,22 @@ class Services:
     database: Database
     products: ProductStore
     changes: ProductChanges
+    operations: OperationStore
+    runner: OperationRunner
     watcher: SnapshotWatcher
     metadata: MetadataCache
     decode_threads: Executor
     search_thread: Executor
+    triton: TritonState
+    engine: SharedEngine
+    texts: TextModels
+    admission: Admission
     page_tokens: PageTokens
     access: AccessControl
     health: Health
     registry: CollectorRegistry
     metrics: ApiMetrics
+    events: EventHub
     stop: asyncio.Event
 
     def served(self) -> ServedSnapshot:
@@ -64,12 +78,13 @@ class Services:
         return served
 
 
-def _services(request: Request) -> Services:
+# Asynchronous, though nothing is waited for: FastAPI calls others in a thread, which takes longer than they do.
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _principal(request: Request) -> Principal:
+async def _principal(request: Request) -> Principal:
     principal: Principal = request.state.principal
     return principal
 

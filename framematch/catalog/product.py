@@ -3,6 +3,7 @@
 import hashlib
 import math
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -43,16 +44,21 @@ class Product:
 
 @dataclass(frozen=True)
 class ProductFilter:
-    """Selects products; what is None selects all. Prices are inclusive; a product without one fits no price."""
+    """Selects products; what is None selects all. Prices are inclusive; a product without one fits no price.
+
+    `attributes` are names and texts. A product fits if each of them has this value, or is a list that contains it;
+    values that are no text are compared as they are in JSON: `12.5`, `true`.
+    """
 
     category: str | None = None
     price_min: float | None = None
     price_max: float | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
     @property
     def selects_all(self) -> bool:
         """Whether nothing is filtered."""
-        return (self.category, self.price_min, self.price_max) == (None, None, None)
+        return self == ProductFilter()
 
     @property
     def has_price(self) -> bool:
@@ -66,6 +72,15 @@ class ProductFilter:
         return price is not None and (self.price_min or 0) <= price <= (
             math.inf if self.price_max is None else self.price_max
         )
+
+    def fits_attributes(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether a product with these attributes fits."""
+        return all(wanted in _texts(attributes.get(name)) for name, wanted in self.attributes)
+
+
+def _texts(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in values]
 
 
 @dataclass(frozen=True)

@@ -118,15 +118,23 @@ class ProductStore:
     async def ids_of(self, wanted: ProductFilter) -> frozenset[str] | None:
         """The ids of the products that fit; None when all do.
 
-        Prices are compared here, as MongoDB would not compare one that another program has written as a text.
+        Prices and attributes are compared here: MongoDB would not compare a price that another program has written as
+        a text, and takes some names of attributes for operators.
         """
         if wanted.selects_all:
             return None
         where = {} if wanted.category is None else {"category": wanted.category}
         ids = set()
+        batch = _PRODUCTS_PER_REPLY if wanted.attributes else 0  # 0: what the server sends by default
+        needed = ["_id", *(["price"] if wanted.has_price else []), *(["attributes"] if wanted.attributes else [])]
         with mongo_errors("filtering products"):
-            async for document in self.database.products.find(where, ["price"] if wanted.has_price else ["_id"]):
-                if isinstance(document["_id"], str) and wanted.fits_price(FieldReader(document).amount("price")):
+            async for document in self.database.products.find(where, needed).batch_size(batch):
+                reader = FieldReader(document)
+                if (
+                    isinstance(document["_id"], str)
+                    and wanted.fits_price(reader.amount("price"))
+                    and wanted.fits_attributes(reader.json_object("attributes"))
+                ):
                     ids.add(document["_id"])
         return frozenset(ids)
 

@@ -170,7 +170,7 @@ class PictureError(FramematchError):
     """The bytes are no picture, or a damaged one. `message` completes "the picture …".
 
     `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `unsupported_format`, `too_many_bytes`,
-    `too_many_pixels`, `truncated`, `undecodable`, `region`.
+    `too_many_pixels`, `truncated`, `undecodable`, `region`, `invalid_embedding`.
     """
 
     def __init__(self, reason: str, message: str) -> None:

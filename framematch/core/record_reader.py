@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -19,7 +19,7 @@ from aiokafka.errors import (
 
 from framematch.core.kafka.clients import kafka_errors, started
 from framematch.core.kafka.consumer import Consumer
-from framematch.core.kafka.offsets import OffsetJudge, StartAt
+from framematch.core.kafka.offsets import Jump, OffsetJudge, StartAt
 from framematch.core.kafka.protocols import EventConsumer
 from framematch.core.kafka.topic_descriptions import TopicDescription
 from framematch.core.settings import KafkaSettings
@@ -40,7 +40,14 @@ class RecordReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     """
 
     def __init__(
-        self, consumer: EventConsumer, kafka: KafkaSettings, topics: Collection[str], *, start: StartAt, commits: bool
+        self,
+        consumer: EventConsumer,
+        kafka: KafkaSettings,
+        topics: Collection[str],
+        *,
+        start: StartAt,
+        commits: bool,
+        on_jump: Callable[[Jump], None] = lambda _jump: None,
     ) -> None:
         """`consumer` has `auto_offset_reset="none"`: it must not skip events silently. `start` is without a commit."""
         self.topics = tuple(topics)
@@ -49,7 +56,9 @@ class RecordReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._consumer = consumer
         self._kafka = kafka
         self._commits = commits
-        self._judges = {name: OffsetJudge(consumer, name, start, commits=commits, unit="events") for name in topics}
+        self._judges = {
+            name: OffsetJudge(consumer, name, start, commits=commits, unit="events", on_jump=on_jump) for name in topics
+        }
         self._positions: dict[TopicPartition, int] = {}
         self._returned: dict[TopicPartition, int] = {}  # behind what was returned and is not handled yet
         self._handled: dict[TopicPartition, int] = {}

@@ -136,13 +136,13 @@ def librdkafka_options(settings: KafkaSettings) -> dict[str, Any]:
 
 def new_consumer(settings: KafkaSettings, *topics: str, **options: Any) -> Consumer:
     """A consumer without automatic commits; `options` are those of `Consumer` and aiokafka's (`group_id`, …)."""
+    largest = max(_FETCH_BYTES_PER_PARTITION, settings.max_message_bytes + HEADROOM_BYTES)
     return Consumer(
         *topics,
         **client_options(settings),
         metadata_max_age_ms=METADATA_MAX_AGE_MS,
         enable_auto_commit=False,
-        max_partition_fetch_bytes=max(_FETCH_BYTES_PER_PARTITION, settings.max_message_bytes + HEADROOM_BYTES),
-        **options,
+        **{"max_partition_fetch_bytes": largest, **options},
     )
 
 
