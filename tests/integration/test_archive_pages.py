@@ -53,7 +53,7 @@ async def all_pages(
     database: Database,
     wanted: Wanted = Wanted(),
     order: Order = "time",
-    size: int = 100,  # noqa: B008  # frozen
+    size: int = 100,  # frozen
 ) -> list[str]:
     """The ids on all pages, one after the other."""
     queries, found, after = ArchiveQueries(database), list[str](), None

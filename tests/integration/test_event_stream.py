@@ -20,6 +20,7 @@ from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.stack.kafka import KafkaServer
 from tests.event_stream import SseEvent, StreamClient, stream_app
 from tests.sample_events import match_event, sighting_event
+from tests.support import eventually
 
 pytestmark = pytest.mark.integration
 
