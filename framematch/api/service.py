@@ -1,6 +1,7 @@
 """Assembles the API: connects to every server, serves the catalogue's active snapshot, and answers requests."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -138,6 +139,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
                 group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run(), cameras.run())
             ]
             group.create_task(services.runner.run(stop))
+            gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
             yield services
             stop.set()  # operations are handed back
             for task in tasks:

@@ -80,12 +80,13 @@ class Services:
         return served
 
 
-def _services(request: Request) -> Services:
+# Asynchronous, though nothing is waited for: FastAPI calls others in a thread, which takes longer than they do.
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _principal(request: Request) -> Principal:
+async def _principal(request: Request) -> Principal:
     principal: Principal = request.state.principal
     return principal
 

@@ -129,7 +129,7 @@ async def test_a_camera_is_created_changed_and_removed_with_etags_and_its_source
             assert (changed.status_code, changed.json()["settings"]) == (200, {"max_side": 320})
             assert changed.json()["generation"] > created.json()["generation"]
             lost = await api.patch("/v1/cameras/till-1", json=patch, headers={"If-Match": first})
-            assert (lost.status_code, lost.json()["type"]) == (412, "/problems/changed_meanwhile")
+            assert (lost.status_code, lost.json()["type"]) == (412, "/problems/precondition_failed")
             assert (await put(api, "till-1", **{"If-None-Match": "*"})).status_code == 412
 
             wrong = await api.patch("/v1/cameras/till-1", json={"settings": {"fps": -1}, "source": f"ftp://{CANARY}"})

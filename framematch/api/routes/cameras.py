@@ -4,16 +4,16 @@ from bisect import bisect_right
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from framematch.api.access.policy import access
 from framematch.api.access.principal import Principal
 from framematch.api.cameras.changes import Draft, problems_of
 from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.cameras.view import CameraView, Shown, edges_of
+from framematch.api.etags import CurrentConditions, quoted
 from framematch.api.merge_patch import merge_patch
 from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
-from framematch.api.preconditions import check_conditions, strong_etag
 from framematch.api.problems import Problem
 from framematch.api.schemas.cameras import (
     Camera,
@@ -36,8 +36,6 @@ from framematch.core.timestamps import now_us
 router = APIRouter(tags=["cameras"])
 
 CameraId = Annotated[str, Path(pattern=CAMERA_PATTERN, description="id of the camera", examples=["till-1"])]
-IfMatch = Annotated[str | None, Header(description="the ETag that was read; 412 if the camera has changed since")]
-IfNoneMatch = Annotated[str | None, Header(description="`*`: only if there is no such camera yet")]
 _MERGE_PATCH = {
     "requestBody": {
         "content": {"application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/CameraPatch"}}}
@@ -110,8 +108,7 @@ async def put_camera(
     services: CurrentServices,
     principal: CurrentPrincipal,
     response: Response,
-    if_match: IfMatch = None,
-    if_none_match: IfNoneMatch = None,
+    conditions: CurrentConditions,
 ) -> Camera:
     """Say what an edge is to run; it starts or changes the camera within seconds, and no other one is interrupted.
 
@@ -124,7 +121,7 @@ async def put_camera(
     def decide(present: CameraView | None) -> Draft:
         nonlocal created
         created = present is None or present.managed == "file"
-        check_conditions(_etag(present), if_match, if_none_match)
+        conditions.check(_etag(present))
         return Draft(body.edge, body.settings, body.source)
 
     view = await services.cameras.change(camera, decide)
@@ -143,14 +140,14 @@ async def patch_camera(
     services: CurrentServices,
     principal: CurrentPrincipal,
     response: Response,
-    if_match: IfMatch = None,
+    conditions: CurrentConditions,
 ) -> Camera:
     """Change what is given, by the rules of a JSON merge patch (RFC 7396): null removes a setting."""
     _must_see(principal, camera)
 
     def decide(present: CameraView | None) -> Draft:
         view = _managed(present, camera)
-        check_conditions(_etag(view), if_match, None)
+        conditions.check(_etag(view))
         return _patched(view, body)
 
     view = await services.cameras.change(camera, decide)
@@ -162,13 +159,13 @@ async def patch_camera(
     status_code=204, responses=problems(404, 409, 412, 503),
 )  # fmt: skip
 async def delete_camera(
-    camera: CameraId, services: CurrentServices, principal: CurrentPrincipal, if_match: IfMatch = None
+    camera: CameraId, services: CurrentServices, principal: CurrentPrincipal, conditions: CurrentConditions
 ) -> None:
     """Its edge stops it within seconds; frames that wait on the edge's disk are still sent."""
     _must_see(principal, camera)
 
     def decide(present: CameraView | None) -> None:
-        check_conditions(_etag(_managed(present, camera)), if_match, None)
+        conditions.check(_etag(_managed(present, camera)))
 
     await services.cameras.change(camera, decide)
 
@@ -244,12 +241,12 @@ def _not_found(camera: str) -> Problem:
 def _etag(view: CameraView | None) -> str | None:
     if view is None or view.managed == "file":
         return None
-    return strong_etag(view.wanted.generation if view.wanted is not None else "damaged")
+    return str(view.wanted.generation) if view.wanted is not None else "damaged"
 
 
 def _answer(view: CameraView, response: Response) -> Camera:
     if (etag := _etag(view)) is not None:
-        response.headers["ETag"] = etag
+        response.headers["ETag"] = quoted(etag)
     return _shown(view, now_us())
 
 
