@@ -177,7 +177,7 @@ async def test_no_change_is_lost_between_two_processes_of_the_api(settings: Sett
                 assert changed.status_code == 412, changed.text
             raise AssertionError("never the fastest")
 
-        tries = await asyncio.gather(*(add_mask(api) for api in (one, other) for _ in range(3)))
+        tries = await asyncio.gather(*(add_mask(api) for api in (one, other) for _ in range(2)))
         assert sum(tries) > len(tries)  # they did meet
         for api in (one, other):
 
