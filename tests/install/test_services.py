@@ -52,7 +52,7 @@ asyncio.run(main())
 
 
 def with_extra(part: str) -> list[str]:
-    """The environments that a user of this service may have, but "all": it has the packages of each, and its own test."""
+    """The environments that a user of this service may have, but "all", which has its own test."""
     return [name for name in RECIPES if part in name]
 
 
