@@ -2,7 +2,18 @@
 
 from fastapi import APIRouter
 
-from framematch.api.routes import api_keys, archived_events, audit_log, document, events, health, match, search, seed, status
+from framematch.api.routes import (
+    api_keys,
+    archived_events,
+    audit_log,
+    document,
+    events,
+    health,
+    match,
+    search,
+    seed,
+    status,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     match.router,
