@@ -97,7 +97,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
         search_thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
         triton = TritonState(lambda: watcher.active, health)
-        texts = TextModels(settings)
+        texts, metrics = TextModels(settings), ApiMetrics(registry)
         resources.push_async_callback(texts.close)
         services = Services(
             settings=settings,
@@ -118,13 +118,13 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
             admission=Admission(
                 pictures_max=api.pictures_in_flight_max,
                 body_bytes_max=api.body_mb_in_flight_max * BYTES_PER_MB,
-                metrics=AdmissionMetrics(registry),
+                metrics=AdmissionMetrics(registry, metrics.rejected),
             ),
             page_tokens=await open_page_tokens(database),
             access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
             registry=registry,
-            metrics=ApiMetrics(registry),
+            metrics=metrics,
             events=hub,
             stop=stop,
         )
