@@ -72,6 +72,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
+    metrics = ApiMetrics(registry)
     health = Health("kafka", "mongodb", SNAPSHOT_PART, TRITON_PART, CAMERAS_PART)
     async with AsyncExitStack() as resources:
         database = await _open_database(settings, resources, health)
@@ -102,14 +103,14 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
                 batch_size=settings.api.batch_size,
             ),
             texts=_text_models(settings, resources),
-            admission=_admission(settings.api, registry),
+            admission=_admission(settings.api, registry, metrics),
             cameras=_cameras(settings, health, resources),
             events=EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health)),
             page_tokens=await open_page_tokens(database),
             access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
             registry=registry,
-            metrics=ApiMetrics(registry),
+            metrics=metrics,
             stop=stop,
         )
         await resources.enter_async_context(heartbeat(database, watcher, state.changed, service="api"))
@@ -168,11 +169,11 @@ def _cameras(settings: Settings, health: Health, resources: AsyncExitStack) -> C
     return cameras
 
 
-def _admission(settings: ApiSettings, registry: CollectorRegistry) -> Admission:
+def _admission(settings: ApiSettings, registry: CollectorRegistry, metrics: ApiMetrics) -> Admission:
     return Admission(
         pictures_max=settings.pictures_in_flight_max,
         body_bytes_max=settings.body_mb_in_flight_max * BYTES_PER_MB,
-        metrics=AdmissionMetrics(registry),
+        metrics=AdmissionMetrics(registry, metrics.rejected),
     )
 
 
