@@ -32,6 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 COMMANDS = {
     "": ("cameras", "deadletter", "topics", "watch"),
     "edge": ("edge",),
+    "archive": ("archive",),
     "api,cpu": ("api", "api_key"),
     "consumer,cpu": (
         "catalog",

@@ -1,8 +1,11 @@
 """The operation `import`: products of an uploaded file, CSV, JSON lines, or a ZIP archive with pictures."""
 
+import asyncio
+import lzma
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -43,7 +46,7 @@ async def import_upload(work: Work) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="import-", dir=base) as name:
         folder = Path(name)
         upload = folder / "upload"
-        await work.files.fetch(work.operation.id, "upload", upload)
+        await work.files.fetch(work.parameters["upload"], "upload", upload)
         images = folder / "files"
         images.mkdir()
         catalogue = upload
