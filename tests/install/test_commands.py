@@ -36,6 +36,7 @@ for path in paths(typer.main.get_command(app)):
 NEEDS = {
     "edge": ("edge", ("edge", "--camera", "till-1=clip.mp4", "--dry-run")),
     "consume": ("consumer,cpu", ("consume",)),
+    "archive": ("archive", ("archive",)),
     "catalog import": ("consumer,cpu", ("catalog", "import", "products.csv")),
     "catalog build": ("consumer,cpu", ("catalog", "build")),
     "search": ("consumer,cpu", ("search", "--text", "milk")),
@@ -47,6 +48,7 @@ NEEDS = {
 COMMANDS = {
     "edge",
     "consume",
+    "archive",
     "watch",
     "cameras",
     "deadletter",
