@@ -47,7 +47,7 @@ class Client:
 
     async def pages(self, path: str, **parameters: Any) -> list[list[dict[str, Any]]]:
         found: list[list[dict[str, Any]]] = []
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         while True:
             page = await self.get(path, **parameters, **token)
             found.append(page["items"])
