@@ -36,12 +36,14 @@ for path in paths(typer.main.get_command(app)):
 NEEDS = {
     "edge": ("edge", ("edge", "--camera", "till-1=clip.mp4", "--dry-run")),
     "consume": ("consumer,cpu", ("consume",)),
+    "archive": ("archive", ("archive",)),
     "model build": ("model", ("model", "build", "--from", ".")),
     "stack up": ("stack", ("stack", "up")),
 }
 COMMANDS = {
     "edge",
     "consume",
+    "archive",
     "watch",
     "cameras",
     "deadletter",
