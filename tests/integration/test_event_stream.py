@@ -20,6 +20,7 @@ from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.stack.kafka import KafkaServer
 from tests.event_stream import SseEvent, StreamClient, stream_app
 from tests.sample_events import match_event, sighting_event
+from tests.support import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +48,7 @@ class Site:
             event = match_event(number, camera=camera) if number % 4 else sighting_event(camera=camera, seen_us=number)
             topic = self.topics.matches if number % 4 else self.topics.sightings
             value = msgspec.json.encode({**msgspec.json.decode(encode(event)), "id": str(number)})
-            await producer.send(topic, value, key=camera.encode())
+            await producer.send(topic, value, key=camera.encode(), partition=number % self.settings.partitions)
         await producer.flush()
 
     async def delete_below(self, topic: str, offset: int) -> None:
