@@ -44,12 +44,12 @@ def cameras_from(settings: EdgeSettings) -> tuple[Camera, ...]:
     """The cameras that `settings` describe.
 
     Raises:
-        UsageError: there are none, or the source of one cannot be right.
+        UsageError: there are none, though the edge follows nothing; or the source of one cannot be right.
     """
-    if not settings.cameras:
+    if not settings.cameras and settings.follow is None:
         raise UsageError(
             "no cameras are set",
-            hint="Give --camera till-1=rtsp://host/path, or edge.cameras in the file of --config",
+            hint="Give --camera till-1=rtsp://host/path, or edge.cameras in the file of --config, or edge.follow",
         )
     return tuple(_camera(name, camera, settings) for name, camera in settings.cameras.items())
 
@@ -59,6 +59,11 @@ def _camera(name: str, camera: CameraSettings, settings: EdgeSettings) -> Camera
         source = parse_source(camera.source.get_secret_value())
     except UsageError as error:
         raise UsageError(f"camera {name}: {error.message}", hint=error.hint) from None
+    return camera_from(name, camera, settings, source)
+
+
+def camera_from(name: str, camera: CameraSettings, settings: EdgeSettings, source: Source) -> Camera:
+    """A camera with this source, whatever the source in its settings is."""
     return Camera(
         id=name,
         source=source,

@@ -132,6 +132,8 @@ async def probe_cameras(
         UsageError: no cameras, a source that cannot be right, or a folder that cannot be made.
     """
     cameras = cameras_from(settings.edge)
+    if not cameras:
+        raise UsageError("no cameras are set", hint="A dry run has no Kafka, so it knows no wanted cameras")
     if folder is not None:
         _create(folder)
     counters = FrameCounters()

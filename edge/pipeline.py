@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from edge.cameras import Camera, cameras_from
+from edge.follow import edge_name
 from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
@@ -41,7 +42,8 @@ async def run_edge(
     """Publish the frames of all cameras until `stop` is set, or every source has ended (files and folders do).
 
     Frames that Kafka does not acknowledge in time then stay on disk for the next start, and a last status is sent.
-    `repeat` plays files and folders in a loop. `watch` reports settings that change meanwhile.
+    `repeat` plays files and folders in a loop. `watch` reports settings that change meanwhile, and the cameras that the
+    edge follows; with those it never ends by itself.
 
     Raises:
         UsageError: no cameras, or a source that cannot be right.
@@ -49,9 +51,10 @@ async def run_edge(
         IncompleteError: a file or folder failed, gave no frame, or not all its frames were sent.
         PrerequisiteError: an endpoint for traces is set, and the extra `tracing` is not installed.
     """
-    cameras = cameras_from(settings.edge)
+    cameras = watch.cameras if watch is not None else cameras_from(settings.edge)
+    followed = watch.followed if watch is not None else None
     await asyncio.to_thread(check_files, cameras)
-    if not any(camera.source.live for camera in cameras):
+    if followed is None and not any(camera.source.live for camera in cameras):
         await ensure_topics(settings.kafka)
     registry = new_registry()
     health = Health("kafka")
@@ -80,7 +83,8 @@ class EdgeService:
         self._dispatcher = dispatcher
         self._manager = manager
         topic = Topics(settings.kafka.topic_prefix).status
-        self._reporter = StatusReporter(dispatcher.producer, topic, manager, settings.edge.status_interval_s)
+        name = edge_name(settings.edge)
+        self._reporter = StatusReporter(dispatcher.producer, topic, manager, settings.edge.status_interval_s, edge=name)
 
     async def run(self, cameras: tuple[Camera, ...], stop: asyncio.Event, watch: SettingsWatch | None) -> None:
         """Run until `stop` is set or all cameras have ended; nothing is running any more then."""
@@ -91,9 +95,14 @@ class EdgeService:
             await first_of(stop.wait(), self._dispatcher.producer.wait_connected(), asyncio.sleep(_CONNECT_S))
             if not stop.is_set():
                 await self._manager.apply(cameras)
+            followed = watch.followed if watch is not None else None
+            if watch is not None:
+                self._reporter.set_wanted(watch.wanted)
+            if followed is not None:
+                background.append(group.create_task(followed.run()))
             background.append(group.create_task(self._reporter.run()))
             reload = group.create_task(self._reload(watch))
-            await first_of(stop.wait(), self._finished())
+            await (first_of(stop.wait(), self._finished()) if followed is None else stop.wait())
             reload.cancel()  # first, so that no camera is started again
             await asyncio.wait([reload])
             await self._manager.stop()
@@ -124,9 +133,11 @@ class EdgeService:
                     self._metrics.settings_valid.set(0)
                     self._reporter.set_settings_error(found.reason)
                 case Accepted():
-                    self._metrics.settings_valid.set(1)
-                    self._reporter.set_settings_error(None)
+                    if found.own:
+                        self._metrics.settings_valid.set(1)
+                        self._reporter.set_settings_error(None)
                     await self._manager.apply(found.cameras)
+                    self._reporter.set_wanted(found.wanted)
 
     async def _update_health(self) -> None:
         """Update readiness and the gauges of the spools; endless."""

@@ -1,6 +1,7 @@
 """Reports the status of each camera to operators: whenever its source opens or closes, and regularly."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +13,9 @@ from aiokafka.errors import KafkaError
 from edge.outbox.producer import Acknowledgement, RecordProducer
 from edge.snapshot import StatsSnapshot
 from edge.stats import CameraStats
+from edge.wanted import Wanted
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, encode, event_headers
+from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, RefusedSettings, encode, event_headers
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.units import US_PER_MS
@@ -42,10 +44,14 @@ def status_of(
     previous: CameraStatus | None = None,
     interval_s: float | None = None,
     settings_error: str | None = None,
+    edge: str | None = None,
+    generation: int | None = None,
+    refused: RefusedSettings | None = None,
 ) -> CameraStatus:
     """The status at `at_us`, with rates over the time between two snapshots, but over one second at least.
 
     `previous` is the last status: `since` is kept while the state is the same. The next one follows in `interval_s`.
+    The other values are passed on.
     """
     # Two statuses may follow each other within milliseconds: one frame must not become a rate of hundreds.
     elapsed_s = max(now.at_s - before.at_s, 1.0)
@@ -74,6 +80,9 @@ def status_of(
         resolution=now.resolution,
         reconnects=now.reconnects,
         settings_error=settings_error,
+        edge=edge,
+        generation=generation,
+        refused=refused,
     )
 
 
@@ -89,12 +98,30 @@ def _problems(before: StatsSnapshot, now: StatsSnapshot) -> list[str]:
     return problems
 
 
+class Reported(Protocol):
+    """What a status is made of: a `CameraStats`, or a camera that is refused."""
+
+    def snapshot(self) -> StatsSnapshot:
+        """All values at this moment."""
+
+
+@dataclass(frozen=True)
+class RefusedCamera:
+    """A wanted camera that does not run, because its settings are refused."""
+
+    reason: str
+
+    def snapshot(self) -> StatsSnapshot:
+        """It never had a frame."""
+        return StatsSnapshot(at_s=time.monotonic(), closed_because=f"refused: {self.reason}")
+
+
 @dataclass(eq=False)
 class StatusEntry:
     """One camera: its last snapshot and status, whether another status is due, and the record that is in flight."""
 
     camera: str
-    stats: CameraStats
+    stats: Reported
     last_snapshot: StatsSnapshot
     last_sent: CameraStatus | None = None
     pending: bool = True
@@ -110,7 +137,19 @@ class StatusReporter:
     deletes its status from the topic.
     """
 
-    def __init__(self, producer: RecordProducer, topic: str, cameras: ReportedCameras, interval_s: float) -> None:
+    def __init__(
+        self,
+        producer: RecordProducer,
+        topic: str,
+        cameras: ReportedCameras,
+        interval_s: float,
+        *,
+        edge: str | None = None,
+    ) -> None:
+        """`edge` is the name of this edge."""
+        self._edge = edge
+        self._wanted = Wanted()
+        self._refused: dict[str, RefusedCamera] = {}
         self._producer = producer
         self._topic = topic
         self._cameras = cameras
@@ -124,6 +163,15 @@ class StatusReporter:
             self._settings_error = reason
             self._mark_all_pending()
             self._cameras.changed.set()
+
+    def set_wanted(self, wanted: Wanted) -> None:
+        """Show which generations of wanted settings are in force, and which are refused, running or not."""
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        self._refused = {camera: RefusedCamera(why.reason) for camera, why in wanted.refused.items()}
+        self._mark_all_pending()
+        self._cameras.changed.set()
 
     async def run(self) -> None:
         """Send the status of all cameras now and every interval, and of those that change at once; endless."""
@@ -164,10 +212,10 @@ class StatusReporter:
 
     def _update_entries(self) -> None:
         """Follow the cameras: a new one, an opened or closed source, and a removed camera have a record to send."""
-        cameras = self._cameras.stats
+        cameras: dict[str, Reported] = {**self._refused, **self._cameras.stats}
         for camera, stats in cameras.items():
             entry = self._entries.get(camera)
-            if entry is None or entry.removed or entry.stats is not stats:
+            if entry is None or entry.removed or entry.stats != stats:
                 in_flight = entry.in_flight if entry else None
                 self._entries[camera] = StatusEntry(camera, stats, stats.snapshot(), in_flight=in_flight)
             elif stats.snapshot().closed_because != entry.last_snapshot.closed_because:
@@ -205,6 +253,9 @@ class StatusReporter:
             previous=entry.last_sent,
             interval_s=self._interval_s,
             settings_error=self._settings_error,
+            edge=self._edge,
+            generation=self._wanted.generations.get(entry.camera),
+            refused=self._wanted.refused.get(entry.camera),
         )
         entry.last_snapshot = now
         return entry.last_sent

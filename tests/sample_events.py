@@ -1,10 +1,14 @@
-"""Match events and sightings for the tests of those who read them."""
+"""Match events, sightings and log events for the tests of those who read them."""
+
+from uuid import UUID
 
 from framematch.core.events import (
+    LOG_SCHEMA,
     MATCH_SCHEMA,
     BestPicture,
     CandidateInfo,
     DecisionKind,
+    LogEvent,
     MatchEvent,
     ModelInfo,
     ProductInfo,
@@ -70,4 +74,19 @@ def sighting_event(
         best=BestPicture("frame", 0, 0, (0, 0, 10, 10), 0.9),
         snapshot="20260101-000000-abcdef",
         reason="gap" if kind == "ended" else None,
+    )
+
+
+def log_event(number: int = 0, *, event: str = "camera_opened", at_us: int = AT_US) -> LogEvent:
+    """A log event of an edge."""
+    return LogEvent(
+        schema=LOG_SCHEMA,
+        id=str(UUID(int=number)),
+        at=to_rfc3339(at_us),
+        service="edge",
+        host="till",
+        pid=7,
+        level="info",
+        event=event,
+        fields={"camera": "till-1", "resolution": [640, 480]},
     )

@@ -6,6 +6,7 @@ from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError, PictureError
 from framematch.core.frames import Region
 from framematch.pictures import jpeg
+from framematch.pictures.regions import clipped
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,8 @@ def clip_regions(width: int, height: int, regions: tuple[Region, ...]) -> tuple[
     Raises:
         BadFrameError: `region`, when a box lies outside the picture.
     """
-    found = []
-    for x, y, box_width, box_height in regions or ((0, 0, width, height),):
-        right, bottom = min(x + box_width, width), min(y + box_height, height)
-        if x >= right or y >= bottom:
-            raise BadFrameError("region", f"the box {[x, y, box_width, box_height]} is outside {width}x{height}")
-        found.append((x, y, right - x, bottom - y))
+    try:
+        found = [clipped(region, width, height) for region in regions or ((0, 0, width, height),)]
+    except PictureError as error:
+        raise BadFrameError(error.reason, f"the picture {error.message}") from None
     return tuple(dict.fromkeys(found))
-
-
-def cut(picture: Pixels, region: Region, reduction: int = 1) -> Pixels:
-    """The pixels [h, w, 3] of a region: a view of `picture`, which may be reduced; `region` is in full-size pixels."""
-    x, y, width, height = region
-    right, bottom = -(-(x + width) // reduction), -(-(y + height) // reduction)
-    return picture[y // reduction : bottom, x // reduction : right]

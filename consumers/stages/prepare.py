@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.in_flight_frame import InFlightFrame, Rejected, Skipped
-from consumers.stages.decode import FrameJpeg, clip_regions, cut, read_jpeg
+from consumers.stages.decode import FrameJpeg, clip_regions, read_jpeg
 from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region, parse_frame
@@ -14,6 +14,7 @@ from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
 from framematch.matching.decision import NO_CONTENT
 from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.pictures.regions import cut
 from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor
 

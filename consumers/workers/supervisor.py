@@ -10,12 +10,12 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from consumers.workers.http import serve_workers
-from consumers.workers.process import ExitStatus, Service, WorkerProcess
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError, UsageError, WorkerError
 from framematch.core.kafka.cluster_state import frames_partitions
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import HttpSettings, Settings
+from framematch.core.worker_process import ExitStatus, Service, WorkerProcess
 
 log = structlog.get_logger()
 
@@ -102,7 +102,8 @@ class WorkerSupervisor:
     async def _run_once(self, stop: asyncio.Event) -> ExitStatus:
         """Run one process from its start to its end."""
         try:
-            process = WorkerProcess(self._number, self._service, self._settings)
+            fields = {"service": "consumer", "worker": str(self._number)}
+            process = WorkerProcess(f"worker-{self._number}", self._service, self._settings, fields)
         except OSError as error:  # no process or file descriptor is available
             return ExitStatus(1, f"its process cannot be started: {error.strerror or error}")
         with process, self._up.track_inprogress():

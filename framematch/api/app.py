@@ -7,14 +7,19 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 
-from framematch.api.access.policy import SECURITY_SCHEMES
-from framematch.api.guard.guard import Guard
-from framematch.api.guard.request_context import RequestContext
+from framematch.api.document import openapi_document
+from framematch.api.guard.admitted import Admitted
+from framematch.api.guard.encoded_path import EncodedPath
+from framematch.api.guard.guard import Guard, GuardRules
+from framematch.api.guard.head_requests import HeadRequests
+from framematch.api.guard.origin import HostCheck, cors_options
+from framematch.api.guard.request_context import CLIENT_GONE, RequestContext
 from framematch.api.guard.route_table import RouteTable
 from framematch.api.problems import FieldProblem, Problem, answer_of, to_problem
 from framematch.api.routes import ROUTERS
-from framematch.api.schemas.problem import problem_schemas, problems
 from framematch.api.services import Services
 from framematch.core.errors import FramematchError
 
@@ -27,44 +32,52 @@ _LOCATIONS = {"query": "query parameter", "path": "path", "header": "header"}
 
 def create_app(services: Services) -> FastAPI:
     """The application, as an ASGI server runs it."""
+    app = routed_app()
+    app.state.services = services
+    app.add_exception_handler(FramematchError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
+    # The last that is added is the first that a request passes.
+    metrics, settings = services.metrics, services.settings.api
+    app.add_middleware(Admitted, admission=services.admission, upload_timeout_s=settings.upload_timeout_s)
+    app.add_middleware(Guard, routes=RouteTable(ROUTERS), rules=_guard_rules(services), metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+    app.add_middleware(HeadRequests)
+    app.add_middleware(EncodedPath)
+    app.add_middleware(RequestContext, metrics=metrics)
+    return app
+
+
+def _guard_rules(services: Services) -> GuardRules:
+    settings, access = services.settings.api, services.access
+    return GuardRules(
+        authenticator=access.authenticator,
+        rate_limit=access.rate_limit,
+        hosts=HostCheck(settings.allowed_hosts, loopback_only=settings.auth == "none"),
+        origins=settings.cors_origins,
+        audit=access.audit,
+    )
+
+
+def routed_app() -> FastAPI:
+    """The routes and their OpenAPI document, which need no server."""
     app = FastAPI(
         title="framematch",
         summary=_ABOUT,
         version=version("framematch"),
+        # routes/document.py has these.
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
-        responses=problems(400, 500),
+        generate_unique_id_function=lambda route: route.name,
     )
-    app.state.services = services
     for router in ROUTERS:
         app.include_router(router)
-    app.add_exception_handler(FramematchError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    # The last that is added is the first that a request passes.
-    app.add_middleware(
-        Guard, routes=RouteTable(ROUTERS), authenticator=services.authenticator, metrics=services.metrics
-    )
-    app.add_middleware(RequestContext, metrics=services.metrics)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+    app.openapi = lambda: openapi_document(app)  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, made once, with our security schemes and without FastAPI's own 422."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        components = document.setdefault("components", {})
-        components["securitySchemes"] = SECURITY_SCHEMES
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation["responses"].pop("422", None)
-        for name in ("HTTPValidationError", "ValidationError"):
-            components.get("schemas", {}).pop(name, None)
-        components.setdefault("schemas", {}).update(problem_schemas())
-        app.openapi_schema = document
-    return app.openapi_schema
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
@@ -82,8 +95,16 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if isinstance(error.__cause__, FramematchError):  # FastAPI takes what ends an upload for a bad body
+        return _response(request, to_problem(error.__cause__))
+    if isinstance(error.__cause__, ClientDisconnect):
+        return await _on_gone(request, error.__cause__)
     code = _CODES.get(error.status_code, "invalid_request")
     return _response(request, Problem(error.status_code, code, str(error.detail), hint=_SEE_DOCS))
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
 
 
 def _response(request: Request, problem: Problem) -> Response:

@@ -37,7 +37,8 @@ async def serving(app: ASGIApp, settings: ApiSettings, *, drain_s: float) -> Asy
         date_header=False,
         lifespan="off",
         ws="none",
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, int(drain_s)),
     )

@@ -1,24 +1,40 @@
 """Products and their images in MongoDB, the catalogue's source of truth."""
 
 import hashlib
-import math
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import structlog
 from cachetools import LRUCache
 from pymongo import ReplaceOne
 
 from framematch.catalog.mongo import Database, Document, mongo_errors
-from framematch.catalog.values import DocumentError, FieldReader, required_text, shown, whole_number
+from framematch.catalog.product import (
+    MAX_ID_CHARACTERS,
+    PRODUCT_FIELDS,
+    Product,
+    ProductFilter,
+    StoredImage,
+    View,
+    new_revision,
+    to_document,
+    to_product,
+    to_view,
+)
+from framematch.catalog.values import DocumentError, FieldReader, shown, whole_number
 from framematch.core.errors import CatalogError
 
-log = structlog.get_logger()
+__all__ = [
+    "MAX_ID_CHARACTERS",
+    "Product",
+    "ProductFilter",
+    "ProductStore",
+    "StoredImage",
+    "View",
+    "to_view",
+]
 
-MAX_ID_CHARACTERS = 1_000
-"""Of a product's id. An event names up to 100 products (`matching.top_k`), and has to fit into a Kafka record."""
+log = structlog.get_logger()
 
 _VERSION = "catalog_version"
 _REPORTED_MAX = 10_000
@@ -26,66 +42,6 @@ _DAMAGED = "its data are not the image's bytes: delete the document, and import 
 # For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
 # drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.importing.row_images`.
 _PRODUCTS_PER_REPLY = 100
-
-
-@dataclass(frozen=True)
-class View:
-    """One image of a product: the SHA-256 of its file in hexadecimal, and its displayed size in pixels."""
-
-    image: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Product:
-    """A catalogue entry; `attributes` has the catalogue's other columns."""
-
-    id: str
-    name: str
-    category: str | None = None
-    price: float | None = None
-    description: str | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
-    views: tuple[View, ...] = ()
-
-
-@dataclass(frozen=True)
-class ProductFilter:
-    """Selects products; what is None selects all. Prices are inclusive; a product without one fits no price."""
-
-    category: str | None = None
-    price_min: float | None = None
-    price_max: float | None = None
-
-    @property
-    def selects_all(self) -> bool:
-        """Whether nothing is filtered."""
-        return (self.category, self.price_min, self.price_max) == (None, None, None)
-
-    @property
-    def has_price(self) -> bool:
-        """Whether the price matters."""
-        return (self.price_min, self.price_max) != (None, None)
-
-    def fits_price(self, price: float | None) -> bool:
-        """Whether a product with this price fits."""
-        if not self.has_price:
-            return True
-        return price is not None and (self.price_min or 0) <= price <= (
-            math.inf if self.price_max is None else self.price_max
-        )
-
-
-_FIELDS = ["_id", *(field.name for field in fields(Product) if field.name != "id")]
-
-
-@dataclass(frozen=True)
-class StoredImage:
-    """An image file's original bytes, and the view that they show."""
-
-    view: View
-    data: bytes
 
 
 class ProductStore:
@@ -106,6 +62,7 @@ class ProductStore:
         """Create the indexes that queries need, if they are missing."""
         with mongo_errors("creating indexes"):
             await self.database.products.create_index("category")
+            await self.database.products.create_index("updated_at")
 
     async def upsert_many(self, products: Sequence[Product]) -> None:
         """Write products, replacing those with the same id, and increment the catalogue version if anything changed.
@@ -114,18 +71,19 @@ class ProductStore:
         """
         if not products:
             return
-        writes = [ReplaceOne({"_id": product.id}, _to_document(product), upsert=True) for product in products]
+        revisions = [new_revision(product) for product in products]
+        writes = [ReplaceOne({"_id": one.product.id}, to_document(one), upsert=True) for one in revisions]
         with mongo_errors("writing products"):
             result = await self.database.products.bulk_write(writes, ordered=False)
             if result.upserted_count or result.modified_count:
-                await self._increment_version()
+                await self.increment_version()
 
     async def delete_many(self, ids: Iterable[str]) -> None:
         """Delete products, and increment the catalogue version if there were any. Their images are kept."""
         with mongo_errors("deleting products"):
             result = await self.database.products.delete_many({"_id": {"$in": list(ids)}})
             if result.deleted_count:
-                await self._increment_version()
+                await self.increment_version()
 
     async def existing(self, ids: Iterable[str]) -> frozenset[str]:
         """Which of these products have a document, readable or not."""
@@ -140,35 +98,43 @@ class ProductStore:
         """
         with mongo_errors("reading products"):
             documents = (
-                await self.database.products.find({"_id": {"$in": list(ids)}}, _FIELDS)
+                await self.database.products.find({"_id": {"$in": list(ids)}}, PRODUCT_FIELDS)
                 .batch_size(_PRODUCTS_PER_REPLY)
                 .to_list()
             )
-        found = (self._read(document) for document in documents)
+        found = (self.read(document) for document in documents)
         return {product.id: product for product, problems in found if product and not (intact and problems)}
 
     async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
         """Products in the order of their ids; all of them by default."""
         where = {} if category is None else {"category": category}
         with mongo_errors("reading products"):
-            found = self.database.products.find(where, _FIELDS).sort("_id").limit(limit or 0)
+            found = self.database.products.find(where, PRODUCT_FIELDS).sort("_id").limit(limit or 0)
             async for document in found.batch_size(_PRODUCTS_PER_REPLY):
-                product, _ = self._read(document)
+                product, _ = self.read(document)
                 if product:
                     yield product
 
     async def ids_of(self, wanted: ProductFilter) -> frozenset[str] | None:
         """The ids of the products that fit; None when all do.
 
-        Prices are compared here, as MongoDB would not compare one that another program has written as a text.
+        Prices and attributes are compared here: MongoDB would not compare a price that another program has written as
+        a text, and takes some names of attributes for operators.
         """
         if wanted.selects_all:
             return None
         where = {} if wanted.category is None else {"category": wanted.category}
         ids = set()
+        batch = _PRODUCTS_PER_REPLY if wanted.attributes else 0  # 0: what the server sends by default
+        needed = ["_id", *(["price"] if wanted.has_price else []), *(["attributes"] if wanted.attributes else [])]
         with mongo_errors("filtering products"):
-            async for document in self.database.products.find(where, ["price"] if wanted.has_price else ["_id"]):
-                if isinstance(document["_id"], str) and wanted.fits_price(FieldReader(document).amount("price")):
+            async for document in self.database.products.find(where, needed).batch_size(batch):
+                reader = FieldReader(document)
+                if (
+                    isinstance(document["_id"], str)
+                    and wanted.fits_price(reader.amount("price"))
+                    and wanted.fits_attributes(reader.json_object("attributes"))
+                ):
                     ids.add(document["_id"])
         return frozenset(ids)
 
@@ -237,17 +203,18 @@ class ProductStore:
                 log.warning("image_unreadable", image=document["_id"], error=_DAMAGED)
         return images
 
-    async def _increment_version(self) -> None:
+    async def increment_version(self) -> None:
+        """Say that products have changed. Call it after the products are written."""
         try:
             await self.catalog_version()
         except CatalogError:  # no number can be added to it: start at one that no catalogue has reached by counting
             await self.database.meta.replace_one({"_id": _VERSION}, {"version": int(time.time())})
         await self.database.meta.update_one({"_id": _VERSION}, {"$inc": {"version": 1}}, upsert=True)
 
-    def _read(self, document: Document) -> tuple[Product | None, list[str]]:
+    def read(self, document: Document) -> tuple[Product | None, list[str]]:
         """The product in a document, None when it is none, and what is wrong with it, which is logged."""
         try:
-            product, problems = _to_product(document)
+            product, problems = to_product(document)
         except DocumentError as error:
             if self._is_new(shown(document["_id"]), str(error)):
                 log.warning("product_unreadable", product=shown(document["_id"]), error=str(error))
@@ -259,48 +226,3 @@ class ProductStore:
     def _is_new(self, product: str, error: str) -> bool:
         known, self._reported[product] = self._reported.get(product), error
         return known != error
-
-
-def _to_document(product: Product) -> Document:
-    document = asdict(product)
-    document["_id"] = document.pop("id")
-    return document
-
-
-def _to_product(document: Document) -> tuple[Product, list[str]]:
-    """The product in a document, and which of its fields were left out.
-
-    Raises:
-        DocumentError: it has no usable id or views.
-    """
-    product_id, views = required_text(document, "_id"), document.get("views")
-    if len(product_id) > MAX_ID_CHARACTERS:
-        raise DocumentError(f"its id has more than {MAX_ID_CHARACTERS} characters")
-    if not isinstance(views, list):
-        raise DocumentError(f"views is {shown(views)}, not a list")
-    for view in views:
-        if not isinstance(view, dict):
-            raise DocumentError(f"a view is {shown(view)}, not an object")
-    reader = FieldReader(document)
-    name = reader.text("name")
-    if name is None and not reader.problems:
-        reader.problems.append("name is missing, so the id stands for it")
-    product = Product(
-        id=product_id,
-        name=name or product_id,
-        category=reader.text("category"),
-        price=reader.amount("price"),
-        description=reader.text("description"),
-        attributes=reader.json_object("attributes"),
-        views=tuple(to_view(view, required_text(view, "image")) for view in views),
-    )
-    return product, reader.problems
-
-
-def to_view(document: Document, image: str) -> View:
-    """The view of this image, with the size in a document.
-
-    Raises:
-        DocumentError: it is no size.
-    """
-    return View(image, whole_number(document, "width", at_least=1), whole_number(document, "height", at_least=1))

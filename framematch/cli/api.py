@@ -29,4 +29,4 @@ def api(
         deadline_s = settings.shutdown_deadline_s
         run_service(lambda stop: run_api(settings, stop), shutdown_deadline_s=deadline_s, log_crash=True)
 
-    run_logged(settings.log.format, run)
+    run_logged(settings, "api", run)

@@ -12,6 +12,8 @@ _COMMANDS = {
     "edge": "Publish the frames of cameras to Kafka.",
     "consume": "Match frames against the product catalogue.",
     "api": "Serve the REST API.",
+    "archive": "Store events and logs in MongoDB.",
+    "api-key": "Create, list and revoke keys of the REST API.",
     "watch": "Show match events or sightings live.",
     "cameras": "Show the state of every camera.",
     "deadletter": "List, show and replay unusable records.",

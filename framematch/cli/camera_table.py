@@ -101,6 +101,9 @@ class CameraTable:
             rates = [_NOTHING] * 2  # no longer valid
             last = f"{status.state}: {reason}" if reason else status.state
             reason = f"the edge is silent and may have died; the camera was {last}"
+        if status.refused is not None and not reason.startswith("refused:"):
+            reason = f"{reason}; " if reason else ""
+            reason += f"newer settings refused: {printable(status.refused.reason)}"
         cells = (
             *rates,
             _NOTHING if status.last_frame_age_s is None else duration(status.last_frame_age_s + status_age_s),

@@ -11,11 +11,8 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.import_table import shared_line
-from framematch.cli.product_embedding import embed_changes
-from framematch.core.errors import ModelError
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 from framematch.core.units import BYTES_PER_MB
 
 if TYPE_CHECKING:
@@ -89,53 +86,9 @@ async def _build(
     activate: bool,
 ) -> "tuple[SnapshotManifest, str | None]":
     """Build and store a snapshot; returns it, and the active snapshot if this one was to be activated."""
-    from framematch.catalog.building.build import BuildOptions
-    from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
-    from framematch.catalog.products import ProductStore
-    from framematch.catalog.snapshots.storage import open_storage
-    from framematch.vision.encoder import ImageEncoder
-    from framematch.vision.preprocess import Preprocessor
+    from framematch.catalog.building.served_build import ServedBuild, build_served
 
-    triton, options = settings.triton, settings.snapshots
-    url = require(triton.url, "triton.url")
-    digest = None if model is None else await _served_digest(url, model, triton.timeout_s)
-    async with (
-        open_database(settings) as database,
-        await ImageEncoder.connect(url, digest, timeout_s=triton.timeout_s, key=triton.key) as encoder,
-    ):
-        builder = Builder(ProductStore(database), open_storage(options.url, database), state_dir() / "snapshots")
-        active_before = await active_snapshot(database)
+    wanted = ServedBuild(preprocessing, model, activate, report)
+    async with open_database(settings) as database:
         with progress_bar("Embedding", "pictures") as show:
-            manifest = await builder.build(
-                encoder,
-                Preprocessor(encoder.manifest.preprocess, preprocessing),
-                BuildOptions(options.index_kind, options.index_memory_mb),
-                show,
-                report,
-            )
-        if not activate:
-            return manifest, None
-        await embed_changes(settings, database, [manifest.id])
-        active = await activate_built(database, manifest, active_before)
-        await embed_changes(settings, database, [manifest.id])  # what was changed meanwhile
-        return manifest, active
-
-
-async def _served_digest(url: str, start: str, timeout_s: float) -> str:
-    """The digest of the one served model whose digest starts so.
-
-    Raises:
-        ModelError: there is none, or there are several.
-        TritonUnavailableError: Triton does not answer.
-    """
-    from framematch.vision.served_models import list_served_models
-
-    served = await list_served_models(url, timeout_s=timeout_s)
-    found = [each.manifest.digest for each in served if each.manifest.digest.startswith(start.lower())]
-    if len(found) != 1:
-        models = ", ".join(f"{each.manifest.digest[:12]} ({each.manifest.name})" for each in served) or "none"
-        raise ModelError(
-            f"Triton serves {len(found) or 'no'} models whose digest starts with {start!r}",
-            hint=f"It serves these models: {models}",
-        )
-    return found[0]
+            return await build_served(settings, database, state_dir() / "snapshots", wanted, show)

@@ -43,3 +43,8 @@ def new_console(*, stderr: bool = False, soft_wrap: bool = False) -> SafeConsole
 def print_text(text: str) -> None:
     """Print lines of plain text to stdout."""
     sys.stdout.write(printable_lines(text) + "\n")
+
+
+def warn(text: str) -> None:
+    """Print a warning to stderr."""
+    sys.stderr.write(printable_lines(f"Warning: {text}") + "\n")

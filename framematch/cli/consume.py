@@ -40,4 +40,4 @@ def consume(
                 log_crash=True,
             )
 
-    run_logged(settings.log.format, run)
+    run_logged(settings, "consumer", run)

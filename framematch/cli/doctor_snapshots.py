@@ -68,8 +68,8 @@ def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Itera
 async def _problem(settings: Settings, database: "Database", snapshot_id: str) -> FramematchError | None:
     """Why this snapshot could not be served; None when nothing is wrong that can be seen without loading it."""
     from framematch.catalog.operations.activation import read_changes
+    from framematch.catalog.operations.checked_names import check_model_served
     from framematch.catalog.snapshots.store import load_manifest
-    from framematch.cli.snapshots.names_change import check_model_served
 
     try:
         manifest = await load_manifest(database, snapshot_id)

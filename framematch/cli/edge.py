@@ -51,6 +51,9 @@ def edge(
     Cameras in the file of --config can be added, changed and removed while the service runs: it reloads a changed file
     within seconds, or at once on SIGHUP.
 
+    With the setting `edge.follow: kafka` it also runs the cameras that the topic `.cameras` wants of it, where the REST
+    API writes them; then it needs no camera of its own.
+
     Put a camera's password into a file: the source `@FILE` is read from that file, which has one line, such as a
     secret of Docker or Kubernetes; and in the file of --config `${NAME}` stands for an environment variable.
     Passwords in arguments are removed from the process list at once, but your shell's history keeps them:
@@ -91,6 +94,7 @@ def edge(
 
 def _serve(settings: "Settings", config: Path | None, given: dict[str, Any], *, repeat: bool) -> None:
     """Run the service, which reads its settings again when their file changes."""
+    from edge.follow import FollowedCameras
     from edge.pipeline import run_edge
     from edge.reload import SettingsWatch
     from framematch.cli.service_log import run_logged
@@ -98,14 +102,15 @@ def _serve(settings: "Settings", config: Path | None, given: dict[str, Any], *, 
     from framematch.core.settings_sources import load_settings, settings_file
 
     def run() -> None:
-        watch = SettingsWatch(lambda: load_settings(config, given), settings_file(config), settings)
+        followed = FollowedCameras(settings) if settings.edge.follow else None
+        watch = SettingsWatch(lambda: load_settings(config, given), settings_file(config), settings, followed=followed)
         run_service(
             lambda stop: run_edge(settings, stop, repeat=repeat, watch=watch),
             shutdown_deadline_s=settings.shutdown_deadline_s,
             log_crash=True,
         )
 
-    run_logged(settings.log.format, run)
+    run_logged(settings, "edge", run)
 
 
 def _probe(settings: "Settings", *, seconds: float, repeat: bool, folder: Path | None, as_json: bool) -> None:

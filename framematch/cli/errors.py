@@ -14,6 +14,9 @@ from framematch.core.redact import redact_argument
 EXTRAS = {
     "edge": "edge",
     "consume": "consumer,cpu",
+    "archive": "archive",
+    "api": "api,cpu",
+    "api-key": "api,cpu",
     "catalog": "consumer,cpu",
     "search": "consumer,cpu",
     "replay": "consumer,cpu",

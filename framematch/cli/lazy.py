@@ -10,7 +10,7 @@ from framematch.cli.errors import Commands
 
 
 class LazyCommand(TyperCommand):
-    """Stands for the function `NAME`, or the group `app`, in the module `framematch.cli.NAME`."""
+    """Stands for the function `NAME`, or the group `app`, in the module `framematch.cli.NAME`, with `_` for `-`."""
 
     def __init__(self, name: str, about: str) -> None:
         super().__init__(name, help=about)
@@ -26,13 +26,14 @@ class LazyCommand(TyperCommand):
             ImportError: a package that it needs is missing.
         """
         name = str(self.name)
-        module = import_module(f"framematch.cli.{name}")
+        function = name.replace("-", "_")
+        module = import_module(f"framematch.cli.{function}")
         parent = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False)
         parent.callback()(lambda: None)
         if hasattr(module, "app"):
             parent.add_typer(module.app, name=name, cls=Commands)
         else:
-            parent.command(name)(getattr(module, name))
+            parent.command(name)(getattr(module, function))
         group: Any = typer.main.get_command(parent)
         return group.commands[name]
 

@@ -9,7 +9,6 @@ import typer
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
-from framematch.cli.product_embedding import open_product_changes
 from framematch.cli.snapshots.serving_wait import served_by_all, wait_until_searched
 from framematch.core.errors import CatalogError, UsageError
 from framematch.core.paths import state_dir
@@ -81,6 +80,8 @@ def remove(
 
 
 async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None) -> None:
+    from framematch.catalog.changes.served_models import open_product_changes
+
     async with open_database(settings) as database, open_product_changes(settings, database) as changes:
         product = await _checked(fields, changes.store)
         change = await changes.put(product)
@@ -90,6 +91,7 @@ async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None)
 
 async def _remove(settings: Settings, product_ids: list[str], wait_s: float | None) -> None:
     from framematch.catalog.changes.product_changes import is_searched
+    from framematch.catalog.changes.served_models import open_product_changes
     from framematch.catalog.snapshots.storage import open_storage
 
     async with open_database(settings) as database, open_product_changes(settings, database) as changes:

@@ -18,6 +18,10 @@ def search(
     category: Annotated[str | None, typer.Option(help="Only products of this category.")] = None,
     price_min: Annotated[float | None, typer.Option(help="Only products with this price or a higher one.")] = None,
     price_max: Annotated[float | None, typer.Option(help="Only products with this price or a lower one.")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Only products whose attribute has this value; may be repeated."),
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of products.")] = 5,
     snapshot: Annotated[
         str | None,
@@ -44,8 +48,18 @@ def search(
     from framematch.cli.search_run import SearchOptions, run_search
 
     _check_prices(price_min, price_max)
-    wanted = ProductFilter(category, price_min, price_max)
+    wanted = ProductFilter(category, price_min, price_max, _attributes(attribute or []))
     run_search(settings, SearchOptions(image, text, wanted, top_k, snapshot, as_json))
+
+
+def _attributes(given: list[str]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--attribute {text!r} is not NAME=VALUE", hint="Write --attribute brand=Arla")
+        found.append((name, value))
+    return tuple(found)
 
 
 def _check_prices(price_min: float | None, price_max: float | None) -> None:

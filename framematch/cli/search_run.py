@@ -21,6 +21,8 @@ from framematch.core.paths import state_dir
 from framematch.core.printable import printable
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
+from framematch.matching.enrich import MetadataCache
+from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import (
     Catalogue,
     FoundProduct,
@@ -80,7 +82,8 @@ async def _search(settings: Settings, options: SearchOptions, picture: bytes | N
         served = await open_served(database, snapshot_id, settings=settings, cache_dir=state_dir() / "snapshots")
         await resources.enter_async_context(served.encoder)
         thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
-        catalogue = Catalogue(served, ProductStore(database), thread)
+        store = ProductStore(database)
+        catalogue = Catalogue(served, store, MetadataCache(store), DirectEngine(thread))
         top_k, products = options.top_k, options.products
         if picture is None:
             model = await resources.enter_async_context(await _text_encoder(settings, served))

@@ -17,6 +17,9 @@ MATCH_BYTES = 1_500
 SIGHTING_BYTES = 900
 SIGHTINGS_PER_CAMERA_S = 0.5
 """A product every six seconds, each with a start, an update and an end."""
+LOG_BYTES = 600
+LOG_EVENTS_PER_CAMERA_S = 0.1
+"""What services log, where `log.topic` is on."""
 DEAD_SHARE = 0.001
 """Share of the frames that become dead letters; 0 in a healthy site."""
 SEGMENT_BYTES = 2**30
@@ -115,7 +118,7 @@ def plan_site(site: Site) -> Plan:
     partitions = _partitions(site, consumers)
     topics = tuple(_topics(site, partitions))
     written = sum(topic.bytes_per_s for topic in topics)
-    frames, matches, sightings, _dead = (topic.bytes_per_s for topic in topics)
+    frames, matches, sightings, *_ = (topic.bytes_per_s for topic in topics)
     read = frames + site.subscribers * (matches + sightings)
     copied = written * (site.replicas - 1)
     busiest = busiest_cameras(site.cameras, consumers)
@@ -183,6 +186,7 @@ def _topics(site: Site, partitions: int) -> Iterator[TopicLoad]:
         "matches": (partitions, site.frames_per_s * site.regions * MATCH_BYTES, site.events_retention_s),
         "sightings": (partitions, site.cameras * SIGHTINGS_PER_CAMERA_S * SIGHTING_BYTES, site.events_retention_s),
         "deadletter": (1, frames * DEAD_SHARE, site.events_retention_s),
+        "logs": (1, site.cameras * LOG_EVENTS_PER_CAMERA_S * LOG_BYTES, site.events_retention_s),
     }
     for name, (number, rate, retention_s) in rates.items():
         retained = rate * retention_s + min(number * SEGMENT_BYTES, rate * SEGMENT_S)

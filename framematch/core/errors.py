@@ -19,7 +19,9 @@ FramematchError
 │   ├── EmbeddingError           the served model returned an invalid embedding; retriable
 │   └── ModelMismatchError       the index was built with another model or preprocessing
 ├── CatalogError                 products, images or an index snapshot are unusable
-│   └── StaleNamesError          somebody else has changed which snapshots are named
+│   ├── StaleNamesError          somebody else has changed which snapshots are named
+│   ├── StaleProductError        somebody else has changed, added or deleted the product
+│   └── SnapshotInUseError       a snapshot cannot be deleted, as it has a name or is being built
 ├── DeadLetterError              a dead letter does not exist, or its bytes were not kept
 ├── ReplayError                  frames to decide again are not in Kafka, or cannot be read
 ├── PictureError                 bytes that are no picture, a damaged one, or one of an unknown kind
@@ -148,6 +150,14 @@ class StaleNamesError(CatalogError):
     """The names of snapshots are not what the operator has seen: somebody else has changed them."""
 
 
+class StaleProductError(CatalogError):
+    """A product is not what the writer has seen: somebody else has changed, added or deleted it."""
+
+
+class SnapshotInUseError(CatalogError):
+    """A snapshot cannot be deleted, because a name points to it, or it is being built."""
+
+
 class DeadLetterError(FramematchError):
     """A dead letter does not exist, or does not contain the bytes of its record."""
 
@@ -159,7 +169,8 @@ class ReplayError(FramematchError):
 class PictureError(FramematchError):
     """The bytes are no picture, or a damaged one. `message` completes "the picture …".
 
-    `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `too_many_pixels`, `truncated`, `undecodable`.
+    `reason` is a short, stable label: `not_a_jpeg`, `not_a_picture`, `unsupported_format`, `too_many_bytes`,
+    `too_many_pixels`, `truncated`, `undecodable`, `region`, `invalid_embedding`.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The JSON messages for operators and subscribers: match events, sightings and camera status.
+"""The JSON messages for operators and subscribers: match events, sightings, camera status and log events.
 
 The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in the tests pin the bytes.
 """
@@ -16,6 +16,7 @@ from framematch.core.timestamps import from_rfc3339, to_rfc3339
 MATCH_SCHEMA = "match.v1"
 SIGHTING_SCHEMA: Literal["sighting.v1"] = "sighting.v1"
 STATUS_SCHEMA = "camera-status.v1"
+LOG_SCHEMA: Literal["log.v1"] = "log.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]
 DecisionReason = Literal["no_content", "below_threshold", "tie", "below_margin"]
@@ -23,6 +24,7 @@ MetadataState = Literal["fresh", "cached", "missing"]
 CameraState = Literal["online", "degraded", "offline"]
 SightingKind = Literal["started", "updated", "ended"]
 EndReason = Literal["gap", "silent"]
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 CameraId = Annotated[str, msgspec.Meta(pattern=CAMERA_PATTERN)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -165,11 +167,25 @@ class SightingEvent:
 
 
 @dataclass(frozen=True)
+class RefusedSettings:
+    """Why an edge does not run a camera as the topic `.cameras` wants it; `generation` is that of the wanted settings.
+
+    `generation` is null when it cannot be read.
+    """
+
+    generation: Count | None
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class CameraStatus:
     """The state of a camera (`camera-status.v1`); rates are averages since the last status.
 
     Fields with a default are missing in the status of an older edge. `degraded`: the source is open, but frames were
-    dropped since the last status or are spooled on disk, or the stream lags; `reason` says which.
+    dropped since the last status or are spooled on disk, or the stream lags; `reason` says which. `edge` is the name of
+    the edge. `generation` is that of the wanted settings that the camera runs with; null for a camera of the edge's own
+    file. `refused` says why newer ones, or the only ones, are not in force.
     """
 
     schema: Literal["camera-status.v1"]
@@ -192,6 +208,24 @@ class CameraStatus:
     clock: Clock | None = None
     resolution: tuple[int, int] | None = None
     settings_error: str | None = None
+    edge: str | None = None
+    generation: Count | None = None
+    refused: RefusedSettings | None = None
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """A log event of a service (`log.v1`), without secrets. `fields` are those of the log line, as JSON values."""
+
+    schema: Literal["log.v1"]
+    id: str
+    at: Time
+    service: str
+    host: str
+    pid: Count
+    level: LogLevel
+    event: str
+    fields: dict[str, Any]
 
 
 def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> FrameReference:
@@ -216,15 +250,7 @@ def similarity(score: float) -> float:
 
 def event_headers(event_id: str, kind: str, camera: str, at: str) -> list[tuple[str, bytes]]:
     """CloudEvents headers (Kafka binding, binary mode) of a JSON event about a camera; `kind` such as `match.v1`."""
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id,
-        "ce_source": f"/framematch/cameras/{camera}",
-        "ce_type": f"framematch.{kind}",
-        "ce_time": at,
-        "content-type": "application/json",
-    }
-    return [(name, value.encode()) for name, value in headers.items()]
+    return _cloud_event(event_id, kind, f"/framematch/cameras/{camera}", at)
 
 
 def match_headers(event: MatchEvent, at: str, traceparent: str | None = None) -> list[tuple[str, bytes]]:
@@ -238,7 +264,24 @@ def sighting_headers(event: SightingEvent, at: str) -> list[tuple[str, bytes]]:
     return event_headers(event.id, SIGHTING_SCHEMA, event.camera, at)
 
 
-def encode(message: MatchEvent | SightingEvent | CameraStatus) -> bytes:
+def log_headers(event: LogEvent) -> list[tuple[str, bytes]]:
+    """Headers of a log event."""
+    return _cloud_event(event.id, LOG_SCHEMA, f"/framematch/services/{event.service}", event.at)
+
+
+def _cloud_event(event_id: str, kind: str, source: str, at: str) -> list[tuple[str, bytes]]:
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_source": source,
+        "ce_type": f"framematch.{kind}",
+        "ce_time": at,
+        "content-type": "application/json",
+    }
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+def encode(message: MatchEvent | SightingEvent | CameraStatus | LogEvent) -> bytes:
     """Encode a message as UTF-8 JSON; a value without a JSON type becomes a string (`catalog.values` leaves none)."""
     return msgspec.json.encode(message, enc_hook=str)
 
@@ -263,7 +306,7 @@ def decode(value: bytes, kind: type[Message]) -> Message:
 
 
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (MatchEvent, SightingEvent, CameraStatus)
+    kind: msgspec.json.Decoder(kind) for kind in (MatchEvent, SightingEvent, CameraStatus, LogEvent)
 }
 
 
@@ -280,10 +323,12 @@ def _times(message: object) -> Iterator[str]:
         case CameraStatus():
             yield message.at
             yield message.since or message.at
+        case LogEvent():
+            yield message.at
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The published JSON Schema with this name: `match.v1`, `sighting.v1` or `camera-status.v1`."""
+    """The published JSON Schema with this name, such as `match.v1` or `camera-settings.v1`."""
     text = resources.files("framematch.core.schemas").joinpath(f"{name}.json").read_bytes()
     schema: dict[str, Any] = msgspec.json.decode(text)
     return schema

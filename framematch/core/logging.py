@@ -4,6 +4,8 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -54,6 +56,33 @@ def log_to(stream: TextIO) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(stream)
+
+
+@contextmanager
+def listening(listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+    """Inside the context `listener` gets each event too, redacted, as it is before it becomes a line of the log.
+
+    It is called in the thread that logs, and must neither wait nor raise. The log is configured already.
+    """
+
+    def tell(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        listener(event)
+        return event
+
+    before = structlog.get_config()["processors"]
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    ours = [one for one in formatters if isinstance(one, structlog.stdlib.ProcessorFormatter)]
+    chains = [one.foreign_pre_chain for one in ours]
+    # New lists: another thread may walk through the old ones.
+    structlog.configure(processors=[*before[:-1], tell, before[-1]])
+    for one in ours:
+        one.foreign_pre_chain = [*(one.foreign_pre_chain or ()), tell]
+    try:
+        yield
+    finally:
+        structlog.configure(processors=before)
+        for one, chain in zip(ours, chains, strict=True):
+            one.foreign_pre_chain = chain
 
 
 def log_descriptor() -> int:

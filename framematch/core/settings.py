@@ -5,11 +5,13 @@ variables are `FRAMEMATCH_<SECTION>__<NAME>`, and the conventional names in `CON
 """
 
 import re
+from base64 import urlsafe_b64decode
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from framematch.core.settings_api import ApiSettings
+from framematch.core.settings_archive import ArchiveSettings
 from framematch.core.settings_edge import (
     Box,
     CameraSettings,
@@ -32,6 +34,7 @@ __all__ = [
     "RENAMED",
     "AgeSettings",
     "ApiSettings",
+    "ArchiveSettings",
     "Box",
     "CameraSettings",
     "ConsumerSettings",
@@ -76,6 +79,8 @@ RENAMED: dict[str, str] = {
 
 CAMERA_SECTIONS = (("edge", "cameras"), ("consumer", "cameras"))
 """The settings whose keys are camera ids."""
+
+_CAMERAS_KEY_BYTES = 32
 
 _TRITON_KEY = re.compile(r"[!-~]{16,}")  # sent as the value of a header
 
@@ -293,12 +298,16 @@ class TracingSettings(Section):
 
 
 class LogSettings(Section):
-    """Level and format of the log."""
+    """Level and format of the log, and whether Kafka gets it too."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
+    topic: bool = Field(False, description="services publish their log events to `.logs` too")
+    topic_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lowest level of these; never lower than `level`"
+    )
 
-    @field_validator("level", mode="before")
+    @field_validator("level", "topic_level", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -315,8 +324,31 @@ class Settings(Section):
     matching: MatchingSettings = MatchingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     api: ApiSettings = ApiSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     gpu_interval_s: float = Field(5.0, gt=0, description="interval between readings of the GPU metrics")
     shutdown_deadline_s: float = Field(20.0, gt=0, description="time after SIGTERM to finish what is in flight")
+    cameras_key: SecretStr | None = Field(
+        None,
+        description="key of API and edges for the sources of wanted cameras: 32 random bytes in Base64 (URL-safe); "
+        "several, separated by commas: the first encrypts, all decrypt",
+    )
+
+    @field_validator("cameras_key")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        for key in split_keys(value.get_secret_value()) if value else ():
+            try:
+                size = len(urlsafe_b64decode(key))
+            except ValueError:
+                size = 0
+            if size != _CAMERAS_KEY_BYTES:
+                raise ValueError(f"a key is {_CAMERAS_KEY_BYTES} bytes in URL-safe Base64, 44 characters")
+        return value
+
+
+def split_keys(keys: str) -> tuple[str, ...]:
+    """The keys of `cameras_key`, in their order."""
+    return tuple(key.strip() for key in keys.split(","))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticUseDefault
 
+from framematch.core.host_patterns import is_host_pattern
 from framematch.core.settings_section import CameraId, Section
 
 FPS_MAX = 1000.0
@@ -111,6 +112,21 @@ class EdgeSettings(Section):
     """The cameras of the edge service, and how their frames are sent."""
 
     cameras: dict[CameraId, CameraSettings] = Field(default_factory=dict)
+    name: CameraId | None = Field(
+        None, description="name of this edge, for cameras that are wanted by Kafka; not set: the host's name"
+    )
+    follow: Literal["kafka"] | None = Field(
+        None, description="kafka: also run the cameras that the topic `.cameras` wants of this edge"
+    )
+    follow_hosts: tuple[str, ...] = Field(
+        (),
+        description="hosts of such cameras that may be opened: names (`cam-1.shop`, `*.shop`), addresses and networks "
+        "(`10.0.0.0/24`)",
+    )
+    follow_secrets: str | None = Field(
+        None, description="folder with the files of such cameras whose source is `@NAME`; not set: there are none"
+    )
+    follow_max: int = Field(100, ge=1, description="maximum number of such cameras; further ones are refused")
     fps: float = Field(5.0, gt=0, le=FPS_MAX, description="frames per second of each camera")
     max_side: int = Field(640, ge=32, description="pixels; larger pictures are scaled down")
     jpeg_quality: int = Field(85, ge=1, le=100)
@@ -131,6 +147,14 @@ class EdgeSettings(Section):
     unacknowledged_max_mb: float = Field(64.0, gt=0, description="the same by size, in 1e6 bytes")
     spool: SpoolSettings = SpoolSettings()
     status_interval_s: float = Field(10.0, gt=0)
+
+    @field_validator("follow_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not is_host_pattern(host):
+                raise ValueError("a host is a name such as cam-1.shop, *.shop, an address, or a network 10.0.0.0/24")
+        return value
 
     @field_validator("cameras", mode="before")
     @classmethod

@@ -98,11 +98,11 @@ def _explain(error: ValidationError, layer: Layer) -> SettingsError:
             return SettingsError(f"the setting {path} was renamed{where}", hint=f"Its name is {new}")
         known = {".".join(known) for known, _ in fields_of(Settings)} | set(Settings.model_fields)
         return SettingsError(f"unknown setting {path}{where}", hint=nearest(path, known))
-    message, hint = _reason(first)
+    message, hint = reason_of(first)
     return SettingsError(f"{path}: {message}{where}", hint=hint)
 
 
-def _reason(error: ErrorDetails) -> tuple[str, str]:
+def reason_of(error: ErrorDetails) -> tuple[str, str]:
     """What is wrong with a value, and what to do. It does not quote the value."""
     if error["input"] is None and error["type"] != "value_error":
         return "it has no value", "Give one, or remove the key"

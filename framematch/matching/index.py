@@ -75,6 +75,12 @@ class ProductIndex:
             pending, vectors = incomplete, self._more_than(vectors)
         return found
 
+    def nearest_picture(self, embedding: Embeddings, images: Iterable[str]) -> str | None:
+        """Of these pictures (SHA-256 in hexadecimal) the one most similar to [D]; None if the snapshot has none."""
+        found = ((self._pictures.read(image), image) for image in images)
+        scores = {image: float(read[1] @ embedding) for read, image in found if read is not None}
+        return max(scores, key=lambda image: scores[image]) if scores else None
+
     def warm_up(self) -> None:
         """Read every page of the index once, and search."""
         self._index.warm_up()

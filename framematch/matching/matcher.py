@@ -1,6 +1,7 @@
 """From embeddings to decisions, with one snapshot."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Self
 
@@ -41,6 +42,10 @@ class Matcher:
     ) -> list[tuple[Candidate, ...]]:
         """The `k` nearest products of each row, as `ProductIndex.search`. CPU-bound: call it in a thread."""
         return self._index.search(embeddings, k, product_ids=product_ids)
+
+    def nearest_picture(self, embedding: Embeddings, images: Iterable[str]) -> str | None:
+        """As `ProductIndex.nearest_picture`. CPU-bound: call it in a thread."""
+        return self._index.nearest_picture(embedding, images)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""

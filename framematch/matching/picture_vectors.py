@@ -19,12 +19,20 @@ class PictureVectors:
         self._hashes = hashes[order]
         self._vectors = np.fromiter((vector for vector in rows.vectors), np.int32, len(rows.vectors))[order]
 
-    def find(self, image: str, embedding: NDArray[np.float32]) -> int | None:
-        """The number of the vector of the picture with this digest, if the vector is its `embedding`; None without."""
+    def read(self, image: str) -> tuple[int, NDArray[np.float32]] | None:
+        """Number and vector [D] of the picture with this digest, or of another one with the same hash; None without."""
         place = np.searchsorted(self._hashes, hash(image))
         if place == len(self._hashes) or self._hashes[place] != hash(image):
             return None
         number = int(self._vectors[place])
         (vector,) = self._index.read(np.array([number]))
+        return number, vector
+
+    def find(self, image: str, embedding: NDArray[np.float32]) -> int | None:
+        """The number of the vector of the picture with this digest, if the vector is its `embedding`; None without."""
+        found = self.read(image)
+        if found is None:
+            return None
+        number, vector = found
         # Another picture with the same hash has another embedding; the index may have half the precision.
         return number if float(vector @ embedding) > 1 - MIN_LEAD else None

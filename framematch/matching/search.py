@@ -1,28 +1,22 @@
 """Searches the catalogue by a picture or by a text, among all products or those that fit filters."""
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from framematch.catalog.images import MAX_BYTES, MAX_PIXELS
 from framematch.catalog.products import Product, ProductFilter, ProductStore
-from framematch.core.arrays import Embeddings, Pixels
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import PictureError, UsageError
-from framematch.core.events import DecisionKind, DecisionReason
-from framematch.core.units import BYTES_PER_MB
-from framematch.matching.decision import NO_CONTENT, Candidate, Decision, decide
+from framematch.core.events import DecisionKind, DecisionReason, MetadataState
+from framematch.matching.decision import Candidate, Decision
+from framematch.matching.enrich import MetadataCache
+from framematch.matching.match_pictures import Engine, Picture, match_pictures
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.matching.text_background import BACKGROUND_TEXTS, Nearness, nearness
-from framematch.pictures.stored import decode_picture
-from framematch.vision.content import content_of
-from framematch.vision.preprocess import Preprocessor
 
 MAX_TEXT_CHARACTERS = 1_000
-_MARGIN_PRODUCTS = 2  # a decision needs the second product
 
 
 class TextModel(Protocol):
@@ -38,6 +32,7 @@ class FoundProduct:
 
     product: Product
     score: float
+    state: MetadataState = "fresh"
 
 
 @dataclass(frozen=True)
@@ -57,35 +52,36 @@ class SearchResult:
     decision: DecisionKind | None = None
     reason: DecisionReason | None = None
     z_score: float | None = None
+    query: Embeddings | None = field(default=None, compare=False, repr=False)
+    """The embedding float32 [D] of what was searched for."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is searched. `search_thread` is one of its own, as the index runs one search at a time."""
+    """What is searched, and how."""
 
     served: ServedSnapshot
     store: ProductStore
-    search_thread: Executor
-
-    async def nearest(
-        self, embeddings: Embeddings, k: int, among: frozenset[str] | None
-    ) -> list[tuple[Candidate, ...]]:
-        """The `k` nearest products of each row, among these if given."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.search_thread, self.served.matcher.search, embeddings, k, among)
+    metadata: MetadataCache
+    engine: Engine
 
     async def result(
         self, candidates: Sequence[Candidate], *, near: bool, searched: int | None, decision: Decision | None = None,
-        z_score: float | None = None,
+        z_score: float | None = None, query: Embeddings | None = None,
     ) -> SearchResult:  # fmt: skip
         """The result with the products' metadata."""
-        known = await self.store.get_many([one.product_id for one in candidates]) if candidates else {}
+        known = await self.metadata.lookup([one.product_id for one in candidates]) if candidates else {}
         found = tuple(
-            FoundProduct(known.get(one.product_id) or Product(one.product_id, one.product_id), one.score)
+            FoundProduct(
+                known[one.product_id].product or Product(one.product_id, one.product_id),
+                one.score,
+                known[one.product_id].state,
+            )
             for one in candidates
         )
         kind, reason = (decision.kind, decision.reason) if decision else (None, None)
-        return SearchResult(self.served.manifest.id, self.served.delta, near, found, searched, kind, reason, z_score)
+        snapshot, delta = self.served.manifest.id, self.served.delta
+        return SearchResult(snapshot, delta, near, found, searched, kind, reason, z_score, query)
 
 
 class TextSearch:
@@ -116,21 +112,19 @@ async def search_by_picture(
         UnavailableError: Triton or MongoDB does not answer.
         ModelError, CatalogError: the model or a document cannot be used.
     """
-    if len(data) > MAX_BYTES:
-        raise PictureError("too_many_bytes", f"has more than {MAX_BYTES // BYTES_PER_MB} MB")
     served = catalogue.served
-    crop = await asyncio.to_thread(_prepared, data, served.preprocessor)
     among = await catalogue.store.ids_of(products)
     searched = None if among is None else len(among)
-    if content_of(crop) < min_content:
-        return await catalogue.result((), near=False, searched=searched, decision=NO_CONTENT)
-    embeddings = await served.encoder.embed(crop[np.newaxis])
-    [candidates] = await catalogue.nearest(embeddings, max(top_k, _MARGIN_PRODUCTS), among)
-    if not candidates:
+    [found] = await match_pictures(
+        catalogue.engine, served, [Picture(data)], top_k=top_k, min_content=min_content, among=among
+    )
+    if isinstance(found, PictureError):
+        raise found
+    decision, query = found.regions[0].decision, found.regions[0].embedding
+    if not decision.candidates and decision.reason != "no_content":
         return await catalogue.result((), near=False, searched=searched)
-    decision = decide(candidates, served.matcher.thresholds)
     near = decision.kind != "unknown"
-    return await catalogue.result(candidates[:top_k], near=near, searched=searched, decision=decision)
+    return await catalogue.result(decision.candidates, near=near, searched=searched, decision=decision, query=query)
 
 
 async def search_by_text(
@@ -146,11 +140,14 @@ async def search_by_text(
     text = checked_text(text)
     among = await catalogue.store.ids_of(products)
     searched = None if among is None else len(among)
-    found = await catalogue.nearest(await texts.embed(text), top_k, among)
+    rows = await texts.embed(text)
+    found = await catalogue.engine.nearest(catalogue.served, rows, top_k, among)
     if not found[0]:
         return await catalogue.result((), near=False, searched=searched)
     compared = compare_with_background(found)
-    return await catalogue.result(found[0], near=compared.near, searched=searched, z_score=compared.z_score)
+    return await catalogue.result(
+        found[0], near=compared.near, searched=searched, z_score=compared.z_score, query=rows[0]
+    )
 
 
 def compare_with_background(found: Sequence[Sequence[Candidate]]) -> Nearness:
@@ -173,8 +170,3 @@ def checked_text(text: str) -> str:
             f"the text has {len(text)} characters, more than {MAX_TEXT_CHARACTERS}", hint="Describe one product"
         )
     return text
-
-
-def _prepared(data: bytes, preprocessor: Preprocessor) -> Pixels:
-    """The picture upright and in sRGB, as product photos are, and as the model takes it."""
-    return preprocessor(decode_picture(data, max_pixels=MAX_PIXELS).pixels)

@@ -83,10 +83,14 @@ def read_jpeg(data: bytes, *, max_pixels: int) -> Jpeg:
         PictureError: `not_a_jpeg` or `too_many_pixels`.
     """
     header = read_header(data)
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} x {header.height}"
-        raise PictureError("too_many_pixels", f"has {size} pixels, more than {max_pixels:,}")
+    check_pixels(header.width, header.height, max_pixels)
     return Jpeg(data, header)
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise PictureError `too_many_pixels` for a picture of this size."""
+    if width * height > max_pixels:
+        raise PictureError("too_many_pixels", f"has {width} x {height} pixels, more than {max_pixels:,}")
 
 
 def _count_scans(data: bytes) -> int:

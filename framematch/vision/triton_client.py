@@ -63,6 +63,23 @@ async def open_client(url: str, key: str | None = None) -> AsyncIterator[Any]:
         await client.close()
 
 
+async def ask_ready(url: str, timeout_s: float) -> None:
+    """Ask Triton whether it is ready.
+
+    Raises:
+        TritonUnavailableError: it is not, or does not answer within `timeout_s`.
+    """
+    async with open_client(url) as client:
+        try:
+            ready = await client.is_server_ready(client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise TritonUnavailableError(
+                f"Triton at {url} does not answer: {error.message()}", hint=_UNAVAILABLE_HINT, unreachable=True
+            ) from error
+    if not ready:
+        raise TritonUnavailableError(f"Triton at {url} is not ready", hint="Its log says which models it is loading")
+
+
 async def until_available(read: Callable[[], Awaitable[T]], timeout_s: float) -> T:
     """Call `read` until it does not raise `TritonUnavailableError`, for up to `timeout_s`.
 

@@ -21,6 +21,8 @@ from framematch.cli.app import app
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.settings import MongoSettings, Settings, TritonSettings
+from framematch.matching.enrich import MetadataCache
+from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import Catalogue, TextSearch, search_by_text
 from framematch.matching.serving.opener import open_served
 from framematch.vision.encoder import TextEncoder
@@ -151,7 +153,9 @@ async def test_texts_are_near_at_about_the_rates_that_are_stated(servers: LocalS
         model = await TextEncoder.connect(servers.triton_url, served.model.digest)
         with ThreadPoolExecutor(1) as thread:
             async with served.encoder, model:
-                catalogue, texts = Catalogue(served, ProductStore(database), thread), TextSearch(model)
+                store = ProductStore(database)
+                catalogue = Catalogue(served, store, MetadataCache(store), DirectEngine(thread))
+                texts = TextSearch(model)
 
                 async def near(some: Sequence[str]) -> float:
                     """The share of these texts that are near."""

@@ -39,5 +39,5 @@ def test_the_wheel_carries_what_the_local_servers_are_built_from(names: set[str]
 
 
 def test_the_wheel_carries_the_schemas_of_its_events(names: set[str]) -> None:
-    schemas = {"match.v1.json", "sighting.v1.json", "camera-status.v1.json", "asyncapi.yaml"}
+    schemas = {"match.v1.json", "sighting.v1.json", "camera-status.v1.json", "camera-settings.v1.json", "asyncapi.yaml"}
     assert {f"framematch/core/schemas/{schema}" for schema in schemas} <= names

@@ -14,6 +14,7 @@ from framematch.cli.exits import exit_after
 from framematch.cli.service_log import run_logged
 from framematch.core.errors import CatalogError
 from framematch.core.logging import configure_logging
+from framematch.core.settings import LogSettings, Settings
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ def main() -> None:
     """Run as a service with a JSON log."""
     configure_logging("info", "json", service="edge")
     run = {"writes": write, "crashes": crash, "ends": end, "has a bug": fail}[sys.argv[1]]
-    exit_after(lambda: run_logged("json", run))
+    exit_after(lambda: run_logged(Settings(log=LogSettings(format="json")), "test", run))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from framematch.catalog.products import Product, ProductFilter, ProductStore
 
 pytestmark = pytest.mark.integration
 
+ATTRIBUTES = {"brand": "Arla", "$where": "1", "tags": ["red", "new"], "size": 1.5}
+
 
 async def test_category_and_price_select_the_ids_whoever_wrote_the_price(database: Database) -> None:
     store = ProductStore(database)
@@ -15,7 +17,12 @@ async def test_category_and_price_select_the_ids_whoever_wrote_the_price(databas
         [
             Product("cheap", "Cheap", "Apple", 0.5),
             Product("dear", "Dear", "Apple", 5.0),
-            Product("free", "Free", "Apple"),
+            Product(
+                "free",
+                "Free",
+                "Apple",
+                attributes=ATTRIBUTES,
+            ),
             Product("other", "Other", "Pear", 0.5),
         ]
     )
@@ -28,4 +35,7 @@ async def test_category_and_price_select_the_ids_whoever_wrote_the_price(databas
     assert await store.ids_of(ProductFilter("Apple", price_min=0.76)) == frozenset({"decimal", "dear"})
     assert await store.ids_of(ProductFilter("Pear")) == frozenset({"other"})
     assert await store.ids_of(ProductFilter("Nonesuch")) == frozenset()
+    for attributes in ([("brand", "Arla")], [("$where", "1")], [("tags", "new"), ("size", "1.5")]):
+        assert await store.ids_of(ProductFilter(attributes=tuple(attributes))) == frozenset({"free"})
+    assert await store.ids_of(ProductFilter(attributes=(("brand", "arla"),))) == frozenset()
     assert await store.ids_of(ProductFilter()) is None

@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
 
 from framematch import MatchEvent, subscribe, subscribe_sightings
-from framematch.core import event_reader
+from framematch.core import record_reader
 from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import encode
 from framematch.core.kafka.clients import client_options, new_producer, started
@@ -189,7 +189,7 @@ async def test_handled_events_are_committed_while_waiting_for_more(site: Site) -
 async def test_members_of_a_group_share_the_events_and_one_takes_over_from_another(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_reader, "_COMMIT_INTERVAL_S", 600.0)  # so that the rebalance itself has to commit
+    monkeypatch.setattr(record_reader, "_COMMIT_INTERVAL_S", 600.0)  # so that the rebalance itself has to commit
     seen: list[tuple[str, int]] = []
     cameras = [f"till-{number}" for number in range(8)]  # over both partitions
 

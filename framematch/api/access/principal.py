@@ -29,6 +29,11 @@ class Principal:
     key_id: str | None = None
     requests_per_minute: int | None = None
 
+    @property
+    def identity(self) -> str:
+        """One text for each key, each subject of tokens, or everybody without one."""
+        return f"{self.kind}:{self.key_id or self.name}"
+
     def may(self, scope: Scope) -> bool:
         """Whether a route of this scope is allowed. `admin` includes the others, which include none."""
         return scope in self.scopes or "admin" in self.scopes

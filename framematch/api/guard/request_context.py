@@ -10,6 +10,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from framematch.api.access.credentials import looks_secret
 from framematch.api.metrics import ApiMetrics
 from framematch.api.problems import ProblemAnswer, answer_of, to_problem
 from framematch.core.errors import FramematchError
@@ -17,7 +18,8 @@ from framematch.core.errors import FramematchError
 log = structlog.get_logger()
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_CLIENT_GONE: Final = 499  # as nginx counts it; nobody gets it
+CLIENT_GONE: Final = 499
+"""The status of a request whose client has left, as nginx counts it; nobody gets it."""
 HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -51,7 +53,7 @@ class RequestContext:
                     raise  # a half-sent answer can only be cut off
                 await send_problem(answer.send, answer_of(to_problem(error), answer.request_id))
             finally:
-                self._report(scope, state, answer.status or _CLIENT_GONE, time.monotonic() - started_s)
+                self._report(scope, state, answer.status or CLIENT_GONE, time.monotonic() - started_s)
 
     def _report(self, scope: Scope, state: Mapping[str, Any], status: int, seconds: float) -> None:
         route, principal = state.get("route", "none"), state.get("principal")
@@ -92,6 +94,6 @@ async def send_problem(send: Send, answer: ProblemAnswer) -> None:
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         text: str = value.decode("latin-1")
-        if name == b"x-request-id" and _SANE_ID.fullmatch(text):
+        if name == b"x-request-id" and _SANE_ID.fullmatch(text) and not looks_secret(text):
             return text
     return uuid.uuid4().hex

@@ -42,6 +42,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     "/v1/events/stream",
     summary="Follow the events",
     openapi_extra=access("read"),
+    status_code=200,
     response_class=EventStreamResponse,
     responses=_STREAM | problems(429, 503),
 )
@@ -62,7 +63,7 @@ async def stream_events(
 
     async def check() -> None:
         client = request.client.host if request.client else ""
-        present = await services.authenticator.authenticate(request.headers, client)
+        present = await services.access.authenticator.authenticate(request.headers, client)
         if not present.may("read") or present.cameras != principal.cameras:
             raise Problem(403, "forbidden", "what the key may do has changed")
 

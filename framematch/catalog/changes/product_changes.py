@@ -11,12 +11,13 @@ from framematch.catalog.changes import delta_log
 from framematch.catalog.changes.needed_spaces import LeftOut, NeededSpaces, read_needed_spaces, space_of
 from framematch.catalog.embeddings.picture_embedder import Encoder, PictureEmbedder, Pictures
 from framematch.catalog.embeddings.store import EmbeddingStore
+from framematch.catalog.product_writes import ProductWrite
 from framematch.catalog.products import Product, ProductStore, View
 from framematch.catalog.snapshots.snapshot import SnapshotManifest, check_compatible
 from framematch.catalog.snapshots.storage import SnapshotStorage
 from framematch.catalog.snapshots.store import load_rows
 from framematch.core.arrays import Embeddings
-from framematch.core.errors import FramematchError, ModelError, TritonUnavailableError
+from framematch.core.errors import FramematchError, ModelError, StaleProductError, TritonUnavailableError
 from framematch.vision.preprocess import Preprocessor
 
 ConnectEncoder = Callable[[str], Awaitable[Encoder]]
@@ -49,11 +50,14 @@ class ProductChanges:
     store: ProductStore
     connect: ConnectEncoder
 
-    async def put(self, product: Product) -> PublishedChange:
+    async def put(self, product: Product, write: ProductWrite | None = None) -> PublishedChange:
         """Add a product whose images are stored, or replace the one with its id.
+
+        `write` writes its document, or refuses to (`product_writes`); by default it replaces whatever there is.
 
         Raises:
             CatalogError: there are too many changes since the last build, or an image is missing or damaged.
+            StaleProductError: `write` refuses; nothing is changed.
             ModelError: Triton does not serve the model of the active snapshot, or it returned no embedding.
             UnavailableError: MongoDB or Triton became unavailable.
         """
@@ -63,21 +67,22 @@ class ProductChanges:
             await self._check_room(product.id, len(product.views), spaces)
             await self._embed(product.id, product.views, spaces)
         with _unfinished(f"product {product.id!r} may be stored, but is not searched as it is now"):
-            await self.store.upsert_many([product])
+            await (write() if write else self.store.upsert_many([product]))
             return await self._publish(product.id)
 
-    async def remove(self, product_id: str) -> PublishedChange:
-        """Remove a product. Triton is not needed.
+    async def remove(self, product_id: str, write: ProductWrite | None = None) -> PublishedChange:
+        """Remove a product. Triton is not needed. `write` deletes its document, as in `put`.
 
         Raises:
             CatalogError: there are too many changes since the last build.
+            StaleProductError: `write` refuses; nothing is changed.
             MongoUnavailableError: MongoDB became unavailable.
         """
         spaces = await read_needed_spaces(self.store.database)
         if spaces is not None:
             await self._check_room(product_id, 0, spaces)
         with _unfinished(f"product {product_id!r} may be removed, but is still searched"):
-            await self.store.delete_many([product_id])
+            await (write() if write else self.store.delete_many([product_id]))
             return await self._publish(product_id)
 
     async def complete_for(self, manifest: SnapshotManifest) -> int:
@@ -173,6 +178,8 @@ def _unfinished(state: str) -> Iterator[None]:
     """Say in what state an error leaves the product, and what to do."""
     try:
         yield
+    except StaleProductError:  # nothing was written
+        raise
     except FramematchError as error:
         error.message, error.hint = f"{error.message}; {state}", _REPEAT_HINT
         raise

@@ -1,6 +1,7 @@
 """Reads, checks and stores the images of catalogue rows, with a bound on the bytes that are in memory."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,6 +25,10 @@ HELD_BYTES = 32_000_000
 WRITTEN_BYTES = 16_000_000
 # Of a product's document without its images: each of its events contains all of it.
 MAX_ROW_BYTES = 256_000
+
+STORED_PREFIX = "sha256:"
+"""Before the digest of a picture that is stored already, in place of a file's name."""
+_STORED_NAME = re.compile(rf"{STORED_PREFIX}([0-9a-f]{{64}})")
 
 Result = TypeVar("Result")
 
@@ -63,10 +68,12 @@ class _Contents:
         """The image's bytes.
 
         Raises:
-            CatalogError: the file was changed or removed meanwhile.
+            CatalogError: the file was changed or removed meanwhile, or the picture was to be stored and is not.
         """
         if (held := self._held.get(digest)) is not None:
             return held
+        if digest not in self._paths:
+            raise CatalogError("is not stored")
         image = read_image(self._folder.root, self._paths[digest])
         if image.digest != digest:
             raise CatalogError("was changed while it was imported")
@@ -145,11 +152,14 @@ class RowImages:
 def _read(draft: ProductDraft, folder: PictureFolder, contents: _Contents) -> RowFiles | RowProblem:
     digests: list[str] = []
     try:
-        paths = tuple(map(folder.find, draft.images))
+        paths = tuple(name if _STORED_NAME.fullmatch(name) else folder.find(name) for name in draft.images)
     except CatalogError as error:
         return draft.problem(ProblemKind.NO_IMAGE, error.message)
     try:
         for path in paths:
+            if stored := _STORED_NAME.fullmatch(path):
+                digests.append(stored[1])
+                continue
             image = read_image(folder.root, path)
             contents.add(path, image)
             digests.append(image.digest)
@@ -171,8 +181,6 @@ def _or_message(function: Callable[[str], Result]) -> Callable[[str], Result | s
 
 
 def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str]) -> Product | RowProblem:
-    if len(draft.id) > MAX_ID_CHARACTERS:
-        return draft.problem(ProblemKind.TOO_LONG, f"its id has more than {MAX_ID_CHARACTERS} characters")
     views: dict[str, View] = {}
     for name, digest in zip(files.names, files.digests, strict=True):
         view = checked[digest]
@@ -188,10 +196,18 @@ def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str
         attributes=draft.attributes,
         views=tuple(views.values()),
     )
+    problem = storage_problem(product)
+    return product if problem is None else draft.problem(*problem)
+
+
+def storage_problem(product: Product) -> tuple[ProblemKind, str] | None:
+    """Why a product cannot be stored; None when it can."""
+    if len(product.id) > MAX_ID_CHARACTERS:
+        return ProblemKind.TOO_LONG, f"its id has more than {MAX_ID_CHARACTERS} characters"
     try:
         size = len(bson.encode(asdict(product)))
-    except (BSONError, OverflowError, UnicodeEncodeError) as error:
-        return draft.problem(ProblemKind.NOT_STORABLE, f"cannot be stored in MongoDB: {error}")
+    except (BSONError, OverflowError, UnicodeEncodeError, RecursionError) as error:
+        return ProblemKind.NOT_STORABLE, f"cannot be stored in MongoDB: {error}"
     if size > MAX_ROW_BYTES:
-        return draft.problem(ProblemKind.TOO_LONG, f"has more than {MAX_ROW_BYTES // BYTES_PER_KB} kB of text")
-    return product
+        return ProblemKind.TOO_LONG, f"has more than {MAX_ROW_BYTES // BYTES_PER_KB} kB of text"
+    return None

@@ -11,9 +11,8 @@ import msgspec
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
-from framematch.cli.console import new_console, print_text
+from framematch.cli.console import new_console, print_text, warn
 from framematch.cli.database import open_database
-from framematch.cli.snapshots.names_change import change_names_checked
 from framematch.cli.snapshots.serving_wait import served_by_all, wait_until_served
 from framematch.core.errors import CatalogError
 from framematch.core.settings import Settings
@@ -142,7 +141,11 @@ async def _change_in(
     check: "Callable[[NamesChange], Awaitable[None]] | None" = None,
 ) -> None:
     """Change the names and print what was changed; then wait."""
-    changed = await change_names_checked(settings, database, change, expect=options.expect, check=check)
+    from framematch.catalog.operations.checked_names import change_names_checked
+
+    changed = await change_names_checked(
+        settings, database, change, expect=options.expect, check=check, on_warning=warn
+    )
     print_change(changed, _in_words(changed), as_json=options.as_json)
     if options.wait_s is None:
         return

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
+from framematch.cli.console import warn
 from framematch.cli.database import open_database
 from framematch.cli.errors import Commands
 from framematch.cli.snapshots import shadow_report
 from framematch.cli.snapshots.changes import AsJson, print_change
-from framematch.cli.snapshots.names_change import change_names_checked
 from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,8 +69,11 @@ def off(as_json: AsJson = False, config: Path | None = CONFIG_OPTION) -> None:
 
 
 async def _change(settings: Settings, reference: str | None, sample: float) -> "NamesChange":
+    from framematch.catalog.operations.checked_names import change_names_checked
     from framematch.catalog.snapshots.listing import find_snapshot
 
     async with open_database(settings) as database:
         snapshot_id = None if reference is None else await find_snapshot(database, reference)
-        return await change_names_checked(settings, database, lambda names: names.with_shadow(snapshot_id, sample))
+        return await change_names_checked(
+            settings, database, lambda names: names.with_shadow(snapshot_id, sample), on_warning=warn
+        )

@@ -32,9 +32,15 @@ class Topics:
         """A product comes into view, stays, and leaves (`sighting.v1`)."""
         self.status = f"{prefix}.status"
         """The latest status of each camera (`camera-status.v1`), compacted."""
+        self.cameras = f"{prefix}.cameras"
+        """The cameras that edges should run, besides those of their own files (`camera-settings.v1`), compacted."""
         self.deadletter = f"{prefix}.deadletter"
         """Records that could not be processed, byte for byte, with the reason in their headers."""
-        self.all = (self.frames, self.matches, self.sightings, self.status, self.deadletter)
+        self.logs = f"{prefix}.logs"
+        """What services log (`log.v1`), where the setting `log.topic` is on."""
+        self.all = (
+            self.frames, self.matches, self.sightings, self.status, self.cameras, self.deadletter, self.logs
+        )  # fmt: skip
 
 
 PARTITIONS_HINT = (
@@ -75,7 +81,9 @@ def topic_specs(settings: KafkaSettings, brokers: int) -> list[NewTopic]:
         (topics.matches, settings.partitions, {"retention.ms": matches_ms}),
         (topics.sightings, settings.partitions, {"retention.ms": matches_ms}),
         (topics.status, 1, {"cleanup.policy": "compact"}),
+        (topics.cameras, 1, {"cleanup.policy": "compact"}),
         (topics.deadletter, 1, {"retention.ms": matches_ms, "max.message.bytes": largest_dead}),
+        (topics.logs, 1, {"retention.ms": matches_ms}),
     ]
     return [NewTopic(name, partitions, replicas, topic_configs=config) for name, partitions, config in shapes]
 

@@ -12,7 +12,9 @@ from starlette.datastructures import Headers
 
 from framematch.api.access.policy import access
 from framematch.api.access.principal import ALL_CAMERAS, Principal
-from framematch.api.guard.guard import Guard
+from framematch.api.access.rate_limit import RateLimit
+from framematch.api.guard.guard import Guard, GuardRules
+from framematch.api.guard.origin import HostCheck
 from framematch.api.guard.request_context import RequestContext
 from framematch.api.guard.route_table import RouteTable
 from framematch.api.metrics import ApiMetrics
@@ -49,7 +51,8 @@ class Reader:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     app, metrics = FastAPI(), ApiMetrics(CollectorRegistry())
     app.include_router(router)
-    app.add_middleware(Guard, routes=RouteTable([router]), authenticator=Reader(), metrics=metrics)
+    rules = GuardRules(Reader(), RateLimit(0), HostCheck([], loopback_only=False))
+    app.add_middleware(Guard, routes=RouteTable([router]), rules=rules, metrics=metrics)
     app.add_middleware(RequestContext, metrics=metrics)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers={"X-API-Key": "good"}) as client:

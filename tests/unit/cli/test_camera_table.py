@@ -9,7 +9,7 @@ from rich.console import Console
 
 from framematch.cli.camera_table import CameraTable, summary
 from framematch.cli.text import duration
-from framematch.core.events import CameraStatus, encode
+from framematch.core.events import CameraStatus, RefusedSettings, encode
 from framematch.core.timestamps import to_rfc3339
 
 NOW_US = 1_767_225_600_000_000
@@ -160,3 +160,16 @@ def test_a_shown_reason_contains_neither_control_characters_nor_markup() -> None
 )
 def test_durations_are_rounded_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_refused_settings_are_shown_beside_what_is_wrong_with_the_camera_itself() -> None:
+    refused = RefusedSettings(4, "fps: should be greater than 0", "See docs/settings.md")
+    table = table_of(
+        status("runs", refused=refused, generation=3),
+        status("degraded", state="degraded", reason="it lags", refused=refused, generation=3),
+        status("never", state="offline", reason=f"refused: {refused.reason}", refused=refused),
+    )
+    shown = text_of(table)
+    assert "it lags; newer settings refused: fps: should be greater than 0" in shown
+    assert shown.count("newer settings refused") == 2
+    assert shown.count("refused: fps") == 3

@@ -91,7 +91,7 @@ def test_a_topic_with_little_traffic_does_not_fill_its_segments() -> None:
 def test_brokers_carry_what_is_written_read_and_copied() -> None:
     site = Site(cameras=100, fps=5, brokers=3, replicas=3, subscribers=2)
     plan = plan_site(site)
-    frames, matches, sightings, _ = (topic.bytes_per_s for topic in plan.topics)
+    frames, matches, sightings, *_ = (topic.bytes_per_s for topic in plan.topics)
     assert plan.out_bytes_per_s == frames + 2 * (matches + sightings)
     assert plan.broker_in_bytes_per_s == pytest.approx(plan.in_bytes_per_s)
     assert plan.broker_out_bytes_per_s * 3 == pytest.approx(plan.out_bytes_per_s + 2 * plan.in_bytes_per_s)

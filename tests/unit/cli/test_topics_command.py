@@ -31,7 +31,7 @@ def test_the_plan_ends_with_settings_and_a_command_for_each_topic() -> None:
 def test_json_has_the_same_numbers() -> None:
     found = json.loads(plan("--cameras", "200", "--fps", "5", "--json"))
     assert (found["partitions"], found["consumers"]) == (48, 12)
-    assert [topic["name"] for topic in found["topics"]] == ["frames", "matches", "sightings", "deadletter"]
+    assert [topic["name"] for topic in found["topics"]] == ["frames", "matches", "sightings", "deadletter", "logs"]
 
 
 def test_missing_options_are_taken_from_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,20 @@ import jsonschema
 import pytest
 import yaml
 
+from framematch.core.camera_settings import SETTINGS_SCHEMA
 from framematch.core.deadletters import Failure
-from framematch.core.events import STATUS_SCHEMA, event_headers, json_schema, match_headers, sighting_headers
+from framematch.core.events import (
+    STATUS_SCHEMA,
+    event_headers,
+    json_schema,
+    log_headers,
+    match_headers,
+    sighting_headers,
+)
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka.topics import Topics, topic_specs
 from framematch.core.settings import KafkaSettings
-from tests.sample_events import match_event, sighting_event
+from tests.sample_events import log_event, match_event, sighting_event
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(
     resources.files("framematch.core.schemas").joinpath("asyncapi.yaml").read_text(encoding="utf-8")
@@ -32,6 +40,8 @@ WRITTEN = {
     "match": (match_headers(match_event(), AT), match_headers(match_event(), AT, TRACE)),
     "sighting": (sighting_headers(sighting_event(), AT),) * 2,
     "status": (event_headers("id", STATUS_SCHEMA, "till-1", AT),) * 2,
+    "cameraSettings": (event_headers("id", SETTINGS_SCHEMA, "till-1", AT),) * 2,
+    "log": (log_headers(log_event()),) * 2,
     "deadletter": (FAILURE.headers(), replace(FAILURE, timestamp_ms=1, omitted_bytes=9).headers()),
 }
 

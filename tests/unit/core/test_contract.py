@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from framematch.core.camera_settings import WantedCamera
 from framematch.core.errors import BadFrameError
-from framematch.core.events import CameraStatus, MatchEvent, SightingEvent, json_schema, match_headers
+from framematch.core.events import CameraStatus, LogEvent, MatchEvent, SightingEvent, json_schema, match_headers
 from framematch.core.frames import (
     CAMERA_PATTERN,
     SEQUENCE_PATTERN,
@@ -24,7 +25,13 @@ from framematch.core.ids import frame_id, match_event_id, sighting_event_id, sig
 from tests.sample_events import match_event
 from tests.unit.core.test_asyncapi import AT, DOCUMENT, TRACE
 
-KINDS: dict[str, Any] = {"match.v1": MatchEvent, "sighting.v1": SightingEvent, "camera-status.v1": CameraStatus}
+KINDS: dict[str, Any] = {
+    "match.v1": MatchEvent,
+    "sighting.v1": SightingEvent,
+    "camera-status.v1": CameraStatus,
+    "camera-settings.v1": WantedCamera,
+    "log.v1": LogEvent,
+}
 PAGE = (Path(__file__).parents[3] / "docs" / "subscribe.md").read_text(encoding="utf-8")
 HEADER_SCHEMAS = DOCUMENT["components"]["schemas"]
 LARGEST_IN_JAVASCRIPT = 2**53 - 1

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from structlog.testing import capture_logs
 
-from framematch.core import event_reader
+from framematch.core import record_reader
 from framematch.core.event_reader import EventReader
 from framematch.core.events import MatchEvent, decode, encode
 from framematch.core.kafka.offsets import OffsetJudge, StartAt, first_to_read
@@ -142,7 +142,7 @@ async def test_a_start_that_failed_at_the_assignment_is_found_by_the_next_poll()
 async def test_a_topic_that_was_recreated_is_read_from_its_first_event(
     events: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_reader, "_CHECK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(record_reader, "_CHECK_INTERVAL_S", 0.0)
     consumer = FakeConsumer(range(20), committed=6)
     reader = reader_of(consumer, "latest")
     await reader.on_partitions_assigned([PARTITION])

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from framematch.core.camera_settings import WantedCamera, WantedSource, decode_wanted, encode_wanted
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (
     MATCH_SCHEMA,
@@ -21,15 +22,18 @@ from framematch.core.events import (
     CameraStatus,
     CandidateInfo,
     DecisionReason,
+    LogEvent,
     MatchEvent,
     ModelInfo,
     ProductInfo,
+    RefusedSettings,
     SightingEvent,
     SightingLink,
     decode,
     encode,
     frame_reference,
     json_schema,
+    log_headers,
     match_headers,
     sighting_headers,
 )
@@ -90,6 +94,29 @@ STATUS = CameraStatus(
     clock="rtcp",
     resolution=(1920, 1080),
     settings_error="edge.fps: input should be greater than 0",
+    edge="shop-1",
+    generation=6,
+    refused=RefusedSettings(7, "fps: should be greater than 0", "See docs/settings.md"),
+)
+WANTED = WantedCamera(
+    schema="camera-settings.v1",
+    camera="till-1",
+    generation=7,
+    at="2026-01-01T00:00:00.123456Z",
+    edge="shop-1",
+    source=WantedSource("rtsp://***@10.0.0.5/…", sealed="gAAAAA=="),
+    settings={"fps": 2.0, "masks": [{"polygon": [[0, 0], [0.5, 0], [0.5, 0.5]]}]},
+)
+LOGGED = LogEvent(
+    schema="log.v1",
+    id="0b6e7a36-6a50-4b0c-8f0f-5f2f0a3f8d11",
+    at="2026-01-01T00:00:00.123456Z",
+    service="edge",
+    host="till",
+    pid=7,
+    level="warning",
+    event="camera_failed",
+    fields={"camera": "till-1", "reason": "rtsp://***@10.0.0.5/1: 401", "retry_in_s": 0.5},
 )
 FIRST_STATUS = CameraStatus(
     schema="camera-status.v1",
@@ -176,10 +203,21 @@ def test_the_camera_status_is_as_the_golden_file() -> None:
     assert json.loads(encode(STATUS)) == golden("camera-status.v1.json")
 
 
+def test_a_wanted_camera_is_as_the_golden_file_and_decodes_to_its_original() -> None:
+    assert json.loads(encode_wanted(WANTED)) == golden("camera-settings.v1.json")
+    assert decode_wanted("till-1", (GOLDEN / "camera-settings.v1.json").read_bytes()) == WANTED
+
+
+def test_the_log_event_and_its_headers_are_as_the_golden_files() -> None:
+    assert json.loads(encode(LOGGED)) == golden("log.v1.json")
+    assert as_text(log_headers(LOGGED)) == golden("log-headers.v1.json")
+
+
 def test_golden_messages_decode_to_their_originals() -> None:
     assert decode((GOLDEN / "match.v1.json").read_bytes(), MatchEvent) == match_event()
     assert decode((GOLDEN / "sighting.v1.json").read_bytes(), SightingEvent) == ENDED
     assert decode((GOLDEN / "camera-status.v1.json").read_bytes(), CameraStatus) == STATUS
+    assert decode((GOLDEN / "log.v1.json").read_bytes(), LogEvent) == LOGGED
 
 
 def test_a_status_of_the_first_edges_still_decodes_and_is_valid_by_the_schema() -> None:
@@ -187,11 +225,16 @@ def test_a_status_of_the_first_edges_still_decodes_and_is_valid_by_the_schema() 
     jsonschema.validate(golden("camera-status.v1-first.json"), json_schema("camera-status.v1"))
 
 
-@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "camera-status.v1"])
+@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "camera-status.v1", "camera-settings.v1", "log.v1"])
 def test_the_golden_file_is_valid_by_the_published_schema(name: str) -> None:
     schema = json_schema(name)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(golden(f"{name}.json"), schema, format_checker=jsonschema.FormatChecker())
+
+
+@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "log.v1"])
+def test_the_example_in_a_published_schema_is_the_golden_file(name: str) -> None:
+    assert json_schema(name)["examples"] == [golden(f"{name}.json")]
 
 
 def test_an_event_without_a_product_is_valid_by_the_schema() -> None:

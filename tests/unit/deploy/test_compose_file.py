@@ -28,7 +28,7 @@ each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
 def test_services_with_framematch_images_are_found() -> None:
-    assert FRAMEMATCH.keys() == {"consumer-cpu", "consumer-gpu", "edge", "tools"}
+    assert FRAMEMATCH.keys() == {"api", "archive", "consumer-cpu", "consumer-gpu", "edge", "tools"}
 
 
 def test_tool_services_run_only_on_request() -> None:

@@ -47,8 +47,8 @@ def requirements(path: Path) -> dict[str, set[str]]:
     return {match[0]: hashes for match, hashes in pins if match}
 
 
-def test_there_is_an_image_for_edge_consumer_and_triton() -> None:
-    assert [path.stem for path in DOCKERFILES] == ["consumer", "edge", "triton"]
+def test_there_is_an_image_for_each_service_and_triton() -> None:
+    assert [path.stem for path in DOCKERFILES] == ["api", "consumer", "edge", "triton"]
 
 
 @each_dockerfile

@@ -37,8 +37,10 @@ PATCHES = [
 SECRETS = {s["metadata"]["name"]: s["stringData"] for s in read_manifests(FOLDER / "secrets.example.yaml")}
 BASE = [document for path in RESOURCES for document in read_manifests(path)]
 PODS = {pod.owner: pod for pod in pods(BASE)}
-FRAMEMATCH_PODS = {name: pod for name, pod in PODS.items() if name in {"consumer", "edge", "tools"}}
-SERVING = {name: pod for name, pod in PODS.items() if name in {"consumer", "edge", "triton"}}
+FRAMEMATCH_PODS = {name: pod for name, pod in PODS.items() if name in {"api", "archive", "consumer", "edge", "tools"}}
+SERVING = {name: pod for name, pod in PODS.items() if name in {"api", "archive", "consumer", "edge", "triton"}}
+IMAGES = {"api": "api", "archive": "api", "consumer": "consumer", "edge": "edge", "tools": "consumer"}
+"""The Dockerfile of each pod."""
 SETTINGS = dict(
     line.split("=", 1)
     for line in (FOLDER / "base" / "settings.env").read_text(encoding="utf-8").splitlines()
@@ -93,7 +95,7 @@ def test_every_folder_in_a_kustomization_is_a_kustomization() -> None:
 
 
 def test_the_pods_are_found() -> None:
-    assert PODS.keys() == {"consumer", "edge", "triton", "tools", "engines"}
+    assert PODS.keys() == {"api", "archive", "consumer", "edge", "triton", "tools", "engines"}
 
 
 def test_every_environment_variable_is_a_known_setting() -> None:
@@ -136,11 +138,10 @@ def test_root_file_system_is_read_only_without_a_gpu(pod: Pod) -> None:
 
 
 def test_framematch_pods_run_as_the_user_of_their_image() -> None:
-    users = {name: re.findall(r"^USER (\d+):(\d+)$", dockerfile(name), re.MULTILINE) for name in ("consumer", "edge")}
     for pod in FRAMEMATCH_PODS.values():
         context = pod.spec["securityContext"]
         user = (str(context["runAsUser"]), str(context["runAsGroup"]))
-        assert user in users["edge" if pod.owner == "edge" else "consumer"]
+        assert user in re.findall(r"^USER (\d+):(\d+)$", dockerfile(IMAGES[pod.owner]), re.MULTILINE)
 
 
 def test_triton_tools_and_engines_share_the_models_through_the_owners_group() -> None:
@@ -192,7 +193,9 @@ def test_triton_reaches_nothing_and_the_edge_does_not_reach_the_metadata_service
 
     assert reached("triton") == reached("engines") == []
     assert {8001, 9092, 27017} <= {p["port"] for rule in reached("consumer") for p in rule["ports"]}
-    assert reached("tools") == reached("consumer")
+    assert reached("api") == reached("tools") == reached("consumer")
+    assert not [rule for rule in reached("archive") if "to" in rule or 8001 in [p["port"] for p in rule["ports"]]]
+    assert {9092, 27017} <= {p["port"] for rule in reached("archive") for p in rule["ports"]}
     blocks = [to["ipBlock"] for rule in reached("edge") for to in rule.get("to", [])]
     assert any(block["cidr"] == "0.0.0.0/0" and "169.254.0.0/16" in block["except"] for block in blocks)
 
@@ -225,17 +228,19 @@ def test_every_reference_of_a_pod_exists(pod: Pod) -> None:
 
 def test_edge_has_no_mongodb_password_and_consumer_no_camera_password() -> None:
     assert "framematch-mongodb" not in str(PODS["edge"].spec)
-    assert "framematch-cameras" not in str(PODS["consumer"].spec)
+    for name in ("consumer", "api", "archive"):
+        assert "framematch-cameras" not in str(PODS[name].spec)
 
 
-@pytest.mark.parametrize("name", ["consumer", "edge"])
+@pytest.mark.parametrize("name", ["api", "archive", "consumer", "edge"])
 def test_ports_and_paths_match_the_image(name: str) -> None:
-    pod, text = PODS[name], dockerfile(name)
+    pod, text = PODS[name], dockerfile(IMAGES[name])
+    variable = "FRAMEMATCH_API__PORT" if name == "api" else "FRAMEMATCH_HTTP__PORT"
     assert [port["containerPort"] for port in pod.container["ports"]] == [
-        int(re.findall(r"FRAMEMATCH_HTTP__PORT=(\d+)", text)[0])
+        int(re.findall(rf"{variable}=(\d+)", text)[0])
     ]
     assert re.findall(r"FRAMEMATCH_STATE_DIR=(\S+)", text)[0] in pod.mounts
-    assert f'CMD ["{pod.container["args"][0]}"]' in text
+    assert f'CMD ["{pod.container["args"][0]}"]' in text or COMPOSE[name]["command"] == pod.container["args"]
     assert "/tmp" in pod.mounts  # noqa: S108  # the root file system is read-only
 
 
@@ -264,8 +269,11 @@ def test_every_probe_uses_an_existing_port_and_path(pod: Pod) -> None:
 
 
 def test_kubernetes_waits_longer_than_the_shutdown_deadline() -> None:
-    for name in ("consumer", "edge"):
-        assert PODS[name].spec["terminationGracePeriodSeconds"] > Settings().shutdown_deadline_s + EXIT_REPORT_S
+    for name in ("api", "archive", "consumer", "edge"):
+        pod = PODS[name]
+        sleep = pod.container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["sleep", "0"])
+        longest_s = int(sleep[1]) + Settings().shutdown_deadline_s + EXIT_REPORT_S
+        assert pod.spec["terminationGracePeriodSeconds"] > longest_s
 
 
 @each_pod
@@ -303,6 +311,24 @@ def test_a_drained_node_leaves_consumers_running() -> None:
     budget = kind("PodDisruptionBudget")["consumer"]["spec"]
     assert budget["selector"]["matchLabels"].items() <= PODS["consumer"].labels.items()
     assert 1 <= budget["maxUnavailable"] < kind("Deployment")["consumer"]["spec"]["replicas"]
+
+
+def test_the_api_always_has_two_pods_and_a_drained_node_takes_one() -> None:
+    budget, scaler = kind("PodDisruptionBudget")["api"]["spec"], kind("HorizontalPodAutoscaler")["api"]["spec"]
+    assert budget["selector"]["matchLabels"].items() <= PODS["api"].labels.items()
+    assert 1 <= budget["maxUnavailable"] < scaler["minReplicas"] < scaler["maxReplicas"]
+    assert scaler["scaleTargetRef"]["name"] == "api"
+    assert "replicas" not in kind("Deployment")["api"]["spec"], "every `kubectl apply` would undo the autoscaler"
+    assert "cpu" in PODS["api"].container["resources"]["requests"], "the utilisation is a share of the request"
+
+
+def test_only_the_public_paths_of_the_api_are_open_to_the_outside() -> None:
+    ingress = kind("Ingress")["api"]["spec"]
+    [rule] = ingress["rules"]
+    backends = [path["backend"]["service"] for path in rule["http"]["paths"]]
+    assert {path["path"] for path in rule["http"]["paths"]} == {"/v1", "/docs", "/openapi.json"}
+    assert {(each["name"], each["port"]["name"]) for each in backends} == {("api", "http")}
+    assert ingress["tls"][0]["hosts"] == [rule["host"]]
 
 
 def test_every_image_has_the_version_of_this_package() -> None:

@@ -11,6 +11,7 @@ from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
 from edge.pipeline import EdgeService
 from edge.reload import Accepted, CameraChanges, SettingsWatch
+from edge.wanted import Wanted
 from framematch.core.health import Health
 from framematch.core.settings import Settings
 from tests.support import eventually
@@ -51,6 +52,9 @@ class FakeDispatcher(FakeSinks):
 
 class ChangeAt:
     """Settings that change once, when `event` is set."""
+
+    followed = None
+    wanted = Wanted()
 
     def __init__(self, event: asyncio.Event, *cameras: Camera) -> None:
         self._event = event

@@ -17,8 +17,9 @@ from edge.metrics import EdgeMetrics
 from edge.snapshot import StatsSnapshot
 from edge.stats import CameraStats
 from edge.status import StatusReporter, status_of
+from edge.wanted import Wanted
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import CameraStatus, decode
+from framematch.core.events import CameraStatus, RefusedSettings, decode
 from framematch.core.kafka.records import ProducerRecord
 from tests.support import eventually
 
@@ -351,3 +352,38 @@ async def test_a_status_that_failed_does_not_stop_the_reporter(error: Exception)
         service.cameras.stats["till-1"].closed("stream ended")
         await service.sent(3)
     assert service.producer.statuses[-1].reason == "stream ended"
+
+
+async def test_a_status_says_which_edge_sends_it_and_which_wanted_settings_are_in_force() -> None:
+    producer, cameras = MemoryProducer(), Cameras("till-1", "own")
+    reporter = StatusReporter(producer, "p.status", cameras, 1_000, edge="shop-1")
+    refused = RefusedSettings(4, "fps: too small", "see the page")
+    reporter.set_wanted(Wanted(generations={"till-1": 3}, refused={"till-1": refused}))
+    await reporter.report_all()
+    by_camera = {status.camera: status for status in producer.statuses}
+    assert {status.edge for status in by_camera.values()} == {"shop-1"}
+    assert (by_camera["till-1"].generation, by_camera["till-1"].refused) == (3, refused)
+    assert (by_camera["own"].generation, by_camera["own"].refused) == (None, None)
+
+
+async def test_a_wanted_camera_that_never_ran_has_a_status_until_it_is_not_wanted_any_more() -> None:
+    async with reporting("own") as service:
+        refused = RefusedSettings(4, "not allowed", "allow it")
+        service.reporter.set_wanted(Wanted(refused={"till-1": refused}))
+        await service.sent(3)
+        [status] = [one for one in service.producer.statuses if one.camera == "till-1"]
+        assert (status.state, status.reason, status.refused) == ("offline", "refused: not allowed", refused)
+        service.reporter.set_wanted(Wanted())
+        await service.sent(5)
+    assert ("till-1", None) in service.producer.records
+
+
+async def test_a_refused_camera_that_is_corrected_has_the_status_of_the_running_one() -> None:
+    async with reporting() as service:
+        service.reporter.set_wanted(Wanted(refused={"till-1": RefusedSettings(4, "not allowed", "allow it")}))
+        await service.sent(1)
+        service.cameras.add("till-1")
+        service.reporter.set_wanted(Wanted(generations={"till-1": 5}))
+        await eventually(lambda: service.producer.statuses[-1].generation == 5)
+    last = service.producer.statuses[-1]
+    assert (last.reason, last.refused) == ("starting", None)

@@ -13,6 +13,8 @@ from framematch.catalog.products import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError, UsageError
 from framematch.matching.decision import Candidate, Thresholds
+from framematch.matching.enrich import MetadataCache
+from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import Catalogue, SearchResult, TextSearch, search_by_picture, search_by_text
 from framematch.matching.text_background import BACKGROUND_TEXTS, NEAR_Z, nearness
 from framematch.vision.manifest import PreprocessSpec
@@ -76,7 +78,7 @@ class Site:
             matcher=FakeMatcher(*scores),
         )
         store: Any = FakeStore()
-        self.catalogue = Catalogue(served, store, thread)
+        self.catalogue = Catalogue(served, store, MetadataCache(store), DirectEngine(thread))
 
     async def by_picture(self, data: bytes, *, top_k: int = 5, products: ProductFilter = EVERYTHING) -> SearchResult:
         return await search_by_picture(self.catalogue, data, top_k=top_k, products=products, min_content=3.0)

@@ -2,28 +2,23 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
+from framematch.catalog.changes.product_changes import ProductChanges
+from framematch.catalog.mongo import Database
+from framematch.catalog.products import ProductStore
+from framematch.catalog.snapshots.store import load_manifest
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
-
-if TYPE_CHECKING:
-    from framematch.catalog.changes.product_changes import ProductChanges
-    from framematch.catalog.mongo import Database
-    from framematch.vision.encoder import ImageEncoder
+from framematch.vision.encoder import ImageEncoder
 
 
 @asynccontextmanager
-async def open_product_changes(settings: Settings, database: "Database") -> "AsyncIterator[ProductChanges]":
+async def open_product_changes(settings: Settings, database: Database) -> AsyncIterator[ProductChanges]:
     """Changes of products in this database. Triton is connected when a picture has to be embedded."""
-    from framematch.catalog.changes.product_changes import ProductChanges
-    from framematch.catalog.products import ProductStore
-    from framematch.vision.encoder import ImageEncoder
-
     encoders: dict[str, ImageEncoder] = {}
     async with AsyncExitStack() as resources:
 
-        async def connect(digest: str) -> "ImageEncoder":
+        async def connect(digest: str) -> ImageEncoder:
             if digest not in encoders:
                 url, triton = require(settings.triton.url, "triton.url"), settings.triton
                 encoder = await ImageEncoder.connect(url, digest, timeout_s=triton.timeout_s, key=triton.key)
@@ -33,7 +28,7 @@ async def open_product_changes(settings: Settings, database: "Database") -> "Asy
         yield ProductChanges(ProductStore(database), connect)
 
 
-async def embed_changes(settings: Settings, database: "Database", snapshot_ids: Iterable[str]) -> None:
+async def embed_changes(settings: Settings, database: Database, snapshot_ids: Iterable[str]) -> None:
     """Embed the changes of products since these snapshots were built, if they are of models that were not in use then.
 
     Call it before the snapshots get a name, and afterwards for what was changed meanwhile.
@@ -43,8 +38,6 @@ async def embed_changes(settings: Settings, database: "Database", snapshot_ids: 
         ModelError: Triton does not serve the model of a snapshot.
         UnavailableError: MongoDB or Triton became unavailable.
     """
-    from framematch.catalog.snapshots.store import load_manifest
-
     async with open_product_changes(settings, database) as changes:
         for snapshot_id in snapshot_ids:
             await changes.complete_for(await load_manifest(database, snapshot_id))

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +19,15 @@ from typing import Self
 
 from framematch.core.errors import FramematchError
 from framematch.core.lifecycle import run_service
+from framematch.core.log_topic import published_log
 from framematch.core.logging import configure_logging, is_json, log_descriptor, log_to
 from framematch.core.redact import run_redacted
 from framematch.core.settings import Settings
 from framematch.core.stderr import log_uncaught, open_log
 
 Service = Callable[[Settings, asyncio.Event], Awaitable[None]]
-"""Runs until the event is set. A module-level function, so that the new process can import it."""
+"""Runs until the event is set, or its work is done. A module-level function, or a `partial` of one with arguments that
+can be pickled, so that the new process can import it."""
 
 _ORPHAN_GRACE_S = 15.0  # beyond the shutdown deadline, for a worker whose parent can no longer kill it
 
@@ -40,17 +42,19 @@ class ExitStatus:
 
 
 class WorkerProcess:
-    """The process of worker `number`: started by the constructor, gone after the `with` block.
+    """A process with a name: started by the constructor, gone after the `with` block.
+
+    Its log lines have the fields of `log_context`.
 
     The settings are sent through a pipe, so no secret is in the process list. When this process dies, even by SIGKILL,
     the worker shuts down as after a SIGTERM.
     """
 
-    def __init__(self, number: int, service: Service, settings: Settings) -> None:
+    def __init__(self, name: str, service: Service, settings: Settings, log_context: Mapping[str, str]) -> None:
         context = get_context("spawn")  # inherits none of the parent's threads, files or memory
         self._exit_report, sender = context.Pipe(duplex=False)
-        arguments = (_main, number, service, settings, sender, DupFd(log_descriptor()))
-        self._process = context.Process(target=run_redacted, args=arguments, name=f"worker-{number}")
+        arguments = (_main, service, settings, dict(log_context), sender, DupFd(log_descriptor()))
+        self._process = context.Process(target=run_redacted, args=arguments, name=name)
         with _sigint_blocked():
             self._process.start()
         sender.close()
@@ -119,19 +123,22 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _main(number: int, service: Service, settings: Settings, exit_report: Connection, log_output: DupFd) -> None:
+def _main(
+    service: Service, settings: Settings, log_context: dict[str, str], exit_report: Connection, log_output: DupFd
+) -> None:
     """The main function of the worker process.
 
     It logs where its parent does. The parent reads what else is written to stderr, also when this process crashes.
     """
     deadline_s = settings.shutdown_deadline_s
     threading.Thread(target=_end_with_parent, args=(deadline_s,), name="parent-watch", daemon=True).start()
-    configure_logging(settings.log.level, settings.log.format, service="consumer", worker=str(number))
+    configure_logging(settings.log.level, settings.log.format, **log_context)
     log_to(open_log(log_output.detach()))
     if is_json(settings.log.format):
         log_uncaught()
     try:
-        run_service(partial(service, settings), shutdown_deadline_s=deadline_s)
+        with published_log(settings, "consumer"):
+            run_service(partial(service, settings), shutdown_deadline_s=deadline_s)
     except FramematchError as error:
         exit_report.send(ExitStatus(error.exit_code, error.message, error.hint))
         sys.exit(error.exit_code)

@@ -1,0 +1,117 @@
+"""Bounds the pictures and the bytes of requests in flight; what is beyond is refused at once, so no queue grows."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from framematch.api.problems import Problem
+
+_RATE_S = 10.0
+_RETRY_AFTER_MAX_S = 60
+
+
+class AdmissionMetrics:
+    """What is in flight, what was given up, and, in `rejected`, what was refused by reason."""
+
+    def __init__(self, registry: CollectorRegistry, rejected: Counter) -> None:
+        self.rejected = rejected
+        self.pictures = Gauge("framematch_api_pictures_in_flight", "Pictures that are being matched", registry=registry)
+        self.body_bytes = Gauge(
+            "framematch_api_body_bytes_in_flight", "Bytes of bodies of requests that have no answer yet",
+            registry=registry,
+        )  # fmt: skip
+        self.abandoned = Counter(
+            "framematch_api_abandoned", "Requests whose client left before the answer", registry=registry
+        )
+
+
+class Admission:
+    """Counts what is in flight. A request holds its bytes as they come, and slots for its pictures once they are known.
+
+    So a slow upload holds what it has sent, and no slot.
+    """
+
+    def __init__(
+        self,
+        *,
+        pictures_max: int,
+        body_bytes_max: int,
+        metrics: AdmissionMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.metrics = metrics
+        self._pictures_max = pictures_max
+        self._body_bytes_max = body_bytes_max
+        self._pictures = 0
+        self._body_bytes = 0
+        self._clock = clock
+        self._done: deque[tuple[float, int]] = deque()
+
+    def check(self, *, pictures: bool, body_bytes: int) -> None:
+        """Refuse a request before its body is read that has no chance.
+
+        Raises:
+            Problem: 429, with the time after which it may be repeated.
+        """
+        if pictures and self._pictures >= self._pictures_max:
+            raise self._full("pictures")
+        if self._body_bytes + body_bytes > self._body_bytes_max:
+            raise self._full("bytes of requests")
+
+    @contextmanager
+    def body(self) -> Iterator[Callable[[int], None]]:
+        """Inside the context a function adds bytes that have come; it raises Problem (429) when there are too many."""
+        held = 0
+
+        def add(size: int) -> None:
+            nonlocal held
+            if self._body_bytes + size > self._body_bytes_max:
+                raise self._full("bytes of requests")
+            held += size
+            self._body_bytes += size
+            self.metrics.body_bytes.set(self._body_bytes)
+
+        try:
+            yield add
+        finally:
+            self._body_bytes -= held
+            self.metrics.body_bytes.set(self._body_bytes)
+
+    @contextmanager
+    def pictures(self, number: int) -> Iterator[None]:
+        """Hold slots for these pictures inside the context.
+
+        Raises:
+            Problem: 429, when there are not as many free.
+        """
+        if self._pictures + number > self._pictures_max:
+            raise self._full("pictures")
+        self._pictures += number
+        self.metrics.pictures.set(self._pictures)
+        try:
+            yield
+        finally:
+            self._pictures -= number
+            self.metrics.pictures.set(self._pictures)
+            self._note(number)
+
+    def _note(self, number: int) -> None:
+        now_s = self._clock()
+        self._done.append((now_s, number))
+        while self._done[0][0] < now_s - _RATE_S:
+            self._done.popleft()
+
+    def _full(self, what: str) -> Problem:
+        """The problem, with the time that what is in flight needs at the rate of the last seconds."""
+        self.metrics.rejected.labels("full").inc()
+        since_s = self._clock() - _RATE_S
+        rate = sum(number for at_s, number in self._done if at_s >= since_s) / _RATE_S
+        wait_s = ceil(self._pictures / rate) if rate else 1
+        return Problem(
+            429, "full", f"too many {what} are in flight", hint="Repeat the request later, or with fewer pictures",
+            headers={"Retry-After": str(max(1, min(wait_s, _RETRY_AFTER_MAX_S)))},
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Long-running operations: documents in MongoDB, each run by a process of its own."""
