@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -73,6 +72,7 @@ async def catalogue_api(site: ProductSite, mongodb_uri: str, *, lease_s: float =
         {"mongodb": {"uri": mongodb_uri, "database": site.database.name}, "api": {"auth": "none"}}
     )
     registry, stop = CollectorRegistry(), asyncio.Event()
+    metrics = ApiMetrics(registry)
     operations = OperationStore(site.database, lease_s=lease_s)
     runner = OperationRunner(operations, settings, poll_s=0.1)
     with ThreadPoolExecutor(1) as threads:
@@ -84,10 +84,12 @@ async def catalogue_api(site: ProductSite, mongodb_uri: str, *, lease_s: float =
             operations=operations,
             runner=runner,
             decode_threads=threads,
-            admission=Admission(pictures_max=8, body_bytes_max=1_000_000, metrics=AdmissionMetrics(registry)),
+            admission=Admission(
+                pictures_max=8, body_bytes_max=1_000_000, metrics=AdmissionMetrics(registry, metrics.rejected)
+            ),
             page_tokens=PageTokens(KEY),
             access=SimpleNamespace(authenticator=AnonymousAuthenticator(), rate_limit=RateLimit(0), audit=None),
-            metrics=ApiMetrics(registry),
+            metrics=metrics,
             stop=stop,
         )
         transport = httpx.ASGITransport(create_app(cast("Services", services)))
@@ -98,8 +100,3 @@ async def catalogue_api(site: ProductSite, mongodb_uri: str, *, lease_s: float =
             finally:
                 stop.set()
                 await task
-
-
-def other_site(site: ProductSite, folder: Path) -> ProductSite:
-    """Another process's view of the same database."""
-    return replace(site, folder=folder)

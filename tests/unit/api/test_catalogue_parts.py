@@ -92,8 +92,9 @@ def test_a_condition_is_met_or_refused_with_412(
     match: str | None, none_match: str | None, etag: str | None, is_met: bool
 ) -> None:
     conditions = Conditions(
-        match and parse_tags("If-Match", match), none_match and parse_tags("If-None-Match", none_match)
-    )  # type: ignore[arg-type]  # None passes through
+        None if match is None else parse_tags("If-Match", match),
+        None if none_match is None else parse_tags("If-None-Match", none_match),
+    )
     if is_met:
         conditions.check(etag)
         return
