@@ -83,7 +83,7 @@ async def catalogue_api(site: ProductSite, mongodb_uri: str, *, lease_s: float =
             changes=site.changes,
             operations=operations,
             runner=runner,
-            decode_threads=threads,
+            threads=SimpleNamespace(decode=threads),
             admission=Admission(
                 pictures_max=8, body_bytes_max=1_000_000, metrics=AdmissionMetrics(registry, metrics.rejected)
             ),
