@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from framematch.api.document import openapi_document
 from framematch.api.guard.admitted import Admitted
+from framematch.api.guard.encoded_path import EncodedPath
 from framematch.api.guard.guard import Guard, GuardRules
 from framematch.api.guard.head_requests import HeadRequests
 from framematch.api.guard.origin import HostCheck, cors_options
@@ -44,6 +45,7 @@ def create_app(services: Services) -> FastAPI:
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(HeadRequests)
+    app.add_middleware(EncodedPath)
     app.add_middleware(RequestContext, metrics=metrics)
     return app
 

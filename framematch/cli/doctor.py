@@ -14,6 +14,7 @@ from framematch.cli.camera_statuses import read_statuses
 from framematch.cli.camera_table import CameraTable, summary
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
+from framematch.cli.doctor_api import PART, check_api
 from framematch.cli.doctor_matching import check_matching
 from framematch.cli.errors import hint_of
 from framematch.cli.finding import Checked, Finding, guarded
@@ -30,7 +31,7 @@ _MARKS = {True: Text("ok", "green"), False: Text("no", "bold red"), None: Text("
 
 
 def doctor(config: Path | None = CONFIG_OPTION) -> None:
-    """Check packages, Kafka, cameras, MongoDB, Triton, the model, the index and the GPU, and say what to do.
+    """Check packages, Kafka, cameras, MongoDB, Triton, the model, the index, the API and the GPU, and say what to do.
 
     Exit code 0 when `framematch consume` has everything that it needs, 1 otherwise.
 
@@ -52,6 +53,7 @@ async def _check_all(settings: Settings) -> list[Finding]:
         ("Packages", _packages),
         ("Kafka", _kafka),
         ("MongoDB", check_matching),
+        (PART, check_api),
         ("GPU", _gpu),
     ]
     found = await asyncio.gather(*(_findings(part, check, settings) for part, check in checks))

@@ -47,10 +47,10 @@ class ApiKeyModel(BaseModel):
     """A key, without its secret."""
 
     id: Annotated[str, Field(examples=["3f9a1c07b2de"])]
-    name: str
+    name: Annotated[str, Field(examples=["till app"])]
     state: Annotated[Literal["active", "expired", "revoked"], Field(description="whether it is valid now")]
     scopes: list[Scope]
-    cameras: list[str]
+    cameras: Annotated[list[str], Field(examples=[["till-*"]])]
     created_at: datetime
     expires_at: datetime | None
     last_used_at: Annotated[datetime | None, Field(description="to the minute; null: never")]
@@ -74,17 +74,17 @@ class ApiKeyList(BaseModel):
 class AuditEntryModel(BaseModel):
     """A change, or one that was refused with 403."""
 
-    id: str
+    id: Annotated[str, Field(examples=["692c4f0e9d1b2a3c4d5e6f70"])]
     at: datetime
-    principal: Annotated[str, Field(description="the name of the key, or the token's subject")]
-    kind: Annotated[str, Field(description="key, oidc or anonymous")]
-    key_id: str | None
-    client: Annotated[str, Field(description="the client's address")]
-    method: str
+    principal: Annotated[str, Field(description="the name of the key, or the token's subject", examples=["till app"])]
+    kind: Annotated[str, Field(description="key, oidc or anonymous", examples=["key"])]
+    key_id: Annotated[str | None, Field(examples=["3f9a1c07b2de"])]
+    client: Annotated[str, Field(description="the client's address", examples=["10.0.0.7"])]
+    method: Annotated[str, Field(examples=["PUT"])]
     route: Annotated[str, Field(examples=["/v1/products/{product}"])]
     parameters: dict[str, str]
     status: int
-    request_id: str
+    request_id: Annotated[str, Field(examples=["9f1c0a5e2b7d4c53a1e8f60d2b3c4d5e"])]
 
 
 class AuditLogPage(BaseModel):

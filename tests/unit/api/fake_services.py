@@ -19,6 +19,7 @@ from framematch.api.app import create_app
 from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.triton_state import HEALTH_PART, TritonState
 from framematch.api.metrics import ApiMetrics
+from framematch.api.services import Threads
 from framematch.catalog.product import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, FramematchError
@@ -133,8 +134,7 @@ class FakeSite:
             settings=settings,
             products=store,
             metadata=MetadataCache(store),
-            decode_threads=threads,
-            search_thread=threads,
+            threads=Threads(threads, threads),
             triton=self.triton,
             engine=self.engine,
             admission=self.admission,
