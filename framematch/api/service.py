@@ -72,6 +72,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
+    metrics = ApiMetrics(registry)
     health = Health("kafka", "mongodb", SNAPSHOT_PART, TRITON_PART, CAMERAS_PART)
     async with AsyncExitStack() as resources:
         database = await _open_database(settings, resources, health)
@@ -83,7 +84,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         watcher = await _open_watcher(settings, database, state, resources)
         threads = Threads.start(settings.api.decode_threads, resources)
-        triton, metrics = TritonState(lambda: watcher.active, health), ApiMetrics(registry)
+        triton = TritonState(lambda: watcher.active, health)
         services = Services(
             settings=settings,
             database=database,

@@ -29,7 +29,7 @@ from framematch.core.settings import KafkaSettings, Settings
 from framematch.stack.kafka import KafkaServer
 from tests.integration.edge_service import new_prefix, quick_edge, read_topic
 from tests.integration.endless_camera import endless_camera
-from tests.support import eventually
+from tests.support import eventually, freeze, resume
 
 pytestmark = pytest.mark.integration
 
@@ -60,7 +60,9 @@ class Stand:
         registry = CollectorRegistry()
         self.metrics = ApiMetrics(registry)
         self.access = SimpleNamespace(authenticator=Keys(), rate_limit=RateLimit(0), audit=None)
-        self.admission = Admission(pictures_max=1, body_bytes_max=10_000_000, metrics=AdmissionMetrics(registry))
+        self.admission = Admission(
+            pictures_max=1, body_bytes_max=10_000_000, metrics=AdmissionMetrics(registry, self.metrics.rejected)
+        )
 
 
 Api = httpx.AsyncClient
@@ -91,16 +93,15 @@ async def ready(api: Api) -> None:
     await eventually(answers, message="the topics are read")
 
 
+async def settings_for(server: KafkaServer, **api: Any) -> Settings:
+    kafka = KafkaSettings(bootstrap_servers=server.bootstrap_servers, topic_prefix=new_prefix())
+    await ensure_topics(kafka)
+    return Settings.model_validate({"kafka": kafka, "cameras_key": KEY, "api": api})
+
+
 @pytest.fixture(name="settings")
 async def _settings(kafka: KafkaServer) -> Settings:
-    settings = Settings.model_validate(
-        {
-            "kafka": KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, topic_prefix=new_prefix()),
-            "cameras_key": KEY,
-        }
-    )
-    await ensure_topics(settings.kafka)
-    return settings
+    return await settings_for(kafka)
 
 
 SOURCE = f"rtsp://user:{CANARY}@127.0.0.1:1/{CANARY}"
@@ -216,6 +217,35 @@ async def test_without_kafka_the_cameras_are_unknown_and_say_so(dead_address: st
             assert answer.headers["retry-after"]
         assert stand.health.ready
         assert "ok (" in stand.health.report()[HEALTH_PART]
+
+
+async def test_while_kafka_is_frozen_a_change_is_a_503_and_what_is_known_is_shown_with_a_note(
+    breakable_kafka: KafkaServer,
+) -> None:
+    settings = await settings_for(breakable_kafka, request_timeout_s=2)
+    async with api_of(settings) as (api, stand):
+        await ready(api)
+        first = await put(api, "till-1")
+        freeze(breakable_kafka.pid)
+        try:
+            late = await put(api, "till-1")
+            assert (late.status_code, late.json()["type"]) == (503, "/problems/unavailable")
+            assert "may have been made" in late.json()["hint"]
+
+            async def has_note() -> bool:
+                return bool((await api.get("/v1/cameras")).json()["note"])
+
+            await eventually(has_note, timeout_s=60)
+            assert (await api.get("/v1/cameras/till-1")).json()["generation"] == first.json()["generation"]
+            assert stand.health.ready
+        finally:
+            resume(breakable_kafka.pid)
+
+        async def is_put() -> bool:
+            return (await put(api, "till-1")).status_code == 200
+
+        await eventually(is_put, timeout_s=60)
+        assert (await api.get("/v1/cameras")).json()["note"] is None
 
 
 async def test_an_edge_runs_what_is_put_and_its_refusal_is_an_answer(settings: Settings, tmp_path: Path) -> None:
