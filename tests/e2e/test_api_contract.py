@@ -4,7 +4,6 @@ Schemathesis makes the requests: valid ones, and such that the document does not
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
