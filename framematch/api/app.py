@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from framematch.api.document import openapi_document
 from framematch.api.guard.admitted import Admitted
+from framematch.api.guard.encoded_path import EncodedPath
 from framematch.api.guard.guard import Guard, GuardRules
 from framematch.api.guard.head_requests import HeadRequests
 from framematch.api.guard.origin import HostCheck, cors_options
@@ -39,13 +40,12 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _on_gone)
     # The last that is added is the first that a request passes.
     metrics, settings = services.metrics, services.settings.api
-    app.add_middleware(
-        Admitted, admission=services.admission, metrics=metrics, upload_timeout_s=settings.upload_timeout_s
-    )
+    app.add_middleware(Admitted, admission=services.admission, upload_timeout_s=settings.upload_timeout_s)
     app.add_middleware(Guard, routes=RouteTable(ROUTERS), rules=_guard_rules(services), metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(HeadRequests)
+    app.add_middleware(EncodedPath)
     app.add_middleware(RequestContext, metrics=metrics)
     return app
 

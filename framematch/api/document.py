@@ -13,7 +13,7 @@ from framematch.api.schemas.problem import problem_schemas, problems
 _SERVERS: Final = [{"url": ".", "description": "where this document comes from"}]
 _EVERYWHERE: Final = (400, 500)
 _WITH_A_KEY: Final = (401, 403, 429, 503)
-_WITH_A_BODY: Final = (413,)
+_WITH_A_BODY: Final = (408, 413, 429)
 _RETRY_AFTER: Final = {
     "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 0}, "example": 2}
 }

@@ -12,7 +12,9 @@ from framematch.core.errors import (
     FramematchError,
     ModelError,
     PictureError,
+    SnapshotInUseError,
     StaleNamesError,
+    StaleProductError,
     UnavailableError,
     UsageError,
 )
@@ -26,6 +28,8 @@ _KINDS: Final[tuple[tuple[type[FramematchError], HTTPStatus, str], ...]] = (
     (UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     (DeadlineExceededError, HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded"),
     (StaleNamesError, HTTPStatus.CONFLICT, "stale"),
+    (StaleProductError, HTTPStatus.CONFLICT, "stale"),
+    (SnapshotInUseError, HTTPStatus.CONFLICT, "in_use"),
     (PictureError, HTTPStatus.BAD_REQUEST, "invalid_picture"),
     (UsageError, HTTPStatus.BAD_REQUEST, "invalid_request"),
     (ModelError, HTTPStatus.SERVICE_UNAVAILABLE, "model_unusable"),

@@ -1,4 +1,4 @@
-"""Redacts secrets in everything that leaves the process: credentials in URLs, and values whose name tells a secret.
+"""Redacts secrets in everything that leaves the process: credentials in URLs, API keys, values with telling names.
 
 In doubt it redacts too much: a host before an "@" in a path goes with the credentials.
 """
@@ -33,6 +33,9 @@ _SECRET_NAME = re.compile(
     r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key|repository_?key",
     re.IGNORECASE,
 )
+# Keys of our API, whose id is no secret, and JSON web tokens, wherever they stand.
+_API_KEY = re.compile(r"fm_(?P<id>[0-9A-Za-z]{4,})_[0-9A-Za-z]{8,}")
+_WEB_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?")
 # Surrogates: Python's stand-ins for bytes that are not UTF-8, and halves of characters.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _ESCAPED_BYTES = range(0xDC80, 0xDD00)
@@ -48,6 +51,10 @@ def redact_url(text: str) -> str:
     """
     if not text.isascii():
         text = _NOT_UTF8.sub(_as_escape, text)
+    if "fm_" in text:
+        text = _API_KEY.sub(rf"fm_\g<id>_{HIDDEN}", text)
+    if "eyJ" in text:
+        text = _WEB_TOKEN.sub(HIDDEN, text)
     if "=" in text:
         text = _SECRET_PARAMETER.sub(_without_value, text)
     if "@" in text or "%40" in text:

@@ -32,4 +32,3 @@ class ApiSettings(AccessSettings):
     operations_kept_h: float = Field(
         168.0, gt=0, description="how long an operation that has ended is kept, with its files"
     )
-    import_max_mb: float = Field(1_000.0, gt=0, description="maximum size of a file to import, in 1e6 bytes")

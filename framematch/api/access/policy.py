@@ -21,11 +21,15 @@ SECURITY_SCHEMES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Access:
-    """What a route asks for. `scope` is None for a public route. `pictures`: it needs a slot for pictures."""
+    """What a route asks for. `scope` is None for a public route. `pictures`: it needs a slot for pictures.
+
+    `streamed`: it writes its body away piece by piece, so that only a piece is in memory.
+    """
 
     scope: Scope | None
     body_mb: float = 1.0
     pictures: bool = False
+    streamed: bool = False
 
     @property
     def body_bytes(self) -> int:
@@ -33,13 +37,16 @@ class Access:
         return int(self.body_mb * BYTES_PER_MB)
 
 
-def access(scope: Scope | Literal["public"], *, body_mb: float = 1.0, pictures: bool = False) -> dict[str, Any]:
+def access(
+    scope: Scope | Literal["public"], *, body_mb: float = 1.0, pictures: bool = False, streamed: bool = False
+) -> dict[str, Any]:
     """The `openapi_extra` of a route: `@router.get(…, openapi_extra=access("read"))`.
 
     `body_mb` is in 1e6 bytes. OpenAPI 3.1 lists the scopes of any kind of key as roles.
     """
     security = [] if scope == "public" else [{name: [scope]} for name in SECURITY_SCHEMES]
-    return {EXTENSION: {"scope": scope, "body_mb": body_mb, "pictures": pictures}, "security": security}
+    declared = {"scope": scope, "body_mb": body_mb, "pictures": pictures}
+    return {EXTENSION: declared | ({"streamed": True} if streamed else {}), "security": security}
 
 
 def access_of(route: object) -> Access | None:
@@ -47,8 +54,9 @@ def access_of(route: object) -> Access | None:
     extra = getattr(route, "openapi_extra", None)
     declared = extra.get(EXTENSION) if isinstance(extra, Mapping) else None
     match declared:
-        case {"scope": "public", "body_mb": body_mb, "pictures": pictures}:
-            return Access(None, body_mb, pictures)
-        case {"scope": scope, "body_mb": body_mb, "pictures": pictures} if scope in get_args(Scope):
-            return Access(scope, body_mb, pictures)
+        case {"scope": scope, "body_mb": body_mb, "pictures": pictures, **rest} if scope in (
+            "public",
+            *get_args(Scope),
+        ):
+            return Access(None if scope == "public" else scope, body_mb, pictures, bool(rest.get("streamed")))
     return None

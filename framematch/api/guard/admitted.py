@@ -10,17 +10,15 @@ from framematch.api.admission import Admission
 from framematch.api.guard.body_limit import declared_size
 from framematch.api.guard.request_context import send_problem
 from framematch.api.guard.route_table import FoundRoute
-from framematch.api.metrics import ApiMetrics
 from framematch.api.problems import Problem, answer_of
 
 
 class Admitted:
     """The middleware behind the guard: by then it is known who asks, for what."""
 
-    def __init__(self, app: ASGIApp, *, admission: Admission, metrics: ApiMetrics, upload_timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, admission: Admission, upload_timeout_s: float) -> None:
         self._app = app
         self._admission = admission
-        self._metrics = metrics
         self._upload_timeout_s = upload_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,14 +28,35 @@ class Admitted:
             return
         state: dict[str, Any] = scope["state"]
         found: FoundRoute = state["found_route"]
+        if found.access.streamed:
+            await self._app(scope, _steady(receive, self._upload_timeout_s), send)
+            return
         try:
             self._admission.check(pictures=found.access.pictures, body_bytes=declared_size(scope) or 0)
         except Problem as problem:
-            self._metrics.rejected.labels(problem.code).inc()
             await send_problem(send, answer_of(problem, state["request_id"]))
             return
         with self._admission.body() as add:
             await self._app(scope, _counted(receive, add, self._upload_timeout_s), send)
+
+
+def _steady(receive: Receive, timeout_s: float) -> Receive:
+    """`receive` that raises a Problem (408) when a body that is written away as it comes does not go on."""
+    complete = False
+
+    async def receive_steady() -> Message:
+        nonlocal complete
+        if complete:
+            return await receive()
+        try:
+            async with asyncio.timeout(timeout_s):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow(f"nothing of the body came for {timeout_s:g} s") from None
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_steady
 
 
 def _counted(receive: Receive, add: Callable[[int], None], timeout_s: float) -> Receive:
@@ -53,12 +72,13 @@ def _counted(receive: Receive, add: Callable[[int], None], timeout_s: float) -> 
             async with asyncio.timeout_at(deadline_s):
                 message = await receive()
         except TimeoutError:
-            raise Problem(
-                408, "upload_timeout", f"the body was not complete after {timeout_s:g} s", hint="Send it faster",
-                headers={"Connection": "close"},
-            ) from None  # fmt: skip
+            raise _too_slow(f"the body was not complete after {timeout_s:g} s") from None
         add(len(message.get("body", b"")))
         complete = not message.get("more_body", False)
         return message
 
     return receive_counted
+
+
+def _too_slow(text: str) -> Problem:
+    return Problem(408, "upload_timeout", text, hint="Send it faster", headers={"Connection": "close"})

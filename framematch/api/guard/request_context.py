@@ -10,6 +10,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from framematch.api.access.credentials import looks_secret
 from framematch.api.metrics import ApiMetrics
 from framematch.api.problems import ProblemAnswer, answer_of, to_problem
 from framematch.core.errors import FramematchError
@@ -93,6 +94,6 @@ async def send_problem(send: Send, answer: ProblemAnswer) -> None:
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         text: str = value.decode("latin-1")
-        if name == b"x-request-id" and _SANE_ID.fullmatch(text):
+        if name == b"x-request-id" and _SANE_ID.fullmatch(text) and not looks_secret(text):
             return text
     return uuid.uuid4().hex

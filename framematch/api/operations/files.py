@@ -28,20 +28,20 @@ class WrittenFile:
 
 
 class OperationFiles:
-    """The bucket `operation_files`. A file's id is `OPERATION/NAME`."""
+    """The bucket `operation_files`. A file's id is `OWNER/NAME`; the owner is an operation, or one upload."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._files = database[f"{_BUCKET}.files"]
         self._chunks = database[f"{_BUCKET}.chunks"]
 
-    async def write(self, operation_id: str, name: FileName, pieces: AsyncIterable[bytes]) -> WrittenFile:
+    async def write(self, owner: str, name: FileName, pieces: AsyncIterable[bytes]) -> WrittenFile:
         """Write a file of any size; one megabyte is in memory. One that exists, also in part, is replaced.
 
         Raises:
             MongoUnavailableError: MongoDB became unavailable; the file is not visible.
         """
-        file_id = f"{operation_id}/{name}"
+        file_id = f"{owner}/{name}"
         await self._delete([file_id])
         bucket = AsyncGridFSBucket(self._database, _BUCKET, chunk_size_bytes=_CHUNK_BYTES)
         digest, size = hashlib.sha256(), 0
@@ -58,35 +58,35 @@ class OperationFiles:
             await stream.close()
         return WrittenFile(size, digest.hexdigest())
 
-    async def read(self, operation_id: str, name: FileName) -> AsyncGenerator[bytes, None]:
+    async def read(self, owner: str, name: FileName) -> AsyncGenerator[bytes, None]:
         """The file's bytes, a megabyte at a time; a file that is missing has none.
 
         Each chunk is one query: GridFS's own stream asks for all, and the local stack's server answers a query with all
         documents at once.
         """
         number = 0
-        while isinstance(data := await self._chunk(f"{operation_id}/{name}", number), bytes):
+        while isinstance(data := await self._chunk(f"{owner}/{name}", number), bytes):
             yield data
             number += 1
 
-    async def fetch(self, operation_id: str, name: FileName, path: Path) -> None:
+    async def fetch(self, owner: str, name: FileName, path: Path) -> None:
         """Write the file to local disk."""
         with path.open("wb") as file:
-            async with aclosing(self.read(operation_id, name)) as pieces:
+            async with aclosing(self.read(owner, name)) as pieces:
                 async for piece in pieces:
                     file.write(piece)
 
-    async def exists(self, operation_id: str, name: FileName) -> bool:
+    async def exists(self, owner: str, name: FileName) -> bool:
         """Whether the file is there, whole."""
         with mongo_errors("looking for a file of an operation"):
-            return await self._files.find_one({"_id": f"{operation_id}/{name}"}, {"_id": 1}) is not None
+            return await self._files.find_one({"_id": f"{owner}/{name}"}, {"_id": 1}) is not None
 
-    async def delete(self, *operation_ids: str) -> None:
-        """Delete all files of these operations."""
-        await self._delete([f"{one}/{name}" for one in operation_ids for name in ("upload", "content")])
+    async def delete(self, *owners: str) -> None:
+        """Delete all files of these owners."""
+        await self._delete([f"{one}/{name}" for one in owners for name in ("upload", "content")])
 
     async def orphans(self) -> list[str]:
-        """The ids of operations that files of more than a day ago name."""
+        """The owners of files of more than a day ago."""
         old = {"uploadDate": {"$lt": datetime.now(UTC) - _ORPHAN_AGE}}
         with mongo_errors("looking for old files of operations"):
             files = self._files.find(old, {"_id": 1})

@@ -46,7 +46,7 @@ async def import_upload(work: Work) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="import-", dir=base) as name:
         folder = Path(name)
         upload = folder / "upload"
-        await work.files.fetch(work.operation.id, "upload", upload)
+        await work.files.fetch(work.parameters["upload"], "upload", upload)
         images = folder / "files"
         images.mkdir()
         catalogue = upload

@@ -49,7 +49,7 @@ async def run_operation(settings: Settings, stop: asyncio.Event, *, operation: O
         run = OperationRun(OperationStore(database), Claim(operation, token), Work(settings, database, operation))
         await run.run(WORK[operation.kind], stop)
         if operation.kind == "import" and not stop.is_set():
-            await run.work.files.delete(operation.id)
+            await run.work.files.delete(operation.parameters["upload"])
 
 
 class OperationRun:

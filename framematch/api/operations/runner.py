@@ -115,6 +115,6 @@ async def clean_up(store: OperationStore, kept: timedelta) -> None:
     await files.delete(*old)
     await delete_refused_rows(store.database, old)
     await store.delete(old)
-    for operation_id in await files.orphans():
-        if await store.get(operation_id) is None:
-            await files.delete(operation_id)
+    for owner in await files.orphans():
+        if not await store.needs_files(owner):
+            await files.delete(owner)

@@ -197,6 +197,12 @@ class OperationStore:
         with mongo_errors("looking for old operations"):
             return [str(document["_id"]) async for document in self._operations.find(wanted, {"_id": 1})]
 
+    async def needs_files(self, owner: str) -> bool:
+        """Whether files of this owner are still needed: by an operation with this id, or by an import of an upload."""
+        waiting = {"parameters.upload": owner, "state": {"$nin": list(ENDED)}}
+        with mongo_errors("looking for old operations"):
+            return await self._operations.find_one({"$or": [{"_id": owner}, waiting]}, {"_id": 1}) is not None
+
     async def delete(self, ids: Sequence[str]) -> None:
         """Delete operations that have ended."""
         with mongo_errors("deleting old operations"):

@@ -1,5 +1,7 @@
 """Whether the process is alive and ready, and its metrics: for orchestrators and Prometheus, without a key."""
 
+from typing import Any
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -9,6 +11,14 @@ from framematch.api.services import CurrentServices
 
 router = APIRouter(tags=["health"])
 _PUBLIC = access("public")
+READINESS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": {"mongodb": "ok", "snapshot": "ok"}}}},
+    503: {
+        "description": "Not ready yet.",
+        "content": {"application/json": {"example": {"mongodb": "ok", "snapshot": "the catalogue has no index yet"}}},
+    },
+}
+"""The answers of `/readyz`."""
 
 
 @router.get("/healthz", summary="Alive", openapi_extra=_PUBLIC)
@@ -21,15 +31,7 @@ async def healthz() -> dict[str, str]:
     "/readyz",
     summary="Ready, or why not",
     openapi_extra=_PUBLIC,
-    responses={
-        200: {"content": {"application/json": {"example": {"mongodb": "ok", "snapshot": "ok"}}}},
-        503: {
-            "description": "Not ready yet.",
-            "content": {
-                "application/json": {"example": {"mongodb": "ok", "snapshot": "the catalogue has no index yet"}}
-            },
-        },
-    },
+    responses=READINESS,
 )
 async def readyz(services: CurrentServices) -> JSONResponse:
     """Each part that the API needs, with `ok` or the reason why it does not work."""

@@ -21,7 +21,7 @@ router = APIRouter(tags=["match"])
     "/v1/match",
     summary="Match pictures",
     openapi_extra={**access("match", body_mb=BODY_MB, pictures=True), **body_of("MatchRequest", MATCH_FORM)},
-    responses={200: {"model": MatchAnswer}, **problems(408, 413, 415, 429, 503, 504)},
+    responses={200: {"model": MatchAnswer}, **problems(415, 503, 504)},
     response_class=Response,
 )
 async def match(request: Request, services: CurrentServices) -> Response:

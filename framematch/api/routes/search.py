@@ -25,7 +25,7 @@ router = APIRouter(tags=["match"])
     "/v1/search",
     summary="Search products by a text or a picture",
     openapi_extra={**access("match", body_mb=BODY_MB, pictures=True), **body_of("SearchRequest", SEARCH_FORM)},
-    responses={200: {"model": SearchAnswer}, **problems(408, 409, 413, 415, 429, 503, 504)},
+    responses={200: {"model": SearchAnswer}, **problems(409, 415, 503, 504)},
     response_class=Response,
 )
 async def search(request: Request, services: CurrentServices) -> Response:
@@ -61,4 +61,4 @@ async def _reference_images(services: Services, served: ServedSnapshot, result: 
         return {}
     loop = asyncio.get_running_loop()
     products = [one.product for one in result.products]
-    return await loop.run_in_executor(services.search_thread, reference_images, served, result.query, products)
+    return await loop.run_in_executor(services.threads.search, reference_images, served, result.query, products)

@@ -1,11 +1,12 @@
 """The calls of the project's first draft, as aliases: programs that were written for it go on working."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from framematch.api.access.policy import access
 from framematch.api.matching.bodies import read_file
 from framematch.api.matching.requests import BODY_MB, answered
+from framematch.api.routes.health import READINESS, readyz
 from framematch.api.routes.match import matched
 from framematch.api.schemas.match import SEED_FORM, MatchAnswer
 from framematch.api.schemas.problem import problems
@@ -21,7 +22,7 @@ router = APIRouter(tags=["aliases"])
         **access("match", body_mb=BODY_MB, pictures=True),
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": SEED_FORM}}},
     },
-    responses={200: {"model": MatchAnswer}, **problems(408, 413, 415, 429, 503, 504)},
+    responses={200: {"model": MatchAnswer}, **problems(415, 503, 504)},
     response_class=Response,
 )
 async def match_product(request: Request, services: CurrentServices) -> Response:
@@ -31,7 +32,7 @@ async def match_product(request: Request, services: CurrentServices) -> Response
     )
 
 
-@router.get("/health", summary="Alive", openapi_extra=access("public"))
-async def health() -> dict[str, str]:
-    """An alias of `GET /healthz`."""
-    return {"status": "ok"}
+@router.get("/health", summary="Ready, or why not", openapi_extra=access("public"), responses=READINESS)
+async def health(services: CurrentServices) -> JSONResponse:
+    """An alias of `GET /readyz`."""
+    return await readyz(services)

@@ -131,12 +131,14 @@ class ModelAnswer(BaseModel):
     """The served model that made the embeddings."""
 
     name: str = Field(examples=["clip-vit-base-patch32"])
-    digest: str = Field(description="SHA-256 of its files", examples=["5f2c…"])
+    digest: str = Field(examples=["2c680495fb4cac94a1d6ab21f7906af9073c1ff257f57c45e51fa16fbc5c4d06"])
 
 
 class _Answer(BaseModel):
     snapshot: str = Field(description="what was searched: a snapshot of the index", examples=["20260131T120000Z-1a2b"])
-    delta: int = Field(description="the number of the newest single change beside it; 0 before the first")
+    delta: int = Field(
+        description="the number of the newest single change beside it; 0 before the first", examples=[17]
+    )
     metadata_state: MetadataState = Field(
         description="`cached`: MongoDB was not asked or is away; `missing`: a product's metadata are not known"
     )
@@ -154,8 +156,10 @@ class HitAnswer(BaseModel):
     """A product that was found, and the SHA-256 of its picture that is nearest."""
 
     product: ProductAnswer
-    score: float
-    reference_image: str | None = None
+    score: float = Field(examples=[0.874251])
+    reference_image: str | None = Field(
+        None, examples=["192688bd20f441733092d950f442e8074757aaf45a15eaf5c5eeac269219f0c0"]
+    )
 
 
 class SearchAnswer(_Answer):

@@ -12,6 +12,7 @@ _REASONS = {
     401: "There is no key, or it is not valid.",
     403: "The key may not do this.",
     404: "It does not exist, or the key may not see it.",
+    408: "The body was not complete in time.",
     409: "It has changed meanwhile, or it exists already.",
     410: "It is not kept any more.",
     412: "It has changed since it was read.",

@@ -15,7 +15,7 @@ from framematch.catalog.snapshots.names import confirm_names, read_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
 from framematch.catalog.snapshots.storage import SnapshotStorage
 from framematch.catalog.snapshots.store import load_manifest, stored_ids
-from framematch.core.errors import CatalogError
+from framematch.core.errors import CatalogError, SnapshotInUseError
 
 log = structlog.get_logger()
 
@@ -43,10 +43,33 @@ async def prune_snapshots(database: Database, storage: SnapshotStorage, *, keep:
     await clean_up(database, storage)
     leased = await leased_snapshots(database)
     needed = (await confirm_names(database)).needed
-    stored = await stored_ids(database)
-    deleted = await _delete(database, storage, _unneeded(stored, needed | leased, keep))
-    kept = await _manifests(database, set(stored) - set(deleted))
-    if leased or not kept:
+    deleted = await _delete(database, storage, _unneeded(await stored_ids(database), needed | leased, keep))
+    return await _prune_rest(database, deleted)
+
+
+async def delete_snapshot(database: Database, storage: SnapshotStorage, snapshot_id: str) -> Pruned:
+    """Delete one snapshot, and what only it needed, as `prune_snapshots` does.
+
+    Raises:
+        SnapshotInUseError: a name points to it, or it is being built; then nothing is deleted.
+        UnavailableError: MongoDB or the storage became unavailable; the next prune or build completes it.
+        CatalogError: one of them refused, or the names are damaged.
+    """
+    names = await read_names(database)
+    if snapshot_id in names.needed:
+        raise _in_use(snapshot_id, "a name points to it")
+    if snapshot_id in await leased_snapshots(database):
+        raise _in_use(snapshot_id, "it is being built or deleted")
+    deleted = await _delete(database, storage, [snapshot_id])
+    if not deleted and snapshot_id in (await read_names(database)).needed:
+        raise _in_use(snapshot_id, "it was given a name meanwhile")
+    return await _prune_rest(database, deleted)
+
+
+async def _prune_rest(database: Database, deleted: tuple[str, ...]) -> Pruned:
+    """Delete what no build and no snapshot needs any more, unless a build runs or there is no snapshot."""
+    kept = await _manifests(database, await stored_ids(database))
+    if not kept or await leased_snapshots(database):
         return Pruned(deleted, 0, 0)
     embeddings = await prune_embeddings(database, set(map(space_of, kept)))
     entries = await delete_up_to(database, min(manifest.delta for manifest in kept))
@@ -63,6 +86,12 @@ async def snapshots_to_prune(database: Database, *, keep: int) -> tuple[str, ...
     """
     needed = (await read_names(database)).needed | await leased_snapshots(database)
     return tuple(_unneeded(await stored_ids(database), needed, keep))
+
+
+def _in_use(snapshot_id: str, why: str) -> SnapshotInUseError:
+    return SnapshotInUseError(
+        f"snapshot {snapshot_id} cannot be deleted: {why}", hint="Activate another one, or end the shadow, first"
+    )
 
 
 def _unneeded(stored: Iterable[str], needed: AbstractSet[str], keep: int) -> list[str]:

@@ -21,6 +21,11 @@ class StoredSnapshot:
     manifest: SnapshotManifest | None
     problem: str = ""
 
+    @property
+    def age(self) -> tuple[str, str, str]:
+        """Larger for a newer one. Ids start with the second of the build; the manifest knows it more exactly."""
+        return self.id.partition("-")[0], self.manifest.created_at if self.manifest else "", self.id
+
 
 async def list_snapshots(database: Database) -> list[StoredSnapshot]:
     """All snapshots, the newest first.
@@ -37,7 +42,7 @@ async def list_snapshots(database: Database) -> list[StoredSnapshot]:
             found.append(StoredSnapshot(snapshot_id, to_manifest(snapshot_id, document)))
         except CatalogError as error:
             found.append(StoredSnapshot(snapshot_id, None, error.message))
-    return sorted(found, key=_age, reverse=True)
+    return sorted(found, key=lambda snapshot: snapshot.age, reverse=True)
 
 
 async def find_snapshot(database: Database, reference: str) -> str:
@@ -78,8 +83,3 @@ def match_reference(reference: str, ids: Iterable[str], names: SnapshotNames) ->
             hint="Write more of the id",
         )
     return found[0]
-
-
-def _age(snapshot: StoredSnapshot) -> tuple[str, str]:
-    """Ids start with the second of the build; the manifest knows it more exactly."""
-    return snapshot.id.partition("-")[0], snapshot.manifest.created_at if snapshot.manifest else ""

@@ -26,6 +26,9 @@ ANYTHING = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=3
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
+        (f"GET /v1?q=fm_0123456789ab_{'a' * 43} 400", "GET /v1?q=fm_0123456789ab_*** 400"),
+        ("Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", "Bearer ***"),
+        ("fm_ratio is 0.5, eyJ is no token", "fm_ratio is 0.5, eyJ is no token"),
         ("rtsp://user:p@10.0.0.5/1,rtsp://user:p@10.0.0.6/1", "rtsp://***@10.0.0.5/1,rtsp://***@10.0.0.6/1"),
         ("a rtsp://u:p@h/1 and rtsp://h/2 failed", "a rtsp://***@h/1 and rtsp://h/2 failed"),
         ("rtsp://u:it's@h/1", "rtsp://***@h/1"),

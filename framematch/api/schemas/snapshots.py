@@ -1,0 +1,398 @@
+"""Snapshots of the index, as requests and answers have them."""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from framematch.catalog.operations.activation import NamesChange
+from framematch.catalog.operations.overview import Overview, SnapshotServing
+from framematch.catalog.snapshots.diff import SnapshotDiff
+from framematch.catalog.snapshots.listing import StoredSnapshot
+from framematch.catalog.snapshots.names import SnapshotNames
+from framematch.catalog.snapshots.serving_status import ServingStatus
+from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.matching.shadow.counts import CHANGES, KINDS, Change
+from framematch.matching.shadow.intervals import Interval
+from framematch.matching.shadow.report import ShadowReport
+
+Name = Literal["active", "previous", "shadow"]
+
+_ID: Final = "20260131T120000Z-1a2b3c4d"
+_PREVIOUS: Final = "20260130T120000Z-5e6f7a8b"
+_DIGEST: Final = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+_PROCESS: Final = {"host": "edge-7", "pid": 4711, "service": "consumer", "delta": 12}
+_NAMES: Final = {"version": 7, "active": _ID, "previous": _PREVIOUS, "shadow": None, "shadow_sample": 1.0}
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
+class ServingProcess(BaseModel):
+    """A process that serves a snapshot. It searches all changes of products up to the number `delta`."""
+
+    model_config = _example(**_PROCESS)
+
+    host: str
+    pid: int
+    service: str = Field(examples=["consumer", "api"])
+    delta: int
+
+    @classmethod
+    def of(cls, status: ServingStatus) -> "ServingProcess":
+        """The process of a status."""
+        return cls(host=status.host, pid=status.pid, service=status.service, delta=status.delta)
+
+
+class RefusingProcess(BaseModel):
+    """A process that cannot serve a snapshot, and why."""
+
+    model_config = _example(host="edge-8", pid=4712, service="consumer", reason="Triton does not serve its model")
+
+    host: str
+    pid: int
+    service: str
+    reason: str
+
+
+class SnapshotModel(BaseModel):
+    """The model that a snapshot needs."""
+
+    model_config = _example(name="clip-vit-b32", digest=_DIGEST, preprocessing="fast", dimension=512)
+
+    name: str
+    digest: str
+    preprocessing: str
+    dimension: int
+
+
+class SnapshotIndex(BaseModel):
+    """The kind of the index, and the share of an exact search that it finds, as measured by the build."""
+
+    model_config = _example(kind="hnsw", recall_at_1=0.998, recall_at_10=0.996, queries=1_000)
+
+    kind: str
+    recall_at_1: float
+    recall_at_10: float
+    queries: int
+
+
+class SnapshotThresholds(BaseModel):
+    """Of a match, as estimated by the build."""
+
+    model_config = _example(match=0.74, margin=0.02, estimated_from="nearest-impostor quantile of 2000 pairs")
+
+    match: float
+    margin: float
+    estimated_from: str
+
+
+class SnapshotDetails(BaseModel):
+    """What is in a snapshot. `bytes` is the size of its files."""
+
+    created_at: str = Field(examples=["2026-01-31T12:00:00.123456Z"])
+    products: int = Field(examples=[81])
+    rows: int = Field(description="reference images", examples=[162])
+    vectors: int = Field(examples=[160])
+    catalog_version: int = Field(examples=[9])
+    delta: int = Field(description="number of the last single change that is in it", examples=[12])
+    bytes: int = Field(examples=[512_000])
+    model: SnapshotModel
+    index: SnapshotIndex
+    thresholds: SnapshotThresholds
+    empty_frames: int = Field(description="how many of the empty frames that a build tries would match", examples=[0])
+
+    @classmethod
+    def of(cls, manifest: SnapshotManifest) -> "SnapshotDetails":
+        """The details of a manifest."""
+        return cls(
+            created_at=manifest.created_at,
+            products=manifest.products,
+            rows=manifest.rows,
+            vectors=manifest.vectors,
+            catalog_version=manifest.catalog_version,
+            delta=manifest.delta,
+            bytes=sum(file.bytes for file in manifest.files.values()),
+            model=SnapshotModel(
+                name=manifest.model_name,
+                digest=manifest.model_digest,
+                preprocessing=manifest.preprocessing_variant,
+                dimension=manifest.dimension,
+            ),
+            index=SnapshotIndex(
+                kind=manifest.index.kind,
+                recall_at_1=manifest.index.recall_at_1,
+                recall_at_10=manifest.index.recall_at_10,
+                queries=manifest.index.queries,
+            ),
+            thresholds=SnapshotThresholds(
+                match=manifest.thresholds.match,
+                margin=manifest.thresholds.margin,
+                estimated_from=manifest.thresholds.explain(),
+            ),
+            empty_frames=len(manifest.empty_frames),
+        )
+
+
+class SnapshotAnswer(BaseModel):
+    """A snapshot, its names, and which processes serve it. Without `details` it cannot be used: see `problem`."""
+
+    id: str = Field(examples=[_ID])
+    names: list[Name]
+    details: SnapshotDetails | None
+    problem: str | None = Field(examples=[None, "its format is of another version"])
+    changes_since: int = Field(description="single changes of products that are newer than it", examples=[3])
+    served_by: list[ServingProcess]
+    shadow_in: list[ServingProcess]
+    refused_by: list[RefusingProcess]
+
+    @classmethod
+    def of(cls, snapshot: StoredSnapshot, overview: Overview) -> "SnapshotAnswer":
+        """The answer for a stored snapshot."""
+        serving: SnapshotServing = overview.serving(snapshot.id)
+        return cls(
+            id=snapshot.id,
+            names=_names_of(snapshot.id, overview.names),
+            details=None if snapshot.manifest is None else SnapshotDetails.of(snapshot.manifest),
+            problem=snapshot.problem or None,
+            changes_since=overview.changes_since(snapshot),
+            served_by=[ServingProcess.of(status) for status in serving.serving],
+            shadow_in=[ServingProcess.of(status) for status in serving.as_shadow],
+            refused_by=[
+                RefusingProcess(host=status.host, pid=status.pid, service=status.service, reason=status.refused.reason)
+                for status in serving.refusing
+                if status.refused is not None
+            ],
+        )
+
+
+class SnapshotList(BaseModel):
+    """A page of snapshots, the newest first."""
+
+    items: list[SnapshotAnswer]
+    next_page_token: str | None = Field(description="null at the end", examples=["TpZ8fX0sYl9vWjJhb2RlNFsiNDAxMSJd"])
+
+
+class BuildBody(BaseModel):
+    """How to build a snapshot."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    preprocessing: Literal["fast", "exact"] = Field(
+        "fast", description="how pictures are scaled: exact is what CLIP was trained with"
+    )
+    model: str | None = Field(
+        None, pattern="^[0-9a-f]{1,64}$", description="the first digits of the digest of a model that Triton serves"
+    )
+    activate: bool = Field(False, description="make it the active one when it is built")
+
+
+class ActivateBody(BaseModel):
+    """Which snapshot is active as far as you know: if it is another one, nothing is changed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expected_active: str | None = Field(
+        description="an id; null: none is active", examples=["20260131T120000Z-1a2b3c4d"]
+    )
+
+
+class ShadowBody(ActivateBody):
+    """How to run a shadow."""
+
+    sample: float = Field(1.0, ge=0.001, le=1, description="the share of frames that it decides too")
+
+
+class Names(BaseModel):
+    """The snapshots that have names. `version` rises with each change of them."""
+
+    model_config = _example(**_NAMES)
+
+    version: int
+    active: str | None
+    previous: str | None
+    shadow: str | None
+    shadow_sample: float
+
+    @classmethod
+    def of(cls, names: SnapshotNames) -> "Names":
+        """As they are stored."""
+        return cls(
+            version=names.version,
+            active=names.active,
+            previous=names.previous,
+            shadow=names.shadow,
+            shadow_sample=names.shadow_sample,
+        )
+
+
+class NamesChangeAnswer(BaseModel):
+    """The names before and after a change. Processes follow within seconds: see `served_by` of the active snapshot."""
+
+    before: Names
+    after: Names
+    warnings: list[str] = Field(examples=[[]])
+
+    @classmethod
+    def of(cls, change: NamesChange, warnings: list[str]) -> "NamesChangeAnswer":
+        """The answer for a change."""
+        return cls(before=Names.of(change.before), after=Names.of(change.after), warnings=warnings)
+
+
+class DiffBody(BaseModel):
+    """Which snapshots to compare: ids or names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    before: str = Field(examples=["previous"])
+    after: str = Field(examples=["active"])
+    limit: int = Field(1_000, ge=0, le=100_000, description="products in each list; the counts are of all")
+
+
+class ChangedProductAnswer(BaseModel):
+    """A product whose pictures differ."""
+
+    model_config = _example(id="4011", pictures_added=[_DIGEST], pictures_removed=[])
+
+    id: str
+    pictures_added: list[str]
+    pictures_removed: list[str]
+
+
+class ChangedFieldAnswer(BaseModel):
+    """A property of the snapshot that differs."""
+
+    model_config = _example(name="match_threshold", before=0.74, after=0.76)
+
+    name: str
+    before: str | float
+    after: str | float
+
+
+class DiffCounts(BaseModel):
+    """How many products."""
+
+    model_config = _example(added=3, removed=1, changed=2, same=75)
+
+    added: int
+    removed: int
+    changed: int
+    same: int
+
+
+class DiffAnswer(BaseModel):
+    """What differs between two snapshots."""
+
+    before: str = Field(examples=[_PREVIOUS])
+    after: str = Field(examples=[_ID])
+    counts: DiffCounts
+    added: list[str] = Field(examples=[["4013", "4014", "4015"]])
+    removed: list[str] = Field(examples=[["3999"]])
+    changed: list[ChangedProductAnswer]
+    fields: list[ChangedFieldAnswer]
+
+    @classmethod
+    def of(cls, before: str, after: str, diff: SnapshotDiff, limit: int) -> "DiffAnswer":
+        """The answer, with up to `limit` products in each list."""
+        return cls(
+            before=before,
+            after=after,
+            counts=DiffCounts(
+                added=len(diff.added), removed=len(diff.removed), changed=len(diff.changed), same=diff.same
+            ),
+            added=list(diff.added[:limit]),
+            removed=list(diff.removed[:limit]),
+            changed=[
+                ChangedProductAnswer(
+                    id=one.id, pictures_added=list(one.pictures_added), pictures_removed=list(one.pictures_removed)
+                )
+                for one in diff.changed[:limit]
+            ],
+            fields=[ChangedFieldAnswer(name=one.name, before=one.before, after=one.after) for one in diff.fields],
+        )
+
+
+class Share(BaseModel):
+    """A share of regions, and its 95 % confidence interval."""
+
+    share: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, interval: Interval | None) -> "Share | None":
+        """The share; None while there are too few data."""
+        return None if interval is None else cls(share=interval.share, low=interval.low, high=interval.high)
+
+
+class FlowAnswer(BaseModel):
+    """So many regions went from the active snapshot's product to the shadow's; null is no product."""
+
+    model_config = _example(active="4011", shadow="4012", regions=17)
+
+    active: str | None
+    shadow: str | None
+    regions: int
+
+
+class CameraShare(BaseModel):
+    """The compared regions of a camera, and those that changed."""
+
+    model_config = _example(camera="till-1", regions=1_200, changed=9)
+
+    camera: str
+    regions: int
+    changed: int
+
+
+class ShadowReportAnswer(BaseModel):
+    """How the decisions of a shadow differ from those of the active snapshot. Shares are null while data are few."""
+
+    active: str = Field(examples=[_PREVIOUS])
+    shadow: str = Field(examples=[_ID])
+    first_at: str | None = Field(examples=["2026-01-31T12:00:00.000000Z"])
+    last_at: str | None = Field(examples=["2026-01-31T13:00:00.000000Z"])
+    frames: int = Field(examples=[18_000])
+    regions: int = Field(examples=[18_200])
+    dropped: int = Field(examples=[40])
+    failed: int = Field(examples=[0])
+    camera_minutes: int = Field(examples=[60])
+    decisions: dict[str, dict[str, int]] = Field(description="regions by the active and then the shadow's decision")
+    changes: dict[Change, int]
+    shares: dict[Change, Share | None]
+    mean_score_shift: float | None = Field(examples=[0.012])
+    flows: list[FlowAnswer]
+    cameras: list[CameraShare] = Field(description="those that the key may see")
+
+    @classmethod
+    def of(cls, report: ShadowReport, cameras: list[CameraShare]) -> "ShadowReportAnswer":
+        """The answer for a report."""
+        counts = report.counts
+        return cls(
+            active=report.active,
+            shadow=report.shadow,
+            first_at=counts.first_at or None,
+            last_at=counts.last_at or None,
+            frames=counts.frames,
+            regions=counts.regions,
+            dropped=counts.dropped,
+            failed=counts.failed,
+            camera_minutes=counts.minutes,
+            decisions={
+                active: dict(zip(KINDS, row, strict=True)) for active, row in zip(KINDS, counts.decisions, strict=True)
+            },
+            changes={change: counts.of_change(change).regions for change in CHANGES},
+            shares={change: Share.of(report.share(change)) for change in CHANGES},
+            mean_score_shift=report.mean_shift,
+            flows=[FlowAnswer(active=one.active, shadow=one.shadow, regions=one.regions) for one in counts.flows],
+            cameras=cameras,
+        )
+
+
+def _names_of(snapshot_id: str, names: SnapshotNames) -> list[Name]:
+    known: tuple[tuple[Name, str | None], ...] = (
+        ("active", names.active),
+        ("previous", names.previous),
+        ("shadow", names.shadow),
+    )
+    return [name for name, named in known if named == snapshot_id]

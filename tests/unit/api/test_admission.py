@@ -1,0 +1,82 @@
+"""What is in flight is bounded, and what is beyond is refused with the time after which there is room."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from framematch.api.admission import Admission
+from framematch.api.problems import Problem
+from tests.unit.api.fake_services import admission_metrics
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def admission(clock: Clock, registry: CollectorRegistry) -> Admission:
+    return Admission(
+        pictures_max=4,
+        body_bytes_max=100,
+        metrics=admission_metrics(registry),
+        clock=clock,
+    )
+
+
+def test_pictures_beyond_the_slots_are_refused_until_others_have_ended(admission: Admission) -> None:
+    with admission.pictures(3):
+        with pytest.raises(Problem) as refused, admission.pictures(2):
+            pass
+        assert (refused.value.status, refused.value.code) == (429, "full")
+        with admission.pictures(1), pytest.raises(Problem):
+            admission.check(pictures=True, body_bytes=0)
+    with admission.pictures(4):
+        admission.check(pictures=False, body_bytes=0)
+
+
+def test_bytes_are_held_as_they_come_until_the_request_ends(admission: Admission, registry: CollectorRegistry) -> None:
+    with admission.body() as add:
+        add(60)
+        admission.check(pictures=True, body_bytes=40)
+        with pytest.raises(Problem, match="too many bytes"):
+            admission.check(pictures=True, body_bytes=41)
+        with admission.body() as another, pytest.raises(Problem):
+            another(41)
+        assert registry.get_sample_value("framematch_api_body_bytes_in_flight") == 60
+    assert registry.get_sample_value("framematch_api_body_bytes_in_flight") == 0
+    admission.check(pictures=True, body_bytes=100)
+
+
+def test_a_slot_is_free_again_after_an_error(admission: Admission) -> None:
+    with pytest.raises(ZeroDivisionError), admission.pictures(4):
+        raise ZeroDivisionError
+    with admission.pictures(4):
+        pass
+
+
+@pytest.mark.parametrize(("done", "retry_after"), [(0, "1"), (400, "1"), (4, "10"), (1, "40")])
+def test_the_time_to_come_back_is_that_of_the_measured_rate(
+    admission: Admission, clock: Clock, done: int, retry_after: str
+) -> None:
+    with admission.pictures(1):
+        pass
+    clock.now_s += 20  # is not measured any more
+    for _ in range(done):
+        with admission.pictures(1):
+            pass
+    with admission.pictures(4), pytest.raises(Problem) as refused:
+        admission.check(pictures=True, body_bytes=0)
+    assert refused.value.headers == {"Retry-After": retry_after}
