@@ -47,9 +47,16 @@ class KeyCache:
     """
 
     def __init__(
-        self, database: Database, *, refresh_s: float, grace_s: float, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        *,
+        refresh_s: float,
+        grace_s: float,
+        lookup_timeout_s: float = LOOKUP_TIMEOUT_S,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
+        self._lookup_timeout_s = lookup_timeout_s
         self._refresh_s = refresh_s
         self._grace_s = grace_s
         self._monotonic_s = monotonic_s
@@ -79,7 +86,7 @@ class KeyCache:
             entry.used_at_s = now_s
             self._entries.move_to_end(key_id)
             return entry.key
-        with pymongo.timeout(LOOKUP_TIMEOUT_S):
+        with pymongo.timeout(self._lookup_timeout_s):
             key = await find_key(self._database, key_id)
         if key is None:
             self.forget(key_id)
@@ -112,7 +119,7 @@ class KeyCache:
             if now_s - entry.used_at_s > self._grace_s:
                 del self._entries[key_id]
         try:
-            with pymongo.timeout(LOOKUP_TIMEOUT_S):
+            with pymongo.timeout(self._lookup_timeout_s):
                 await self._read_again(now_s)
                 if write_used or now_s - self._last_used_written_at_s >= _LAST_USED_INTERVAL_S:
                     await self._write_last_used(now_s)
