@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from framematch.api.access.authenticator import KeyAuthenticator
 from framematch.api.access.failures import FailureLimit
-from framematch.api.access.key_cache import KEYS_MAX, KeyCache
+from framematch.api.access.key_cache import KeyCache
 from framematch.api.access.key_store import create_key, find_key, list_keys, revoke_key, rotate_key
 from framematch.api.access.keys import ApiKey, key_text, new_key_id, new_secret, parse_key
 from framematch.api.access.principal import Principal
@@ -209,27 +209,35 @@ async def test_an_unknown_id_asks_mongodb_once_in_a_while(gate: Gate) -> None:
     assert not gate.keys.has(text.split("_")[1])
 
 
-async def test_ids_without_end_take_bounded_memory_and_push_no_known_key_out(database: Database) -> None:
+async def test_guesses_push_no_known_key_out(database: Database) -> None:
     gate = Gate(database)
     key, text = await new_key(database)
-    await gate.enter(text)
-    for _ in range(KEYS_MAX + 10):
-        gate.keys._unknown[new_key_id()] = 1e9  # noqa: SLF001  # 5,000 looks into MongoDB take seconds
-    await gate.refusal(key_text(new_key_id(), new_secret()))
+    await gate.keys.refresh()
+    for _ in range(3):
+        await gate.refusal(key_text(new_key_id(), new_secret()))
     assert gate.keys.has(key.id)
-    assert len(gate.keys._unknown) <= KEYS_MAX + 10  # noqa: SLF001
+    assert (await gate.enter(text)).key_id == key.id
 
 
-async def test_after_many_failures_an_address_is_not_checked_and_keys_in_use_go_on(database: Database) -> None:
+async def test_an_address_that_guesses_is_not_served_and_known_keys_go_on(database: Database) -> None:
     gate = Gate(database, failures_per_minute=3)
-    _key, in_use = await new_key(database)
-    _key, not_yet_used = await new_key(database)
-    await gate.enter(in_use)
+    known, known_text = await new_key(database)
+    await gate.keys.refresh()
+    _key, made_since = await new_key(database)
     for _ in range(3):
         assert await gate.refusal(key_text(new_key_id(), new_secret())) == "key_unknown"
-    assert await gate.refusal(not_yet_used) == "too_many_failures"
-    await gate.enter(in_use)
-    await gate.enter(not_yet_used, client="192.0.2.2")
+    assert await gate.refusal(made_since) == "too_many_failures"
+    assert await gate.refusal(key_text(known.id, new_secret())) == "key_unknown"
+    await gate.enter(known_text)
+    await gate.enter(made_since, client="192.0.2.2")
+
+
+async def test_requests_without_a_key_lock_nobody_out(database: Database) -> None:
+    gate = Gate(database, failures_per_minute=3)
+    _key, text = await new_key(database)
+    for bad in ("x", "fm_x", "fm_0123456789ab_short", "a.b.c") * 3:
+        assert await gate.refusal(bad) == "key_malformed"
+    await gate.enter(text)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, mongodb: MongoServer, *arguments: str) -> Result:
