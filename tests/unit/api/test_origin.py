@@ -18,6 +18,7 @@ from framematch.api.problems import Problem
         ([], True, "[::1]:8080", True),
         ([], True, "evil.example:8080", False),
         ([], True, "localhost.evil.example", False),
+        ([], True, "127.0.0.1.evil.example", False),
         ([], True, "/run/api", False),
         ([], True, "", False),
         (["api.example"], False, "api.example:443", True),
