@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +19,14 @@ RECIPES = {
         Recipe("edge", ("edge",)),
         Recipe("consumer,cpu", ("consumer", "cpu")),
         Recipe("model", ("model",)),
-        Recipe("api", ("api",)),
+        Recipe("api,cpu", ("api", "cpu")),
+        Recipe("archive", ("archive",)),
         Recipe("tracing", ("tracing",)),
         Recipe("train", ("train",)),
         Recipe("stack", ("stack",)),
         Recipe("all", ("all",)),
         Recipe("image edge", locks=("requirements/edge.txt",)),
+        Recipe("image api", locks=("requirements/api-cpu.txt",)),
         Recipe("image consumer-cpu", locks=("requirements/consumer-cpu.txt",)),
         Recipe("image consumer-gpu", locks=("requirements/consumer-gpu.txt",)),
         Recipe("image tools", locks=("requirements/consumer-cpu.txt", "deploy/docker/tools-requirements.txt")),
@@ -54,9 +57,12 @@ def installed(wheel: Path, shared_folder: Path) -> Callable[[str], Installation]
     return get
 
 
-@pytest.fixture(params=["3.11", "3.12", "3.13", "3.14"])
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"  # the Python of all RECIPES
+
+
+@pytest.fixture(params=[version for version in ("3.11", "3.12", "3.13", "3.14") if version != RUNNING])
 def other_python(request: pytest.FixtureRequest, wheel: Path, shared_folder: Path) -> Installation:
-    """Everything that services need, under this version of Python."""
+    """Everything that services need, under another version of Python than that of the tests."""
     python = find_python(request.param)
     if python is None:
         pytest.skip(f"no Python {request.param} on this machine")

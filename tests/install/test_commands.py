@@ -32,21 +32,21 @@ for path in paths(typer.main.get_command(app)):
         assert not end.code, (path, end.code)
     print("HELPED", *path)
 """
-# Commands with the extra that each needs, and arguments that lead as far as its imports.
+# A command for each extra, with arguments that lead as far as its imports; tests/unit/test_imports.py has them all.
 NEEDS = {
     "edge": ("edge", ("edge", "--camera", "till-1=clip.mp4", "--dry-run")),
     "consume": ("consumer,cpu", ("consume",)),
-    "catalog import": ("consumer,cpu", ("catalog", "import", "products.csv")),
-    "catalog build": ("consumer,cpu", ("catalog", "build")),
-    "search": ("consumer,cpu", ("search", "--text", "milk")),
-    "replay": ("consumer,cpu", ("replay", "--since", "1h", "--snapshot", "active")),
+    "api": ("api,cpu", ("api",)),
+    "archive": ("archive", ("archive",)),
     "model build": ("model", ("model", "build", "--from", ".")),
-    "model list": ("consumer,cpu", ("model", "list")),
     "stack up": ("stack", ("stack", "up")),
 }
 COMMANDS = {
     "edge",
     "consume",
+    "api",
+    "api-key",
+    "archive",
     "watch",
     "cameras",
     "deadletter",
@@ -65,7 +65,8 @@ def test_every_requirement_is_met(name: str, installed: Installed) -> None:
     assert missing_packages(installed(name)) == ""
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# One more extra takes nothing away, so an environment of one extra adds nothing to the base.
+@pytest.mark.parametrize("name", ["base", *(name for name in RECIPES if name.startswith("image ")), "all"])
 def test_every_command_explains_itself(name: str, installed: Installed) -> None:
     done = installed(name).script(_EVERY_HELP)
     assert done.code == 0, done.output
@@ -88,7 +89,8 @@ def test_a_command_whose_extra_is_missing_names_it_in_one_line(command: str, ins
 
 def test_all_of_it_runs_under_each_supported_python(other_python: Installation) -> None:
     assert missing_packages(other_python) == ""
-    services = "consumers.service, edge.pipeline, framematch.cli.app, framematch.stack.control"
+    services = "consumers.service, edge.pipeline, framematch.api.service, framematch.archive.service"
+    services += ", framematch.cli.app, framematch.stack.control"
     modules = f"{services}, framematch.catalog.building.build"
     done = other_python.script(f"import {modules}\n{_EVERY_HELP}")
     assert done.code == 0, done.output

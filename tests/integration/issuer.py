@@ -1,5 +1,8 @@
 """An OIDC issuer on this machine: discovery, keys that rotate, and tokens."""
 
+import base64
+import hmac
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -7,10 +10,12 @@ from typing import Any
 
 from aiohttp import web
 from joserfc import jwt
-from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 ALGORITHMS = {"RSA": "RS256", "EC": "ES256", "OKP": "Ed25519"}
 AUDIENCE = "framematch-api"
+
+SigningKey = RSAKey | ECKey | OKPKey
 
 
 class Issuer:
@@ -18,13 +23,13 @@ class Issuer:
 
     def __init__(self) -> None:
         self.url = ""
-        self.keys: dict[str, Key] = {}
+        self.keys: dict[str, SigningKey] = {}
         self.is_away = False
         self.reads = 0
         self.discovery: dict[str, Any] = {}
         self.extra_keys: list[Any] = []
 
-    def rotate(self, kid: str, key: Key | None = None) -> Key:
+    def rotate(self, kid: str, key: SigningKey | None = None) -> SigningKey:
         """Sign with another key from now on, and publish this one alone."""
         key = key or ECKey.generate_key("P-256")
         self.keys = {kid: key}
@@ -41,16 +46,29 @@ class Issuer:
         kid, key = list(self.keys.items())[-1]
         return self.sign(key, {"kid": kid, **(header or {})}, **claims)
 
-    def sign(self, key: Key, header: Mapping[str, Any], **claims: Any) -> str:
+    def sign(self, key: SigningKey, header: Mapping[str, Any], **claims: Any) -> str:
         """A token signed with any key."""
         now = int(time.time())
         given = {"iss": self.url, "aud": AUDIENCE, "sub": "anna", "iat": now, "exp": now + 600, **claims}
         return jwt.encode(
-            {"alg": ALGORITHMS.get(key.key_type, "HS256"), **header},
+            {"alg": ALGORITHMS[key.key_type], **header},
             {name: value for name, value in given.items() if value is not None},
             key,
-            algorithms=[*ALGORITHMS.values(), "HS256"],
+            algorithms=list(ALGORITHMS.values()),
         )
+
+    def signed_with_public_key(self, **claims: Any) -> str:
+        """A token by whoever knows the public key alone, and uses its PEM as a shared secret."""
+        kid, key = list(self.keys.items())[-1]
+        claims_part = self.token(**claims).split(".")[1]
+        signed = f"{encoded({'alg': 'HS256', 'kid': kid})}.{claims_part}"
+        signature = hmac.digest(key.as_pem(private=False), signed.encode(), "sha256")
+        return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def encoded(part: Mapping[str, Any]) -> str:
+    """A part of a token."""
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
 @asynccontextmanager

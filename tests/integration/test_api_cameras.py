@@ -60,7 +60,9 @@ class Stand:
         registry = CollectorRegistry()
         self.metrics = ApiMetrics(registry)
         self.access = SimpleNamespace(authenticator=Keys(), rate_limit=RateLimit(0), audit=None)
-        self.admission = Admission(pictures_max=1, body_bytes_max=10_000_000, metrics=AdmissionMetrics(registry))
+        self.admission = Admission(
+            pictures_max=1, body_bytes_max=10_000_000, metrics=AdmissionMetrics(registry, self.metrics.rejected)
+        )
 
 
 Api = httpx.AsyncClient

@@ -1,14 +1,11 @@
 """Every route against keys and tokens that must not do, hostile requests, and canaries. New routes are covered too."""
 
 import asyncio
-import base64
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
-from joserfc.jwk import OctKey
 
 from framematch.api.access.key_store import create_key, revoke_key
 from framematch.api.access.keys import key_text, new_key_id, new_secret
@@ -18,13 +15,13 @@ from framematch.catalog.mongo import Database
 from framematch.core.logging import configure_logging
 from framematch.stack.mongodb import MongoServer
 from tests.integration.api_site import ApiSite, Route, all_routes, running_site
-from tests.integration.issuer import new_rsa_key
+from tests.integration.issuer import AUDIENCE, encoded, new_rsa_key
 from tests.support import eventually
 
 PUBLIC = {"/healthz", "/readyz", "/health", "/metrics", "/openapi.json", "/docs"}
 ROUTES = list(all_routes())
 CLOSED = [route for route in ROUTES if route.access.scope is not None]
-HOSTILE = ("..%2f..%2fetc%2fpasswd", "%2e%2e", "%00", "%0d%0aX-Evil:%201", "%ff", "$where", "a" * 5_000, "{'$gt':''}")
+HOSTILE = ("..%2f..%2fetc%2fpasswd", "%2e%2e%00%ff", "%0d%0aX-Evil:%201", "a" * 5_000, "{'$gt':''}")
 
 
 @pytest.fixture
@@ -71,10 +68,9 @@ async def test_no_route_answers_to_a_key_or_token_that_is_not_valid(site: ApiSit
     revoked, revoked_text = await create_key(site.services.database, name="x", scopes=["admin"], cameras=["*"])
     await revoke_key(site.services.database, revoked.id)
     admin = "framematch:admin"
-    public = site.issuer.rotate("first", new_rsa_key()).as_pem(private=False)
-    shared = OctKey.import_key({"kty": "oct", "k": base64.urlsafe_b64encode(public).decode().rstrip("=")})
-    none = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
-    good = site.issuer.token(scope=admin)
+    site.issuer.rotate("first", new_rsa_key())
+    good = site.issuer.token(scope="framematch:read")
+    forged = {"iss": site.issuer.url, "aud": AUDIENCE, "sub": "eve", "exp": 4e9, "scope": admin}
     bad = {
         "expired key": expired,
         "revoked key": revoked_text,
@@ -84,17 +80,12 @@ async def test_no_route_answers_to_a_key_or_token_that_is_not_valid(site: ApiSit
         "expired token": site.issuer.token(scope=admin, exp=now.timestamp() - 90),
         "token for another audience": site.issuer.token(scope=admin, aud="other"),
         "token of another issuer": site.issuer.token(scope=admin, iss="https://evil.example"),
-        "token without signature": f"{none}.{good.split('.')[1]}.",
-        "token signed with the public key": site.issuer.sign(shared, {"alg": "HS256", "kid": "first"}, scope=admin),
-        "token with a changed claim": good.replace(good.split(".")[1], _claims(admin, site)),
+        "token without signature": f"{encoded({'alg': 'none'})}.{good.split('.')[1]}.",
+        "token signed with the public key": site.issuer.signed_with_public_key(scope=admin),
+        "token with a changed claim": good.replace(good.split(".")[1], encoded(forged)),
     }
     for what, credential in bad.items():
         assert await statuses(site, CLOSED, credential) == all_are(401, CLOSED), what
-
-
-def _claims(scope: str, site: ApiSite) -> str:
-    claims = {"iss": site.issuer.url, "aud": "framematch-api", "sub": "eve", "exp": 4e9, "scope": scope}
-    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
 
 
 async def test_a_token_of_a_rotated_key_is_accepted(site: ApiSite) -> None:

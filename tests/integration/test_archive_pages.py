@@ -50,13 +50,10 @@ def writer_of(database: Database) -> ArchiveWriter:
 
 
 async def all_pages(
-    database: Database,
-    wanted: Wanted = Wanted(),
-    order: Order = "time",
-    size: int = 100,  # frozen
+    database: Database, wanted: Wanted | None = None, order: Order = "time", size: int = 100
 ) -> list[str]:
     """The ids on all pages, one after the other."""
-    queries, found, after = ArchiveQueries(database), list[str](), None
+    queries, found, after, wanted = ArchiveQueries(database), list[str](), None, wanted or Wanted()
     while True:
         page = await queries.page("matches", wanted, order, size, after)
         found += [json.loads(event)["id"] for event in page.events]

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from framematch.api.access.principal import Scope
 from framematch.core.units import BYTES_PER_MB
 
+_DECLARABLE = ("public", *get_args(Scope))
 EXTENSION = "x-framematch-access"
 """The field of an operation in the OpenAPI document."""
 SECURITY_SCHEMES: dict[str, Any] = {
@@ -54,8 +55,9 @@ def access_of(route: object) -> Access | None:
     extra = getattr(route, "openapi_extra", None)
     declared = extra.get(EXTENSION) if isinstance(extra, Mapping) else None
     match declared:
-        case {"scope": "public", "body_mb": body_mb, "pictures": pictures}:
-            return Access(None, body_mb, pictures, declared.get("streamed", False))
-        case {"scope": scope, "body_mb": body_mb, "pictures": pictures} if scope in get_args(Scope):
-            return Access(scope, body_mb, pictures, declared.get("streamed", False))
+        case {"scope": scope, "body_mb": body_mb, "pictures": pictures, **rest} if scope in (
+            "public",
+            *get_args(Scope),
+        ):
+            return Access(None if scope == "public" else scope, body_mb, pictures, bool(rest.get("streamed")))
     return None

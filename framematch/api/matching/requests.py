@@ -28,13 +28,14 @@ async def answered(
     """The answer that `work` makes of the request's body.
 
     Raises:
-        Problem: the body or a header is not valid; there is no room; its time is over.
+        Problem: the body or a header is not valid; there is no room, or the key is over its rate; its time is over.
         TritonUnavailableError, ModelError: Triton does not serve the model: nobody waits for it.
         ClientDisconnect: the client has gone.
     """
     requested_timeout_s(request.headers)  # before the body
     services.triton.check()
     body = await _read(request, services, read)
+    services.access.rate_limit.charge(request.state.principal, slots(body) - 1)  # the guard has charged one
     with services.admission.pictures(slots(body)):
         answer = await while_wanted(
             request, work(body), timeout_s=services.settings.api.request_timeout_s, admission=services.admission
@@ -48,4 +49,4 @@ async def _read(request: Request, services: Services, read: Callable[[str, bytes
     if len(data) < _LARGE_BYTES:
         return read(content_type, data)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(services.decode_threads, read, content_type, data)
+    return await loop.run_in_executor(services.threads.decode, read, content_type, data)

@@ -77,6 +77,7 @@ def page_answer(schema: str, about: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that answers with a page of events of this schema."""
     token = {
         "type": ["string", "null"],
+        "examples": ["2pVbXcHkTq9nJmZr0L4sDFsxNzY3MjI1NjAwMDAwMDAwLCI5ZWVkYWU1OCJd"],
         "description": "For the next page; null at the end. With `order=arrival` there always is one.",
     }
     properties = {"items": {"type": "array", "items": _schema(schema)}, "next_page_token": token}

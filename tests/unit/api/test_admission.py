@@ -3,8 +3,9 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from framematch.api.admission import Admission, AdmissionMetrics
+from framematch.api.admission import Admission
 from framematch.api.problems import Problem
+from tests.unit.api.fake_services import admission_metrics
 
 
 class Clock:
@@ -27,7 +28,12 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def admission(clock: Clock, registry: CollectorRegistry) -> Admission:
-    return Admission(pictures_max=4, body_bytes_max=100, metrics=AdmissionMetrics(registry), clock=clock)
+    return Admission(
+        pictures_max=4,
+        body_bytes_max=100,
+        metrics=admission_metrics(registry),
+        clock=clock,
+    )
 
 
 def test_pictures_beyond_the_slots_are_refused_until_others_have_ended(admission: Admission) -> None:

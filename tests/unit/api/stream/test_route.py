@@ -1,4 +1,4 @@
-"""The route: who gets a stream, with what parameters, and how a stream ends. Kafka is not needed: the ring is filled."""
+"""The route: who gets a stream, with what parameters, and how it ends. Kafka is not needed: the ring is filled."""
 
 import asyncio
 import gc
