@@ -165,6 +165,11 @@ async def test_no_change_is_lost_between_two_processes_of_the_api(settings: Sett
         await ready(other)
         await put(one, "till-1")
 
+        async def is_known() -> bool:
+            return (await other.get("/v1/cameras/till-1")).status_code == 200
+
+        await eventually(is_known)
+
         async def add_mask(api: Api) -> int:
             """Add a mask with an ETag, and repeat that until nobody was faster; returns how often."""
             for tries in range(1, 50):
