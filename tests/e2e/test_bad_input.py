@@ -36,7 +36,6 @@ AT_ONCE = {
         "watch", 2, ("kafka.bootstrap_servers is not set", "framematch stack up"), (("KAFKA_BOOTSTRAP_SERVERS", ""),)
     ),
     "a folder without a model": Mistake("model build --from {tmp}", 1, ("config.json",)),
-    "a missing catalogue file": Mistake("catalog import {tmp}/nowhere.csv", 2, ("nowhere.csv",)),
     "a settings typo in the file": Mistake(
         "consume --config {tmp}/typo.yaml", 2, ("unknown setting consumer.batchsize", "consumer.batch_size")
     ),
@@ -68,6 +67,7 @@ WITH_SERVERS = {
     "a catalogue without products": Mistake(
         "catalog build", 1, ("framematch catalog import",), (("FRAMEMATCH_MONGODB__DATABASE", "empty"),)
     ),
+    "a missing catalogue file": Mistake("catalog import {tmp}/nowhere.csv", 2, ("nowhere.csv",)),
     "a catalogue file without a valid row": Mistake(
         "catalog import {tmp}/bad.csv", 1, ("line 2", "line 3", "no row of", "bad.csv")
     ),
@@ -78,7 +78,7 @@ WITH_SERVERS = {
 
 
 def prepare(
-    mistake: Mistake, servers: LocalStack, folder: Path, *, dead_address: str = ":"
+    mistake: Mistake, folder: Path, servers: LocalStack, dead_address: str
 ) -> tuple[list[str], dict[str, str], tuple[str, ...]]:
     """Write the files in `folder`; returns the arguments, the environment, and the words in the output."""
     (folder / "bad.csv").write_text("id,name,image\n,No id,a.jpg\nx,Not an image,bad.csv\n")
@@ -114,7 +114,7 @@ def test_a_mistake_about_servers_is_reported_in_one_clear_line(
     name: str, servers: LocalStack, dead_address: str, tmp_path: Path
 ) -> None:
     mistake = WITH_SERVERS[name]
-    arguments, environment, mentions = prepare(mistake, servers, tmp_path, dead_address=dead_address)
+    arguments, environment, mentions = prepare(mistake, tmp_path, servers, dead_address)
     done = subprocess.run(
         [sys.executable, "-m", "framematch", *arguments],
         env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
@@ -125,13 +125,14 @@ def test_a_mistake_about_servers_is_reported_in_one_clear_line(
 @pytest.mark.parametrize("name", AT_ONCE)
 def test_a_mistake_is_reported_in_one_clear_line(
     name: str,
-    servers: LocalStack,
+    dead_address: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     mistake = AT_ONCE[name]
-    arguments, environment, mentions = prepare(mistake, servers, tmp_path)
+    no_servers = LocalStack(0, dead_address, f"mongodb://{dead_address}", dead_address, None, None, None, "")
+    arguments, environment, mentions = prepare(mistake, tmp_path, no_servers, dead_address)
     for owner in (sys, threading):  # the program replaces it for its process
         monkeypatch.setattr(owner, "excepthook", owner.excepthook)
     monkeypatch.setattr(sys, "argv", ["framematch", *arguments])
