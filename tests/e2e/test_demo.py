@@ -48,6 +48,7 @@ def test_every_frame_of_the_rtsp_cameras_becomes_a_match_event(tmp_path: Path) -
     assert figures["frames_matched"] == figures["frames_published"] > 40
     assert figures["frames_judged"] > 0
     assert figures["latency_p50_ms"] > 0
+    assert figures["rest_agrees"] is True
     assert list(tmp_path.glob("framematch-demo-*")) == []
 
 
@@ -60,7 +61,7 @@ def test_ctrl_c_stops_everything_that_the_demo_started(tmp_path: Path) -> None:
             if "Playing" in line:
                 break
         started = descendants(process.pid)
-        assert len(started) >= 8, "four servers, two cameras, edge and consumer"
+        assert len(started) >= 10, "four servers, two cameras, edge, consumer, API and archive"
         process.send_signal(signal.SIGINT)
         output = process.communicate()[0]
     assert process.returncode == 130, output
