@@ -154,9 +154,7 @@ def test_a_mistake_in_the_settings_of_kafka_is_reported_at_once() -> None:
         pass
 
 
-def test_a_service_ends_within_seconds_though_kafka_is_away(
-    dead_address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_ends_within_seconds_though_kafka_is_away(dead_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_topic, "_BACKOFF_S", (0.5, 10.0))
     settings = Settings(log=LogSettings(topic=True), kafka=KafkaSettings(bootstrap_servers=dead_address))
     with published_log(settings, "edge"):
