@@ -136,9 +136,8 @@ async def test_by_arrival_a_page_looks_at_so_many_events_and_the_next_goes_on_th
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries_module, "_WINDOW", 3)
-    await writer_of(database).write(
-        [entry(f"{n:02}", 1, product="rare" if n in (2, 17) else "milk") for n in range(20)]
-    )
+    products = ["rare" if number in (2, 17) else "milk" for number in range(20)]
+    await writer_of(database).write([entry(f"{at:02}", 1, product=product) for at, product in enumerate(products)])
     await database.matches.delete_many({"seq": {"$lte": 2}})  # as MongoDB deletes the oldest
     queries, after, found = ArchiveQueries(database), None, list[str]()
     for _ in range(7):
