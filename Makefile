@@ -5,6 +5,7 @@ SECONDS ?= 30
 WORKERS ?= 4
 VENV := .venv
 RUN := $(VENV)/bin/python
+PYTEST = $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready
 CODE := benchmarks consumers demo docs edge framematch tests
 
@@ -12,7 +13,7 @@ CODE := benchmarks consumers demo docs edge framematch tests
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down demo servers test test-fast lint format lock clean
+.PHONY: help install up down demo servers test coverage test-fast lint format lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,7 +34,10 @@ servers: $(READY) ## download and build the local servers, unless cached
 	@$(RUN) -m framematch.stack.fetch
 
 test: $(READY) servers ## set up and run all tests: unit, integration, end to end (WORKERS=4; 0: in one process)
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --durations=10
+	$(PYTEST) --durations=10
+
+coverage: $(READY) servers ## run all tests and print the lines that no test runs; takes half as long again
+	$(PYTEST) --cov --cov-report=term
 
 test-fast: $(READY) ## run only the unit tests
 	$(RUN) -m pytest -q tests/unit

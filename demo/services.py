@@ -65,7 +65,7 @@ def fill_catalogue(environment: Mapping[str, str]) -> None:
 
 
 class Service:
-    """A running `framematch edge` or `framematch consume` with its HTTP endpoint."""
+    """A running `framematch edge`, `consume`, `api` or `archive` with its HTTP endpoint."""
 
     def __init__(self, process: ServerProcess, name: str, url: str) -> None:
         self._process = process
@@ -99,6 +99,11 @@ class Service:
     def log(self) -> str:
         """Its log so far."""
         return self._process.log_file.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return self._url
 
     def check(self) -> None:
         """Raise FramematchError, with the end of its log, when the process has ended."""
@@ -158,7 +163,10 @@ def running_service(*arguments: str, environment: Mapping[str, str], logs: Path)
     """Run `framematch …` in the background inside the context, logging to `logs`."""
     name, port = arguments[0], ReservedPort()
     print(f"\n$ framematch {' '.join(arguments)} &", flush=True)
-    command = Command((*_MODULE, *arguments), {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)})
+    ports = dict.fromkeys(
+        ("FRAMEMATCH_HTTP__PORT", "FRAMEMATCH_API__PORT"), str(port.number)
+    )  # a service has one of both
+    command = Command((*_MODULE, *arguments), {**environment, **ports})
     process = ServerProcess(command, logs / f"{name}.log")
     try:
         yield Service(process, name, f"http://{port.address}")

@@ -40,9 +40,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(ClientDisconnect, _on_gone)
     # The last that is added is the first that a request passes.
     metrics, settings = services.metrics, services.settings.api
-    app.add_middleware(
-        Admitted, admission=services.admission, metrics=metrics, upload_timeout_s=settings.upload_timeout_s
-    )
+    app.add_middleware(Admitted, admission=services.admission, upload_timeout_s=settings.upload_timeout_s)
     app.add_middleware(Guard, routes=RouteTable(ROUTERS), rules=_guard_rules(services), metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))

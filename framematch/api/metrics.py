@@ -15,5 +15,8 @@ class ApiMetrics:
             registry=registry,
         )
         self.rejected = Counter(
-            "framematch_api_rejected", "Requests refused before their body was read", ["reason"], registry=registry
+            "framematch_api_rejected",
+            "Requests refused, by reason",
+            ["reason"],
+            registry=registry,
         )

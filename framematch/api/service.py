@@ -3,15 +3,17 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import cv2
+from prometheus_client import CollectorRegistry
 
 from framematch.api.access.control import check_anonymous, running_access
 from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
+from framematch.api.cameras.directory import HEALTH_PART as CAMERAS_PART
+from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
@@ -21,14 +23,14 @@ from framematch.api.operations.runner import OperationRunner
 from framematch.api.operations.store import OperationStore
 from framematch.api.paging import open_page_tokens
 from framematch.api.server import serving
-from framematch.api.services import Services
+from framematch.api.services import Services, Threads
 from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
-from framematch.catalog.mongo import connect
+from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
 from framematch.core.health import Health, new_registry
 from framematch.core.paths import state_dir
-from framematch.core.settings import Settings
+from framematch.core.settings import ApiSettings, Settings
 from framematch.core.settings_sources import require
 from framematch.core.units import BYTES_PER_MB
 from framematch.matching.enrich import MetadataCache
@@ -36,8 +38,9 @@ from framematch.matching.serving.encoder_pool import EncoderPool
 from framematch.matching.serving.heartbeat import heartbeat
 from framematch.matching.serving.metrics import SnapshotMetrics
 from framematch.matching.serving.opener import connect_encoder
-from framematch.matching.serving.state import HEALTH_PART, ServingState
-from framematch.matching.serving.watcher import watched_snapshots
+from framematch.matching.serving.state import HEALTH_PART as SNAPSHOT_PART
+from framematch.matching.serving.state import ServingState
+from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapshots
 
 # Of shutdown_deadline_s: the rest is for closing connections.
 _DRAIN_SHARE = 0.5
@@ -66,77 +69,112 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     check_anonymous(settings.api)
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
-    mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
+    require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
-    health = Health("kafka", "mongodb", HEALTH_PART, TRITON_PART)
+    metrics = ApiMetrics(registry)
+    health = Health("kafka", "mongodb", SNAPSHOT_PART, TRITON_PART, CAMERAS_PART)
     async with AsyncExitStack() as resources:
-        mongo = await resources.enter_async_context(
-            await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
-        )
-        database = mongo[settings.mongodb.database]
-        health.set_ready("mongodb")
-        health.set_not_ready(HEALTH_PART, "the catalogue has no index yet")
-        products = ProductStore(database)
+        database = await _open_database(settings, resources, health)
+        health.set_not_ready(SNAPSHOT_PART, "the catalogue has no index yet")
+        products, operations = ProductStore(database), OperationStore(database)
         await products.ensure_indexes()
-        operations = OperationStore(database)
         await operations.ensure_indexes()
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
-        serving_state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
-        open_encoder = partial(connect_encoder, settings)
-        watcher = await resources.enter_async_context(
-            watched_snapshots(
-                database, settings, state_dir() / "snapshots", connect=open_encoder, listener=serving_state,
-                required=False,
-            )
-        )  # fmt: skip
-        encoders = EncoderPool(open_encoder)
-        hub = EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health))
-        resources.push_async_callback(encoders.close)
-        api = settings.api
-        decode_threads = resources.enter_context(ThreadPoolExecutor(api.decode_threads, "decode"))
-        search_thread = resources.enter_context(ThreadPoolExecutor(1, "search"))
+        state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
+        watcher = await _open_watcher(settings, database, state, resources)
+        threads = Threads.start(settings.api.decode_threads, resources)
         triton = TritonState(lambda: watcher.active, health)
-        texts = TextModels(settings)
-        resources.push_async_callback(texts.close)
         services = Services(
             settings=settings,
             database=database,
             products=products,
-            changes=ProductChanges(products, encoders.get),
+            changes=_product_changes(settings, products, resources),
             operations=operations,
             runner=OperationRunner(operations, settings),
             watcher=watcher,
             metadata=metadata,
-            decode_threads=decode_threads,
-            search_thread=search_thread,
+            threads=threads,
             triton=triton,
             engine=SharedEngine(
-                decode_threads=decode_threads, search_thread=search_thread, triton=triton, batch_size=api.batch_size
+                decode_threads=threads.decode,
+                search_thread=threads.search,
+                triton=triton,
+                batch_size=settings.api.batch_size,
             ),
-            texts=texts,
-            admission=Admission(
-                pictures_max=api.pictures_in_flight_max,
-                body_bytes_max=api.body_mb_in_flight_max * BYTES_PER_MB,
-                metrics=AdmissionMetrics(registry),
-            ),
+            texts=_text_models(settings, resources),
+            admission=_admission(settings.api, registry, metrics),
+            cameras=_cameras(settings, health, resources),
+            events=EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health)),
             page_tokens=await open_page_tokens(database),
             access=await resources.enter_async_context(running_access(settings.api, database)),
             health=health,
             registry=registry,
-            metrics=ApiMetrics(registry),
-            events=hub,
+            metrics=metrics,
             stop=stop,
         )
-        await resources.enter_async_context(heartbeat(database, watcher, serving_state.changed, service="api"))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in (watcher.run(), services.engine.run(), hub.run())]
-            group.create_task(services.runner.run(stop))
-            gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
+        await resources.enter_async_context(heartbeat(database, watcher, state.changed, service="api"))
+        async with _running(services):
             yield services
-            stop.set()  # operations are handed back
-            for task in tasks:
-                task.cancel()
+
+
+@asynccontextmanager
+async def _running(services: Services) -> AsyncIterator[None]:
+    """Run what follows servers beside the requests: names of snapshots, cameras, events, operations."""
+    endless = (services.watcher.run(), services.engine.run(), services.events.run(), services.cameras.run())
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in endless]
+        group.create_task(services.runner.run(services.stop))
+        gc.freeze()  # what is here now stays: the garbage collector need not look at it again and again
+        yield
+        services.stop.set()  # operations are handed back
+        for task in tasks:
+            task.cancel()
+
+
+async def _open_database(settings: Settings, resources: AsyncExitStack, health: Health) -> Database:
+    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
+    client = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
+    health.set_ready("mongodb")
+    return client[settings.mongodb.database]
+
+
+async def _open_watcher(
+    settings: Settings, database: Database, listener: ServingState, resources: AsyncExitStack
+) -> SnapshotWatcher:
+    connect_model = partial(connect_encoder, settings)
+    return await resources.enter_async_context(
+        watched_snapshots(
+            database, settings, state_dir() / "snapshots", connect=connect_model, listener=listener, required=False
+        )
+    )
+
+
+def _product_changes(settings: Settings, products: ProductStore, resources: AsyncExitStack) -> ProductChanges:
+    """Changes of products, with encoders of their own: a snapshot that is not served any more may need them."""
+    encoders = EncoderPool(partial(connect_encoder, settings))
+    resources.push_async_callback(encoders.close)
+    return ProductChanges(products, encoders.get)
+
+
+def _text_models(settings: Settings, resources: AsyncExitStack) -> TextModels:
+    texts = TextModels(settings)
+    resources.push_async_callback(texts.close)
+    return texts
+
+
+def _cameras(settings: Settings, health: Health, resources: AsyncExitStack) -> CameraDirectory:
+    cameras = CameraDirectory(settings, health)
+    resources.push_async_callback(cameras.close)
+    return cameras
+
+
+def _admission(settings: ApiSettings, registry: CollectorRegistry, metrics: ApiMetrics) -> Admission:
+    return Admission(
+        pictures_max=settings.pictures_in_flight_max,
+        body_bytes_max=settings.body_mb_in_flight_max * BYTES_PER_MB,
+        metrics=AdmissionMetrics(registry, metrics.rejected),
+    )
 
 
 def _report_kafka(health: Health, reason: str | None) -> None:

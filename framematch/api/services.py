@@ -1,9 +1,10 @@
 """What the routes work with: made once by `service.py`, and given to the application."""
 
 import asyncio
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from framematch.api.access.control import AccessControl
 from framematch.api.access.principal import Principal
 from framematch.api.admission import Admission
+from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import TritonState
@@ -30,12 +32,25 @@ from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.matching.serving.watcher import SnapshotWatcher
 
 
+@dataclass(frozen=True)
+class Threads:
+    """For what takes CPU: `decode` for pictures, `search` for the index, which runs one search at a time."""
+
+    decode: Executor
+    search: Executor
+
+    @classmethod
+    def start(cls, decode_threads: int, resources: AsyncExitStack) -> Self:
+        """New threads, which end with `resources`."""
+        decode = resources.enter_context(ThreadPoolExecutor(decode_threads, "decode"))
+        return cls(decode, resources.enter_context(ThreadPoolExecutor(1, "search")))
+
+
 @dataclass(frozen=True, eq=False)
 class Services:
     """The collaborators of all routes.
 
-    `stop` is set when the process is to end: answers without an end end then. Threads: `decode_threads` for pictures,
-    `search_thread` for the index, which runs one search at a time.
+    `stop` is set when the process is to end: answers without an end end then.
     """
 
     settings: Settings
@@ -46,18 +61,18 @@ class Services:
     runner: OperationRunner
     watcher: SnapshotWatcher
     metadata: MetadataCache
-    decode_threads: Executor
-    search_thread: Executor
+    threads: Threads
     triton: TritonState
     engine: SharedEngine
     texts: TextModels
     admission: Admission
+    cameras: CameraDirectory
+    events: EventHub
     page_tokens: PageTokens
     access: AccessControl
     health: Health
     registry: CollectorRegistry
     metrics: ApiMetrics
-    events: EventHub
     stop: asyncio.Event
 
     def served(self) -> ServedSnapshot:

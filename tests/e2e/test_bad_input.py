@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from demo.services import service_environment
+from framematch.__main__ import main
 from framematch.core.local_stack import LocalStack
 from framematch.stack.server import ReservedPort
 
@@ -69,8 +71,19 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def _own_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program replaces these for its process."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+
+
+# In this process: how a process of its own ends is the subject of tests/unit/cli/test_exits.py.
+@pytest.mark.usefixtures("_own_hooks")
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_reported_in_one_clear_line(name: str, servers: LocalStack, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_in_one_clear_line(
+    name: str, servers: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     mistake = MISTAKES[name]
     (tmp_path / "bad.csv").write_text("id,name,image\n,No id,a.jpg\nx,Not an image,bad.csv\n")
     (tmp_path / "typo.yaml").write_text("consumer:\n  batchsize: 4\n")
@@ -82,22 +95,24 @@ def test_a_mistake_is_reported_in_one_clear_line(name: str, servers: LocalStack,
         "dead": str(dead.number),
         "kafka_port": servers.kafka_bootstrap_servers.rsplit(":", 1)[1],
     }
-    environment = service_environment(tmp_path / "state", servers)
+    for variable, value in service_environment(tmp_path / "state", servers).items():
+        monkeypatch.setenv(variable, value)
     for variable, value in mistake.environment:
-        environment[variable] = value.format(**places)
-        if not value:
-            del environment[variable]
-    arguments = [argument.format(**places) for argument in mistake.arguments.split()]
-    done = subprocess.run(
-        [sys.executable, "-m", "framematch", *arguments],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    output = done.stdout + done.stderr
-    assert done.returncode == mistake.exit_code, output
+        if value:
+            monkeypatch.setenv(variable, value.format(**places))
+        else:
+            monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["framematch", *(part.format(**places) for part in mistake.arguments.split())])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capfd.readouterr()
+    output = printed.out + printed.err
+    assert ended.value.code == mistake.exit_code, output
     assert [words for words in mistake.mentions if words.format(**places) not in output] == [], output
     assert "Traceback" not in output
     assert "canary" not in output
-    said = [line for line in done.stderr.splitlines() if line.startswith("framematch:") or "service_failed" in line]
+    said = [line for line in printed.err.splitlines() if line.startswith("framematch:") or "service_failed" in line]
     assert len(said) == 1, output
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,9 +55,12 @@ def installed(wheel: Path, shared_folder: Path) -> Callable[[str], Installation]
     return get
 
 
-@pytest.fixture(params=["3.11", "3.12", "3.13", "3.14"])
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"  # the Python of all RECIPES
+
+
+@pytest.fixture(params=[version for version in ("3.11", "3.12", "3.13", "3.14") if version != RUNNING])
 def other_python(request: pytest.FixtureRequest, wheel: Path, shared_folder: Path) -> Installation:
-    """Everything that services need, under this version of Python."""
+    """Everything that services need, under another version of Python than that of the tests."""
     python = find_python(request.param)
     if python is None:
         pytest.skip(f"no Python {request.param} on this machine")

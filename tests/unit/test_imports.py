@@ -135,6 +135,14 @@ def test_the_commands_import_nothing_that_their_extras_leave_out(extras: str) ->
     assert done.returncode == 0, done.stderr
 
 
+def test_help_needs_no_extra() -> None:
+    commands = ["--help", "edge --help", "consume --help", "catalog build --help", "doctor --help"]
+
+    done = run_with("", commands=commands)
+
+    assert done.stdout.splitlines() == ["None"] * len(commands), done.stderr
+
+
 def test_every_command_is_in_the_table() -> None:
     assert set(command_modules(typer.main.get_command(app))) == {name for names in COMMANDS.values() for name in names}
 
@@ -151,6 +159,8 @@ def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> No
         "model check --from none": "model",
         "model list": "consumer,cpu",
         "model prune": "consumer,cpu",
+        "search --text milk": "consumer,cpu",
+        "replay --since 1h --snapshot active": "consumer,cpu",
         "stack status": "stack",
         "stack up": "stack",
     }

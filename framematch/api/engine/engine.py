@@ -51,6 +51,11 @@ class SharedEngine:
             for part in (self._embedding.serve(), self._searching.serve(), self._triton.run()):
                 group.create_task(part)
 
+    @property
+    def waiting(self) -> int:
+        """How many crops wait for a batch."""
+        return self._embedding.waiting
+
     async def prepare(self, picture: Picture, preprocessor: Preprocessor) -> PreparedPicture:
         """As `prepare_picture`, of the formats that anybody may send."""
         self._triton.check()

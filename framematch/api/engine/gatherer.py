@@ -42,6 +42,11 @@ class Gatherer(Generic[Key, Item, Result]):
         self._waiting: deque[_Waiting[Key, Item, Result]] = deque()
         self._news = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a batch, those included whose caller has gone."""
+        return len(self._waiting)
+
     async def submit(self, key: Key, items: Sequence[Item]) -> list[Result]:
         """The result of each item; raises what the run of a batch raises."""
         waiting: list[_Waiting[Key, Item, Result]] = [_Waiting(key, item) for item in items]

@@ -10,17 +10,15 @@ from framematch.api.admission import Admission
 from framematch.api.guard.body_limit import declared_size
 from framematch.api.guard.request_context import send_problem
 from framematch.api.guard.route_table import FoundRoute
-from framematch.api.metrics import ApiMetrics
 from framematch.api.problems import Problem, answer_of
 
 
 class Admitted:
     """The middleware behind the guard: by then it is known who asks, for what."""
 
-    def __init__(self, app: ASGIApp, *, admission: Admission, metrics: ApiMetrics, upload_timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, admission: Admission, upload_timeout_s: float) -> None:
         self._app = app
         self._admission = admission
-        self._metrics = metrics
         self._upload_timeout_s = upload_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,7 +34,6 @@ class Admitted:
         try:
             self._admission.check(pictures=found.access.pictures, body_bytes=declared_size(scope) or 0)
         except Problem as problem:
-            self._metrics.rejected.labels(problem.code).inc()
             await send_problem(send, answer_of(problem, state["request_id"]))
             return
         with self._admission.body() as add:

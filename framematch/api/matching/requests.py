@@ -49,4 +49,4 @@ async def _read(request: Request, services: Services, read: Callable[[str, bytes
     if len(data) < _LARGE_BYTES:
         return read(content_type, data)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(services.decode_threads, read, content_type, data)
+    return await loop.run_in_executor(services.threads.decode, read, content_type, data)

@@ -4,7 +4,9 @@ from fastapi import APIRouter
 
 from framematch.api.routes import (
     api_keys,
+    archived_events,
     audit_log,
+    cameras,
     document,
     events,
     health,
@@ -25,6 +27,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     reference_images.router,
     snapshots.router,
     operations.router,
+    archived_events.router,
+    cameras.router,
     events.router,
     status.router,
     api_keys.router,

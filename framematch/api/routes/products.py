@@ -43,7 +43,7 @@ _ETAG = {"ETag": {"description": "of the product as it is now", "schema": {"type
 
 def product_edits(services: CurrentServices) -> ProductEdits:
     """The edits of the catalogue."""
-    return ProductEdits(services.products, services.changes, services.decode_threads)
+    return ProductEdits(services.products, services.changes, services.threads.decode)
 
 
 ProductId = Annotated[

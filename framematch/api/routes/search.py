@@ -61,4 +61,4 @@ async def _reference_images(services: Services, served: ServedSnapshot, result: 
         return {}
     loop = asyncio.get_running_loop()
     products = [one.product for one in result.products]
-    return await loop.run_in_executor(services.search_thread, reference_images, served, result.query, products)
+    return await loop.run_in_executor(services.threads.search, reference_images, served, result.query, products)

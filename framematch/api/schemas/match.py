@@ -136,7 +136,9 @@ class ModelAnswer(BaseModel):
 
 class _Answer(BaseModel):
     snapshot: str = Field(description="what was searched: a snapshot of the index", examples=["20260131T120000Z-1a2b"])
-    delta: int = Field(description="the number of the newest single change beside it; 0 before the first", examples=[17])
+    delta: int = Field(
+        description="the number of the newest single change beside it; 0 before the first", examples=[17]
+    )
     metadata_state: MetadataState = Field(
         description="`cached`: MongoDB was not asked or is away; `missing`: a product's metadata are not known"
     )

@@ -58,6 +58,7 @@ class Follower:
                 if chunk or ping:
                     yield chunk or ping
                     sent_at_s = time.monotonic()
+                del chunk, ping  # it would be kept until the next one comes
 
     async def _steps(self) -> AsyncGenerator[bytes, None]:
         """As `chunks`, but also nothing from time to time."""
@@ -73,6 +74,7 @@ class Follower:
             async with aclosing(steps):
                 async for chunk in steps:
                     yield chunk
+                    del chunk
 
     async def _follow(self, number: int) -> AsyncGenerator[bytes, None]:
         """The entries from this number on, until they are gone before they were sent."""

@@ -71,6 +71,7 @@ class EventStreamResponse(Response):
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 except TimeoutError:
                     return "frozen"
+                del chunk  # a client that waits should not keep memory
                 if time.monotonic() >= check_at_s:
                     check_at_s = time.monotonic() + CHECK_S
                     try:

@@ -34,19 +34,16 @@ class Ring:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._entries: dict[int, Entry] = {}
-        self._first = 0
-        self._end = 0
+        self.first = 0
+        """The number of the oldest entry that is still there."""
+        self.end = 0
+        """The number of the next entry."""
         self._size_bytes = 0
         self._before_first = Positions().encode()
         self._after_reset = 0  # entries before it have offsets that cannot be compared with later ones
         self._changed = asyncio.Event()
         self.positions = Positions()
         self.started = asyncio.Event()
-
-    @property
-    def end(self) -> int:
-        """The number of the next entry."""
-        return self._end
 
     @property
     def size_bytes(self) -> int:
@@ -68,10 +65,10 @@ class Ring:
                 self.positions.move(item.topic, item.partition, item.stop)
             case Reset():
                 apply_reset(self.positions, item)
-                self._after_reset = self._end + 1
+                self._after_reset = self.end + 1
         entry = Entry(item, self.positions.encode())
-        self._entries[self._end] = entry
-        self._end += 1
+        self._entries[self.end] = entry
+        self.end += 1
         self._size_bytes += entry.size_bytes
         while self._size_bytes > self._max_bytes:
             self._drop_first()
@@ -87,13 +84,13 @@ class Ring:
 
     def entries(self, first: int) -> Iterator[Entry] | None:
         """The entries from this number on, as many as there are now; None when the first of them is gone."""
-        if first < self._first:
+        if first < self.first:
             return None
-        return (self._entries[number] for number in range(first, self._end))
+        return (self._entries[number] for number in range(first, self.end))
 
     def oldest(self) -> Positions:
         """The positions from which on a client can follow the ring."""
-        return Positions.decode(self._before(max(self._first, self._after_reset)))
+        return Positions.decode(self._before(max(self.first, self._after_reset)))
 
     def find(self, positions: Positions) -> int | None:
         """The number from which on a client that has read up to `positions` must look; None when some are gone.
@@ -103,7 +100,7 @@ class Ring:
         """
         if positions.contradicts(self.positions):
             return None
-        low, high = max(self._first, self._after_reset), self._end
+        low, high = max(self.first, self._after_reset), self.end
         if not Positions.decode(self._before(low)).is_covered_by(positions):
             return None
         while low < high:  # the last number up to which the client has everything
@@ -115,11 +112,11 @@ class Ring:
         return low
 
     def _before(self, number: int) -> bytes:
-        return self._before_first if number == self._first else self._entries[number - 1].id
+        return self._before_first if number == self.first else self._entries[number - 1].id
 
     def _drop_first(self) -> None:
-        entry = self._entries.pop(self._first)
-        self._first += 1
+        entry = self._entries.pop(self.first)
+        self.first += 1
         self._size_bytes -= entry.size_bytes
         self._before_first = entry.id
 

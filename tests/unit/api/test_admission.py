@@ -3,8 +3,9 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from framematch.api.admission import Admission, AdmissionMetrics
+from framematch.api.admission import Admission
 from framematch.api.problems import Problem
+from tests.unit.api.fake_services import admission_metrics
 
 
 class Clock:
@@ -27,7 +28,12 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def admission(clock: Clock, registry: CollectorRegistry) -> Admission:
-    return Admission(pictures_max=4, body_bytes_max=100, metrics=AdmissionMetrics(registry), clock=clock)
+    return Admission(
+        pictures_max=4,
+        body_bytes_max=100,
+        metrics=admission_metrics(registry),
+        clock=clock,
+    )
 
 
 def test_pictures_beyond_the_slots_are_refused_until_others_have_ended(admission: Admission) -> None:
@@ -41,9 +47,7 @@ def test_pictures_beyond_the_slots_are_refused_until_others_have_ended(admission
         admission.check(pictures=False, body_bytes=0)
 
 
-def test_bytes_are_held_as_they_come_until_the_request_ends(
-    admission: Admission, registry: CollectorRegistry
-) -> None:
+def test_bytes_are_held_as_they_come_until_the_request_ends(admission: Admission, registry: CollectorRegistry) -> None:
     with admission.body() as add:
         add(60)
         admission.check(pictures=True, body_bytes=40)

@@ -8,9 +8,10 @@ from prometheus_client import CollectorRegistry
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
-from framematch.api.admission import Admission, AdmissionMetrics
+from framematch.api.admission import Admission
 from framematch.api.patience import requested_timeout_s, while_wanted
 from framematch.api.problems import Problem
+from tests.unit.api.fake_services import admission_metrics
 
 
 class Connection:
@@ -36,7 +37,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def admission(registry: CollectorRegistry) -> Admission:
-    return Admission(pictures_max=1, body_bytes_max=1, metrics=AdmissionMetrics(registry))
+    return Admission(pictures_max=1, body_bytes_max=1, metrics=admission_metrics(registry))
 
 
 class Work:

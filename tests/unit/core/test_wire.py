@@ -232,6 +232,11 @@ def test_the_golden_file_is_valid_by_the_published_schema(name: str) -> None:
     jsonschema.validate(golden(f"{name}.json"), schema, format_checker=jsonschema.FormatChecker())
 
 
+@pytest.mark.parametrize("name", ["match.v1", "sighting.v1", "log.v1"])
+def test_the_example_in_a_published_schema_is_the_golden_file(name: str) -> None:
+    assert json_schema(name)["examples"] == [golden(f"{name}.json")]
+
+
 def test_an_event_without_a_product_is_valid_by_the_schema() -> None:
     jsonschema.validate(json.loads(encode(match_event("unknown"))), json_schema("match.v1"))
 

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from consumers.metrics import ConsumerMetrics
 from consumers.workers.supervisor import WorkerMetrics
 from edge.metrics import EdgeMetrics
+from framematch.archive.metrics import ArchiveMetrics
 from framematch.core.settings_environment import known_environment_names
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -17,9 +18,28 @@ CURRENT_PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # Code that runs as a service. Commands and the local stack report to the user who started them.
-SERVICE_CODE = ("edge", "consumers", "framematch/core", "framematch/matching", "framematch/vision")
+SERVICE_CODE = (
+    "edge",
+    "consumers",
+    "framematch/archive",
+    "framematch/core",
+    "framematch/matching",
+    "framematch/vision",
+)
 PACKAGES = ("edge", "consumers", "framematch")
-SECTIONS = ("consumer", "edge", "http", "kafka", "log", "matching", "mongodb", "snapshots", "tracing", "triton")
+SECTIONS = (
+    "archive",
+    "consumer",
+    "edge",
+    "http",
+    "kafka",
+    "log",
+    "matching",
+    "mongodb",
+    "snapshots",
+    "tracing",
+    "triton",
+)
 FILE_SUFFIXES = (".py", ".md", ".txt", ".yaml", ".yml", ".json", ".env", ".sh")
 LOG_CALL = re.compile(r"\blog\.(info|warning|error|exception)\(\s*\"(\w+)\"")
 
@@ -38,24 +58,23 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_operations_page_documents_every_metric() -> None:
+def metric_names() -> set[str]:
     registry = CollectorRegistry()
-    EdgeMetrics(registry)
-    ConsumerMetrics(registry)
-    WorkerMetrics(registry)
-    names = {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}
+    for metrics in (ArchiveMetrics, EdgeMetrics, ConsumerMetrics, WorkerMetrics):
+        metrics(registry)
+    return {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}
+
+
+def test_operations_page_documents_every_metric() -> None:
+    names = metric_names()
 
     assert {name for name in names if f"`{name}`" not in OPERATIONS} == set()
 
 
 def test_operations_page_documents_no_unknown_metric() -> None:
-    registry = CollectorRegistry()
-    EdgeMetrics(registry)
-    ConsumerMetrics(registry)
-    WorkerMetrics(registry)
-    names = {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}
+    names = metric_names()
 
-    assert set(re.findall(r"`(framematch_(?:edge|consumer)_\w+)`", OPERATIONS)) == names
+    assert set(re.findall(r"`(framematch_(?:archive|edge|consumer)_\w+)`", OPERATIONS)) == names
 
 
 def test_operations_page_documents_every_log_event() -> None:

@@ -1,6 +1,5 @@
 """What an edge remembers of the cameras that it follows, and how they meet those of its own file."""
 
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,7 +193,7 @@ async def test_a_changed_secret_is_noticed(tmp_path: Path) -> None:
     followed.take({"till-1": record(secret="till-1")}, 1)
     assert (await accepted(watch)).wanted.refused.keys() == {"till-1"}
     (secrets / "new").write_text(f"rtsp://u:{CANARY}@h/1")
-    os.replace(secrets / "new", secrets / "till-1")
+    (secrets / "new").replace(secrets / "till-1")
     found = await accepted(watch)
     assert [camera.source.address for camera in found.changes.added] == [f"rtsp://u:{CANARY}@h/1"]
 

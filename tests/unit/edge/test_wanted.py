@@ -1,4 +1,4 @@
-"""Which wanted cameras an edge runs, and why it refuses others: no record stops another camera, or opens anything else."""
+"""Which wanted cameras an edge runs, and why it refuses others: no record stops another camera, or opens anything."""
 
 import os
 from collections.abc import Callable

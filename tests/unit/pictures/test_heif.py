@@ -88,7 +88,7 @@ def test_where_heic_is_not_accepted_the_formats_are_named() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP"])
 def test_a_format_that_requests_may_not_have_is_not_decoded(kind: str) -> None:
-    with pytest.raises(PictureError, match=f"is a {kind}, and only JPEG, PNG, WEBP, AVIF, HEIF are accepted") as refused:
+    with pytest.raises(PictureError, match=f"is a {kind}, and only JPEG, PNG, WEBP, AVIF, HEIF are") as refused:
         decoded(encoded(PICTURE, kind))
     assert refused.value.reason == "unsupported_format"
 

@@ -1,0 +1,110 @@
+"""The one writer of wanted cameras, however many processes of the API there are: Kafka decides who it is.
+
+All processes share one transactional id. Who starts a producer with it fences the former one and aborts what that has
+not committed. Who then has read the topic to its end knows the newest record of a camera, and commits the next one only
+if nobody has started a producer in between. So a change is made to the record that it was checked against, or not made.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from framematch.core.backoff import Backoff
+from framematch.core.camera_settings import SETTINGS_SCHEMA
+from framematch.core.errors import KafkaUnavailableError
+from framematch.core.events import event_headers
+from framematch.core.kafka.clients import new_producer, start_client, stop_client
+from framematch.core.kafka.compacted_topic import CompactedTopic
+from framematch.core.settings import KafkaSettings
+from framematch.core.timestamps import now_us, to_rfc3339
+
+log = structlog.get_logger()
+
+_FENCED = (ProducerFenced, InvalidProducerEpoch)
+_FIRST_DELAY_S, _MAX_DELAY_S = 0.05, 0.5
+
+Change = Callable[[bytes | None, int], bytes | None]
+"""Makes the new record of the present one and of the generation to give it, or raises why it must not be made."""
+
+
+class CameraWriter:
+    """Changes wanted cameras, one at a time; for the event loop alone. `topic` is read beside it."""
+
+    def __init__(self, kafka: KafkaSettings, name: str, topic: CompactedTopic, *, timeout_s: float) -> None:
+        """`name` is that of the topic. A change takes `timeout_s` at most."""
+        self._kafka = kafka
+        self._name = name
+        self._topic = topic
+        self._timeout_s = timeout_s
+        self._lock = asyncio.Lock()
+        self._producer: Any = None  # aiokafka publishes no types
+
+    async def change(self, camera: str, change: Change) -> None:
+        """Apply `change` to the newest record of the camera, and return when Kafka has it and `topic` shows it.
+
+        Raises:
+            KafkaUnavailableError: Kafka does not answer in time. Whether the change was made is then unknown.
+            FramematchError: what `change` raises; nothing is written.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s), self._lock:
+                backoff = Backoff(_FIRST_DELAY_S, _MAX_DELAY_S)
+                while True:
+                    if await self._try(camera, change):
+                        return
+                    await asyncio.sleep(backoff.next_delay_s())
+        except TimeoutError:
+            raise KafkaUnavailableError(
+                f"the change was not acknowledged within {self._timeout_s:g} s",
+                hint="It may have been made nevertheless: read the camera, then repeat it if needed",
+            ) from None
+
+    async def close(self) -> None:
+        """Disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_client(producer)
+
+    async def _try(self, camera: str, change: Change) -> bool:
+        """Make the change once; False when another process was faster."""
+        await self._become_writer()
+        await self._topic.read_on(self._timeout_s)
+        before = self._topic.values.get(camera)
+        # Above every generation that the camera ever had: each is at most the offset behind its record.
+        record = change(before, self._topic.end + 1)
+        written = False
+        try:
+            await self._write(camera, record)
+            written = True
+        except _FENCED:
+            log.info("camera_writer_fenced", camera=camera)
+            return False
+        except KafkaError as error:
+            raise KafkaUnavailableError(
+                f"Kafka did not take the change ({type(error).__name__})",
+                hint="It may have been made nevertheless: read the camera, then repeat it if needed",
+            ) from None
+        finally:
+            if not written:
+                await self.close()
+        await self._topic.read_on(self._timeout_s)
+        return True
+
+    async def _become_writer(self) -> None:
+        if self._producer is None:
+            producer = new_producer(self._kafka, transactional_id=f"{self._name}.writer")
+            try:
+                await start_client(producer, self._kafka, explain=False)
+            except asyncio.CancelledError:
+                await stop_client(producer)
+                raise
+            self._producer = producer
+
+    async def _write(self, camera: str, record: bytes | None) -> None:
+        at_us = now_us()
+        headers = event_headers(f"{camera}-settings-{at_us}", SETTINGS_SCHEMA, camera, to_rfc3339(at_us))
+        async with self._producer.transaction():
+            await self._producer.send_and_wait(self._name, record, key=camera.encode(), headers=headers, partition=0)

@@ -1,0 +1,162 @@
+"""The archive between a real Kafka and a real MongoDB: each event is stored once, and none is lost."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from structlog.testing import capture_logs
+
+from framematch.archive.entries import COLLECTIONS
+from framematch.archive.indexes import ensure_indexes
+from framematch.catalog.mongo import Database
+from framematch.core.events import encode
+from framematch.core.kafka.clients import client_options, started
+from framematch.core.settings import ArchiveSettings
+from framematch.stack.kafka import KafkaServer
+from framematch.stack.mongodb import MongoServer
+from tests.conftest import running
+from tests.integration.archive_site import ArchiveSite, logged
+from tests.sample_events import AT_US, log_event, match_event, sighting_event
+from tests.support import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def site(kafka: KafkaServer, mongodb: MongoServer) -> ArchiveSite:
+    return ArchiveSite(kafka.bootstrap_servers, mongodb.uri)
+
+
+async def count(database: Database, name: str, number: int) -> None:
+    async def found() -> bool:
+        return await database[name].count_documents({}) == number
+
+    await eventually(found, message=f"{number} {name}")
+
+
+async def committed(site: ArchiveSite, number: int) -> None:
+    """So many records are handled, of all topics."""
+    async with started(AIOKafkaAdminClient(**client_options(site.settings.kafka)), site.settings.kafka) as admin:
+
+        async def reached() -> bool:
+            offsets = await admin.list_consumer_group_offsets(site.name)
+            return bool(sum(max(0, found.offset) for found in offsets.values()) == number)
+
+        await eventually(reached, message=f"{number} committed records")
+
+
+async def test_each_event_is_stored_once_as_it_was_published_and_repeats_change_nothing(site: ArchiveSite) -> None:
+    matches = [match_event(number, camera=f"till-{number % 3}") for number in range(20)]
+    await site.publish(site.topics.matches, *matches, *matches[:5])
+    await site.publish(site.topics.logs, *(log_event(number) for number in range(3)))
+    async with site.database() as database:
+        async with site.running():
+            await count(database, "matches", 20)
+            await count(database, "logs", 3)
+            await committed(site, 28)
+            before = await database.matches.find({}, sort=[("_id", 1)]).to_list()
+            await site.publish(site.topics.matches, *matches, match_event(99))
+            await count(database, "matches", 21)
+            await committed(site, 49)
+        after = await database.matches.find({}, sort=[("_id", 1)]).to_list()
+    assert [one for one in after if one["_id"] != match_event(99).id] == before
+    assert {one["_id"]: one["event"] for one in before} == {one.id: encode(one).decode() for one in matches}
+    assert len({one["seq"] for one in after}) == 21
+
+
+async def test_the_newest_state_of_a_sighting_wins_within_a_batch_and_later(site: ArchiveSite) -> None:
+    ended = sighting_event("ended", seen_us=AT_US + 9)
+    await site.publish(site.topics.sightings, sighting_event("updated", seen_us=AT_US + 5), sighting_event())
+    async with site.database() as database:
+
+        async def newest(kind: str) -> bool:
+            found = await database.sightings.find_one({"_id": ended.sighting})
+            return found is not None and found["kind"] == kind
+
+        async with site.running():
+            await eventually(lambda: newest("updated"))
+            await site.publish(site.topics.sightings, ended, sighting_event("updated", seen_us=AT_US + 7))
+            await eventually(lambda: newest("ended"))
+            await site.publish(site.topics.sightings, sighting_event("updated", seen_us=AT_US + 8), ended)
+            await committed(site, 6)
+        [found] = await database.sightings.find({}).to_list()
+    assert found["event"] == encode(ended).decode()
+
+
+async def test_bad_records_stop_no_batch_and_are_logged_with_their_places(site: ArchiveSite) -> None:
+    good = [match_event(number) for number in range(100)]
+    newer = encode(match_event(200)).replace(b"match.v1", b"match.v2")
+    bad = [b"no json", None, newer, encode(match_event(201))[:-1] + b',"more":"' + b"x" * 900_000 + b'"}']
+    await site.publish(site.topics.matches, *good[:50], *bad, *good[50:])
+    async with site.database() as database:
+        with capture_logs() as logs:
+            async with site.running():
+                await count(database, "matches", 101)  # the large one fits
+                await committed(site, 104)
+    refused = [line for line in logs if line["event"] == "event_not_archived"]
+    first = refused[0]["offset"]
+    assert [(line["topic"], line["offset"] - first, line["reason"]) for line in refused] == [
+        (site.topics.matches, 0, "not_an_event"),
+        (site.topics.matches, 1, "not_an_event"),
+        (site.topics.matches, 2, "newer_schema"),
+    ]
+
+
+async def test_an_archive_that_is_killed_at_any_moment_loses_nothing(site: ArchiveSite, tmp_path: Path) -> None:
+    events = [match_event(number, camera=f"till-{number % 5}") for number in range(300)]
+    log, small = tmp_path / "log", ArchiveSettings(group_id=site.name, batch_events=7)
+    site.settings = site.settings.model_copy(update={"archive": small})
+    await site.publish(site.topics.matches, *events)
+    async with site.database() as database:
+        for at_least in (1, 100):
+            with site.process(log) as process:
+
+                async def some(least: int = at_least) -> bool:
+                    return await database.matches.count_documents({}) >= least
+
+                await eventually(some)
+                process.kill()
+        with site.process(log) as process:
+            await count(database, "matches", 300)
+            await committed(site, 300)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        found = await database.matches.find({}).to_list()
+    assert {one["_id"]: json.loads(one["event"]) for one in found} == {
+        one.id: json.loads(encode(one)) for one in events
+    }
+    assert not logged(log, "service_failed")
+
+
+async def test_mongodb_may_be_killed_and_come_back_and_nothing_is_lost(kafka: KafkaServer, tmp_path: Path) -> None:
+    with running(MongoServer(tmp_path / "mongodb")) as server:
+        site = ArchiveSite(kafka.bootstrap_servers, server.uri)
+        await site.publish(site.topics.matches, *(match_event(number) for number in range(10)))
+        with capture_logs() as logs:
+            async with site.running():
+                await committed(site, 10)
+                server.kill()
+                await site.publish(site.topics.matches, *(match_event(number) for number in range(10, 30)))
+                await eventually(lambda: [line for line in logs if line["event"] == "archive_waits"])
+                await committed(site, 10)
+                server.start()
+                await committed(site, 30)
+        async with site.database() as database:
+            await count(database, "matches", 30)
+    assert [line["event"] for line in logs if line["event"].startswith("archive_")] == [
+        "archive_waits", "archive_continues",
+    ]  # fmt: skip
+
+
+async def test_other_retention_settings_change_the_index_that_exists(site: ArchiveSite) -> None:
+    async def expiry(database: Database) -> dict[str, float | None]:
+        found = {name: await database[name].index_information() for name in COLLECTIONS}
+        return {name: each.get("expires", {}).get("expireAfterSeconds") for name, each in found.items()}
+
+    async with site.database() as database:
+        for days, seconds in ((1.0, 86_400), (1.0, 86_400), (0.5, 43_200), (0.0, None), (2.0, 172_800)):
+            await ensure_indexes(database, ArchiveSettings(matches_days=days))
+            assert (await expiry(database))["matches"] == seconds
+        assert (await expiry(database))["logs"] == 14 * 86_400
