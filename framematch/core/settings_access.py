@@ -68,9 +68,7 @@ class AccessSettings(Section):
     key_cache_s: float = Field(
         5.0, ge=0.1, le=300, description="a key that was revoked elsewhere is refused after at most this time"
     )
-    key_grace_s: float = Field(
-        3600.0, ge=0, description="how long keys stay valid while MongoDB does not answer"
-    )
+    key_grace_s: float = Field(3600.0, ge=0, description="how long keys stay valid while MongoDB does not answer")
     requests_per_minute: int = Field(
         0, ge=0, description="limit of each key, which may have one of its own; each picture counts; 0: no limit"
     )
