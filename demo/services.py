@@ -105,11 +105,6 @@ class Service:
         """Its base URL."""
         return self._url
 
-    @property
-    def url(self) -> str:
-        """The address of its HTTP endpoint."""
-        return self._url
-
     def check(self) -> None:
         """Raise FramematchError, with the end of its log, when the process has ended."""
         if not self.running:
