@@ -7,9 +7,10 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from rich.table import Table
 
 from demo.dataset import BUNDLE_DIR, load_photos
 from demo.feed import render_feed
+from demo.rest import Sample, match_by_rest
 from demo.schedule import FeedSchedule, make_schedule
 from demo.services import (
     Service,
@@ -42,6 +44,21 @@ _PROCESSING_DEADLINE_S = 30.0
 _POLL_S = 0.25
 
 console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Services:
+    """The services of the demo, each a process."""
+
+    edge: Service
+    consumer: Service
+    api: Service
+    archive: Service
+
+    @property
+    def all(self) -> tuple[Service, ...]:
+        """All of them."""
+        return self.edge, self.consumer, self.api, self.archive
 
 
 def main() -> int:
@@ -81,8 +98,14 @@ def run(seconds: float, folder: Path) -> Verdict:
         urls = [f"{stack.rtsp_url}/till-{camera}" for camera in CAMERAS]
         cameras = [part for url in urls for part in ("--camera", f"{url.rsplit('/', 1)[1]}={url}")]
         consumer = running.enter_context(running_service("consume", environment=environment, logs=folder))
+        api = running.enter_context(_running_api(environment, folder))
+        archive = running.enter_context(running_service("archive", environment=environment, logs=folder))
         feeds = _finished(rendering)
-        consumer.wait_ready()
+        for service in (consumer, api, archive):
+            service.wait_ready()
+        console.print(
+            f"\nREST API at {api.url}, without a key, as only this machine reaches it; every path is at /docs."
+        )
         publishers = [
             running.enter_context(running_publisher(feed, url, folder)) for feed, url in zip(feeds, urls, strict=True)
         ]
@@ -91,7 +114,8 @@ def run(seconds: float, folder: Path) -> Verdict:
         kafka = KafkaSettings(bootstrap_servers=stack.kafka_bootstrap_servers)
         subscriber = Subscriber(kafka, dict(zip(CAMERAS, schedules, strict=True)), console)
         console.print(f"\nPlaying {len(feeds)} feeds of {seconds:g} s; each line ends with what was really in view:\n")
-        return asyncio.run(_observe(subscriber, publishers, edge, consumer, schedules))
+        services = Services(edge, consumer, api, archive)
+        return asyncio.run(_observe(subscriber, publishers, services, schedules))
 
 
 def _start_servers(running: ExitStack, folder: Path) -> LocalStack:
@@ -100,6 +124,10 @@ def _start_servers(running: ExitStack, folder: Path) -> LocalStack:
     environment = service_environment(folder / "state")
     run_framematch("model", "build", "--from", str(BUNDLE_DIR), "--out", str(models), environment=environment)
     return running.enter_context(running_stack(data_dir=folder / "stack", model_repository=models))
+
+
+def _running_api(environment: Mapping[str, str], folder: Path) -> AbstractContextManager[Service]:
+    return running_service("api", environment={**environment, "FRAMEMATCH_API__AUTH": "none"}, logs=folder)
 
 
 def _finished(rendering: Sequence[Future[Path]]) -> list[Path]:
@@ -111,31 +139,48 @@ def _finished(rendering: Sequence[Future[Path]]) -> list[Path]:
 async def _observe(
     subscriber: Subscriber,
     publishers: Sequence[ServerProcess],
-    edge: Service,
-    consumer: Service,
+    services: Services,
     schedules: Sequence[FeedSchedule],
 ) -> Verdict:
-    """Wait until the feeds have ended and every published frame is processed, then stop both services."""
+    """Wait until the feeds have ended and every published frame is processed, then stop the services."""
     gpu_percent: list[float] = []
     subscribed = asyncio.Event()
     reading = asyncio.create_task(subscriber.run(subscribed))
+    edge, consumer = services.edge, services.consumer
     try:
         while any(publisher.running for publisher in publishers):
             await asyncio.sleep(_POLL_S)
-            edge.check()
-            consumer.check()
+            for service in services.all:
+                service.check()
             gpu_percent += await asyncio.to_thread(consumer.metric, "framematch_gpu_utilisation_percent")
         captured, dropped = await _settled(edge)
         await asyncio.to_thread(edge.stop)
         with contextlib.suppress(TimeoutError):  # the verdict counts what is missing
             await asyncio.wait_for(subscriber.all_processed(captured - dropped), _PROCESSING_DEADLINE_S)
-        await asyncio.to_thread(consumer.stop)
+        rest_agrees = await _ask_api(services.api, subscriber.sample)
+        for service in (consumer, services.api, services.archive):
+            await asyncio.to_thread(service.stop)
     finally:
         reading.cancel()
         await asyncio.wait({reading})
     if not reading.cancelled():
         reading.result()
-    return judge(subscriber.seen, schedules, captured=captured, dropped=dropped, gpu_percent=gpu_percent)
+    return judge(
+        subscriber.seen, schedules, captured=captured, dropped=dropped, gpu_percent=gpu_percent, rest_agrees=rest_agrees
+    )
+
+
+async def _ask_api(api: Service, sample: Sample | None) -> bool | None:
+    """Match the picture of a frame by REST, and show the answer beside the stream's."""
+    if sample is None:
+        return None
+    found, event = await match_by_rest(api.url, sample.picture), sample.event
+    console.print(
+        f"\n$ curl -F image=@frame.jpg {api.url}/v1/match      # the picture of a frame of {event.frame.camera}\n"
+        f"by REST:       {found.decision} {found.product} {found.score:.3f}\n"
+        f"by the stream: {event.decision} {event.product.id if event.product else None} {event.score or 0:.3f}"
+    )
+    return found.agrees(event)
 
 
 async def _settled(edge: Service) -> tuple[int, int]:
@@ -178,6 +223,10 @@ def _lines(verdict: Verdict) -> list[tuple[str, str]]:
         ("frames matched", f"{verdict.frames_matched} ({decisions or 'no decision'})"),
         ("frames lost", f"{verdict.frames_lost}, {verdict.dead_letters} dead letters, {verdict.repeats} repeats"),
         ("top-1, top-5", f"{_percent(verdict.top1)}, {_percent(verdict.top5)} of {verdict.frames_judged} frames"),
+        (
+            "the same picture by REST",
+            {True: "same decision", False: "another decision", None: "-"}[verdict.rest_agrees],
+        ),
         ("empty belt matched as a product", _percent(verdict.empty_taken_for_product)),
         ("camera to match event", f"p50 {_ms(verdict.latency_p50_ms)}, p99 {_ms(verdict.latency_p99_ms)}"),
         ("GPU utilisation", "no GPU on this machine" if gpu is None else f"{gpu:.0f} %"),

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from demo import timecode
+from demo.rest import Sample
 from demo.schedule import FeedSchedule, View
 from demo.verdict import Observations
 from framematch.cli.match_table import event_line
@@ -20,12 +21,16 @@ from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import from_rfc3339, now_us
 from framematch.core.units import US_PER_MS
 
+_PICTURES_KEPT = 100
+
 
 class Subscriber:
-    """Collects the records of the demo's topics in `seen`, until it is cancelled."""
+    """Collects the records of the demo's topics in `seen`, until it is cancelled. `sample` is the first match."""
 
     def __init__(self, kafka: KafkaSettings, schedules: Mapping[int, FeedSchedule], console: Console) -> None:
         self.seen = Observations()
+        self.sample: Sample | None = None
+        self._pictures: dict[str, bytes] = {}  # of the newest frames, whose events come soon
         self._kafka = kafka
         self._schedules = schedules
         self._console = console
@@ -55,6 +60,9 @@ class Subscriber:
             await self._new_records.wait()
 
     def _on_frame(self, record: ConsumerRecord) -> None:
+        self._pictures[_frame_id(record)] = record.value
+        if len(self._pictures) > _PICTURES_KEPT:
+            self._pictures.pop(next(iter(self._pictures)))
         picture = cv2.imdecode(np.frombuffer(record.value, np.uint8), cv2.IMREAD_GRAYSCALE)
         self.seen.timecodes[_frame_id(record)] = None if picture is None else timecode.read(picture.astype(np.uint8))
 
@@ -66,6 +74,9 @@ class Subscriber:
         latency_ms = (now_us() - from_rfc3339(event.frame.arrived_at)) / US_PER_MS
         self.seen.events[event.frame.id] = event
         self.seen.latencies_ms.append(latency_ms)
+        picture = self._pictures.get(event.frame.id)
+        if self.sample is None and event.decision == "match" and picture is not None:
+            self.sample = Sample(event, picture)
         self._console.print(event_line(event, latency_ms).append_text(self._mark(event)))
 
     def _mark(self, event: MatchEvent) -> Text:

@@ -33,7 +33,8 @@ class Verdict:
     """The results of the demo; shares are between 0 and 1, None where there was nothing to judge.
 
     `frames_lost` counts captured frames that were neither published nor counted as dropped, and published frames with
-    neither an event nor a dead letter. Top-1 and top-5 are over frames with a product fully in view.
+    neither an event nor a dead letter. Top-1 and top-5 are over frames with a product fully in view. `rest_agrees`: the
+    REST API decided the picture of a matched frame as the stream did; None without a match.
     """
 
     seconds: float
@@ -53,6 +54,7 @@ class Verdict:
     latency_p50_ms: float | None
     latency_p99_ms: float | None
     gpu_utilisation_percent: float | None
+    rest_agrees: bool | None
 
     @property
     def problems(self) -> list[str]:
@@ -62,6 +64,8 @@ class Verdict:
             found.append(f"{self.frames_lost} frames were lost")
         if not self.decisions.get("match"):
             found.append("there was no match")
+        if self.rest_agrees is False:
+            found.append("the REST API decided a frame otherwise than the stream")
         return found
 
 
@@ -72,8 +76,9 @@ def judge(
     captured: int,
     dropped: int,
     gpu_percent: Sequence[float],
+    rest_agrees: bool | None = None,
 ) -> Verdict:
-    """The verdict on `seen`, with the edge's own counts and the GPU readings."""
+    """The verdict on `seen`, with the edge's own counts, the GPU readings, and whether the REST API agrees."""
     by_camera = {schedule.camera: schedule for schedule in schedules}
     shown, empty = _truth(seen, by_camera)
     decisions: dict[str, int] = {}
@@ -98,6 +103,7 @@ def judge(
         latency_p50_ms=percentile(seen.latencies_ms, 50),
         latency_p99_ms=percentile(seen.latencies_ms, 99),
         gpu_utilisation_percent=_round(sum(gpu_percent) / len(gpu_percent)) if gpu_percent else None,
+        rest_agrees=rest_agrees,
     )
 
 

@@ -88,9 +88,7 @@ async def stream_app(
         access=SimpleNamespace(
             authenticator=authenticator or AnonymousAuthenticator(), rate_limit=RateLimit(0), audit=None
         ),
-        admission=Admission(
-            pictures_max=1, body_bytes_max=1, metrics=AdmissionMetrics(registry, metrics.rejected)
-        ),
+        admission=Admission(pictures_max=1, body_bytes_max=1, metrics=AdmissionMetrics(registry, metrics.rejected)),
         metrics=metrics,
         registry=registry,
     )

@@ -36,12 +36,17 @@ for path in paths(typer.main.get_command(app)):
 NEEDS = {
     "edge": ("edge", ("edge", "--camera", "till-1=clip.mp4", "--dry-run")),
     "consume": ("consumer,cpu", ("consume",)),
+    "api": ("api,cpu", ("api",)),
+    "archive": ("archive", ("archive",)),
     "model build": ("model", ("model", "build", "--from", ".")),
     "stack up": ("stack", ("stack", "up")),
 }
 COMMANDS = {
     "edge",
     "consume",
+    "api",
+    "api-key",
+    "archive",
     "watch",
     "cameras",
     "deadletter",
@@ -84,7 +89,8 @@ def test_a_command_whose_extra_is_missing_names_it_in_one_line(command: str, ins
 
 def test_all_of_it_runs_under_each_supported_python(other_python: Installation) -> None:
     assert missing_packages(other_python) == ""
-    services = "consumers.service, edge.pipeline, framematch.cli.app, framematch.stack.control"
+    services = "consumers.service, edge.pipeline, framematch.api.service, framematch.archive.service"
+    services += ", framematch.cli.app, framematch.stack.control"
     modules = f"{services}, framematch.catalog.building.build"
     done = other_python.script(f"import {modules}\n{_EVERY_HELP}")
     assert done.code == 0, done.output

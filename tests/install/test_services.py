@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import httpx
 import pytest
 
 from demo.dataset import BUNDLE_DIR, DATA_DIR
@@ -26,10 +27,12 @@ from framematch.model_build.repository.model_repository import build_model_repos
 from framematch.stack import control
 from framematch.stack.kafka import KafkaServer
 from framematch.stack.mongodb import MongoServer
+from framematch.stack.server import ReservedPort
 from framematch.stack.triton import TritonServer
 from tests.install.conftest import RECIPES
 from tests.install.environments import Installation, clean_environment
 from tests.integration.edge_service import write_video
+from tests.support import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -108,6 +111,45 @@ def test_a_catalogue_becomes_events_that_a_subscriber_reads(
         assert consumer.wait(_EXIT_TIMEOUT_S) == 0
     run(user, environment, "doctor")
     assert json.loads(first_watched_event(subscriber, environment, tmp_path))["product"]["id"] == product
+
+
+def test_the_api_matches_a_photo_for_whoever_has_a_key(
+    installed: Installed, environment: dict[str, str], tmp_path: Path
+) -> None:
+    user, photo = installed("image api"), DATA_DIR / "images" / "granny-smith.jpg"
+    products = small_catalogue(tmp_path / "products.csv")
+    run(user, environment, "catalog", "import", str(products), "--images", str(DATA_DIR))
+    run(user, environment, "catalog", "build")
+    key = user.framematch("api-key", "create", "me", "--scope", "match", environment=environment).stdout.strip()
+    port = ReservedPort()
+    with running(user, {**environment, "FRAMEMATCH_API__PORT": str(port.number)}, tmp_path, "api") as api:
+        url = f"http://{port.address}"
+        wait_until(lambda: answers(f"{url}/readyz"), timeout_s=60, message="the API is ready")
+        assert httpx.post(f"{url}/v1/match", files={"image": photo.read_bytes()}).status_code == 401
+        with_key = {"Authorization": f"Bearer {key}"}
+        found = httpx.post(f"{url}/v1/match", files={"image": photo.read_bytes()}, headers=with_key, timeout=30)
+        assert found.json()["results"][0]["regions"][0]["candidates"], found.text
+        assert httpx.get(f"{url}/docs/swagger-ui.css").status_code == 200
+        api.send_signal(signal.SIGTERM)
+        assert api.wait(_EXIT_TIMEOUT_S) == 0
+
+
+def test_the_archive_runs_with_its_extra_alone(
+    installed: Installed, environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = ReservedPort()
+    ports = {"FRAMEMATCH_HTTP__PORT": str(port.number)}
+    with running(installed("archive"), {**environment, **ports}, tmp_path, "archive") as archive:
+        wait_until(lambda: answers(f"http://{port.address}/readyz"), timeout_s=60, message="the archive is ready")
+        archive.send_signal(signal.SIGTERM)
+        assert archive.wait(_EXIT_TIMEOUT_S) == 0
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.mark.parametrize("name", ["model", "image tools"])

@@ -47,6 +47,12 @@ def verdict_on(found: Observations, *, captured: int | None = None, dropped: int
     return judge(found, [SCHEDULE], captured=count, dropped=dropped, gpu_percent=[])
 
 
+def test_an_api_that_decides_otherwise_is_a_problem() -> None:
+    verdict = verdict_on(seen((SHOWN, event("", "kiwi"))))
+    assert replace(verdict, rest_agrees=True).problems == []
+    assert replace(verdict, rest_agrees=False).problems == ["the REST API decided a frame otherwise than the stream"]
+
+
 def test_a_good_run_has_no_problems() -> None:
     verdict = verdict_on(seen((SHOWN, event("", "kiwi")), (EMPTY, event("", "fig", decision="unknown"))))
     assert verdict.problems == []
