@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from framematch.api.access.anonymous import AnonymousAuthenticator
+from framematch.api.access.rate_limit import RateLimit
+from framematch.api.admission import Admission, AdmissionMetrics
 from framematch.api.app import create_app
 from framematch.api.guard.guard import Authenticator
 from framematch.api.metrics import ApiMetrics
@@ -78,12 +80,16 @@ async def stream_app(
     settings = Settings(kafka=kafka, api=ApiSettings().model_copy(update=api))
     registry = CollectorRegistry()
     hub = EventHub(kafka, settings.api, registry, lambda _reason: None)
+    metrics = ApiMetrics(registry)
     services = SimpleNamespace(
         settings=settings,
         events=hub,
         stop=asyncio.Event(),
-        authenticator=authenticator or AnonymousAuthenticator(),
-        metrics=ApiMetrics(registry),
+        access=SimpleNamespace(
+            authenticator=authenticator or AnonymousAuthenticator(), rate_limit=RateLimit(0), audit=None
+        ),
+        admission=Admission(pictures_max=1, body_bytes_max=1, metrics=AdmissionMetrics(registry, metrics.rejected)),
+        metrics=metrics,
         registry=registry,
     )
     app = create_app(cast("Services", services))

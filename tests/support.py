@@ -14,16 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-_POLL_S = 0.02
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.1
 
 
 def wait_until(condition: Callable[[], object], *, timeout_s: float = 30.0, message: str = "") -> None:
     """Return once `condition()` is true; fail the test after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
+    pauses_s = _pauses_s()
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(_timeout_message(message, timeout_s))
-        time.sleep(_POLL_S)
+        time.sleep(next(pauses_s))
 
 
 async def eventually(
@@ -31,13 +32,22 @@ async def eventually(
 ) -> None:
     """Like `wait_until`, without blocking the event loop; `condition` may be a coroutine function."""
     deadline = time.monotonic() + timeout_s
+    pauses_s = _pauses_s()
     while True:
         result = condition()
         if await result if isinstance(result, Awaitable) else result:
             return
         if time.monotonic() > deadline:
             raise AssertionError(_timeout_message(message, timeout_s))
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(next(pauses_s))
+
+
+def _pauses_s() -> Iterator[float]:
+    """Short ones first: a condition may be a request to a service, and many tests share the machine."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 1.25, _LONGEST_PAUSE_S)
 
 
 def freeze(pid: int) -> None:

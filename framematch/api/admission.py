@@ -15,9 +15,9 @@ _RETRY_AFTER_MAX_S = 60
 
 
 class AdmissionMetrics:
-    """What is in flight, what was given up, and, in `rejected`, what was refused by reason."""
+    """What is in flight, and what was given up. What is refused is counted in `rejected`, by reason."""
 
-    def __init__(self, registry: CollectorRegistry, rejected: Counter) -> None:
+    def __init__(self, registry: CollectorRegistry, rejected: Counter | None = None) -> None:
         self.rejected = rejected
         self.pictures = Gauge("framematch_api_pictures_in_flight", "Pictures that are being matched", registry=registry)
         self.body_bytes = Gauge(
@@ -107,7 +107,8 @@ class Admission:
 
     def _full(self, what: str) -> Problem:
         """The problem, with the time that what is in flight needs at the rate of the last seconds."""
-        self.metrics.rejected.labels("full").inc()
+        if self.metrics.rejected is not None:
+            self.metrics.rejected.labels("full").inc()
         since_s = self._clock() - _RATE_S
         rate = sum(number for at_s, number in self._done if at_s >= since_s) / _RATE_S
         wait_s = ceil(self._pictures / rate) if rate else 1

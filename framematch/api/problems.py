@@ -77,7 +77,7 @@ class ProblemAnswer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def to_problem(error: Exception) -> Problem:
+def to_problem(error: BaseException) -> Problem:
     """The problem that stands for this error; a bug says nothing but that there is one, its traceback is in the log."""
     if isinstance(error, Problem):
         return error

@@ -15,6 +15,7 @@ from framematch.core.settings import ApiSettings
 
 log = structlog.get_logger()
 
+_BACKLOG = 2_048
 _KEEP_ALIVE_S = 75  # longer than a proxy keeps an idle connection, so that it is the one who closes
 
 
@@ -70,6 +71,7 @@ def _listen(settings: ApiSettings) -> socket.socket:
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)  # now, so that whoever reads the address in the log gets in
     except OSError as error:
         raise SettingsError(
             f"cannot serve the API at {settings.host}:{settings.port}: {error.strerror or error}",

@@ -18,6 +18,7 @@ from framematch.api.engine.engine import SharedEngine
 from framematch.api.engine.text_models import TextModels
 from framematch.api.engine.triton_state import HEALTH_PART as TRITON_PART
 from framematch.api.engine.triton_state import TritonState
+from framematch.api.idempotency import ensure_expiry
 from framematch.api.metrics import ApiMetrics
 from framematch.api.operations.runner import OperationRunner
 from framematch.api.operations.store import OperationStore
@@ -80,6 +81,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         products, operations = ProductStore(database), OperationStore(database)
         await products.ensure_indexes()
         await operations.ensure_indexes()
+        await ensure_expiry(database)
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
         state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         watcher = await _open_watcher(settings, database, state, resources)

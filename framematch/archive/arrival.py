@@ -5,10 +5,11 @@ when MongoDB has acknowledged the batch. Readers see the numbers below the lowes
 later.
 """
 
+import asyncio
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,10 @@ log = structlog.get_logger()
 ACKNOWLEDGE_S = 10.0
 """How long a majority of the replicas may take to acknowledge a write."""
 STATE = "archive_state"
+WRITE_S = 20.0
+"""How long a batch may take, with the driver's own retries."""
 ABANDONED_S = 60.0
-"""Longer than a request to MongoDB can take: a reservation of this age belongs to a writer that is gone."""
+"""More than twice as long: a reservation of this age belongs to a writer that is gone."""
 _TRIES = 100
 
 
@@ -51,6 +54,18 @@ def archived(database: Database, name: str) -> AsyncCollection[Document]:
     """A collection of the archive. Whatever the URI says, reads see all acknowledged writes, and these last."""
     concern = WriteConcern("majority", wtimeout=int(ACKNOWLEDGE_S * MS_PER_S))
     return database.get_collection(name, read_preference=ReadPreference.PRIMARY, write_concern=concern)
+
+
+@asynccontextmanager
+async def within(limit_s: float, doing: str) -> AsyncIterator[None]:
+    """Raise MongoUnavailableError when the block takes longer; the driver alone would wait and retry for a minute."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError:
+        raise MongoUnavailableError(
+            f"MongoDB did not answer within {limit_s:g} s while {doing}", hint="Check that it runs"
+        ) from None
 
 
 class Arrival:
@@ -89,7 +104,7 @@ class Arrival:
         Raises:
             MongoUnavailableError: this process was frozen meanwhile.
         """
-        if self._clock() - reservation.at_s > ABANDONED_S / 3:
+        if self._clock() - reservation.at_s > WRITE_S:
             raise MongoUnavailableError("this process was frozen", hint="The batch is written again")
 
     async def release(self, reservation: Reservation) -> None:

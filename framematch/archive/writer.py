@@ -7,7 +7,7 @@ from typing import Any
 from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from framematch.archive.arrival import Arrival, archived
+from framematch.archive.arrival import WRITE_S, Arrival, archived, within
 from framematch.archive.entries import COLLECTIONS, CollectionName, Entry, newest
 from framematch.archive.metrics import ArchiveMetrics
 from framematch.archive.refusals import Refusal, report
@@ -57,7 +57,8 @@ class ArchiveWriter:
                 {**entry.fields, "seq": reservation.first + at, "archived_at": now} for at, entry in enumerate(entries)
             ]
             arrival.check(reservation)
-            await self._store(name, entries, changes)
+            async with within(WRITE_S, f"storing {name}"):
+                await self._store(name, entries, changes)
         except CatalogError:
             await arrival.release(reservation)
             raise
@@ -69,13 +70,13 @@ class ArchiveWriter:
     async def _store(self, name: CollectionName, entries: Sequence[Entry], changes: Sequence[Document]) -> None:
         pairs = list(zip(entries, changes, strict=True))
         errors = await self._bulk(name, [_upsert(entry, change) for entry, change in pairs])
-        repeated = [pairs[at] for at, error in errors.items() if error["code"] == _DUPLICATE]
+        repeated = [pairs[at] for at, error in errors.items() if error.get("code") == _DUPLICATE]
         refused = [
             Refusal(entries[at].place, "refused", str(error.get("errmsg")))
             for at, error in errors.items()
-            if error["code"] in _BAD_DOCUMENT
+            if error.get("code") in _BAD_DOCUMENT
         ]
-        passing = [error for error in errors.values() if error["code"] not in {_DUPLICATE, *_BAD_DOCUMENT}]
+        passing = [error for error in errors.values() if error.get("code") not in {_DUPLICATE, *_BAD_DOCUMENT}]
         updated = await self._update(name, repeated) if name == "sightings" and repeated else 0
         self._count(name, "stored", len(entries) - len(errors) + updated)
         self._count(name, "repeated", len(repeated) - updated)

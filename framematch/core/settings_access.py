@@ -68,14 +68,12 @@ class AccessSettings(Section):
     key_cache_s: float = Field(
         5.0, ge=0.1, le=300, description="a key that was revoked elsewhere is refused after at most this time"
     )
-    key_grace_s: float = Field(
-        3600.0, ge=0, description="how long keys that were in use stay valid while MongoDB does not answer"
-    )
+    key_grace_s: float = Field(3600.0, ge=0, description="how long keys stay valid while MongoDB does not answer")
     requests_per_minute: int = Field(
         0, ge=0, description="limit of each key, which may have one of its own; each picture counts; 0: no limit"
     )
     failures_per_minute: int = Field(
-        60, ge=0, description="limit of requests without a valid key, for each client address; 0: no limit"
+        60, ge=0, description="how many unknown keys each client address may try; 0: no limit"
     )
     audit_days: int = Field(365, ge=1, le=36_500, description="how long the audit log is kept")
     trusted_proxies: tuple[str, ...] = Field(

@@ -14,6 +14,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.usefixtures("untraced_processes")
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 10  # one length: the feeds of a length are rendered once
 
 
 def descendants(pid: int) -> set[int]:
@@ -25,9 +26,9 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
-def demo(tmp_path: Path, seconds: int) -> subprocess.Popen[str]:
+def demo(tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "demo.run", "--seconds", str(seconds)],
+        [sys.executable, "-m", "demo.run", "--seconds", str(SECONDS)],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
@@ -38,13 +39,13 @@ def demo(tmp_path: Path, seconds: int) -> subprocess.Popen[str]:
 
 @pytest.mark.timeout(240)
 def test_every_frame_of_the_rtsp_cameras_becomes_a_match_event(tmp_path: Path) -> None:
-    with demo(tmp_path, seconds=15) as process:
+    with demo(tmp_path) as process:
         output = process.communicate()[0]
     assert process.returncode == 0, output
     figures = json.loads(output.splitlines()[-1])
     assert figures["frames_lost"] == 0
     assert figures["frames_captured"] == figures["frames_published"] + figures["frames_dropped"]
-    assert figures["frames_matched"] == figures["frames_published"] > 60
+    assert figures["frames_matched"] == figures["frames_published"] > 40
     assert figures["frames_judged"] > 0
     assert figures["latency_p50_ms"] > 0
     assert figures["rest_agrees"] is True
@@ -53,7 +54,7 @@ def test_every_frame_of_the_rtsp_cameras_becomes_a_match_event(tmp_path: Path) -
 
 @pytest.mark.timeout(240)
 def test_ctrl_c_stops_everything_that_the_demo_started(tmp_path: Path) -> None:
-    with demo(tmp_path, seconds=60) as process:
+    with demo(tmp_path) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
         for line in lines:

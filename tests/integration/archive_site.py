@@ -67,7 +67,7 @@ class ArchiveSite:
                 stop.set()
 
     @contextmanager
-    def process(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    def process(self, log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
         """An archive in a process of its own, which logs to this file."""
         kafka, mongo, own = self.settings.kafka, self.settings.mongodb, self.settings.archive
         environment = {
@@ -77,7 +77,7 @@ class ArchiveSite:
             "MONGODB_URI": mongo.uri.get_secret_value() if mongo.uri else "",
             "FRAMEMATCH_MONGODB__DATABASE": self.name,
             "FRAMEMATCH_ARCHIVE__GROUP_ID": own.group_id,
-            "FRAMEMATCH_ARCHIVE__BATCH_EVENTS": str(own.batch_events),
+            **variables,
         }
         command = [sys.executable, "-m", "framematch", "archive"]
         with log.open("ab") as file, subprocess.Popen(command, env=os.environ | environment, stderr=file) as process:
@@ -98,7 +98,6 @@ def _key(event: Event) -> bytes:
     return b"till-1"
 
 
-def logged(log: Path, event: str) -> list[dict[str, Any]]:
-    """The lines of this event."""
-    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
+def logged(log: Path) -> list[dict[str, Any]]:
+    """The lines of the log, which are all JSON."""
+    return [json.loads(line) for line in log.read_text().splitlines()]

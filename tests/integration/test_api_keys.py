@@ -8,19 +8,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pymongo import AsyncMongoClient
 from starlette.datastructures import Headers
+from typer.testing import CliRunner, Result
 
 from framematch.api.access.authenticator import KeyAuthenticator
 from framematch.api.access.failures import FailureLimit
-from framematch.api.access.key_cache import KEYS_MAX, KeyCache
+from framematch.api.access.key_cache import KeyCache
 from framematch.api.access.key_store import create_key, find_key, list_keys, revoke_key, rotate_key
-from framematch.api.access.keys import ApiKey, key_text, new_key_id, new_secret
+from framematch.api.access.keys import ApiKey, key_text, new_key_id, new_secret, parse_key
 from framematch.api.access.principal import Principal
 from framematch.api.problems import Problem
 from framematch.catalog.mongo import Database, connect
+from framematch.cli.api_key import app
 from framematch.core.errors import MongoUnavailableError
 from framematch.stack.mongodb import MongoServer
-from tests.integration.commands import framematch
 
 GRACE_S = 3600.0
 
@@ -38,9 +40,11 @@ class Clock:
 class Gate:
     """An authenticator with its cache and clock."""
 
-    def __init__(self, database: Database, failures_per_minute: int = 0) -> None:
+    def __init__(self, database: Database, failures_per_minute: int = 0, lookup_timeout_s: float = 30) -> None:
         self.clock = Clock()
-        self.keys = KeyCache(database, refresh_s=5, grace_s=GRACE_S, monotonic_s=self.clock)
+        self.keys = KeyCache(
+            database, refresh_s=5, grace_s=GRACE_S, lookup_timeout_s=lookup_timeout_s, monotonic_s=self.clock
+        )
         self.wall = datetime.now(UTC)
         self._authenticator = KeyAuthenticator(self.keys, None, FailureLimit(failures_per_minute), lambda: self.wall)
 
@@ -61,8 +65,6 @@ def gate(database: Database) -> Gate:
 @pytest.fixture
 async def dead_database(dead_address: str) -> AsyncIterator[Database]:
     """A database whose server does not answer."""
-    from pymongo import AsyncMongoClient  # noqa: PLC0415  # `connect` would refuse it
-
     async with AsyncMongoClient[dict[str, Any]](
         f"mongodb://{dead_address}", serverSelectionTimeoutMS=50, tz_aware=True
     ) as client:
@@ -176,11 +178,13 @@ async def test_keys_are_listed_in_pages(database: Database) -> None:
 
 
 async def test_a_key_in_use_stays_valid_while_mongodb_is_away_for_a_bounded_time(
-    database: Database, dead_database: Database, gate: Gate
+    database: Database, dead_database: Database
 ) -> None:
+    gate = Gate(database, lookup_timeout_s=2)
     _key, text = await new_key(database)
     await gate.enter(text)
     gate.keys._database = dead_database  # noqa: SLF001  # as if the server had gone
+    gate.keys._lookup_timeout_s = 0.05  # noqa: SLF001
     gate.clock.now_s += GRACE_S - 1
     await gate.keys.refresh()
     await gate.enter(text)
@@ -189,7 +193,7 @@ async def test_a_key_in_use_stays_valid_while_mongodb_is_away_for_a_bounded_time
 
 
 async def test_a_key_that_was_not_used_cannot_be_checked_while_mongodb_is_away(dead_database: Database) -> None:
-    gate = Gate(dead_database)
+    gate = Gate(dead_database, lookup_timeout_s=0.05)
     with pytest.raises(Problem) as found:
         await gate.enter(key_text(new_key_id(), new_secret()))
     assert (found.value.status, found.value.code) == (503, "access_unavailable")
@@ -205,51 +209,72 @@ async def test_an_unknown_id_asks_mongodb_once_in_a_while(gate: Gate) -> None:
     assert not gate.keys.has(text.split("_")[1])
 
 
-async def test_ids_without_end_take_bounded_memory_and_push_no_known_key_out(database: Database) -> None:
+async def test_guesses_push_no_known_key_out(database: Database) -> None:
     gate = Gate(database)
     key, text = await new_key(database)
-    await gate.enter(text)
-    for _ in range(KEYS_MAX + 10):
-        gate.keys._unknown[new_key_id()] = 1e9  # noqa: SLF001  # 5,000 looks into MongoDB take seconds
-    await gate.refusal(key_text(new_key_id(), new_secret()))
+    await gate.keys.refresh()
+    for _ in range(3):
+        await gate.refusal(key_text(new_key_id(), new_secret()))
     assert gate.keys.has(key.id)
-    assert len(gate.keys._unknown) <= KEYS_MAX + 10  # noqa: SLF001
+    assert (await gate.enter(text)).key_id == key.id
 
 
-async def test_after_many_failures_an_address_is_not_checked_and_keys_in_use_go_on(database: Database) -> None:
+async def test_an_address_that_guesses_is_not_served_and_known_keys_go_on(database: Database) -> None:
     gate = Gate(database, failures_per_minute=3)
-    _key, in_use = await new_key(database)
-    _key, not_yet_used = await new_key(database)
-    await gate.enter(in_use)
+    known, known_text = await new_key(database)
+    await gate.keys.refresh()
+    _key, made_since = await new_key(database)
     for _ in range(3):
         assert await gate.refusal(key_text(new_key_id(), new_secret())) == "key_unknown"
-    assert await gate.refusal(not_yet_used) == "too_many_failures"
-    await gate.enter(in_use)
-    await gate.enter(not_yet_used, client="192.0.2.2")
+    assert await gate.refusal(made_since) == "too_many_failures"
+    assert await gate.refusal(key_text(known.id, new_secret())) == "key_unknown"
+    await gate.enter(known_text)
+    await gate.enter(made_since, client="192.0.2.2")
 
 
-def test_the_command_creates_lists_and_revokes(mongodb: MongoServer) -> None:
-    environment = {"MONGODB_URI": mongodb.uri, "FRAMEMATCH_MONGODB__DATABASE": f"test_{uuid.uuid4().hex}"}
-    created = framematch(environment, "api-key", "create", "till app", "--scope", "match", "--camera", "till-*")
-    assert created.returncode == 0, created.stderr
-    key_id = created.stdout.split("_")[1]
-    assert created.stdout == created.stdout.strip() + "\n"
-    assert created.stdout.strip() not in created.stderr
+async def test_requests_without_a_key_lock_nobody_out(database: Database) -> None:
+    gate = Gate(database, failures_per_minute=3)
+    _key, text = await new_key(database)
+    for bad in ("x", "fm_x", "fm_0123456789ab_short", "a.b.c") * 3:
+        assert await gate.refusal(bad) == "key_malformed"
+    await gate.enter(text)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, mongodb: MongoServer, *arguments: str) -> Result:
+    monkeypatch.setenv("MONGODB_URI", mongodb.uri)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.exception
+    return result
+
+
+def test_the_command_creates_lists_and_revokes(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", f"test_{uuid.uuid4().hex}")
+    created = command(monkeypatch, mongodb, "create", "till app", "--scope", "match", "--camera", "till-*")
+    key = created.stdout.strip()
+    parts = parse_key(key)
+    assert parts is not None
+    assert created.stdout == key + "\n"
+    assert key not in created.stderr
     assert "till-*" in created.stderr
 
-    revoked = framematch(environment, "api-key", "revoke", key_id)
-    assert revoked.stdout == f"Key {key_id} of till app is revoked\n"
+    revoked = command(monkeypatch, mongodb, "revoke", parts.id)
+    assert revoked.stdout == f"Key {parts.id} of till app is revoked\n"
 
-    listed = framematch(environment, "api-key", "list", "--json")
-    found = json.loads(listed.stdout)
-    assert (found["id"], found["state"], found["cameras"]) == (key_id, "revoked", ["till-*"])
-    assert created.stdout.strip().rpartition("_")[2] not in listed.stdout
+    found = json.loads(command(monkeypatch, mongodb, "list", "--json").stdout)
+    assert (found["id"], found["state"], found["cameras"]) == (parts.id, "revoked", ["till-*"])
+    assert parts.secret not in json.dumps(found)
+    assert parts.id in command(monkeypatch, mongodb, "list").stdout
 
 
-async def test_a_key_of_the_command_opens_the_api(mongodb: MongoServer) -> None:
+def test_a_key_of_the_command_opens_the_api(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"test_{uuid.uuid4().hex}"
-    environment = {"MONGODB_URI": mongodb.uri, "FRAMEMATCH_MONGODB__DATABASE": name}
-    made = framematch(environment, "api-key", "create", "a", "--scope", "read", "--expires", "1h", "--json")
-    async with await connect(mongodb.uri) as client:
-        principal = await Gate(client[name]).enter(json.loads(made.stdout)["key"])
-    assert principal.scopes == {"read"}
+    monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", name)
+    made = json.loads(
+        command(monkeypatch, mongodb, "create", "a", "--scope", "read", "--expires", "1h", "--json").stdout
+    )
+
+    async def enter() -> Principal:
+        async with await connect(mongodb.uri) as client:
+            return await Gate(client[name]).enter(made["key"])
+
+    assert asyncio.run(enter()).scopes == {"read"}

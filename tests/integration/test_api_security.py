@@ -21,7 +21,7 @@ from tests.support import eventually
 PUBLIC = {"/healthz", "/readyz", "/health", "/metrics", "/openapi.json", "/docs"}
 ROUTES = list(all_routes())
 CLOSED = [route for route in ROUTES if route.access.scope is not None]
-HOSTILE = ("..%2f..%2fetc%2fpasswd", "%2e%2e", "%00", "%0d%0aX-Evil:%201", "%ff", "$where", "a" * 5_000, "{'$gt':''}")
+HOSTILE = ("..%2f..%2fetc%2fpasswd", "%2e%2e%00%ff", "%0d%0aX-Evil:%201", "a" * 5_000, "{'$gt':''}")
 
 
 @pytest.fixture

@@ -101,6 +101,10 @@ async def test_a_token_that_is_not_for_us_or_not_for_now_is_refused(site: Site, 
     assert (problem.status, problem.code) == (401, code)
 
 
+async def test_a_token_may_be_for_several_audiences(site: Site) -> None:
+    await site.verifier.verify(site.issuer.token(aud=["account", AUDIENCE]))
+
+
 async def test_clocks_may_differ_by_a_minute(site: Site) -> None:
     now = time.time()
     await site.verifier.verify(site.issuer.token(exp=now - 50, nbf=now + 50))

@@ -1,7 +1,10 @@
 """The archive between a real Kafka and a real MongoDB: each event is stored once, and none is lost."""
 
-import json
+import os
+import resource
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from structlog.testing import capture_logs
 from framematch.archive.entries import COLLECTIONS
 from framematch.archive.indexes import ensure_indexes
 from framematch.catalog.mongo import Database
-from framematch.core.events import encode
+from framematch.core.events import MatchEvent, encode
 from framematch.core.kafka.clients import client_options, started
 from framematch.core.settings import ArchiveSettings
 from framematch.stack.kafka import KafkaServer
@@ -36,13 +39,14 @@ async def count(database: Database, name: str, number: int) -> None:
     await eventually(found, message=f"{number} {name}")
 
 
-async def committed(site: ArchiveSite, number: int) -> None:
-    """So many records are handled, of all topics."""
+async def committed(site: ArchiveSite, topic: str, number: int) -> None:
+    """So many records of the topic are handled."""
     async with started(AIOKafkaAdminClient(**client_options(site.settings.kafka)), site.settings.kafka) as admin:
 
         async def reached() -> bool:
             offsets = await admin.list_consumer_group_offsets(site.name)
-            return bool(sum(max(0, found.offset) for found in offsets.values()) == number)
+            found = [max(0, each.offset) for partition, each in offsets.items() if partition.topic == topic]
+            return bool(sum(found) == number)
 
         await eventually(reached, message=f"{number} committed records")
 
@@ -55,11 +59,11 @@ async def test_each_event_is_stored_once_as_it_was_published_and_repeats_change_
         async with site.running():
             await count(database, "matches", 20)
             await count(database, "logs", 3)
-            await committed(site, 28)
+            await committed(site, site.topics.matches, 25)
             before = await database.matches.find({}, sort=[("_id", 1)]).to_list()
             await site.publish(site.topics.matches, *matches, match_event(99))
             await count(database, "matches", 21)
-            await committed(site, 49)
+            await committed(site, site.topics.matches, 46)
         after = await database.matches.find({}, sort=[("_id", 1)]).to_list()
     assert [one for one in after if one["_id"] != match_event(99).id] == before
     assert {one["_id"]: one["event"] for one in before} == {one.id: encode(one).decode() for one in matches}
@@ -80,7 +84,7 @@ async def test_the_newest_state_of_a_sighting_wins_within_a_batch_and_later(site
             await site.publish(site.topics.sightings, ended, sighting_event("updated", seen_us=AT_US + 7))
             await eventually(lambda: newest("ended"))
             await site.publish(site.topics.sightings, sighting_event("updated", seen_us=AT_US + 8), ended)
-            await committed(site, 6)
+            await committed(site, site.topics.sightings, 6)
         [found] = await database.sightings.find({}).to_list()
     assert found["event"] == encode(ended).decode()
 
@@ -94,7 +98,7 @@ async def test_bad_records_stop_no_batch_and_are_logged_with_their_places(site: 
         with capture_logs() as logs:
             async with site.running():
                 await count(database, "matches", 101)  # the large one fits
-                await committed(site, 104)
+                await committed(site, site.topics.matches, 104)
     refused = [line for line in logs if line["event"] == "event_not_archived"]
     first = refused[0]["offset"]
     assert [(line["topic"], line["offset"] - first, line["reason"]) for line in refused] == [
@@ -104,50 +108,89 @@ async def test_bad_records_stop_no_batch_and_are_logged_with_their_places(site: 
     ]
 
 
-async def test_an_archive_that_is_killed_at_any_moment_loses_nothing(site: ArchiveSite, tmp_path: Path) -> None:
-    events = [match_event(number, camera=f"till-{number % 5}") for number in range(300)]
-    log, small = tmp_path / "log", ArchiveSettings(group_id=site.name, batch_events=7)
-    site.settings = site.settings.model_copy(update={"archive": small})
+async def test_an_archive_that_is_killed_loses_nothing_and_its_log_is_archived_too(
+    site: ArchiveSite, tmp_path: Path
+) -> None:
+    events = [match_event(number, camera=f"till-{number % 5}") for number in range(200)]
+    log = tmp_path / "log"
     await site.publish(site.topics.matches, *events)
     async with site.database() as database:
-        for at_least in (1, 100):
-            with site.process(log) as process:
 
-                async def some(least: int = at_least) -> bool:
-                    return await database.matches.count_documents({}) >= least
+        async def some() -> bool:
+            return await database.matches.count_documents({}) > 0
 
-                await eventually(some)
-                process.kill()
-        with site.process(log) as process:
-            await count(database, "matches", 300)
-            await committed(site, 300)
+        with site.process(log, FRAMEMATCH_ARCHIVE__BATCH_EVENTS="7") as process:
+            await eventually(some)
+            process.kill()
+        with site.process(log, FRAMEMATCH_LOG__TOPIC="true") as process:
+            await count(database, "matches", 200)
+            await committed(site, site.topics.matches, 200)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         found = await database.matches.find({}).to_list()
-    assert {one["_id"]: json.loads(one["event"]) for one in found} == {
-        one.id: json.loads(encode(one)) for one in events
-    }
-    assert not logged(log, "service_failed")
+        assert {one["_id"]: one["event"] for one in found} == {one.id: encode(one).decode() for one in events}
+        async with site.running():
+
+            async def last_words() -> bool:
+                return await database.logs.count_documents({"service": "archive", "name": "service_stopped"}) == 1
+
+            await eventually(last_words)
+        names = [one["name"] for one in await database.logs.find({}, sort=[("seq", 1)]).to_list()]
+    own = {line["event"] for line in logged(log)}
+    assert {"http_listening", "service_stopping", "service_stopped"} <= set(names) <= own
+    assert "service_failed" not in own
 
 
-async def test_mongodb_may_be_killed_and_come_back_and_nothing_is_lost(kafka: KafkaServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["killed", "disk full"])
+async def test_mongodb_may_fail_and_come_back_and_nothing_is_lost(
+    fault: str, kafka: KafkaServer, tmp_path: Path
+) -> None:
     with running(MongoServer(tmp_path / "mongodb")) as server:
         site = ArchiveSite(kafka.bootstrap_servers, server.uri)
         await site.publish(site.topics.matches, *(match_event(number) for number in range(10)))
         with capture_logs() as logs:
             async with site.running():
-                await committed(site, 10)
-                server.kill()
-                await site.publish(site.topics.matches, *(match_event(number) for number in range(10, 30)))
+                await committed(site, site.topics.matches, 10)
+                await on_disk(site, tmp_path / "mongodb")
+                if fault == "killed":
+                    server.kill()
+                else:
+                    size = store(tmp_path / "mongodb").stat().st_size + 4096
+                    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, size))
+                await site.publish(site.topics.matches, *(large_event(number) for number in range(10, 30)))
                 await eventually(lambda: [line for line in logs if line["event"] == "archive_waits"])
-                await committed(site, 10)
+                await committed(site, site.topics.matches, 10)
+                server.kill()
                 server.start()
-                await committed(site, 30)
+                await committed(site, site.topics.matches, 30)
         async with site.database() as database:
             await count(database, "matches", 30)
-    assert [line["event"] for line in logs if line["event"].startswith("archive_")] == [
-        "archive_waits", "archive_continues",
-    ]  # fmt: skip
+    waits, continues = (line for line in logs if line["event"].startswith("archive_"))
+    assert ("refused" in waits["error"]) == (fault == "disk full")
+    assert continues["event"] == "archive_continues"
+
+
+def large_event(number: int) -> MatchEvent:
+    event = match_event(number)
+    assert event.product is not None
+    noise = os.urandom(100_000).hex()  # which the store cannot compress away
+    return replace(event, product=replace(event.product, description=noise))
+
+
+def store(folder: Path) -> Path:
+    return folder / "data" / "framematch.mv"
+
+
+async def on_disk(site: ArchiveSite, folder: Path) -> None:
+    """The local stack's server writes what it has acknowledged within a second; wait for that."""
+    inserted_ns = time.time_ns()
+    async with site.database() as database:
+
+        async def written() -> bool:
+            await database.more.insert_one({})
+            return store(folder).stat().st_mtime_ns > inserted_ns
+
+        await eventually(written)
 
 
 async def test_other_retention_settings_change_the_index_that_exists(site: ArchiveSite) -> None:

@@ -48,7 +48,7 @@ class Site:
             event = match_event(number, camera=camera) if number % 4 else sighting_event(camera=camera, seen_us=number)
             topic = self.topics.matches if number % 4 else self.topics.sightings
             value = msgspec.json.encode({**msgspec.json.decode(encode(event)), "id": str(number)})
-            await producer.send(topic, value, key=camera.encode())
+            await producer.send(topic, value, key=camera.encode(), partition=number % self.settings.partitions)
         await producer.flush()
 
     async def delete_below(self, topic: str, offset: int) -> None:

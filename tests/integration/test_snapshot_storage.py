@@ -1,5 +1,6 @@
 """Files of snapshots in GridFS of a real MongoDB server, in a folder, and in a real S3-compatible server."""
 
+import asyncio
 import os
 import re
 import uuid
@@ -22,6 +23,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # the S3 serve
 SNAPSHOT, OTHER = "20260101T000000Z-00000000", "20260101T000000Z-00000001"
 LARGE_BYTES = 9_000_000  # several pieces in each storage
 CONTENT = os.urandom(LARGE_BYTES)
+_PROBLEM = b"<Error><Code>InvalidAccessKeyId</Code><Message>There is no key of that name</Message></Error>"
+_FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_PROBLEM), _PROBLEM)
 
 
 @pytest.fixture
@@ -114,14 +117,35 @@ async def test_a_bucket_that_does_not_exist_is_named(database: Database, bucket:
     assert "bucket" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
 async def test_wrong_credentials_are_one_clear_error_without_them(
-    database: Database, bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-of-another-key")
+    monkeypatch.setenv(name, "canary-of-another-key")
     storage = open_storage(f"s3://{bucket}/snapshots", database)
     with pytest.raises(CatalogError, match=f"s3://{bucket}/snapshots refused while storing") as caught:
         await storage.put(SNAPSHOT, "vectors", large)
     assert "canary" not in f"{caught.value}"
+
+
+async def test_the_answer_of_a_storage_that_refuses_before_it_has_read_a_large_file_is_given(
+    database: Database, bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"content-length: 0\r\n" in head.lower():
+            writer.write(_FORBIDDEN)
+            await writer.drain()
+            writer.close()
+        else:
+            writer.transport.abort()  # the answer is lost
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        storage = open_storage(f"s3://{bucket}/snapshots", database)
+        with pytest.raises(CatalogError, match=r"refused while storing a snapshot: .*no key of that name"):
+            await storage.put(SNAPSHOT, "vectors", large)
 
 
 async def test_a_storage_that_does_not_answer_is_retriable_and_named_without_secrets(

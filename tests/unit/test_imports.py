@@ -151,6 +151,7 @@ def test_a_command_without_its_packages_names_the_extras_that_bring_them() -> No
     commands = {
         "edge --camera till-1=0": "edge",
         "consume": "consumer,cpu",
+        "archive": "archive",
         "catalog import none.csv": "consumer,cpu",
         "catalog products": "consumer,cpu",
         "catalog shadow off": "consumer,cpu",

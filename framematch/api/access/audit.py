@@ -69,6 +69,7 @@ class AuditLog:
         self._queue: deque[AuditEntry] = deque()
         self._queue_max = queue_max
         self._wait_s = wait_s
+        self._write_timeout_s = _WRITE_TIMEOUT_S
         self._written = asyncio.Condition()
 
     async def add(self, entry: AuditEntry) -> None:
@@ -94,7 +95,7 @@ class AuditLog:
     async def _write_all(self) -> None:
         while batch := list(islice(self._queue, _BATCH_MAX)):
             try:
-                with pymongo.timeout(_WRITE_TIMEOUT_S):
+                with pymongo.timeout(self._write_timeout_s):
                     await write_entries(self._database, batch)
             except FramematchError as error:
                 log.warning("audit_delayed", entries=len(self._queue), error=str(error))

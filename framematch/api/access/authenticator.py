@@ -12,14 +12,12 @@ from framematch.api.access.key_cache import KeyCache
 from framematch.api.access.keys import SecretParts, parse_key
 from framematch.api.access.principal import Principal
 from framematch.api.access.refusals import (
-    UNAUTHORIZED,
     cannot_check,
     key_ended,
     key_malformed,
     key_missing,
     key_unknown,
 )
-from framematch.api.problems import Problem
 from framematch.core.errors import CatalogError, MongoUnavailableError
 
 _POINTS_IN_TOKEN = 2
@@ -51,16 +49,8 @@ class KeyAuthenticator:
         """Whose request this is, by its headers and the client's address.
 
         Raises:
-            Problem: 400, 401, 429 after too many failures, or 503.
+            Problem: 400, 401, 429 after too many unknown keys, or 503.
         """
-        try:
-            return await self._authenticate(headers, client)
-        except Problem as problem:
-            if problem.status == UNAUTHORIZED:
-                self._failures.add(client)
-            raise
-
-    async def _authenticate(self, headers: Headers, client: str) -> Principal:
         credential = credential_of(headers.raw)
         if credential is None:
             raise key_missing()
@@ -68,21 +58,22 @@ class KeyAuthenticator:
             return await self._by_key(parts, client)
         if credential.startswith("fm_") or self._tokens is None or credential.count(".") != _POINTS_IN_TOKEN:
             raise key_malformed("this is no API key, and no token that is accepted here")
-        self._failures.check(client)
         return await self._tokens.verify(credential)
 
     async def _by_key(self, parts: SecretParts, client: str) -> Principal:
-        if not self._keys.has(parts.id):
-            # Only what costs a look into MongoDB: so nobody at the same address shuts out a key that is in use.
+        # Only a look into MongoDB is limited: so nobody shuts out keys that are known from the same address.
+        if is_new := not self._keys.has(parts.id):
             self._failures.check(client)
         try:
             key = await self._keys.find(parts.id)
         except MongoUnavailableError:
-            raise cannot_check("MongoDB does not answer, and this key was not used lately") from None
+            raise cannot_check("MongoDB does not answer, and this key is not known yet") from None
         except CatalogError:
             raise cannot_check("MongoDB refused to look for the key") from None
         now = self._now()
         if key is None or not key.proves(parts.secret, now):
+            if is_new:
+                self._failures.add(client)
             raise key_unknown()
         if key.revoked_at is not None:
             raise key_ended("key_revoked", "this API key was revoked")

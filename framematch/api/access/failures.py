@@ -1,4 +1,4 @@
-"""Limits failed authentications for each client address: guesses cost a look into MongoDB, and fill the log."""
+"""Limits the unknown keys that a client address tries: each costs a look into MongoDB."""
 
 import ipaddress
 
@@ -9,7 +9,7 @@ _IPV6_PREFIX = 64  # one client has all addresses of it
 
 
 class FailureLimit:
-    """At most `per_minute` failures of an address, then no more checks; 0: no limit."""
+    """At most `per_minute` failures of an address, then no more looks; 0: no limit."""
 
     def __init__(self, per_minute: int, window: SlidingWindow | None = None) -> None:
         self._per_minute = per_minute
@@ -30,7 +30,7 @@ class FailureLimit:
             return
         budget = self._window.look(owner_of(client), self._per_minute)
         if not budget.suffices:
-            text = "too many requests from your address had no valid key"
+            text = "too many unknown keys came from your address"
             raise too_many("too_many_failures", text, "Check the key, and try again later", budget.wait_s)
 
 

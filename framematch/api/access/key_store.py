@@ -73,6 +73,13 @@ async def list_keys(database: Database, *, after: str | None = None, limit: int 
     return list(_readable(documents))
 
 
+async def list_valid_keys(database: Database, limit: int) -> list[ApiKey]:
+    """At most `limit` keys that are not revoked."""
+    with mongo_errors("reading API keys"):
+        documents = await database.api_keys.find({"revoked_at": None}).limit(limit).to_list()
+    return list(_readable(documents))
+
+
 async def revoke_key(database: Database, key_id: str) -> ApiKey | None:
     """Revoke a key, once: a later call keeps the first time. Returns the key; None if there is none."""
     with mongo_errors("revoking an API key"):

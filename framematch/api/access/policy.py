@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from framematch.api.access.principal import Scope
 from framematch.core.units import BYTES_PER_MB
 
+_DECLARABLE = ("public", *get_args(Scope))
 EXTENSION = "x-framematch-access"
 """The field of an operation in the OpenAPI document."""
 SECURITY_SCHEMES: dict[str, Any] = {

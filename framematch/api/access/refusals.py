@@ -48,8 +48,8 @@ def token_refused(code: str, what: str, hint: str = "Get a new token from the is
 
 
 def cannot_check(what: str) -> Problem:
-    """MongoDB or the issuer does not answer, and the key is not among those that were checked before."""
-    hint = "Try again; keys that were used before go on working"
+    """MongoDB or the issuer does not answer, and the key is not known."""
+    hint = "Try again; keys that are known go on working"
     return Problem(503, "access_unavailable", what, hint=hint, headers={"Retry-After": "5"})
 
 

@@ -62,6 +62,7 @@ class Guard:
         try:
             limit = await self._admit(scope, state)
         except Problem as problem:
+            state["refused"] = {"reason": problem.code, "client": _client(scope)}
             self._metrics.rejected.labels(problem.code).inc()
             await send_problem(answer.send, answer_of(problem, state["request_id"]))
         else:

@@ -60,7 +60,7 @@ class RequestContext:
         self._metrics.request_seconds.labels(scope["method"], route, str(status)).observe(seconds)
         log.info(
             "request_ended", method=scope["method"], route=route, status=status, seconds=round(seconds, 4),
-            principal=getattr(principal, "name", None),
+            principal=getattr(principal, "name", None), **state.get("refused", {}),
         )  # fmt: skip
 
 

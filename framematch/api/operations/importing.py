@@ -107,10 +107,9 @@ def _unpack_one(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     """Whether it is a plain file, and not one that macOS or an editor adds."""
-    parts = PurePosixPath(member.filename).parts
     mode = member.external_attr >> 16
     is_plain = not member.is_dir() and (mode == 0 or stat.S_ISREG(mode) or not stat.S_IFMT(mode))
-    return is_plain and not any(part.startswith((".", "__MACOSX")) for part in parts)
+    return is_plain and not any(part != ".." and part.startswith((".", "__MACOSX")) for part in _parts(member))
 
 
 def _catalogue(members: list[zipfile.ZipInfo]) -> zipfile.ZipInfo:
@@ -128,10 +127,14 @@ def _target(folder: Path, member: zipfile.ZipInfo) -> Path:
     Raises:
         CatalogError: outside of the folder.
     """
-    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-    if any(part in ("..", "/") for part in parts) or "\0" in member.filename:
+    parts = _parts(member)
+    if any(part in ("..", "/") for part in parts):
         raise CatalogError("the archive has a file that leads out of it", hint="Make it again, with relative names")
     return folder.joinpath(*parts)
+
+
+def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    return PurePosixPath(member.filename.replace("\\", "/")).parts
 
 
 def _is_zip(path: Path) -> bool:

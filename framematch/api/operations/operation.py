@@ -28,8 +28,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class OperationError:
-    """Why it failed: a short, stable code, what is wrong, and what to do."""
+    """Why it failed, as a problem says it: status, a short, stable code, what is wrong, and what to do."""
 
+    status: int
     code: str
     message: str
     hint: str = ""

@@ -15,10 +15,10 @@ from framematch.api.operations.operation import Kind, Operation, OperationError
 from framematch.api.operations.purging import purge_products
 from framematch.api.operations.store import Claim, OperationStore
 from framematch.api.operations.work import DoWork, InterruptedWorkError, Work
+from framematch.api.problems import to_problem
 from framematch.catalog.mongo import connect
 from framematch.core.error_groups import describe, first_error
 from framematch.core.errors import FramematchError, MongoUnavailableError
-from framematch.core.redact import redact_url
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
 
@@ -105,10 +105,9 @@ class OperationRun:
 
 
 def to_error(error: BaseException | None) -> OperationError:
-    """Why the work failed; a bug says nothing but that there is one, its traceback is in the log."""
-    first = None if error is None else first_error(error)
-    if isinstance(first, FramematchError):
-        code = "unavailable" if first.retriable else "refused"
-        return OperationError(code, redact_url(first.message), redact_url(first.hint))
-    log.error("operation_crashed", error=describe(first) if first else "cancelled", exc_info=first)
-    return OperationError("internal", "the server failed to do the work", "See its log")
+    """Why the work failed, as the API would answer it."""
+    first = first_error(error or asyncio.CancelledError())
+    if not isinstance(first, FramematchError):
+        log.error("operation_crashed", error=describe(first), exc_info=first)
+    problem = to_problem(first)
+    return OperationError(problem.status, problem.code, problem.message, problem.hint)

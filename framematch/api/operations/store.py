@@ -35,7 +35,7 @@ ATTEMPTS_MAX: Final = 3
 LEASE_S: Final = 30.0
 """Without a heartbeat for this time its process is taken for dead. Clocks of hosts may differ by seconds."""
 
-_LOST = OperationError("lost", "the process that ran it ended without a word", "Start it again")
+_LOST = OperationError(500, "internal", "the process that ran it ended without a word", "Start it again")
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,8 @@ class OperationStore:
         if current.cancel_requested:
             await self.finish(claim, "cancelled")
         elif current.attempts >= ATTEMPTS_MAX:
-            error = OperationError("lost", f"its process ended {current.attempts} times: {reason}", "See the log")
+            text = f"its process ended {current.attempts} times: {reason}"
+            error = OperationError(500, "internal", text, "See the log")
             await self.finish(claim, "failed", error=error)
         else:
             log.warning("operation_process_died", operation=current.id, attempt=current.attempts, reason=reason)

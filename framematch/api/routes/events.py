@@ -77,7 +77,7 @@ async def stream_events(
 async def _start(hub: EventHub, query: StreamQuery, header: str | None) -> Positions:
     if event_id := header or query.last_event_id:
         try:
-            return Positions.decode(event_id)
+            start = Positions.decode(event_id)
         except InvalidEventIdError as error:
             where = "header last-event-id" if header else "query parameter last_event_id"
             text = f"it is no event id of this stream: {error}"
@@ -85,6 +85,8 @@ async def _start(hub: EventHub, query: StreamQuery, header: str | None) -> Posit
                 400, "invalid_event_id", f"{where}: {text}", hint="Leave it out, or give `since`",
                 errors=[FieldProblem(where, text)],
             ) from None  # fmt: skip
+        await hub.now()  # before the ring has a position, nothing can be compared with it
+        return start
     if query.since is not None:
         return await hub.since(from_rfc3339(query.since) // US_PER_MS)
     return await hub.now()

@@ -141,7 +141,7 @@ async def list_operations(
     """Operations, the newest first. Those that have ended are kept for a week (`api.operations_kept_h`)."""
     query = {"operations": 1, "kind": kind, "state": state}
     before = None
-    if page_token is not None:
+    if page_token:
         at, operation_id = services.page_tokens.open(page_token, query)
         before = datetime.fromisoformat(at), operation_id
     found = await services.operations.page(kind=kind, state=state, before=before, limit=page_size + 1)
@@ -209,7 +209,7 @@ async def list_refused_rows(
     """Which rows were not imported, and why, in the order of the file. Empty until the import has ended."""
     await _known(services, operation)
     query = {"refused_rows": operation}
-    after = 0 if page_token is None else int(services.page_tokens.open(page_token, query)[0])
+    after = 0 if not page_token else int(services.page_tokens.open(page_token, query)[0])
     rows = await read_refused_rows(services.database, operation, after=after, limit=page_size + 1)
     token = None
     if len(rows) > page_size:

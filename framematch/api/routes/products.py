@@ -73,7 +73,7 @@ async def list_products(
     null.
     """
     wanted = {"products": 1, "category": category, "q": q, "updated_after": updated_after}
-    after = "" if page_token is None else str(services.page_tokens.open(page_token, wanted)[0])
+    after = "" if not page_token else str(services.page_tokens.open(page_token, wanted)[0])
     page = await read_page(services.products, ProductQuery(category, q, updated_after), after=after, limit=page_size)
     return ProductList(
         items=[ProductAnswer.of(stored) for stored in page.products],

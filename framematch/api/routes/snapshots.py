@@ -52,7 +52,7 @@ async def list_snapshots(
 ) -> SnapshotList:
     """Snapshots, the newest first, with their names and the processes that serve them."""
     overview, query = await read_overview(services.database), {"snapshots": 1}
-    before = None if page_token is None else tuple(services.page_tokens.open(page_token, query))
+    before = None if not page_token else tuple(services.page_tokens.open(page_token, query))
     rest = [one for one in overview.snapshots if before is None or one.age < before]
     page = rest[:page_size]
     token = services.page_tokens.sign(list(page[-1].age), query) if len(rest) > page_size else None

@@ -10,8 +10,6 @@ from framematch.api.operations.operation import Kind, Operation, OperationError,
 from framematch.api.operations.refused_rows import RefusedRow
 from framematch.core.redact import redact
 
-_STATUS = {"unavailable": HTTPStatus.SERVICE_UNAVAILABLE, "refused": HTTPStatus.CONFLICT}
-
 
 class OperationProgress(BaseModel):
     """How far it is."""
@@ -26,7 +24,7 @@ class OperationProgress(BaseModel):
 class OperationProblem(BaseModel):
     """Why it failed, as a problem (RFC 9457)."""
 
-    type: str = Field(examples=["/problems/refused"])
+    type: str = Field(examples=["/problems/catalogue_unusable"])
     title: str = Field(examples=["Conflict"])
     status: int = Field(examples=[409])
     detail: str = Field(examples=["the file is empty"])
@@ -35,11 +33,10 @@ class OperationProblem(BaseModel):
     @classmethod
     def of(cls, error: OperationError) -> "OperationProblem":
         """The problem of an error."""
-        status = _STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
         return cls(
             type=f"/problems/{error.code}",
-            title=status.phrase,
-            status=status,
+            title=HTTPStatus(error.status).phrase,
+            status=error.status,
             detail=error.message,
             hint=error.hint,
         )

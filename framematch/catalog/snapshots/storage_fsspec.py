@@ -5,6 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -29,6 +30,8 @@ _EXTRAS = {"s3": "framematch[s3]", "s3a": "framematch[s3]"}
 _S3_OPTIONS: dict[str, Any] = {
     "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"mode": "standard", "max_attempts": 2}}
 }
+_CLIENT_ERROR = 4  # the first digit of the status
+_TRY_LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class FsspecStorage:
@@ -71,10 +74,18 @@ class FsspecStorage:
         return cls(files, root, root if protocol == "file" else redact_url(url))
 
     async def put(self, snapshot_id: str, name: str, path: Path) -> None:
-        """See `SnapshotStorage`. Object storage writes a file whole or not at all; in a folder it is renamed."""
-        store = _copy_into_folder if self._local else self._files.put_file
+        """See `SnapshotStorage`. In a folder the file is renamed; object storage first gets an empty one.
+
+        A server that refuses answers and closes the connection while a large body is still sent, and the client may
+        find the closed connection before the answer. A refusal of an empty file is always read.
+        """
+        doing, target = "storing a snapshot", self._path(snapshot_id, name)
         try:
-            await self._call("storing a snapshot", store, str(path), self._path(snapshot_id, name))
+            if self._local:
+                await self._call(doing, _copy_into_folder, str(path), target)
+            else:
+                await self._call(doing, self._files.pipe_file, target, b"")
+                await self._call(doing, self._files.put_file, str(path), target)
         except FileNotFoundError as error:
             raise CatalogError(
                 f"{self.name} cannot take a snapshot: {redact_url(str(error))}", hint="Create the bucket first"
@@ -117,7 +128,7 @@ class FsspecStorage:
             raise
         except Exception as error:  # each storage raises the errors of its own client
             reason = redact_url(" ".join(str(error).split())) or type(error).__name__
-            if isinstance(error, PermissionError | NotImplementedError) or (self._local and isinstance(error, OSError)):
+            if _refused(error) or (self._local and isinstance(error, OSError)):
                 raise CatalogError(
                     f"{self.name} refused while {doing}: {reason}", hint="Check space, rights and credentials"
                 ) from error
@@ -125,6 +136,18 @@ class FsspecStorage:
                 f"{self.name} is unavailable while {doing}: {reason}",
                 hint="Check its address, and the credentials in the environment",
             ) from error
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the storage answered that it will not do it; a later retry does not help.
+
+    s3fs knows the error codes of AWS alone. Another storage's code is an OSError, whose cause has the status.
+    """
+    if isinstance(error, PermissionError | NotImplementedError):
+        return True
+    response = getattr(error.__cause__, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status // 100 == _CLIENT_ERROR and status not in _TRY_LATER
 
 
 def _copy_into_folder(source: str, path: str) -> None:

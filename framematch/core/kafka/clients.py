@@ -156,6 +156,9 @@ async def start_client(client: Any, settings: KafkaSettings, *, explain: bool = 
     """
     try:
         await client.start()
+    except asyncio.CancelledError:
+        await stop_client(client)
+        raise
     except KafkaError as error:
         await stop_client(client)  # it still has open sockets
         raise (await no_connection(settings, error) if explain else unavailable(settings, error)) from None

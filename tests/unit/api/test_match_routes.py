@@ -43,6 +43,11 @@ async def client(site: FakeSite) -> AsyncIterator[httpx.AsyncClient]:
         yield one
 
 
+async def until_wanted(site: FakeSite, requests: int) -> None:
+    """Return once so many requests of one picture are at the model or wait for a batch, each in a batch of its own."""
+    await eventually(lambda: site.encoder.waiting + site.engine.waiting == requests)
+
+
 def files(*pictures: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
     return [("image", ("photo", data, "image/png")) for data in pictures]
 
@@ -103,8 +108,10 @@ async def test_one_candidate_is_shown_and_the_second_decides_nevertheless(client
 
 async def test_requests_of_one_moment_share_batches_and_searches(site: FakeSite, client: httpx.AsyncClient) -> None:
     site.encoder.go.clear()
-    requests = [asyncio.ensure_future(match(client, MILK)) for _ in range(2)]
-    await eventually(lambda: site.encoder.waiting == 2)
+    requests = []
+    for busy in (1, 2):
+        requests.append(asyncio.ensure_future(match(client, MILK)))
+        await until_wanted(site, busy)
     requests += [asyncio.ensure_future(match(client, MILK)) for _ in range(6)]
     await eventually(lambda: site.metric("framematch_api_pictures_in_flight") == 8)
     await eventually(lambda: site.engine.waiting == 6)
@@ -162,9 +169,9 @@ async def test_for_a_client_that_has_left_nothing_is_computed(site: FakeSite) ->
     site.encoder.go.clear()
     body = f'{{"images":[{{"content":"{b64(MILK)}"}}]}}'.encode()
     requests = [RawRequest(site, "/v1/match", {"content-type": "application/json"}) for _ in range(4)]
-    for request in requests:
+    for number, request in enumerate(requests, 1):
         request.send(body)
-    await eventually(lambda: site.encoder.waiting == 2 and site.engine.waiting == 2)
+        await until_wanted(site, number)
     for request in requests:
         request.leave()
     await asyncio.wait({request.done for request in requests})
