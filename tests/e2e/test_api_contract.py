@@ -72,7 +72,7 @@ def requests_of() -> dict[str, Any]:
 @pytest.mark.parametrize("name", OPERATIONS)
 @seed(15)
 @settings(
-    max_examples=10,
+    max_examples=6,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
