@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from structlog.testing import capture_logs
 
 from framematch.archive.entries import COLLECTIONS
@@ -44,7 +45,10 @@ async def committed(site: ArchiveSite, topic: str, number: int) -> None:
     async with started(AIOKafkaAdminClient(**client_options(site.settings.kafka)), site.settings.kafka) as admin:
 
         async def reached() -> bool:
-            offsets = await admin.list_consumer_group_offsets(site.name)
+            try:
+                offsets = await admin.list_consumer_group_offsets(site.name)
+            except GroupCoordinatorNotAvailableError:  # the broker's first group is being made
+                return False
             found = [max(0, each.offset) for partition, each in offsets.items() if partition.topic == topic]
             return bool(sum(found) == number)
 
