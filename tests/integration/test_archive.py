@@ -34,7 +34,7 @@ def site(kafka: KafkaServer, mongodb: MongoServer) -> ArchiveSite:
     return ArchiveSite(kafka.bootstrap_servers, mongodb.uri)
 
 
-async def stored(database: Database, name: str, **fields: str) -> int:
+async def stored(database: Database, name: str, /, **fields: str) -> int:
     """How many documents there are; -1 while the local stack's server cannot say, as it creates the collection."""
     try:
         return await database[name].count_documents(fields)
