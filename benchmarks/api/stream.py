@@ -15,7 +15,7 @@ from benchmarks.harness import Figure, Options, Results
 from benchmarks.processes import group_cpu_s, group_pss_mb
 from framematch.core.events import encode
 from framematch.core.kafka.clients import new_producer, started
-from framematch.core.kafka.topics import Topics
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import BYTES_PER_KB, BYTES_PER_MB
 
@@ -79,6 +79,7 @@ def measure(site: Site, options: Options) -> Results:
     """The figures of this part."""
     results = Results()
     count = _QUICK_EVENTS if options.quick else _EVENTS
+    asyncio.run(ensure_topics(_kafka(site)))
     asyncio.run(_round(site, 1, count))  # warms up: the ring is then full of events, as in a service that runs
     for clients in _CLIENTS:
         rounds = [asyncio.run(_round(site, clients, count)) for _ in range(options.rounds)]
