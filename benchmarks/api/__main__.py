@@ -9,7 +9,7 @@ from benchmarks.models import MODELS
 
 BENCHMARK = Benchmark(
     name="api",
-    description="Measure match beside Triton alone and the project's first draft, and the event stream.",
+    description="Measure match beside Triton alone and the first draft, the time of answers, and the event stream.",
     parts={
         "speed": Part[Site](match.measure_speed, ("demo", "demo-int8", "b32-int8")),
         "latency": Part[Site](match.measure_latency, ("demo",)),

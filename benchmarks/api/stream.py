@@ -25,8 +25,8 @@ _BATCH = 500
 _MARK = b"event: match\n"
 
 
-def _kafka(site: Site) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=site.environment["KAFKA_BOOTSTRAP_SERVERS"])
+async def _create_topics(site: Site) -> None:
+    await ensure_topics(site.kafka)
 
 
 async def _publish(kafka: KafkaSettings, count: int) -> None:
@@ -60,7 +60,7 @@ async def _round(site: Site, clients: int, count: int) -> dict[str, float]:
             await ready.acquire()
         memory_mb = group_pss_mb(site.api.pid) - idle_mb
         cpu_s, start_s = group_cpu_s(site.api.pid), time.perf_counter()
-        publishing = asyncio.ensure_future(_publish(_kafka(site), count))
+        publishing = asyncio.ensure_future(_publish(site.kafka, count))
         await asyncio.gather(*taking)
         took_s, cpu_s = time.perf_counter() - start_s, group_cpu_s(site.api.pid) - cpu_s
         await publishing
@@ -79,7 +79,7 @@ def measure(site: Site, options: Options) -> Results:
     """The figures of this part."""
     results = Results()
     count = _QUICK_EVENTS if options.quick else _EVENTS
-    asyncio.run(ensure_topics(_kafka(site)))
+    asyncio.run(_create_topics(site))
     asyncio.run(_round(site, 1, count))  # warms up: the ring is then full of events, as in a service that runs
     for clients in _CLIENTS:
         rounds = [asyncio.run(_round(site, clients, count)) for _ in range(options.rounds)]
