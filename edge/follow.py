@@ -1,5 +1,6 @@
 """Follows the topic of wanted cameras, and remembers those of this edge for a start while Kafka is away."""
 
+import asyncio
 import hashlib
 import socket
 from collections.abc import Callable, Collection, Mapping
@@ -9,7 +10,7 @@ import msgspec
 import structlog
 
 from edge.wanted import Wanted, wanted_of
-from framematch.core.errors import SettingsError
+from framematch.core.errors import FramematchError, SettingsError
 from framematch.core.events import RefusedSettings
 from framematch.core.frames import valid_camera_id
 from framematch.core.kafka.compacted_topic import CompactedTopic
@@ -21,6 +22,7 @@ from framematch.core.settings import EdgeSettings, Settings
 log = structlog.get_logger()
 
 _DIGEST_CHARACTERS = 16
+_RETRY_S = 5.0
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -73,8 +75,15 @@ class FollowedCameras:
         self._on_change = on_change
 
     async def run(self) -> None:
-        """Follow the topic, endless."""
-        await self._topic.run()
+        """Follow the topic; endless."""
+        while True:
+            try:
+                await self._topic.run()
+            except FramematchError:
+                raise
+            except Exception:  # a defect in reading the topic must not stop running cameras
+                log.exception("wanted_cameras_reading_crashed", retry_in_s=_RETRY_S)
+                await asyncio.sleep(_RETRY_S)
 
     def wanted(self, settings: Settings, own: Collection[str]) -> Wanted:
         """The cameras to run now, beside the edge's `own`; it remembers them. Reads and writes files."""

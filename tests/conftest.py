@@ -3,9 +3,9 @@
 A test that kills or freezes a broker uses `breakable_kafka`; one that does so to another server starts its own.
 """
 
-import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import hypothesis
 import pytest
-import structlog
 
 from framematch.core.settings_environment import known_environment_names
 from framematch.stack.kafka import KafkaServer
@@ -23,7 +22,7 @@ from framematch.stack.mongodb import MongoServer
 from framematch.stack.server import ReservedPort, Server
 from framematch.stack.triton import TritonServer
 from tests.fault_table import pytest_terminal_summary  # noqa: F401  # a hook
-from tests.support import resume
+from tests.support import logging_restored, resume
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -31,6 +30,9 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Readline, which pytest loads, sets COLUMNS, and the processes of a parallel run would inherit it.
 os.environ.pop("COLUMNS", None)
+# If this is set, every process of every test compiles all its modules again, which takes longer than most tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # The duration of an example depends on the load of the machine, so it has no deadline.
 hypothesis.settings.register_profile("framematch", deadline=None)
 hypothesis.settings.load_profile("framematch")
@@ -55,12 +57,8 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_fact
 
 @pytest.fixture(autouse=True)
 def _restore_logging() -> Iterator[None]:
-    """Restore logging after each test: a command configures it for the process, on a stream that it closes."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    with logging_restored():
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Import it as `from tests.support import wait_until`: `tests` is a package, pytes
 """
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -12,6 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import structlog
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.1
@@ -68,6 +71,18 @@ def _thread_states(pid: int) -> set[str]:
 
 def _timeout_message(message: str, timeout_s: float) -> str:
     return f"{message or 'the condition'}: not true within {timeout_s:g} s"
+
+
+@contextmanager
+def logging_restored() -> Iterator[None]:
+    """Restore logging after the context: a command configures it for the process, on a stream that it closes."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        yield
+    finally:
+        logging.root.handlers[:], logging.root.level = handlers, level
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
 
 
 @contextmanager

@@ -12,6 +12,9 @@ from framematch.api.problems import Problem
 
 _RATE_S = 10.0
 _RETRY_AFTER_MAX_S = 60
+_FIRST_SLOTS = 32
+_MIN_SLOTS = 4.0
+_REDUCED = 0.9
 
 
 class AdmissionMetrics:
@@ -20,6 +23,7 @@ class AdmissionMetrics:
     def __init__(self, registry: CollectorRegistry, rejected: Counter | None = None) -> None:
         self.rejected = rejected
         self.pictures = Gauge("framematch_api_pictures_in_flight", "Pictures that are being matched", registry=registry)
+        self.slots = Gauge("framematch_api_picture_slots", "Pictures that may be matched at once", registry=registry)
         self.body_bytes = Gauge(
             "framematch_api_body_bytes_in_flight", "Bytes of bodies of requests that have no answer yet",
             registry=registry,
@@ -33,6 +37,10 @@ class Admission:
     """Counts what is in flight. A request holds its bytes as they come, and slots for its pictures once they are known.
 
     So a slow upload holds what it has sent, and no slot.
+
+    There are as many slots as the servers can serve in time, at most `pictures_max`: one more for each picture that
+    was answered within `target_s`, and a tenth less, at most once in that time, when one was not. So nobody is let in
+    to wait for a deadline that is missed.
     """
 
     def __init__(
@@ -41,11 +49,15 @@ class Admission:
         pictures_max: int,
         body_bytes_max: int,
         metrics: AdmissionMetrics,
+        target_s: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = metrics
         self._pictures_max = pictures_max
         self._body_bytes_max = body_bytes_max
+        self._target_s = target_s
+        self._slots = float(min(_FIRST_SLOTS, pictures_max))
+        self._reduced_at_s = -float("inf")
         self._pictures = 0
         self._body_bytes = 0
         self._clock = clock
@@ -57,7 +69,7 @@ class Admission:
         Raises:
             Problem: 429, with the time after which it may be repeated.
         """
-        if pictures and self._pictures >= self._pictures_max:
+        if pictures and self._pictures >= self._slots:
             raise self._full("pictures")
         if self._body_bytes + body_bytes > self._body_bytes_max:
             raise self._full("bytes of requests")
@@ -88,16 +100,30 @@ class Admission:
         Raises:
             Problem: 429, when there are not as many free.
         """
-        if self._pictures + number > self._pictures_max:
+        # A request with many pictures gets in when it is alone.
+        if self._pictures + number > (self._slots if self._pictures else self._pictures_max):
             raise self._full("pictures")
         self._pictures += number
         self.metrics.pictures.set(self._pictures)
+        started_s, answered = self._clock(), False
         try:
             yield
+            answered = True
         finally:
             self._pictures -= number
             self.metrics.pictures.set(self._pictures)
             self._note(number)
+            self._adapt(number, self._clock() - started_s, answered=answered)
+
+    def _adapt(self, number: int, took_s: float, *, answered: bool) -> None:
+        now_s = self._clock()
+        if took_s > self._target_s:
+            if now_s - self._reduced_at_s > self._target_s:
+                self._slots = max(_MIN_SLOTS, _REDUCED * self._slots)
+                self._reduced_at_s = now_s
+        elif answered:
+            self._slots = min(float(self._pictures_max), self._slots + number)
+        self.metrics.slots.set(self._slots)
 
     def _note(self, number: int) -> None:
         now_s = self._clock()

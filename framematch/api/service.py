@@ -45,6 +45,8 @@ from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapsho
 
 # Of shutdown_deadline_s: the rest is for closing connections.
 _DRAIN_SHARE = 0.5
+# Of api.request_timeout_s: an answer that takes longer means that too much is in work at once.
+_TARGET_SHARE = 0.5
 
 
 async def run_api(settings: Settings, stop: asyncio.Event) -> None:
@@ -176,6 +178,7 @@ def _admission(settings: ApiSettings, registry: CollectorRegistry, metrics: ApiM
         pictures_max=settings.pictures_in_flight_max,
         body_bytes_max=settings.body_mb_in_flight_max * BYTES_PER_MB,
         metrics=AdmissionMetrics(registry, metrics.rejected),
+        target_s=settings.request_timeout_s * _TARGET_SHARE,
     )
 
 

@@ -1,17 +1,12 @@
 """The indexes of the archive: for the orders of the queries, and to delete what is old."""
 
-import structlog
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import OperationFailure
 
 from framematch.archive.entries import COLLECTIONS, TIMES, CollectionName
+from framematch.catalog.expiry import set_expiry
 from framematch.catalog.mongo import Database, mongo_errors
 from framematch.core.settings import ArchiveSettings
 
-log = structlog.get_logger()
-
-_EXPIRES = "expires"
-_COMMAND_NOT_FOUND = 59  # of servers that only speak MongoDB's protocol
 _S_PER_DAY = 86_400
 _FILTERS: dict[CollectionName, tuple[str, ...]] = {
     "matches": ("camera", "product"),
@@ -35,7 +30,7 @@ async def ensure_indexes(database: Database, settings: ArchiveSettings) -> None:
     with mongo_errors("creating the indexes of the archive"):
         for name in COLLECTIONS:
             await database[name].create_indexes(list(_indexes(name)))
-            await _expire(database, name, round(days[name] * _S_PER_DAY))
+            await set_expiry(database, name, "archived_at", round(days[name] * _S_PER_DAY))
 
 
 def _indexes(name: CollectionName) -> list[IndexModel]:
@@ -45,23 +40,3 @@ def _indexes(name: CollectionName) -> list[IndexModel]:
         *(IndexModel([(field, ASCENDING), *order]) for field in _FILTERS[name]),
         IndexModel([("seq", ASCENDING)]),
     ]
-
-
-async def _expire(database: Database, name: CollectionName, after_s: int) -> None:
-    collection = database[name]
-    known = (await collection.index_information()).get(_EXPIRES, {}).get("expireAfterSeconds")
-    if known is not None and round(known) == after_s:
-        return
-    if known is not None and after_s:
-        log.info("retention_changed", collection=name, from_s=round(known), to_s=after_s)
-        try:
-            await database.command("collMod", name, index={"name": _EXPIRES, "expireAfterSeconds": after_s})
-        except OperationFailure as error:
-            if error.code != _COMMAND_NOT_FOUND:
-                raise
-        else:
-            return
-    if known is not None:
-        await collection.drop_index(_EXPIRES)
-    if after_s:
-        await collection.create_index([("archived_at", ASCENDING)], name=_EXPIRES, expireAfterSeconds=after_s)

@@ -19,6 +19,7 @@ log = structlog.get_logger()
 Order = Literal["time", "arrival"]
 _TIMEOUT_S = 10.0
 _BEFORE_ALL_US = -(2**62)
+_WINDOW = 100_000  # by arrival one page looks at so many events, whatever the filters select
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class ArchiveQueries:
 
     async def _by_arrival(self, name: CollectionName, wanted: Wanted, size: int, after: int) -> Page:
         end = await Arrival(self._database, name).visible_below()
+        if oldest := await self._find(name, [{"seq": {"$gt": after}}], [("seq", ASCENDING)], 1):
+            end = min(end, oldest[0]["seq"] + _WINDOW)  # older numbers may be deleted
         conditions = [*_conditions(wanted, f"{TIMES[name]}_us"), {"seq": {"$gt": after, "$lt": end}}]
         found = await self._find(name, conditions, [("seq", ASCENDING)], size)
         last = found[-1]["seq"] if len(found) == size else max(after, end - 1)

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from demo.dataset import BUNDLE_DIR
-from demo.services import fill_catalogue, service_environment
+from demo.services import service_environment
 from framematch.core.local_stack import LocalStack
 from framematch.model_build.bundles.bundle import load_bundle
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.kafka import KafkaServer
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.triton import TritonServer
+from tests.e2e.commands import fill_catalogue
 from tests.e2e.fault_run import BreakableServers, breakable_servers
 from tests.e2e.site import Site, unique_prefix
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiokafka import TopicPartition
 
 from demo.dataset import BUNDLE_DIR
-from demo.services import Service, fill_catalogue, service_environment
+from demo.services import Service, service_environment
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.local_stack import LocalStack
 from framematch.model_build.bundles.bundle import load_bundle
@@ -19,6 +19,7 @@ from framematch.stack.mongodb import MongoServer
 from framematch.stack.server import Server
 from framematch.stack.triton import TritonServer
 from framematch.stack.up import describe, running_servers
+from tests.e2e.commands import fill_catalogue
 from tests.e2e.site import Site
 from tests.e2e.subscriber import Subscriber
 from tests.faulty_model import FaultyModel

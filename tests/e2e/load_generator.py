@@ -13,7 +13,7 @@ from framematch.core.kafka.clients import new_producer, started
 from tests.e2e.input_records import InputRecord
 from tests.e2e.site import Site
 
-_FRAMES_PER_S = 25.0
+_FRAMES_PER_S = 15.0  # the machine is shared, and frames are also sent while a consumer starts
 _MAX_FRAMES = 1_500  # however long the fault lasts on a busy machine
 
 

@@ -21,9 +21,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from demo.dataset import DATA_DIR
-from demo.services import Service, run_framematch
+from demo.services import Service
 from docs.openapi import committed_document
 from framematch.core.local_stack import LocalStack
+from tests.e2e.commands import run_here
 from tests.e2e.site import Site, unique_prefix
 
 # Streams do not end, and have tests of their own.
@@ -49,8 +50,8 @@ def api(servers: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     with Site(servers, folder, prefix=prefix) as site:
         site.environment |= {"FRAMEMATCH_MONGODB__DATABASE": prefix, "FRAMEMATCH_API__AUTH": "none"}
-        run_framematch("catalog", "import", str(products), "--images", str(DATA_DIR), environment=site.environment)
-        run_framematch("catalog", "build", environment=site.environment)
+        run_here("catalog", "import", str(products), "--images", str(DATA_DIR), environment=site.environment)
+        run_here("catalog", "build", environment=site.environment)
         yield site.start("api")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from demo.dataset import DATA_DIR, load_photos
-from demo.services import fill_catalogue
 from framematch.core.events import MatchEvent
 from framematch.core.local_stack import LocalStack
+from tests.e2e.commands import fill_catalogue
 from tests.e2e.site import Site, unique_prefix
 from tests.integration.commands import framematch
 

@@ -16,7 +16,6 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from typer.testing import CliRunner
 
-from demo.services import fill_catalogue, run_framematch
 from framematch.catalog.mongo import connect
 from framematch.cli.app import app
 from framematch.core.errors import FramematchError
@@ -26,6 +25,7 @@ from framematch.core.ids import match_event_id
 from framematch.core.kafka.clients import new_admin, new_consumer, new_producer, started
 from framematch.core.local_stack import LocalStack
 from framematch.core.timestamps import now_us, to_rfc3339
+from tests.e2e.commands import fill_catalogue, run_here
 from tests.e2e.site import Site, unique_prefix
 from tests.integration.commands import framematch
 from tests.sample_events import match_event
@@ -93,7 +93,7 @@ def published(servers: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> 
 
         events = asyncio.run(consume())
         asyncio.run(remove_product(site))
-        run_framematch("catalog", "build", environment=site.environment)
+        run_here("catalog", "build", environment=site.environment)
         yield Published(site, events, first, asyncio.run(newest_snapshot(site)))
 
 

@@ -21,6 +21,7 @@ from framematch.api.operations.runner import OperationRunner
 from framematch.api.operations.store import OperationStore
 from framematch.api.paging import PageTokens
 from framematch.api.services import Services
+from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 from tests.integration.product_site import ProductSite
 from tests.support import eventually
@@ -48,7 +49,7 @@ class CatalogueApi:
             found = (await self.client.get(path)).json()
             return bool(found["done"])
 
-        await eventually(done, message=f"{path} has ended")
+        await eventually(done, timeout_s=90, message=f"{path} has ended")
         return found
 
     async def running(self, operation_id: str) -> Operation:
@@ -60,7 +61,7 @@ class CatalogueApi:
             found = await self.operations.get(operation_id)
             return found is not None and found.state == "running" and found.progress.total > 0
 
-        await eventually(runs, message="the operation reports progress")
+        await eventually(runs, timeout_s=60, message="the operation reports progress")
         assert found is not None
         return found
 
@@ -71,6 +72,7 @@ async def catalogue_api(site: ProductSite, mongodb_uri: str, *, lease_s: float =
     settings = Settings.model_validate(
         {"mongodb": {"uri": mongodb_uri, "database": site.database.name}, "api": {"auth": "none"}}
     )
+    configure_logging("warning", "json")  # processes log where this one does, and pytest's own handler is no file
     registry, stop = CollectorRegistry(), asyncio.Event()
     metrics = ApiMetrics(registry)
     operations = OperationStore(site.database, lease_s=lease_s)

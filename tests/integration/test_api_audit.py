@@ -88,7 +88,7 @@ async def test_the_time_that_entries_are_kept_can_change(database: Database) -> 
     for days in (365, 30, 30):
         await ensure_audit(database, days)
     indexes = await database.audit.index_information()
-    assert indexes["at_1"]["expireAfterSeconds"] == 30 * 86_400
+    assert indexes["expires"]["expireAfterSeconds"] == 30 * 86_400
 
 
 def test_parameters_are_bounded_and_have_no_secret() -> None:

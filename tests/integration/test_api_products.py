@@ -6,16 +6,23 @@ import io
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import Database
+from framematch.core.settings import Settings
+from framematch.matching.serving.watcher import watched_snapshots
 from framematch.stack.mongodb import MongoServer
+from framematch.vision.encoder import ImageEncoder
 from tests.integration.catalogue_api import CatalogueApi, catalogue_api
-from tests.integration.product_site import ProductSite, stored_product
-from tests.unit.catalog.snapshots import image_digest, picture
+from tests.integration.product_site import PREPROCESSOR, ProductSite, stored_product
+from tests.support import eventually
+from tests.unit.catalog.snapshots import ColourEncoder, image_digest, picture
 
 pytestmark = pytest.mark.integration
 
@@ -53,6 +60,41 @@ async def test_a_product_that_is_put_with_a_picture_is_found_by_it(api: Catalogu
     assert (await api.client.delete("/v1/products/new")).status_code == 204
     assert await best(api, 100) != "new"
     assert (await api.client.get("/v1/products/new")).status_code == 404
+
+
+class Encoder(ColourEncoder):
+    async def close(self) -> None:
+        """Like `ImageEncoder.close`."""
+
+
+class Listener:
+    def swapped(self, *_change: Any) -> None:
+        """Implements `SwapListener.swapped`."""
+
+    def refused(self, *_refusal: Any) -> None:
+        """Implements `SwapListener.refused`."""
+
+
+async def test_a_process_that_serves_the_snapshot_finds_a_product_within_3_seconds_after_it_was_put(
+    api: CatalogueApi, tmp_path: Path
+) -> None:
+    async def connect(_digest: str) -> ImageEncoder:
+        return cast("ImageEncoder", Encoder())
+
+    query = await ColourEncoder().embed(np.stack([PREPROCESSOR(decode_rgb(picture(100)))]))
+    cache = tmp_path / "cache"
+    async with watched_snapshots(api.site.database, Settings(), cache, connect=connect, listener=Listener()) as watcher:
+        following = asyncio.ensure_future(watcher.run())
+        put = await api.client.put("/v1/products/new", json={"name": "New", "reference_images": [base64_of(100)]})
+
+        def found() -> bool:
+            (decision,) = watcher.current.matcher.match(query)
+            return decision.candidates[0].product_id == "new"
+
+        await eventually(found, timeout_s=3.0)
+        assert watcher.current.delta == put.json()["change"]["number"]
+        following.cancel()
+        await asyncio.wait([following])
 
 
 async def test_of_two_writers_with_the_same_etag_one_is_refused(api: CatalogueApi) -> None:

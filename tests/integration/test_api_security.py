@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 import structlog
 
@@ -206,6 +207,21 @@ async def test_changes_and_refused_ones_are_in_the_audit_log_and_reading_is_not(
         return sorted(await entries()) == sorted(wanted)
 
     await eventually(is_complete, timeout_s=10)
+
+
+@pytest.mark.parametrize(("proxies", "client"), [([], "127.0.0.1"), (["127.0.0.0/8"], "192.0.2.7")])
+async def test_only_a_trusted_proxy_says_who_the_client_is(
+    mongodb: MongoServer, database: Database, proxies: list[str], client: str
+) -> None:
+    async with running_site(mongodb.uri, database.name, trusted_proxies=proxies) as site:
+        headers = {"X-API-Key": await site.key("read"), "X-Forwarded-For": "198.51.100.1, 192.0.2.7"}
+        async with serving(site.app, site.services.settings.api, drain_s=1) as url, httpx.AsyncClient() as browser:
+            assert (await browser.delete(f"{url}/v1/api_keys/0123456789ab", headers=headers)).status_code == 403
+
+        async def found() -> bool:
+            return [entry["client"] async for entry in site.services.database.audit.find()] == [client]
+
+        await eventually(found, timeout_s=10)
 
 
 async def test_the_audit_log_is_read_in_pages_with_filters(site: ApiSite) -> None:

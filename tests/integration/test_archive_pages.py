@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from framematch.archive import queries as queries_module
 from framematch.archive.arrival import ABANDONED_S, Arrival, archived
 from framematch.archive.entries import Entry, Place
 from framematch.archive.indexes import ensure_indexes
@@ -129,6 +130,22 @@ async def test_by_arrival_whoever_polls_gets_every_event_once_however_the_writer
     for _ in range(len(written)):
         await poll()
     assert sorted(seen) == sorted(written)
+
+
+async def test_by_arrival_a_page_looks_at_so_many_events_and_the_next_goes_on_there(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries_module, "_WINDOW", 3)
+    products = ["rare" if number in (2, 17) else "milk" for number in range(20)]
+    await writer_of(database).write([entry(f"{at:02}", 1, product=product) for at, product in enumerate(products)])
+    await database.matches.delete_many({"seq": {"$lte": 2}})  # as MongoDB deletes the oldest
+    queries, after, found = ArchiveQueries(database), None, list[str]()
+    for _ in range(7):
+        page = await queries.page("matches", Wanted({"product": ["rare"]}), "arrival", 5, after)
+        found += [json.loads(event)["id"] for event in page.events]
+        after = page.position
+    assert found == ["02", "17"]
+    assert after == [20]
 
 
 async def test_what_a_writer_has_left_that_is_gone_is_shown_a_minute_later(database: Database) -> None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import pymongo
 import structlog
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo import DESCENDING
+from pymongo.errors import BulkWriteError
 
+from framematch.catalog.expiry import set_expiry
 from framematch.catalog.mongo import Database, Document, mongo_errors
 from framematch.catalog.values import DocumentError, optional_text, required_text, whole_number
 from framematch.core.errors import FramematchError
@@ -31,7 +33,6 @@ _INTERVAL_S = 0.5
 _VALUE_MAX = 200  # characters
 _S_PER_DAY = 86_400
 _DUPLICATE = 11_000
-_INDEX_OPTIONS_CONFLICT = 85
 
 
 def _now() -> datetime:
@@ -85,9 +86,11 @@ class AuditLog:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write what has come every half second until `stop`, and then what is left, if MongoDB takes it."""
-        while not stop.is_set():
+        is_last = False
+        while not is_last:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _INTERVAL_S)
+            is_last = stop.is_set()
             await self._write_all()
         for entry in self._queue:
             _log_lost(entry)
@@ -113,13 +116,8 @@ async def ensure_audit(database: Database, days: int) -> None:
         MongoUnavailableError: MongoDB became unavailable.
     """
     with mongo_errors("preparing the collection audit"):
-        try:
-            await database.audit.create_index("at", expireAfterSeconds=days * _S_PER_DAY)
-        except OperationFailure as error:
-            if error.code != _INDEX_OPTIONS_CONFLICT:
-                raise
-            await database.audit.drop_index("at_1")
-            await database.audit.create_index("at", expireAfterSeconds=days * _S_PER_DAY)
+        await database.audit.create_index([("at", DESCENDING), ("_id", DESCENDING)])
+        await set_expiry(database, "audit", "at", days * _S_PER_DAY)
 
 
 async def write_entries(database: Database, entries: Sequence[AuditEntry]) -> None:

@@ -98,10 +98,12 @@ class KeyCache:
     async def run(self, stop: asyncio.Event) -> None:
         """Read the keys now and again until `stop`, and write when they were used."""
         await self.refresh()
-        while not stop.is_set():
+        is_last = False
+        while not is_last:
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._refresh_s / 2)
-            await self.refresh(write_used=stop.is_set())
+            is_last = stop.is_set()
+            await self.refresh(write_used=is_last)
 
     async def refresh(self, *, write_used: bool = False) -> None:
         """Read the keys again; with `write_used`, or once a minute, write when they were used."""

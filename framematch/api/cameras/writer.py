@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from framematch.core.backoff import Backoff
 from framematch.core.camera_settings import SETTINGS_SCHEMA
@@ -23,7 +23,8 @@ from framematch.core.timestamps import now_us, to_rfc3339
 
 log = structlog.get_logger()
 
-_FENCED = (ProducerFenced, InvalidProducerEpoch)
+# aiokafka also refuses, or asserts, by its own state, once its sender task has died of one of these.
+_FENCED = (ProducerFenced, InvalidProducerEpoch, IllegalOperation, AssertionError)
 _FIRST_DELAY_S, _MAX_DELAY_S = 0.05, 0.5
 
 Change = Callable[[bytes | None, int], bytes | None]
@@ -106,5 +107,12 @@ class CameraWriter:
     async def _write(self, camera: str, record: bytes | None) -> None:
         at_us = now_us()
         headers = event_headers(f"{camera}-settings-{at_us}", SETTINGS_SCHEMA, camera, to_rfc3339(at_us))
-        async with self._producer.transaction():
-            await self._producer.send_and_wait(self._name, record, key=camera.encode(), headers=headers, partition=0)
+        await self._producer.begin_transaction()
+        sent = await self._producer.send(self._name, record, key=camera.encode(), headers=headers, partition=0)
+        sent.add_done_callback(_take_error)  # the commit raises it
+        await self._producer.commit_transaction()
+
+
+def _take_error(done: "asyncio.Future[object]") -> None:
+    if not done.cancelled():
+        done.exception()

@@ -37,6 +37,7 @@ async def export_products(work: Work) -> dict[str, Any]:
                 piece.clear()
                 work.meter.report(written, max(total, written))
         yield bytes(piece)
+        work.meter.report(written, written)
 
     async with aclosing(pieces()) as exported:
         file = await work.files.write(work.operation.id, "content", exported)

@@ -3,7 +3,6 @@
 import asyncio
 import lzma
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from framematch.api.operations.refused_rows import write_refused_rows
 from framematch.api.operations.work import Work
+from framematch.catalog.building.folder import build_folder
 from framematch.catalog.images import MAX_BYTES
 from framematch.catalog.importing.importer import ImportReport, import_products
 from framematch.catalog.products import ProductStore
@@ -43,20 +43,29 @@ async def import_upload(work: Work) -> dict[str, Any]:
     work.meter.unit = "bytes"
     base = state_dir() / "operations"
     make_private_folder(base)
-    with tempfile.TemporaryDirectory(prefix="import-", dir=base) as name:
-        folder = Path(name)
-        upload = folder / "upload"
-        await work.files.fetch(work.parameters["upload"], "upload", upload)
-        images = folder / "files"
-        images.mkdir()
-        catalogue = upload
-        if _is_zip(upload):
-            # In a thread: the lease is renewed meanwhile.
-            catalogue = await asyncio.to_thread(unpack, upload, images, check=lambda: work.meter.report(0, 0))
-            images = catalogue.parent
-        report = await import_products(catalogue, images, ProductStore(work.database), work.meter.report)
+    with build_folder(base) as folder:
+        report = await import_products(*await _fetch(work, folder), ProductStore(work.database), work.meter.report)
     await write_refused_rows(work.database, work.operation.id, report.problems)
     return _result(report)
+
+
+async def _fetch(work: Work, folder: Path) -> tuple[Path, Path]:
+    """The catalogue file and the folder of its pictures, in `folder`.
+
+    Raises:
+        CatalogError: the disk is full, or the archive cannot be unpacked.
+    """
+    upload, images = folder / "upload", folder / "files"
+    try:
+        images.mkdir()
+        await work.files.fetch(work.parameters["upload"], "upload", upload)
+        if not _is_zip(upload):
+            return upload, images
+    except OSError as error:
+        raise CatalogError(f"cannot write to {folder}: {error.strerror}", hint="Check space and rights") from error
+    # In a thread: the lease is renewed meanwhile.
+    catalogue = await asyncio.to_thread(unpack, upload, images, check=lambda: work.meter.report(0, 0))
+    return catalogue, catalogue.parent
 
 
 def unpack(archive: Path, folder: Path, *, check: Callable[[], None] = lambda: None) -> Path:

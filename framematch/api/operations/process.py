@@ -47,8 +47,7 @@ async def run_operation(settings: Settings, stop: asyncio.Event, *, operation: O
     async with await connect(uri, settings.mongodb.timeout_s) as client:
         database = client[settings.mongodb.database]
         run = OperationRun(OperationStore(database), Claim(operation, token), Work(settings, database, operation))
-        await run.run(WORK[operation.kind], stop)
-        if operation.kind == "import" and not stop.is_set():
+        if await run.run(WORK[operation.kind], stop) and operation.kind == "import":
             await run.work.files.delete(operation.parameters["upload"])
 
 
@@ -63,15 +62,18 @@ class OperationRun:
         self._cancelled = False
         self._lost = False
 
-    async def run(self, do_work: DoWork, stop: asyncio.Event) -> None:
-        """Do the work beside the heartbeat, and write how it ended."""
+    async def run(self, do_work: DoWork, stop: asyncio.Event) -> bool:
+        """Do the work beside the heartbeat, and write how it ended.
+
+        Returns False when another process has it now, or is to take it over.
+        """
         task = asyncio.ensure_future(do_work(self.work))
         try:
             await self._watch(task, stop)
         finally:
             task.cancel()
             await asyncio.wait([task])
-        await self._write_end(task, stop)
+        return await self._write_end(task, stop)
 
     async def _watch(self, task: "asyncio.Future[dict[str, Any]]", stop: asyncio.Event) -> None:
         """Renew the lease until the work has ended, and interrupt it when it is to end earlier."""
@@ -89,19 +91,22 @@ class OperationRun:
                     return
             await asyncio.wait([task], timeout=self._heartbeat_s)
 
-    async def _write_end(self, task: "asyncio.Future[dict[str, Any]]", stop: asyncio.Event) -> None:
+    async def _write_end(self, task: "asyncio.Future[dict[str, Any]]", stop: asyncio.Event) -> bool:
+        """Write how it ended; False if it goes on in another process."""
         error = None if task.cancelled() else task.exception()
+        interrupted = error is None or isinstance(first_error(error), InterruptedWorkError)
         if self._lost:
             log.warning("operation_lost", operation=self._claim.operation.id)
-        elif not task.cancelled() and error is None:
+            return False
+        if not task.cancelled() and error is None:
             await self._store.heartbeat(self._claim, self.work.meter.progress())
-            await self._store.finish(self._claim, "succeeded", result=task.result())
-        elif self._cancelled:
-            await self._store.finish(self._claim, "cancelled")
-        elif stop.is_set() and (error is None or isinstance(first_error(error), InterruptedWorkError)):
+            return await self._store.finish(self._claim, "succeeded", result=task.result())
+        if self._cancelled:
+            return await self._store.finish(self._claim, "cancelled")
+        if stop.is_set() and interrupted:
             await self._store.hand_back(self._claim)
-        else:
-            await self._store.finish(self._claim, "failed", error=to_error(error))
+            return False
+        return await self._store.finish(self._claim, "failed", error=to_error(error))
 
 
 def to_error(error: BaseException | None) -> OperationError:

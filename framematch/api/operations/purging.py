@@ -27,8 +27,11 @@ async def purge_products(work: Work) -> dict[str, Any]:
             for number, product_id in enumerate(ids):
                 work.meter.report(number, len(ids))
                 await changes.remove(product_id)
-        return {"deleted": len(ids), "searched_until_next_build": 0}
-    for start in range(0, len(ids), _BATCH):
-        work.meter.report(start, len(ids))
-        await store.delete_many(ids[start : start + _BATCH])
-    return {"deleted": len(ids), "searched_until_next_build": len(ids)}
+        still_searched = 0
+    else:
+        for start in range(0, len(ids), _BATCH):
+            work.meter.report(start, len(ids))
+            await store.delete_many(ids[start : start + _BATCH])
+        still_searched = len(ids)
+    work.meter.report(len(ids), len(ids))
+    return {"deleted": len(ids), "searched_until_next_build": still_searched}

@@ -34,6 +34,7 @@ class OperationRunner:
         self._poll_s = poll_s
         self._woken = asyncio.Event()
         self._running = 0
+        self._refused = False
 
     def wake(self) -> None:
         """Look into the queue now: an operation was created here."""
@@ -55,16 +56,22 @@ class OperationRunner:
     async def _claim(self) -> Claim | None:
         if self._running >= self._settings.api.operations_max:
             return None
-        with suppress(MongoUnavailableError):  # /readyz and the metrics say so
-            return await self._store.claim()
-        return None
+        try:
+            claim = await self._store.claim()
+        except (MongoUnavailableError, CatalogError) as error:
+            if not self._refused:
+                log.warning("operations_not_started", error=error.message)
+            self._refused = True
+            return None
+        self._refused = False
+        return claim
 
     async def _run(self, claim: Claim, stop: asyncio.Event) -> None:
         """Run the process of one operation to its end."""
         try:
             status = await self._run_process(claim, stop)
             log.info("operation_process_ended", operation=claim.operation.id, exit_code=status.exit_code)
-            with suppress(MongoUnavailableError):  # its lease expires
+            with suppress(MongoUnavailableError, CatalogError):  # its lease expires
                 await self._store.settle(claim, status.reason)
         finally:
             self._running -= 1
@@ -88,7 +95,7 @@ class OperationRunner:
         """Return when the process should have ended: it was cancelled, or another one has taken the operation over."""
         while True:
             await asyncio.sleep(self._poll_s)
-            with suppress(MongoUnavailableError):
+            with suppress(MongoUnavailableError, CatalogError):
                 current = await self._store.get(claim.operation.id)
                 if current is None or current.cancel_requested or current.attempts != claim.operation.attempts:
                     await asyncio.sleep(_CANCEL_GRACE_S)

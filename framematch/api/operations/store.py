@@ -184,7 +184,9 @@ class OperationStore:
         now = _now()
         cancelled = {"state": "cancelled", "ended_at": now, "cancel_requested": True}
         with mongo_errors("cancelling an operation"):
-            for state, fields in (("queued", cancelled), ("running", {"cancel_requested": True})):
+            # One that is handed back meanwhile waits again.
+            for state in ("queued", "running", "queued"):
+                fields = cancelled if state == "queued" else {"cancel_requested": True}
                 document = await self._operations.find_one_and_update(
                     {"_id": operation_id, "state": state}, {"$set": fields}, return_document=ReturnDocument.AFTER
                 )

@@ -3,11 +3,12 @@
 import json
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
-from pydantic import AfterValidator, AwareDatetime, ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from framematch.api.access.policy import access
 from framematch.api.etags import Conditions, CurrentConditions, quoted
@@ -17,6 +18,7 @@ from framematch.api.merge_patch import merge_patch
 from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
 from framematch.api.problems import FieldProblem, Problem
 from framematch.api.product_edits import Edited, ProductEdits, existing, no_product
+from framematch.api.schemas.archived_events import Time
 from framematch.api.schemas.problem import problems
 from framematch.api.schemas.products import (
     NewReferenceImage,
@@ -34,9 +36,11 @@ from framematch.catalog.product import StoredProduct, View
 from framematch.catalog.product_pages import ProductQuery, read_page, read_product
 from framematch.catalog.snapshots.storage import open_storage
 from framematch.core.paths import state_dir
+from framematch.core.timestamps import from_rfc3339
 
 router = APIRouter(tags=["products"])
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BODY_MB = 25.0  # one picture of 15 MB in Base64, or several smaller ones
 _ETAG = {"ETag": {"description": "of the product as it is now", "schema": {"type": "string"}}}
 
@@ -63,9 +67,13 @@ async def list_products(
     category: Annotated[str | None, Query(description="exactly this one")] = None,
     q: Annotated[
         str | None,
-        Query(max_length=200, description="each word starts a word of the name, in any case; or it starts the id"),
+        Query(
+            max_length=200,
+            pattern=r"^[^\x00]*$",
+            description="each word starts a word of the name, in any case; or it starts the id",
+        ),
     ] = None,
-    updated_after: Annotated[AwareDatetime | None, Query(description="last written after this time")] = None,
+    updated_after: Annotated[Time | None, Query(description="last written after this time")] = None,
 ) -> ProductList:
     """Products in the order of their ids.
 
@@ -74,7 +82,8 @@ async def list_products(
     """
     wanted = {"products": 1, "category": category, "q": q, "updated_after": updated_after}
     after = "" if not page_token else str(services.page_tokens.open(page_token, wanted)[0])
-    page = await read_page(services.products, ProductQuery(category, q, updated_after), after=after, limit=page_size)
+    query = ProductQuery(category, q, None if updated_after is None else _to_datetime(updated_after))
+    page = await read_page(services.products, query, after=after, limit=page_size)
     return ProductList(
         items=[ProductAnswer.of(stored) for stored in page.products],
         next_page_token=None if page.next_after is None else services.page_tokens.sign([page.next_after], wanted),
@@ -268,6 +277,10 @@ def _new_id(text: str) -> str:
     if problem := product_id_problem(product_id):
         raise Problem(400, "invalid_request", f"product_id: {problem}", hint="Choose another id")
     return product_id
+
+
+def _to_datetime(time: str) -> datetime:
+    return _EPOCH + timedelta(microseconds=from_rfc3339(time))
 
 
 def _made(edited: Edited) -> MadeAnswer:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import get_args
 
 import msgspec
@@ -162,12 +162,10 @@ class _Reading:
         try:
             found = await self._consumer.getmany(timeout_ms=int(_POLL_S * MS_PER_S), max_records=_MAX_RECORDS)
         except NoOffsetForPartitionError:  # they were just assigned
-            with suppress(KafkaTimeoutError, UnknownTopicOrPartitionError):  # the next poll finds the same
-                await self._start_assigned()
+            await _tried(self._start_assigned())
             found = {}
         except OffsetOutOfRangeError as error:
-            with suppress(KafkaTimeoutError, UnknownTopicOrPartitionError):
-                await self._move(error.args[0])
+            await _tried(self._move(error.args[0]))
             found = {}
         self._append(found)
         return self._ring.positions.encode() != before
@@ -184,9 +182,9 @@ class _Reading:
                         error=str(error),
                     )  # fmt: skip
         for partition, offset in self._consumer.next_offsets().items():  # some offsets have no event
-            topic = self._topics.index(partition.topic)
-            if offset > self._ring.positions.offset(topic, partition.partition):
-                self._ring.positions.move(topic, partition.partition, offset)
+            topic, number, known = self._topics.index(partition.topic), partition.partition, self._ring.positions
+            if number < known.partitions(topic) and offset > known.offset(topic, number):
+                known.move(topic, number, offset)
 
     async def _start_assigned(self) -> None:
         """Read partitions that have no position in the consumer: all, after their number has changed."""
@@ -259,6 +257,14 @@ class _Reading:
             exist = frozenset(partitions_of(topic))
             offsets = self._consumer.next_offsets()
             await self._move({partition: offsets[partition] for partition in exist & offsets.keys()})
+
+
+async def _tried(change: Awaitable[None]) -> None:
+    """Change where we read; if Kafka does not know yet, the next poll finds the same."""
+    try:
+        await change
+    except (KafkaTimeoutError, UnknownTopicOrPartitionError):
+        await asyncio.sleep(_RETRY_S)
 
 
 def partitions_of(topic: TopicDescription) -> list[TopicPartition]:

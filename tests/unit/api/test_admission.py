@@ -80,3 +80,46 @@ def test_the_time_to_come_back_is_that_of_the_measured_rate(
     with admission.pictures(4), pytest.raises(Problem) as refused:
         admission.check(pictures=True, body_bytes=0)
     assert refused.value.headers == {"Retry-After": retry_after}
+
+
+def adaptive(clock: Clock, registry: CollectorRegistry) -> Admission:
+    return Admission(pictures_max=64, body_bytes_max=1, metrics=admission_metrics(registry), target_s=5, clock=clock)
+
+
+def slots(registry: CollectorRegistry) -> float | None:
+    return registry.get_sample_value("framematch_api_picture_slots")
+
+
+def test_answers_in_time_make_room_for_more(clock: Clock, registry: CollectorRegistry) -> None:
+    admission = adaptive(clock, registry)
+    for expected in (48, 64, 64):
+        with admission.pictures(16):
+            clock.now_s += 4
+        assert slots(registry) == expected
+
+
+def test_answers_that_come_late_leave_room_for_fewer(clock: Clock, registry: CollectorRegistry) -> None:
+    admission = adaptive(clock, registry)
+    for waited_s, expected in ((6, 28.8), (6, 25.92), (6, 23.328)):
+        with admission.pictures(2), admission.pictures(2):  # both are late, and count once
+            clock.now_s += waited_s
+        assert slots(registry) == pytest.approx(expected)
+    for _ in range(100):
+        with admission.pictures(1):
+            clock.now_s += 6
+    assert slots(registry) == 4
+
+
+def test_a_request_that_failed_makes_no_room(clock: Clock, registry: CollectorRegistry) -> None:
+    admission = adaptive(clock, registry)
+    with pytest.raises(ZeroDivisionError), admission.pictures(1):
+        raise ZeroDivisionError
+    assert slots(registry) == 32
+
+
+def test_a_request_with_many_pictures_gets_in_when_it_is_alone(clock: Clock, registry: CollectorRegistry) -> None:
+    admission = adaptive(clock, registry)
+    with admission.pictures(1), pytest.raises(Problem), admission.pictures(64):
+        pass
+    with admission.pictures(64):
+        pass

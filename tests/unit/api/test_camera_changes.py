@@ -70,3 +70,22 @@ def test_without_a_key_a_url_is_refused_rather_than_stored_in_clear() -> None:
     [error] = problems_of(Draft("e", {}, URL), has_source=False, can_seal=False)
     assert "cameras_key" in error.detail
     assert problems_of(Draft("e", {}, "@x"), has_source=False, can_seal=False) == ()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+settings_keys = st.sampled_from(["fps", "max_side", "motion", "regions", "masks", "rtsp_transport", "key_frames_only"])
+
+
+@given(st.dictionaries(settings_keys | st.text(st.characters(codec=None), max_size=5), json_values, max_size=4))
+def test_any_settings_are_either_a_record_that_decodes_or_a_problem(settings: dict[str, object]) -> None:
+    try:
+        wanted = wanted_from("till-1", Draft("shop-1", settings, "@x"), None, None, 1)
+    except Problem as problem:
+        named = bool(problem.errors)
+    else:
+        named = decode_wanted("till-1", encode_wanted(wanted)) == wanted
+    assert named

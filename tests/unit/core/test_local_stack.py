@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from framematch.core.errors import UsageError
-from framematch.core.local_stack import process_start
+from framematch.core.local_stack import process_start, read_local_stack, state_file
 from framematch.core.settings_sources import load_settings
 
 
@@ -26,6 +26,12 @@ def test_two_processes_have_different_starts() -> None:
 
 def test_a_process_that_does_not_exist_has_none() -> None:
     assert process_start(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe", b'{"supervisor_pid": "one"}', b"[]"])
+def test_a_damaged_state_file_is_read_as_no_state(content: bytes) -> None:
+    state_file().write_bytes(content)
+    assert read_local_stack() is None
 
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "folder"])

@@ -18,7 +18,7 @@ from framematch.core.kafka.records import Headers
 from framematch.core.log_topic import LogTopic, published_log
 from framematch.core.logging import configure_logging, listening
 from framematch.core.settings import KafkaSettings, LogSettings, Settings
-from tests.support import eventually
+from tests.support import eventually, wait_until
 
 log = structlog.get_logger()
 
@@ -154,8 +154,9 @@ def test_a_mistake_in_the_settings_of_kafka_is_reported_at_once() -> None:
         pass
 
 
-def test_a_service_ends_within_seconds_though_kafka_is_away(dead_address: str) -> None:
+def test_a_service_ends_within_seconds_though_kafka_is_away(dead_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_topic, "_BACKOFF_S", (0.5, 10.0))
     settings = Settings(log=LogSettings(topic=True), kafka=KafkaSettings(bootstrap_servers=dead_address))
     with published_log(settings, "edge"):
         log.info("camera_opened")
-    assert not [thread for thread in threading.enumerate() if thread.name == "log-topic"]
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "log-topic"])

@@ -21,6 +21,7 @@ from demo.model.progress import Every, Progress
 from demo.model.recipe import Phase, Recipe
 from demo.model.texts import CONTEXT_LENGTH, TextSource, encode, make_tokenizer
 
+jax.config.update("jax_disable_most_optimizations", True)  # to compile takes longer than to compute
 LOSS = jax.jit(objective.loss)
 AUGMENT = jax.jit(colour.augment)  # compiled once, for one shape: that takes seconds
 Towers: TypeAlias = tuple[Any, Any, Any]  # image parameters, their statistics, text parameters
@@ -83,7 +84,7 @@ class TestPictures:
         self, photos: Photos, products: list[Product]
     ) -> None:
         source = PictureSource(photos, products, seed=0)
-        rows = np.concatenate([source(step, size=24, side_px=8)[1][:20] for step in range(40)])
+        rows = np.concatenate([source(step, size=24, side_px=8)[1][:20] for step in range(20)])
         assert (rows == 0).mean() > 2 / 12
 
     def test_a_cut_out_has_the_product_and_not_the_white_background(self, products: list[Product]) -> None:

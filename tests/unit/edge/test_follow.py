@@ -11,6 +11,7 @@ from structlog.typing import EventDict
 from edge.follow import FollowedCameras, edge_name
 from edge.reload import Accepted, CameraChanges, Refused, SettingsWatch
 from framematch.core.errors import SettingsError
+from framematch.core.kafka.compacted_topic import CompactedTopic
 from framematch.core.settings import EdgeSettings, Settings
 from framematch.core.settings_sources import load_settings
 from tests.support import file_size_limit
@@ -111,6 +112,21 @@ async def test_a_refusal_is_logged_once_and_without_the_secret(log: list[EventDi
     [line] = log
     assert (line["event"], line["camera"], line["generation"]) == ("wanted_camera_refused", "till-1", 4)
     assert CANARY not in str(log)
+
+
+async def test_a_defect_in_reading_the_topic_stops_no_camera_and_wrong_settings_do(
+    log: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = iter([ZeroDivisionError(), SettingsError("no address")])
+
+    async def run(_topic: CompactedTopic) -> None:
+        raise next(errors)
+
+    monkeypatch.setattr(CompactedTopic, "run", run)
+    monkeypatch.setattr("edge.follow._RETRY_S", 0)
+    with pytest.raises(SettingsError):
+        await FollowedCameras(settings_of()).run()
+    assert [line["event"] for line in log] == ["wanted_cameras_reading_crashed"]
 
 
 def test_an_edge_is_called_as_its_host_if_that_can_be_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
