@@ -10,7 +10,7 @@ from benchmarks.kafka import BenchmarkKafka
 from benchmarks.models import build_model
 from demo.dataset import DATA_DIR, load_photos
 from demo.services import Service, fill_catalogue, running_service, service_environment
-from framematch.core.settings import ApiSettings
+from framematch.core.settings import ApiSettings, KafkaSettings
 from framematch.stack.mongodb import MongoServer
 from framematch.stack.process import Command, ServerProcess
 from framematch.stack.server import ReservedPort
@@ -25,6 +25,7 @@ class Site:
     """Running servers, and the API on them; `photos` are JPEGs of about 23 kB."""
 
     folder: Path
+    kafka: KafkaSettings
     triton: TritonServer
     api: Service
     environment: dict[str, str]
@@ -60,4 +61,4 @@ def running_site(folder: Path, model: str) -> Iterator[Site]:
         api = resources.enter_context(running_service("api", environment=environment, logs=folder))
         api.wait_ready(READY_S)
         photos = [(DATA_DIR / photo.file).read_bytes() for photo in load_photos()]
-        yield Site(folder, triton, api, environment, photos)
+        yield Site(folder, KafkaSettings(bootstrap_servers=kafka.bootstrap_servers), triton, api, environment, photos)

@@ -1,47 +1,28 @@
 """How many events a second 1 and 100 clients of the event stream get, and the memory of each: real Kafka, real HTTP.
 
-Alone: `python -m benchmarks.api.stream`. Events are published as fast as one producer can; all processes share the
+Events are published as fast as one producer can; all processes share the
 machine. `stream.N.delivered` counts each event once for each client that got it.
 """
 
-import argparse
 import asyncio
-import os
-import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aiohttp
 
+from benchmarks.api.site import Site
 from benchmarks.archive import event
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.processes import group_cpu_s, group_pss_mb, running_framematch
-from benchmarks.report import describe_machine, publish
+from benchmarks.processes import group_cpu_s, group_pss_mb
 from framematch.core.events import encode
 from framematch.core.kafka.clients import new_producer, started
-from framematch.core.kafka.topics import Topics, ensure_topics
+from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import BYTES_PER_KB, BYTES_PER_MB
-from framematch.stack.kafka import KafkaServer
-from framematch.stack.mongodb import MongoServer
-from framematch.stack.server import ReservedPort
 
 _CLIENTS = (1, 100)
 _EVENTS, _QUICK_EVENTS = 10_000, 1_000
 _BATCH = 500
-_START_TIMEOUT_S = 60.0
 _MARK = b"event: match\n"
-
-
-class Site:
-    """The address of an API whose event stream is measured, the id of its process, and its Kafka."""
-
-    def __init__(self, url: str, pid: int, kafka: KafkaSettings) -> None:
-        self.url = url
-        self.pid = pid
-        self.kafka = kafka
 
 
 async def _publish(kafka: KafkaSettings, count: int) -> None:
@@ -67,17 +48,17 @@ async def _take(session: aiohttp.ClientSession, url: str, count: int, ready: asy
 
 async def _round(site: Site, clients: int, count: int) -> dict[str, float]:
     ready = asyncio.Semaphore(0)
-    idle_mb = group_pss_mb(site.pid)
+    idle_mb = group_pss_mb(site.api.pid)
     timeout, connector = aiohttp.ClientTimeout(total=None, sock_read=60), aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-        taking = [asyncio.ensure_future(_take(session, site.url, count, ready)) for _ in range(clients)]
+        taking = [asyncio.ensure_future(_take(session, site.api.url, count, ready)) for _ in range(clients)]
         for _ in range(clients):
             await ready.acquire()
-        memory_mb = group_pss_mb(site.pid) - idle_mb
-        cpu_s, start_s = group_cpu_s(site.pid), time.perf_counter()
+        memory_mb = group_pss_mb(site.api.pid) - idle_mb
+        cpu_s, start_s = group_cpu_s(site.api.pid), time.perf_counter()
         publishing = asyncio.ensure_future(_publish(site.kafka, count))
         await asyncio.gather(*taking)
-        took_s, cpu_s = time.perf_counter() - start_s, group_cpu_s(site.pid) - cpu_s
+        took_s, cpu_s = time.perf_counter() - start_s, group_cpu_s(site.api.pid) - cpu_s
         await publishing
     return {
         "events": count / took_s,
@@ -102,57 +83,3 @@ def measure(site: Site, options: Options) -> Results:
                 results.figures[f"stream.{clients}.{name}"] = Figure.of([one[name] for one in rounds], unit)
     results.settings = {"events": count, "event_bytes": len(encode(event(0)))}
     return results
-
-
-def main() -> int:
-    """Start the servers and an API, and measure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.api.stream", description="Measure the event stream.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
-    arguments = parser.parse_args()
-    machine = describe_machine()
-    with TemporaryDirectory() as name, ExitStack() as servers:
-        folder = Path(name)
-        kafka, mongodb = KafkaServer(folder / "kafka"), MongoServer(folder / "mongodb")
-        for server in (kafka, mongodb):
-            servers.callback(server.stop)
-            server.start()
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers)
-        asyncio.run(_create_topics(settings))
-        port, nobody = ReservedPort(), ReservedPort()
-        environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-            "MONGODB_URI": mongodb.uri,
-            "TRITON_URL": nobody.address,  # the event stream needs none
-            "FRAMEMATCH_API__PORT": str(port.number),
-            "FRAMEMATCH_API__AUTH": "none",
-        }
-        log_file = folder / "api.log"
-        api = servers.enter_context(running_framematch("api", environment=environment, log_file=log_file))
-        site = Site(f"http://{port.address}", api.pid, settings)
-        asyncio.run(_until_it_streams(site.url))
-        results = measure(site, Options(arguments.quick, arguments.rounds))
-    publish(results, name="api-stream", machine=machine, folder=arguments.out)
-    return 0
-
-
-async def _create_topics(settings: KafkaSettings) -> None:
-    await ensure_topics(settings)
-
-
-async def _until_it_streams(url: str) -> None:
-    async with asyncio.timeout(_START_TIMEOUT_S), aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.head(f"{url}/v1/events/stream") as answer:
-                    if answer.ok:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.2)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

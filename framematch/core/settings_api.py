@@ -21,8 +21,10 @@ class ApiSettings(AccessSettings):
     request_timeout_s: float = Field(10.0, gt=0, description="time for a request, if it does not ask for less")
     upload_timeout_s: float = Field(30.0, gt=0, description="a body that is not complete by then ends the request")
     pictures_in_flight_max: int = Field(
-        256, ge=64, description="pictures and regions that are matched at once, or fewer while answers take half of request_timeout_s; "
-        "more are refused with 429"
+        256,
+        ge=64,
+        description="pictures and regions that are matched at once, or fewer while answers take half of "
+        "request_timeout_s; more are refused with 429",
     )
     body_mb_in_flight_max: int = Field(256, ge=40, description="1e6 bytes of bodies at once; more are refused with 429")
     decode_threads: int = Field(2, ge=1, description="threads that decode pictures")
