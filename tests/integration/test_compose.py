@@ -98,7 +98,7 @@ def test_compose_names_a_missing_required_variable(compose: Compose, missing: st
 def test_profile_runs_only_its_own_triton_and_consumer(compose: Compose, profile: str) -> None:
     services = compose.services(profile)
 
-    assert services.keys() == INFRASTRUCTURE | {"edge", f"triton-{profile}", f"consumer-{profile}"}
+    assert services.keys() == INFRASTRUCTURE | {"api", "archive", "edge", f"triton-{profile}", f"consumer-{profile}"}
 
 
 def test_triton_has_the_same_address_in_both_profiles(compose: Compose) -> None:

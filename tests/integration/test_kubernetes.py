@@ -95,7 +95,7 @@ def test_output_has_one_namespace_and_one_version(render: Render, target: Path) 
 def test_pods_use_the_settings_by_their_hashed_name(render: Render, target: Path) -> None:
     documents = render(target)
     settings = named(documents, "ConfigMap", "framematch-settings-")["metadata"]["name"]
-    for name in ("consumer", "edge", "tools"):
+    for name in ("api", "archive", "consumer", "edge", "tools"):
         assert {"configMapRef": {"name": settings}} in pod(documents, name).container["envFrom"]
 
 
