@@ -25,8 +25,6 @@ class ApiSettings(AccessSettings):
         ge=64,
         description="pictures and regions that are matched at once, or fewer while answers take half of "
         "request_timeout_s; more are refused with 429",
-        description="pictures and regions that are matched at once, or fewer while answers take half of request_timeout_s; "
-        "more are refused with 429",
     )
     body_mb_in_flight_max: int = Field(256, ge=40, description="1e6 bytes of bodies at once; more are refused with 429")
     decode_threads: int = Field(2, ge=1, description="threads that decode pictures")
