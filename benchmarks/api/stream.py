@@ -1,7 +1,7 @@
 """How many events a second 1 and 100 clients of the event stream get, and the memory of each: real Kafka, real HTTP.
 
-Events are published as fast as one producer can; all processes share the
-machine. `stream.N.delivered` counts each event once for each client that got it.
+Events are published as fast as one producer can; all processes share the machine. `stream.N.delivered` counts each
+event once for each client that got it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from benchmarks.harness import Figure, Options, Results
 from benchmarks.processes import group_cpu_s, group_pss_mb
 from framematch.core.events import encode
 from framematch.core.kafka.clients import new_producer, started
-from framematch.core.kafka.topics import Topics
+from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import KafkaSettings
 from framematch.core.units import BYTES_PER_KB, BYTES_PER_MB
 
@@ -23,6 +23,10 @@ _CLIENTS = (1, 100)
 _EVENTS, _QUICK_EVENTS = 10_000, 1_000
 _BATCH = 500
 _MARK = b"event: match\n"
+
+
+async def _create_topics(site: Site) -> None:
+    await ensure_topics(site.kafka)
 
 
 async def _publish(kafka: KafkaSettings, count: int) -> None:
@@ -75,6 +79,7 @@ def measure(site: Site, options: Options) -> Results:
     """The figures of this part."""
     results = Results()
     count = _QUICK_EVENTS if options.quick else _EVENTS
+    asyncio.run(_create_topics(site))
     asyncio.run(_round(site, 1, count))  # warms up: the ring is then full of events, as in a service that runs
     for clients in _CLIENTS:
         rounds = [asyncio.run(_round(site, clients, count)) for _ in range(options.rounds)]

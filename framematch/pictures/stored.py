@@ -200,8 +200,12 @@ def _open(data: bytes, formats: Sequence[str], doubts: list[str]) -> Image.Image
 
 def _orientation(image: Image.Image, doubts: list[str]) -> int:
     """The EXIF orientation, 1 to 8; 1 is upright."""
-    with _noting_warnings(doubts):
-        found = image.getexif().get(ExifTags.Base.Orientation)
+    try:
+        with _noting_warnings(doubts):
+            found = image.getexif().get(ExifTags.Base.Orientation)
+    except _DECODE_ERRORS as error:
+        doubts.append(f"its metadata cannot be read: {error}")
+        return 1
     return found if isinstance(found, int) else 1
 
 

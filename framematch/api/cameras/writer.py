@@ -41,6 +41,7 @@ class CameraWriter:
         self._topic = topic
         self._timeout_s = timeout_s
         self._lock = asyncio.Lock()
+        self._waiting = 0
         self._producer: Any = None  # aiokafka publishes no types
 
     async def change(self, camera: str, change: Change) -> None:
@@ -50,6 +51,7 @@ class CameraWriter:
             KafkaUnavailableError: Kafka does not answer in time. Whether the change was made is then unknown.
             FramematchError: what `change` raises; nothing is written.
         """
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._timeout_s), self._lock:
                 backoff = Backoff(_FIRST_DELAY_S, _MAX_DELAY_S)
@@ -62,6 +64,10 @@ class CameraWriter:
                 f"the change was not acknowledged within {self._timeout_s:g} s",
                 hint="It may have been made nevertheless: read the camera, then repeat it if needed",
             ) from None
+        finally:
+            self._waiting -= 1
+            if not self._waiting:  # a producer that is kept longer would only be fenced by another process
+                await self.close()
 
     async def close(self) -> None:
         """Disconnect."""

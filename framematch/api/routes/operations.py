@@ -76,9 +76,13 @@ async def import_products(
         await files.delete(upload)
         raise Problem(400, "invalid_request", "the body is empty", hint="Send a catalogue file")
     parameters = {"upload": upload, "bytes": written.bytes, "sha256": written.sha256}
-    operation = await start(services, principal, "import", parameters, idempotency_key)
-    if operation.parameters.get("upload") != upload:  # a repetition
-        await files.delete(upload)
+    kept = False
+    try:
+        operation = await start(services, principal, "import", parameters, idempotency_key)
+        kept = operation.parameters.get("upload") == upload
+    finally:
+        if not kept:  # a repetition, or refused
+            await files.delete(upload)
     return accepted(operation, response)
 
 

@@ -21,7 +21,8 @@ from framematch.core.units import BYTES_PER_MB
 
 log = structlog.get_logger()
 
-_POLL_MS = 200
+_POLL_MS = 50  # the end of a transaction, which is no record, is noticed after this
+_FETCH_WAIT_MS = 100  # other requests of the connection wait for a fetch, such as that for the end of the topic
 _CHECK_S = 5.0
 _CHECK_TIMEOUT_S = 5.0
 _LOG_INTERVAL_S = 10.0
@@ -96,7 +97,11 @@ class CompactedTopic:
         """One connection, until it fails or the topic is another one."""
         await wait_for_topic(self._kafka, self._topic)
         consumer = new_consumer(
-            self._kafka, self._topic, auto_offset_reset="earliest", isolation_level="read_committed"
+            self._kafka,
+            self._topic,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
         )
         await start_client(consumer, self._kafka, explain=False)
         try:

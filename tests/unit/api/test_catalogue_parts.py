@@ -1,9 +1,11 @@
 """Small parts of the catalogue's routes: paths, entity tags, merge patches, progress, archives."""
 
 import asyncio
+import json
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,12 +15,20 @@ from framematch.api.etags import Conditions, parse_tags
 from framematch.api.guard.encoded_path import decoded_segment, segmented
 from framematch.api.merge_patch import merge_patch
 from framematch.api.operations import importing
+from framematch.api.operations.building import build_index
+from framematch.api.operations.exporting import export_line
 from framematch.api.operations.importing import unpack
-from framematch.api.operations.work import InterruptedWorkError, ProgressMeter
+from framematch.api.operations.operation import Operation
+from framematch.api.operations.process import to_error
+from framematch.api.operations.work import InterruptedWorkError, ProgressMeter, Work
 from framematch.api.problems import Problem
 from framematch.api.schemas.products import ProductBody, product_id_problem
+from framematch.catalog.importing.rows import ProductDraft, parse_product
+from framematch.catalog.mongo import Database
+from framematch.catalog.product import Product, View
 from framematch.catalog.product_pages import in_any_case
-from framematch.core.errors import CatalogError
+from framematch.core.errors import AddressNotSetError, CatalogError
+from framematch.core.settings import Settings
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
@@ -224,3 +234,29 @@ async def test_unpacking_can_be_interrupted(tmp_path: Path) -> None:
         await asyncio.to_thread(
             unpack, archive(tmp_path, {"a.csv": b"id"}), tmp_path / "out", check=lambda: meter.report(0, 0)
         )
+
+
+async def test_the_work_of_a_build_needs_the_address_of_triton() -> None:
+    parameters = {"preprocessing": "fast", "model": None, "activate": True}
+    operation = Operation("1", "build", "running", datetime.now(UTC), "test", parameters)
+    with pytest.raises(AddressNotSetError, match=r"triton\.url"):
+        await build_index(Work(Settings(), cast("Database", None), operation))
+
+
+def test_an_error_of_the_work_is_the_problem_that_the_api_would_answer() -> None:
+    error = to_error(ExceptionGroup("all", [CatalogError("the file is empty", hint="Fill it")]))
+    assert (error.status, error.code, error.message, error.hint) == (
+        409, "catalogue_unusable", "the file is empty", "Fill it",
+    )  # fmt: skip
+    bug = to_error(KeyError("mongodb://user:canary@host"))
+    assert (bug.status, bug.code) == (500, "internal")
+    assert "canary" not in bug.message + bug.hint
+
+
+def test_an_export_line_is_the_row_of_an_import_with_the_same_product() -> None:
+    product = Product("a", "A", "c", 0.0, "d", {"x": {"y": [1, None]}, "image": "no picture"}, (View("ab" * 32, 1, 1),))
+    draft = parse_product(json.loads(export_line(product)))
+    assert isinstance(draft, ProductDraft)
+    assert (draft.id, draft.name, draft.category, draft.price, draft.description, draft.attributes, draft.images) == (
+        "a", "A", "c", 0.0, "d", product.attributes, ("sha256:" + "ab" * 32,),
+    )  # fmt: skip

@@ -312,6 +312,13 @@ def test_damaged_metadata_is_noted_and_the_picture_is_taken(recwarn: pytest.Warn
     assert len(recwarn) == 0
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("exif", [b"garbage", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0"])
+def test_damaged_exif_costs_no_picture_its_pixels(kind: str, exif: bytes) -> None:
+    data = encoded(quarters(), kind, exif=exif, **LOSSY.get(kind, {}))
+    assert difference(decoded(data).pixels, quarters()) < 4
+
+
 def test_threads_do_not_mix_up_their_warnings() -> None:
     damaged = encoded(quarters(), "PNG", icc_profile=b"no profile" * 20)
     files = [damaged, encoded(quarters(), "PNG")] * 40

@@ -228,7 +228,7 @@ async def test_without_kafka_since_the_start_there_is_no_position_to_begin_at(
 
 
 async def test_a_client_costs_little_memory(keys: Keys) -> None:
-    count = 50
+    count = 20
     kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1")
     async with stream_app(kafka, authenticator=keys, run=False) as (app, hub), AsyncExitStack() as stack:
         hub.ring.start(positions(0))
