@@ -29,6 +29,7 @@ from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import ProductStore
+from framematch.catalog.snapshots.names import read_names
 from framematch.core.health import Health, new_registry
 from framematch.core.paths import state_dir
 from framematch.core.settings import ApiSettings, Settings
@@ -76,10 +77,10 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
     metrics = ApiMetrics(registry)
-    health = Health("kafka", "mongodb", SNAPSHOT_PART, TRITON_PART, CAMERAS_PART)
+    # Without Kafka, MongoDB or Triton some paths still answer, and the others say why not.
+    health = Health(SNAPSHOT_PART, optional=("kafka", "mongodb", TRITON_PART, CAMERAS_PART))
     async with AsyncExitStack() as resources:
         database = await _open_database(settings, resources, health)
-        health.set_not_ready(SNAPSHOT_PART, "the catalogue has no index yet")
         products, operations = ProductStore(database), OperationStore(database)
         await products.ensure_indexes()
         await operations.ensure_indexes()
@@ -87,6 +88,7 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
         metadata = MetadataCache(products, settings.matching.metadata_entries, settings.matching.metadata_ttl_s)
         state = ServingState(metadata, SnapshotMetrics(registry, "api"), health)
         watcher = await _open_watcher(settings, database, state, resources)
+        await _report_index(database, health)
         threads = Threads.start(settings.api.decode_threads, resources)
         triton = TritonState(lambda: watcher.active, health)
         services = Services(
@@ -152,6 +154,15 @@ async def _open_watcher(
             database, settings, state_dir() / "snapshots", connect=connect_model, listener=listener, required=False
         )
     )
+
+
+async def _report_index(database: Database, health: Health) -> None:
+    """Without an index the service is ready: a catalogue can be imported. With one, once that is open."""
+    if (await read_names(database)).active is None:
+        health.set_ready(SNAPSHOT_PART)
+        health.set_note(SNAPSHOT_PART, "the catalogue has no index yet")
+    else:
+        health.set_not_ready(SNAPSHOT_PART, "it is being opened")
 
 
 def _product_changes(settings: Settings, products: ProductStore, resources: AsyncExitStack) -> ProductChanges:

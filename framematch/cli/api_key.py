@@ -56,7 +56,7 @@ def create(
         return
     sys.stdout.write(text + "\n")
     until = "for ever" if key.expires_at is None else f"until {key.expires_at:%Y-%m-%d %H:%M} UTC"
-    seen = ", ".join(key.cameras) or "no camera"
+    seen = ", ".join(key.cameras) or "no camera (--camera '*': all)"
     new_console(stderr=True, soft_wrap=True).print(
         f"Key {key.id} of {key.name}: may {', '.join(sorted(key.scopes))}, sees {seen}, valid {until}. "
         "Keep it: it is not shown again."

@@ -1,6 +1,6 @@
 """A service's health and metrics over HTTP: /healthz (alive), /readyz (ready, or why not), /metrics (Prometheus)."""
 
-from collections.abc import AsyncIterator, Hashable, Iterable
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -20,11 +20,13 @@ class Health:
     """The parts that a service needs; it is ready when every part works.
 
     A part may have several sources that report on it, such as the partitions of an output. It works when none of them
-    reports a reason, so a source that works never hides one that fails. A part that works may have a note.
+    reports a reason, so a source that works never hides one that fails. A part that works may have a note. `optional`
+    parts are reported too, but the service is ready without them: it still has answers to give.
     """
 
-    def __init__(self, *parts: str) -> None:
-        self._reasons: dict[str, dict[Hashable, str]] = {part: {_STARTING: "starting"} for part in parts}
+    def __init__(self, *parts: str, optional: Collection[str] = ()) -> None:
+        self._reasons: dict[str, dict[Hashable, str]] = {part: {_STARTING: "starting"} for part in (*parts, *optional)}
+        self._required = parts
         self._notes: dict[str, str] = {}
 
     def set_ready(self, part: str, *, source: Hashable = None) -> None:
@@ -46,8 +48,8 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether every part works."""
-        return self.works(*self._reasons)
+        """Whether every part works that is not optional."""
+        return self.works(*self._required)
 
     def works(self, *parts: str) -> bool:
         """Whether these parts work."""

@@ -34,6 +34,7 @@ class ServingState:
             self._metrics.info.clear()
             self._metrics.info.labels(new.manifest.id).set(1)
             self._health.set_ready(HEALTH_PART)
+            self._show_refusals()
             if old is not None:
                 self._metrics.swap_seconds.observe(took_s)
 
@@ -44,6 +45,9 @@ class ServingState:
         if refusal is not None:
             self._refusals[name] = refusal
         self._metrics.refused.labels(name).set(refusal is not None)
+        self._show_refusals()
+
+    def _show_refusals(self) -> None:
         self._health.set_note(HEALTH_PART, "; ".join(map(_note, self._refusals, self._refusals.values())) or None)
 
 

@@ -33,6 +33,15 @@ async def test_a_service_is_ready_when_every_part_is() -> None:
         assert (await get(f"{url}/readyz")) == (503, '{"kafka": "ok", "triton": "no answer"}')
 
 
+def test_an_optional_part_is_reported_and_does_not_make_a_service_unready() -> None:
+    health = Health("snapshot", optional=("kafka",))
+    assert not health.ready
+    health.set_ready("snapshot")
+    health.set_not_ready("kafka", "no answer")
+    assert health.ready
+    assert health.report() == {"snapshot": "ok", "kafka": "no answer"}
+
+
 def test_a_source_that_works_does_not_hide_one_that_fails() -> None:
     health = Health("output")
     for source, reason in ((0, "refused"), (1, "no answer"), (2, "refused")):

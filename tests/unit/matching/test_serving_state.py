@@ -106,3 +106,12 @@ def test_a_refusal_is_a_note_and_a_metric_until_it_ends(
     state.refused("shadow", None)
     assert health.report() == {HEALTH_PART: "ok"}
     assert series(registry, "framematch_consumer_snapshot_refused") == {"active": 0.0, "shadow": 0.0}
+
+
+def test_the_first_snapshot_of_a_service_that_began_without_one_ends_its_note(
+    state: ServingState, health: Health
+) -> None:
+    health.set_ready(HEALTH_PART)
+    health.set_note(HEALTH_PART, "the catalogue has no index yet")
+    state.swapped("active", None, NEW, 0.5)
+    assert health.report() == {HEALTH_PART: "ok"}
