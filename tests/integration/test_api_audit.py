@@ -62,7 +62,7 @@ async def test_entries_wait_while_mongodb_is_away_and_are_written_afterwards(
 ) -> None:
     async with away(dead_address) as dead:
         audit = AuditLog(dead)
-        audit._write_timeout_s = 0.05  # noqa: SLF001
+        audit._write_timeout_s = 0.05  # noqa: SLF001  # the test need not wait
         with capture_logs() as logs:
             async with running(audit):
                 await audit.add(entry())

@@ -184,7 +184,7 @@ async def test_a_key_in_use_stays_valid_while_mongodb_is_away_for_a_bounded_time
     _key, text = await new_key(database)
     await gate.enter(text)
     gate.keys._database = dead_database  # noqa: SLF001  # as if the server had gone
-    gate.keys._lookup_timeout_s = 0.05  # noqa: SLF001
+    gate.keys._lookup_timeout_s = 0.05  # noqa: SLF001  # the test need not wait
     gate.clock.now_s += GRACE_S - 1
     await gate.keys.refresh()
     await gate.enter(text)

@@ -13,15 +13,14 @@ from framematch.api.problems import Problem
 from framematch.api.routes.operations import ACCEPTED, PageSize, PageToken, accepted, start
 from framematch.api.schemas.operations import OperationAnswer
 from framematch.api.schemas.problem import problems
+from framematch.api.schemas.shadow_report import CameraShare, ShadowReportAnswer
 from framematch.api.schemas.snapshots import (
     ActivateBody,
     BuildBody,
-    CameraShare,
     DiffAnswer,
     DiffBody,
     NamesChangeAnswer,
     ShadowBody,
-    ShadowReportAnswer,
     SnapshotAnswer,
     SnapshotList,
 )
