@@ -90,7 +90,13 @@ async def ready(api: Api) -> None:
     async def answers() -> bool:
         return (await api.get("/v1/cameras")).status_code == 200
 
+    async def takes_changes() -> bool:
+        return (await put(api, "warm-up")).is_success
+
     await eventually(answers, message="the topics are read")
+    # A broker's first transaction takes longer than any other: it creates the topic of transactions.
+    await eventually(takes_changes, message="a change is acknowledged")
+    await api.delete("/v1/cameras/warm-up")
 
 
 async def settings_for(server: KafkaServer, **api: Any) -> Settings:
@@ -153,7 +159,7 @@ async def test_a_camera_is_created_changed_and_removed_with_etags_and_its_source
     records = await asyncio.to_thread(
         read_topic, settings.kafka.bootstrap_servers or "", Topics(settings.kafka.topic_prefix).cameras
     )
-    assert len(records) == 5
+    assert len([one for one in records if one.key == b"till-1"]) == 5
     shown = "".join(f"{one.text}{one.headers}" for one in answers) + str(log) + str(records)
     assert CANARY not in shown
     assert KEY not in shown
@@ -227,7 +233,7 @@ async def test_without_kafka_the_cameras_are_unknown_and_say_so(dead_address: st
 async def test_while_kafka_is_frozen_a_change_is_a_503_and_what_is_known_is_shown_with_a_note(
     breakable_kafka: KafkaServer,
 ) -> None:
-    settings = await settings_for(breakable_kafka, request_timeout_s=2)
+    settings = await settings_for(breakable_kafka, request_timeout_s=4)
     async with api_of(settings) as (api, stand):
         await ready(api)
         first = await put(api, "till-1")
