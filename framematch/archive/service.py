@@ -21,6 +21,7 @@ from framematch.core.kafka.clients import new_consumer
 from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.offsets import Jump
 from framematch.core.kafka.topics import Topics, ensure_topics
+from framematch.core.lifecycle import raise_if_cancelled
 from framematch.core.record_reader import RecordReader, reading
 from framematch.core.settings import ArchiveSettings, Settings
 from framematch.core.settings_sources import require
@@ -179,6 +180,7 @@ async def _close_abandoned(writer: ArchiveWriter) -> None:
     while True:
         with suppress(MongoUnavailableError, CatalogError):  # the next batch reports it
             await writer.close_abandoned()
+        raise_if_cancelled()
         await asyncio.sleep(_CLOSE_ABANDONED_S)
 
 

@@ -14,6 +14,7 @@ from framematch.core.errors import DeadlineExceededError, FramematchError
 log = structlog.get_logger()
 
 _CANCEL_TIMEOUT_S = 15.0  # for the clean-up after a cancellation
+_CANCEL_AGAIN_S = 1.0
 
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -40,14 +41,18 @@ def run_service(main: Main, *, shutdown_deadline_s: float, log_crash: bool = Fal
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
-    """Return when one of them returns, and cancel the others; raise the error of one that failed."""
+    """Return when one of them returns, and cancel the others; raise the error of one that failed.
+
+    One that has lost the cancellation, see `raise_if_cancelled`, is cancelled again.
+    """
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
     for task in tasks:
         if not task.cancelled():
             task.result()

@@ -105,7 +105,7 @@ def decode_picture(data: bytes, *, max_pixels: int, formats: Sequence[str] = FOR
 def open_picture(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMATS) -> OpenedPicture:
     """Read the header alone; errors as of `decode_picture`."""
     doubts: list[str] = []
-    with _picture_errors(doubts, data, formats):
+    with _picture_errors(doubts, data, formats, max_pixels):
         if data.startswith(JPEG_START):
             opened = _open_jpeg(read_jpeg(data, max_pixels=max_pixels), doubts)
         elif is_heif(data):
@@ -117,11 +117,14 @@ def open_picture(data: bytes, *, max_pixels: int, formats: Sequence[str] = FORMA
 
 
 @contextmanager
-def _picture_errors(doubts: list[str], data: bytes = b"", formats: Sequence[str] = FORMATS) -> Iterator[None]:
+def _picture_errors(
+    doubts: list[str], data: bytes = b"", formats: Sequence[str] = FORMATS, max_pixels: int | None = None
+) -> Iterator[None]:
     try:
         yield
     except _BOMB_ERRORS:
-        raise PictureError("too_many_pixels", "has more pixels than can be decoded") from None
+        limit = "pixels than can be decoded" if max_pixels is None else f"than {max_pixels:,} pixels"
+        raise PictureError("too_many_pixels", f"has more {limit}") from None
     except UnidentifiedImageError:
         raise _unknown(data, doubts, formats) from None
     except _DECODE_ERRORS as error:

@@ -55,6 +55,7 @@ def api_process(breakable: BreakableServers, tmp_path_factory: pytest.TempPathFa
             "FRAMEMATCH_API__AUTH": "none",
             "FRAMEMATCH_API__PICTURES_IN_FLIGHT_MAX": "64",
             "FRAMEMATCH_API__UPLOAD_TIMEOUT_S": "1",
+            "FRAMEMATCH_API__REQUEST_TIMEOUT_S": "30",  # a busy machine is slow to learn how many it can answer
         }
         yield Api(site, site.start("api"), breakable)
 

@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -76,15 +77,25 @@ async def test_the_older_name_of_ed25519_is_accepted(site: Site) -> None:
     assert (await site.verifier.verify(f"{header}.{claims}.{signature}")).name == "anna"
 
 
+@dataclass(frozen=True)
+class After:
+    """A time so many seconds after the moment of the test, not of its collection."""
+
+    seconds: float
+
+    def time(self) -> float:
+        return time.time() + self.seconds
+
+
 @pytest.mark.parametrize(
     ("claims", "code"),
     [
-        ({"exp": time.time() - 61}, "token_expired"),
+        ({"exp": After(-61)}, "token_expired"),
         ({"exp": None}, "token_invalid"),
         ({"exp": "tomorrow"}, "token_invalid"),
         ({"exp": True}, "token_invalid"),
-        ({"nbf": time.time() + 120}, "token_invalid"),
-        ({"iat": time.time() + 120}, "token_invalid"),
+        ({"nbf": After(120)}, "token_invalid"),
+        ({"iat": After(120)}, "token_invalid"),
         ({"aud": "another-api"}, "token_invalid"),
         ({"aud": ["another-api"]}, "token_invalid"),
         ({"aud": []}, "token_invalid"),
@@ -97,7 +108,10 @@ async def test_the_older_name_of_ed25519_is_accepted(site: Site) -> None:
     ],
 )
 async def test_a_token_that_is_not_for_us_or_not_for_now_is_refused(site: Site, claims: Any, code: str) -> None:
-    problem = await site.refusal(site.issuer.token(**claims))
+    at_present: dict[str, Any] = {
+        name: value.time() if isinstance(value, After) else value for name, value in claims.items()
+    }
+    problem = await site.refusal(site.issuer.token(**at_present))
     assert (problem.status, problem.code) == (401, code)
 
 

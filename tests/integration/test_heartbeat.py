@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 def watcher() -> Any:
     """Serves `old`."""
     return SimpleNamespace(
-        current=make_served(snapshot="old"), shadow=None, refusal=None, names=SnapshotNames(3, active="old")
+        active=make_served(snapshot="old"), shadow=None, refusal=None, names=SnapshotNames(3, active="old")
     )
 
 
@@ -36,7 +36,7 @@ async def test_the_document_follows_each_change_and_goes_at_the_end(database: Da
 
     async with heartbeat(database, watcher, changed, service="api"):
         await eventually(lambda: served("old"))
-        watcher.current, watcher.shadow = make_served(snapshot="new", delta=7), make_served(snapshot="beside")
+        watcher.active, watcher.shadow = make_served(snapshot="new", delta=7), make_served(snapshot="beside")
         watcher.refusal, watcher.names = Refusal("next", "damaged", ""), SnapshotNames(4, active="next")
         changed.set()
         await eventually(lambda: served("new"))

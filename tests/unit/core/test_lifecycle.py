@@ -38,3 +38,21 @@ def test_a_service_logs_the_bug_that_ends_it(error: Exception, logged: list[str]
     with capture_logs() as events, pytest.raises((ExceptionGroup, FramematchError)):
         run_service(main, shutdown_deadline_s=1.0, log_crash=True)
     assert [event["error"] for event in events if event["event"] == "service_crashed"] == logged
+
+
+async def test_a_wait_that_loses_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MongoDB's driver does so on Python 3.11, when the cancellation comes together with an answer."""
+    monkeypatch.setattr("framematch.core.lifecycle._CANCEL_AGAIN_S", 0.01)
+    lost = 0
+
+    async def forgetful() -> None:
+        nonlocal lost
+        while lost < 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                lost += 1
+        await asyncio.sleep(60)
+
+    await first_of(forgetful(), asyncio.sleep(0))
+    assert lost == 2
