@@ -34,7 +34,8 @@ os.environ.pop("COLUMNS", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # The duration of an example depends on the load of the machine, so it has no deadline.
-hypothesis.settings.register_profile("framematch", deadline=None)
+# Half of the usual examples in each run: they are other ones each time.
+hypothesis.settings.register_profile("framematch", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("framematch")
 
 GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")

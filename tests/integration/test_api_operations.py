@@ -23,7 +23,10 @@ from tests.integration.product_site import ProductSite, stored_product
 from tests.support import eventually
 from tests.unit.catalog.snapshots import image_digest, picture
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("untraced_processes")]
+# Each operation starts a process, which takes seconds on a busy machine.
+pytestmark = [
+    pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.usefixtures("untraced_processes")
+]  # fmt: skip
 
 JSON_LINES = {"Content-Type": "application/x-ndjson"}
 
