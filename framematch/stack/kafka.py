@@ -51,8 +51,10 @@ group.initial.rebalance.delay.ms=0
 # Allow session timeouts below the default minimum of 6 s.
 group.min.session.timeout.ms=1000
 # A killed broker can rejoin only after its old session has expired: 9 s by default.
-broker.heartbeat.interval.ms=500
+broker.heartbeat.interval.ms=1000
 broker.session.timeout.ms=3000
+# An idle broker writes nothing: otherwise two records a second.
+metadata.max.idle.interval.ms=0
 log.cleaner.dedupe.buffer.size=16777216
 """
 

@@ -102,7 +102,8 @@ async def ready(api: Api) -> None:
 async def settings_for(server: KafkaServer, **api: Any) -> Settings:
     kafka = KafkaSettings(bootstrap_servers=server.bootstrap_servers, topic_prefix=new_prefix())
     await ensure_topics(kafka)
-    return Settings.model_validate({"kafka": kafka, "cameras_key": KEY, "api": api})
+    # A busy machine takes its time, above all for two processes that fence each other.
+    return Settings.model_validate({"kafka": kafka, "cameras_key": KEY, "api": {"request_timeout_s": 60} | api})
 
 
 @pytest.fixture(name="settings")

@@ -25,7 +25,8 @@ log = structlog.get_logger()
 
 # aiokafka also refuses, or asserts, by its own state, once its sender task has died of one of these.
 _FENCED = (ProducerFenced, InvalidProducerEpoch, IllegalOperation, AssertionError)
-_FIRST_DELAY_S, _MAX_DELAY_S = 0.05, 0.5
+# Longer than a try takes on a busy host: else two processes fence each other again and again.
+_FIRST_DELAY_S, _MAX_DELAY_S = 0.05, 3.0
 
 Change = Callable[[bytes | None, int], bytes | None]
 """Makes the new record of the present one and of the generation to give it, or raises why it must not be made."""
