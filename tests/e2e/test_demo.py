@@ -45,7 +45,7 @@ def test_every_frame_of_the_rtsp_cameras_becomes_a_match_event(tmp_path: Path) -
     figures = json.loads(output.splitlines()[-1])
     assert figures["frames_lost"] == 0
     assert figures["frames_captured"] == figures["frames_published"] + figures["frames_dropped"]
-    assert figures["frames_matched"] == figures["frames_published"] > 40
+    assert figures["frames_matched"] == figures["frames_published"] > 20
     assert figures["frames_judged"] > 0
     assert figures["latency_p50_ms"] > 0
     assert figures["rest_agrees"] is True
