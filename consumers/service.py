@@ -19,7 +19,7 @@ from consumers.shadow.shadow import Shadow
 from consumers.stages.inference import Inference
 from consumers.stages.prepare import AgeLimits, Preparer
 from consumers.stages.results import ResultBuilder
-from framematch.catalog.mongo import Database, connect
+from framematch.catalog.mongo import Database, open_database
 from framematch.catalog.products import ProductStore
 from framematch.core.errors import TritonUnavailableError
 from framematch.core.health import Health, new_registry, serve_http
@@ -62,12 +62,8 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     # A missing address is reported at once, not after a wait for another server.
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
-    mongodb_uri = require(settings.mongodb.uri, "mongodb.uri")
     async with AsyncExitStack() as resources:
-        mongo = await resources.enter_async_context(
-            await connect(mongodb_uri.get_secret_value(), settings.mongodb.timeout_s)
-        )
-        database = mongo[settings.mongodb.database]
+        database = await resources.enter_async_context(open_database(settings))
         metadata = _metadata_cache(database, settings.matching)
         serving = ServingState(metadata, metrics.snapshots, health)
         watcher = await resources.enter_async_context(

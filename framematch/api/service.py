@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Protocol, TypeVar
 
 import cv2
 from prometheus_client import CollectorRegistry
@@ -27,7 +28,7 @@ from framematch.api.server import serving
 from framematch.api.services import Services, Threads
 from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
-from framematch.catalog.mongo import Database, connect
+from framematch.catalog.mongo import Database, open_database
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshots.names import read_names
 from framematch.core.health import Health, new_registry
@@ -46,6 +47,16 @@ from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapsho
 
 # Of shutdown_deadline_s: the rest is for closing connections.
 _DRAIN_SHARE = 0.5
+
+
+class Closable(Protocol):
+    """What is closed at the end."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+ClosableT = TypeVar("ClosableT", bound=Closable)
 # Of api.request_timeout_s: an answer that takes longer means that too much is in work at once.
 _TARGET_SHARE = 0.5
 
@@ -73,14 +84,14 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
     check_anonymous(settings.api)
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
-    require(settings.mongodb.uri, "mongodb.uri")
     cv2.setNumThreads(1)  # the decode threads already use all cores
     registry = new_registry()
     metrics = ApiMetrics(registry)
     # Without Kafka, MongoDB or Triton some paths still answer, and the others say why not.
     health = Health(SNAPSHOT_PART, optional=("kafka", "mongodb", TRITON_PART, CAMERAS_PART))
     async with AsyncExitStack() as resources:
-        database = await _open_database(settings, resources, health)
+        database = await resources.enter_async_context(open_database(settings))
+        health.set_ready("mongodb")
         products, operations = ProductStore(database), OperationStore(database)
         await products.ensure_indexes()
         await operations.ensure_indexes()
@@ -108,9 +119,9 @@ async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIter
                 triton=triton,
                 batch_size=settings.api.batch_size,
             ),
-            texts=_text_models(settings, resources),
+            texts=_closed_with(resources, TextModels(settings)),
             admission=_admission(settings.api, registry, metrics),
-            cameras=_cameras(settings, health, resources),
+            cameras=_closed_with(resources, CameraDirectory(settings, health)),
             events=EventHub(settings.kafka, settings.api, registry, partial(_report_kafka, health)),
             page_tokens=await open_page_tokens(database),
             access=await resources.enter_async_context(running_access(settings.api, database)),
@@ -138,13 +149,6 @@ async def _running(services: Services) -> AsyncIterator[None]:
             task.cancel()
 
 
-async def _open_database(settings: Settings, resources: AsyncExitStack, health: Health) -> Database:
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    client = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
-    health.set_ready("mongodb")
-    return client[settings.mongodb.database]
-
-
 async def _open_watcher(
     settings: Settings, database: Database, listener: ServingState, resources: AsyncExitStack
 ) -> SnapshotWatcher:
@@ -167,21 +171,14 @@ async def _report_index(database: Database, health: Health) -> None:
 
 def _product_changes(settings: Settings, products: ProductStore, resources: AsyncExitStack) -> ProductChanges:
     """Changes of products, with encoders of their own: a snapshot that is not served any more may need them."""
-    encoders = EncoderPool(partial(connect_encoder, settings))
-    resources.push_async_callback(encoders.close)
+    encoders = _closed_with(resources, EncoderPool(partial(connect_encoder, settings)))
     return ProductChanges(products, encoders.get)
 
 
-def _text_models(settings: Settings, resources: AsyncExitStack) -> TextModels:
-    texts = TextModels(settings)
-    resources.push_async_callback(texts.close)
-    return texts
-
-
-def _cameras(settings: Settings, health: Health, resources: AsyncExitStack) -> CameraDirectory:
-    cameras = CameraDirectory(settings, health)
-    resources.push_async_callback(cameras.close)
-    return cameras
+def _closed_with(resources: AsyncExitStack, thing: ClosableT) -> ClosableT:
+    """`thing`, which is closed when `resources` are."""
+    resources.push_async_callback(thing.close)
+    return thing
 
 
 def _admission(settings: ApiSettings, registry: CollectorRegistry, metrics: ApiMetrics) -> Admission:

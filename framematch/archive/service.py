@@ -13,7 +13,7 @@ from framematch.archive.indexes import ensure_indexes
 from framematch.archive.metrics import ArchiveMetrics
 from framematch.archive.refusals import Refusal, report
 from framematch.archive.writer import ArchiveWriter
-from framematch.catalog.mongo import connect
+from framematch.catalog.mongo import open_database
 from framematch.core.backoff import Backoff
 from framematch.core.errors import CatalogError, MongoUnavailableError
 from framematch.core.health import Health, new_registry, serve_http
@@ -47,10 +47,8 @@ async def run_archive(settings: Settings, stop: asyncio.Event) -> None:
     metrics, health = ArchiveMetrics(registry), Health("kafka", "mongodb")
     kafka = settings.kafka
     require(kafka.bootstrap_servers, "kafka.bootstrap_servers")
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
     async with AsyncExitStack() as resources:
-        mongo = await resources.enter_async_context(await connect(uri, settings.mongodb.timeout_s))
-        database = mongo[settings.mongodb.database]
+        database = await resources.enter_async_context(open_database(settings))
         await ensure_indexes(database, settings.archive)
         health.set_ready("mongodb")
         await ensure_topics(kafka)

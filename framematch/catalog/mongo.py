@@ -1,7 +1,7 @@
 """Connects to MongoDB, and translates its driver's errors."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from bson.errors import BSONError
@@ -11,6 +11,8 @@ from pymongo.errors import ConfigurationError, ConnectionFailure, InvalidURI, Op
 
 from framematch.core.errors import CatalogError, MongoUnavailableError, SettingsError
 from framematch.core.redact import redact_url
+from framematch.core.settings import Settings
+from framematch.core.settings_sources import require
 from framematch.core.units import MS_PER_S
 
 Document = dict[str, Any]
@@ -50,8 +52,10 @@ async def connect(uri: str, timeout_s: float = 5.0) -> Client:
         ) from None
     try:
         await client.admin.command("ping")
-    except PyMongoError as error:
+    except BaseException as error:
         await client.close()
+        if not isinstance(error, PyMongoError):
+            raise
         refused = isinstance(error, OperationFailure) and error.code in _UNAUTHORIZED
         what = "refuses these credentials" if refused else f"does not answer within {timeout_s:g} s"
         hint = "Check user, password and authSource" if refused else "Check the address"
@@ -59,6 +63,19 @@ async def connect(uri: str, timeout_s: float = 5.0) -> Client:
             f"MongoDB at {redact_url(uri)} {what}", hint=hint, unreachable=not refused
         ) from None
     return client
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the settings, as long as the context lasts.
+
+    Raises:
+        AddressNotSetError: mongodb.uri is not set.
+        MongoUnavailableError: MongoDB does not answer, or refuses the credentials.
+    """
+    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
+    async with await connect(uri, settings.mongodb.timeout_s) as client:
+        yield client[settings.mongodb.database]
 
 
 @contextmanager

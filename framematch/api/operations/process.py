@@ -16,11 +16,10 @@ from framematch.api.operations.purging import purge_products
 from framematch.api.operations.store import Claim, OperationStore
 from framematch.api.operations.work import DoWork, InterruptedWorkError, Work
 from framematch.api.problems import to_problem
-from framematch.catalog.mongo import connect
+from framematch.catalog.mongo import open_database
 from framematch.core.error_groups import describe, first_error
 from framematch.core.errors import FramematchError, MongoUnavailableError
 from framematch.core.settings import Settings
-from framematch.core.settings_sources import require
 
 log = structlog.get_logger()
 
@@ -43,9 +42,7 @@ async def run_operation(settings: Settings, stop: asyncio.Event, *, operation: O
         MongoUnavailableError: MongoDB became unavailable, so how it ended is not written.
     """
     os.nice(_NICENESS)
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        database = client[settings.mongodb.database]
+    async with open_database(settings) as database:
         run = OperationRun(OperationStore(database), Claim(operation, token), Work(settings, database, operation))
         if await run.run(WORK[operation.kind], stop) and operation.kind == "import":
             await run.work.files.delete(operation.parameters["upload"])

@@ -3,15 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from framematch.api.access.grants import check_may_give
 from framematch.api.access.key_store import create_key, find_key, list_keys, revoke_key, rotate_key
 from framematch.api.access.keys import ApiKey, key_fields
 from framematch.api.access.policy import access
-from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from framematch.api.paging import PAGE_SIZE
 from framematch.api.problems import FieldProblem, Problem
 from framematch.api.schemas.api_keys import ApiKeyList, ApiKeyModel, CreatedApiKey, NewApiKey, Rotation
+from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentPrincipal, CurrentServices
 
@@ -25,8 +26,8 @@ KeyId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="the id of a k
 @router.get("/v1/api_keys", summary="List API keys", openapi_extra=_ADMIN, responses=_ERRORS)
 async def list_api_keys(
     services: CurrentServices,
-    page_size: Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)] = PAGE_SIZE,
-    page_token: str | None = None,
+    page_size: PageSize = PAGE_SIZE,
+    page_token: PageToken = None,
 ) -> ApiKeyList:
     """All keys with what they may do, also those that are expired or revoked; without their secrets."""
     query = {"list": "api_keys"}

@@ -11,8 +11,9 @@ from pydantic import AwareDatetime
 from framematch.api.access.audit import AuditEntry, entry_of, read_entries
 from framematch.api.access.policy import access
 from framematch.api.access.principal import Principal
-from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from framematch.api.paging import PAGE_SIZE
 from framematch.api.schemas.api_keys import AuditEntryModel, AuditLogPage
+from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentPrincipal, CurrentServices
 from framematch.catalog.mongo import Document
@@ -35,8 +36,8 @@ async def read_audit_log(
     key_id: Annotated[str | None, Query(pattern="^[0-9a-f]{12}$")] = None,
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
-    page_size: Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)] = PAGE_SIZE,
-    page_token: str | None = None,
+    page_size: PageSize = PAGE_SIZE,
+    page_token: PageToken = None,
 ) -> AuditLogPage:
     """Changes, and those that were refused for lack of rights, the newest first; a change is here within a second."""
     filters = {"list": "audit_log", "name": name, "key_id": key_id, "since": str(since), "until": str(until)}

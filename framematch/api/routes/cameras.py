@@ -13,7 +13,7 @@ from framematch.api.cameras.directory import CameraDirectory
 from framematch.api.cameras.view import CameraView, Shown, edges_of
 from framematch.api.etags import CurrentConditions, quoted
 from framematch.api.merge_patch import merge_patch
-from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from framematch.api.paging import PAGE_SIZE
 from framematch.api.problems import Problem
 from framematch.api.schemas.cameras import (
     Camera,
@@ -27,6 +27,7 @@ from framematch.api.schemas.cameras import (
     FieldNote,
     Refused,
 )
+from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentPrincipal, CurrentServices
 from framematch.core.camera_settings import check_url, masked
@@ -41,7 +42,6 @@ _MERGE_PATCH = {
         "content": {"application/merge-patch+json": {"schema": {"$ref": "#/components/schemas/CameraPatch"}}}
     }
 }
-_PAGE = Query(ge=1, le=PAGE_SIZE_MAX)
 
 
 @router.get(
@@ -54,8 +54,8 @@ async def list_cameras(
     principal: CurrentPrincipal,
     edge: Annotated[EdgeName | None, Query(description="only cameras of this edge")] = None,
     state: Annotated[Shown | None, Query(description="only cameras in this state")] = None,
-    page_size: Annotated[int, _PAGE] = PAGE_SIZE,
-    page_token: str | None = None,
+    page_size: PageSize = PAGE_SIZE,
+    page_token: PageToken = None,
 ) -> CameraList:
     """Wanted cameras and those of the edges' own files, in the order of their ids, as far as the key may see them."""
     query = {"list": "cameras", "edge": edge, "state": state}

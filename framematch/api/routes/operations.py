@@ -16,7 +16,7 @@ from framematch.api.operations.files import OperationFiles
 from framematch.api.operations.operation import Kind, Operation, State
 from framematch.api.operations.refused_rows import read_refused_rows
 from framematch.api.operations.store import new_operation_id
-from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from framematch.api.paging import PAGE_SIZE
 from framematch.api.problems import Problem
 from framematch.api.schemas.operations import (
     ExportBody,
@@ -26,6 +26,7 @@ from framematch.api.schemas.operations import (
     RefusedRowAnswer,
     RefusedRowList,
 )
+from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentPrincipal, CurrentServices, Services
 
@@ -40,8 +41,6 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _REQUEST_BODY = {"required": True, "content": dict.fromkeys(_KINDS, _BINARY)}
 
 OperationId = Annotated[str, Path(max_length=100)]
-PageSize = Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)]
-PageToken = Annotated[str | None, Query(description="`next_page_token` of the page before")]
 
 
 @router.post(

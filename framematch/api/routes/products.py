@@ -15,10 +15,11 @@ from framematch.api.etags import Conditions, CurrentConditions, quoted
 from framematch.api.guard.encoded_path import decoded_segment
 from framematch.api.idempotency import IdempotencyKey, MadeAnswer, once
 from framematch.api.merge_patch import merge_patch
-from framematch.api.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from framematch.api.paging import PAGE_SIZE
 from framematch.api.problems import FieldProblem, Problem
 from framematch.api.product_edits import Edited, ProductEdits, existing, no_product
 from framematch.api.schemas.archived_events import Time
+from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.schemas.products import (
     NewReferenceImage,
@@ -62,8 +63,8 @@ CurrentEdits = Annotated[ProductEdits, Depends(product_edits)]
 async def list_products(
     services: CurrentServices,
     *,
-    page_size: Annotated[int, Query(ge=1, le=PAGE_SIZE_MAX)] = PAGE_SIZE,
-    page_token: Annotated[str | None, Query(description="`next_page_token` of the page before")] = None,
+    page_size: PageSize = PAGE_SIZE,
+    page_token: PageToken = None,
     category: Annotated[str | None, Query(description="exactly this one")] = None,
     q: Annotated[
         str | None,

@@ -10,8 +10,9 @@ from framematch.api.access.policy import access
 from framematch.api.idempotency import IdempotencyKey
 from framematch.api.paging import PAGE_SIZE
 from framematch.api.problems import Problem
-from framematch.api.routes.operations import ACCEPTED, PageSize, PageToken, accepted, start
+from framematch.api.routes.operations import ACCEPTED, accepted, start
 from framematch.api.schemas.operations import OperationAnswer
+from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.schemas.shadow_report import CameraShare, ShadowReportAnswer
 from framematch.api.schemas.snapshots import (

@@ -1,19 +1,11 @@
 """Answers about the shadow: what would have been decided otherwise."""
 
-from typing import Any, Final
+from pydantic import BaseModel, Field
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from framematch.api.schemas.examples import PREVIOUS_ID, SNAPSHOT_ID, example
 from framematch.matching.shadow.counts import CHANGES, KINDS, Change
 from framematch.matching.shadow.intervals import Interval
 from framematch.matching.shadow.report import ShadowReport
-
-_ID: Final = "20260131T120000Z-1a2b3c4d"
-_PREVIOUS: Final = "20260130T120000Z-5e6f7a8b"
-
-
-def _example(**values: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [values]})
 
 
 class Share(BaseModel):
@@ -32,7 +24,7 @@ class Share(BaseModel):
 class FlowAnswer(BaseModel):
     """So many regions went from the active snapshot's product to the shadow's; null is no product."""
 
-    model_config = _example(active="4011", shadow="4012", regions=17)
+    model_config = example(active="4011", shadow="4012", regions=17)
 
     active: str | None
     shadow: str | None
@@ -42,7 +34,7 @@ class FlowAnswer(BaseModel):
 class CameraShare(BaseModel):
     """The compared regions of a camera, and those that changed."""
 
-    model_config = _example(camera="till-1", regions=1_200, changed=9)
+    model_config = example(camera="till-1", regions=1_200, changed=9)
 
     camera: str
     regions: int
@@ -52,8 +44,8 @@ class CameraShare(BaseModel):
 class ShadowReportAnswer(BaseModel):
     """How the decisions of a shadow differ from those of the active snapshot. Shares are null while data are few."""
 
-    active: str = Field(examples=[_PREVIOUS])
-    shadow: str = Field(examples=[_ID])
+    active: str = Field(examples=[PREVIOUS_ID])
+    shadow: str = Field(examples=[SNAPSHOT_ID])
     first_at: str | None = Field(examples=["2026-01-31T12:00:00.000000Z"])
     last_at: str | None = Field(examples=["2026-01-31T13:00:00.000000Z"])
     frames: int = Field(examples=[18_000])

@@ -1,9 +1,10 @@
 """Snapshots of the index, as requests and answers have them."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from framematch.api.schemas.examples import PREVIOUS_ID, SNAPSHOT_ID, example
 from framematch.catalog.operations.activation import NamesChange
 from framematch.catalog.operations.overview import Overview, SnapshotServing
 from framematch.catalog.snapshots.diff import SnapshotDiff
@@ -14,21 +15,15 @@ from framematch.catalog.snapshots.snapshot import SnapshotManifest
 
 Name = Literal["active", "previous", "shadow"]
 
-_ID: Final = "20260131T120000Z-1a2b3c4d"
-_PREVIOUS: Final = "20260130T120000Z-5e6f7a8b"
 _DIGEST: Final = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
 _PROCESS: Final = {"host": "edge-7", "pid": 4711, "service": "consumer", "delta": 12}
-_NAMES: Final = {"version": 7, "active": _ID, "previous": _PREVIOUS, "shadow": None, "shadow_sample": 1.0}
-
-
-def _example(**values: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [values]})
+_NAMES: Final = {"version": 7, "active": SNAPSHOT_ID, "previous": PREVIOUS_ID, "shadow": None, "shadow_sample": 1.0}
 
 
 class ServingProcess(BaseModel):
     """A process that serves a snapshot. It searches all changes of products up to the number `delta`."""
 
-    model_config = _example(**_PROCESS)
+    model_config = example(**_PROCESS)
 
     host: str
     pid: int
@@ -44,7 +39,7 @@ class ServingProcess(BaseModel):
 class RefusingProcess(BaseModel):
     """A process that cannot serve a snapshot, and why."""
 
-    model_config = _example(host="edge-8", pid=4712, service="consumer", reason="Triton does not serve its model")
+    model_config = example(host="edge-8", pid=4712, service="consumer", reason="Triton does not serve its model")
 
     host: str
     pid: int
@@ -55,7 +50,7 @@ class RefusingProcess(BaseModel):
 class SnapshotModel(BaseModel):
     """The model that a snapshot needs."""
 
-    model_config = _example(name="clip-vit-b32", digest=_DIGEST, preprocessing="fast", dimension=512)
+    model_config = example(name="clip-vit-b32", digest=_DIGEST, preprocessing="fast", dimension=512)
 
     name: str
     digest: str
@@ -66,7 +61,7 @@ class SnapshotModel(BaseModel):
 class SnapshotIndex(BaseModel):
     """The kind of the index, and the share of an exact search that it finds, as measured by the build."""
 
-    model_config = _example(kind="hnsw", recall_at_1=0.998, recall_at_10=0.996, queries=1_000)
+    model_config = example(kind="hnsw", recall_at_1=0.998, recall_at_10=0.996, queries=1_000)
 
     kind: str
     recall_at_1: float
@@ -77,7 +72,7 @@ class SnapshotIndex(BaseModel):
 class SnapshotThresholds(BaseModel):
     """Of a match, as estimated by the build."""
 
-    model_config = _example(match=0.74, margin=0.02, estimated_from="nearest-impostor quantile of 2000 pairs")
+    model_config = example(match=0.74, margin=0.02, estimated_from="nearest-impostor quantile of 2000 pairs")
 
     match: float
     margin: float
@@ -134,7 +129,7 @@ class SnapshotDetails(BaseModel):
 class SnapshotAnswer(BaseModel):
     """A snapshot, its names, and which processes serve it. Without `details` it cannot be used: see `problem`."""
 
-    id: str = Field(examples=[_ID])
+    id: str = Field(examples=[SNAPSHOT_ID])
     names: list[Name]
     details: SnapshotDetails | None
     problem: str | None = Field(examples=[None, "its format is of another version"])
@@ -203,7 +198,7 @@ class ShadowBody(ActivateBody):
 class Names(BaseModel):
     """The snapshots that have names. `version` rises with each change of them."""
 
-    model_config = _example(**_NAMES)
+    model_config = example(**_NAMES)
 
     version: int
     active: str | None
@@ -249,7 +244,7 @@ class DiffBody(BaseModel):
 class ChangedProductAnswer(BaseModel):
     """A product whose pictures differ."""
 
-    model_config = _example(id="4011", pictures_added=[_DIGEST], pictures_removed=[])
+    model_config = example(id="4011", pictures_added=[_DIGEST], pictures_removed=[])
 
     id: str
     pictures_added: list[str]
@@ -259,7 +254,7 @@ class ChangedProductAnswer(BaseModel):
 class ChangedFieldAnswer(BaseModel):
     """A property of the snapshot that differs."""
 
-    model_config = _example(name="match_threshold", before=0.74, after=0.76)
+    model_config = example(name="match_threshold", before=0.74, after=0.76)
 
     name: str
     before: str | float
@@ -269,7 +264,7 @@ class ChangedFieldAnswer(BaseModel):
 class DiffCounts(BaseModel):
     """How many products."""
 
-    model_config = _example(added=3, removed=1, changed=2, same=75)
+    model_config = example(added=3, removed=1, changed=2, same=75)
 
     added: int
     removed: int
@@ -280,8 +275,8 @@ class DiffCounts(BaseModel):
 class DiffAnswer(BaseModel):
     """What differs between two snapshots."""
 
-    before: str = Field(examples=[_PREVIOUS])
-    after: str = Field(examples=[_ID])
+    before: str = Field(examples=[PREVIOUS_ID])
+    after: str = Field(examples=[SNAPSHOT_ID])
     counts: DiffCounts
     added: list[str] = Field(examples=[["4013", "4014", "4015"]])
     removed: list[str] = Field(examples=[["3999"]])

@@ -104,12 +104,10 @@ def _served(settings: "Settings") -> "tuple[ServedModel, ...]":
 
 
 async def _needed(settings: "Settings", *, while_building: bool = True) -> dict[str, tuple[str, ...]]:
-    from framematch.catalog.mongo import connect
+    from framematch.catalog.mongo import open_database
     from framematch.catalog.operations.needed_models import needed_models, require_no_build
 
-    uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    async with await connect(uri, settings.mongodb.timeout_s) as client:
-        database = client[settings.mongodb.database]
+    async with open_database(settings) as database:
         if not while_building:
             await require_no_build(database)
         return await needed_models(database)
