@@ -112,6 +112,8 @@ class ResultBuilder:
                     reused_from=outcome.reused_from.get(number),
                     reason=decision.reason,
                     delta=served.delta,
+                    plausible=decision.plausible,
+                    quality=decision.quality,
                 )
             )
         return tuple(events)
