@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 
 import msgspec
 
-from framematch.stack.process import Command, ServerProcess
+from framematch.stack.process import Command, Process, ServerProcess
 from tests.preloaded.server import NUMBER_BYTES, Request
 
 _ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ class PreloadedProcess:
 class PreloadedServer(ServerProcess):
     """A service of framematch, which is forked."""
 
-    def _launch(self, command: Command, log: BinaryIO) -> "subprocess.Popen[bytes] | PreloadedProcess":
+    def _launch(self, command: Command, log: BinaryIO) -> Process:
         environment = {**os.environ, **command.environment}
         python, module_option, module, *arguments = command.arguments
         if _COVERAGE in environment:
@@ -137,7 +137,7 @@ def _server() -> socket.socket:
     environment = {name: value for name, value in os.environ.items() if name != _COVERAGE}
     command = [sys.executable, "-m", "tests.preloaded.server"]
     with theirs:
-        process = subprocess.Popen(command, stdin=theirs, cwd=_ROOT, env=environment)
+        process = subprocess.Popen(command, stdin=theirs.fileno(), cwd=_ROOT, env=environment)
 
     def stop() -> None:
         ours.close()

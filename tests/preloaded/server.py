@@ -65,6 +65,7 @@ def serve(requests: socket.socket) -> tuple[Request, list[int]]:
                         os.setpgid(0, 0)
                     _forget(waiting)
                     connection.close()
+                    requests.close()
                     return request, streams
                 for stream in streams:
                     os.close(stream)
@@ -88,13 +89,10 @@ def _report_end(pidfd: int, pid: int, connection: socket.socket) -> None:
 
 
 def _forget(waiting: selectors.BaseSelector) -> None:
-    """Close what a new process has of its siblings, and of the server's stdin."""
-    for key in list(waiting.get_map().values()):
-        if key.data:
-            os.close(key.fd)
-            key.data[1].close()
-        else:
-            key.fileobj.close()
+    """Close what a new process has of its siblings."""
+    for key in [key for key in waiting.get_map().values() if key.data]:
+        os.close(key.fd)
+        key.data[1].close()
 
 
 def become(request: Request, streams: list[int]) -> None:
@@ -120,7 +118,7 @@ def main() -> None:
     for module in MODULES:
         importlib.import_module(module)
     gc.freeze()  # the processes share this memory
-    request, streams = serve(socket.socket(fileno=0))
+    request, streams = serve(socket.socket(fileno=os.dup(0)))
     become(request, streams)
     runpy.run_module(request.module, run_name="__main__", alter_sys=True)
 
