@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,6 +40,7 @@ hypothesis.settings.register_profile("framematch", deadline=None, max_examples=5
 hypothesis.settings.load_profile("framematch")
 
 GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
+DEVELOPERS_NAMES = known_environment_names() - {"FRAMEMATCH_CACHE_DIR"}
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,25 @@ class GivenMongo:
     uri: str
 
 
+@pytest.fixture(scope="session")
+def new_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes an empty folder; `mktemp` would look through those of all earlier tests each time."""
+    base, numbers = tmp_path_factory.mktemp("states"), count()
+
+    def make() -> Path:
+        folder = base / str(next(numbers))
+        folder.mkdir()
+        return folder
+
+    return make
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, new_state_folder: Callable[[], Path]) -> None:
     """Hide the developer's settings and running stack from every test; only the cache of servers is shared."""
-    for name in known_environment_names() - {"FRAMEMATCH_CACHE_DIR"}:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    for name in DEVELOPERS_NAMES & os.environ.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(new_state_folder()))
 
 
 @pytest.fixture(autouse=True)
