@@ -19,7 +19,8 @@ STATUS_SCHEMA = "camera-status.v1"
 LOG_SCHEMA: Literal["log.v1"] = "log.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]
-DecisionReason = Literal["no_content", "below_threshold", "tie", "below_margin"]
+DecisionReason = Literal["no_content", "quality", "empty", "below_threshold", "tie", "below_margin"]
+CalibrationState = Literal["none", "valid", "stale"]
 MetadataState = Literal["fresh", "cached", "missing"]
 CameraState = Literal["online", "degraded", "offline"]
 SightingKind = Literal["started", "updated", "ended"]
@@ -120,8 +121,10 @@ class MatchEvent:
     `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
     was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
     is the id of the frame whose decision was reused for this static region; null when the model was run. `delta` is the
-    number of the newest change of a single product that was searched; 0 before the first one. A duplicate event has the
-    same `id`.
+    number of the newest change of a single product that was searched; 0 before the first one. `plausible` counts the
+    leading candidates that may be the product: one for a match, the whole set of an ambiguous decision. `quality` is
+    that of the region's picture, from 0 to 1; null when it was not measured. `calibration` says whether the stated
+    rates of the thresholds hold: `stale` when what the camera sees has changed. A duplicate event has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -142,6 +145,9 @@ class MatchEvent:
     reused_from: str | None = None
     reason: DecisionReason | None = None
     delta: Count = 0
+    plausible: Count = 0
+    quality: float | None = None
+    calibration: CalibrationState = "none"
 
 
 @dataclass(frozen=True)

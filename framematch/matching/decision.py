@@ -32,7 +32,8 @@ class Decision:
     """What a picture shows.
 
     `candidates` are best first. `score` is the first one's similarity, None without candidates. `margin` is its lead
-    over the second one, None without a second product. `reason` says why it is no match; None for a match.
+    over the second one, None without a second product. `reason` says why it is no match; None for a match. `plausible`
+    counts the leading candidates that may be the product. `quality` is the picture's, from 0 to 1, if it was measured.
     """
 
     kind: DecisionKind
@@ -40,6 +41,8 @@ class Decision:
     margin: float | None
     candidates: tuple[Candidate, ...]
     reason: DecisionReason | None = None
+    plausible: int = 0
+    quality: float | None = None
 
 
 NO_CONTENT: Final = Decision("unknown", None, None, (), "no_content")

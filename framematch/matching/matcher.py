@@ -31,6 +31,11 @@ class Matcher:
         self._k = k
         self._index = ProductIndex(snapshot)
 
+    @property
+    def products(self) -> int:
+        """How many products are searched, those of the changes included."""
+        return self._index.products
+
     def with_delta(self, delta: Delta) -> Self:
         """A matcher that searches these changes too, and shares the index. CPU-bound: call it in a thread."""
         matcher = copy.copy(self)

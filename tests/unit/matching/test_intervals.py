@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from framematch.matching.shadow.intervals import ClusterSums, Interval, clustered, wilson
+from framematch.matching.intervals import ClusterSums, Interval, clustered, wilson
 
 
 def sums_of(sizes: list[int], positives: list[int]) -> ClusterSums:
