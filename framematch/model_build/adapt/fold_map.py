@@ -29,7 +29,8 @@ def append_map(tower: ModelProto, output: str, linear: LinearMap) -> ModelProto:
         return helper.make_node(operator, [item if item == raw else f"{prefix}{item}" for item in inputs], [result])
 
     constants = {"last_axis": np.array([1], np.int64), "matrix": linear.matrix, "bias": linear.bias}
-    tower.graph.initializer.extend(numpy_helper.from_array(value, f"{prefix}{name}") for name, value in constants.items())
+    for name, value in constants.items():
+        tower.graph.initializer.append(numpy_helper.from_array(value, f"{prefix}{name}"))
     tower.graph.node.extend(
         [
             node("Mul", raw, raw, result=f"{prefix}squared"),
