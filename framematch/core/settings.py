@@ -275,6 +275,12 @@ class SnapshotSettings(Section):
         return value
 
 
+class CalibrationSettings(Section):
+    """Labelled pictures that calibrate decisions."""
+
+    max_pictures: int = Field(20_000, ge=1, description="labelled pictures that are kept in MongoDB at most")
+
+
 class Settings(Section):
     """All sections. Created by `framematch.core.settings_sources.load_settings`."""
 
@@ -285,6 +291,7 @@ class Settings(Section):
     consumer: ConsumerSettings = ConsumerSettings()
     matching: MatchingSettings = MatchingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
     http: HttpSettings = HttpSettings()
