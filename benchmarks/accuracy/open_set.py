@@ -47,9 +47,7 @@ def measure(data: EncodedDataset) -> Results:
     return found
 
 
-def scored(
-    photos: Embeddings, products: NDArray[np.int64], views: Embeddings, known: list[int]
-) -> list[ScoredSample]:
+def scored(photos: Embeddings, products: NDArray[np.int64], views: Embeddings, known: list[int]) -> list[ScoredSample]:
     """What a search of `known` products finds for each photo [N, D] of `products` [N]; each is a group of its own."""
     similarity = best_view(photos, views[known])
     columns = {product: column for column, product in enumerate(known)}
