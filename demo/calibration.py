@@ -1,4 +1,4 @@
-"""Draws the pictures that calibrate the demo: frames of its cameras with other photos than the feeds, and empty ones."""
+"""Draws what calibrates the demo: frames of its cameras, with photos that no feed shows, and without any."""
 
 from collections.abc import Sequence
 from pathlib import Path

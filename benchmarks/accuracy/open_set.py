@@ -17,6 +17,7 @@ from framematch.matching.calibration.curve import auroc
 from framematch.matching.calibration.options import Calibrated, CalibrationOptions
 from framematch.matching.calibration.samples import MAX_CANDIDATES, SampleKind, SampleLabel, SampleScores, ScoredSample
 from framematch.matching.decision import Candidate
+from framematch.matching.intervals import clopper_pearson
 
 STATED = (0.10, 0.05)
 _MIXUPS = 0.05
@@ -109,7 +110,10 @@ def _add_left_out(found: Results, data: EncodedDataset, views: Embeddings) -> No
             hits, count = hits + int((strange >= answer.thresholds.match).sum()), count + len(strange)
     found.figures["left out: AUROC"] = Figure.of(areas, "AUROC")
     if count:
-        found.figures[f"{STATED[0]:.0%} stated: left out accepted"] = share(counted(hits, count))
+        interval = clopper_pearson(hits, count)
+        found.figures[f"{STATED[0]:.0%} stated: left out accepted"] = Figure(
+            interval.share, interval.low, interval.high, "share"
+        )
 
 
 def share(counted: Share) -> Figure:
