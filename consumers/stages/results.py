@@ -102,7 +102,7 @@ class ResultBuilder:
                     decision=decision.kind,
                     score=None if decision.score is None else similarity(decision.score),
                     margin=None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
-                    threshold=round(served.matcher.thresholds.match, SIMILARITY_DIGITS),
+                    threshold=round(served.matcher.thresholds.match_for(decision.candidates), SIMILARITY_DIGITS),
                     product=product,
                     candidates=tuple(CandidateInfo(c.product_id, similarity(c.score)) for c in decision.candidates),
                     snapshot=served.manifest.id,
@@ -114,6 +114,7 @@ class ResultBuilder:
                     delta=served.delta,
                     plausible=decision.plausible,
                     quality=decision.quality,
+                    calibration="valid" if served.matcher.calibrated else "none",
                 )
             )
         return tuple(events)

@@ -2,18 +2,23 @@
 
 import copy
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Self
+from typing import Final, Self
 
 from framematch.catalog.changes.delta import Delta
 from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import Candidate, Decision, Thresholds, decide
-from framematch.matching.index import ProductIndex
+from framematch.matching.decision import MAX_PLAUSIBLE, MIN_LEAD, Candidate, Decision, Thresholds, decide
+from framematch.matching.index import Close, ProductIndex
+
+_MARGIN_PRODUCTS: Final = 2  # a margin needs the second product
+_ROUNDING: Final = 1e-9  # of differences of similarities: rather one candidate more
 
 
 class Matcher:
-    """Searches one snapshot and the changes since it was built; decides by its thresholds unless others are given."""
+    """Searches one snapshot and the changes since it was built; decides by its thresholds unless others are given.
+
+    `calibrated` says whether the rates that the snapshot states are those of the decisions.
+    """
 
     def __init__(
         self,
@@ -22,11 +27,12 @@ class Matcher:
         match_threshold: float | None = None,
         margin_threshold: float | None = None,
     ) -> None:
-        estimated = snapshot.manifest.thresholds
-        self.manifest = snapshot.manifest
+        manifest = snapshot.manifest
+        self.manifest = manifest
+        self.calibrated = manifest.calibration is not None and match_threshold is None and margin_threshold is None
         self.thresholds = Thresholds(
-            match=estimated.match if match_threshold is None else match_threshold,
-            margin=estimated.margin if margin_threshold is None else margin_threshold,
+            match=manifest.thresholds.match if match_threshold is None else match_threshold,
+            margin=manifest.thresholds.margin if margin_threshold is None else margin_threshold,
         )
         self._k = k
         self._index = ProductIndex(snapshot)
@@ -48,10 +54,16 @@ class Matcher:
         return self._index.nearest_picture(embedding, images)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
-        """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""
-        found = self._index.search(embeddings, max(self._k, 2))  # the margin needs a second product
-        decisions = (decide(candidates, self.thresholds) for candidates in found)
-        return [replace(decision, candidates=decision.candidates[: self._k]) for decision in decisions]
+        """A decision for each row, with `k` candidates and all plausible ones. CPU-bound: call it in a thread."""
+        return [decide(found, self.thresholds, self._k) for found in self.candidates(embeddings, self._k)]
+
+    def candidates(
+        self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
+    ) -> list[tuple[Candidate, ...]]:
+        """All that a decision with `k` candidates needs of each row. CPU-bound: call it in a thread."""
+        limits = self.thresholds
+        close = Close(limits.lowest_match, max(limits.margin, MIN_LEAD) + _ROUNDING, MAX_PLAUSIBLE)
+        return self._index.search(embeddings, max(k, _MARGIN_PRODUCTS), product_ids, close)
 
     def warm_up(self) -> None:
         """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""

@@ -49,7 +49,7 @@ def make_served(
 ) -> ServedSnapshot:
     """A served snapshot of these parts; the default matcher has only thresholds."""
     manifest: Any = SimpleNamespace(id=snapshot, rows=1)
-    no_search: Any = SimpleNamespace(thresholds=thresholds)
+    no_search: Any = SimpleNamespace(thresholds=thresholds, calibrated=False)
     return ServedSnapshot(
         manifest=manifest,
         changes=Delta(delta),
