@@ -11,6 +11,7 @@ from consumers.metrics import ConsumerMetrics
 from framematch.core.events import (
     MATCH_SCHEMA,
     SIMILARITY_DIGITS,
+    CalibrationState,
     CandidateInfo,
     MatchEvent,
     MetadataState,
@@ -78,7 +79,9 @@ class ResultBuilder:
             frame.spans["enrich"] = (start_ns, end_ns)
         return metadata
 
-    def match_events(self, frame: InFlightFrame, metadata: dict[str, Metadata]) -> tuple[MatchEvent, ...]:
+    def match_events(
+        self, frame: InFlightFrame, metadata: dict[str, Metadata], calibration: CalibrationState = "none"
+    ) -> tuple[MatchEvent, ...]:
         """An event for each region; none of a frame that was skipped or rejected."""
         if frame.header is None or frame.served is None or not isinstance(frame.outcome, Decided):
             return ()
@@ -114,7 +117,7 @@ class ResultBuilder:
                     delta=served.delta,
                     plausible=decision.plausible,
                     quality=decision.quality,
-                    calibration="valid" if served.matcher.calibrated else "none",
+                    calibration=calibration,
                 )
             )
         return tuple(events)

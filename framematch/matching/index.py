@@ -57,6 +57,11 @@ class ProductIndex:
         self._changed: ChangedProducts | None = None
         self._products = len(self._snapshot_products)
 
+    @property
+    def products(self) -> int:
+        """How many products can be found."""
+        return self._products
+
     def with_delta(self, delta: Delta) -> Self:
         """An index with these changes, which replace all others. It shares the vectors of this one."""
         index = copy.copy(self)

@@ -15,10 +15,7 @@ _ROUNDING: Final = 1e-9  # of differences of similarities: rather one candidate 
 
 
 class Matcher:
-    """Searches one snapshot and the changes since it was built; decides by its thresholds unless others are given.
-
-    `calibrated` says whether the rates that the snapshot states are those of the decisions.
-    """
+    """Searches one snapshot and the changes since it was built; decides by its thresholds unless others are given."""
 
     def __init__(
         self,
@@ -29,13 +26,17 @@ class Matcher:
     ) -> None:
         manifest = snapshot.manifest
         self.manifest = manifest
-        self.calibrated = manifest.calibration is not None and match_threshold is None and margin_threshold is None
         self.thresholds = Thresholds(
             match=manifest.thresholds.match if match_threshold is None else match_threshold,
             margin=manifest.thresholds.margin if margin_threshold is None else margin_threshold,
         )
         self._k = k
         self._index = ProductIndex(snapshot)
+
+    @property
+    def products(self) -> int:
+        """How many products are searched, those of the changes included."""
+        return self._index.products
 
     def with_delta(self, delta: Delta) -> Self:
         """A matcher that searches these changes too, and shares the index. CPU-bound: call it in a thread."""
@@ -55,15 +56,10 @@ class Matcher:
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         """A decision for each row, with `k` candidates and all plausible ones. CPU-bound: call it in a thread."""
-        return [decide(found, self.thresholds, self._k) for found in self.candidates(embeddings, self._k)]
-
-    def candidates(
-        self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
-    ) -> list[tuple[Candidate, ...]]:
-        """All that a decision with `k` candidates needs of each row. CPU-bound: call it in a thread."""
         limits = self.thresholds
         close = Close(limits.lowest_match, max(limits.margin, MIN_LEAD) + _ROUNDING, MAX_PLAUSIBLE)
-        return self._index.search(embeddings, max(k, _MARGIN_PRODUCTS), product_ids, close)
+        found = self._index.search(embeddings, max(self._k, _MARGIN_PRODUCTS), close=close)
+        return [decide(candidates, limits, self._k) for candidates in found]
 
     def warm_up(self) -> None:
         """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""

@@ -93,7 +93,6 @@ class FakeMatcher:
     """The similarity of milk is the query, that of juice 0.5."""
 
     thresholds = Thresholds(0.55, 0.01)
-    calibrated = False
 
     def __init__(self) -> None:
         self.searches: list[tuple[int, int]] = []

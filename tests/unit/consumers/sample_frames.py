@@ -48,8 +48,8 @@ def make_served(
     matcher: Any = None,
 ) -> ServedSnapshot:
     """A served snapshot of these parts; the default matcher has only thresholds."""
-    manifest: Any = SimpleNamespace(id=snapshot, rows=1)
-    no_search: Any = SimpleNamespace(thresholds=thresholds, calibrated=False)
+    manifest: Any = SimpleNamespace(id=snapshot, rows=1, calibration=None)
+    no_search: Any = SimpleNamespace(thresholds=thresholds)
     return ServedSnapshot(
         manifest=manifest,
         changes=Delta(delta),

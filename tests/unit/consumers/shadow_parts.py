@@ -38,7 +38,7 @@ class FakeMatcher:
         self.decision = decision
         self.searched: list[int] = []
         self.errors: list[Exception] = []
-        self.thresholds, self.calibrated = Thresholds(0.5, 0.1), False
+        self.thresholds = Thresholds(0.5, 0.1)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         if self.errors:
