@@ -166,8 +166,12 @@ class Pipeline:
             return  # another consumer processes these frames
         built = []
         for frame in frames:
-            observed = assignment.sightings.observe(results.match_events(frame, metadata))
-            built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            events = results.match_events(frame, metadata)
+            if events and frame.served is not None:
+                observed = assignment.sightings.observe(events, frame.served.vote_rules)
+                built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            else:
+                built.append(FrameResult.of(frame))
             frame.served = None  # what is delivered does not need it any more
         await self._delivery.deliver(built)
 

@@ -10,6 +10,7 @@ from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.index import ProductIndex
+from framematch.matching.sketch import sketches
 
 
 class Matcher:
@@ -51,7 +52,10 @@ class Matcher:
         """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""
         found = self._index.search(embeddings, max(self._k, 2))  # the margin needs a second product
         decisions = (decide(candidates, self.thresholds) for candidates in found)
-        return [replace(decision, candidates=decision.candidates[: self._k]) for decision in decisions]
+        return [
+            replace(decision, candidates=decision.candidates[: self._k], sketch=sketch)
+            for decision, sketch in zip(decisions, sketches(embeddings), strict=True)
+        ]
 
     def warm_up(self) -> None:
         """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""
