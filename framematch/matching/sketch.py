@@ -1,4 +1,4 @@
-"""Sketches of embeddings: 32 bytes that tell how similar two pictures are, where keeping embeddings would be too much."""
+"""Sketches of embeddings: 32 bytes that tell how similar two pictures are, instead of kilobytes."""
 
 import base64
 import binascii

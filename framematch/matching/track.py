@@ -99,7 +99,7 @@ def shown_product(event: MatchEvent) -> str | None:
 
 
 def clearest(events: Sequence[MatchEvent]) -> MatchEvent:
-    """A match before an ambiguous decision before an unknown product, then the highest score; the first of equal ones."""
+    """A match before an ambiguous decision before an unknown one, then the highest score; of equal ones the first."""
     return max(events, key=lambda event: (_CLEARNESS.index(event.decision), event.score or 0.0))
 
 

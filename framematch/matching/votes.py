@@ -75,9 +75,10 @@ def evidence_curve(curve: Sequence[CurvePoint]) -> tuple[tuple[float, float], ..
     """Similarities and their evidence, by the shares of known products and of impostors on both sides of each.
 
     The sum of the log ratios of both sides: positive where reaching the similarity is more usual for known products
-    than missing it, 0 where both errors are equal. It never falls.
+    than missing it, 0 where both errors are equal. It never falls. A similarity beyond which there are no pictures says
+    what the nearest other one says.
     """
-    points = sorted(curve, key=lambda point: point.threshold)
+    points = sorted(filter(_has_both_sides, curve), key=lambda point: point.threshold)
     ratios = (
         _log_share(1 - point.refused) - _log_share(point.accepted)
         + _log_share(point.refused) - _log_share(1 - point.accepted)
@@ -236,6 +237,11 @@ def _least_of(weight: float) -> float:
 
 def _limited(value: float, most: float) -> float:
     return max(-most, min(most, value))
+
+
+def _has_both_sides(point: CurvePoint) -> bool:
+    above, below = max(1 - point.refused, point.accepted), max(point.refused, 1 - point.accepted)
+    return min(above, below) >= _LEAST_SHARE
 
 
 def _log_share(share: float) -> float:

@@ -40,8 +40,8 @@ def frame_events(
     """The events of a frame that arrived at `at_s`, with a region for each of `shown`.
 
     `milk` is a match, `milk 0.9` one with that score, `milk?` an ambiguous decision, `milk-` a product that is not
-    similar enough, an empty text an unknown product. `milk@box` has a sketch, and so is the same picture wherever `@box`
-    is said; `@box1` is the picture of that thing after one turn, which is similar to those before and after one more.
+    similar enough, an empty text an unknown product. `milk@box` has a sketch: the same picture wherever `@box` is said.
+    `@box1` is the picture of that thing after one turn, which is similar to those before and after one more.
     `milk@box1 q0.2` has a quality. Frames of one camera and time are equal unless their `number` differs.
     """
     grabbed_at_us = _START_US + round(at_s * 1_000_000)
