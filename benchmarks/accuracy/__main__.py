@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.accuracy import closed_set, open_set
+from benchmarks.accuracy import closed_set, open_set, sightings
 from benchmarks.accuracy.dataset import read_dataset
 from benchmarks.accuracy.embedding import BundleEncoder
 from benchmarks.accuracy.pictures import encode_dataset
@@ -18,7 +18,7 @@ from benchmarks.report import describe_machine, publish
 from demo.dataset import BUNDLE_DIR
 from framematch.core.errors import FramematchError
 
-PARTS = {"closed_set": closed_set.measure, "open_set": open_set.measure}
+PARTS = {"closed_set": closed_set.measure, "open_set": open_set.measure, "sightings": sightings.measure}
 
 
 def main() -> int:

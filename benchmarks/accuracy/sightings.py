@@ -1,0 +1,144 @@
+"""What the votes of several frames are worth: sightings of 1, 3, 5 and 10 frames against the decision of one frame.
+
+Each photo is one sighting, of frames that a moving camera would give. Of each photo there is an impostor too: the same
+frames, with its own product left out of the search. Thresholds are made from half of the products and judged on the
+other half, in both directions, for frames and sightings alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy.closed_set import enrolled, share_figure
+from benchmarks.accuracy.open_set import calibrated, scored
+from benchmarks.accuracy.pictures import FRAMES, VIEWS, EncodedDataset
+from benchmarks.accuracy.scores import best_view
+from benchmarks.harness import Figure, Results
+from framematch.catalog.snapshots.calibration import SightingThresholds
+from framematch.core.arrays import Embeddings
+from framematch.matching.calibration.options import Calibrated
+from framematch.matching.calibration.sightings import SightingVotes, sighting_thresholds
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Thresholds, decide
+from framematch.matching.votes import Ballot, Verdict, VoteRules, evidence_curve, frame_weight, votes_of
+
+_RATE, _MIXUPS = 0.10, 0.05
+_LENGTHS = (1, 3, 5, FRAMES)
+_HALVES = 2
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """By photo [N]: whether its product was named, or another one, and whether its impostor was taken for a product."""
+
+    right: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    accepted: NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, photos: int) -> "_Outcomes":
+        """All false."""
+        return cls(*(np.zeros(photos, np.bool_) for _ in range(3)))
+
+    def judge(self, row: int, product: int, named: str | None, impostor: str | None) -> None:
+        """Set what became of one photo."""
+        self.right[row] = named == str(product)
+        self.wrong[row] = named not in (None, str(product))
+        self.accepted[row] = impostor is not None
+
+
+@dataclass(frozen=True)
+class _Sightings:
+    """Frames of all photos: the similarity of each to each product [N, F, P], and to the frame before [N, F - 1]."""
+
+    similarity: Embeddings
+    repeats: Embeddings
+    products: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, data: EncodedDataset, views: Embeddings) -> "_Sightings":
+        """Those of a data set."""
+        similarity = [best_view(data.frames[:, number], views) for number in range(FRAMES)]
+        repeats = np.einsum("nfd,nfd->nf", data.frames[:, 1:], data.frames[:, :-1])
+        return cls(np.stack(similarity, axis=1), repeats, data.products)
+
+    def ballots(self, row: int, frames: int, thresholds: Thresholds, *, impostor: bool) -> list[Ballot]:
+        """What the frames of a photo say; of an impostor, without its own product."""
+        left_out = int(self.products[row]) if impostor else None
+        found = []
+        for number in range(frames):
+            decision = decide(_nearest(self.similarity[row, number], left_out), thresholds)
+            weight = frame_weight(None, float(self.repeats[row, number - 1]) if number else None)
+            named = decision.candidates[0].product_id if decision.kind == "match" else None
+            scores = tuple((one.product_id, one.score) for one in decision.candidates)
+            found.append(Ballot(scores, thresholds.match, named, weight))
+        return found
+
+
+def measure(data: EncodedDataset) -> Results:
+    """Answers, mix-ups and accepted impostors at a stated rate of 10 %, by the number of frames."""
+    found = Results()
+    views = enrolled(data, VIEWS)
+    seen = _Sightings.of(data, views)
+    one_frame = _Outcomes.none(len(data.products))
+    sightings = {length: _Outcomes.none(len(data.products)) for length in _LENGTHS}
+    for half in range(_HALVES):
+        judged = data.products % _HALVES == half
+        others = scored(data.frames[~judged, 0], data.products[~judged], views, list(range(len(views))))
+        answer = calibrated(others, len(views), _RATE)
+        if answer is None:
+            found.missing["sightings"] = "there are too few photos to state the rate"
+            return found
+        thresholds = Thresholds(answer.thresholds.match, answer.thresholds.margin)
+        for row in np.flatnonzero(judged).tolist():
+            named = (seen.ballots(row, 1, thresholds, impostor=impostor)[0].matched for impostor in (False, True))
+            one_frame.judge(row, int(seen.products[row]), *named)
+        for length, outcomes in sightings.items():
+            rules = _rules(seen, np.flatnonzero(~judged).tolist(), length, answer)
+            for row in np.flatnonzero(judged).tolist():
+                verdicts = (_vote(seen, row, length, thresholds, rules, impostor=one) for one in (False, True))
+                outcomes.judge(row, int(seen.products[row]), *(verdict.product for verdict in verdicts))
+    _add(found, "one frame", one_frame, data.products)
+    for length, outcomes in sightings.items():
+        _add(found, f"sighting of {length}", outcomes, data.products)
+    name = f"right by a sighting of {FRAMES} - right by one frame"
+    gain = share_figure(sightings[FRAMES].right.astype(float) - one_frame.right, data.products, "gain")
+    found.figures[name] = gain
+    found.figures[f"{name}, low end"] = Figure.of([gain.low], "gain")
+    found.at_least[f"{name}, low end"] = 0.0
+    return found
+
+
+def _rules(seen: _Sightings, rows: Sequence[int], length: int, answer: Calibrated) -> VoteRules:
+    """How much evidence these sightings demand, for the stated rates."""
+    thresholds = Thresholds(answer.thresholds.match, answer.thresholds.margin)
+    plain = VoteRules(answer.thresholds.margin, 0.0, 0.0, evidence_curve(answer.calibration.curve))
+    votes = []
+    for row in rows:
+        votes.append(SightingVotes(_vote(seen, row, length, thresholds, plain, impostor=True).peak))
+        tally = _vote(seen, row, length, thresholds, plain, impostor=False).tally
+        right = dict(tally.evidence).get(str(seen.products[row]), -np.inf)
+        votes.append(SightingVotes(tally.leading_evidence, float(right)))
+    demanded = sighting_thresholds(votes, rate=_RATE, mixup_rate=_MIXUPS)
+    if not isinstance(demanded, SightingThresholds):
+        return plain
+    return VoteRules(answer.thresholds.margin, demanded.evidence, demanded.lead, plain.curve)
+
+
+def _vote(
+    seen: _Sightings, row: int, length: int, thresholds: Thresholds, rules: VoteRules, *, impostor: bool
+) -> Verdict:
+    return votes_of(seen.ballots(row, length, thresholds, impostor=impostor), rules, min(2, length))
+
+
+def _nearest(similarity: Embeddings, left_out: int | None) -> list[Candidate]:
+    ordered = np.argsort(-similarity, kind="stable")[: MAX_PLAUSIBLE + 1].tolist()
+    return [Candidate(str(one), float(similarity[one])) for one in ordered if one != left_out][:MAX_PLAUSIBLE]
+
+
+def _add(found: Results, name: str, outcomes: _Outcomes, products: NDArray[np.int64]) -> None:
+    for what in ("right", "wrong", "accepted"):
+        label = "impostors accepted" if what == "accepted" else what
+        values = getattr(outcomes, what).astype(float)
+        found.figures[f"{name}: {label}"] = share_figure(values, products, "share")
