@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, Self
 
 from framematch.catalog.changes.delta import Delta
@@ -62,8 +63,7 @@ class Matcher:
         found = self._index.search(embeddings, max(self._k, _MARGIN_PRODUCTS), close=close)
         decisions = (decide(candidates, limits, self._k) for candidates in found)
         return [
-            replace(decision, sketch=sketch)
-            for decision, sketch in zip(decisions, sketches(embeddings), strict=True)
+            replace(decision, sketch=sketch) for decision, sketch in zip(decisions, sketches(embeddings), strict=True)
         ]
 
     def warm_up(self) -> None:
