@@ -37,6 +37,7 @@ COMMANDS = {
     "consumer,cpu": (
         "catalog",
         "catalog_build",
+        "catalog_calibrate",
         "consume",
         "doctor",
         "models.listing",
