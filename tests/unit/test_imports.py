@@ -35,6 +35,7 @@ COMMANDS = {
     "archive": ("archive",),
     "api,cpu": ("api", "api_key"),
     "consumer,cpu": (
+        "calibration",
         "catalog",
         "catalog_build",
         "catalog_calibrate",
@@ -43,6 +44,7 @@ COMMANDS = {
         "models.listing",
         "product_changes",
         "replay",
+        "review_commands",
         "search",
         "snapshots.changes",
         "snapshots.listing",
