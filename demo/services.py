@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -159,7 +159,12 @@ class Service:
 
 
 @contextmanager
-def running_service(*arguments: str, environment: Mapping[str, str], logs: Path) -> Iterator[Service]:
+def running_service(
+    *arguments: str,
+    environment: Mapping[str, str],
+    logs: Path,
+    start: Callable[[Command, Path], ServerProcess] = ServerProcess,
+) -> Iterator[Service]:
     """Run `framematch …` in the background inside the context, logging to `logs`."""
     name, port = arguments[0], ReservedPort()
     print(f"\n$ framematch {' '.join(arguments)} &", flush=True)
@@ -167,7 +172,7 @@ def running_service(*arguments: str, environment: Mapping[str, str], logs: Path)
         ("FRAMEMATCH_HTTP__PORT", "FRAMEMATCH_API__PORT"), str(port.number)
     )  # a service has one of both
     command = Command((*_MODULE, *arguments), {**environment, **ports})
-    process = ServerProcess(command, logs / f"{name}.log")
+    process = start(command, logs / f"{name}.log")
     try:
         yield Service(process, name, f"http://{port.address}")
     finally:

@@ -19,7 +19,8 @@ STATUS_SCHEMA = "camera-status.v1"
 LOG_SCHEMA: Literal["log.v1"] = "log.v1"
 
 DecisionKind = Literal["match", "ambiguous", "unknown"]
-DecisionReason = Literal["no_content", "below_threshold", "tie", "below_margin"]
+DecisionReason = Literal["no_content", "quality", "empty", "below_threshold", "tie", "below_margin"]
+CalibrationState = Literal["none", "valid", "stale"]
 MetadataState = Literal["fresh", "cached", "missing"]
 CameraState = Literal["online", "degraded", "offline"]
 SightingKind = Literal["started", "updated", "ended"]
@@ -104,13 +105,21 @@ class BestPicture:
 class SightingLink:
     """The state, after the event's frame, of the sighting that a match event belongs to.
 
-    `frames` counts the matching frames since `started_at`.
+    `frames` counts the matching frames since `started_at`. The other fields are as in a sighting event; they have their
+    defaults in events of a consumer that did not count votes. `product_id` is the sighting's product, whatever this
+    event's picture shows. `challenge` is the weight of the last frames in a row in which another product led.
     """
 
     id: str
     started_at: Time
     frames: Annotated[int, msgspec.Meta(ge=1)]
     best: BestPicture
+    product_id: str | None = None
+    votes: dict[str, float] = field(default_factory=dict)
+    frames_used: float = 0.0
+    runner_up: str | None = None
+    changed_from: str | None = None
+    challenge: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,8 +129,12 @@ class MatchEvent:
     `product` is set only for the decision `match`; `reason` says why it is another one. `score` is null when the region
     was compared with no product, `margin` without a second one. `sighting` is null outside of a sighting. `reused_from`
     is the id of the frame whose decision was reused for this static region; null when the model was run. `delta` is the
-    number of the newest change of a single product that was searched; 0 before the first one. A duplicate event has the
-    same `id`.
+    number of the newest change of a single product that was searched; 0 before the first one. `plausible` counts the
+    leading candidates that may be the product: one for a match, the whole set of an ambiguous decision. `quality` is
+    that of the region's picture, from 0 to 1; null when it was not measured. `calibration` says whether the stated
+    rates of the thresholds hold: `stale` when what the camera sees has changed. `tentative` is the state of what may
+    become a sighting; null when the event belongs to one, or shows nothing that was recognised. `sketch` is that of the
+    region's embedding (Base64), in events with one of both. A duplicate event has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -142,6 +155,11 @@ class MatchEvent:
     reused_from: str | None = None
     reason: DecisionReason | None = None
     delta: Count = 0
+    plausible: Count = 0
+    quality: float | None = None
+    calibration: CalibrationState = "none"
+    tentative: SightingLink | None = None
+    sketch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,10 @@ class SightingEvent:
     """A product came into a camera's view, is still there, or has left (`sighting.v1`).
 
     Times are arrival times of frames, by the edge's clock. `reason` says why the sighting ended: `gap`, later frames
-    did not show the product; `silent`, the camera sent no frames. A duplicate event has the same `id`.
+    did not show the product; `silent`, the camera sent no frames. `votes` is the evidence for products, best first, and
+    `frames_used` the number of frames that it comes from, those that weigh less in part. `runner_up` is the best
+    product beside this one. `changed_from` is the product that the sighting had until this event; null when it is the
+    same. A duplicate event has the same `id`.
     """
 
     schema: Literal["sighting.v1"]
@@ -164,6 +185,10 @@ class SightingEvent:
     best: BestPicture
     snapshot: str
     reason: EndReason | None = None
+    votes: dict[str, float] = field(default_factory=dict)
+    frames_used: float = 0.0
+    runner_up: str | None = None
+    changed_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -312,11 +337,12 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
 
 def _times(message: object) -> Iterator[str]:
     match message:
-        case MatchEvent(frame=frame, sighting=sighting):
+        case MatchEvent(frame=frame, sighting=sighting, tentative=tentative):
             yield frame.captured_at
             yield frame.arrived_at
-            if sighting is not None:
-                yield sighting.started_at
+            for state in (sighting, tentative):
+                if state is not None:
+                    yield state.started_at
         case SightingEvent():
             yield message.started_at
             yield message.last_seen_at

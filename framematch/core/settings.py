@@ -26,6 +26,7 @@ from framematch.core.settings_edge import (
     SpoolSettings,
     UntaggedColours,
 )
+from framematch.core.settings_review import ReviewSettings
 from framematch.core.settings_section import Addresses, CameraId, Section
 from framematch.core.settings_service import HttpSettings, LogSettings, TracingSettings
 
@@ -52,6 +53,7 @@ __all__ = [
     "Point",
     "RegionSettings",
     "Regions",
+    "ReviewSettings",
     "Settings",
     "SightingSettings",
     "SnapshotSettings",
@@ -275,6 +277,12 @@ class SnapshotSettings(Section):
         return value
 
 
+class CalibrationSettings(Section):
+    """Labelled pictures that calibrate decisions."""
+
+    max_pictures: int = Field(20_000, ge=1, description="labelled pictures that are kept in MongoDB at most")
+
+
 class Settings(Section):
     """All sections. Created by `framematch.core.settings_sources.load_settings`."""
 
@@ -285,8 +293,10 @@ class Settings(Section):
     consumer: ConsumerSettings = ConsumerSettings()
     matching: MatchingSettings = MatchingSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    review: ReviewSettings = ReviewSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 from framematch.core.local_stack import process_fields
 
@@ -27,6 +28,16 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+class Process(Protocol):
+    """What `ServerProcess` needs of a `subprocess.Popen`."""
+
+    pid: int
+    returncode: int | Any
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended."""
+
+
 class ServerProcess:
     """A running program and its whole process group.
 
@@ -39,7 +50,7 @@ class ServerProcess:
         self._group_ended = False
         log_file.parent.mkdir(parents=True, exist_ok=True)
         # The kernel sends the parent-death signal when the spawning thread ends, so that thread waits for the process.
-        spawned: Future[subprocess.Popen[bytes]] = Future()
+        spawned: Future[Process] = Future()
         self._waiter = threading.Thread(target=self._run, args=(command, spawned), name="server-waiter", daemon=True)
         self._waiter.start()
         self._process = spawned.result()
@@ -97,23 +108,25 @@ class ServerProcess:
             memory.seek(start)
             memory.write(arguments.replace(secret.encode(), b"*" * len(secret)))
 
-    def _run(self, command: Command, spawned: Future[subprocess.Popen[bytes]]) -> None:
-        launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command.arguments]
+    def _run(self, command: Command, spawned: Future[Process]) -> None:
         try:
             with self.log_file.open("ab") as log:
-                process = subprocess.Popen(
-                    launch,
-                    env={**os.environ, **command.environment},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    process_group=0,
-                )
+                process = self._launch(command, log)
         except OSError as error:
             spawned.set_exception(error)
             return
         spawned.set_result(process)
         process.wait()
+
+    def _launch(self, command: Command, log: BinaryIO) -> Process:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *command.arguments],
+            env={**os.environ, **command.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
 
     def _signal_group(self, number: signal.Signals) -> None:
         # After the group has ended, its id may be reused.

@@ -20,11 +20,14 @@ from framematch.stack.server import Server
 from framematch.stack.triton import TritonServer
 from framematch.stack.up import describe, running_servers
 from tests.e2e.commands import fill_catalogue
+from tests.e2e.models import cheap
 from tests.e2e.site import Site
 from tests.e2e.subscriber import Subscriber
 from tests.faulty_model import FaultyModel
 from tests.support import eventually, resume
 
+MATCHES = {"FRAMEMATCH_MATCHING__THRESHOLD": "0.01", "FRAMEMATCH_MATCHING__MARGIN": "0"}
+"""Settings for the cheap model: most photos match, so that events have a product."""
 _DEADLINE_S = 60.0
 
 
@@ -50,9 +53,9 @@ class BreakableServers:
 
 @contextmanager
 def breakable_servers(folder: Path) -> Iterator[BreakableServers]:
-    """Run servers with the demo's catalogue and its index inside the context."""
+    """Run servers with the demo's catalogue, a cheap model and their index inside the context."""
     repository = folder / "repository"
-    build_model_repository(load_bundle(BUNDLE_DIR), repository)
+    build_model_repository(load_bundle(cheap(BUNDLE_DIR, folder / "bundle")), repository)
     model = FaultyModel(repository)
     kafka, mongodb = KafkaServer(folder / "kafka"), MongoServer(folder / "mongodb")
     triton = TritonServer(folder / "triton", repository)
@@ -94,12 +97,17 @@ class FaultRun:
 
     async def wait_unready(self, part: str, reason: str) -> None:
         """Return once a consumer's /readyz is 503 with this text in the reason of `part`."""
+        reports: list[dict[str, str]] = []
 
         async def unready() -> bool:
-            reports = [await asyncio.to_thread(consumer.readiness) for consumer in self.running]
+            reports[:] = [await asyncio.to_thread(consumer.readiness) for consumer in self.running]
             return any(reason in report[part] for report in reports)
 
-        await eventually(unready, timeout_s=_DEADLINE_S, message=f"/readyz reports {part}: {reason}")
+        try:
+            await eventually(unready, timeout_s=_DEADLINE_S, message=f"/readyz reports {part}: {reason}")
+        except AssertionError as error:
+            error.add_note(f"the last reports: {reports}")
+            raise
 
     async def offsets(self) -> tuple[dict[int, int], dict[int, int]]:
         """The group's committed offset in each partition of the frames topic, and the end offset of each."""

@@ -18,6 +18,7 @@ from framematch.core.local_stack import LocalStack
 from framematch.core.settings import KafkaSettings
 from framematch.core.timestamps import now_us
 from tests.e2e.contract import validate
+from tests.preloaded.process import PreloadedServer
 from tests.support import eventually
 
 DEADLINE_S = 90.0
@@ -51,7 +52,9 @@ class Site:
         """Start `framematch …` as a process."""
         self._started += 1
         logs = self.folder / str(self._started)
-        context = running_service(*arguments, environment={**self.environment, **environment}, logs=logs)
+        context = running_service(
+            *arguments, environment={**self.environment, **environment}, logs=logs, start=PreloadedServer
+        )
         service = self._services.enter_context(context)
         if ready:
             service.wait_ready(DEADLINE_S)

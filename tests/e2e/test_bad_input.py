@@ -1,7 +1,6 @@
 """A user's mistake results in one clear line that says what to do, exit code 1 or 2, and no traceback."""
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import pytest
 from demo.services import service_environment
 from framematch.__main__ import main
 from framematch.core.local_stack import LocalStack
+from tests.preloaded.process import run
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,7 @@ def test_a_mistake_about_servers_is_reported_in_one_clear_line(
 ) -> None:
     mistake = WITH_SERVERS[name]
     arguments, environment, mentions = prepare(mistake, tmp_path, servers, dead_address)
-    done = subprocess.run(
-        [sys.executable, "-m", "framematch", *arguments],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run(*arguments, environment=environment, folder=tmp_path)
     check(mistake, mentions, done.returncode, done.stdout, done.stderr)
 
 
@@ -144,18 +141,12 @@ def test_a_mistake_is_reported_in_one_clear_line(
 
 
 def test_doctor_finds_every_part_when_all_are_running(servers: LocalStack, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "framematch", "doctor"],
-        env=service_environment(tmp_path, servers), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run("doctor", environment=service_environment(tmp_path, servers))
     assert done.returncode == 0, done.stdout + done.stderr
     assert [part for part in ("Kafka", "MongoDB", "Triton", "Model", "Index", "GPU") if part not in done.stdout] == []
 
 
 def test_doctor_says_what_to_do_when_nothing_is_running(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "framematch", "doctor"],
-        env=service_environment(tmp_path) | {"COLUMNS": "200"}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run("doctor", environment=service_environment(tmp_path) | {"COLUMNS": "200"})
     assert done.returncode == 1
     assert done.stdout.count("framematch stack up") >= 3

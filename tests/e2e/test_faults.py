@@ -10,7 +10,7 @@ import pytest
 from framematch.core.settings import KafkaSettings
 from tests.e2e.cluster import prefix_coordinated_by_second, two_brokers
 from tests.e2e.delivery_result import compare, expected_ids
-from tests.e2e.fault_run import BreakableServers, FaultRun
+from tests.e2e.fault_run import MATCHES, BreakableServers, FaultRun
 from tests.e2e.faults import COORDINATOR_LOST, FAULTS, Delivery, Fault
 from tests.e2e.load_generator import LoadGenerator, SentRecord
 from tests.e2e.site import Site, unique_prefix
@@ -23,7 +23,7 @@ ROWS = [
     pytest.param(fault, delivery, id=f"{fault.name} ({delivery})") for fault in FAULTS for delivery in fault.deliveries
 ]
 ISOLATION: dict[Delivery, Isolation] = {"at_least_once": "read_uncommitted", "exactly_once": "read_committed"}
-SETTINGS = {"FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS": "3000"}
+SETTINGS = {"FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS": "3000", **MATCHES}
 BEFORE, AFTER = 20, 30  # events before the fault, and frames after it
 
 

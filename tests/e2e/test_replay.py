@@ -1,9 +1,9 @@
 """Dead letters of a real consumer, replayed after the cause is fixed."""
 
 import asyncio
-import sys
 
 from tests.e2e.site import Site
+from tests.preloaded.process import run
 
 
 async def test_replayed_dead_letters_become_match_events(site: Site) -> None:
@@ -12,9 +12,8 @@ async def test_replayed_dead_letters_become_match_events(site: Site) -> None:
     dead_letters = await site.read(site.topics.deadletter, len(frames))
     strict.stop()
     site.start("consume")
-    command = [sys.executable, "-m", "framematch", "deadletter", "replay", "--reason", "too_many_pixels", "--yes"]
-    replay = await asyncio.create_subprocess_exec(*command, env=site.environment)
-    assert await replay.wait() == 0
+    replay = ("deadletter", "replay", "--reason", "too_many_pixels", "--yes")
+    assert (await asyncio.to_thread(run, *replay, environment=site.environment)).returncode == 0
     events = await site.events(frames)
     assert {event.frame.id for event in events} == {
         dict(dead_letter.headers)["ce_id"].decode() for dead_letter in dead_letters

@@ -22,7 +22,7 @@ from framematch.catalog.snapshots.serving_status import read_statuses, served_by
 from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
 from tests.e2e.delivery_result import compare, expected_ids
 from tests.e2e.fault_actions import start_second_consumer, stop_second_consumer
-from tests.e2e.fault_run import BreakableServers, FaultRun
+from tests.e2e.fault_run import MATCHES, BreakableServers, FaultRun
 from tests.e2e.input_records import photos
 from tests.e2e.load_generator import LoadGenerator, SentRecord
 from tests.e2e.models import retrained
@@ -38,6 +38,7 @@ SETTINGS = {
     "FRAMEMATCH_SNAPSHOTS__POLL_S": "0.1",
     "FRAMEMATCH_CONSUMER__SESSION_TIMEOUT_MS": "6000",
     "FRAMEMATCH_CONSUMER__REUSE_STATIC_REGIONS": "true",
+    **MATCHES,
 }
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +17,7 @@ from framematch.core.events import LogEvent, MatchEvent, SightingEvent, encode
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import Topics, ensure_topics
 from framematch.core.settings import ArchiveSettings, KafkaSettings, MongoSettings, Settings
+from tests.preloaded.process import PreloadedProcess, start
 
 Event = MatchEvent | SightingEvent | LogEvent | bytes | None
 
@@ -67,7 +67,7 @@ class ArchiveSite:
                 stop.set()
 
     @contextmanager
-    def process(self, log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    def process(self, log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes] | PreloadedProcess]:
         """An archive in a process of its own, which logs to this file."""
         kafka, mongo, own = self.settings.kafka, self.settings.mongodb, self.settings.archive
         environment = {
@@ -79,8 +79,13 @@ class ArchiveSite:
             "FRAMEMATCH_ARCHIVE__GROUP_ID": own.group_id,
             **variables,
         }
-        command = [sys.executable, "-m", "framematch", "archive"]
-        with log.open("ab") as file, subprocess.Popen(command, env=os.environ | environment, stderr=file) as process:
+        with (
+            log.open("ab") as file,
+            start(
+                "archive", environment=os.environ | environment,
+                stdin=file.fileno(), stdout=file.fileno(), stderr=file.fileno(),
+            ) as process,
+        ):  # fmt: skip
             try:
                 yield process
             finally:

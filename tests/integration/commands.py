@@ -4,32 +4,31 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.preloaded.process import run, start
 
 
 def framematch(environment: Mapping[str, str], *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command to its end without a terminal; `answer` is its input."""
-    return subprocess.run(
-        [sys.executable, "-m", "framematch", *arguments],
-        env={**os.environ, **environment},
-        input=answer,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return run(*arguments, environment={**os.environ, **environment}, answer=answer)
 
 
 @contextmanager
-def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Iterator[subprocess.Popen[bytes]]:
+def running(environment: Mapping[str, str], *arguments: str, stdout: int) -> Iterator[None]:
     """Run a command inside the context; at the end Ctrl-C must end it with code 0."""
-    command = [sys.executable, "-m", "framematch", *arguments]
-    with subprocess.Popen(command, env={**os.environ, **environment}, stdout=stdout) as process:
+    with (
+        Path(os.devnull).open("r+") as nothing,
+        start(
+            *arguments, environment={**os.environ, **environment},
+            stdin=nothing.fileno(), stdout=stdout, stderr=nothing.fileno(),
+        ) as process,
+    ):  # fmt: skip
         try:
-            yield process
+            yield
             process.send_signal(signal.SIGINT)
             assert process.wait(60) == 0
         finally:

@@ -22,6 +22,7 @@ from prometheus_client.samples import Sample
 from framematch.core.events import CameraStatus, decode
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.settings import KafkaSettings
+from tests.preloaded.process import PreloadedProcess, start
 from tests.support import wait_until
 
 
@@ -37,7 +38,7 @@ def total(samples: list[Sample], name: str, **labels: str) -> float:
 class EdgeService:
     """A running edge service and its log."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log_file: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | PreloadedProcess, log_file: Path) -> None:
         self.process = process
         self._log_file = log_file
 
@@ -97,13 +98,12 @@ def edge_service(folder: Path, bootstrap_servers: str, *arguments: str, **enviro
     settings = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, "FRAMEMATCH_KAFKA__PARTITIONS": "3", **environment}
     with (
         log_file.open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "framematch", "edge", *arguments],
-            env={**os.environ, **settings},
-            stdout=log,
-            stderr=subprocess.STDOUT,
+        Path(os.devnull).open() as nothing,
+        start(
+            "edge", *arguments, environment={**os.environ, **settings},
+            stdin=nothing.fileno(), stdout=log.fileno(), stderr=log.fileno(),
         ) as process,
-    ):
+    ):  # fmt: skip
         try:
             yield EdgeService(process, log_file)
         finally:

@@ -156,6 +156,7 @@ async def test_a_camera_is_created_changed_and_removed_with_etags_and_its_source
             assert (await api.delete("/v1/cameras/till-1")).status_code == 204
             assert (await api.get("/v1/cameras/till-1")).status_code == 404
             again = await put(api, "till-1")
+            assert again.status_code == 201, again.text
             assert again.json()["generation"] > merged.json()["generation"]
     records = await asyncio.to_thread(
         read_topic, settings.kafka.bootstrap_servers or "", Topics(settings.kafka.topic_prefix).cameras

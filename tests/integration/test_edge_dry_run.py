@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.integration.commands import framematch
 from tests.integration.edge_service import write_images, write_video
 from tests.integration.endless_camera import endless_camera
 from tests.integration.rtsp_camera import rtsp_camera
@@ -21,10 +22,7 @@ PASSWORD = "hunter2-canary"
 
 
 def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "framematch", "edge", "--dry-run", *arguments],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    return framematch({}, "edge", "--dry-run", *arguments)
 
 
 def test_a_camera_with_a_password_is_measured_and_its_pictures_are_saved(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 import base64
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +12,7 @@ import pytest
 
 from framematch.stack.server import ReservedPort
 from tests.conftest import running
+from tests.integration.commands import framematch
 from tests.integration.edge_service import (
     EdgeService,
     command_line,
@@ -177,11 +175,8 @@ def test_the_message_about_a_mistake_contains_no_password(name: str, dead_addres
     (tmp_path / "broken.yaml").write_text(f"edge:\n  cameras:\n till-1: rtsp://u:{CANARY}@h: [\n")
     (tmp_path / "key.yaml").write_text(f"edge:\n  cameras:\n    rtsp://u:{CANARY}@h/1: till-1\n")
     write_images(tmp_path / "images", 1)
-    done = subprocess.run(
-        [sys.executable, "-m", "framematch", "edge", *(text.format(folder=tmp_path) for text in arguments)],
-        env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": dead_address, "LOG_LEVEL": "debug", **environment},
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": dead_address, "LOG_LEVEL": "debug", **environment}
+    done = framematch(environment, "edge", *(text.format(folder=tmp_path) for text in arguments))
     printed = done.stdout + done.stderr
     assert done.returncode in (1, 2), printed
     assert CANARY not in printed

@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -23,6 +20,7 @@ from framematch.core.settings import KafkaSettings
 from framematch.stack.kafka import KafkaServer
 from framematch.stack.kafka_security import MECHANISMS, Certificates, KafkaSecurity
 from tests.conftest import running
+from tests.integration.commands import framematch
 
 pytestmark = pytest.mark.integration
 
@@ -254,13 +252,5 @@ def doctor(kafka: KafkaSettings, **environment: str) -> tuple[int, str]:
     if kafka.sasl_password:
         values["sasl_password"] = kafka.sasl_password.get_secret_value()
     settings = {f"FRAMEMATCH_KAFKA__{name.upper()}": str(value) for name, value in values.items()}
-    done = subprocess.run(
-        [sys.executable, "-m", "framematch", "doctor"],
-        env={**os.environ, "COLUMNS": "250", **settings, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    done = framematch({"COLUMNS": "250", **settings, **environment}, "doctor")
+    return done.returncode, done.stdout + done.stderr

@@ -83,10 +83,9 @@ class CameraWriter:
         before = self._topic.values.get(camera)
         # Above every generation that the camera ever had: each is at most the offset behind its record.
         record = change(before, self._topic.end + 1)
-        written = False
+        offset: int | None = None
         try:
-            await self._write(camera, record)
-            written = True
+            offset = await self._write(camera, record)
         except _FENCED:
             log.info("camera_writer_fenced", camera=camera)
             return False
@@ -96,9 +95,9 @@ class CameraWriter:
                 hint="It may have been made nevertheless: read the camera, then repeat it if needed",
             ) from None
         finally:
-            if not written:
+            if offset is None:
                 await self.close()
-        await self._topic.read_on(self._timeout_s)
+        await self._topic.read_on(self._timeout_s, behind=offset)
         return True
 
     async def _become_writer(self) -> None:
@@ -111,13 +110,15 @@ class CameraWriter:
                 raise
             self._producer = producer
 
-    async def _write(self, camera: str, record: bytes | None) -> None:
+    async def _write(self, camera: str, record: bytes | None) -> int:
+        """Commit the record; returns its offset."""
         at_us = now_us()
         headers = event_headers(f"{camera}-settings-{at_us}", SETTINGS_SCHEMA, camera, to_rfc3339(at_us))
         await self._producer.begin_transaction()
         sent = await self._producer.send(self._name, record, key=camera.encode(), headers=headers, partition=0)
         sent.add_done_callback(_take_error)  # the commit raises it
         await self._producer.commit_transaction()
+        return int((await sent).offset)
 
 
 def _take_error(done: "asyncio.Future[object]") -> None:

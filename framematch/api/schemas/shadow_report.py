@@ -3,8 +3,8 @@
 from pydantic import BaseModel, Field
 
 from framematch.api.schemas.examples import PREVIOUS_ID, SNAPSHOT_ID, example
+from framematch.matching.intervals import Interval
 from framematch.matching.shadow.counts import CHANGES, KINDS, Change
-from framematch.matching.shadow.intervals import Interval
 from framematch.matching.shadow.report import ShadowReport
 
 

@@ -10,8 +10,10 @@ _IDS_PER_REPLY = 20_000
 _AFTER_SLASH = chr(ord("/") + 1)
 
 
-async def prune_embeddings(database: Database, spaces: Iterable[EmbeddingSpace]) -> int:
-    """Delete the embeddings of other spaces, and of pictures that no product has; returns how many.
+async def prune_embeddings(database: Database, spaces: Iterable[EmbeddingSpace], kept: Iterable[str] = ()) -> int:
+    """Delete the embeddings of other spaces, and of pictures that no product has and `kept` does not name.
+
+    Returns how many.
 
     Memory: the digests of all pictures.
     """
@@ -20,6 +22,7 @@ async def prune_embeddings(database: Database, spaces: Iterable[EmbeddingSpace])
     for between in _ranges_without(keys):
         deleted += await _delete(database, {"_id": between})
     images = {view.image async for product in ProductStore(database).iterate() for view in product.views}
+    images.update(kept)
     for key in keys:
         last = f"{key}/"
         while ids := await _page(database, after=last, before=f"{key}{_AFTER_SLASH}"):

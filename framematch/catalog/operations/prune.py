@@ -10,6 +10,8 @@ from framematch.catalog.changes.delta_log import delete_up_to
 from framematch.catalog.changes.needed_spaces import space_of
 from framematch.catalog.embeddings.prune import prune_embeddings
 from framematch.catalog.mongo import Database, Document, mongo_errors
+from framematch.catalog.samples.embedder import kept_name
+from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.build_lease import abandon, clean_up, delete_without_manifest, leased_snapshots
 from framematch.catalog.snapshots.names import confirm_names, read_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
@@ -71,7 +73,8 @@ async def _prune_rest(database: Database, deleted: tuple[str, ...]) -> Pruned:
     kept = await _manifests(database, await stored_ids(database))
     if not kept or await leased_snapshots(database):
         return Pruned(deleted, 0, 0)
-    embeddings = await prune_embeddings(database, set(map(space_of, kept)))
+    samples = [kept_name(sample.image) async for sample in SampleStore(database).read()]
+    embeddings = await prune_embeddings(database, set(map(space_of, kept)), samples)
     entries = await delete_up_to(database, min(manifest.delta for manifest in kept))
     log.info("snapshots_pruned", snapshots=list(deleted), embeddings=embeddings, delta_entries=entries)
     return Pruned(deleted, embeddings, entries)

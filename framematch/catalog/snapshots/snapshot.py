@@ -10,6 +10,8 @@ from typing import Final, Literal
 import msgspec
 
 from framematch.catalog.row_checks import RowChecks
+from framematch.catalog.snapshots.calibration import Calibration
+from framematch.catalog.snapshots.calibration_checks import problem
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.errors import CatalogError, ModelMismatchError
@@ -41,7 +43,7 @@ class SnapshotManifest:
 
     `rows` counts views, `vectors` their distinct embeddings. The snapshot contains every change of the catalogue up to
     `catalog_version`, and every single change up to the number `delta`. `empty_frames` are those that would reach the
-    match threshold.
+    match threshold. Without `calibration` the thresholds are an estimate, whose rates are not known.
     """
 
     id: str
@@ -62,6 +64,7 @@ class SnapshotManifest:
     delta: int = 0
     format_version: int = FORMAT_VERSION
     empty_frames: tuple[EmptyFrameMatch, ...] = ()
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,11 @@ def check_manifest(manifest: SnapshotManifest) -> None:
         raise CatalogError(
             f"snapshot {manifest.id} has the thresholds match {match:.3f} and margin {margin:.3f}, which cannot be",
             hint=REBUILD_HINT,
+        )
+    if manifest.calibration is not None and (field := problem(manifest.calibration)):
+        raise CatalogError(
+            f"snapshot {manifest.id} has a calibration whose {field} cannot be",
+            hint="Run 'framematch catalog calibrate'",
         )
 
 

@@ -13,8 +13,8 @@ from rich.text import Text
 from framematch.catalog.operations.overview import SnapshotServing
 from framematch.cli.snapshots.table import refusal_lines
 from framematch.core.printable import printable
+from framematch.matching.intervals import Interval
 from framematch.matching.shadow.counts import CHANGES, KINDS, Change, Cost, Flow
-from framematch.matching.shadow.intervals import Interval
 from framematch.matching.shadow.report import MIN_MINUTES, ShadowReport
 
 _SHOWN_FLOWS = 10

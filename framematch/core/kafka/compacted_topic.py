@@ -72,8 +72,11 @@ class CompactedTopic:
                 self._fail(error if isinstance(error, KafkaUnavailableError) else unavailable(self._kafka, error))
             await asyncio.sleep(backoff.next_delay_s())
 
-    async def read_on(self, timeout_s: float) -> None:
-        """Return when everything has been read that is in the topic now.
+    async def read_on(self, timeout_s: float, *, behind: int | None = None) -> None:
+        """Return when everything has been read that readers can see now, and everything up to the offset `behind`.
+
+        Kafka acknowledges a transaction before its readers can see it: who has committed a record at an offset must
+        ask for it by that offset.
 
         Raises:
             KafkaUnavailableError: not within `timeout_s`.
@@ -83,7 +86,8 @@ class CompactedTopic:
                 while (consumer := self._consumer) is None:
                     await self._wait()
                 [end] = (await consumer.end_offsets(list(consumer.assignment()))).values()
-                while self.problem is not None or self.end < end:
+                until = end if behind is None else max(end, behind + 1)
+                while self.problem is not None or self.end < until:
                     await self._wait()
         except (TimeoutError, KafkaError) as error:
             why = self.problem or str(error) or f"not within {timeout_s:g} s"

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from framematch.matching.intervals import ClusterSums, Interval, clustered, wilson
 from framematch.matching.shadow.counts import Change, ShadowCounts
-from framematch.matching.shadow.intervals import ClusterSums, Interval, clustered, wilson
 
 MIN_MINUTES = 30
 """Camera-minutes without which no share is stated: an interval from fewer clusters is no help."""

@@ -1,0 +1,1 @@
+"""Pictures with a known content, which calibrate a snapshot's decisions."""
