@@ -25,6 +25,7 @@ from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.enrich import Metadata, MetadataCache
+from framematch.matching.sketch import sketch_text
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class ResultBuilder:
                     plausible=decision.plausible,
                     quality=decision.quality,
                     calibration=calibration,
+                    sketch=None if decision.sketch is None else sketch_text(decision.sketch),
                 )
             )
         return tuple(events)

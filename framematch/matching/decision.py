@@ -49,6 +49,7 @@ class Decision:
     `candidates` are best first. `score` is the first one's similarity, None without candidates. `margin` is its lead
     over the second one, None without a second product. `reason` says why it is no match; None for a match. `plausible`
     counts the leading candidates that may be the product. `quality` is the picture's, from 0 to 1, if it was measured.
+    `sketch` is that of its embedding, if a model was asked.
     """
 
     kind: DecisionKind
@@ -58,6 +59,7 @@ class Decision:
     reason: DecisionReason | None = None
     plausible: int = 0
     quality: float | None = None
+    sketch: bytes | None = None
 
 
 NO_CONTENT: Final = Decision("unknown", None, None, (), "no_content")

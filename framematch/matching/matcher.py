@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, Self
 
 from framematch.catalog.changes.delta import Delta
@@ -9,6 +10,7 @@ from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.matching.decision import MAX_PLAUSIBLE, MIN_LEAD, Candidate, Decision, Thresholds, decide
 from framematch.matching.index import Close, ProductIndex
+from framematch.matching.sketch import sketches
 
 _MARGIN_PRODUCTS: Final = 2  # a margin needs the second product
 _ROUNDING: Final = 1e-9  # of differences of similarities: rather one candidate more
@@ -60,7 +62,10 @@ class Matcher:
         limits = self.thresholds
         close = Close(limits.lowest_match, max(limits.margin, MIN_LEAD) + _ROUNDING, MAX_PLAUSIBLE)
         found = self._index.search(embeddings, max(self._k, _MARGIN_PRODUCTS), close=close)
-        return [decide(candidates, limits, self._k) for candidates in found]
+        decisions = (decide(candidates, limits, self._k) for candidates in found)
+        return [
+            replace(decision, sketch=sketch) for decision, sketch in zip(decisions, sketches(embeddings), strict=True)
+        ]
 
     def warm_up(self) -> None:
         """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""

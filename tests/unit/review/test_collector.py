@@ -1,5 +1,6 @@
 """A collector keeps what it chose once, whatever the servers do meanwhile."""
 
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,7 +83,11 @@ class Site:
         """Read a batch, and repeat each step until it succeeds."""
         records: Any = [SimpleNamespace(value=one if isinstance(one, bytes) else encode(one)) for one in events]
         regions, chosen = self._collector.regions(records), Chosen()
-        for step in (lambda: self._collector.choose(regions, chosen), lambda: self._collector.keep(chosen)):
+        steps: list[Callable[[], Awaitable[None]]] = [
+            lambda: self._collector.choose(regions, chosen),
+            lambda: self._collector.keep(chosen),
+        ]
+        for step in steps:
             while True:
                 try:
                     await step()
