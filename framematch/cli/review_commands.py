@@ -129,7 +129,9 @@ async def _desk(settings: Settings) -> AsyncIterator[_Desk]:
 
     async with open_database(settings) as database:
         store = ReviewStore(database)
-        yield _Desk(store, Labeller(store, SampleStore(database), ProductStore(database)))
+        yield _Desk(
+            store, Labeller(store, SampleStore(database, settings.calibration.max_pictures), ProductStore(database))
+        )
 
 
 async def _list(settings: Settings, wanted: "Wanted", sheet: Path | None) -> "list[ReviewPicture]":
