@@ -6,8 +6,8 @@ limited, so that no frame decides alone. A frame weighs less when its picture is
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Self
 
@@ -158,53 +158,56 @@ class Tally:
 
         `start_frames`: how many frames must match before the first decision; None: there may be none yet.
         """
-        counted = replace(
-            self,
-            evidence=self._counted(ballot, rules),
-            weight=self._weight_with(ballot),
-            frames=self.frames + (ballot.matched is not None),
+        weight = round(self.weight + ballot.weight, _DIGITS)
+        evidence = self._counted(ballot, rules, _least_of(weight))
+        leader, most = evidence[0] if evidence else (None, _least_of(weight))
+        second = evidence[1][1] if len(evidence) > 1 else _least_of(weight)
+        frames = self.frames + (ballot.matched is not None)
+        wins = (
+            ballot.matched is not None
+            and ballot.matched == leader
+            and most >= rules.evidence
+            and round(most - second, _DIGITS) >= rules.lead
         )
-        enough = counted.leading_evidence >= rules.evidence and round(counted.lead, _DIGITS) >= rules.lead
-        leads_by_match = ballot.matched is not None and ballot.matched == counted.leader
-        if not self.decided:
-            product = ballot.matched if self.product is None or leads_by_match else self.product
-            ready = start_frames is not None and counted.frames >= start_frames
-            return replace(counted, product=product, decided=ready and enough and leads_by_match)
-        if counted.leader == self.product:
-            return replace(counted, challenge=0.0)
-        challenge = round(ballot.weight + (self.challenge if counted.leader == self.leader else 0.0), _DIGITS)
-        if enough and leads_by_match and challenge >= CHANGE_FRAMES:
-            return replace(counted, product=ballot.matched, challenge=0.0)
-        return replace(counted, challenge=challenge)
+        product, challenge, decided = self.product, 0.0, self.decided
+        if not decided:
+            decided = wins and start_frames is not None and frames >= start_frames
+            if ballot.matched is not None and (product is None or ballot.matched == leader):
+                product = ballot.matched
+        elif leader != product:
+            challenge = round(ballot.weight + (self.challenge if leader == self.leader else 0.0), _DIGITS)
+            if wins and challenge >= CHANGE_FRAMES:
+                product, challenge = leader, 0.0
+        return Tally(evidence, weight, frames, product, challenge, decided)
 
-    def _counted(self, ballot: Ballot, rules: VoteRules) -> tuple[tuple[str, float], ...]:
+    def _counted(self, ballot: Ballot, rules: VoteRules, least: float) -> tuple[tuple[str, float], ...]:
+        """The evidence after a frame, without the products that have no more than `least`."""
         if not ballot.scores:
             return self.evidence
-        said = _said(ballot, rules)
         before = dict(self.evidence)
-        sums = {
-            product: before.get(product, self._least) + ballot.weight * said.get(product, -FRAME_EVIDENCE)
-            for product in (*before, *(product for product in said if product not in before))
-        }
-        least = _least_of(self._weight_with(ballot))
-        rounded = ((product, min(MAX_EVIDENCE, round(total, _DIGITS))) for product, total in sums.items())
-        found = sorted((item for item in rounded if item[1] > least), key=lambda item: (-item[1], item[0]))
-        return tuple(found[:MAX_PRODUCTS])
-
-    def _weight_with(self, ballot: Ballot) -> float:
-        return round(self.weight + ballot.weight, _DIGITS)
+        said = _said(ballot, rules)
+        unnamed, weight = self._least, ballot.weight
+        sums = {product: before.get(product, unnamed) + weight * says for product, says in said.items()}
+        sums |= {product: total - weight * FRAME_EVIDENCE for product, total in before.items() if product not in said}
+        found = [
+            (-min(MAX_EVIDENCE, round(total, _DIGITS)), product) for product, total in sums.items() if total > least
+        ]
+        found.sort()
+        return tuple((product, -negative) for negative, product in found[:MAX_PRODUCTS] if -negative > least)
 
 
-def _said(ballot: Ballot, rules: VoteRules) -> Mapping[str, float]:
+def _said(ballot: Ballot, rules: VoteRules) -> dict[str, float]:
     """The evidence that a frame gives each product that it names; it says the least for all others."""
     best = ballot.scores[0][1]
     most = rules.evidence_of(best, ballot.threshold)
-    return {
-        product: _limited(
-            min(rules.evidence_of(score, ballot.threshold), most - rules.deficit(best, score)), FRAME_EVIDENCE
-        )
-        for product, score in ballot.scores
-    }
+    said = {}
+    for product, score in ballot.scores:
+        behind = most - rules.deficit(best, score)
+        if behind <= -FRAME_EVIDENCE:
+            said[product] = -FRAME_EVIDENCE
+        else:
+            said[product] = min(behind, rules.evidence_of(score, ballot.threshold))
+    return said
 
 
 @dataclass(frozen=True)

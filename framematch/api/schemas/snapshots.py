@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from framematch.api.schemas.calibration import CalibrationAnswer
 from framematch.api.schemas.examples import PREVIOUS_ID, SNAPSHOT_ID, example
 from framematch.catalog.operations.activation import NamesChange
 from framematch.catalog.operations.overview import Overview, SnapshotServing
@@ -70,7 +71,7 @@ class SnapshotIndex(BaseModel):
 
 
 class SnapshotThresholds(BaseModel):
-    """Of a match, as estimated by the build."""
+    """Of a match, as estimated by the build or calibrated; `estimated_from` says what they are worth."""
 
     model_config = example(match=0.74, margin=0.02, estimated_from="nearest-impostor quantile of 2000 pairs")
 
@@ -93,6 +94,7 @@ class SnapshotDetails(BaseModel):
     index: SnapshotIndex
     thresholds: SnapshotThresholds
     empty_frames: int = Field(description="how many of the empty frames that a build tries would match", examples=[0])
+    calibration: CalibrationAnswer | None = Field(None, description="null: the rates are not known")
 
     @classmethod
     def of(cls, manifest: SnapshotManifest) -> "SnapshotDetails":
@@ -123,6 +125,7 @@ class SnapshotDetails(BaseModel):
                 estimated_from=manifest.thresholds.explain(),
             ),
             empty_frames=len(manifest.empty_frames),
+            calibration=None if manifest.calibration is None else CalibrationAnswer.of(manifest.calibration),
         )
 
 

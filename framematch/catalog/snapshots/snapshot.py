@@ -11,6 +11,7 @@ import msgspec
 
 from framematch.catalog.row_checks import RowChecks
 from framematch.catalog.snapshots.calibration import Calibration
+from framematch.catalog.snapshots.calibration_checks import problem
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.errors import CatalogError, ModelMismatchError
@@ -174,6 +175,11 @@ def check_manifest(manifest: SnapshotManifest) -> None:
         raise CatalogError(
             f"snapshot {manifest.id} has the thresholds match {match:.3f} and margin {margin:.3f}, which cannot be",
             hint=REBUILD_HINT,
+        )
+    if manifest.calibration is not None and (field := problem(manifest.calibration)):
+        raise CatalogError(
+            f"snapshot {manifest.id} has a calibration whose {field} cannot be",
+            hint="Run 'framematch catalog calibrate'",
         )
 
 
