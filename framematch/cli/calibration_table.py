@@ -16,24 +16,17 @@ _SOURCES = {
 
 def stated_lines(calibration: Calibration, thresholds: ThresholdEstimate) -> Iterator[tuple[str, str]]:
     """A name and a text for each thing that is stated."""
-    bound = (
-        ""
-        if calibration.guarantee is None
-        else f", as bounds that hold with a probability of {percent(calibration.guarantee)}"
+    stated = (
+        f"at most {percent(calibration.rate)} of pictures without a product accepted, and "
+        f"{percent(calibration.mixup_rate)} of accepted ones without the right candidate"
     )
-    yield (
-        "states",
-        (
-            f"at most {percent(calibration.rate)} of pictures without a product accepted, and "
-            f"{percent(calibration.mixup_rate)} of accepted ones without the right candidate{bound}"
-        ),
-    )
+    if calibration.guarantee is not None:
+        stated += f", as bounds that hold with a probability of {percent(calibration.guarantee)}"
+    yield "states", stated
     yield "thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}"
     if calibration.views:
-        own = (
-            f"{calibration.views} of the {calibration.samples} pictures are the catalogue's own, each held out in turn"
-        )
-        yield "weaker", f"{own}: with your cameras the rates may be higher"
+        own = f"{calibration.views} of the {calibration.samples} pictures are the catalogue's own, each held out"
+        yield "weaker", f"{own} in turn: with your cameras the rates may be higher"
     if calibration.categories:
         named = ", ".join(f"{one.category} {one.match:.3f}" for one in calibration.categories)
         yield "categories", f"with a minimum similarity of their own: {named}"
