@@ -16,23 +16,17 @@ _SOURCES = {
 
 def stated_lines(calibration: Calibration, thresholds: ThresholdEstimate) -> Iterator[tuple[str, str]]:
     """A name and a text for each thing that is stated."""
-    bound = "" if calibration.guarantee is None else f", as bounds that hold with {calibration.guarantee:.1%}"
-    yield (
-        "states",
-        (
-            f"at most {percent(calibration.rate)} of pictures without a product accepted, and "
-            f"{percent(calibration.mixup_rate)} of accepted ones without the right candidate{bound}"
-        ),
+    stated = (
+        f"at most {percent(calibration.rate)} of pictures without a product accepted, and "
+        f"{percent(calibration.mixup_rate)} of accepted ones without the right candidate"
     )
+    if calibration.guarantee is not None:
+        stated += f", as bounds that hold with a probability of {percent(calibration.guarantee)}"
+    yield "states", stated
     yield "thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}"
     if calibration.views:
-        yield (
-            "weaker",
-            (
-                f"{calibration.views} of the {calibration.samples} pictures are the catalogue's own, each held out in turn: "
-                "with your cameras the rates may be higher"
-            ),
-        )
+        own = f"{calibration.views} of the {calibration.samples} pictures are the catalogue's own, each held out"
+        yield "weaker", f"{own} in turn: with your cameras the rates may be higher"
     if calibration.categories:
         named = ", ".join(f"{one.category} {one.match:.3f}" for one in calibration.categories)
         yield "categories", f"with a minimum similarity of their own: {named}"
@@ -58,7 +52,7 @@ def rate_table(calibration: Calibration) -> Table:
 def calibration_facts(calibration: Calibration, thresholds: ThresholdEstimate) -> Iterator[tuple[str, str]]:
     """What is stated and realised, a line for each."""
     made = f"{calibration.at[:16].replace('T', ' ')} UTC"
-    yield "calibrated", f"{made}, with {calibration.samples} pictures of or without {calibration.products} products"
+    yield "calibrated", f"{made}, with {calibration.samples} labelled pictures, and {calibration.products} products"
     yield from (fact for fact in stated_lines(calibration, thresholds) if fact[0] != "thresholds")
     for source in calibration.sources:
         if source.threshold is not None:
@@ -83,7 +77,7 @@ def _source_cells(source: SourceRate, calibration: Calibration) -> tuple[str, ..
 
 def _realised(share: Share) -> str:
     rate, interval, pictures = _share_cells(share)
-    return f"{rate} (95 % interval {interval}) of {pictures} pictures"
+    return f"{rate} (95 % interval {interval}, {pictures} pictures)"
 
 
 def _share_cells(share: Share) -> tuple[str, str, str]:

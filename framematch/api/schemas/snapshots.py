@@ -182,6 +182,23 @@ class BuildBody(BaseModel):
     activate: bool = Field(False, description="make it the active one when it is built")
 
 
+class CalibrateBody(BaseModel):
+    """Which error rates to state, with the labelled pictures that are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rate: float = Field(
+        0.05, gt=0, le=0.5, description="share of pictures without a product of the catalogue that may be accepted"
+    )
+    mixup_rate: float = Field(
+        0.05, gt=0, le=0.5, description="share of accepted pictures whose candidates may lack the right product"
+    )
+    guarantee: float | None = Field(
+        None, ge=0.5, le=0.999, description="state upper bounds that hold with this probability; null: expected rates"
+    )
+    activate: bool = Field(False, description="make it the active one, if the active one has not changed meanwhile")
+
+
 class ActivateBody(BaseModel):
     """Which snapshot is active as far as you know: if it is another one, nothing is changed."""
 

@@ -72,9 +72,8 @@ class FolderKeeper:
                 f"all {len(every)} pictures are pictures of the catalogue itself, which the index finds always",
                 hint="Give pictures that the catalogue does not have, as the cameras see the products",
             )
-        known = {(sample.image, sample.group) for sample in kept}
-        wanted = [picture for picture in held_out if (picture.image, picture.group) not in known]
-        before = {sample.image for sample in kept}
+        before = {sample.image: sample for sample in kept}
+        wanted = [picture for picture in held_out if _is_news(picture, before.get(picture.image))]
         self.store.check_room(len(kept), sum(picture.image not in before for picture in wanted))
         if forget:
             await self.store.delete_source("folder")
@@ -116,6 +115,11 @@ class FolderKeeper:
             data, picture.label, source="folder", group=picture.group, product_id=picture.product_id
         )
         return found if found.sample.image == picture.image else f"{picture.path}: it was changed meanwhile"
+
+
+def _is_news(picture: FolderPicture, kept: Sample | None) -> bool:
+    """Whether the folder says more than is known: what a person has labelled keeps its camera and group."""
+    return kept is None or (kept.source == "folder" and kept.group != picture.group)
 
 
 def check_kept(samples: Iterable[Sample]) -> None:
