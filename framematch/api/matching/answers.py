@@ -66,6 +66,7 @@ def search_answer(
         ],
         "decision": result.decision,
         "reason": result.reason,
+        "quality": result.quality,
         "z_score": None if result.z_score is None else round(result.z_score, 3),
         "products_searched": result.products_searched,
         "metadata_state": worst_state(one.state for one in hits),
@@ -123,6 +124,7 @@ def _region(found: DecidedRegion, metadata: Mapping[str, Metadata], threshold: f
         "score": None if decision.score is None else similarity(decision.score),
         "margin": None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
         "threshold": threshold,
+        "quality": decision.quality,
     }
 
 
