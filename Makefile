@@ -20,7 +20,7 @@ help: ## show this help
 
 up: $(READY) ## set up, start the servers in the background, and build the demo's model if there is none
 	@$(VENV)/bin/framematch stack up
-	@ls -d model_repository/clip_image_* >/dev/null 2>&1 || $(VENV)/bin/framematch model build --from demo/model/grocery-mini
+	@ls -d model_repository/clip_image_* >/dev/null 2>&1 || $(VENV)/bin/framematch model build --from demo/model/grocery-lite
 
 down: $(READY) ## stop the servers that `make up` started
 	@$(VENV)/bin/framematch stack down

@@ -13,6 +13,7 @@ from consumers.in_flight import InFlight
 from consumers.in_flight_frame import Decided, InFlightFrame, Skipped
 from consumers.sightings.sightings import Sightings
 from consumers.stages.batcher import Batcher, RegionCrop, region_crops
+from consumers.stages.calibration import CalibrationWatch
 from consumers.stages.scene_cache import StaticSceneCache
 from framematch.core.lifecycle import first_of
 from framematch.core.settings import ConsumerSettings
@@ -37,11 +38,18 @@ class Assignment:
     nothing; a stage that still works on a frame puts it into a queue that is not read any more.
     """
 
-    def __init__(self, partitions: frozenset[TopicPartition], settings: ConsumerSettings, sightings: Sightings) -> None:
+    def __init__(
+        self,
+        partitions: frozenset[TopicPartition],
+        settings: ConsumerSettings,
+        sightings: Sightings,
+        calibration: CalibrationWatch,
+    ) -> None:
         self.partitions = partitions
         self.state = State.ASSIGNED
         self.paused = set(partitions)
         self.sightings = sightings
+        self.calibration = calibration
         self.in_flight = InFlight(
             max_frames=settings.in_flight_max, max_bytes=int(settings.in_flight_max_mb * BYTES_PER_MB)
         )

@@ -17,6 +17,7 @@ from consumers.in_flight_frame import InFlightFrame
 from consumers.metrics import ConsumerMetrics
 from consumers.pulse import Pulse
 from consumers.sightings.sightings import Sightings
+from consumers.stages.calibration import CalibrationWatch
 from consumers.topic_watch import TopicWatch
 from framematch.core.backoff import Backoff
 from framematch.core.errors import KafkaUnavailableError
@@ -179,7 +180,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._consumer.pause(*partitions)
         self.pulse.reset()
         sightings = Sightings(self._kafka, self._settings.sightings, self._metrics)
-        self.assignment = Assignment(partitions, self._settings, sightings)
+        self.assignment = Assignment(partitions, self._settings, sightings, CalibrationWatch(self._metrics))
         self._assigned.set()
 
     async def _release(self, assignment: Assignment | None) -> None:

@@ -36,6 +36,9 @@ class ConsumerMetrics:
         )
         self.in_flight = self._gauge("in_flight_frames", "Fetched and not yet delivered")
         self.in_flight_bytes = self._gauge("in_flight_bytes", "Their size, decoded crops too")
+        self.stale_cameras = self._gauge(
+            "calibration_stale_cameras", "Cameras whose similarities are not those of the calibration"
+        )
         self.snapshots = SnapshotMetrics(registry, "consumer")
         self.lag = self._gauge("lag_frames", "Frames in the partition not yet fetched", "partition")
 

@@ -116,6 +116,11 @@ class Pipeline:
         in_flight = len(self._consumer.assignment.in_flight) if self._consumer.assignment else 0
         return Progress(self._consumer.fetched, self._delivered, in_flight, self._consumer.positions())
 
+    def stale_cameras(self) -> list[str]:
+        """The cameras whose similarities are not those of the calibration, for other processes to see."""
+        assignment = self._consumer.assignment
+        return assignment.calibration.stale_cameras if assignment else []
+
     def load(self) -> ConsumerLoad:
         """How much work there is, for the GPU monitor."""
         assignment = self._consumer.assignment
@@ -166,8 +171,12 @@ class Pipeline:
             return  # another consumer processes these frames
         built = []
         for frame in frames:
-            observed = assignment.sightings.observe(results.match_events(frame, metadata))
-            built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            events = results.match_events(frame, metadata, assignment.calibration.observe(frame))
+            if events and frame.served is not None:
+                observed = assignment.sightings.observe(events, frame.served.vote_rules)
+                built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            else:
+                built.append(FrameResult.of(frame))
             frame.served = None  # what is delivered does not need it any more
         await self._delivery.deliver(built)
 

@@ -92,7 +92,10 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             batch_size=settings.consumer.batch_size,
             registry=registry,
         )
-        async with heartbeat(database, watcher, serving.changed, service="consumer"), asyncio.TaskGroup() as group:
+        telling = heartbeat(
+            database, watcher, serving.changed, service="consumer", stale_cameras=pipeline.stale_cameras
+        )
+        async with telling, asyncio.TaskGroup() as group:
             parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher))
             monitors = [group.create_task(part) for part in parts]
             await pipeline.run(stop)

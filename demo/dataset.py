@@ -7,7 +7,7 @@ from demo.schedule import Photo
 
 DATA_DIR = Path(__file__).parent / "data"
 # A model bundle in the layout of a CLIP ONNX export; model/README.md describes its training.
-BUNDLE_DIR = Path(__file__).parent / "model" / "grocery-mini"
+BUNDLE_DIR = Path(__file__).parent / "model" / "grocery-lite"
 
 
 def load_photos(data_dir: Path = DATA_DIR) -> tuple[Photo, ...]:

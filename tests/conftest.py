@@ -1,4 +1,4 @@
-"""Fixtures for real servers: one of each per session, started at its first use and stopped at the end.
+"""Fixtures for real servers: one of each per process, one broker for all, started at the first use.
 
 A test that kills or freezes a broker uses `breakable_kafka`; one that does so to another server starts its own.
 """
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from framematch.stack.mongodb import MongoServer
 from framematch.stack.server import ReservedPort, Server
 from framematch.stack.triton import TritonServer
 from tests.fault_table import pytest_terminal_summary  # noqa: F401  # a hook
+from tests.shared_server import SharedKafka, shared_kafka
 from tests.support import logging_restored, resume
 
 AnyServer = TypeVar("AnyServer", bound=Server)
@@ -39,6 +40,7 @@ sys.dont_write_bytecode = False
 hypothesis.settings.register_profile("framematch", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("framematch")
 
+UNTIL_THE_END = pytest.StashKey[ExitStack]()
 GIVEN_MONGODB_URI = os.environ.get("MONGODB_URI")
 DEVELOPERS_NAMES = known_environment_names() - {"FRAMEMATCH_CACHE_DIR"}
 
@@ -104,11 +106,27 @@ def running(server: AnyServer) -> Iterator[AnyServer]:
         server.stop()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[UNTIL_THE_END] = ExitStack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Not at the end of a fixture, which is a part of the last test and its timeout: others may still use the servers.
+    session.config.stash[UNTIL_THE_END].close()
+
+
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """A Kafka broker: `.bootstrap_servers`. It has only the topics that tests create; use unique names."""
-    with running(KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
-        yield server
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def kafka(run_folder: Path, pytestconfig: pytest.Config) -> SharedKafka:
+    """A broker that all processes of this run share, with the topics that tests create: use unique names."""
+    return pytestconfig.stash[UNTIL_THE_END].enter_context(shared_kafka(run_folder / "shared-kafka"))
 
 
 @pytest.fixture(scope="session")

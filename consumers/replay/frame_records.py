@@ -7,9 +7,9 @@ from typing import Protocol
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndTimestamp
 
-from consumers.replay.partition_reader import PartConsumer, PartitionReader
 from consumers.replay.time_range import TimeRange
 from framematch.core.kafka.offsets import offset_ranges
+from framematch.core.kafka.partition_reader import PartConsumer, PartitionReader
 from framematch.core.units import US_PER_MS
 
 # The clocks of cameras differ, and spooled frames come late, so records are not in the order of their timestamps.

@@ -8,8 +8,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.replay.frame_records import TimedConsumer
 from consumers.replay.pairing import Found, Pairing, published_answer
-from consumers.replay.partition_reader import PartitionReader
 from framematch.core.events import MatchEvent, decode
+from framematch.core.kafka.partition_reader import PartitionReader
 from framematch.core.units import MS_PER_S, US_PER_MS
 
 log = structlog.get_logger()

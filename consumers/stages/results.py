@@ -11,6 +11,7 @@ from consumers.metrics import ConsumerMetrics
 from framematch.core.events import (
     MATCH_SCHEMA,
     SIMILARITY_DIGITS,
+    CalibrationState,
     CandidateInfo,
     MatchEvent,
     MetadataState,
@@ -24,6 +25,7 @@ from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.enrich import Metadata, MetadataCache
+from framematch.matching.sketch import sketch_text
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class ResultBuilder:
             frame.spans["enrich"] = (start_ns, end_ns)
         return metadata
 
-    def match_events(self, frame: InFlightFrame, metadata: dict[str, Metadata]) -> tuple[MatchEvent, ...]:
+    def match_events(
+        self, frame: InFlightFrame, metadata: dict[str, Metadata], calibration: CalibrationState = "none"
+    ) -> tuple[MatchEvent, ...]:
         """An event for each region; none of a frame that was skipped or rejected."""
         if frame.header is None or frame.served is None or not isinstance(frame.outcome, Decided):
             return ()
@@ -102,7 +106,7 @@ class ResultBuilder:
                     decision=decision.kind,
                     score=None if decision.score is None else similarity(decision.score),
                     margin=None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
-                    threshold=round(served.matcher.thresholds.match, SIMILARITY_DIGITS),
+                    threshold=round(served.matcher.thresholds.match_for(decision.candidates), SIMILARITY_DIGITS),
                     product=product,
                     candidates=tuple(CandidateInfo(c.product_id, similarity(c.score)) for c in decision.candidates),
                     snapshot=served.manifest.id,
@@ -114,6 +118,8 @@ class ResultBuilder:
                     delta=served.delta,
                     plausible=decision.plausible,
                     quality=decision.quality,
+                    calibration=calibration,
+                    sketch=None if decision.sketch is None else sketch_text(decision.sketch),
                 )
             )
         return tuple(events)

@@ -18,6 +18,7 @@ _COMMANDS = {
     "cameras": "Show the state of every camera.",
     "deadletter": "List, show and replay unusable records.",
     "catalog": "Import products, and build the index.",
+    "calibration": "Keep decided pictures, and label them.",
     "search": "Search the catalogue by a picture or a text.",
     "replay": "Decide frames again with another snapshot.",
     "model": "Build, check, list and prune the models that Triton serves.",

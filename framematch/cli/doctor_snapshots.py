@@ -49,7 +49,7 @@ async def _changes(database: "Database", active: "SnapshotManifest") -> Finding:
 
 def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Iterator[Finding]:
     from framematch.catalog.operations.overview import serving_of
-    from framematch.cli.snapshots.table import refusal_lines
+    from framematch.cli.snapshots.table import refusal_lines, stale_text
 
     for part, snapshot_id in (("Processes", names.active), ("Shadow", names.shadow)):
         if snapshot_id is None:
@@ -58,6 +58,10 @@ def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Itera
         refusals = list(refusal_lines(snapshot_id, serving))
         for line in refusals:
             yield Finding(part, None, line, "They try again by themselves; the snapshot before goes on there")
+        if part == "Processes" and serving.stale_cameras:
+            yield Finding(
+                "Calibration", None, stale_text(serving), "Label pictures of them, and calibrate: docs/catalogue.md"
+            )
         if part == "Processes" and statuses and not refusals:
             everywhere = len(serving.serving) == len(statuses)
             hint = "" if everywhere else "They change within seconds: see framematch catalog list"

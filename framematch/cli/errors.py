@@ -18,6 +18,7 @@ EXTRAS = {
     "api": "api,cpu",
     "api-key": "api,cpu",
     "catalog": "consumer,cpu",
+    "calibration": "consumer,cpu",
     "search": "consumer,cpu",
     "replay": "consumer,cpu",
     "doctor": "consumer,cpu",

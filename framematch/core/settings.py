@@ -26,6 +26,7 @@ from framematch.core.settings_edge import (
     SpoolSettings,
     UntaggedColours,
 )
+from framematch.core.settings_review import ReviewSettings
 from framematch.core.settings_section import Addresses, CameraId, Section
 from framematch.core.settings_service import HttpSettings, LogSettings, TracingSettings
 
@@ -52,6 +53,7 @@ __all__ = [
     "Point",
     "RegionSettings",
     "Regions",
+    "ReviewSettings",
     "Settings",
     "SightingSettings",
     "SnapshotSettings",
@@ -301,6 +303,7 @@ class Settings(Section):
     calibration: CalibrationSettings = CalibrationSettings()
     api: ApiSettings = ApiSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    review: ReviewSettings = ReviewSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

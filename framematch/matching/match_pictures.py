@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -14,16 +14,13 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError
 from framematch.core.frames import Region
 from framematch.core.units import BYTES_PER_MB
-from framematch.matching.decision import Candidate, Decision, decide
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Decision, decide
 from framematch.matching.gate import MeasuredCrop, PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.pictures.regions import clipped, cut
 from framematch.pictures.stored import FORMATS, open_picture
 from framematch.vision.isolation import embed_isolating
 from framematch.vision.preprocess import Preprocessor
-
-MARGIN_PRODUCTS = 2
-"""A decision needs the second product."""
 
 Found: TypeAlias = tuple[Candidate, ...]
 
@@ -166,10 +163,11 @@ async def match_pictures(
     embeddings = await engine.embed(served, crops) if crops else []
     times.end("infer")
     rows = [one for one in embeddings if one is not None]
-    k = max(top_k, MARGIN_PRODUCTS)
+    k = max(top_k, MAX_PLAUSIBLE)
     found = iter(await engine.nearest(served, np.stack(rows), k, among) if rows else [])
     times.end("search")
-    decided = iter([(None if one is None else _decide(next(found), served, top_k), one) for one in embeddings])
+    limits = served.matcher.thresholds
+    decided = iter([(None if one is None else decide(next(found), limits, top_k), one) for one in embeddings])
     return [_decided(one, gate, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
 
 
@@ -178,11 +176,6 @@ async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor
         return await engine.prepare(picture, preprocessor)
     except PictureError as error:
         return error.with_traceback(None)  # which refers to the bytes
-
-
-def _decide(candidates: Found, served: ServedSnapshot, top_k: int) -> Decision:
-    decision = decide(candidates, served.matcher.thresholds)
-    return replace(decision, candidates=decision.candidates[:top_k])
 
 
 def _decided(

@@ -3,13 +3,17 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Self
+from typing import Final, Self
 
 from framematch.catalog.changes.delta import Delta
 from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import Candidate, Decision, Thresholds, decide
-from framematch.matching.index import ProductIndex
+from framematch.matching.decision import MAX_PLAUSIBLE, MIN_LEAD, Candidate, Decision, Thresholds, decide
+from framematch.matching.index import Close, ProductIndex
+from framematch.matching.sketch import sketches
+
+_MARGIN_PRODUCTS: Final = 2  # a margin needs the second product
+_ROUNDING: Final = 1e-9  # of differences of similarities: rather one candidate more
 
 
 class Matcher:
@@ -22,14 +26,19 @@ class Matcher:
         match_threshold: float | None = None,
         margin_threshold: float | None = None,
     ) -> None:
-        estimated = snapshot.manifest.thresholds
-        self.manifest = snapshot.manifest
+        manifest = snapshot.manifest
+        self.manifest = manifest
         self.thresholds = Thresholds(
-            match=estimated.match if match_threshold is None else match_threshold,
-            margin=estimated.margin if margin_threshold is None else margin_threshold,
+            match=manifest.thresholds.match if match_threshold is None else match_threshold,
+            margin=manifest.thresholds.margin if margin_threshold is None else margin_threshold,
         )
         self._k = k
         self._index = ProductIndex(snapshot)
+
+    @property
+    def products(self) -> int:
+        """How many products are searched, those of the changes included."""
+        return self._index.products
 
     def with_delta(self, delta: Delta) -> Self:
         """A matcher that searches these changes too, and shares the index. CPU-bound: call it in a thread."""
@@ -48,10 +57,14 @@ class Matcher:
         return self._index.nearest_picture(embedding, images)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
-        """A decision for each row, with `k` candidates. CPU-bound: call it in a thread."""
-        found = self._index.search(embeddings, max(self._k, 2))  # the margin needs a second product
-        decisions = (decide(candidates, self.thresholds) for candidates in found)
-        return [replace(decision, candidates=decision.candidates[: self._k]) for decision in decisions]
+        """A decision for each row, with `k` candidates and all plausible ones. CPU-bound: call it in a thread."""
+        limits = self.thresholds
+        close = Close(limits.lowest_match, max(limits.margin, MIN_LEAD) + _ROUNDING, MAX_PLAUSIBLE)
+        found = self._index.search(embeddings, max(self._k, _MARGIN_PRODUCTS), close=close)
+        decisions = (decide(candidates, limits, self._k) for candidates in found)
+        return [
+            replace(decision, sketch=sketch) for decision, sketch in zip(decisions, sketches(embeddings), strict=True)
+        ]
 
     def warm_up(self) -> None:
         """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""

@@ -124,7 +124,8 @@ async def search_by_picture(
     if not decision.candidates and query is not None:
         return await catalogue.result((), near=False, searched=searched)
     near = decision.kind != "unknown"
-    return await catalogue.result(decision.candidates, near=near, searched=searched, decision=decision, query=query)
+    hits = decision.candidates[:top_k]  # a set of plausible products may be larger
+    return await catalogue.result(hits, near=near, searched=searched, decision=decision, query=query)
 
 
 async def search_by_text(

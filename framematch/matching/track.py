@@ -1,6 +1,8 @@
-"""The track of one product at one camera, which becomes a sighting when it is confirmed. Immutable values."""
+"""The track of one thing at one camera, which becomes a sighting when its votes decide. Immutable values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from framematch.core.events import (
     SIGHTING_SCHEMA,
@@ -14,14 +16,20 @@ from framematch.core.events import (
 )
 from framematch.core.ids import sighting_event_id, sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
+from framematch.matching.continuity import View, nearest
+from framematch.matching.votes import MAX_EVIDENCE, Ballot, Tally, VoteRules, frame_weight
+
+_CLEARNESS: Final = ("unknown", "ambiguous", "match")
 
 
 @dataclass(frozen=True)
 class Track:
-    """A product's track after the last frame that showed it.
+    """A thing's track after the last frame that showed it.
 
-    `confirmed`: it is a sighting, whose start was published. Times are microseconds since the epoch by the edge's
-    clock; `last_seen_at_us` is never before `started_at_us`, even if that clock was set back.
+    `product` is the one that leads the votes or, once `confirmed`, the one that was decided for. Times are microseconds
+    since the epoch by the edge's clock; `last_seen_at_us` is never before `started_at_us`, even if that clock was set
+    back. `last_frame_id` is the last frame in which it was recognised, `views` are its regions in the last frame that
+    showed it at all. `changed_from` is the product that it had until that frame, if another.
     """
 
     id: str
@@ -30,14 +38,32 @@ class Track:
     started_at_us: int
     last_seen_at_us: int
     last_frame_id: str
-    frames: int
     best: BestPicture
     snapshot: str
-    confirmed: bool = False
+    tally: Tally
+    views: tuple[View, ...]
+    changed_from: str | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is a sighting, whose start was published."""
+        return self.tally.decided
 
     def link(self) -> SightingLink:
-        """The link in a match event."""
-        return SightingLink(self.id, to_rfc3339(self.started_at_us), self.frames, self.best)
+        """Its state in a match event."""
+        tally = self.tally
+        return SightingLink(
+            id=self.id,
+            started_at=to_rfc3339(self.started_at_us),
+            frames=tally.frames,
+            best=self.best,
+            product_id=self.product.id,
+            votes=dict(tally.evidence),
+            frames_used=tally.weight,
+            runner_up=tally.runner_up,
+            changed_from=self.changed_from,
+            challenge=tally.challenge,
+        )
 
     def event_id(self, kind: SightingKind) -> str:
         """Id of an event of this kind in the present state."""
@@ -54,10 +80,14 @@ class Track:
             product=self.product,
             started_at=to_rfc3339(self.started_at_us),
             last_seen_at=to_rfc3339(self.last_seen_at_us),
-            frames=self.frames,
+            frames=self.tally.frames,
             best=self.best,
             snapshot=self.snapshot,
             reason=reason,
+            votes=dict(self.tally.evidence),
+            frames_used=self.tally.weight,
+            runner_up=self.tally.runner_up,
+            changed_from=self.changed_from if kind == "updated" else None,
         )
 
 
@@ -68,47 +98,86 @@ def shown_product(event: MatchEvent) -> str | None:
     return event.candidates[0].product_id if event.decision == "ambiguous" and event.candidates else None
 
 
-def advance(before: Track | None, event: MatchEvent, at_us: int) -> Track | None:
-    """The track of the event's product after its frame; None when there is none.
+def clearest(events: Sequence[MatchEvent]) -> MatchEvent:
+    """A match before an ambiguous decision before an unknown one, then the highest score; of equal ones the first."""
+    return max(events, key=lambda event: (_CLEARNESS.index(event.decision), event.score or 0.0))
 
-    A match starts a track or continues it. An ambiguous decision only keeps a confirmed one open. A published event
-    contains the track's state itself.
+
+def advance(
+    before: Track | None, events: Sequence[MatchEvent], at_us: int, rules: VoteRules, start_frames: int | None
+) -> Track | None:
+    """The track after a frame; None when nothing was recognised that could start one.
+
+    The clearest of its regions votes. A match starts a track or continues it, an ambiguous decision only keeps a
+    sighting open, and an unknown product does not.
 
     Args:
-        before: the product's track before the frame.
-        event: the frame's clearest event that shows the product.
+        before: the track before the frame.
+        events: those of the frame that show its thing.
         at_us: when the frame arrived.
-
-    Raises:
-        ValueError: the event contains an invalid time.
+        rules: of the snapshot that decided.
+        start_frames: how many frames must match before it becomes a sighting; None: it may not yet.
     """
-    if event.sighting is not None:
-        return _linked(before, event, event.sighting, at_us)
-    if event.product is not None:
-        return _matched(before, event, event.product, at_us)
-    if before is None or not before.confirmed:
-        return before
-    return replace(
-        before,
-        last_seen_at_us=max(at_us, before.started_at_us),
-        last_frame_id=event.frame.id,
-        snapshot=event.snapshot,
+    event = clearest(events)
+    views = tuple(map(View.of, events))
+    if before is None:
+        if event.product is None:
+            return None
+        before = _new(event, event.product, at_us, views)
+        similarity = None
+    else:
+        similarity = nearest(View.of(event), before.views)
+    ballot = Ballot(
+        scores=[(candidate.product_id, candidate.score) for candidate in event.candidates],
+        threshold=event.threshold,
+        matched=event.product.id if event.product else None,
+        weight=frame_weight(event.quality, similarity),
     )
+    tally = before.tally.add(ballot, rules, start_frames)
+    changed = tally.product != before.tally.product
+    after = replace(
+        before,
+        snapshot=event.snapshot,
+        tally=tally,
+        views=views,
+        changed_from=before.product.id if changed and before.confirmed else None,
+    )
+    after = (
+        _seen(after, event, at_us) if event.product or (event.decision == "ambiguous" and after.confirmed) else after
+    )
+    if event.product is None or event.product.id != tally.product:
+        return after
+    best = _picture(event)
+    better = changed or best.score > before.best.score
+    return replace(after, product=event.product, best=best if better else before.best)
 
 
-def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_us: int) -> Track:
+def restored(before: Track | None, events: Sequence[MatchEvent], at_us: int) -> Track:
+    """The track as these events of a frame were published with it; each has its state."""
+    event = clearest(events)
+    link = event.sighting or event.tentative
+    if link is None:
+        raise ValueError(f"the event {event.id} has no state of a sighting")
+    product_id = link.product_id or shown_product(event) or ""
+    started_at_us = from_rfc3339(link.started_at)
+    track = Track(
+        id=link.id,
+        camera=event.frame.camera,
+        product=_info(product_id, event, before),
+        started_at_us=started_at_us,
+        last_seen_at_us=before.last_seen_at_us if before else max(at_us, started_at_us),
+        last_frame_id=before.last_frame_id if before else event.frame.id,
+        best=link.best,
+        snapshot=event.snapshot,
+        tally=_restored_tally(link, product_id, decided=event.sighting is not None),
+        views=tuple(map(View.of, events)),
+        changed_from=link.changed_from,
+    )
+    return _seen(track, event, at_us) if event.product or (event.decision == "ambiguous" and track.confirmed) else track
+
+
+def _new(event: MatchEvent, product: ProductInfo, at_us: int, views: tuple[View, ...]) -> Track:
     frame = event.frame
-    best = BestPicture(frame.id, frame.partition, frame.offset, event.region, event.score or 0.0)
-    if before is not None:
-        return replace(
-            before,
-            product=product,
-            last_seen_at_us=max(at_us, before.started_at_us),
-            last_frame_id=frame.id,
-            frames=before.frames + 1,
-            best=best if best.score > before.best.score else before.best,
-            snapshot=event.snapshot,
-        )
     return Track(
         id=sighting_id(frame.camera, product.id, frame.id),
         camera=frame.camera,
@@ -116,27 +185,37 @@ def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_u
         started_at_us=at_us,
         last_seen_at_us=at_us,
         last_frame_id=frame.id,
-        frames=1,
-        best=best,
+        best=_picture(event),
         snapshot=event.snapshot,
+        tally=Tally(),
+        views=views,
     )
 
 
-def _linked(before: Track | None, event: MatchEvent, link: SightingLink, at_us: int) -> Track:
-    product = event.product or (before.product if before else None)
-    if product is None:  # its last match is older than the events that are restored
-        name = shown_product(event) or ""
-        product = ProductInfo(name, name)
-    started_at_us = from_rfc3339(link.started_at)
-    return Track(
-        id=link.id,
-        camera=event.frame.camera,
-        product=product,
-        started_at_us=started_at_us,
-        last_seen_at_us=max(at_us, started_at_us),
-        last_frame_id=event.frame.id,
-        frames=link.frames,
-        best=link.best,
-        snapshot=event.snapshot,
-        confirmed=True,
-    )
+def _seen(track: Track, event: MatchEvent, at_us: int) -> Track:
+    return replace(track, last_seen_at_us=max(at_us, track.started_at_us), last_frame_id=event.frame.id)
+
+
+def _picture(event: MatchEvent) -> BestPicture:
+    frame = event.frame
+    return BestPicture(frame.id, frame.partition, frame.offset, event.region, event.score or 0.0)
+
+
+def _info(product_id: str, event: MatchEvent, before: Track | None) -> ProductInfo:
+    for known in (event.product, before.product if before else None):
+        if known is not None and known.id == product_id:
+            return known
+    return ProductInfo(product_id, product_id)  # its last match is older than the events that are restored
+
+
+def _restored_tally(link: SightingLink, product_id: str, *, decided: bool) -> Tally:
+    votes = link.votes
+    if not votes and link.product_id is None:  # of a consumer that did not count votes: each match had one
+        return Tally(
+            ((product_id, min(MAX_EVIDENCE, float(link.frames))),),
+            float(link.frames),
+            link.frames,
+            product_id,
+            decided=decided,
+        )
+    return Tally(tuple(votes.items()), link.frames_used, link.frames, product_id, link.challenge, decided)

@@ -97,12 +97,17 @@ class FaultRun:
 
     async def wait_unready(self, part: str, reason: str) -> None:
         """Return once a consumer's /readyz is 503 with this text in the reason of `part`."""
+        reports: list[dict[str, str]] = []
 
         async def unready() -> bool:
-            reports = [await asyncio.to_thread(consumer.readiness) for consumer in self.running]
+            reports[:] = [await asyncio.to_thread(consumer.readiness) for consumer in self.running]
             return any(reason in report[part] for report in reports)
 
-        await eventually(unready, timeout_s=_DEADLINE_S, message=f"/readyz reports {part}: {reason}")
+        try:
+            await eventually(unready, timeout_s=_DEADLINE_S, message=f"/readyz reports {part}: {reason}")
+        except AssertionError as error:
+            error.add_note(f"the last reports: {reports}")
+            raise
 
     async def offsets(self) -> tuple[dict[int, int], dict[int, int]]:
         """The group's committed offset in each partition of the frames topic, and the end offset of each."""

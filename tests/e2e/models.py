@@ -7,8 +7,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-_CELL, _CELLS = 16, 8  # pixels a side, and cells a side of a picture
-_BRIGHTNESS = 1.0  # of the catalogue's pictures, normalized: most of them are white
+_CELLS = 8  # a side of a picture
+_BRIGHTNESS = 0.5  # of the catalogue's pictures, normalized: most of them are white
+
+# The weights of the demo's towers that have the dimensions of the embedding.
+LAST_WEIGHTS = {"adapted/matrix", "adapted/bias", "table"}
 
 
 def retrained(bundle: Path, destination: Path) -> Path:
@@ -17,8 +20,10 @@ def retrained(bundle: Path, destination: Path) -> Path:
     for tower in ("vision", "text"):
         path = destination / "onnx" / f"{tower}_model.onnx"
         model = onnx.load(path)
-        (projection,) = (weight for weight in model.graph.initializer if weight.name == "projection")
-        projection.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(projection)[:, ::-1].copy(), "projection"))
+        for weight in model.graph.initializer:
+            if weight.name in LAST_WEIGHTS:
+                reverse = numpy_helper.to_array(weight)[..., ::-1].copy()
+                weight.CopyFrom(numpy_helper.from_array(reverse, weight.name))
         onnx.save(model, path)
     return destination
 
@@ -31,12 +36,11 @@ def cheap(bundle: Path, destination: Path) -> Path:
     shutil.copytree(bundle, destination)
     path = destination / "onnx" / "vision_model.onnx"
     costly = onnx.load(path).graph
+    cell = costly.input[0].type.tensor_type.shape.dim[-1].dim_value // _CELLS
     dimension = costly.output[0].type.tensor_type.shape.dim[1].dim_value
     projection = np.random.default_rng(0).normal(size=(3 * _CELLS**2, dimension)).astype(np.float32)
     nodes = [
-        helper.make_node(
-            "AveragePool", [costly.input[0].name], ["cells"], kernel_shape=[_CELL] * 2, strides=[_CELL] * 2
-        ),
+        helper.make_node("AveragePool", [costly.input[0].name], ["cells"], kernel_shape=[cell] * 2, strides=[cell] * 2),
         helper.make_node("Sub", ["cells", "brightness"], ["colours"]),
         helper.make_node("Flatten", ["colours"], ["flat"]),
         helper.make_node("MatMul", ["flat", "projection"], [costly.output[0].name]),

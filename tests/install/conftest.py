@@ -35,10 +35,9 @@ RECIPES = {
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(run_folder: Path) -> Path:
     """A folder that all processes of this run share."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "installs"
+    return run_folder / "installs"
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ COMMANDS = {
     "watch",
     "cameras",
     "deadletter",
+    "calibration",
     "catalog",
     "search",
     "replay",

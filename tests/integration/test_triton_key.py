@@ -127,7 +127,7 @@ def test_a_build_without_the_right_key_says_so(key: str | None, found: str, trit
     assert isinstance(result.exception, SettingsError)
     assert f"TRITON_REPOSITORY_KEY {found}" in result.exception.message
     assert WRONG_KEY not in f"{result.output}{result.exception}"
-    assert "Built grocery-mini" in result.output
+    assert "Built grocery-lite" in result.output
 
 
 def test_a_build_with_the_key_is_served(triton: TritonServer) -> None:

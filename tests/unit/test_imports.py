@@ -35,6 +35,7 @@ COMMANDS = {
     "archive": ("archive",),
     "api,cpu": ("api", "api_key"),
     "consumer,cpu": (
+        "calibration",
         "catalog",
         "catalog_build",
         "consume",
@@ -42,6 +43,7 @@ COMMANDS = {
         "models.listing",
         "product_changes",
         "replay",
+        "review_commands",
         "search",
         "snapshots.changes",
         "snapshots.listing",

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from framematch.api.access.policy import access
+from framematch.api.direct_route import DirectRoute
 from framematch.api.matching.answers import match_answer, matched_products
 from framematch.api.matching.bodies import MatchBody, read_match
 from framematch.api.matching.requests import BODY_MB, answered
@@ -15,7 +16,7 @@ from framematch.api.services import CurrentServices, Services
 from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import StageTimes, match_pictures
 
-router = APIRouter(tags=["match"])
+router = APIRouter(tags=["match"], route_class=DirectRoute)
 
 
 @router.post(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from framematch.api.access.policy import access
+from framematch.api.direct_route import DirectRoute
 from framematch.api.matching.answers import search_answer
 from framematch.api.matching.bodies import SearchBody, read_search
 from framematch.api.matching.requests import BODY_MB, answered
@@ -19,7 +20,7 @@ from framematch.matching.reference_images import reference_images
 from framematch.matching.search import Catalogue, SearchResult, search_by_picture, search_by_text
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 
-router = APIRouter(tags=["match"])
+router = APIRouter(tags=["match"], route_class=DirectRoute)
 
 
 @router.post(

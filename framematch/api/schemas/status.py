@@ -24,7 +24,7 @@ class ServedSnapshotStatus(BaseModel):
 
     id: str = Field(examples=["20260101-000000-abcdef"])
     created_at: str = Field(description="RFC 3339", examples=["2026-01-01T00:00:00+00:00"])
-    model: str = Field(examples=["grocery-mini"])
+    model: str = Field(examples=["grocery-lite"])
     products: int = Field(examples=[81])
     views: int = Field(description="pictures of products", examples=[240])
     delta: int = Field(description="the newest change of a single product that is searched", examples=[0])
@@ -47,6 +47,11 @@ class ServingProcessStatus(BaseModel):
     delta: int = Field(examples=[0])
     shadow: str | None = Field(examples=[None])
     refused: RefusedSnapshotStatus | None = None
+    stale_cameras: list[str] = Field(
+        [],
+        description="cameras, at most 100, whose similarities are not those that the snapshot was calibrated by",
+        examples=[["till-1"]],
+    )
 
 
 class StatusModel(BaseModel):

@@ -17,6 +17,9 @@ INTERVAL_S: Final = 5.0
 MAX_AGE_S: Final = 15.0
 """An older document is of a process that has ended without removing it, or cannot reach MongoDB."""
 
+CAMERAS_MAX: Final = 100
+"""Of the cameras in a document."""
+
 _REMOVED_AFTER_S = 3600
 
 
@@ -30,7 +33,10 @@ class RefusedSnapshot:
 
 @dataclass(frozen=True)
 class ServingStatus:
-    """What one process serves. `instance` is unique for each start; `delta` is the last change that it searches."""
+    """What one process serves. `instance` is unique for each start; `delta` is the last change that it searches.
+
+    `stale_cameras` are cameras, at most 100, whose similarities are not those that the snapshot was calibrated by.
+    """
 
     instance: str
     host: str
@@ -41,6 +47,7 @@ class ServingStatus:
     shadow: str | None
     names_version: int
     refused: RefusedSnapshot | None = None
+    stale_cameras: tuple[str, ...] = ()
 
 
 async def ensure_expiry(database: Database) -> None:
@@ -65,6 +72,7 @@ async def write_status(database: Database, status: ServingStatus) -> None:
         "shadow": status.shadow,
         "names_version": status.names_version,
         "refused": {"snapshot": refused.snapshot, "reason": refused.reason} if refused else None,
+        "stale_cameras": list(status.stale_cameras),
         "at": datetime.now(UTC),
     }
     with mongo_errors("writing which snapshot is served"):
@@ -106,6 +114,9 @@ def _to_status(document: Document) -> ServingStatus:
     refused = document.get("refused")
     if refused is not None and not isinstance(refused, dict):
         raise DocumentError(f"refused is {shown(refused)}, not an object")
+    stale_cameras = document.get("stale_cameras", [])  # older versions write none
+    if not isinstance(stale_cameras, list) or not all(isinstance(one, str) for one in stale_cameras):
+        raise DocumentError(f"stale_cameras is {shown(stale_cameras)}, not a list of texts")
     return ServingStatus(
         instance=required_text(document, "_id"),
         host=required_text(document, "host"),
@@ -118,4 +129,5 @@ def _to_status(document: Document) -> ServingStatus:
         refused=RefusedSnapshot(required_text(refused, "snapshot"), required_text(refused, "reason"))
         if refused
         else None,
+        stale_cameras=tuple(stale_cameras[:CAMERAS_MAX]),
     )

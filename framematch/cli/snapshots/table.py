@@ -41,7 +41,10 @@ def problem_lines(overview: Overview) -> Iterator[str]:
     for snapshot in overview.snapshots:
         if snapshot.problem:
             yield f"{snapshot.id} cannot be used: {snapshot.problem}"
-        yield from refusal_lines(snapshot.id, overview.serving(snapshot.id))
+        serving = overview.serving(snapshot.id)
+        yield from refusal_lines(snapshot.id, serving)
+        if serving.stale_cameras:
+            yield f"{snapshot.id}: the calibration is {stale_text(serving)}"
 
 
 def refusal_lines(snapshot_id: str, serving: SnapshotServing) -> Iterator[str]:
@@ -52,6 +55,11 @@ def refusal_lines(snapshot_id: str, serving: SnapshotServing) -> Iterator[str]:
     for reason, statuses in by_reason.items():
         where = ", ".join(f"{status.host} {status.pid}" for status in statuses)
         yield f"{snapshot_id} is refused by {len(statuses)} of {serving.processes} processes ({where}): {reason}"
+
+
+def stale_text(serving: SnapshotServing) -> str:
+    """For which cameras the calibration does not hold; for a snapshot that has some."""
+    return f"stale for {counted(len(serving.stale_cameras), 'camera')}: {', '.join(serving.stale_cameras)}"
 
 
 def snapshot_json(overview: Overview, snapshot: StoredSnapshot) -> bytes:
@@ -174,6 +182,8 @@ def _serving_facts(serving: SnapshotServing) -> Iterator[tuple[str, str]]:
         if statuses or label == "served by":
             where = ", ".join(f"{status.host} {status.pid}" for status in statuses)
             yield label, f"{len(statuses)} of {serving.processes} processes" + (f": {where}" if where else "")
+    if serving.stale_cameras:
+        yield "calibration", stale_text(serving)
     for status in serving.refusing:
         yield "refused by", f"{status.host} {status.pid}: {status.refused.reason if status.refused else ''}"
 
@@ -182,6 +192,7 @@ def _serving_json(serving: SnapshotServing) -> dict[str, Any]:
     return {
         "processes": serving.processes,
         "served_by": [_process(status) for status in serving.serving],
+        "stale_cameras": list(serving.stale_cameras),
         "shadow_of": [_process(status) for status in serving.as_shadow],
         "refused_by": [
             {**_process(status), "reason": status.refused.reason} for status in serving.refusing if status.refused

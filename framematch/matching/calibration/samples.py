@@ -9,13 +9,12 @@ import numpy as np
 
 from framematch.catalog.snapshots.snapshot import RowTable, Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import Candidate
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate
 from framematch.matching.index import ProductIndex
 
 SampleKind = Literal["product", "stranger", "nothing"]
 
-MAX_CANDIDATES: Final = 20
-"""As many products are searched, and may be in the set of an ambiguous decision."""
+MAX_CANDIDATES: Final = MAX_PLAUSIBLE
 _BATCH = 256
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -12,6 +12,7 @@ import structlog
 
 from framematch.catalog.mongo import Database
 from framematch.catalog.snapshots.serving_status import (
+    CAMERAS_MAX,
     INTERVAL_S,
     RefusedSnapshot,
     ServingStatus,
@@ -30,16 +31,24 @@ _REMOVAL_TIMEOUT_S = 1.0
 
 @asynccontextmanager
 async def heartbeat(
-    database: Database, watcher: SnapshotWatcher, changed: asyncio.Event, *, service: str
+    database: Database,
+    watcher: SnapshotWatcher,
+    changed: asyncio.Event,
+    *,
+    service: str,
+    stale_cameras: Callable[[], Sequence[str]] = tuple,
 ) -> AsyncIterator[None]:
     """While the block runs: write the document at an interval and when `changed` is set; remove it at the end.
 
-    `service` is what operators see: `consumer` or `api`. Nothing depends on the document: while MongoDB is unavailable,
+    `service` is what operators see: `consumer` or `api`. `stale_cameras` are those for which the calibration does not
+    hold. Nothing depends on the document: while MongoDB is unavailable,
     or refuses, it is not written.
     """
     instance = uuid.uuid4().hex
     async with asyncio.TaskGroup() as group:
-        writing = group.create_task(_write(database, partial(_status, instance, service, watcher), changed))
+        writing = group.create_task(
+            _write(database, partial(_status, instance, service, watcher, stale_cameras), changed)
+        )
         try:
             yield
         finally:
@@ -71,7 +80,9 @@ async def _write(database: Database, status: Callable[[], ServingStatus | None],
                 await changed.wait()
 
 
-def _status(instance: str, service: str, watcher: SnapshotWatcher) -> ServingStatus | None:
+def _status(
+    instance: str, service: str, watcher: SnapshotWatcher, stale_cameras: Callable[[], Sequence[str]]
+) -> ServingStatus | None:
     served, shadow, refusal = watcher.active, watcher.shadow, watcher.refusal
     if served is None:
         return None
@@ -85,4 +96,5 @@ def _status(instance: str, service: str, watcher: SnapshotWatcher) -> ServingSta
         shadow=shadow.manifest.id if shadow else None,
         names_version=watcher.names.version,
         refused=RefusedSnapshot(refusal.snapshot, refusal.reason) if refusal else None,
+        stale_cameras=tuple(stale_cameras()[:CAMERAS_MAX]),
     )

@@ -73,7 +73,7 @@ def fold_image_tower(tower: ModelProto, spec: PreprocessSpec, dimension: int, la
         ModelError: the graph is not an image tower of this layout, does not fit the bundle, or cannot be served.
     """
     require_servable(tower)
-    _widen_to_fp32(tower)
+    widen_to_fp32(tower)
     names = _TowerNames(f"{layout.name} image tower", layout.pixel_inputs, layout.image_outputs)
     name, output = names.find_in(tower)
     found = inputs_of(tower)
@@ -107,7 +107,7 @@ def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layo
         ModelError: the graph is not a text tower of this layout, does not fit the bundle, or cannot be served.
     """
     require_servable(tower)
-    _widen_to_fp32(tower)
+    widen_to_fp32(tower)
     names = _TowerNames(f"{layout.name} text tower", layout.id_inputs, layout.text_outputs)
     ids, output = names.find_in(tower)
     inputs = []
@@ -126,7 +126,7 @@ def fold_text_tower(tower: ModelProto, context_length: int, dimension: int, layo
     return _fold(tower, inputs, output, dimension)
 
 
-def _widen_to_fp32(model: ModelProto) -> None:
+def widen_to_fp32(model: ModelProto) -> None:
     """Convert every float16 to float32, in place, as CPUs compute it faster. Every served graph is made from fp32."""
     for tensor in all_tensors(model):
         if tensor.data_type == TensorProto.FLOAT16:

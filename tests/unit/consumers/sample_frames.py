@@ -48,7 +48,7 @@ def make_served(
     matcher: Any = None,
 ) -> ServedSnapshot:
     """A served snapshot of these parts; the default matcher has only thresholds."""
-    manifest: Any = SimpleNamespace(id=snapshot, rows=1)
+    manifest: Any = SimpleNamespace(id=snapshot, rows=1, calibration=None)
     no_search: Any = SimpleNamespace(thresholds=thresholds)
     return ServedSnapshot(
         manifest=manifest,

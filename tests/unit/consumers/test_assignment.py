@@ -9,6 +9,7 @@ from consumers.in_flight_frame import Decided, InFlightFrame, Skipped
 from consumers.metrics import ConsumerMetrics
 from consumers.sightings.recent_frames import RecentFrames
 from consumers.sightings.sightings import Sightings
+from consumers.stages.calibration import CalibrationWatch
 from framematch.core.frames import Frame
 from framematch.core.health import new_registry
 from framematch.core.settings import ConsumerSettings, KafkaSettings, SightingSettings
@@ -20,8 +21,9 @@ PARTITION = fetched(0).partition
 
 def assignment(*frames: InFlightFrame, **settings: object) -> Assignment:
     own = ConsumerSettings.model_validate({"batch_size": 2, "batch_window_ms": 0, **settings})
-    sightings = Sightings(KafkaSettings(), SightingSettings(), ConsumerMetrics(new_registry()))
-    made = Assignment(frozenset([PARTITION]), own, sightings)
+    metrics = ConsumerMetrics(new_registry())
+    sightings = Sightings(KafkaSettings(), SightingSettings(), metrics)
+    made = Assignment(frozenset([PARTITION]), own, sightings, CalibrationWatch(metrics))
     for frame in frames:
         made.add(frame)
     return made

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from framematch.core.arrays import Embeddings
 from framematch.core.settings import MatchingSettings
-from framematch.matching.decision import Thresholds
+from framematch.matching.decision import MAX_PLAUSIBLE, Thresholds
 from framematch.matching.matcher import Matcher
 from tests.unit.catalog.snapshots import make_snapshot, unit_rows
 
@@ -51,7 +51,8 @@ def test_products_that_share_a_picture_are_never_a_match(products: int, noise: f
     queries = noisy(np.repeat(ONE, batch, axis=0), 0.5)
     decisions = matcher.match(queries)
     assert {(decision.kind, decision.reason) for decision in decisions} == {("ambiguous", "tie")}
-    assert {len(decision.candidates) for decision in decisions} == {min(k, products)}
+    assert {decision.plausible for decision in decisions} == {min(MAX_PLAUSIBLE, products)}
+    assert {len(decision.candidates) for decision in decisions} == {min(MAX_PLAUSIBLE, products)}
 
 
 def test_products_that_share_a_picture_are_listed_by_id_whatever_the_batch() -> None:
@@ -61,7 +62,7 @@ def test_products_that_share_a_picture_are_listed_by_id_whatever_the_batch() -> 
     for batch in (1, 4, 65):
         queries = noisy(np.repeat(ONE, batch, axis=0), 0.5)
         for decision in matcher.match(queries):
-            assert [candidate.product_id for candidate in decision.candidates] == ids[:5]
+            assert [candidate.product_id for candidate in decision.candidates] == ids[:MAX_PLAUSIBLE]
             assert decision.margin == 0
 
 

@@ -4,9 +4,9 @@ import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
 from consumers.replay.frame_records import LATER_IN_A_ROW, FrameRecords, FramesPlan, plan_frames
-from consumers.replay.partition_reader import PartitionReader
 from consumers.replay.time_range import TimeRange
 from framematch.core.errors import KafkaUnavailableError
+from framematch.core.kafka.partition_reader import PartitionReader
 from tests.unit.consumers.replay.fake_partitions import FakePartitions, record
 
 ONE, OTHER = TopicPartition("frames", 0), TopicPartition("frames", 1)
