@@ -24,7 +24,7 @@ class MeasuredCrop:
     @classmethod
     def of(cls, crop: Pixels, region: Region) -> Self:
         """Measure a crop, uint8 [H, W, 3], of a region in pixels of its source. CPU-bound: call it in a thread."""
-        return cls(content_of(crop), quality_of(crop, region[2], region[3]).value)
+        return cls(content_of(crop), quality_of(crop, min(region[2:])).value)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from framematch.catalog.product import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, FramematchError
 from framematch.core.health import Health
-from framematch.core.settings import MatchingSettings, ApiSettings, Settings
+from framematch.core.settings import ApiSettings, MatchingSettings, Settings
 from framematch.matching.decision import Candidate, Thresholds
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.serving.served_snapshot import ServedSnapshot

@@ -31,7 +31,7 @@ def crop_of(picture: Pixels, side: int) -> Pixels:
 
 
 def measured(picture: Pixels, side: int = 224) -> Quality:
-    return quality_of(crop_of(picture, side), picture.shape[1], picture.shape[0])
+    return quality_of(crop_of(picture, side), min(picture.shape[:2]))
 
 
 def photo(path: Path) -> Pixels:
@@ -57,10 +57,10 @@ def smaller(picture: Pixels, side: float) -> Pixels:
     return np.asarray(cv2.resize(picture, (int(side), int(side)), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-@pytest.mark.parametrize("side", [128, 224])
+@pytest.mark.parametrize("side", [128, 192, 224])
 def test_nothing_is_wrong_with_a_photo_of_a_product(side: int) -> None:
     assert len(PATHS) > 150
-    assert {measured(photo(path), side) for path in PATHS[::3]} == {Quality(1.0, None)}
+    assert {measured(photo(path), side) for path in PATHS[::5]} == {Quality(1.0, None)}
 
 
 @pytest.mark.parametrize("noise", [0.0, 4.0])
@@ -98,14 +98,12 @@ def test_a_package_before_a_dark_belt_is_not_dark() -> None:
 @settings(max_examples=50)
 @given(
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    st.tuples(st.integers(1, 5_000), st.integers(1, 5_000)),
+    st.integers(1, 5_000),
     st.integers(0, 2**32 - 1),
     st.integers(1, 255),
 )
-def test_quality_is_from_0_to_1_for_any_picture(
-    shape: tuple[int, int], region: tuple[int, int], seed: int, top: int
-) -> None:
+def test_quality_is_from_0_to_1_for_any_picture(shape: tuple[int, int], side_px: int, seed: int, top: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, top, (*shape, 3), np.uint8)
-    found = quality_of(pixels, *region)
+    found = quality_of(pixels, side_px)
     assert 0 <= found.value <= 1
     assert (found.reason is None) == (found.value == 1)
