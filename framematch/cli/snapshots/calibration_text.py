@@ -18,7 +18,7 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
     yield from _stated(calibration)
     if calibration.views:
         yield (
-            f"weaker: {calibration.views} of the pictures are the catalogue's own, each held out; with your cameras the "
+            f"weaker: {calibration.views} of the pictures are the catalogue's own, each held out; with cameras the "
             "rates may be higher"
         )
     yield "realised, on pictures that the thresholds were not made from, with 95 % intervals:"
