@@ -16,7 +16,7 @@ from framematch.core.events import (
 from framematch.core.ids import sighting_event_id, sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 from framematch.matching.continuity import Shown, View, clearest, nearest, shown_product
-from framematch.matching.votes import MAX_EVIDENCE, Ballot, Tally, VoteRules, frame_weight
+from framematch.matching.votes import MAX_EVIDENCE, Ballot, Tally, VoteRules, clearness_of, novelty_of
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ def _ballot(event: MatchEvent, similarity: float | None) -> Ballot:
         scores=[(candidate.product_id, candidate.score) for candidate in event.candidates],
         threshold=event.threshold,
         matched=event.product.id if event.product else None,
-        weight=frame_weight(event.quality, similarity),
+        clearness=clearness_of(event.quality),
+        novelty=novelty_of(similarity),
     )
 
 

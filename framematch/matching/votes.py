@@ -20,7 +20,7 @@ MAX_EVIDENCE: Final = 4 * FRAME_EVIDENCE
 """More is not counted: a thing that was in view for hours can change within seconds."""
 MIN_EVIDENCE: Final = -FRAME_EVIDENCE
 CHANGE_FRAMES: Final = 3.0
-"""The weight of frames in a row in which another product must lead before the decision changes."""
+"""In how many clear frames in a row another product must lead before the decision changes."""
 MAX_PRODUCTS: Final = 8
 
 # Without a calibration one clear match is enough evidence; `start_frames` matches are demanded besides. Both are a
@@ -92,23 +92,31 @@ def evidence_curve(curve: Sequence[CurvePoint]) -> tuple[tuple[float, float], ..
 class Ballot:
     """What one frame says: similarities of products, best first, and the threshold that they were compared with.
 
-    `matched` is the product of a match; None for any other decision. `weight` is from 0 to 1 (`frame_weight`).
+    `matched` is the product of a match; None for any other decision. `clearness` and `novelty` are from 0 to 1.
     """
 
     scores: Sequence[tuple[str, float]]
     threshold: float
     matched: str | None
-    weight: float = 1.0
+    clearness: float = 1.0
+    novelty: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """What its evidence counts."""
+        return self.clearness * self.novelty
 
 
-def frame_weight(quality: float | None, similarity: float | None) -> float:
-    """What a frame weighs, by its picture's quality and its cosine to the one before; None where it is not known.
+def clearness_of(quality: float | None) -> float:
+    """What a picture of this quality counts; 1 where it was not measured."""
+    return 1.0 if quality is None else min(1.0, max(0.0, quality) / _CLEAR_QUALITY)
 
-    A picture that is the same as the one before says nothing new.
-    """
-    clear = 1.0 if quality is None else min(1.0, max(0.0, quality) / _CLEAR_QUALITY)
-    repeated = 0.0 if similarity is None else max(0.0, similarity - _SAME_PICTURE) / (1.0 - _SAME_PICTURE)
-    return clear * (1.0 - min(1.0, repeated))
+
+def novelty_of(similarity: float | None) -> float:
+    """What a picture with this cosine to the one before counts: the same picture says nothing new. 1 without one."""
+    if similarity is None or similarity <= _SAME_PICTURE:
+        return 1.0
+    return (1.0 - min(1.0, similarity)) / (1.0 - _SAME_PICTURE)
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,8 @@ class Tally:
     """The votes for one thing, after some frames. All numbers are rounded, so that they can be published and restored.
 
     `evidence` is by product, best first, without those that have the least possible. `frames` counts those that
-    matched, `weight` is that of all. `product` is the one that leads, or led when it was `decided`. `challenge` is the
-    weight of the last frames in a row in which another one led since.
+    matched, `weight` is that of all. `product` is the one that leads, or led when it was `decided`. `challenge` counts
+    the last clear frames in a row in which another one led since.
     """
 
     evidence: tuple[tuple[str, float], ...] = ()
@@ -175,7 +183,7 @@ class Tally:
             if ballot.matched is not None and (product is None or ballot.matched == leader):
                 product = ballot.matched
         elif leader != product:
-            challenge = round(ballot.weight + (self.challenge if leader == self.leader else 0.0), _DIGITS)
+            challenge = round(ballot.clearness + (self.challenge if leader == self.leader else 0.0), _DIGITS)
             if wins and challenge >= CHANGE_FRAMES:
                 product, challenge = leader, 0.0
         return Tally(evidence, weight, frames, product, challenge, decided)

@@ -66,6 +66,7 @@ def search_answer(
         ],
         "decision": result.decision,
         "reason": result.reason,
+        "quality": result.quality,
         "z_score": None if result.z_score is None else round(result.z_score, 3),
         "products_searched": result.products_searched,
         "metadata_state": worst_state(one.state for one in hits),
@@ -124,6 +125,7 @@ def _region(found: DecidedRegion, metadata: Mapping[str, Metadata], thresholds: 
         "margin": None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
         "threshold": round(thresholds.match_for(decision.candidates), SIMILARITY_DIGITS),
         "plausible": decision.plausible,
+        "quality": decision.quality,
     }
 
 

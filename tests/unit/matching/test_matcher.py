@@ -1,14 +1,19 @@
 """From embeddings to decisions, with one snapshot."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from framematch.catalog.snapshots.calibration import CategoryThreshold
+from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
 from framematch.core.settings import MatchingSettings
 from framematch.matching.decision import MAX_PLAUSIBLE, Thresholds, decide
 from framematch.matching.matcher import Matcher
 from tests.unit.catalog.snapshots import make_snapshot, unit_rows
+from tests.unit.catalog.test_calibration_checks import GOOD as CALIBRATION
 
 SNAPSHOT = make_snapshot(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), ["a", "b", "c"], match=0.9, margin=0.3)
 
@@ -116,3 +121,23 @@ def test_decisions_are_those_of_a_search_of_all_products(k: int, margin: float) 
     queries = noisy(rows[:40], 0.5)
     every = matcher.search(queries, 30)
     assert matcher.match(queries) == [decide(found, matcher.thresholds, k) for found in every]
+
+
+def with_categories(thresholds: tuple[CategoryThreshold, ...]) -> Snapshot:
+    snapshot = make_snapshot(unit_rows(3, 64), ["apple", "beans", "soap"], match=0.5, margin=0.0)
+    rows = replace(snapshot.rows, categories=(0, 1, -1), category_names=("fruit", "tins"))
+    manifest = replace(snapshot.manifest, calibration=replace(CALIBRATION, categories=thresholds))
+    return replace(snapshot, rows=rows, manifest=manifest)
+
+
+def test_products_of_a_calibrated_category_are_decided_by_its_threshold() -> None:
+    snapshot = with_categories((CategoryThreshold("tins", 1.0, 100), CategoryThreshold("sold out", 0.1, 100)))
+    queries = noisy(unit_rows(3, 64), 0.5)
+    matcher = Matcher(snapshot)
+    assert matcher.thresholds.match_of == {"beans": 1.0}
+    assert [one.kind for one in matcher.match(queries)] == ["match", "unknown", "match"]
+    assert [one.kind for one in Matcher(snapshot, match_threshold=0.5).match(queries)] == ["match"] * 3
+
+
+def test_without_calibrated_categories_no_product_has_a_threshold_of_its_own() -> None:
+    assert Matcher(with_categories(())).thresholds.match_of == {}
