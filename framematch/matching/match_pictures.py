@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -14,11 +14,11 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError
 from framematch.core.frames import Region
 from framematch.core.units import BYTES_PER_MB
-from framematch.matching.decision import MAX_PLAUSIBLE, NO_CONTENT, Candidate, Decision, decide
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Decision, decide
+from framematch.matching.gate import MeasuredCrop, PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.pictures.regions import clipped, cut
 from framematch.pictures.stored import FORMATS, open_picture
-from framematch.vision.content import content_of
 from framematch.vision.isolation import embed_isolating
 from framematch.vision.preprocess import Preprocessor
 
@@ -41,7 +41,7 @@ class PreparedPicture:
     height: int
     regions: tuple[Region, ...]
     crops: tuple[Pixels, ...]
-    contents: tuple[float, ...]
+    measured: tuple[MeasuredCrop, ...]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def prepare_picture(picture: Picture, preprocessor: Preprocessor, formats: Seque
     # As for a frame: a region that is scaled down much needs no full picture.
     decoded = opened.decode(min(preprocessor.reduction(region[3], region[2]) for region in regions))
     crops = tuple(preprocessor(cut(decoded.pixels, region, decoded.reduction)) for region in regions)
-    return PreparedPicture(width, height, regions, crops, tuple(map(content_of, crops)))
+    return PreparedPicture(width, height, regions, crops, tuple(map(MeasuredCrop.of, crops, regions)))
 
 
 async def match_pictures(
@@ -138,14 +138,14 @@ async def match_pictures(
     pictures: Sequence[Picture],
     *,
     top_k: int,
-    min_content: float,
+    gate: PictureGate,
     among: frozenset[str] | None = None,
     times: StageTimes | None = None,
 ) -> list[DecidedPicture | PictureError]:
     """Decide each picture by one snapshot, or say why it cannot be; one does not affect the others.
 
-    A region whose crop has less content than `min_content` is decided without the model. Otherwise, a region without
-    candidates is one for which no product can be found.
+    A region that does not pass the gate is decided without the model. Otherwise, a region without candidates is one for
+    which no product can be found.
 
     Raises:
         TritonUnavailableError, ModelError: the model does not answer, or not with embeddings.
@@ -155,7 +155,10 @@ async def match_pictures(
     times.end("decode")
     usable = [one for one in prepared if isinstance(one, PreparedPicture)]
     crops = [
-        crop for one in usable for crop, content in zip(one.crops, one.contents, strict=True) if content >= min_content
+        crop
+        for one in usable
+        for crop, measured in zip(one.crops, one.measured, strict=True)
+        if gate.decide(measured) is None
     ]
     embeddings = await engine.embed(served, crops) if crops else []
     times.end("infer")
@@ -165,7 +168,7 @@ async def match_pictures(
     times.end("search")
     limits = served.matcher.thresholds
     decided = iter([(None if one is None else decide(next(found), limits, top_k), one) for one in embeddings])
-    return [_decided(one, min_content, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
+    return [_decided(one, gate, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
 
 
 async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor) -> PreparedPicture | PictureError:
@@ -176,15 +179,15 @@ async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor
 
 
 def _decided(
-    picture: PreparedPicture, min_content: float, decided: Iterator[tuple[Decision | None, Embeddings | None]]
+    picture: PreparedPicture, gate: PictureGate, decided: Iterator[tuple[Decision | None, Embeddings | None]]
 ) -> DecidedPicture | PictureError:
-    """The picture with the next of `decided` for each region that shows something."""
-    shown = [next(decided) if content >= min_content else (NO_CONTENT, None) for content in picture.contents]
-    regions = [
-        DecidedRegion(region, decision, embedding)
-        for region, (decision, embedding) in zip(picture.regions, shown, strict=True)
-        if decision is not None
-    ]
-    if len(regions) < len(shown):
+    """The picture with the next of `decided` for each region that the model was asked about."""
+    regions = []
+    for region, measured in zip(picture.regions, picture.measured, strict=True):
+        refusal = gate.decide(measured)
+        decision, embedding = next(decided) if refusal is None else (refusal, None)
+        if decision is not None:
+            regions.append(DecidedRegion(region, replace(decision, quality=measured.quality), embedding))
+    if len(regions) < len(picture.regions):
         return PictureError("invalid_embedding", "is one that the model cannot embed")
     return DecidedPicture(picture.width, picture.height, tuple(regions))

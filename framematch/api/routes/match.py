@@ -13,6 +13,7 @@ from framematch.api.matching.requests import BODY_MB, answered
 from framematch.api.schemas.match import MATCH_FORM, MatchAnswer, body_of
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentServices, Services
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import StageTimes, match_pictures
 
 router = APIRouter(tags=["match"], route_class=DirectRoute)
@@ -45,7 +46,7 @@ async def matched(services: Services, body: MatchBody) -> dict[str, Any]:
         served,
         body.pictures,
         top_k=body.top_k or matching.top_k,
-        min_content=matching.min_content,
+        gate=PictureGate.of(matching),
         times=times,
     )
     metadata = await services.metadata.lookup(matched_products(results))

@@ -14,6 +14,7 @@ from framematch.api.matching.requests import BODY_MB, answered
 from framematch.api.schemas.match import SEARCH_FORM, SearchAnswer, body_of
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentServices, Services
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import StageTimes
 from framematch.matching.reference_images import reference_images
 from framematch.matching.search import Catalogue, SearchResult, search_by_picture, search_by_text
@@ -44,9 +45,9 @@ async def _found(services: Services, body: SearchBody) -> dict[str, Any]:
     served, times = services.served(), StageTimes()
     catalogue = Catalogue(served, services.products, services.metadata, services.engine)
     if body.picture is not None:
-        min_content = services.settings.matching.min_content
+        gate = PictureGate.of(services.settings.matching)
         result = await search_by_picture(
-            catalogue, body.picture.data, top_k=body.top_k, products=body.products, min_content=min_content
+            catalogue, body.picture.data, top_k=body.top_k, products=body.products, gate=gate
         )
     else:
         texts = await services.texts.get(served)

@@ -149,7 +149,13 @@ async def _make(
     empty_frames = await match_empty_frames(
         embedder.encoder.embed, embedder.preprocessor.spec, vectors, product_ids, thresholds.match
     )
-    write_rows(RowTable(views.product_ids, views.numbers, views.images, tuple(row_vectors.tolist())), folder)
+    vector_numbers = tuple(row_vectors.tolist())
+    write_rows(
+        RowTable(
+            views.product_ids, views.numbers, views.images, vector_numbers, views.categories, views.category_names
+        ),
+        folder,
+    )
     kind = options.kind or choose_kind(len(vectors), dimension, options.memory_mb)
     index = await asyncio.to_thread(build_index, vectors, folder, kind)
     (folder / _VECTORS_FILE).unlink()

@@ -70,7 +70,7 @@ def score_samples(snapshot: Snapshot, embeddings: Embeddings, labels: Sequence[S
     for start in range(0, len(embeddings), _BATCH):
         found += index.search(np.ascontiguousarray(embeddings[start : start + _BATCH], np.float32), wanted)
     samples = map(_scored, labels, shown, found)
-    return SampleScores(tuple(samples), snapshot.manifest.products)
+    return SampleScores(tuple(samples), snapshot.manifest.products, snapshot.rows.category_of_products())
 
 
 def _scored(label: SampleLabel, shows: frozenset[str], found: tuple[Candidate, ...]) -> ScoredSample:

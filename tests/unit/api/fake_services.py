@@ -24,7 +24,7 @@ from framematch.catalog.product import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, FramematchError
 from framematch.core.health import Health
-from framematch.core.settings import ApiSettings, Settings
+from framematch.core.settings import ApiSettings, MatchingSettings, Settings
 from framematch.matching.decision import Candidate, Thresholds
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.serving.served_snapshot import ServedSnapshot
@@ -120,7 +120,7 @@ class FakeSite:
         )
         self.served.manifest.created_at = "2026-01-31T12:00:00Z"  # type: ignore[misc]  # a stand-in
         metrics = ApiMetrics(self.registry)
-        settings = Settings(api=ApiSettings(auth="none", **api))
+        settings = Settings(api=ApiSettings(auth="none", **api), matching=MatchingSettings(min_quality=0))
         self.triton = TritonState(lambda: self.served, Health(HEALTH_PART))
         self.engine = SharedEngine(
             decode_threads=threads, search_thread=threads, triton=self.triton, batch_size=settings.api.batch_size

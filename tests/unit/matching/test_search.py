@@ -14,6 +14,7 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError, UsageError
 from framematch.matching.decision import Candidate, Thresholds
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import Catalogue, SearchResult, TextSearch, search_by_picture, search_by_text
 from framematch.matching.text_background import BACKGROUND_TEXTS, NEAR_Z, nearness
@@ -81,7 +82,7 @@ class Site:
         self.catalogue = Catalogue(served, store, MetadataCache(store), DirectEngine(thread))
 
     async def by_picture(self, data: bytes, *, top_k: int = 5, products: ProductFilter = EVERYTHING) -> SearchResult:
-        return await search_by_picture(self.catalogue, data, top_k=top_k, products=products, min_content=3.0)
+        return await search_by_picture(self.catalogue, data, top_k=top_k, products=products, gate=PictureGate(3.0, 0))
 
     async def by_text(self, text: str, *, top_k: int = 5, products: ProductFilter = EVERYTHING) -> SearchResult:
         return await search_by_text(self.catalogue, TextSearch(self.model), text, top_k=top_k, products=products)
