@@ -128,8 +128,9 @@ def test_the_details_in_words_explain_index_thresholds_and_files(overview: Overv
     assert lines[5] == "index flat: the search is exact"
     assert lines[6].startswith("thresholds match 0.500, margin 0.100: ")
     assert lines[7].startswith("files rows.json, 0.0 MB, SHA-256 ")
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "served by 2 of 3 processes: host-a 11, host-a 12",
+        "calibration stale for 2 cameras: till-1, till-2",
         "refused by host-b 11: the disk is full",
     ]
 
