@@ -21,7 +21,7 @@ from framematch.core.arrays import Embeddings
 from framematch.matching.calibration.options import Calibrated
 from framematch.matching.calibration.sightings import SightingVotes, sighting_thresholds
 from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Thresholds, decide
-from framematch.matching.votes import Ballot, Verdict, VoteRules, evidence_curve, frame_weight, votes_of
+from framematch.matching.votes import Ballot, Verdict, VoteRules, evidence_curve, novelty_of, votes_of
 
 _RATE, _MIXUPS = 0.10, 0.05
 _LENGTHS = (1, 3, 5, FRAMES)
@@ -69,10 +69,10 @@ class _Sightings:
         found = []
         for number in range(frames):
             decision = decide(_nearest(self.similarity[row, number], left_out), thresholds)
-            weight = frame_weight(None, float(self.repeats[row, number - 1]) if number else None)
+            novelty = novelty_of(float(self.repeats[row, number - 1]) if number else None)
             named = decision.candidates[0].product_id if decision.kind == "match" else None
             scores = tuple((one.product_id, one.score) for one in decision.candidates)
-            found.append(Ballot(scores, thresholds.match, named, weight))
+            found.append(Ballot(scores, thresholds.match, named, novelty=novelty))
         return found
 
 
