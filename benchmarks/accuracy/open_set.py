@@ -55,16 +55,17 @@ def scored(photos: Embeddings, products: NDArray[np.int64], views: Embeddings, k
     samples = []
     for row, (one, product) in enumerate(zip(similarity, products.tolist(), strict=True)):
         kind: SampleKind = "product" if product in columns else "stranger"
-        samples.append(_scored(kind, f"photo {row}", one, known, product))
+        samples.append(scored_sample(kind, f"photo {row}", one, known, product=product))
     return samples
 
 
-def _scored(
-    kind: SampleKind, group: str, similarity: Embeddings, known: list[int], product: int | None = None
+def scored_sample(
+    kind: SampleKind, group: str, similarity: Embeddings, known: list[int], *, product: int
 ) -> ScoredSample:
+    """A photo of `product`, by its similarity to each of the `known` products."""
     ordered = np.argsort(-similarity, kind="stable")[: MAX_CANDIDATES + 1]
     candidates = tuple(Candidate(str(known[column]), float(similarity[column])) for column in ordered)
-    label = SampleLabel(kind, group, None if product is None else str(product))
+    label = SampleLabel(kind, group, str(product))
     if kind != "product":
         return ScoredSample(label, candidates[:MAX_CANDIDATES])
     others = tuple(one for one in candidates if one.product_id != str(product))[:MAX_CANDIDATES]

@@ -6,22 +6,24 @@ other half, in both directions, for frames and sightings alike.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.closed_set import enrolled, share_figure
-from benchmarks.accuracy.open_set import calibrated, scored
+from benchmarks.accuracy.open_set import calibrated, scored, scored_sample
 from benchmarks.accuracy.pictures import FRAMES, VIEWS, EncodedDataset
 from benchmarks.accuracy.scores import best_view
 from benchmarks.harness import Figure, Results
 from framematch.catalog.snapshots.calibration import SightingThresholds
 from framematch.core.arrays import Embeddings
 from framematch.matching.calibration.options import Calibrated
-from framematch.matching.calibration.sightings import SightingVotes, sighting_thresholds
-from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Thresholds, decide
-from framematch.matching.votes import Ballot, Verdict, VoteRules, evidence_curve, novelty_of, votes_of
+from framematch.matching.calibration.samples import SampleScores, ScoredSample
+from framematch.matching.calibration.sightings import sighting_thresholds
+from framematch.matching.calibration.voted import ballot_of, sighting_votes
+from framematch.matching.decision import Thresholds
+from framematch.matching.votes import Ballot, Verdict, VoteRules, novelty_of, votes_of
 
 _RATE, _MIXUPS = 0.10, 0.05
 _LENGTHS = (1, 3, 5, FRAMES)
@@ -65,15 +67,23 @@ class _Sightings:
 
     def ballots(self, row: int, frames: int, thresholds: Thresholds, *, impostor: bool) -> list[Ballot]:
         """What the frames of a photo say; of an impostor, without its own product."""
-        left_out = int(self.products[row]) if impostor else None
-        found = []
-        for number in range(frames):
-            decision = decide(_nearest(self.similarity[row, number], left_out), thresholds)
-            novelty = novelty_of(float(self.repeats[row, number - 1]) if number else None)
-            named = decision.candidates[0].product_id if decision.kind == "match" else None
-            scores = tuple((one.product_id, one.score) for one in decision.candidates)
-            found.append(Ballot(scores, thresholds.match, named, novelty=novelty))
-        return found
+        found = [self._sample(row, number) for number in range(frames)]
+        novelties = [1.0, *map(novelty_of, self.repeats[row, : frames - 1].tolist())]
+        return [
+            ballot_of(sample.siblings if impostor else sample.candidates, novelty, thresholds)
+            for sample, novelty in zip(found, novelties, strict=True)
+        ]
+
+    def samples(self, rows: Sequence[int], frames: int) -> SampleScores:
+        """The first frames of some photos, each photo a group."""
+        found = (self._sample(row, number) for row in rows for number in range(frames))
+        return SampleScores(tuple(found), self.similarity.shape[2])
+
+    def _sample(self, row: int, number: int) -> ScoredSample:
+        every = list(range(self.similarity.shape[2]))
+        return scored_sample(
+            "product", f"photo {row}", self.similarity[row, number], every, product=int(self.products[row])
+        )
 
 
 def measure(data: EncodedDataset) -> Results:
@@ -95,7 +105,7 @@ def measure(data: EncodedDataset) -> Results:
             named = (seen.ballots(row, 1, thresholds, impostor=impostor)[0].matched for impostor in (False, True))
             one_frame.judge(row, int(seen.products[row]), *named)
         for length, outcomes in sightings.items():
-            rules = _rules(seen, np.flatnonzero(~judged).tolist(), length, answer)
+            rules = _rules(data, seen, np.flatnonzero(~judged).tolist(), length, answer)
             for row in np.flatnonzero(judged).tolist():
                 verdicts = (_vote(seen, row, length, thresholds, rules, impostor=one) for one in (False, True))
                 outcomes.judge(row, int(seen.products[row]), *(verdict.product for verdict in verdicts))
@@ -110,31 +120,21 @@ def measure(data: EncodedDataset) -> Results:
     return found
 
 
-def _rules(seen: _Sightings, rows: Sequence[int], length: int, answer: Calibrated) -> VoteRules:
-    """How much evidence these sightings demand, for the stated rates."""
+def _rules(data: EncodedDataset, seen: _Sightings, rows: Sequence[int], length: int, answer: Calibrated) -> VoteRules:
+    """How much evidence sightings of these photos demand, for the stated rates."""
     thresholds = Thresholds(answer.thresholds.match, answer.thresholds.margin)
-    plain = VoteRules(answer.thresholds.margin, 0.0, 0.0, evidence_curve(answer.calibration.curve))
-    votes = []
-    for row in rows:
-        votes.append(SightingVotes(_vote(seen, row, length, thresholds, plain, impostor=True).peak))
-        tally = _vote(seen, row, length, thresholds, plain, impostor=False).tally
-        right = dict(tally.evidence).get(str(seen.products[row]), -np.inf)
-        votes.append(SightingVotes(tally.leading_evidence, float(right)))
+    embeddings = data.frames[rows, :length].reshape(len(rows) * length, -1)
+    votes = sighting_votes(seen.samples(rows, length), embeddings, thresholds, answer.calibration.curve)
     demanded = sighting_thresholds(votes, rate=_RATE, mixup_rate=_MIXUPS)
-    if not isinstance(demanded, SightingThresholds):
-        return plain
-    return VoteRules(answer.thresholds.margin, demanded.evidence, demanded.lead, plain.curve)
+    if not isinstance(demanded, SightingThresholds):  # of one frame each
+        return VoteRules.of(answer.thresholds.margin)
+    return VoteRules.of(answer.thresholds.margin, replace(answer.calibration, sightings=demanded))
 
 
 def _vote(
     seen: _Sightings, row: int, length: int, thresholds: Thresholds, rules: VoteRules, *, impostor: bool
 ) -> Verdict:
     return votes_of(seen.ballots(row, length, thresholds, impostor=impostor), rules, min(2, length))
-
-
-def _nearest(similarity: Embeddings, left_out: int | None) -> list[Candidate]:
-    ordered = np.argsort(-similarity, kind="stable")[: MAX_PLAUSIBLE + 1].tolist()
-    return [Candidate(str(one), float(similarity[one])) for one in ordered if one != left_out][:MAX_PLAUSIBLE]
 
 
 def _add(found: Results, name: str, outcomes: _Outcomes, products: NDArray[np.int64]) -> None:
