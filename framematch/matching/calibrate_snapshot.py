@@ -124,6 +124,12 @@ def _calibrate(scores: SampleScores, embeddings: Embeddings, options: Calibratio
             options.rate,
             problem="no labelled picture is kept, and no product has several pictures of which one could be held out",
         )
+    if scores.products == 1 and all(sample.label.kind == "product" for sample in scores.samples):
+        return TooFew(
+            options.rate,
+            problem="the catalogue has one product, which nothing can be mixed up with: pictures of other products, or "
+            "of none, are needed",
+        )
     result = calibrate(scores, options)
     return result if isinstance(result, TooFew) else _with_sightings(result, scores, embeddings, options)
 
