@@ -168,9 +168,10 @@ class Tally:
         `start_frames`: how many frames must match before the first decision; None: there may be none yet.
         """
         weight = round(self.weight + ballot.weight, _DIGITS)
-        evidence = self._counted(ballot, rules, _least_of(weight))
-        leader, most = evidence[0] if evidence else (None, _least_of(weight))
-        second = evidence[1][1] if len(evidence) > 1 else _least_of(weight)
+        least = _least_of(weight)
+        evidence = self._counted(ballot, rules, least)
+        leader, most = evidence[0] if evidence else (None, least)
+        second = evidence[1][1] if len(evidence) > 1 else least
         frames = self.frames + (ballot.matched is not None)
         wins = (
             ballot.matched is not None
