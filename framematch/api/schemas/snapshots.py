@@ -92,6 +92,7 @@ class SnapshotDetails(BaseModel):
     model: SnapshotModel
     index: SnapshotIndex
     thresholds: SnapshotThresholds
+    nothing: int = Field(0, description="pictures without a product, by which an empty scene is known", examples=[40])
     empty_frames: int = Field(description="how many of the empty frames that a build tries would match", examples=[0])
 
     @classmethod
@@ -122,6 +123,7 @@ class SnapshotDetails(BaseModel):
                 margin=manifest.thresholds.margin,
                 estimated_from=manifest.thresholds.explain(),
             ),
+            nothing=manifest.nothing,
             empty_frames=len(manifest.empty_frames),
         )
 
