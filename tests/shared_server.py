@@ -32,9 +32,9 @@ def shared_kafka(folder: Path) -> Iterator[SharedKafka]:
                 server = KafkaServer(folder / "kafka")
                 server.start()
                 broker = SharedKafka(server.bootstrap_servers, server.pid, server.folder)
-                (folder / _BROKER).write_bytes(msgspec.json.encode(broker))
+                (folder / _BROKER).write_bytes(msgspec.json.encode(broker, enc_hook=str))
         try:
-            yield msgspec.json.decode((folder / _BROKER).read_bytes(), type=SharedKafka)
+            yield msgspec.json.decode((folder / _BROKER).read_bytes(), type=SharedKafka, dec_hook=_path)
         except BaseException:
             if server:
                 server.stop()
@@ -42,6 +42,10 @@ def shared_kafka(folder: Path) -> Iterator[SharedKafka]:
     if server:
         with _locked(folder / _USERS, fcntl.LOCK_EX):
             server.stop()
+
+
+def _path(kind: type[Path], text: str) -> Path:
+    return kind(text)
 
 
 @contextmanager

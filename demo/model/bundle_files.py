@@ -9,13 +9,13 @@ import onnx
 from onnx import ModelProto, TensorProto, numpy_helper
 from tokenizers import Tokenizer
 
-from demo.model.efficientnet import MEAN, STD
+from demo.model.efficientnet import MEAN, SIDE_PX, STD
 from demo.model.text_tower import CONTEXT_LENGTH, END, START
 
 _FP32_INPUTS = {"Resize": 2}  # the input that ONNX defines as float32, by operator
 
 
-def write_bundle(folder: Path, image: ModelProto, text: ModelProto, tokenizer: Tokenizer, *, side_px: int) -> Path:
+def write_bundle(folder: Path, image: ModelProto, text: ModelProto, tokenizer: Tokenizer) -> Path:
     """Write the bundle of both towers, which are changed to half precision."""
     (folder / "onnx").mkdir(parents=True, exist_ok=True)
     onnx.save(to_half(image), folder / "onnx" / "vision_model.onnx")
@@ -24,8 +24,8 @@ def write_bundle(folder: Path, image: ModelProto, text: ModelProto, tokenizer: T
     tokenizer.no_truncation()
     tokenizer.save(str(folder / "tokenizer.json"))
     dimension = text.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    write_json(folder / "preprocessor_config.json", _preprocessor_config(side_px))
-    write_json(folder / "config.json", _config(tokenizer, side_px, dimension))
+    write_json(folder / "preprocessor_config.json", _preprocessor_config())
+    write_json(folder / "config.json", _config(tokenizer, dimension))
     return folder
 
 
@@ -46,9 +46,9 @@ def to_half(model: ModelProto) -> ModelProto:
     return model
 
 
-def _preprocessor_config(side_px: int) -> dict[str, Any]:
+def _preprocessor_config() -> dict[str, Any]:
     return {
-        "crop_size": {"height": side_px, "width": side_px},
+        "crop_size": {"height": SIDE_PX, "width": SIDE_PX},
         "do_center_crop": True,
         "do_convert_rgb": True,
         "do_normalize": True,
@@ -59,11 +59,11 @@ def _preprocessor_config(side_px: int) -> dict[str, Any]:
         "image_std": [STD] * 3,
         "resample": 3,
         "rescale_factor": 1 / 255,
-        "size": {"shortest_edge": side_px},
+        "size": {"shortest_edge": SIDE_PX},
     }
 
 
-def _config(tokenizer: Tokenizer, side_px: int, dimension: int) -> dict[str, Any]:
+def _config(tokenizer: Tokenizer, dimension: int) -> dict[str, Any]:
     """The keys of CLIP's config.json that apply to these towers."""
     return {
         "model_type": "clip",
@@ -78,7 +78,7 @@ def _config(tokenizer: Tokenizer, side_px: int, dimension: int) -> dict[str, Any
             "vocab_size": tokenizer.get_vocab_size(),
         },
         "vision_config": {
-            "image_size": side_px,
+            "image_size": SIDE_PX,
             "model_type": "clip_vision_model",
             "num_channels": 3,
             "projection_dim": dimension,

@@ -14,28 +14,34 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from demo.model.weights import Weights
 
 MEAN, STD = 127 / 255, 128 / 255  # of every channel, for pixels from 0 to 1
-FEATURES = 1280
-_MIDDLE = 0.75  # side of the enlarged middle, relative to the picture's side
+SIDE_PX = 224
+_VIEW_PX = 160  # side of both views: the whole picture, made smaller, and its middle
+# Channels of the features, and their share in the embedding: of the head, and of two earlier stages, which see details.
+_POOLED = {"head": (1280, 1.0), "stage4": (112, 0.5), "stage6": (320, 0.5)}
+FEATURES = sum(channels for channels, _ in _POOLED.values())
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of the first block of each stage; all others have 1
 _EPSILON = 1e-3
+_FIRST = {"axes": [0], "keepdims": 0}
 _OPSET, _IR_VERSION = 17, 8
 
 
-def image_tower(weights: Weights, side_px: int) -> ModelProto:
-    """`pixel_values` float32 [N, 3, side, side], normalised, to `image_embeds` [N, 1280].
+def image_tower(weights: Weights) -> ModelProto:
+    """`pixel_values` float32 [N, 3, 224, 224], normalised, to `image_embeds` [N, 1712].
 
-    The features are averaged over the picture, and over two views: the whole picture and its enlarged middle. Their
-    square root evens out the few large ones.
+    Features are averaged over each view, and over both views: the whole picture and its middle. The head's square root
+    evens out its few large features.
     """
     graph = _Graph(weights)
-    features = graph.network(_views(graph, side_px), side_px)
-    pooled = graph.node("Flatten", [graph.node("GlobalAveragePool", [features], "pooled")], "pooled_rows")
-    shape = graph.constant("by_view", np.array([2, -1, FEATURES], np.int64))
-    by_view = graph.node("Reshape", [pooled, shape], "pooled_by_view")
-    mean = graph.node("ReduceMean", [by_view], "mean_view", axes=[0], keepdims=0)
-    graph.node("Sqrt", [mean], "image_embeds")
+    maps = graph.network(_views(graph), _VIEW_PX)
+    parts = []
+    for name, (channels, share) in _POOLED.items():
+        pooled = graph.pooled(maps[name], name, channels)
+        if name == "head":
+            pooled = graph.node("Sqrt", [pooled], f"{name}.even")
+        parts.append(graph.scaled(pooled, name, share))
+    graph.node("Concat", parts, "image_embeds", axis=1)
     return graph.model(
-        helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch_size", 3, side_px, side_px]),
+        helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch_size", 3, SIDE_PX, SIDE_PX]),
         helper.make_tensor_value_info("image_embeds", TensorProto.FLOAT, ["batch_size", FEATURES]),
     )
 
@@ -47,6 +53,7 @@ class _Graph:
         self._weights = weights
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[TensorProto] = []
+        self.constant("channels", np.array([1], np.int64))
 
     def constant(self, name: str, value: Any) -> str:
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -56,11 +63,12 @@ class _Graph:
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def network(self, x: str, side_px: int) -> str:
-        """The convolutions of the network, from pictures to features [N, 1280, side / 32, side / 32]."""
+    def network(self, x: str, side_px: int) -> dict[str, str]:
+        """The results of each stage and of the head, [N, channels, side, side], by name."""
         self.constant("zero", np.zeros(1, np.float32).reshape(()))
         self.constant("six", np.full((), 6, np.float32))
         x, side = self._convolution("_conv_stem", "_bn0", x, side_px, stride=2)
+        found: dict[str, str] = {}
         stage, channels = -1, 0
         for number in count():
             name = f"_blocks.{number}."
@@ -71,7 +79,21 @@ class _Graph:
             stage, channels = stage + is_first, out
             y, side = self._block(name, x, side, stride=_STRIDES[stage] if is_first else 1)
             x = y if is_first else self.node("Add", [x, y], f"{name}sum")
-        return self._convolution("_conv_head", "_bn1", x, side)[0]
+            found[f"stage{stage}"] = x
+        return found | {"head": self._convolution("_conv_head", "_bn1", x, side)[0]}
+
+    def pooled(self, x: str, name: str, channels: int) -> str:
+        """The mean of `x` over the picture, and over both views: [N, channels]."""
+        rows = self.node("Flatten", [self.node("GlobalAveragePool", [x], f"{name}.pooled")], f"{name}.rows")
+        shape = self.constant(f"{name}.by_view", np.array([2, -1, channels], np.int64))
+        return self.node("ReduceMean", [self.node("Reshape", [rows, shape], f"{name}.views")], f"{name}.mean", **_FIRST)
+
+    def scaled(self, x: str, name: str, length: float) -> str:
+        """Rows of `x` with this length."""
+        squared = self.node("Mul", [x, x], f"{name}.squared")
+        total = self.node("ReduceSum", [squared, "channels"], f"{name}.total", keepdims=1)
+        unit = self.node("Div", [x, self.node("Sqrt", [total], f"{name}.length")], f"{name}.unit")
+        return self.node("Mul", [unit, self.constant(f"{name}.share", np.float32(length))], f"{name}.part")
 
     def _block(self, name: str, x: str, side: int, stride: int) -> tuple[str, int]:
         """An inverted residual block: more channels, a convolution of each channel, fewer channels."""
@@ -106,15 +128,14 @@ class _Graph:
         return made
 
 
-def _views(graph: _Graph, side_px: int) -> str:
-    """The pictures, then their enlarged middles: [2 N, 3, side, side]."""
-    first = round(side_px * (1 - _MIDDLE) / 2)
+def _views(graph: _Graph) -> str:
+    """The whole pictures, made smaller, then their middles: [2 N, 3, 160, 160]."""
+    first = (SIDE_PX - _VIEW_PX) // 2
     bounds = [
         graph.constant(name, np.array(value, np.int64))
-        for name, value in (("first", [first] * 2), ("last", [side_px - first] * 2), ("rows_and_columns", [2, 3]))
+        for name, value in (("first", [first] * 2), ("last", [first + _VIEW_PX] * 2), ("rows_and_columns", [2, 3]))
     ]
     middle = graph.node("Slice", ["pixel_values", *bounds], "middle")
-    zoom = side_px / (side_px - 2 * first)
-    scales = graph.constant("scales", np.array([1, 1, zoom, zoom], np.float32))
-    enlarged = graph.node("Resize", [middle, "", scales], "enlarged", mode="linear")
-    return graph.node("Concat", ["pixel_values", enlarged], "views", axis=0)
+    scales = graph.constant("scales", np.array([1, 1, _VIEW_PX / SIDE_PX, _VIEW_PX / SIDE_PX], np.float32))
+    smaller = graph.node("Resize", ["pixel_values", "", scales], "smaller", mode="linear")
+    return graph.node("Concat", [smaller, middle], "views", axis=0)

@@ -51,11 +51,13 @@ def build(
     from framematch.catalog.snapshots.empty_frames import explain
 
     started_s, report = time.monotonic(), BuildReport()
-    manifest, active = asyncio.run(_build(settings, preprocessing, report, model=model, activate=activate))
+    manifest, active, calibrated = asyncio.run(_build(settings, preprocessing, report, model=model, activate=activate))
     state = {manifest.id: "active", None: "stored"}.get(active, f"stored; {active} is active, which has newer data")
     print_text(f"Snapshot {manifest.id} is {state}")
     for name, text in _lines(manifest, report):
         print_text(f"  {name:<11} {text}")
+    if calibrated:
+        print_text(f"  calibration {calibrated}")
     print_text(f"  took        {time.monotonic() - started_s:.1f} s")
     if warning := explain(manifest.empty_frames):
         print_text(f"Warning: {warning}")
@@ -93,11 +95,17 @@ async def _build(
     *,
     model: str | None,
     activate: bool,
-) -> "tuple[SnapshotManifest, str | None]":
-    """Build and store a snapshot; returns it, and the active snapshot if this one was to be activated."""
-    from framematch.catalog.building.served_build import ServedBuild, build_served
+) -> "tuple[SnapshotManifest, str | None, str]":
+    """Build and store a snapshot.
 
-    wanted = ServedBuild(preprocessing, model, activate, report)
+    Returns it, the active snapshot if this one was to be activated, and what became of its calibration.
+    """
+    from framematch.catalog.building.served_build import ServedBuild, build_served
+    from framematch.matching.calibrate_snapshot import BuildCalibration
+
     async with open_database(settings) as database:
+        calibrate = await BuildCalibration.as_active(settings, database)
+        wanted = ServedBuild(preprocessing, model, activate, report, calibrate)
         with progress_bar("Embedding", "pictures") as show:
-            return await build_served(settings, database, state_dir() / "snapshots", wanted, show)
+            manifest, active = await build_served(settings, database, state_dir() / "snapshots", wanted, show)
+    return manifest, active, calibrate.said

@@ -107,7 +107,7 @@ class SightingLink:
 
     `frames` counts the matching frames since `started_at`. The other fields are as in a sighting event; they have their
     defaults in events of a consumer that did not count votes. `product_id` is the sighting's product, whatever this
-    event's picture shows. `challenge` is the weight of the last frames in a row in which another product led.
+    event's picture shows. `challenge` counts the last clear frames in a row in which another product led.
     """
 
     id: str

@@ -4,12 +4,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from framematch.core.events import EndReason, MatchEvent, SightingEvent
+from framematch.core.events import EndReason, MatchEvent, SightingEvent, SightingLink
 from framematch.core.settings import SightingSettings
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import US_PER_S
+from framematch.matching.continuity import Shown, clearest, shown_product
 from framematch.matching.same_thing import assigned
-from framematch.matching.track import Track, advance, restored, shown_product
+from framematch.matching.track import Track, advance, restored
 from framematch.matching.votes import PLAIN_RULES, VoteRules
 
 _REMEMBERED_FRAMES = 128  # an edge that was killed sends fewer of a camera again
@@ -54,12 +55,11 @@ class CameraTracks:
         at_us = from_rfc3339(frame.arrived_at)
         changes = self._end_unseen(at_us)
         linked = list(events)
-        for before, numbers in self._things(events):
-            shown = [events[number] for number in numbers]
+        for before, shown in self._things(Shown.by(events)):
             after = advance(before, shown, at_us, rules, self._start_frames)
             kept = after if after and self._keep(after) else None
-            for number in numbers:
-                linked[number] = _linked(events[number], kept)
+            for one in shown:
+                linked[one.number] = _linked(one.event, kept)
             if kept is not None:
                 changes += self._changes(before, kept)
         self._recent_frames.append(frame.id)
@@ -78,15 +78,18 @@ class CameraTracks:
             return
         at_us = from_rfc3339(frame.arrived_at)
         self._end_unseen(at_us)
-        groups: dict[str, list[MatchEvent]] = {}
-        for event in events:
-            if link := event.sighting or event.tentative:
-                groups.setdefault(link.id, []).append(event)
-        for key, group in groups.items():
-            self._keep(restored(self._tracks.get(key), group, at_us))
-        stateless = [event for event in events if event.product and not (event.sighting or event.tentative)]
-        for before, numbers in self._things(stateless):
-            after = advance(before, [stateless[number] for number in numbers], at_us, PLAIN_RULES, None)
+        with_state: dict[str, list[Shown]] = {}
+        stateless = []
+        for one in Shown.by(events):
+            if link := _state(one.event):
+                with_state.setdefault(link.id, []).append(one)
+            elif one.matched:
+                stateless.append(one)
+        for key, shown in with_state.items():
+            if link := _state(clearest(shown).event):
+                self._keep(restored(self._tracks.get(key), shown, link, at_us))
+        for before, shown in self._things(stateless):
+            after = advance(before, shown, at_us, PLAIN_RULES, None)
             if after is not None:
                 self._keep(after)
         self._recent_frames.append(frame.id)
@@ -101,13 +104,13 @@ class CameraTracks:
         """The end events of all open sightings."""
         return [track.event("ended", reason) for track in self._tracks.values() if track.confirmed]
 
-    def _things(self, events: Sequence[MatchEvent]) -> list[tuple[Track | None, list[int]]]:
-        """The things that a frame shows: the track of each, None for a new one, and the numbers of its events."""
+    def _things(self, shown: Sequence[Shown]) -> list[tuple[Track | None, list[Shown]]]:
+        """The things that a frame shows: the track of each, None for a new one, and its regions."""
         previous = self._recent_frames[-1] if self._recent_frames else None
-        things: dict[tuple[str | None, str | None], tuple[Track | None, list[int]]] = {}
-        for number, track in enumerate(assigned(events, self._tracks.values(), previous)):
-            key = (track.id, None) if track else (None, shown_product(events[number]))
-            things.setdefault(key, (track, []))[1].append(number)
+        things: dict[tuple[str | None, str | None], tuple[Track | None, list[Shown]]] = {}
+        for one, track in zip(shown, assigned(shown, self._tracks.values(), previous), strict=True):
+            key = (track.id, None) if track else (None, one.product)
+            things.setdefault(key, (track, []))[1].append(one)
         return list(things.values())
 
     def _changes(self, before: Track | None, after: Track) -> list[SightingEvent]:
@@ -149,8 +152,12 @@ class CameraTracks:
         return (track.last_seen_at_us - track.started_at_us) // self._update_us
 
 
+def _state(event: MatchEvent) -> SightingLink | None:
+    return event.sighting or event.tentative
+
+
 def _linked(event: MatchEvent, track: Track | None) -> MatchEvent:
     """The event with the state of its track. Without one it needs no sketch."""
     if track is None:
-        return replace(event, sketch=None)
+        return event if event.sketch is None else replace(event, sketch=None)
     return replace(event, sighting=track.link()) if track.confirmed else replace(event, tentative=track.link())

@@ -1,6 +1,6 @@
-"""Whether a region of a frame shows the same thing as a region before: by its place and its picture. No I/O."""
+"""What a region of a frame shows, and whether it is the same as before: by its place and its picture. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -13,6 +13,7 @@ SAME_IN_PLACE: Final = 0.8
 SAME_ELSEWHERE: Final = 0.9
 """The least cosine of two pictures of one thing that has moved to another place."""
 _MIN_OVERLAP = 0.3
+_CLEARNESS = ("unknown", "ambiguous", "match")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,6 @@ class View:
 
     region: Region
     sketch: int | None
-
-    @classmethod
-    def of(cls, event: MatchEvent) -> Self:
-        """What an event shows."""
-        return cls(event.region, sketch_number(event.sketch))
 
     def in_place(self, other: "View") -> bool:
         """Whether both are at the same place of the picture: a third of what either covers is covered by both."""
@@ -36,6 +32,49 @@ class View:
         if self.sketch is None or other.sketch is None:
             return None
         return estimated_cosine(self.sketch, other.sketch)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a region of a frame shows; `number` is that of its event among all of the frame.
+
+    `product` is the one that matched, or is nearest in an ambiguous decision; None when unknown.
+    """
+
+    number: int
+    event: MatchEvent
+    view: View
+    product: str | None
+
+    @classmethod
+    def by(cls, events: Iterable[MatchEvent]) -> list[Self]:
+        """What the events of a frame show."""
+        return [
+            cls(number, event, View(event.region, sketch_number(event.sketch)), shown_product(event))
+            for number, event in enumerate(events)
+        ]
+
+    @property
+    def matched(self) -> bool:
+        """Whether the decision is a match."""
+        return self.event.product is not None
+
+    @property
+    def is_a_thing(self) -> bool:
+        """Whether a model was asked, and did not find the camera's empty scene."""
+        return bool(self.event.candidates) and self.event.reason != "empty"
+
+
+def shown_product(event: MatchEvent) -> str | None:
+    """Id of the product that matched, or is nearest in an ambiguous decision; None when unknown."""
+    if event.product is not None:
+        return event.product.id
+    return event.candidates[0].product_id if event.decision == "ambiguous" and event.candidates else None
+
+
+def clearest(shown: Sequence[Shown]) -> Shown:
+    """A match before an ambiguous decision before an unknown one, then the highest score; of equal ones the first."""
+    return max(shown, key=lambda one: (_CLEARNESS.index(one.event.decision), one.event.score or 0.0))
 
 
 def nearest(view: View, before: Iterable[View], *, in_place: bool = False) -> float | None:

@@ -27,11 +27,12 @@ class Matcher:
         match_threshold: float | None = None,
         margin_threshold: float | None = None,
     ) -> None:
-        manifest = snapshot.manifest
-        self.manifest = manifest
+        estimated = snapshot.manifest.thresholds
+        self.manifest = snapshot.manifest
         self.thresholds = Thresholds(
-            match=manifest.thresholds.match if match_threshold is None else match_threshold,
-            margin=manifest.thresholds.margin if margin_threshold is None else margin_threshold,
+            match=estimated.match if match_threshold is None else match_threshold,
+            margin=estimated.margin if margin_threshold is None else margin_threshold,
+            match_of=_match_of(snapshot) if match_threshold is None else {},
         )
         self._k = k
         self._index = ProductIndex(snapshot)
@@ -79,3 +80,13 @@ class Matcher:
     def warm_up(self) -> None:
         """Read every page of the index once, so that the first search is as fast as the others. Call it in a thread."""
         self._index.warm_up()
+
+
+def _match_of(snapshot: Snapshot) -> dict[str, float]:
+    """The minimum similarity of each product whose category has one of its own."""
+    calibration = snapshot.manifest.calibration
+    matches = {one.category: one.match for one in calibration.categories} if calibration else {}
+    if not matches:
+        return {}
+    categories = snapshot.rows.category_of_products(matches)
+    return {product_id: matches[category] for product_id, category in categories.items()}

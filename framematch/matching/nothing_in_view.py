@@ -16,6 +16,11 @@ def nothing_similarity(embeddings: Embeddings, nothing: Embeddings) -> NDArray[n
     return np.asarray((embeddings @ nothing.T).max(axis=1), np.float32)
 
 
+def unless_empty(candidates: tuple[Candidate, ...], nothing: float) -> tuple[Candidate, ...]:
+    """The candidates; none when a picture that shows nothing is at least as similar as the best."""
+    return () if candidates and nothing >= candidates[0].score else candidates
+
+
 def decide_unless_empty(
     candidates: Sequence[Candidate], nothing: float, thresholds: Thresholds, top_k: int
 ) -> Decision:

@@ -1,8 +1,7 @@
 """The track of one thing at one camera, which becomes a sighting when its votes decide. Immutable values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 from framematch.core.events import (
     SIGHTING_SCHEMA,
@@ -16,10 +15,8 @@ from framematch.core.events import (
 )
 from framematch.core.ids import sighting_event_id, sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
-from framematch.matching.continuity import View, nearest
-from framematch.matching.votes import MAX_EVIDENCE, Ballot, Tally, VoteRules, frame_weight
-
-_CLEARNESS: Final = ("unknown", "ambiguous", "match")
+from framematch.matching.continuity import Shown, View, clearest, nearest, shown_product
+from framematch.matching.votes import MAX_EVIDENCE, Ballot, Tally, VoteRules, clearness_of, novelty_of
 
 
 @dataclass(frozen=True)
@@ -91,20 +88,8 @@ class Track:
         )
 
 
-def shown_product(event: MatchEvent) -> str | None:
-    """Id of the product that matched, or is nearest in an ambiguous decision; None when unknown."""
-    if event.product is not None:
-        return event.product.id
-    return event.candidates[0].product_id if event.decision == "ambiguous" and event.candidates else None
-
-
-def clearest(events: Sequence[MatchEvent]) -> MatchEvent:
-    """A match before an ambiguous decision before an unknown one, then the highest score; of equal ones the first."""
-    return max(events, key=lambda event: (_CLEARNESS.index(event.decision), event.score or 0.0))
-
-
 def advance(
-    before: Track | None, events: Sequence[MatchEvent], at_us: int, rules: VoteRules, start_frames: int | None
+    before: Track | None, shown: Sequence[Shown], at_us: int, rules: VoteRules, start_frames: int | None
 ) -> Track | None:
     """The track after a frame; None when nothing was recognised that could start one.
 
@@ -113,70 +98,68 @@ def advance(
 
     Args:
         before: the track before the frame.
-        events: those of the frame that show its thing.
+        shown: what the frame shows of its thing.
         at_us: when the frame arrived.
         rules: of the snapshot that decided.
         start_frames: how many frames must match before it becomes a sighting; None: it may not yet.
     """
-    event = clearest(events)
-    views = tuple(map(View.of, events))
-    if before is None:
-        if event.product is None:
-            return None
-        before = _new(event, event.product, at_us, views)
-        similarity = None
+    clear = clearest(shown)
+    event, similarity = clear.event, None
+    if before is not None:
+        similarity = nearest(clear.view, before.views)
+    elif event.product is not None:
+        before = _new(event, event.product, at_us)
     else:
-        similarity = nearest(View.of(event), before.views)
-    ballot = Ballot(
-        scores=[(candidate.product_id, candidate.score) for candidate in event.candidates],
-        threshold=event.threshold,
-        matched=event.product.id if event.product else None,
-        weight=frame_weight(event.quality, similarity),
-    )
-    tally = before.tally.add(ballot, rules, start_frames)
+        return None
+    tally = before.tally.add(_ballot(event, similarity), rules, start_frames)
     changed = tally.product != before.tally.product
-    after = replace(
-        before,
+    recognised = _is_recognised(event, confirmed=tally.decided)
+    product, best = before.product, before.best
+    if event.product is not None and event.product.id == tally.product:
+        product = event.product
+        if changed or (event.score or 0.0) > best.score:
+            best = _picture(event)
+    return Track(
+        id=before.id,
+        camera=before.camera,
+        product=product,
+        started_at_us=before.started_at_us,
+        last_seen_at_us=max(at_us, before.started_at_us) if recognised else before.last_seen_at_us,
+        last_frame_id=event.frame.id if recognised else before.last_frame_id,
+        best=best,
         snapshot=event.snapshot,
         tally=tally,
-        views=views,
+        views=tuple([one.view for one in shown]),
         changed_from=before.product.id if changed and before.confirmed else None,
     )
-    after = (
-        _seen(after, event, at_us) if event.product or (event.decision == "ambiguous" and after.confirmed) else after
-    )
-    if event.product is None or event.product.id != tally.product:
-        return after
-    best = _picture(event)
-    better = changed or best.score > before.best.score
-    return replace(after, product=event.product, best=best if better else before.best)
 
 
-def restored(before: Track | None, events: Sequence[MatchEvent], at_us: int) -> Track:
-    """The track as these events of a frame were published with it; each has its state."""
-    event = clearest(events)
-    link = event.sighting or event.tentative
-    if link is None:
-        raise ValueError(f"the event {event.id} has no state of a sighting")
+def restored(before: Track | None, shown: Sequence[Shown], link: SightingLink, at_us: int) -> Track:
+    """The track as it was published with these events of a frame; `link` is the state of the clearest."""
+    event = clearest(shown).event
     product_id = link.product_id or shown_product(event) or ""
     started_at_us = from_rfc3339(link.started_at)
-    track = Track(
+    confirmed = event.sighting is not None
+    if before is None or _is_recognised(event, confirmed=confirmed):
+        last_seen_at_us, last_frame_id = max(at_us, started_at_us), event.frame.id
+    else:
+        last_seen_at_us, last_frame_id = before.last_seen_at_us, before.last_frame_id
+    return Track(
         id=link.id,
         camera=event.frame.camera,
         product=_info(product_id, event, before),
         started_at_us=started_at_us,
-        last_seen_at_us=before.last_seen_at_us if before else max(at_us, started_at_us),
-        last_frame_id=before.last_frame_id if before else event.frame.id,
+        last_seen_at_us=last_seen_at_us,
+        last_frame_id=last_frame_id,
         best=link.best,
         snapshot=event.snapshot,
-        tally=_restored_tally(link, product_id, decided=event.sighting is not None),
-        views=tuple(map(View.of, events)),
+        tally=_restored_tally(link, product_id, decided=confirmed),
+        views=tuple(one.view for one in shown),
         changed_from=link.changed_from,
     )
-    return _seen(track, event, at_us) if event.product or (event.decision == "ambiguous" and track.confirmed) else track
 
 
-def _new(event: MatchEvent, product: ProductInfo, at_us: int, views: tuple[View, ...]) -> Track:
+def _new(event: MatchEvent, product: ProductInfo, at_us: int) -> Track:
     frame = event.frame
     return Track(
         id=sighting_id(frame.camera, product.id, frame.id),
@@ -188,12 +171,23 @@ def _new(event: MatchEvent, product: ProductInfo, at_us: int, views: tuple[View,
         best=_picture(event),
         snapshot=event.snapshot,
         tally=Tally(),
-        views=views,
+        views=(),
     )
 
 
-def _seen(track: Track, event: MatchEvent, at_us: int) -> Track:
-    return replace(track, last_seen_at_us=max(at_us, track.started_at_us), last_frame_id=event.frame.id)
+def _ballot(event: MatchEvent, similarity: float | None) -> Ballot:
+    return Ballot(
+        scores=[(candidate.product_id, candidate.score) for candidate in event.candidates],
+        threshold=event.threshold,
+        matched=event.product.id if event.product else None,
+        clearness=clearness_of(event.quality),
+        novelty=novelty_of(similarity),
+    )
+
+
+def _is_recognised(event: MatchEvent, *, confirmed: bool) -> bool:
+    """Whether the frame keeps the track in view."""
+    return event.product is not None or (confirmed and event.decision == "ambiguous")
 
 
 def _picture(event: MatchEvent) -> BestPicture:

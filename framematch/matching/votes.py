@@ -6,8 +6,8 @@ limited, so that no frame decides alone. A frame weighs less when its picture is
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Self
 
@@ -20,7 +20,7 @@ MAX_EVIDENCE: Final = 4 * FRAME_EVIDENCE
 """More is not counted: a thing that was in view for hours can change within seconds."""
 MIN_EVIDENCE: Final = -FRAME_EVIDENCE
 CHANGE_FRAMES: Final = 3.0
-"""The weight of frames in a row in which another product must lead before the decision changes."""
+"""In how many clear frames in a row another product must lead before the decision changes."""
 MAX_PRODUCTS: Final = 8
 
 # Without a calibration one clear match is enough evidence; `start_frames` matches are demanded besides. Both are a
@@ -92,23 +92,31 @@ def evidence_curve(curve: Sequence[CurvePoint]) -> tuple[tuple[float, float], ..
 class Ballot:
     """What one frame says: similarities of products, best first, and the threshold that they were compared with.
 
-    `matched` is the product of a match; None for any other decision. `weight` is from 0 to 1 (`frame_weight`).
+    `matched` is the product of a match; None for any other decision. `clearness` and `novelty` are from 0 to 1.
     """
 
     scores: Sequence[tuple[str, float]]
     threshold: float
     matched: str | None
-    weight: float = 1.0
+    clearness: float = 1.0
+    novelty: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """What its evidence counts."""
+        return self.clearness * self.novelty
 
 
-def frame_weight(quality: float | None, similarity: float | None) -> float:
-    """What a frame weighs, by its picture's quality and its cosine to the one before; None where it is not known.
+def clearness_of(quality: float | None) -> float:
+    """What a picture of this quality counts; 1 where it was not measured."""
+    return 1.0 if quality is None else min(1.0, max(0.0, quality) / _CLEAR_QUALITY)
 
-    A picture that is the same as the one before says nothing new.
-    """
-    clear = 1.0 if quality is None else min(1.0, max(0.0, quality) / _CLEAR_QUALITY)
-    repeated = 0.0 if similarity is None else max(0.0, similarity - _SAME_PICTURE) / (1.0 - _SAME_PICTURE)
-    return clear * (1.0 - min(1.0, repeated))
+
+def novelty_of(similarity: float | None) -> float:
+    """What a picture with this cosine to the one before counts: the same picture says nothing new. 1 without one."""
+    if similarity is None or similarity <= _SAME_PICTURE:
+        return 1.0
+    return (1.0 - min(1.0, similarity)) / (1.0 - _SAME_PICTURE)
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,8 @@ class Tally:
     """The votes for one thing, after some frames. All numbers are rounded, so that they can be published and restored.
 
     `evidence` is by product, best first, without those that have the least possible. `frames` counts those that
-    matched, `weight` is that of all. `product` is the one that leads, or led when it was `decided`. `challenge` is the
-    weight of the last frames in a row in which another one led since.
+    matched, `weight` is that of all. `product` is the one that leads, or led when it was `decided`. `challenge` counts
+    the last clear frames in a row in which another one led since.
     """
 
     evidence: tuple[tuple[str, float], ...] = ()
@@ -158,53 +166,56 @@ class Tally:
 
         `start_frames`: how many frames must match before the first decision; None: there may be none yet.
         """
-        counted = replace(
-            self,
-            evidence=self._counted(ballot, rules),
-            weight=self._weight_with(ballot),
-            frames=self.frames + (ballot.matched is not None),
+        weight = round(self.weight + ballot.weight, _DIGITS)
+        evidence = self._counted(ballot, rules, _least_of(weight))
+        leader, most = evidence[0] if evidence else (None, _least_of(weight))
+        second = evidence[1][1] if len(evidence) > 1 else _least_of(weight)
+        frames = self.frames + (ballot.matched is not None)
+        wins = (
+            ballot.matched is not None
+            and ballot.matched == leader
+            and most >= rules.evidence
+            and round(most - second, _DIGITS) >= rules.lead
         )
-        enough = counted.leading_evidence >= rules.evidence and round(counted.lead, _DIGITS) >= rules.lead
-        leads_by_match = ballot.matched is not None and ballot.matched == counted.leader
-        if not self.decided:
-            product = ballot.matched if self.product is None or leads_by_match else self.product
-            ready = start_frames is not None and counted.frames >= start_frames
-            return replace(counted, product=product, decided=ready and enough and leads_by_match)
-        if counted.leader == self.product:
-            return replace(counted, challenge=0.0)
-        challenge = round(ballot.weight + (self.challenge if counted.leader == self.leader else 0.0), _DIGITS)
-        if enough and leads_by_match and challenge >= CHANGE_FRAMES:
-            return replace(counted, product=ballot.matched, challenge=0.0)
-        return replace(counted, challenge=challenge)
+        product, challenge, decided = self.product, 0.0, self.decided
+        if not decided:
+            decided = wins and start_frames is not None and frames >= start_frames
+            if ballot.matched is not None and (product is None or ballot.matched == leader):
+                product = ballot.matched
+        elif leader != product:
+            challenge = round(ballot.clearness + (self.challenge if leader == self.leader else 0.0), _DIGITS)
+            if wins and challenge >= CHANGE_FRAMES:
+                product, challenge = leader, 0.0
+        return Tally(evidence, weight, frames, product, challenge, decided)
 
-    def _counted(self, ballot: Ballot, rules: VoteRules) -> tuple[tuple[str, float], ...]:
+    def _counted(self, ballot: Ballot, rules: VoteRules, least: float) -> tuple[tuple[str, float], ...]:
+        """The evidence after a frame, without the products that have no more than `least`."""
         if not ballot.scores:
             return self.evidence
-        said = _said(ballot, rules)
         before = dict(self.evidence)
-        sums = {
-            product: before.get(product, self._least) + ballot.weight * said.get(product, -FRAME_EVIDENCE)
-            for product in (*before, *(product for product in said if product not in before))
-        }
-        least = _least_of(self._weight_with(ballot))
-        rounded = ((product, min(MAX_EVIDENCE, round(total, _DIGITS))) for product, total in sums.items())
-        found = sorted((item for item in rounded if item[1] > least), key=lambda item: (-item[1], item[0]))
-        return tuple(found[:MAX_PRODUCTS])
-
-    def _weight_with(self, ballot: Ballot) -> float:
-        return round(self.weight + ballot.weight, _DIGITS)
+        said = _said(ballot, rules)
+        unnamed, weight = self._least, ballot.weight
+        sums = {product: before.get(product, unnamed) + weight * says for product, says in said.items()}
+        sums |= {product: total - weight * FRAME_EVIDENCE for product, total in before.items() if product not in said}
+        found = [
+            (-min(MAX_EVIDENCE, round(total, _DIGITS)), product) for product, total in sums.items() if total > least
+        ]
+        found.sort()
+        return tuple((product, -negative) for negative, product in found[:MAX_PRODUCTS] if -negative > least)
 
 
-def _said(ballot: Ballot, rules: VoteRules) -> Mapping[str, float]:
+def _said(ballot: Ballot, rules: VoteRules) -> dict[str, float]:
     """The evidence that a frame gives each product that it names; it says the least for all others."""
     best = ballot.scores[0][1]
     most = rules.evidence_of(best, ballot.threshold)
-    return {
-        product: _limited(
-            min(rules.evidence_of(score, ballot.threshold), most - rules.deficit(best, score)), FRAME_EVIDENCE
-        )
-        for product, score in ballot.scores
-    }
+    said = {}
+    for product, score in ballot.scores:
+        behind = most - rules.deficit(best, score)
+        if behind <= -FRAME_EVIDENCE:
+            said[product] = -FRAME_EVIDENCE
+        else:
+            said[product] = min(behind, rules.evidence_of(score, ballot.threshold))
+    return said
 
 
 @dataclass(frozen=True)

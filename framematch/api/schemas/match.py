@@ -106,6 +106,11 @@ class RegionAnswer(BaseModel):
     score: float | None = Field(description="of the best candidate; null when it was compared with no product")
     margin: float | None = Field(description="lead over the second candidate; null without one")
     threshold: float = Field(description="the least score of a match", examples=[0.75])
+    plausible: int = Field(
+        0,
+        description="how many of the leading candidates may be the product: 1 for a match, 0 for unknown",
+        examples=[1],
+    )
     quality: float | None = Field(None, description="of the picture of the region, from 0 to 1", examples=[0.93])
 
 

@@ -170,7 +170,13 @@ async def _make(
     )
     nothing = await _nothing(embedder, vectors, report)
     write_nothing(nothing, folder)
-    write_rows(RowTable(views.product_ids, views.numbers, views.images, tuple(row_vectors.tolist())), folder)
+    vector_numbers = tuple(row_vectors.tolist())
+    write_rows(
+        RowTable(
+            views.product_ids, views.numbers, views.images, vector_numbers, views.categories, views.category_names
+        ),
+        folder,
+    )
     kind = options.kind or choose_kind(len(vectors), dimension, options.memory_mb)
     index = await asyncio.to_thread(build_index, vectors, folder, kind)
     (folder / _VECTORS_FILE).unlink()

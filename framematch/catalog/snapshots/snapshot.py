@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from framematch.catalog.row_checks import RowChecks
 from framematch.catalog.snapshots.calibration import Calibration
+from framematch.catalog.snapshots.calibration_checks import problem
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.arrays import Embeddings
@@ -78,13 +80,22 @@ class RowTable:
     """One entry for each view: its product, its number among the product's views from 0, and its picture and vector.
 
     `images` are SHA-256 digests of the picture files, `vectors` numbers of rows of the index: views that look the same
-    share one.
+    share one. `categories` are numbers of `category_names`, -1 for a product without one; empty when no product has
+    one, and in the snapshots of older versions.
     """
 
     product_ids: tuple[str, ...]
     views: tuple[int, ...]
     images: tuple[str, ...]
     vectors: tuple[int, ...]
+    categories: tuple[int, ...] = ()
+    category_names: tuple[str, ...] = ()
+
+    def category_of_products(self, names: Collection[str] | None = None) -> dict[str, str]:
+        """The category of each product that has one, or one of these."""
+        wanted = {number for number, name in enumerate(self.category_names) if names is None or name in names}
+        found = zip(self.product_ids, self.categories, strict=False)
+        return {product_id: self.category_names[number] for product_id, number in found if number in wanted}
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,14 @@ def write_rows(rows: RowTable, folder: Path) -> None:
     with (folder / ROWS_FILE).open("wb") as file:
         for start in range(0, len(rows.product_ids), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
-            block = RowTable(rows.product_ids[part], rows.views[part], rows.images[part], rows.vectors[part])
+            block = RowTable(
+                rows.product_ids[part],
+                rows.views[part],
+                rows.images[part],
+                rows.vectors[part],
+                rows.categories[part],
+                () if start else rows.category_names,
+            )
             file.write(msgspec.json.encode(block) + b"\n")
 
 
@@ -189,6 +207,11 @@ def check_manifest(manifest: SnapshotManifest) -> None:
         raise CatalogError(
             f"snapshot {manifest.id} has the thresholds match {match:.3f} and margin {margin:.3f}, which cannot be",
             hint=REBUILD_HINT,
+        )
+    if manifest.calibration is not None and (field := problem(manifest.calibration)):
+        raise CatalogError(
+            f"snapshot {manifest.id} has a calibration whose {field} cannot be",
+            hint="Run 'framematch catalog calibrate'",
         )
 
 
@@ -244,14 +267,23 @@ def read_rows(manifest: SnapshotManifest, folder: Path) -> RowTable:
                 checks.add(block.product_ids, block.views, block.images, block.vectors)
     except (ValueError, ArithmeticError, OSError) as error:  # msgspec's errors are ValueErrors
         raise _unreadable(manifest, str(error)) from error
-    if problem := checks.problem(manifest.rows, manifest.products, manifest.vectors):
-        raise _unreadable(manifest, f"{ROWS_FILE} {problem}")
-    return RowTable(
+    if what := checks.problem(manifest.rows, manifest.products, manifest.vectors):
+        raise _unreadable(manifest, f"{ROWS_FILE} {what}")
+    rows = RowTable(
         tuple(chain.from_iterable(block.product_ids for block in blocks)),
         tuple(chain.from_iterable(block.views for block in blocks)),
         tuple(chain.from_iterable(block.images for block in blocks)),
         tuple(chain.from_iterable(block.vectors for block in blocks)),
+        tuple(chain.from_iterable(block.categories for block in blocks)),
+        tuple(chain.from_iterable(block.category_names for block in blocks)),
     )
+    if rows.categories and (
+        len(rows.categories) != manifest.rows
+        or min(rows.categories) < -1
+        or max(rows.categories) >= len(rows.category_names)
+    ):
+        raise _unreadable(manifest, f"{ROWS_FILE} has categories that do not fit its rows")
+    return rows
 
 
 def _unreadable(manifest: SnapshotManifest, reason: str) -> CatalogError:

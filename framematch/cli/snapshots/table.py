@@ -13,6 +13,7 @@ from framematch.catalog.snapshots.empty_frames import explain
 from framematch.catalog.snapshots.listing import StoredSnapshot
 from framematch.catalog.snapshots.serving_status import ServingStatus
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.cli.snapshots.calibration_text import calibration_lines
 from framematch.cli.text import counted
 from framematch.core.printable import printable
 from framematch.core.units import BYTES_PER_MB
@@ -156,6 +157,9 @@ def _facts(manifest: SnapshotManifest, changes: int) -> Iterator[tuple[str, str]
     yield "model", f"{model_label(manifest)}, {manifest.preprocessing_variant} preprocessing"
     yield "index", _index(manifest)
     yield "thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}"
+    if manifest.calibration is not None:
+        for number, line in enumerate(calibration_lines(manifest.calibration)):
+            yield "" if number else "calibrated", line
     if warning := explain(manifest.empty_frames):
         yield "empty frames", warning
     if not index.reaches_floor:

@@ -104,7 +104,7 @@ def _source(pictures: Pictures, source: ImpostorSource, judged: Realised, option
     missing = needed(options.rate, options.guarantee) - len(impostors)
     return SourceRate(
         source=source,
-        threshold=None if missing > 0 else source_limit(impostors, options),
+        threshold=None if missing > 0 else min(source_limit(impostors, options), 1.0),
         accepted=judged.accepted[source],
         auroc=auroc(pictures.known.scores, impostors.scores),
         missing=max(missing, 0),

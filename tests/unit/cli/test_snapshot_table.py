@@ -17,11 +17,18 @@ from framematch.cli.snapshots.table import detail_lines, details_json, problem_l
 from framematch.vector_index.description import IndexDescription
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
 
-ONE = ServingStatus("1", "host-a", 11, "consumer", "new", 5, None, 7)
+ONE = ServingStatus("1", "host-a", 11, "consumer", "new", 5, None, 7, stale_cameras=("till-2",))
 STATUSES = (
     ONE,
-    replace(ONE, instance="2", pid=12, shadow="old"),
-    replace(ONE, instance="3", host="host-b", snapshot="old", refused=RefusedSnapshot("new", "the disk is full")),
+    replace(ONE, instance="2", pid=12, shadow="old", stale_cameras=("till-1", "till-2")),
+    replace(
+        ONE,
+        instance="3",
+        host="host-b",
+        snapshot="old",
+        refused=RefusedSnapshot("new", "the disk is full"),
+        stale_cameras=(),
+    ),
 )
 DIFF = SnapshotDiff(
     added=("a", "b"),
@@ -63,6 +70,7 @@ def test_what_is_wrong_is_said_below_the_table(overview: Overview) -> None:
     assert list(problem_lines(overview)) == [
         "lost does not exist, but is shadow",
         "new is refused by 1 of 3 processes (host-b 11): the disk is full",
+        "new: the calibration is stale for 2 cameras: till-1, till-2",
         "bad cannot be used: the manifest of snapshot bad is damaged",
     ]
 
@@ -88,6 +96,7 @@ def test_a_line_of_json_has_these_fields(overview: Overview) -> None:
         "changes_since": 2,
         "problem": None,
         "processes": 3,
+        "stale_cameras": ["till-1", "till-2"],
         "served_by": [{"host": "host-a", "pid": 11, **process}, {"host": "host-a", "pid": 12, **process}],
         "shadow_of": [],
         "refused_by": [{"host": "host-b", "pid": 11, **process, "reason": "the disk is full"}],
@@ -106,7 +115,7 @@ def test_the_details_in_json_have_the_whole_manifest(overview: Overview) -> None
     assert details["manifest"]["files"].keys() == {"rows.json", "vectors.npy"}
     assert details.keys() == {
         "snapshot", "names", "manifest", "changes_since", "problem",
-        "processes", "served_by", "shadow_of", "refused_by",
+        "processes", "served_by", "stale_cameras", "shadow_of", "refused_by",
     }  # fmt: skip
 
 

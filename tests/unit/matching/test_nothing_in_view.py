@@ -10,6 +10,7 @@ from framematch.catalog.snapshots.diff import diff_snapshots
 from framematch.catalog.snapshots.snapshot import NOTHING_FILE, check_manifest, open_snapshot
 from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError
+from framematch.matching.calibration.samples import SampleLabel, score_samples
 from framematch.matching.decision import Candidate, Thresholds
 from framematch.matching.matcher import Matcher
 from framematch.matching.nothing_in_view import decide_unless_empty
@@ -87,6 +88,14 @@ def test_nothing_wins_when_it_is_at_least_as_similar(nothing: float, reason: str
     decision = decide_unless_empty(candidates, nothing, Thresholds(0.7, 0.1), 2)
     assert decision.reason == reason
     assert (decision.score, len(decision.candidates)) == (0.8, 2)
+
+
+def test_a_calibration_counts_an_empty_scene_as_refused() -> None:
+    snapshot = make_snapshot(PRODUCTS, IDS, nothing=NOTHING)
+    labels = [SampleLabel("nothing", "belt"), SampleLabel("product", "visit", "p000")]
+    empty, product = score_samples(snapshot, np.stack([NOTHING[0], PRODUCTS[0]]), labels).samples
+    assert empty.candidates == ()
+    assert (product.candidates[0].product_id, product.siblings[0].product_id != "p000") == ("p000", True)
 
 
 def test_without_a_candidate_nothing_is_decided_as_before() -> None:

@@ -13,8 +13,9 @@ from framematch.matching.votes import (
     Ballot,
     Tally,
     VoteRules,
+    clearness_of,
     evidence_curve,
-    frame_weight,
+    novelty_of,
     votes_of,
 )
 
@@ -25,9 +26,9 @@ CURVE = tuple(CurvePoint(score / 10, accepted, refused) for score, accepted, ref
 ])  # fmt: skip
 
 
-def match(product: str, score: float = 0.9, weight: float = 1.0, **others: float) -> Ballot:
+def match(product: str, score: float = 0.9, clearness: float = 1.0, novelty: float = 1.0, **others: float) -> Ballot:
     """A frame that matches `product`, with other candidates."""
-    return Ballot([(product, score), *others.items()], 0.75, product, weight)
+    return Ballot([(product, score), *others.items()], 0.75, product, clearness, novelty)
 
 
 def unknown(product: str = "milk", score: float = 0.7) -> Ballot:
@@ -82,19 +83,19 @@ def test_frames_that_are_all_ambiguous_are_decided_by_the_product_that_is_always
 
 
 def test_a_still_scene_counts_about_once() -> None:
-    still = [match("A"), *[match("A", weight=frame_weight(None, 1.0))] * 99]
+    still = [match("A"), *[match("A", novelty=novelty_of(1.0))] * 99]
     assert votes_of(still, RULES).tally.weight == 1.0
     assert votes_of(still, RULES).tally.leading_evidence == votes_of(still[:1], RULES).tally.leading_evidence
 
 
 def test_noise_of_a_camera_adds_little() -> None:
-    assert frame_weight(None, 0.99) == pytest.approx(0.2)
-    assert frame_weight(None, 0.95) == frame_weight(None, 0.3) == frame_weight(None, None) == 1.0
+    assert novelty_of(0.99) == pytest.approx(0.2)
+    assert novelty_of(0.95) == novelty_of(0.3) == novelty_of(None) == 1.0
 
 
 def test_bad_pictures_weigh_little() -> None:
-    assert [frame_weight(quality, None) for quality in (0.0, 0.1, 0.5, 1.0)] == [0.0, 0.2, 1.0, 1.0]
-    blurred = [match("A", 0.75, weight=frame_weight(0.05, None))] * 4
+    assert [clearness_of(quality) for quality in (0.0, 0.1, 0.5, 1.0, None)] == [0.0, 0.2, 1.0, 1.0, 1.0]
+    blurred = [match("A", 0.75, clearness=clearness_of(0.05))] * 4
     assert decisions(blurred)[-1] is None
 
 
@@ -106,6 +107,13 @@ def test_many_weak_frames_of_an_unknown_product_decide_nothing() -> None:
 def test_a_product_that_no_frame_names_counts_as_the_least() -> None:
     tally = Tally().add(match("A"), RULES, 2).add(match("B"), RULES, 2)
     assert dict(tally.evidence) == {"A": -0.5, "B": -0.5}
+
+
+def test_a_change_needs_clear_frames_and_only_their_evidence_is_less_where_the_scene_is_still() -> None:
+    still = [match("B", novelty=0.4, A=0.4)] * 8
+    assert decisions([*frames("AA"), *still])[-1] == "B"
+    blurred = [match("B", clearness=0.4, A=0.4)] * 8
+    assert decisions([*frames("AA"), *blurred])[-1] == "A"
 
 
 def test_ties_are_in_the_order_of_ids() -> None:
@@ -141,7 +149,7 @@ def test_the_peak_is_the_highest_evidence_at_which_the_frames_could_decide() -> 
 
 def ballot(scores: dict[str, float], weight: float, *, matches: bool) -> Ballot:
     ordered = sorted(scores.items(), key=lambda item: -item[1])
-    return Ballot(ordered, 0.75, ordered[0][0] if matches else None, weight)
+    return Ballot(ordered, 0.75, ordered[0][0] if matches else None, novelty=weight)
 
 
 SCORES = st.dictionaries(st.sampled_from("ABCDEFGHIJKL"), st.floats(-1, 1), min_size=1, max_size=12)

@@ -1,0 +1,203 @@
+"""Calibrates a snapshot with the labelled pictures that are kept, or else with its own."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from framematch.catalog.embeddings.picture_embedder import Encoder
+from framematch.catalog.mongo import Database
+from framematch.catalog.samples.embedder import EmbeddedSamples, SampleEmbedder
+from framematch.catalog.samples.keeping import check_kept
+from framematch.catalog.samples.sample import Sample
+from framematch.catalog.samples.store import SampleStore
+from framematch.catalog.snapshots.calibration import Calibration
+from framematch.catalog.snapshots.names import read_names
+from framematch.catalog.snapshots.snapshot import RowTable, Snapshot, SnapshotManifest, open_snapshot
+from framematch.catalog.snapshots.store import load_manifest
+from framematch.core.errors import CatalogError
+from framematch.core.progress import OnProgress
+from framematch.core.settings import Settings
+from framematch.core.timestamps import now_us, to_rfc3339
+from framematch.matching.calibration.calibrate import calibrate
+from framematch.matching.calibration.held_out_views import score_held_out_views
+from framematch.matching.calibration.options import Calibrated, CalibrationOptions, TooFew
+from framematch.matching.calibration.samples import SampleLabel, SampleScores, score_samples
+from framematch.vision.preprocess import Preprocessor
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class UsedSamples:
+    """What a calibration was made of.
+
+    `samples` are kept pictures, `views` pictures of the catalogue, each held out. Of the kept ones `removed` show a
+    product that the snapshot does not have, so they count as strangers; `in_catalogue` are pictures of the catalogue,
+    and `unusable` cannot be embedded: both are left out. `new` were embedded now.
+    """
+
+    samples: int = 0
+    views: int = 0
+    removed: int = 0
+    in_catalogue: int = 0
+    unusable: int = 0
+    new: int = 0
+
+
+@dataclass(frozen=True)
+class CalibrationOutcome:
+    """What can be stated, or why nothing can, and what it was made of."""
+
+    result: Calibrated | TooFew
+    used: UsedSamples
+
+
+async def calibrate_snapshot(
+    snapshot: Snapshot,
+    embedder: SampleEmbedder,
+    options: CalibrationOptions,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> CalibrationOutcome:
+    """Calibrate with all kept samples that are no pictures of the snapshot.
+
+    Without one of a product, the snapshot's own pictures stand for those of products, each held out in turn.
+
+    Raises:
+        CatalogError: two samples contradict each other.
+        EmbeddingError: the model returned something that is no embedding.
+        UnavailableError: MongoDB or Triton became unavailable.
+    """
+    kept = [sample async for sample in embedder.store.read()]
+    check_kept(kept)
+    images = frozenset(snapshot.rows.images)
+    held_out = [sample for sample in kept if sample.image not in images]
+    embedded = await embedder.embed(held_out, on_progress)
+    labels = _labels(embedded.samples, snapshot.rows)
+    scores = await asyncio.to_thread(score_samples, snapshot, embedded.embeddings, labels)
+    views = 0
+    if all(label.kind != "product" for label in labels):
+        own = await asyncio.to_thread(score_held_out_views, snapshot)
+        views, scores = len(own), replace(scores, samples=scores.samples + own)
+    used = _used(embedded, labels, in_catalogue=len(kept) - len(held_out), views=views)
+    result = await asyncio.to_thread(_calibrate, scores, options)
+    if isinstance(result, Calibrated):
+        result = replace(result, calibration=replace(result.calibration, views=views))
+    log.info("snapshot_calibrated", snapshot=snapshot.manifest.id, samples=used.samples, views=used.views,
+             states=isinstance(result, Calibrated))  # fmt: skip
+    return CalibrationOutcome(result, used)
+
+
+def _labels(samples: Sequence[Sample], rows: RowTable) -> list[SampleLabel]:
+    """What they show; a product that the snapshot does not have is one that nobody may find."""
+    products = frozenset(rows.product_ids)
+    labels = (SampleLabel(sample.label, sample.group, sample.product_id) for sample in samples)
+    return [
+        replace(label, kind="stranger") if label.kind == "product" and label.product_id not in products else label
+        for label in labels
+    ]
+
+
+def _used(embedded: EmbeddedSamples, labels: Sequence[SampleLabel], *, in_catalogue: int, views: int) -> UsedSamples:
+    pairs = zip(embedded.samples, labels, strict=True)
+    return UsedSamples(
+        samples=len(embedded.samples),
+        views=views,
+        removed=sum(sample.label != label.kind for sample, label in pairs),
+        in_catalogue=in_catalogue,
+        unusable=len(embedded.unusable),
+        new=embedded.new,
+    )
+
+
+def _calibrate(scores: SampleScores, options: CalibrationOptions) -> Calibrated | TooFew:
+    if not scores.samples:
+        return TooFew(
+            options.rate,
+            problem="no labelled picture is kept, and no product has several pictures of which one could be held out",
+        )
+    return calibrate(scores, options)
+
+
+def calibrated_manifest(manifest: SnapshotManifest, result: Calibrated) -> SnapshotManifest:
+    """The manifest with these thresholds and what they state."""
+    reaching = tuple(frame for frame in manifest.empty_frames if frame.score >= result.thresholds.match)
+    return replace(manifest, thresholds=result.thresholds, calibration=result.calibration, empty_frames=reaching)
+
+
+def options_of(calibration: Calibration) -> CalibrationOptions:
+    """What an earlier calibration was asked for, to be stated again now."""
+    return CalibrationOptions(
+        at=to_rfc3339(now_us()),
+        rate=calibration.rate,
+        mixup_rate=calibration.mixup_rate,
+        guarantee=calibration.guarantee,
+    )
+
+
+class BuildCalibration:
+    """Calibrates a snapshot while it is built, as the active one is; `said` tells what became of it."""
+
+    def __init__(self, store: SampleStore, wanted: Calibration | None) -> None:
+        self._store = store
+        self._wanted = wanted
+        self.said = ""
+
+    @classmethod
+    async def as_active(cls, settings: Settings, database: Database) -> Self:
+        """It calibrates if the active snapshot is calibrated, with the rates that this one states.
+
+        Raises:
+            MongoUnavailableError: MongoDB became unavailable.
+        """
+        store = SampleStore(database, settings.calibration.max_pictures)
+        try:
+            active = (await read_names(database)).active
+            manifest = None if active is None else await load_manifest(database, active)
+        except CatalogError:  # a build repairs names, and replaces a snapshot that cannot be read
+            manifest = None
+        return cls(store, None if manifest is None else manifest.calibration)
+
+    async def __call__(
+        self, manifest: SnapshotManifest, folder: Path, encoder: Encoder, preprocessor: Preprocessor
+    ) -> SnapshotManifest:
+        """The manifest of the snapshot in `folder`, with a calibration if one was wanted and can be stated.
+
+        Raises:
+            EmbeddingError: the model returned something that is no embedding.
+            UnavailableError: MongoDB or Triton became unavailable.
+        """
+        if self._wanted is None:
+            return manifest
+        snapshot = await asyncio.to_thread(open_snapshot, manifest, folder)
+        try:
+            embedder = SampleEmbedder(self._store, encoder, preprocessor)
+            outcome = await calibrate_snapshot(snapshot, embedder, options_of(self._wanted))
+        except CatalogError as error:  # labels that contradict each other do not keep a catalogue from being served
+            self.said = f"not calibrated: {error}"
+            return manifest
+        finally:
+            snapshot.index.close()
+        if isinstance(outcome.result, TooFew):
+            self.said = f"not calibrated: {outcome.result.explain()}"
+            return manifest
+        self.said = f"calibrated as the active one: {describe(outcome.used)}"
+        return calibrated_manifest(manifest, outcome.result)
+
+
+def describe(used: UsedSamples) -> str:
+    """What a calibration was made of, in words."""
+    parts = []
+    if used.samples:
+        parts.append(f"{used.samples} labelled pictures")
+    if used.views:
+        parts.append(f"{used.views} pictures of the catalogue itself, each held out: cameras may do worse")
+    notes = [
+        (used.removed, "of products that the catalogue no longer has count as strangers"),
+        (used.in_catalogue, "are pictures of the catalogue, and were left out"),
+        (used.unusable, "cannot be used"),
+    ]
+    return "; ".join([" and ".join(parts), *(f"{count} {what}" for count, what in notes if count)])
