@@ -11,7 +11,6 @@ import structlog
 from framematch.catalog.embeddings.picture_embedder import Encoder
 from framematch.catalog.mongo import Database
 from framematch.catalog.samples.embedder import EmbeddedSamples, SampleEmbedder
-from framematch.catalog.samples.keeping import check_kept
 from framematch.catalog.samples.sample import Sample
 from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.calibration import Calibration
@@ -26,6 +25,7 @@ from framematch.matching.calibration.calibrate import calibrate
 from framematch.matching.calibration.held_out_views import score_held_out_views
 from framematch.matching.calibration.options import Calibrated, CalibrationOptions, TooFew
 from framematch.matching.calibration.samples import SampleLabel, SampleScores, score_samples
+from framematch.matching.labelled_folders import check_kept
 from framematch.vision.preprocess import Preprocessor
 
 log = structlog.get_logger()

@@ -8,13 +8,13 @@ from typing import Final
 
 from framematch.catalog.embeddings.picture_embedder import DECODE_THREADS
 from framematch.catalog.samples.contradictions import Statement, check_agreement
-from framematch.catalog.samples.embedder import frame_crop
 from framematch.catalog.samples.folders import FolderContent, FolderPicture
 from framematch.catalog.samples.sample import LabelledPicture, Sample
 from framematch.catalog.samples.store import SampleStore
 from framematch.core.errors import CatalogError, PictureError
 from framematch.core.progress import OnProgress
-from framematch.vision.content import content_of
+from framematch.matching.gate import PictureGate
+from framematch.matching.match_pictures import Picture, prepare_picture
 from framematch.vision.preprocess import Preprocessor
 
 _PART = 16
@@ -38,11 +38,11 @@ class KeptFolders:
 
 @dataclass(frozen=True)
 class FolderKeeper:
-    """Keeps pictures that a frame with the same content would be decided by: they show at least `min_content`."""
+    """Keeps pictures that a consumer would ask the model about; others have no part in stated rates."""
 
     store: SampleStore
     preprocessor: Preprocessor
-    min_content: float
+    gate: PictureGate
 
     async def keep(
         self,
@@ -104,13 +104,13 @@ class FolderKeeper:
         """The picture, or why it cannot be used. CPU-bound."""
         try:
             data = picture.path.read_bytes()
-            content = content_of(frame_crop(data, self.preprocessor))
+            (measured,) = prepare_picture(Picture(data), self.preprocessor).measured
         except OSError as error:
             return f"{picture.path}: {error.strerror or error}"
         except PictureError as error:
             return f"{picture.path}: the picture {error.message}"
-        if content < self.min_content:
-            return f"{picture.path}: it shows nothing, so a frame like it is never compared with the catalogue"
+        if (decision := self.gate.decide(measured)) is not None:
+            return f"{picture.path}: {_REFUSED[str(decision.reason)]}, so no consumer compares it with the catalogue"
         found = LabelledPicture.of(
             data, picture.label, source="folder", group=picture.group, product_id=picture.product_id
         )
@@ -131,6 +131,7 @@ def check_kept(samples: Iterable[Sample]) -> None:
     check_agreement(map(_stated_before, samples))
 
 
+_REFUSED: Final = {"no_content": "it shows nothing", "quality": "it is too blurred, dark or small"}
 _SAID_BY: Final = {"folder": "an earlier folder", "reviewed": "a review"}
 
 
