@@ -56,7 +56,8 @@ class ThresholdEstimate:
         if self.method == METHOD_CALIBRATED and self.false_accept_rate is not None:
             return (
                 f"calibrated with {self.impostors} labelled pictures that must not match: at most "
-                f"{100 * self.false_accept_rate:g} % of pictures like these are expected to reach its similarity"
+                f"{100 * self.false_accept_rate:g} % of pictures like these are expected to reach the "
+                "similarity of a match"
             )
         if self.false_accept_rate is not None:
             return (
