@@ -10,6 +10,7 @@ import av
 import cv2
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from demo import timecode
 from demo.dataset import DATA_DIR
@@ -76,8 +77,8 @@ def _encode(schedule: FeedSchedule, data_dir: Path, path: Path, progress: Callab
 def draw_frames(schedule: FeedSchedule, data_dir: Path = DATA_DIR) -> Iterator[Picture]:
     """Yield each frame as [360, 640, 3] BGR; the same schedule gives the same pixels."""
     rng = np.random.default_rng([schedule.camera, schedule.frames, schedule.fps])
-    belt = _belt(rng)
-    noise = rng.normal(0, _NOISE, (_NOISE_FRAMES, HEIGHT, WIDTH, 3)).astype(np.int8)
+    belt = draw_belt(rng)
+    noise = draw_noise(rng, (_NOISE_FRAMES, HEIGHT, WIDTH, 3))
     drawn: tuple[Segment, Picture, _Motion] | None = None
     for index in range(schedule.frames):
         picture = belt.copy()
@@ -125,7 +126,12 @@ def _motion(rng: np.random.Generator) -> _Motion:
     )
 
 
-def _belt(rng: np.random.Generator) -> Picture:
+def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """The noise of a camera, to be added to frames."""
+    return rng.normal(0, _NOISE, shape).astype(np.int8)
+
+
+def draw_belt(rng: np.random.Generator) -> Picture:
     """An empty rubber belt between two steel rails: grey, mottled, brighter in the centre."""
     mottle = cv2.resize(rng.normal(0, 1, (HEIGHT // 12, WIDTH // 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     ribs = np.sin(np.arange(WIDTH) * (2 * np.pi / 40))
