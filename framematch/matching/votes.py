@@ -29,7 +29,7 @@ _PLAIN_EVIDENCE = 0.9
 _PLAIN_LEAD = 0.9
 _MIN_SPREAD = 0.02  # of a similarity; a smaller margin is no measure of how similarities vary
 _LEAST_SHARE = 1e-3  # of a calibration's pictures: about one of them
-_CLEAR_QUALITY = 0.5
+_CLEAR_QUALITY = 0.8  # nearly as many pictures of at least this quality are recognised as of the best
 _SAME_PICTURE = 0.95  # the noise of a camera alone gives more
 _DIGITS = 3
 

@@ -94,7 +94,7 @@ def test_noise_of_a_camera_adds_little() -> None:
 
 
 def test_bad_pictures_weigh_little() -> None:
-    assert [clearness_of(quality) for quality in (0.0, 0.1, 0.5, 1.0, None)] == [0.0, 0.2, 1.0, 1.0, 1.0]
+    assert [clearness_of(quality) for quality in (0.0, 0.2, 0.8, 1.0, None)] == [0.0, 0.25, 1.0, 1.0, 1.0]
     blurred = [match("A", 0.75, clearness=clearness_of(0.05))] * 4
     assert decisions(blurred)[-1] is None
 
