@@ -11,6 +11,7 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.import_table import shared_line
+from framematch.cli.text import counted
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.units import BYTES_PER_MB
@@ -76,7 +77,15 @@ def _lines(manifest: "SnapshotManifest", report: "BuildReport") -> list[tuple[st
         ("index", index),
         ("thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}"),
     ]
+    if manifest.nothing or report.nothing_like_products:
+        lines.append(("nothing", _nothing_line(manifest.nothing, report.nothing_like_products)))
     return [*lines, ("shared", shared_line(shared))] if shared.products else lines
+
+
+def _nothing_line(rows: int, like_products: int) -> str:
+    known = f"{counted(rows, 'picture')} without a product, which show an empty scene"
+    left_out = f"; {counted(like_products, 'other')} left out, as a product has the same picture"
+    return known + left_out if like_products else known
 
 
 async def _build(

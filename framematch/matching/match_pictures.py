@@ -14,7 +14,7 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError
 from framematch.core.frames import Region
 from framematch.core.units import BYTES_PER_MB
-from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Decision, decide
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Decision
 from framematch.matching.gate import MeasuredCrop, PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.pictures.regions import clipped, cut
@@ -163,12 +163,17 @@ async def match_pictures(
     embeddings = await engine.embed(served, crops) if crops else []
     times.end("infer")
     rows = [one for one in embeddings if one is not None]
-    k = max(top_k, MAX_PLAUSIBLE)
-    found = iter(await engine.nearest(served, np.stack(rows), k, among) if rows else [])
+    decisions = iter(await _decide(engine, served, np.stack(rows), top_k, among) if rows else [])
     times.end("search")
-    limits = served.matcher.thresholds
-    decided = iter([(None if one is None else decide(next(found), limits, top_k), one) for one in embeddings])
+    decided = iter([(None if one is None else next(decisions), one) for one in embeddings])
     return [_decided(one, gate, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
+
+
+async def _decide(
+    engine: Engine, served: ServedSnapshot, rows: Embeddings, top_k: int, among: frozenset[str] | None
+) -> list[Decision]:
+    found = await engine.nearest(served, rows, max(top_k, MAX_PLAUSIBLE), among)
+    return served.matcher.decide(found, rows, top_k)
 
 
 async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor) -> PreparedPicture | PictureError:

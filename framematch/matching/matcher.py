@@ -1,15 +1,16 @@
 """From embeddings to decisions, with one snapshot."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Self
 
 from framematch.catalog.changes.delta import Delta
 from framematch.catalog.snapshots.snapshot import Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import MAX_PLAUSIBLE, MIN_LEAD, Candidate, Decision, Thresholds, decide
+from framematch.matching.decision import MAX_PLAUSIBLE, MIN_LEAD, Candidate, Decision, Thresholds
 from framematch.matching.index import Close, ProductIndex
+from framematch.matching.nothing_in_view import decide_unless_empty, nothing_similarity
 from framematch.matching.sketch import sketches
 
 _MARGIN_PRODUCTS: Final = 2  # a margin needs the second product
@@ -35,6 +36,7 @@ class Matcher:
         )
         self._k = k
         self._index = ProductIndex(snapshot)
+        self._nothing = snapshot.nothing
 
     @property
     def products(self) -> int:
@@ -62,9 +64,17 @@ class Matcher:
         limits = self.thresholds
         close = Close(limits.lowest_match, max(limits.margin, MIN_LEAD) + _ROUNDING, MAX_PLAUSIBLE)
         found = self._index.search(embeddings, max(self._k, _MARGIN_PRODUCTS), close=close)
-        decisions = (decide(candidates, limits, self._k) for candidates in found)
+        decisions = self.decide(found, embeddings, self._k)
         return [
             replace(decision, sketch=sketch) for decision, sketch in zip(decisions, sketches(embeddings), strict=True)
+        ]
+
+    def decide(self, found: Sequence[Sequence[Candidate]], embeddings: Embeddings, k: int) -> list[Decision]:
+        """A decision for each row, whose nearest products were found: with `k` of them, and all plausible ones."""
+        nothing = nothing_similarity(embeddings, self._nothing).tolist()
+        return [
+            decide_unless_empty(candidates, similarity, self.thresholds, k)
+            for candidates, similarity in zip(found, nothing, strict=True)
         ]
 
     def warm_up(self) -> None:

@@ -93,6 +93,7 @@ class SnapshotDetails(BaseModel):
     model: SnapshotModel
     index: SnapshotIndex
     thresholds: SnapshotThresholds
+    nothing: int = Field(0, description="pictures without a product, by which an empty scene is known", examples=[40])
     empty_frames: int = Field(description="how many of the empty frames that a build tries would match", examples=[0])
     calibration: CalibrationAnswer | None = Field(None, description="null: the rates are not known")
 
@@ -124,6 +125,7 @@ class SnapshotDetails(BaseModel):
                 margin=manifest.thresholds.margin,
                 estimated_from=manifest.thresholds.explain(),
             ),
+            nothing=manifest.nothing,
             empty_frames=len(manifest.empty_frames),
             calibration=None if manifest.calibration is None else CalibrationAnswer.of(manifest.calibration),
         )

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+import numpy as np
 
 from framematch.catalog.row_checks import RowChecks
 from framematch.catalog.snapshots.calibration import Calibration
 from framematch.catalog.snapshots.calibration_checks import problem
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError, ModelMismatchError
+from framematch.vector_index.array_file import map_array, write_array
 from framematch.vector_index.description import RECALL_FLOOR, IndexDescription
 from framematch.vector_index.files import file_names
 from framematch.vector_index.index import VectorIndex, open_index
@@ -25,6 +28,7 @@ from framematch.vision.preprocess import Preprocessor, Variant
 # 2 added the kind of the index, distinct vectors, the pictures of views, and the delta.
 FORMAT_VERSION: Final = 2
 ROWS_FILE: Final = "rows.json"
+NOTHING_FILE: Final = "nothing.npy"  # float32 [nothing, D]; not there without any
 _BLOCK_ROWS = 8_192
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 REBUILD_HINT = "Run 'framematch catalog build'"
@@ -44,7 +48,9 @@ class SnapshotManifest:
 
     `rows` counts views, `vectors` their distinct embeddings. The snapshot contains every change of the catalogue up to
     `catalog_version`, and every single change up to the number `delta`. `empty_frames` are those that would reach the
-    match threshold. Without `calibration` the thresholds are an estimate, whose rates are not known.
+    match threshold. Without `calibration` the thresholds are an estimate, whose rates are not known. `nothing` counts
+    the vectors of pictures that show no product, by which an empty scene is recognised. They are beside the index, so
+    they are neither rows nor products.
     """
 
     id: str
@@ -66,6 +72,7 @@ class SnapshotManifest:
     format_version: int = FORMAT_VERSION
     empty_frames: tuple[EmptyFrameMatch, ...] = ()
     calibration: Calibration | None = None
+    nothing: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,12 @@ class RowTable:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A verified snapshot, opened for searching."""
+    """A verified snapshot, opened for searching. `nothing` are the vectors of pictures without a product, [N, D]."""
 
     manifest: SnapshotManifest
     rows: RowTable
     index: VectorIndex
+    nothing: Embeddings
 
 
 def is_snapshot_id(value: object) -> bool:
@@ -157,14 +165,20 @@ def write_rows(rows: RowTable, folder: Path) -> None:
             file.write(msgspec.json.encode(block) + b"\n")
 
 
-def describe_files(folder: Path, description: IndexDescription) -> dict[str, FileInfo]:
+def write_nothing(vectors: Embeddings, folder: Path) -> None:
+    """Write the vectors of pictures that show nothing, [N, D], to their file in `folder`; no file without any."""
+    if len(vectors):
+        write_array(folder / NOTHING_FILE, vectors)
+
+
+def describe_files(folder: Path, description: IndexDescription, *, nothing: int = 0) -> dict[str, FileInfo]:
     """The manifest's entries for the files of a snapshot, which are in `folder`."""
-    return {name: _describe(folder / name) for name in sorted(snapshot_files(description))}
+    return {name: _describe(folder / name) for name in sorted(snapshot_files(description, nothing=nothing))}
 
 
-def snapshot_files(description: IndexDescription) -> frozenset[str]:
+def snapshot_files(description: IndexDescription, *, nothing: int = 0) -> frozenset[str]:
     """The names of a snapshot's files."""
-    return file_names(description.kind) | {ROWS_FILE}
+    return file_names(description.kind) | {ROWS_FILE} | ({NOTHING_FILE} if nothing else frozenset())
 
 
 def _describe(path: Path) -> FileInfo:
@@ -183,7 +197,8 @@ def check_manifest(manifest: SnapshotManifest) -> None:
             f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
             hint=REBUILD_HINT,
         )
-    if not is_snapshot_id(manifest.id) or set(manifest.files) != snapshot_files(manifest.index):
+    files = snapshot_files(manifest.index, nothing=manifest.nothing)
+    if not is_snapshot_id(manifest.id) or set(manifest.files) != files or manifest.nothing < 0:
         raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
     if min(manifest.rows, manifest.vectors, manifest.products, manifest.dimension) < 1:
         raise CatalogError(f"snapshot {manifest.id} has no product", hint=REBUILD_HINT)
@@ -220,9 +235,21 @@ def open_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
     rows = read_rows(manifest, folder)
     try:
         index = open_index(folder, manifest.index, vectors=manifest.vectors, dimension=manifest.dimension)
+        nothing = _read_nothing(manifest, folder)
     except (ValueError, OSError) as error:
         raise _unreadable(manifest, str(error)) from error
-    return Snapshot(manifest, rows, index)
+    return Snapshot(manifest, rows, index, nothing)
+
+
+def _read_nothing(manifest: SnapshotManifest, folder: Path) -> Embeddings:
+    """The vectors in memory: there are few. ValueError if they are none."""
+    shape = (manifest.nothing, manifest.dimension)
+    if not manifest.nothing:
+        return np.empty(shape, np.float32)
+    vectors = np.array(map_array(folder / NOTHING_FILE, np.float32, shape))
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{NOTHING_FILE} has values that are not finite")
+    return vectors
 
 
 def read_rows(manifest: SnapshotManifest, folder: Path) -> RowTable:

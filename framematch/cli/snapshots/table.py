@@ -153,6 +153,8 @@ def _facts(manifest: SnapshotManifest, changes: int) -> Iterator[tuple[str, str]
     views = f"{counted(manifest.rows, 'view')} of {counted(manifest.products, 'product')}"
     yield "contains", f"{views}: {counted(manifest.vectors, 'distinct vector')} of {manifest.dimension} dimensions"
     later = f"{counted(changes, 'later change')} searched beside it" if changes else "none is later"
+    if manifest.nothing:
+        yield "nothing", f"{counted(manifest.nothing, 'picture')} without a product, which show an empty scene"
     yield "changes", f"those up to number {manifest.delta} are in it; {later}"
     yield "model", f"{model_label(manifest)}, {manifest.preprocessing_variant} preprocessing"
     yield "index", _index(manifest)

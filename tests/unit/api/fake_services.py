@@ -25,7 +25,7 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, FramematchError
 from framematch.core.health import Health
 from framematch.core.settings import ApiSettings, MatchingSettings, Settings
-from framematch.matching.decision import Candidate, Thresholds
+from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.manifest import PreprocessSpec
@@ -102,6 +102,9 @@ class FakeMatcher:
         every = [[Candidate("milk", float(row[0])), Candidate("juice", 0.5)] for row in rows]
         fitting = [[one for one in each if among is None or one.product_id in among] for each in every]
         return [tuple(sorted(each, key=lambda one: -one.score)[:k]) for each in fitting]
+
+    def decide(self, found: Sequence[tuple[Candidate, ...]], _rows: Embeddings, k: int) -> list[Decision]:
+        return [decide(candidates, self.thresholds, k) for candidates in found]
 
     def nearest_picture(self, _embedding: Embeddings, _images: Iterable[str]) -> str | None:
         return "00ff"

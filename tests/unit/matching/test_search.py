@@ -12,7 +12,7 @@ from PIL import Image
 from framematch.catalog.products import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError, UsageError
-from framematch.matching.decision import Candidate, Thresholds
+from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import DirectEngine
@@ -49,6 +49,9 @@ class FakeMatcher:
         fitting = [one for one in self._candidates if among is None or one.product_id in among][:k]
         background = [tuple(Candidate("milk", 0.2 * (row % 2)) for _ in fitting[:1]) for row in range(len(embeddings))]
         return [tuple(fitting), *background[1:]]
+
+    def decide(self, found: Sequence[tuple[Candidate, ...]], _rows: Embeddings, k: int) -> list[Decision]:
+        return [decide(candidates, self.thresholds, k) for candidates in found]
 
 
 class FakeModel:
