@@ -1,7 +1,7 @@
 """A frame between fetch and acknowledgement: its record, its outcome, and when each stage worked on it."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -55,8 +55,9 @@ class InFlightFrame:
     """A fetched record, filled in by one stage after the other.
 
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
-    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete; `served`
-    is the snapshot that all of the frame is decided with, from when it is prepared until its events are built.
+    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete, and
+    `qualities` the regions' qualities, by number; `served` is the snapshot that all of the frame is decided with, from
+    when it is prepared until its events are built.
     """
 
     record: ConsumerRecord
@@ -65,6 +66,7 @@ class InFlightFrame:
     header: Frame | None = None
     regions: tuple[Region, ...] = ()
     crops: tuple[Pixels, ...] = ()
+    qualities: Mapping[int, float] = field(default_factory=dict)
     served: ServedSnapshot | None = None
     outcome: Outcome = Pending()
     spans: dict[str, Span] = field(default_factory=dict)
@@ -87,8 +89,11 @@ class InFlightFrame:
         return not isinstance(self.outcome, Pending)
 
     def decide(self, region: int, decision: Decision, *, reused_from: str | None = None) -> None:
-        """Set the decision of one region; with the last one the frame is decided, unless it was rejected before."""
-        self._decisions[region] = decision
+        """Set the decision of one region, with its quality.
+
+        With the last one the frame is decided, unless it was rejected before.
+        """
+        self._decisions[region] = replace(decision, quality=self.qualities.get(region))
         if reused_from is not None:
             self._reused_from[region] = reused_from
         if not self.complete and len(self._decisions) == len(self.regions):

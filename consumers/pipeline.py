@@ -172,8 +172,11 @@ class Pipeline:
         built = []
         for frame in frames:
             events = results.match_events(frame, metadata, assignment.calibration.observe(frame))
-            observed = assignment.sightings.observe(events)
-            built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            if events and frame.served is not None:
+                observed = assignment.sightings.observe(events, frame.served.vote_rules)
+                built.append(FrameResult.of(frame, observed.events, observed.sightings))
+            else:
+                built.append(FrameResult.of(frame))
             frame.served = None  # what is delivered does not need it any more
         await self._delivery.deliver(built)
 

@@ -31,6 +31,7 @@ from framematch.core.settings import ConsumerSettings, MatchingSettings, Setting
 from framematch.core.settings_sources import require
 from framematch.core.tracing import open_tracer
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.gate import PictureGate
 from framematch.matching.serving.heartbeat import heartbeat
 from framematch.matching.serving.opener import connect_encoder
 from framematch.matching.serving.state import HEALTH_PART, ServingState
@@ -176,7 +177,7 @@ async def _components(
             AgeLimits.of(own),
             max_pixels=own.max_pixels,
             max_regions=own.max_regions,
-            min_content=settings.matching.min_content,
+            gate=PictureGate.of(settings.matching),
         ),
         decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
         inference=Inference(

@@ -18,7 +18,7 @@ from demo.timecode import Picture
 from framematch.core.paths import cache_dir
 
 WIDTH, HEIGHT = 640, 360
-VERSION = 1  # increase it with every change of the drawing or the encoding
+VERSION = 2  # increase it with every change of the drawing or the encoding
 
 _PHOTO_SIDE_PX = 344  # within the centre square of 360
 _NOISE = 4.0  # standard deviation in grey levels, as from a camera in indoor light
@@ -76,7 +76,7 @@ def _encode(schedule: FeedSchedule, data_dir: Path, path: Path, progress: Callab
 def draw_frames(schedule: FeedSchedule, data_dir: Path = DATA_DIR) -> Iterator[Picture]:
     """Yield each frame as [360, 640, 3] BGR; the same schedule gives the same pixels."""
     rng = np.random.default_rng([schedule.camera, schedule.frames, schedule.fps])
-    belt = _belt(rng)
+    belt = _belt(np.random.default_rng(schedule.camera))
     noise = rng.normal(0, _NOISE, (_NOISE_FRAMES, HEIGHT, WIDTH, 3)).astype(np.int8)
     drawn: tuple[Segment, Picture, _Motion] | None = None
     for index in range(schedule.frames):

@@ -22,6 +22,7 @@ from framematch.core.progress import OnProgress
 from framematch.core.settings import AgeSettings, Settings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_MS
+from framematch.matching.gate import PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 
 # A fetch waits this long for new records: at the end of a partition, before the next one is fetched.
@@ -87,7 +88,7 @@ async def open_replay(
                 AgeLimits(AgeSettings(), {}),
                 max_pixels=own.max_pixels,
                 max_regions=own.max_regions,
-                min_content=settings.matching.min_content,
+                gate=PictureGate.of(settings.matching),
             ),
             threads=threads,
             search_thread=search_thread,

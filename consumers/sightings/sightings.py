@@ -14,6 +14,7 @@ from framematch.core.events import MatchEvent
 from framematch.core.kafka.topics import Topics
 from framematch.core.settings import KafkaSettings, SightingSettings
 from framematch.matching.sightings import Observed, SightingTracker
+from framematch.matching.votes import VoteRules
 
 log = structlog.get_logger()
 
@@ -58,9 +59,12 @@ class Sightings:
         for frame in frames:
             self.recent_frames.add(frame.camera, frame.id)
 
-    def observe(self, events: Sequence[MatchEvent]) -> Observed:
-        """All events of a frame, each with its sighting, and the sightings that the frame changes."""
-        observed = self._tracker.observe(events)
+    def observe(self, events: Sequence[MatchEvent], rules: VoteRules) -> Observed:
+        """All events of a frame, each with its sighting, and the sightings that the frame changes.
+
+        `rules`: how the decisions of its snapshot vote.
+        """
+        observed = self._tracker.observe(events, rules)
         for sighting in observed.sightings:
             self._metrics.sightings.labels(sighting.kind).inc()
         return observed

@@ -12,10 +12,9 @@ from framematch.core.frames import Frame, Region, parse_frame
 from framematch.core.settings import AgeSettings, ConsumerSettings
 from framematch.core.timestamps import now_us
 from framematch.core.units import US_PER_S
-from framematch.matching.decision import NO_CONTENT
+from framematch.matching.gate import MeasuredCrop, PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.pictures.regions import cut
-from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor
 
 
@@ -46,17 +45,17 @@ class AgeLimits:
 class Preparer:
     """Reads headers, skips frames that are too old, decodes, crops regions, and scales them for the model.
 
-    A region whose crop has less content than `min_content` is decided here: it is unknown, and no model is asked.
+    A region that does not pass the `gate` is decided here: it is unknown, and no model is asked.
     """
 
-    def __init__(self, ages: AgeLimits, *, max_pixels: int, max_regions: int, min_content: float) -> None:
+    def __init__(self, ages: AgeLimits, *, max_pixels: int, max_regions: int, gate: PictureGate) -> None:
         self._ages = ages
-        self._min_content = min_content
+        self._gate = gate
         self._max_pixels = max_pixels
         self._max_regions = max_regions
 
     def prepare(self, frame: InFlightFrame, served: ServedSnapshot) -> None:
-        """Set header, regions, crops for `served`, and the decisions for regions without content.
+        """Set header, regions, crops for `served`, and the decisions for regions that the gate refuses.
 
         Or set the outcome: `Skipped`, or `Rejected` if the bytes are not a frame.
         """
@@ -83,9 +82,11 @@ class Preparer:
         regions = clip_regions(jpeg.width, jpeg.height, header.regions)
         frame.crops = crop_regions(jpeg, regions, preprocessor)
         frame.regions = regions
-        for number, crop in enumerate(frame.crops):
-            if content_of(crop) < self._min_content:
-                frame.decide(number, NO_CONTENT)
+        measured = [MeasuredCrop.of(crop, region) for crop, region in zip(frame.crops, regions, strict=True)]
+        frame.qualities = {number: crop.quality for number, crop in enumerate(measured)}
+        for number, crop in enumerate(measured):
+            if (decision := self._gate.decide(crop)) is not None:
+                frame.decide(number, decision)
 
 
 def crop_regions(jpeg: FrameJpeg, regions: Sequence[Region], preprocessor: Preprocessor) -> tuple[Pixels, ...]:

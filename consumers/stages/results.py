@@ -25,6 +25,7 @@ from framematch.core.timestamps import now_us
 from framematch.core.units import NS_PER_S, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.enrich import Metadata, MetadataCache
+from framematch.matching.sketch import sketch_text
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class ResultBuilder:
                     decision=decision.kind,
                     score=None if decision.score is None else similarity(decision.score),
                     margin=None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
-                    threshold=round(served.matcher.thresholds.match, SIMILARITY_DIGITS),
+                    threshold=round(served.matcher.thresholds.match_for(decision.candidates), SIMILARITY_DIGITS),
                     product=product,
                     candidates=tuple(CandidateInfo(c.product_id, similarity(c.score)) for c in decision.candidates),
                     snapshot=served.manifest.id,
@@ -118,6 +119,7 @@ class ResultBuilder:
                     plausible=decision.plausible,
                     quality=decision.quality,
                     calibration=calibration,
+                    sketch=None if decision.sketch is None else sketch_text(decision.sketch),
                 )
             )
         return tuple(events)

@@ -27,22 +27,34 @@ async def while_wanted(request: Request, work: Awaitable[Result], *, timeout_s: 
         ClientDisconnect: the client has gone.
     """
     timeout_s = min(timeout_s, requested_timeout_s(request.headers) or timeout_s)
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    timer, gone = asyncio.timeout(timeout_s), False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if not timer.expired():
+            timer.reschedule(asyncio.get_running_loop().time())
+
     try:
-        await asyncio.wait({working, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        if gone.done():
-            admission.metrics.abandoned.inc()
-            raise ClientDisconnect
-        raise Problem(
-            504, "deadline_exceeded", f"there is no answer after {timeout_s:g} s",
-            hint=f"Repeat it later, or with a longer {TIMEOUT_HEADER}",
-        )  # fmt: skip
-    finally:
-        working.cancel()
-        gone.cancel()
-        await asyncio.wait({working, gone})
+        async with timer:
+            watching = asyncio.ensure_future(watch())
+            try:
+                return await work
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
+    except TimeoutError:
+        if not timer.expired():
+            raise
+    if gone:
+        admission.metrics.abandoned.inc()
+        raise ClientDisconnect
+    raise Problem(
+        504, "deadline_exceeded", f"there is no answer after {timeout_s:g} s",
+        hint=f"Repeat it later, or with a longer {TIMEOUT_HEADER}",
+    )  # fmt: skip
 
 
 def requested_timeout_s(headers: Headers) -> float | None:
@@ -66,9 +78,3 @@ def requested_timeout_s(headers: Headers) -> float | None:
         problem = FieldProblem(f"header {name}", "should be a number of seconds above 0")
         raise Problem(400, "invalid_request", f"{problem.pointer}: {problem.detail}", errors=[problem])
     return timeout_s
-
-
-async def _gone(request: Request) -> None:
-    """Return when the connection has ended; the body was read before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

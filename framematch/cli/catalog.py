@@ -10,6 +10,7 @@ from rich.table import Table
 
 from framematch.cli import product_changes
 from framematch.cli.catalog_build import build
+from framematch.cli.catalog_calibrate import calibrate
 from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
@@ -30,6 +31,7 @@ PROBLEMS_FILE = "import_problems.csv"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The products that cameras may see.")
 app.command(epilog="Example: `framematch catalog build --preprocessing exact`")(build)
+app.command(epilog="Example: `framematch catalog calibrate --rate 0.05 --frames held-out/ --nothing empty/`")(calibrate)
 app.add_typer(product_changes.app)
 app.add_typer(snapshots.app)
 app.add_typer(snapshot_changes.app)

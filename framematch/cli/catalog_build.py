@@ -11,6 +11,7 @@ from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
 from framematch.cli.console import print_text
 from framematch.cli.database import open_database
 from framematch.cli.import_table import shared_line
+from framematch.cli.text import counted
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.units import BYTES_PER_MB
@@ -50,11 +51,13 @@ def build(
     from framematch.catalog.snapshots.empty_frames import explain
 
     started_s, report = time.monotonic(), BuildReport()
-    manifest, active = asyncio.run(_build(settings, preprocessing, report, model=model, activate=activate))
+    manifest, active, calibrated = asyncio.run(_build(settings, preprocessing, report, model=model, activate=activate))
     state = {manifest.id: "active", None: "stored"}.get(active, f"stored; {active} is active, which has newer data")
     print_text(f"Snapshot {manifest.id} is {state}")
     for name, text in _lines(manifest, report):
         print_text(f"  {name:<11} {text}")
+    if calibrated:
+        print_text(f"  calibration {calibrated}")
     print_text(f"  took        {time.monotonic() - started_s:.1f} s")
     if warning := explain(manifest.empty_frames):
         print_text(f"Warning: {warning}")
@@ -74,7 +77,15 @@ def _lines(manifest: "SnapshotManifest", report: "BuildReport") -> list[tuple[st
         ("index", index),
         ("thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}"),
     ]
+    if manifest.nothing or report.nothing_like_products:
+        lines.append(("nothing", _nothing_line(manifest.nothing, report.nothing_like_products)))
     return [*lines, ("shared", shared_line(shared))] if shared.products else lines
+
+
+def _nothing_line(rows: int, like_products: int) -> str:
+    known = f"{counted(rows, 'picture')} without a product, which show an empty scene"
+    left_out = f"; {counted(like_products, 'other')} left out, as a product has the same picture"
+    return known + left_out if like_products else known
 
 
 async def _build(
@@ -84,11 +95,17 @@ async def _build(
     *,
     model: str | None,
     activate: bool,
-) -> "tuple[SnapshotManifest, str | None]":
-    """Build and store a snapshot; returns it, and the active snapshot if this one was to be activated."""
-    from framematch.catalog.building.served_build import ServedBuild, build_served
+) -> "tuple[SnapshotManifest, str | None, str]":
+    """Build and store a snapshot.
 
-    wanted = ServedBuild(preprocessing, model, activate, report)
+    Returns it, the active snapshot if this one was to be activated, and what became of its calibration.
+    """
+    from framematch.catalog.building.served_build import ServedBuild, build_served
+    from framematch.matching.calibrate_snapshot import BuildCalibration
+
     async with open_database(settings) as database:
+        calibrate = await BuildCalibration.as_active(settings, database)
+        wanted = ServedBuild(preprocessing, model, activate, report, calibrate)
         with progress_bar("Embedding", "pictures") as show:
-            return await build_served(settings, database, state_dir() / "snapshots", wanted, show)
+            manifest, active = await build_served(settings, database, state_dir() / "snapshots", wanted, show)
+    return manifest, active, calibrate.said

@@ -58,7 +58,20 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, boo
         # Each change of a single product is searched beside the snapshot. An import is searched after a build.
         single_changes = await newest_number(database) - built.delta
         build_is_due = not built.catalog_version <= version <= built.catalog_version + single_changes
-    return Checked(findings, (built, build_is_due))
+    return Checked([*findings, *calibration_findings(built, count)], (built, build_is_due))
+
+
+def calibration_findings(manifest: "SnapshotManifest", products: int) -> list[Finding]:
+    """Whether the catalogue has grown too much since the calibration; what cameras see is a finding of its own."""
+    from framematch.matching.drift import GROWTH_LIMIT
+
+    if manifest.calibration is None:
+        return []
+    calibrated = manifest.calibration.products
+    text = f"of {manifest.calibration.at[:10]}, with {calibrated} products"
+    if products >= GROWTH_LIMIT * calibrated:
+        return [Finding("Calibration", None, f"{text}; there are {products} now", "Run framematch catalog calibrate")]
+    return [Finding("Calibration", True, text)]
 
 
 async def _model(settings: Settings, digest: str | None) -> "Checked[ModelManifest]":

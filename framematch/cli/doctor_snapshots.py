@@ -28,7 +28,7 @@ async def check_snapshots(settings: Settings, active: "SnapshotManifest") -> Che
 
     async with open_database(settings) as database:
         names = await read_names(database)
-        findings = [await _changes(database, active), *_processes(names, await read_statuses(database))]
+        findings = [await _changes(database, active), *process_findings(names, await read_statuses(database))]
         for name, snapshot_id in (("Previous index", names.previous), ("Shadow", names.shadow)):
             if snapshot_id is not None and (error := await _problem(settings, database, snapshot_id)):
                 findings.append(Finding(name, None, error.message, error.hint))
@@ -47,9 +47,10 @@ async def _changes(database: "Database", active: "SnapshotManifest") -> Finding:
     return Finding("Changes", True, text)
 
 
-def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Iterator[Finding]:
+def process_findings(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Iterator[Finding]:
+    """Whether all processes serve what they should, and for which cameras the calibration does not hold."""
     from framematch.catalog.operations.overview import serving_of
-    from framematch.cli.snapshots.table import refusal_lines
+    from framematch.cli.snapshots.table import refusal_lines, stale_text
 
     for part, snapshot_id in (("Processes", names.active), ("Shadow", names.shadow)):
         if snapshot_id is None:
@@ -58,6 +59,10 @@ def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Itera
         refusals = list(refusal_lines(snapshot_id, serving))
         for line in refusals:
             yield Finding(part, None, line, "They try again by themselves; the snapshot before goes on there")
+        if part == "Processes" and serving.stale_cameras:
+            yield Finding(
+                "Calibration", None, stale_text(serving), "Label pictures of them, and calibrate: docs/catalogue.md"
+            )
         if part == "Processes" and statuses and not refusals:
             everywhere = len(serving.serving) == len(statuses)
             hint = "" if everywhere else "They change within seconds: see framematch catalog list"

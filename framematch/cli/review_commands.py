@@ -129,7 +129,8 @@ async def _desk(settings: Settings) -> AsyncIterator[_Desk]:
 
     async with open_database(settings) as database:
         store = ReviewStore(database)
-        yield _Desk(store, Labeller(store, SampleStore(database), ProductStore(database)))
+        samples = SampleStore(database, settings.calibration.max_pictures)
+        yield _Desk(store, Labeller(store, samples, ProductStore(database)))
 
 
 async def _list(settings: Settings, wanted: "Wanted", sheet: Path | None) -> "list[ReviewPicture]":

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.table import Table
@@ -22,6 +23,7 @@ from framematch.core.printable import printable
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import require
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import (
     Catalogue,
@@ -36,6 +38,10 @@ from framematch.matching.serving.opener import open_served
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.encoder import TextEncoder
 
+_WITHOUT_MODEL: Final[dict[str | None, str]] = {
+    "no_content": "the picture shows nothing",
+    "quality": "the picture is too blurred, dark or small",
+}
 _NOT_NEAR = "Nothing is near; these are the least far"
 
 
@@ -92,7 +98,7 @@ async def _search(settings: Settings, options: SearchOptions, picture: bytes | N
             )
         try:
             return await search_by_picture(
-                catalogue, picture, top_k=top_k, products=products, min_content=settings.matching.min_content
+                catalogue, picture, top_k=top_k, products=products, gate=PictureGate.of(settings.matching)
             )
         except PictureError as error:
             raise UsageError(f"{options.image} {error.message}", hint="Give a picture, such as a JPEG or PNG") from None
@@ -122,6 +128,7 @@ def _json(result: SearchResult) -> bytes:
             "near": result.near,
             "decision": result.decision,
             "reason": result.reason,
+            "quality": result.quality,
             "z_score": None if result.z_score is None else round(result.z_score, 3),
             "products_searched": result.products_searched,
             "snapshot": result.snapshot,
@@ -163,8 +170,7 @@ def _table(products: tuple[FoundProduct, ...]) -> Table:
 def verdict(result: SearchResult) -> str:
     """What the result says, in one line."""
     if not result.products:
-        why = "the picture shows nothing" if result.reason == "no_content" else "no product fits the filters"
-        return f"Nothing is near: {why}"
+        return f"Nothing is near: {_WITHOUT_MODEL.get(result.reason, 'no product fits the filters')}"
     among = "" if result.products_searched is None else f", among {counted(result.products_searched, 'product')}"
     if result.z_score is not None:
         said = "Above what texts about other things reach" if result.near else _NOT_NEAR

@@ -105,13 +105,21 @@ class BestPicture:
 class SightingLink:
     """The state, after the event's frame, of the sighting that a match event belongs to.
 
-    `frames` counts the matching frames since `started_at`.
+    `frames` counts the matching frames since `started_at`. The other fields are as in a sighting event; they have their
+    defaults in events of a consumer that did not count votes. `product_id` is the sighting's product, whatever this
+    event's picture shows. `challenge` counts the last clear frames in a row in which another product led.
     """
 
     id: str
     started_at: Time
     frames: Annotated[int, msgspec.Meta(ge=1)]
     best: BestPicture
+    product_id: str | None = None
+    votes: dict[str, float] = field(default_factory=dict)
+    frames_used: float = 0.0
+    runner_up: str | None = None
+    changed_from: str | None = None
+    challenge: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,9 @@ class MatchEvent:
     number of the newest change of a single product that was searched; 0 before the first one. `plausible` counts the
     leading candidates that may be the product: one for a match, the whole set of an ambiguous decision. `quality` is
     that of the region's picture, from 0 to 1; null when it was not measured. `calibration` says whether the stated
-    rates of the thresholds hold: `stale` when what the camera sees has changed. A duplicate event has the same `id`.
+    rates of the thresholds hold: `stale` when what the camera sees has changed. `tentative` is the state of what may
+    become a sighting; null when the event belongs to one, or shows nothing that was recognised. `sketch` is that of the
+    region's embedding (Base64), in events with one of both. A duplicate event has the same `id`.
     """
 
     schema: Literal["match.v1"]
@@ -148,6 +158,8 @@ class MatchEvent:
     plausible: Count = 0
     quality: float | None = None
     calibration: CalibrationState = "none"
+    tentative: SightingLink | None = None
+    sketch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +167,10 @@ class SightingEvent:
     """A product came into a camera's view, is still there, or has left (`sighting.v1`).
 
     Times are arrival times of frames, by the edge's clock. `reason` says why the sighting ended: `gap`, later frames
-    did not show the product; `silent`, the camera sent no frames. A duplicate event has the same `id`.
+    did not show the product; `silent`, the camera sent no frames. `votes` is the evidence for products, best first, and
+    `frames_used` the number of frames that it comes from, those that weigh less in part. `runner_up` is the best
+    product beside this one. `changed_from` is the product that the sighting had until this event; null when it is the
+    same. A duplicate event has the same `id`.
     """
 
     schema: Literal["sighting.v1"]
@@ -170,6 +185,10 @@ class SightingEvent:
     best: BestPicture
     snapshot: str
     reason: EndReason | None = None
+    votes: dict[str, float] = field(default_factory=dict)
+    frames_used: float = 0.0
+    runner_up: str | None = None
+    changed_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -318,11 +337,12 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
 
 def _times(message: object) -> Iterator[str]:
     match message:
-        case MatchEvent(frame=frame, sighting=sighting):
+        case MatchEvent(frame=frame, sighting=sighting, tentative=tentative):
             yield frame.captured_at
             yield frame.arrived_at
-            if sighting is not None:
-                yield sighting.started_at
+            for state in (sighting, tentative):
+                if state is not None:
+                    yield state.started_at
         case SightingEvent():
             yield message.started_at
             yield message.last_seen_at

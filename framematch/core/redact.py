@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from framematch.core.printable import printable_lines
@@ -33,6 +34,7 @@ _SECRET_NAME = re.compile(
     r"passphrase|password|passwd|secret|token|credential|authorization|cookie|api_?key|private_?key|repository_?key",
     re.IGNORECASE,
 )
+_HARMLESS = (bool, int, float, type(None))
 # Keys of our API, whose id is no secret, and JSON web tokens, wherever they stand.
 _API_KEY = re.compile(r"fm_(?P<id>[0-9A-Za-z]{4,})_[0-9A-Za-z]{8,}")
 _WEB_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?")
@@ -85,14 +87,21 @@ def redact(value: Any, name: str = "") -> Any:
 
     A value that is neither a number, a text nor a container becomes its text.
     """
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, str):  # first, as most values are texts
+        return HIDDEN if value and _is_secret(name) else redact_url(value)
+    if isinstance(value, _HARMLESS):
         return value
     if isinstance(value, Mapping):
         return {redact_url(key) if isinstance(key, str) else key: redact(v, str(key)) for key, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(item, name) for item in value]
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return HIDDEN if text and _SECRET_NAME.search(name) else redact_url(text)
+    return HIDDEN if text and _is_secret(name) else redact_url(text)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def redact_uncaught() -> None:

@@ -247,6 +247,13 @@ class MatchingSettings(Section):
     min_content: float = Field(
         3.0, ge=0, le=255, description="a region that shows less is unknown, and the model is not asked; 0: never"
     )
+    min_quality: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="a region that is so blurred, dark or small that its quality is less is unknown, and the model is "
+        "not asked; 0: never",
+    )
     metadata_ttl_s: float = Field(60.0, gt=0, description="how long product metadata is cached")
     metadata_entries: int = Field(100_000, ge=1, description="maximum number of products in the cache")
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from typing import Self
@@ -22,6 +23,23 @@ from framematch.vector_index.queries import Found
 
 # When this is imported, so that a command that searches says at once that the package is missing.
 _FAISS = load_faiss()
+
+
+@dataclass(frozen=True)
+class Close:
+    """Asks for all products that are up to `lead` less similar than the best, if that has the similarity `match`.
+
+    Up to `most` with it.
+    """
+
+    match: float
+    lead: float
+    most: int
+
+    def least(self, candidates: tuple[Candidate, ...]) -> float:
+        """The similarity of a close product; inf if none is asked for."""
+        best = candidates[0].score if candidates else -np.inf
+        return best - self.lead if best >= self.match else np.inf
 
 
 class ProductIndex:
@@ -51,31 +69,39 @@ class ProductIndex:
         return index
 
     def search(
-        self, embeddings: Embeddings, k: int, product_ids: frozenset[str] | None = None
+        self,
+        embeddings: Embeddings,
+        k: int,
+        product_ids: frozenset[str] | None = None,
+        close: Close | None = None,
     ) -> list[tuple[Candidate, ...]]:
         """For each embedding the `k` nearest products, best first; fewer only if the catalogue has fewer.
 
-        The views of a product count as one candidate, with the similarity of the nearest. Equally similar products are
-        in the order of their ids. `k` is at least 1. With `product_ids` only these products are searched; that search
-        is exact, whatever the kind of the index.
+        More with `close`, as far as it asks for them. The views of a product count as one candidate, with the
+        similarity of the nearest. Equally similar products are in the order of their ids. `k` is at least 1. With
+        `product_ids` only these products are searched; that search is exact, whatever the kind of the index.
         """
         products = self._products if product_ids is None else sum(map(self._is_present, product_ids))
-        wanted = min(k, products)
+        most = min(max(k, close.most if close else 0), products)
         sets = self._vector_sets(product_ids)
         found: list[tuple[Candidate, ...]] = [()] * len(embeddings)
-        pending = list(range(len(embeddings))) if wanted else []
+        pending = list(range(len(embeddings))) if products else []
         # The index returns vectors: ask for more when views of one product, or hidden products, leave too few products.
         # Each search takes about as long as the first one, so there should be few.
-        vectors = k if self._one_view_each else 2 * k
-        if self._changed is not None:
-            vectors *= 4
+        vectors, few_vectors = self._vectors_for(most if close else k), self._vectors_for(k)
         while pending:
             nearest = search_sets(sets, np.ascontiguousarray(embeddings[pending], np.float32), vectors)
             results = zip(nearest.scores.tolist(), nearest.vectors.tolist(), nearest.unseen.tolist(), strict=True)
             incomplete = []
             for query, (scores, numbers, unseen) in zip(pending, results, strict=True):
-                found[query] = self._merge(scores, numbers, wanted, product_ids)
-                if not _is_complete(found[query], wanted, unseen):
+                # To merge vectors takes longer than to find some more of them, and few queries need all.
+                for count in sorted({min(few_vectors, len(scores)), len(scores)}):
+                    further = scores[count] if count < len(scores) else unseen
+                    merged = self._merge(scores[:count], numbers[:count], most, product_ids)
+                    found[query], complete = _nearest(merged, min(k, products), most, further, close)
+                    if complete:
+                        break
+                else:
                     incomplete.append(query)
             pending, vectors = incomplete, self._more_than(vectors)
         return found
@@ -100,6 +126,11 @@ class ProductIndex:
         if self._changed is not None and product_id in self._changed.hidden:
             return product_id in self._changed.present
         return product_id in self._snapshot_products
+
+    def _vectors_for(self, products: int) -> int:
+        """How many vectors to ask for at first, for so many products."""
+        vectors = products if self._one_view_each else 2 * products
+        return vectors if self._changed is None else 4 * vectors
 
     def _more_than(self, vectors: int) -> int:
         limit = self._index.max_k
@@ -157,6 +188,17 @@ class ProductIndex:
         return islice(products, wanted)
 
 
-def _is_complete(candidates: tuple[Candidate, ...], wanted: int, unseen: float) -> bool:
-    """Whether a vector with the similarity `unseen` or less would not change the candidates."""
-    return unseen == -np.inf or (len(candidates) == wanted and candidates[-1].score >= unseen)
+def _nearest(
+    merged: tuple[Candidate, ...], k: int, most: int, unseen: float, close: Close | None
+) -> tuple[tuple[Candidate, ...], bool]:
+    """The first `k` candidates and all that are close, up to `most`; whether they are complete.
+
+    They are, if a vector with the similarity `unseen` or less would not change them.
+    """
+    least = close.least(merged) if close else np.inf
+    kept = k
+    while kept < len(merged) and merged[kept].score >= least:
+        kept += 1
+    found = merged[:kept]
+    in_order = len(found) == kept and found[-1].score >= unseen
+    return found, unseen == -np.inf or (in_order and (kept == most or unseen < least))

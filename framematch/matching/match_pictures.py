@@ -14,16 +14,13 @@ from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError
 from framematch.core.frames import Region
 from framematch.core.units import BYTES_PER_MB
-from framematch.matching.decision import NO_CONTENT, Candidate, Decision, decide
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate, Decision
+from framematch.matching.gate import MeasuredCrop, PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.pictures.regions import clipped, cut
 from framematch.pictures.stored import FORMATS, open_picture
-from framematch.vision.content import content_of
 from framematch.vision.isolation import embed_isolating
 from framematch.vision.preprocess import Preprocessor
-
-MARGIN_PRODUCTS = 2
-"""A decision needs the second product."""
 
 Found: TypeAlias = tuple[Candidate, ...]
 
@@ -44,7 +41,7 @@ class PreparedPicture:
     height: int
     regions: tuple[Region, ...]
     crops: tuple[Pixels, ...]
-    contents: tuple[float, ...]
+    measured: tuple[MeasuredCrop, ...]
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def prepare_picture(picture: Picture, preprocessor: Preprocessor, formats: Seque
     # As for a frame: a region that is scaled down much needs no full picture.
     decoded = opened.decode(min(preprocessor.reduction(region[3], region[2]) for region in regions))
     crops = tuple(preprocessor(cut(decoded.pixels, region, decoded.reduction)) for region in regions)
-    return PreparedPicture(width, height, regions, crops, tuple(map(content_of, crops)))
+    return PreparedPicture(width, height, regions, crops, tuple(map(MeasuredCrop.of, crops, regions)))
 
 
 async def match_pictures(
@@ -141,14 +138,14 @@ async def match_pictures(
     pictures: Sequence[Picture],
     *,
     top_k: int,
-    min_content: float,
+    gate: PictureGate,
     among: frozenset[str] | None = None,
     times: StageTimes | None = None,
 ) -> list[DecidedPicture | PictureError]:
     """Decide each picture by one snapshot, or say why it cannot be; one does not affect the others.
 
-    A region whose crop has less content than `min_content` is decided without the model. Otherwise, a region without
-    candidates is one for which no product can be found.
+    A region that does not pass the gate is decided without the model. Otherwise, a region without candidates is one for
+    which no product can be found.
 
     Raises:
         TritonUnavailableError, ModelError: the model does not answer, or not with embeddings.
@@ -158,16 +155,25 @@ async def match_pictures(
     times.end("decode")
     usable = [one for one in prepared if isinstance(one, PreparedPicture)]
     crops = [
-        crop for one in usable for crop, content in zip(one.crops, one.contents, strict=True) if content >= min_content
+        crop
+        for one in usable
+        for crop, measured in zip(one.crops, one.measured, strict=True)
+        if gate.decide(measured) is None
     ]
     embeddings = await engine.embed(served, crops) if crops else []
     times.end("infer")
     rows = [one for one in embeddings if one is not None]
-    k = max(top_k, MARGIN_PRODUCTS)
-    found = iter(await engine.nearest(served, np.stack(rows), k, among) if rows else [])
+    decisions = iter(await _decide(engine, served, np.stack(rows), top_k, among) if rows else [])
     times.end("search")
-    decided = iter([(None if one is None else _decide(next(found), served, top_k), one) for one in embeddings])
-    return [_decided(one, min_content, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
+    decided = iter([(None if one is None else next(decisions), one) for one in embeddings])
+    return [_decided(one, gate, decided) if isinstance(one, PreparedPicture) else one for one in prepared]
+
+
+async def _decide(
+    engine: Engine, served: ServedSnapshot, rows: Embeddings, top_k: int, among: frozenset[str] | None
+) -> list[Decision]:
+    found = await engine.nearest(served, rows, max(top_k, MAX_PLAUSIBLE), among)
+    return served.matcher.decide(found, rows, top_k)
 
 
 async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor) -> PreparedPicture | PictureError:
@@ -177,21 +183,16 @@ async def _prepared(engine: Engine, picture: Picture, preprocessor: Preprocessor
         return error.with_traceback(None)  # which refers to the bytes
 
 
-def _decide(candidates: Found, served: ServedSnapshot, top_k: int) -> Decision:
-    decision = decide(candidates, served.matcher.thresholds)
-    return replace(decision, candidates=decision.candidates[:top_k])
-
-
 def _decided(
-    picture: PreparedPicture, min_content: float, decided: Iterator[tuple[Decision | None, Embeddings | None]]
+    picture: PreparedPicture, gate: PictureGate, decided: Iterator[tuple[Decision | None, Embeddings | None]]
 ) -> DecidedPicture | PictureError:
-    """The picture with the next of `decided` for each region that shows something."""
-    shown = [next(decided) if content >= min_content else (NO_CONTENT, None) for content in picture.contents]
-    regions = [
-        DecidedRegion(region, decision, embedding)
-        for region, (decision, embedding) in zip(picture.regions, shown, strict=True)
-        if decision is not None
-    ]
-    if len(regions) < len(shown):
+    """The picture with the next of `decided` for each region that the model was asked about."""
+    regions = []
+    for region, measured in zip(picture.regions, picture.measured, strict=True):
+        refusal = gate.decide(measured)
+        decision, embedding = next(decided) if refusal is None else (refusal, None)
+        if decision is not None:
+            regions.append(DecidedRegion(region, replace(decision, quality=measured.quality), embedding))
+    if len(regions) < len(picture.regions):
         return PictureError("invalid_embedding", "is one that the model cannot embed")
     return DecidedPicture(picture.width, picture.height, tuple(regions))

@@ -12,6 +12,7 @@ from framematch.core.errors import PictureError, UsageError
 from framematch.core.events import DecisionKind, DecisionReason, MetadataState
 from framematch.matching.decision import Candidate, Decision
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import Engine, Picture, match_pictures
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.matching.text_background import BACKGROUND_TEXTS, Nearness, nearness
@@ -40,8 +41,8 @@ class SearchResult:
     """The nearest products, best first, also when none of them is near.
 
     `products_searched` is None without filters. A picture has a `decision`, by the thresholds of the snapshot, and is
-    near unless it is unknown. A text has a `z_score`; its `score` is on another scale. None of them is set when no
-    product fits the filters.
+    near unless it is unknown; its `quality` is from 0 to 1. A text has a `z_score`; its `score` is on another scale.
+    None of them is set when no product fits the filters.
     """
 
     snapshot: str
@@ -51,6 +52,7 @@ class SearchResult:
     products_searched: int | None = None
     decision: DecisionKind | None = None
     reason: DecisionReason | None = None
+    quality: float | None = None
     z_score: float | None = None
     query: Embeddings | None = field(default=None, compare=False, repr=False)
     """The embedding float32 [D] of what was searched for."""
@@ -79,9 +81,9 @@ class Catalogue:
             )
             for one in candidates
         )
-        kind, reason = (decision.kind, decision.reason) if decision else (None, None)
+        kind, reason, quality = (decision.kind, decision.reason, decision.quality) if decision else (None, None, None)
         snapshot, delta = self.served.manifest.id, self.served.delta
-        return SearchResult(snapshot, delta, near, found, searched, kind, reason, z_score, query)
+        return SearchResult(snapshot, delta, near, found, searched, kind, reason, quality, z_score, query)
 
 
 class TextSearch:
@@ -103,7 +105,7 @@ class TextSearch:
 
 
 async def search_by_picture(
-    catalogue: Catalogue, data: bytes, *, top_k: int, products: ProductFilter, min_content: float
+    catalogue: Catalogue, data: bytes, *, top_k: int, products: ProductFilter, gate: PictureGate
 ) -> SearchResult:
     """The products that look like the picture in a file, decided as a frame is.
 
@@ -115,16 +117,15 @@ async def search_by_picture(
     served = catalogue.served
     among = await catalogue.store.ids_of(products)
     searched = None if among is None else len(among)
-    [found] = await match_pictures(
-        catalogue.engine, served, [Picture(data)], top_k=top_k, min_content=min_content, among=among
-    )
+    [found] = await match_pictures(catalogue.engine, served, [Picture(data)], top_k=top_k, gate=gate, among=among)
     if isinstance(found, PictureError):
         raise found
     decision, query = found.regions[0].decision, found.regions[0].embedding
-    if not decision.candidates and decision.reason != "no_content":
+    if not decision.candidates and query is not None:
         return await catalogue.result((), near=False, searched=searched)
     near = decision.kind != "unknown"
-    return await catalogue.result(decision.candidates, near=near, searched=searched, decision=decision, query=query)
+    hits = decision.candidates[:top_k]  # a set of plausible products may be larger
+    return await catalogue.result(hits, near=near, searched=searched, decision=decision, query=query)
 
 
 async def search_by_text(

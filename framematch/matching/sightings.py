@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from framematch.core.events import MatchEvent, SightingEvent
 from framematch.core.settings import SightingSettings
 from framematch.matching.camera_tracks import CameraTracks
+from framematch.matching.votes import PLAIN_RULES, VoteRules
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class Observed:
 class SightingTracker:
     """The open sightings of all cameras in some partitions; drop it when the partitions are revoked.
 
-    A product that matched in `start_frames` frames, each less than `gap_s` after the one before, is a sighting. It
-    ends when the camera's frames have not shown it for `gap_s`, or when the frames' clock has jumped by that much.
+    A thing that matched in `start_frames` frames, each less than `gap_s` after the one before, is a sighting once its
+    frames' votes decide for a product. It ends when the camera's frames have not shown it for `gap_s`, or when the
+    frames' clock has jumped by that much. Its product changes when another one leads the votes for long enough.
     Events depend on the frames alone and have the same ids after a restart; only `end_silent` uses our own clock.
 
     The published match events contain the state: a new tracker restores it from them.
@@ -41,16 +43,15 @@ class SightingTracker:
         """How many sightings are open."""
         return sum(tracks.open_sightings for tracks in self._cameras.values())
 
-    def observe(self, events: Sequence[MatchEvent]) -> Observed:
-        """Add all match events of one frame; call it in the order of a camera's frames.
+    def observe(self, events: Sequence[MatchEvent], rules: VoteRules = PLAIN_RULES) -> Observed:
+        """Add all match events of one frame, which vote by `rules`; call it in the order of a camera's frames.
 
         A frame that was added before changes nothing; its events link the sightings in their present state.
         """
         if not events or not self.settings.enabled:
             return Observed(tuple(events))
-        tracks = self._tracks(events)
-        changes = tracks.add(events, confirm=True)
-        return Observed(tuple(replace(event, sighting=tracks.link(event)) for event in events), tuple(changes))
+        linked, changes = self._tracks(events).add(events, rules)
+        return Observed(tuple(linked), tuple(changes))
 
     def restore(self, events: Sequence[MatchEvent]) -> None:
         """Add all match events of one frame as they were published; causes no events.
@@ -61,7 +62,7 @@ class SightingTracker:
             ValueError: an event contains an invalid time.
         """
         if events and self.settings.enabled:
-            self._tracks(events).add(events, confirm=False)
+            self._tracks(events).restore(events)
 
     def restore_silence_end(self, ended: SightingEvent) -> None:
         """Apply a published end by silence, which no frame contains: it is over, unless it was seen since."""

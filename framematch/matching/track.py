@@ -1,6 +1,7 @@
-"""The track of one product at one camera, which becomes a sighting when it is confirmed. Immutable values."""
+"""The track of one thing at one camera, which becomes a sighting when its votes decide. Immutable values."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from framematch.core.events import (
     SIGHTING_SCHEMA,
@@ -14,14 +15,18 @@ from framematch.core.events import (
 )
 from framematch.core.ids import sighting_event_id, sighting_id
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
+from framematch.matching.continuity import Shown, View, clearest, nearest, shown_product
+from framematch.matching.votes import MAX_EVIDENCE, Ballot, Tally, VoteRules, clearness_of, novelty_of
 
 
 @dataclass(frozen=True)
 class Track:
-    """A product's track after the last frame that showed it.
+    """A thing's track after the last frame that showed it.
 
-    `confirmed`: it is a sighting, whose start was published. Times are microseconds since the epoch by the edge's
-    clock; `last_seen_at_us` is never before `started_at_us`, even if that clock was set back.
+    `product` is the one that leads the votes or, once `confirmed`, the one that was decided for. Times are microseconds
+    since the epoch by the edge's clock; `last_seen_at_us` is never before `started_at_us`, even if that clock was set
+    back. `last_frame_id` is the last frame in which it was recognised, `views` are its regions in the last frame that
+    showed it at all. `changed_from` is the product that it had until that frame, if another.
     """
 
     id: str
@@ -30,14 +35,32 @@ class Track:
     started_at_us: int
     last_seen_at_us: int
     last_frame_id: str
-    frames: int
     best: BestPicture
     snapshot: str
-    confirmed: bool = False
+    tally: Tally
+    views: tuple[View, ...]
+    changed_from: str | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is a sighting, whose start was published."""
+        return self.tally.decided
 
     def link(self) -> SightingLink:
-        """The link in a match event."""
-        return SightingLink(self.id, to_rfc3339(self.started_at_us), self.frames, self.best)
+        """Its state in a match event."""
+        tally = self.tally
+        return SightingLink(
+            id=self.id,
+            started_at=to_rfc3339(self.started_at_us),
+            frames=tally.frames,
+            best=self.best,
+            product_id=self.product.id,
+            votes=dict(tally.evidence),
+            frames_used=tally.weight,
+            runner_up=tally.runner_up,
+            changed_from=self.changed_from,
+            challenge=tally.challenge,
+        )
 
     def event_id(self, kind: SightingKind) -> str:
         """Id of an event of this kind in the present state."""
@@ -54,61 +77,90 @@ class Track:
             product=self.product,
             started_at=to_rfc3339(self.started_at_us),
             last_seen_at=to_rfc3339(self.last_seen_at_us),
-            frames=self.frames,
+            frames=self.tally.frames,
             best=self.best,
             snapshot=self.snapshot,
             reason=reason,
+            votes=dict(self.tally.evidence),
+            frames_used=self.tally.weight,
+            runner_up=self.tally.runner_up,
+            changed_from=self.changed_from if kind == "updated" else None,
         )
 
 
-def shown_product(event: MatchEvent) -> str | None:
-    """Id of the product that matched, or is nearest in an ambiguous decision; None when unknown."""
-    if event.product is not None:
-        return event.product.id
-    return event.candidates[0].product_id if event.decision == "ambiguous" and event.candidates else None
+def advance(
+    before: Track | None, shown: Sequence[Shown], at_us: int, rules: VoteRules, start_frames: int | None
+) -> Track | None:
+    """The track after a frame; None when nothing was recognised that could start one.
 
-
-def advance(before: Track | None, event: MatchEvent, at_us: int) -> Track | None:
-    """The track of the event's product after its frame; None when there is none.
-
-    A match starts a track or continues it. An ambiguous decision only keeps a confirmed one open. A published event
-    contains the track's state itself.
+    The clearest of its regions votes. A match starts a track or continues it, an ambiguous decision only keeps a
+    sighting open, and an unknown product does not.
 
     Args:
-        before: the product's track before the frame.
-        event: the frame's clearest event that shows the product.
+        before: the track before the frame.
+        shown: what the frame shows of its thing.
         at_us: when the frame arrived.
-
-    Raises:
-        ValueError: the event contains an invalid time.
+        rules: of the snapshot that decided.
+        start_frames: how many frames must match before it becomes a sighting; None: it may not yet.
     """
-    if event.sighting is not None:
-        return _linked(before, event, event.sighting, at_us)
-    if event.product is not None:
-        return _matched(before, event, event.product, at_us)
-    if before is None or not before.confirmed:
-        return before
-    return replace(
-        before,
-        last_seen_at_us=max(at_us, before.started_at_us),
-        last_frame_id=event.frame.id,
+    clear = clearest(shown)
+    event, similarity = clear.event, None
+    if before is not None:
+        similarity = nearest(clear.view, before.views)
+    elif event.product is not None:
+        before = _new(event, event.product, at_us)
+    else:
+        return None
+    tally = before.tally.add(_ballot(event, similarity), rules, start_frames)
+    changed = tally.product != before.tally.product
+    recognised = _is_recognised(event, confirmed=tally.decided)
+    product, best = before.product, before.best
+    if event.product is not None and event.product.id == tally.product:
+        product = event.product
+        if changed or (event.score or 0.0) > best.score:
+            best = _picture(event)
+    return Track(
+        id=before.id,
+        camera=before.camera,
+        product=product,
+        started_at_us=before.started_at_us,
+        last_seen_at_us=max(at_us, before.started_at_us) if recognised else before.last_seen_at_us,
+        last_frame_id=event.frame.id if recognised else before.last_frame_id,
+        best=best,
         snapshot=event.snapshot,
+        tally=tally,
+        views=tuple([one.view for one in shown]),
+        changed_from=before.product.id if changed and before.confirmed else None,
     )
 
 
-def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_us: int) -> Track:
+def restored(before: Track | None, shown: Sequence[Shown], link: SightingLink, at_us: int) -> Track:
+    """The track as it was published with these events of a frame; `link` is the state of the clearest."""
+    event = clearest(shown).event
+    product_id = link.product_id or shown_product(event) or ""
+    started_at_us = from_rfc3339(link.started_at)
+    confirmed = event.sighting is not None
+    if before is None or _is_recognised(event, confirmed=confirmed):
+        last_seen_at_us, last_frame_id = max(at_us, started_at_us), event.frame.id
+    else:
+        last_seen_at_us, last_frame_id = before.last_seen_at_us, before.last_frame_id
+    return Track(
+        id=link.id,
+        camera=event.frame.camera,
+        product=_info(product_id, event, before),
+        started_at_us=started_at_us,
+        last_seen_at_us=last_seen_at_us,
+        last_frame_id=last_frame_id,
+        best=link.best,
+        snapshot=event.snapshot,
+        tally=_restored_tally(link, product_id, decided=confirmed),
+        views=tuple(one.view for one in shown),
+        changed_from=link.changed_from,
+    )
+
+
+def _new(event: MatchEvent, product: ProductInfo, at_us: int) -> Track:
     frame = event.frame
-    best = BestPicture(frame.id, frame.partition, frame.offset, event.region, event.score or 0.0)
-    if before is not None:
-        return replace(
-            before,
-            product=product,
-            last_seen_at_us=max(at_us, before.started_at_us),
-            last_frame_id=frame.id,
-            frames=before.frames + 1,
-            best=best if best.score > before.best.score else before.best,
-            snapshot=event.snapshot,
-        )
     return Track(
         id=sighting_id(frame.camera, product.id, frame.id),
         camera=frame.camera,
@@ -116,27 +168,48 @@ def _matched(before: Track | None, event: MatchEvent, product: ProductInfo, at_u
         started_at_us=at_us,
         last_seen_at_us=at_us,
         last_frame_id=frame.id,
-        frames=1,
-        best=best,
+        best=_picture(event),
         snapshot=event.snapshot,
+        tally=Tally(),
+        views=(),
     )
 
 
-def _linked(before: Track | None, event: MatchEvent, link: SightingLink, at_us: int) -> Track:
-    product = event.product or (before.product if before else None)
-    if product is None:  # its last match is older than the events that are restored
-        name = shown_product(event) or ""
-        product = ProductInfo(name, name)
-    started_at_us = from_rfc3339(link.started_at)
-    return Track(
-        id=link.id,
-        camera=event.frame.camera,
-        product=product,
-        started_at_us=started_at_us,
-        last_seen_at_us=max(at_us, started_at_us),
-        last_frame_id=event.frame.id,
-        frames=link.frames,
-        best=link.best,
-        snapshot=event.snapshot,
-        confirmed=True,
+def _ballot(event: MatchEvent, similarity: float | None) -> Ballot:
+    return Ballot(
+        scores=[(candidate.product_id, candidate.score) for candidate in event.candidates],
+        threshold=event.threshold,
+        matched=event.product.id if event.product else None,
+        clearness=clearness_of(event.quality),
+        novelty=novelty_of(similarity),
     )
+
+
+def _is_recognised(event: MatchEvent, *, confirmed: bool) -> bool:
+    """Whether the frame keeps the track in view."""
+    return event.product is not None or (confirmed and event.decision == "ambiguous")
+
+
+def _picture(event: MatchEvent) -> BestPicture:
+    frame = event.frame
+    return BestPicture(frame.id, frame.partition, frame.offset, event.region, event.score or 0.0)
+
+
+def _info(product_id: str, event: MatchEvent, before: Track | None) -> ProductInfo:
+    for known in (event.product, before.product if before else None):
+        if known is not None and known.id == product_id:
+            return known
+    return ProductInfo(product_id, product_id)  # its last match is older than the events that are restored
+
+
+def _restored_tally(link: SightingLink, product_id: str, *, decided: bool) -> Tally:
+    votes = link.votes
+    if not votes and link.product_id is None:  # of a consumer that did not count votes: each match had one
+        return Tally(
+            ((product_id, min(MAX_EVIDENCE, float(link.frames))),),
+            float(link.frames),
+            link.frames,
+            product_id,
+            decided=decided,
+        )
+    return Tally(tuple(votes.items()), link.frames_used, link.frames, product_id, link.challenge, decided)

@@ -9,7 +9,7 @@ from framematch.core.errors import PictureError
 START = b"\xff\xd8"
 SCAN = 0xDA
 RESTART_INTERVAL = 0xDD
-ADOBE = 0xEE
+EXIF, PROFILE, ADOBE = 0xE1, 0xE2, 0xEE
 _SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # a marker for each process; these three are tables
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _END = 0xD9

@@ -20,6 +20,7 @@ from framematch.core.errors import PictureError
 from framematch.pictures.flatten import flattened
 from framematch.pictures.heif import is_heif, open_heif
 from framematch.pictures.jpeg import Jpeg, check_pixels, read_jpeg
+from framematch.pictures.jpeg_header import EXIF, PROFILE, segments
 from framematch.pictures.jpeg_header import START as JPEG_START
 from framematch.pictures.orientation import lies_on_its_side, upright
 from framematch.pictures.srgb import to_rgb, to_srgb
@@ -33,6 +34,7 @@ _SIGNATURES = (
     (b"\x89PNG", "PNG"), (b"GIF8", "GIF"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"BM", "BMP"),
 )  # fmt: skip
 _CMYK_COMPONENTS = 4
+_METADATA = (EXIF, PROFILE)
 _BOMB_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow's decoders raise for damaged files.
 _DECODE_ERRORS = (
@@ -145,12 +147,7 @@ def _unknown(data: bytes, doubts: list[str], formats: Sequence[str]) -> PictureE
 
 def _open_jpeg(jpeg: Jpeg, doubts: list[str]) -> OpenedPicture:
     """Pixels from the decoder that notices damage; orientation, profile and CMYK from Pillow."""
-    orientation, profile = 1, None
-    try:
-        with _open(jpeg.data, ("JPEG",), doubts) as image:
-            orientation, profile = _orientation(image, doubts), image.info.get("icc_profile")
-    except (*_DECODE_ERRORS, *_BOMB_ERRORS) as error:
-        doubts.append(f"its metadata cannot be read: {error}")
+    orientation, profile = _jpeg_metadata(jpeg, doubts)
     components = len(jpeg.header.sampling)
 
     def read(reduction: int) -> tuple[Pixels, int]:
@@ -169,6 +166,18 @@ def _open_jpeg(jpeg: Jpeg, doubts: list[str]) -> OpenedPicture:
 
     width, height = (jpeg.height, jpeg.width) if lies_on_its_side(orientation) else (jpeg.width, jpeg.height)
     return OpenedPicture(width, height, orientation, read, doubts)
+
+
+def _jpeg_metadata(jpeg: Jpeg, doubts: list[str]) -> tuple[int, bytes | None]:
+    """The orientation and the colour profile. Pillow takes 0.1 ms to find that there is none."""
+    if not any(segment.marker in _METADATA for segment in segments(jpeg.data)):
+        return 1, None
+    try:
+        with _open(jpeg.data, ("JPEG",), doubts) as image:
+            return _orientation(image, doubts), image.info.get("icc_profile")
+    except (*_DECODE_ERRORS, *_BOMB_ERRORS) as error:
+        doubts.append(f"its metadata cannot be read: {error}")
+        return 1, None
 
 
 def _open_other(data: bytes, formats: Sequence[str], doubts: list[str]) -> OpenedPicture:

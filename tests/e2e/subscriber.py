@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Literal
@@ -11,6 +11,7 @@ from typing import Literal
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from framematch.core.deadletters import parse_dead_letter
+from framematch.core.errors import KafkaUnavailableError
 from framematch.core.events import MatchEvent, decode
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.topics import ensure_topics
@@ -105,11 +106,27 @@ def dead_letter_id(stage: str, reason: str, partition: int, offset: int) -> str:
 @asynccontextmanager
 async def subscribed(site: Site, isolation_level: Isolation) -> AsyncIterator[Subscriber]:
     """A subscriber that receives while the block runs; its errors fail the test."""
-    topics = (site.topics.matches, site.topics.sightings, site.topics.deadletter)
-    await ensure_topics(site.kafka)
-    consumer = new_consumer(site.kafka, *topics, auto_offset_reset="earliest", isolation_level=isolation_level)
-    async with started(consumer, site.kafka), asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as connection, asyncio.TaskGroup() as group:
+        consumer = await _connected(site, isolation_level, connection)
         subscriber = Subscriber(site, consumer)
         receiving = group.create_task(subscriber.run())
         yield subscriber
         receiving.cancel()
+
+
+async def _connected(site: Site, isolation_level: Isolation, connection: AsyncExitStack) -> AIOKafkaConsumer:
+    """A consumer of the site's outputs; in a cluster, another broker may not know the new topics yet."""
+    topics = (site.topics.matches, site.topics.sightings, site.topics.deadletter)
+    consumers: list[AIOKafkaConsumer] = []
+    await ensure_topics(site.kafka)
+
+    async def connected() -> bool:
+        consumer = new_consumer(site.kafka, *topics, auto_offset_reset="earliest", isolation_level=isolation_level)
+        try:
+            consumers.append(await connection.enter_async_context(started(consumer, site.kafka)))
+        except KafkaUnavailableError:
+            return False
+        return True
+
+    await eventually(connected, message="all brokers know the topics")
+    return consumers[0]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from demo.dataset import BUNDLE_DIR, DATA_DIR
+from demo.dataset import BUNDLE_DIR, DATA_DIR, load_photos
 from framematch.catalog.images import decode_rgb
 from framematch.catalog.mongo import connect
 from framematch.catalog.snapshots.names import SnapshotNames, read_names
@@ -183,6 +184,23 @@ def test_a_second_build_embeds_nothing_and_can_be_left_inactive(
     assert (active[1], stored[1]) == ("active", "stored")
     assert {path.name for path in (tmp_path / "storage").iterdir()} == {active[0], stored[0]}
     assert asyncio.run(names(site)).active == active[0]
+
+
+@pytest.mark.usefixtures("site")
+def test_photos_calibrate_the_catalogue_and_its_next_build(
+    triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRITON_URL", triton.url)
+    for photo in load_photos():
+        (tmp_path / photo.product).mkdir(exist_ok=True)
+        shutil.copy(DATA_DIR / photo.file, tmp_path / photo.product)
+    run("import", str(DATA_DIR / "catalog.csv"))
+    run("build")
+    calibrated = run("calibrate", "--rate", "0.1", "--mixup-rate", "0.2", "--frames", str(tmp_path))
+    assert calibrated.exit_code == 0, calibrated.output
+    assert f"{len(load_photos())} pictures are new" in calibrated.stdout
+    assert "accepted known products, left out of the search    10 %" in calibrated.stdout
+    assert f"calibrated as the active one: {len(load_photos())} labelled pictures" in run("build").stdout
 
 
 @pytest.mark.usefixtures("site")

@@ -41,11 +41,12 @@ def new_folder(parent: Path, name: str) -> Path:
 
 @pytest.fixture
 async def catalogue(database: Database, tmp_path: Path) -> ProductStore:
-    """Products p00 to p19 with a picture each; p00 has a second."""
+    """Products p00 to p19 with a picture each; p00 has a second; every other one has a category."""
     for number in range(PRODUCTS + 1):
         (tmp_path / f"{number}.png").write_bytes(picture(number))
-    rows = [f"p{n:02},Product {n},{n}.png{f';{PRODUCTS}.png' if n == 0 else ''}\n" for n in range(PRODUCTS)]
-    (tmp_path / "products.csv").write_text("id,name,image\n" + "".join(rows), encoding="utf-8")
+    files = [f"{n}.png{f';{PRODUCTS}.png' if n == 0 else ''}" for n in range(PRODUCTS)]
+    rows = [f"p{n:02},Product {n},{'even' if n % 2 == 0 else ''},{file}\n" for n, file in enumerate(files)]
+    (tmp_path / "products.csv").write_text("id,name,category,image\n" + "".join(rows), encoding="utf-8")
     store = ProductStore(database)
     await import_products(tmp_path / "products.csv", tmp_path, store)
     return store
@@ -66,6 +67,7 @@ async def test_every_view_gets_a_row_that_finds_its_product(catalogue: ProductSt
     snapshot = open_snapshot(await build_snapshot(catalogue, encoder, PREPROCESSOR, tmp_path), tmp_path)
     assert snapshot.rows.product_ids == ("p00", *(f"p{n:02}" for n in range(PRODUCTS)))
     assert snapshot.rows.views == (0, 1, *(0 for _ in range(PRODUCTS - 1)))
+    assert snapshot.rows.category_of_products() == {f"p{n:02}": "even" for n in range(0, PRODUCTS, 2)}
     assert (snapshot.manifest.rows, snapshot.manifest.products) == (PRODUCTS + 1, PRODUCTS)
     assert snapshot.manifest.catalog_version == await catalogue.catalog_version()
     decisions = Matcher(snapshot).match(embeddings_of(snapshot))

@@ -34,7 +34,7 @@ async def test_the_document_follows_each_change_and_goes_at_the_end(database: Da
     async def served(snapshot: str) -> bool:
         return [status.snapshot for status in await read_statuses(database)] == [snapshot]
 
-    async with heartbeat(database, watcher, changed, service="api"):
+    async with heartbeat(database, watcher, changed, service="api", stale_cameras=lambda: ["till-1"]):
         await eventually(lambda: served("old"))
         watcher.active, watcher.shadow = make_served(snapshot="new", delta=7), make_served(snapshot="beside")
         watcher.refusal, watcher.names = Refusal("next", "damaged", ""), SnapshotNames(4, active="next")
@@ -42,7 +42,16 @@ async def test_the_document_follows_each_change_and_goes_at_the_end(database: Da
         await eventually(lambda: served("new"))
         [status] = await read_statuses(database)
     expected = ServingStatus(
-        status.instance, status.host, status.pid, "api", "new", 7, "beside", 4, RefusedSnapshot("next", "damaged")
+        status.instance,
+        status.host,
+        status.pid,
+        "api",
+        "new",
+        7,
+        "beside",
+        4,
+        RefusedSnapshot("next", "damaged"),
+        ("till-1",),
     )
     assert (status, await read_statuses(database)) == (expected, [])
 

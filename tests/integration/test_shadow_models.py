@@ -22,6 +22,7 @@ from framematch.core.events import ModelInfo
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.health import Health
 from framematch.core.settings import ConsumerSettings
+from framematch.matching.gate import PictureGate
 from framematch.matching.matcher import Matcher
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.model_build.bundles.bundle import load_bundle
@@ -106,7 +107,7 @@ async def opened(
 
 async def decide(run: ShadowRun, active: ServedSnapshot, first: int, count: int) -> None:
     """Prepare and decide frames of the pictures with the active snapshot, which offers them to the shadow."""
-    preparer = Preparer(AgeLimits.of(ConsumerSettings()), max_pixels=100_000, max_regions=4, min_content=0)
+    preparer = Preparer(AgeLimits.of(ConsumerSettings()), max_pixels=100_000, max_regions=4, gate=PictureGate(0, 0))
     batch = []
     for number in range(first, first + count):
         header = Frame("till-1", 1_767_225_600_000_000 + number, number)

@@ -137,7 +137,7 @@ async def test_events_that_were_published_again_behind_later_ones_count_once(sit
 async def test_a_first_match_before_the_restart_counts_towards_the_start(site: Site) -> None:
     events, _ = site.observe(stay(0, 1))
     await site.publish(events)
-    [started_event] = (await site.successor({0: 1})).observe(*stay(1, 2)).sightings
+    [started_event] = (await site.successor({0: 1})).observe(stay(1, 2)[0]).sightings
     assert (started_event.kind, started_event.frames) == ("started", 2)
 
 
@@ -154,7 +154,7 @@ async def test_an_aborted_transaction_is_not_restored(site: Site) -> None:
         await producer.abort_transaction()
     successor = await site.successor({0: 4})
     assert successor.open_sightings == 0
-    [started_event] = successor.observe(*stay(1, 2)).sightings
+    [started_event] = successor.observe(stay(1, 2)[0]).sightings
     assert (started_event.kind, started_event.frames) == ("started", 2)
 
 

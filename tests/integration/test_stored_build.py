@@ -15,11 +15,16 @@ from framematch.catalog.building.stored_build import Builder, activate_built, ac
 from framematch.catalog.importing.importer import import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
+from framematch.catalog.samples.embedder import frame_crop
+from framematch.catalog.samples.nothing import is_nothing_row
+from framematch.catalog.samples.sample import LabelledPicture
+from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.names import read_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
 from framematch.catalog.snapshots.storage import open_storage
 from framematch.catalog.snapshots.store import load_snapshot
 from framematch.core.errors import CatalogError
+from framematch.matching.matcher import Matcher
 from framematch.vector_index.description import Kind
 from framematch.vision.preprocess import Preprocessor
 from tests.support import file_size_limit
@@ -62,6 +67,27 @@ async def test_only_pictures_that_are_new_are_embedded(builder: Builder) -> None
         manifest = await build(builder, report=reports[-1])
         assert manifest.rows == PRODUCTS
     assert [(report.pictures, report.new_pictures) for report in reports] == [(40, 40), (40, 0), (40, 2)]
+
+
+async def test_labelled_empty_scenes_are_known_by_the_snapshot_and_are_no_products(builder: Builder) -> None:
+    samples = SampleStore(builder.store.database)
+    # The last two are pictures of products: whoever labelled them was wrong.
+    empty = [
+        LabelledPicture.of(picture(number), "nothing", source="folder", group=str(number)) for number in range(100, 120)
+    ]
+    wrong = [LabelledPicture.of(picture(number), "nothing", source="folder", group=one.sample.group)
+             for number, one in enumerate(empty) if is_nothing_row(one.sample)][:2]  # fmt: skip
+    await samples.add([*empty, *wrong])
+    rows = [one for one in empty if is_nothing_row(one.sample)]
+    report = BuildReport()
+    manifest = await build(builder, report=report)
+    assert (manifest.nothing, report.nothing_like_products) == (len(rows), len(wrong))
+    assert (manifest.products, manifest.rows) == (PRODUCTS, PRODUCTS)
+    snapshot = await load_snapshot(builder.store.database, builder.storage, builder.cache_dir, manifest.id)
+    crops = np.stack([frame_crop(one.data, PREPROCESSOR) for one in rows])
+    decisions = Matcher(snapshot).match(await ColourEncoder().embed(crops))
+    assert {decision.reason for decision in decisions} == {"empty"}
+    snapshot.index.close()
 
 
 async def test_another_model_embeds_all_pictures_again(builder: Builder) -> None:

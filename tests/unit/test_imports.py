@@ -38,6 +38,7 @@ COMMANDS = {
         "calibration",
         "catalog",
         "catalog_build",
+        "catalog_calibrate",
         "consume",
         "doctor",
         "models.listing",

@@ -123,10 +123,9 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            if principal := self._state.get("principal"):
-                headers = MutableHeaders(scope=message)
-                for name, value in self._rate_limit.headers(principal).items():
-                    headers[name] = value
+            principal = self._state.get("principal")
+            if principal and (limits := self._rate_limit.headers(principal)):
+                MutableHeaders(scope=message).update(limits)
         await self._send(message)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framematch.api.access.credentials import looks_secret
@@ -20,11 +19,12 @@ log = structlog.get_logger()
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 CLIENT_GONE: Final = 499
 """The status of a request whose client has left, as nginx counts it; nobody gets it."""
-HEADERS: Final[Mapping[str, str]] = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_EVERY_ANSWER: Final = (  # unless the route says otherwise
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 
 class RequestContext:
@@ -75,11 +75,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-ID"] = self.request_id
-            headers.setdefault("Cache-Control", "no-store")
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
+            own = list(message.get("headers", ()))
+            present = {name for name, _ in own}
+            added = [header for header in _EVERY_ANSWER if header[0] not in present]
+            message = {**message, "headers": [*own, *added, (b"x-request-id", self.request_id.encode())]}
         await self._send(message)
 
 

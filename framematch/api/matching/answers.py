@@ -7,7 +7,7 @@ from framematch.api.problems import to_problem
 from framematch.catalog.product import Product
 from framematch.core.errors import PictureError
 from framematch.core.events import SIMILARITY_DIGITS, MetadataState, similarity
-from framematch.matching.decision import Decision
+from framematch.matching.decision import Decision, Thresholds
 from framematch.matching.enrich import Metadata
 from framematch.matching.match_pictures import DecidedPicture, DecidedRegion
 from framematch.matching.search import SearchResult
@@ -29,12 +29,12 @@ def match_answer(
     timings_ms: Mapping[str, float],
 ) -> dict[str, Any]:
     """A `MatchAnswer`."""
-    threshold = round(served.matcher.thresholds.match, SIMILARITY_DIGITS)
+    thresholds = served.matcher.thresholds
     return {
         "snapshot": served.manifest.id,
         "delta": served.delta,
         "model": {"name": served.model.name, "digest": served.model.digest},
-        "results": [_picture(one, metadata, threshold) for one in results],
+        "results": [_picture(one, metadata, thresholds) for one in results],
         "metadata_state": worst_state(one.state for one in metadata.values()),
         "timings_ms": timings_ms,
     }
@@ -66,6 +66,7 @@ def search_answer(
         ],
         "decision": result.decision,
         "reason": result.reason,
+        "quality": result.quality,
         "z_score": None if result.z_score is None else round(result.z_score, 3),
         "products_searched": result.products_searched,
         "metadata_state": worst_state(one.state for one in hits),
@@ -92,7 +93,7 @@ def worst_state(states: Iterable[MetadataState]) -> MetadataState:
 
 
 def _picture(
-    found: DecidedPicture | PictureError, metadata: Mapping[str, Metadata], threshold: float
+    found: DecidedPicture | PictureError, metadata: Mapping[str, Metadata], thresholds: Thresholds
 ) -> dict[str, Any]:
     if isinstance(found, PictureError):
         problem = to_problem(found)
@@ -108,11 +109,11 @@ def _picture(
     return {
         "width": found.width,
         "height": found.height,
-        "regions": [_region(one, metadata, threshold) for one in found.regions],
+        "regions": [_region(one, metadata, thresholds) for one in found.regions],
     }
 
 
-def _region(found: DecidedRegion, metadata: Mapping[str, Metadata], threshold: float) -> dict[str, Any]:
+def _region(found: DecidedRegion, metadata: Mapping[str, Metadata], thresholds: Thresholds) -> dict[str, Any]:
     decision = found.decision
     return {
         "region": found.region,
@@ -122,7 +123,9 @@ def _region(found: DecidedRegion, metadata: Mapping[str, Metadata], threshold: f
         "candidates": [{"product_id": one.product_id, "score": similarity(one.score)} for one in decision.candidates],
         "score": None if decision.score is None else similarity(decision.score),
         "margin": None if decision.margin is None else round(decision.margin, SIMILARITY_DIGITS),
-        "threshold": threshold,
+        "threshold": round(thresholds.match_for(decision.candidates), SIMILARITY_DIGITS),
+        "plausible": decision.plausible,
+        "quality": decision.quality,
     }
 
 

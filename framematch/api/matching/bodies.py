@@ -119,8 +119,9 @@ def _match_form(parts: Sequence[Part]) -> MatchBody:
     if not files:
         raise invalid("/image", "is missing")
     boxes = _boxes(fields["regions"], len(files)) if "regions" in fields else [()] * len(files)
-    values = {"images": [{"content": "-"}], **({"top_k": fields["top_k"]} if "top_k" in fields else {})}
-    top_k = _validated(MatchRequest, values).top_k
+    top_k = None
+    if "top_k" in fields:
+        top_k = _validated(MatchRequest, {"images": [{"content": "-"}], "top_k": fields["top_k"]}).top_k
     return MatchBody(tuple(map(Picture, files, boxes)), top_k)
 
 

@@ -7,6 +7,7 @@ from framematch.catalog.building.build import BuildReport
 from framematch.catalog.building.served_build import ServedBuild, build_served
 from framematch.catalog.snapshots.empty_frames import explain
 from framematch.core.paths import state_dir
+from framematch.matching.calibrate_snapshot import BuildCalibration
 
 
 async def build_index(work: Work) -> dict[str, Any]:
@@ -19,7 +20,10 @@ async def build_index(work: Work) -> dict[str, Any]:
     """
     work.meter.unit = "pictures"
     parameters, report = work.parameters, BuildReport()
-    wanted = ServedBuild(parameters["preprocessing"], parameters.get("model"), parameters["activate"], report)
+    calibrate = await BuildCalibration.as_active(work.settings, work.database)
+    wanted = ServedBuild(
+        parameters["preprocessing"], parameters.get("model"), parameters["activate"], report, calibrate
+    )
     manifest, active = await build_served(
         work.settings, work.database, state_dir() / "snapshots", wanted, work.meter.report
     )
@@ -30,5 +34,6 @@ async def build_index(work: Work) -> dict[str, Any]:
         "rows": manifest.rows,
         "pictures": report.pictures,
         "new_pictures": report.new_pictures,
+        "calibration": calibrate.said or None,
         "warning": explain(manifest.empty_frames) or None,
     }

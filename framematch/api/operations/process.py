@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 
 from framematch.api.operations.building import build_index
+from framematch.api.operations.calibrating import calibrate_index
 from framematch.api.operations.exporting import export_products
 from framematch.api.operations.importing import import_upload
 from framematch.api.operations.operation import Kind, Operation, OperationError
@@ -27,6 +28,7 @@ WORK: Final[Mapping[Kind, DoWork]] = {
     "import": import_upload,
     "export": export_products,
     "build": build_index,
+    "calibrate": calibrate_index,
     "purge": purge_products,
 }
 

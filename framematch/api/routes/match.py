@@ -6,15 +6,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from framematch.api.access.policy import access
+from framematch.api.direct_route import DirectRoute
 from framematch.api.matching.answers import match_answer, matched_products
 from framematch.api.matching.bodies import MatchBody, read_match
 from framematch.api.matching.requests import BODY_MB, answered
 from framematch.api.schemas.match import MATCH_FORM, MatchAnswer, body_of
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentServices, Services
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import StageTimes, match_pictures
 
-router = APIRouter(tags=["match"])
+router = APIRouter(tags=["match"], route_class=DirectRoute)
 
 
 @router.post(
@@ -44,7 +46,7 @@ async def matched(services: Services, body: MatchBody) -> dict[str, Any]:
         served,
         body.pictures,
         top_k=body.top_k or matching.top_k,
-        min_content=matching.min_content,
+        gate=PictureGate.of(matching),
         times=times,
     )
     metadata = await services.metadata.lookup(matched_products(results))

@@ -7,18 +7,20 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from framematch.api.access.policy import access
+from framematch.api.direct_route import DirectRoute
 from framematch.api.matching.answers import search_answer
 from framematch.api.matching.bodies import SearchBody, read_search
 from framematch.api.matching.requests import BODY_MB, answered
 from framematch.api.schemas.match import SEARCH_FORM, SearchAnswer, body_of
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentServices, Services
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import StageTimes
 from framematch.matching.reference_images import reference_images
 from framematch.matching.search import Catalogue, SearchResult, search_by_picture, search_by_text
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 
-router = APIRouter(tags=["match"])
+router = APIRouter(tags=["match"], route_class=DirectRoute)
 
 
 @router.post(
@@ -43,9 +45,9 @@ async def _found(services: Services, body: SearchBody) -> dict[str, Any]:
     served, times = services.served(), StageTimes()
     catalogue = Catalogue(served, services.products, services.metadata, services.engine)
     if body.picture is not None:
-        min_content = services.settings.matching.min_content
+        gate = PictureGate.of(services.settings.matching)
         result = await search_by_picture(
-            catalogue, body.picture.data, top_k=body.top_k, products=body.products, min_content=min_content
+            catalogue, body.picture.data, top_k=body.top_k, products=body.products, gate=gate
         )
     else:
         texts = await services.texts.get(served)

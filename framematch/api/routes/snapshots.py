@@ -18,6 +18,7 @@ from framematch.api.schemas.shadow_report import CameraShare, ShadowReportAnswer
 from framematch.api.schemas.snapshots import (
     ActivateBody,
     BuildBody,
+    CalibrateBody,
     DiffAnswer,
     DiffBody,
     NamesChangeAnswer,
@@ -76,6 +77,28 @@ async def build_snapshot(
     """Build an index of all products. Only pictures that are new to the model are embedded."""
     parameters = (body or BuildBody()).model_dump()
     return accepted(await start(services, principal, "build", parameters, idempotency_key), response)
+
+
+@router.post(
+    "/v1/snapshots:calibrate",
+    summary="Calibrate the active snapshot",
+    status_code=202,
+    openapi_extra=access("operate"),
+    responses={**problems(409, 503), **ACCEPTED},
+)
+async def calibrate_snapshot(
+    services: CurrentServices,
+    principal: CurrentPrincipal,
+    response: Response,
+    body: CalibrateBody | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> OperationAnswer:
+    """Store the active snapshot anew with thresholds that have stated error rates, from the labelled pictures kept.
+
+    The operation fails with too few pictures, and says how many are missing; then nothing is changed.
+    """
+    parameters = (body or CalibrateBody()).model_dump()
+    return accepted(await start(services, principal, "calibrate", parameters, idempotency_key), response)
 
 
 @router.post(

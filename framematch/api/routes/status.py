@@ -96,6 +96,7 @@ def _process(found: ServingStatus) -> ServingProcessStatus:
         delta=found.delta,
         shadow=found.shadow,
         refused=RefusedSnapshotStatus(snapshot=refused.snapshot, reason=refused.reason) if refused else None,
+        stale_cameras=list(found.stale_cameras),
     )
 
 

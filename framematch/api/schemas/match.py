@@ -91,7 +91,7 @@ class CandidateAnswer(BaseModel):
 
 
 Decision = Literal["match", "ambiguous", "unknown"]
-Reason = Literal["no_content", "below_threshold", "tie", "below_margin"]
+Reason = Literal["no_content", "quality", "empty", "below_threshold", "tie", "below_margin"]
 MetadataState = Literal["fresh", "cached", "missing"]
 
 
@@ -106,6 +106,12 @@ class RegionAnswer(BaseModel):
     score: float | None = Field(description="of the best candidate; null when it was compared with no product")
     margin: float | None = Field(description="lead over the second candidate; null without one")
     threshold: float = Field(description="the least score of a match", examples=[0.75])
+    plausible: int = Field(
+        0,
+        description="how many of the leading candidates may be the product: 1 for a match, 0 for unknown",
+        examples=[1],
+    )
+    quality: float | None = Field(None, description="of the picture of the region, from 0 to 1", examples=[0.93])
 
 
 class PictureProblem(BaseModel):
@@ -170,6 +176,7 @@ class SearchAnswer(_Answer):
     hits: list[HitAnswer]
     decision: Decision | None = Field(None, description="of a picture")
     reason: Reason | None = None
+    quality: float | None = Field(None, description="of a picture, from 0 to 1")
     z_score: float | None = Field(None, description="of a text: near from 1 on")
     products_searched: int | None = Field(None, description="how many products fit the filter; null without one")
 

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from framematch.api.schemas.calibration import CalibrationAnswer
 from framematch.api.schemas.examples import PREVIOUS_ID, SNAPSHOT_ID, example
 from framematch.catalog.operations.activation import NamesChange
 from framematch.catalog.operations.overview import Overview, SnapshotServing
@@ -70,7 +71,7 @@ class SnapshotIndex(BaseModel):
 
 
 class SnapshotThresholds(BaseModel):
-    """Of a match, as estimated by the build."""
+    """Of a match, as estimated by the build or calibrated; `estimated_from` says what they are worth."""
 
     model_config = example(match=0.74, margin=0.02, estimated_from="nearest-impostor quantile of 2000 pairs")
 
@@ -92,7 +93,9 @@ class SnapshotDetails(BaseModel):
     model: SnapshotModel
     index: SnapshotIndex
     thresholds: SnapshotThresholds
+    nothing: int = Field(0, description="pictures without a product, by which an empty scene is known", examples=[40])
     empty_frames: int = Field(description="how many of the empty frames that a build tries would match", examples=[0])
+    calibration: CalibrationAnswer | None = Field(None, description="null: the rates are not known")
 
     @classmethod
     def of(cls, manifest: SnapshotManifest) -> "SnapshotDetails":
@@ -122,7 +125,9 @@ class SnapshotDetails(BaseModel):
                 margin=manifest.thresholds.margin,
                 estimated_from=manifest.thresholds.explain(),
             ),
+            nothing=manifest.nothing,
             empty_frames=len(manifest.empty_frames),
+            calibration=None if manifest.calibration is None else CalibrationAnswer.of(manifest.calibration),
         )
 
 
@@ -177,6 +182,23 @@ class BuildBody(BaseModel):
         None, pattern="^[0-9a-f]{1,64}$", description="the first digits of the digest of a model that Triton serves"
     )
     activate: bool = Field(False, description="make it the active one when it is built")
+
+
+class CalibrateBody(BaseModel):
+    """Which error rates to state, with the labelled pictures that are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rate: float = Field(
+        0.05, gt=0, le=0.5, description="share of pictures without a product of the catalogue that may be accepted"
+    )
+    mixup_rate: float = Field(
+        0.05, gt=0, le=0.5, description="share of accepted pictures whose candidates may lack the right product"
+    )
+    guarantee: float | None = Field(
+        None, ge=0.5, le=0.999, description="state upper bounds that hold with this probability; null: expected rates"
+    )
+    activate: bool = Field(False, description="make it the active one, if the active one has not changed meanwhile")
 
 
 class ActivateBody(BaseModel):

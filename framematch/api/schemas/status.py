@@ -47,6 +47,11 @@ class ServingProcessStatus(BaseModel):
     delta: int = Field(examples=[0])
     shadow: str | None = Field(examples=[None])
     refused: RefusedSnapshotStatus | None = None
+    stale_cameras: list[str] = Field(
+        [],
+        description="cameras, at most 100, whose similarities are not those that the snapshot was calibrated by",
+        examples=[["till-1"]],
+    )
 
 
 class StatusModel(BaseModel):

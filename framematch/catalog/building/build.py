@@ -15,10 +15,22 @@ from framematch.catalog.embeddings.picture_embedder import Encoder, PictureEmbed
 from framematch.catalog.embeddings.store import EmbeddingSpace, EmbeddingStore
 from framematch.catalog.embeddings.vectors_on_disk import create_vectors, keep_rows
 from framematch.catalog.products import ProductStore
+from framematch.catalog.samples.embedder import SampleEmbedder
+from framematch.catalog.samples.nothing import nothing_rows
+from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.shared_pictures import PictureOwners
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch, match_empty_frames
-from framematch.catalog.snapshots.snapshot import FileInfo, RowTable, SnapshotManifest, describe_files, write_rows
-from framematch.catalog.snapshots.thresholds import SHARED, ThresholdEstimate, estimate_thresholds
+from framematch.catalog.snapshots.nearest import nearest
+from framematch.catalog.snapshots.snapshot import (
+    FileInfo,
+    RowTable,
+    SnapshotManifest,
+    describe_files,
+    write_nothing,
+    write_rows,
+)
+from framematch.catalog.snapshots.thresholds import SAME_PICTURE, SHARED, ThresholdEstimate, estimate_thresholds
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError
 from framematch.core.progress import OnProgress
 from framematch.core.timestamps import now_us, to_rfc3339
@@ -43,11 +55,16 @@ class BuildOptions:
 
 @dataclass
 class BuildReport:
-    """What a build has done, beside the snapshot: the pictures of all products, and how many were embedded anew."""
+    """What a build has done, beside the snapshot: the pictures of all products, and how many were embedded anew.
+
+    `nothing_like_products` counts the pictures labelled as showing nothing that look like a product's: they are left
+    out.
+    """
 
     owners: PictureOwners = field(default_factory=PictureOwners)
     pictures: int = 0
     new_pictures: int = 0
+    nothing_like_products: int = 0
 
 
 def new_snapshot_id() -> str:
@@ -107,11 +124,12 @@ async def build_snapshot(
         thresholds=made.thresholds,
         delta=delta,
         empty_frames=made.empty_frames,
+        nothing=made.nothing,
     )
     log.info(
         "snapshot_built", snapshot=manifest.id, rows=manifest.rows, vectors=manifest.vectors, delta=delta,
         kind=made.index.kind, recall_at_1=made.index.recall_at_1, match_threshold=made.thresholds.match,
-        threshold_pairs=made.thresholds.impostors, empty_frames=len(made.empty_frames),
+        threshold_pairs=made.thresholds.impostors, empty_frames=len(made.empty_frames), nothing=made.nothing,
     )  # fmt: skip
     return manifest
 
@@ -125,6 +143,7 @@ class _Made:
     vectors: int
     thresholds: ThresholdEstimate
     empty_frames: tuple[EmptyFrameMatch, ...]
+    nothing: int
 
 
 async def _make(
@@ -149,12 +168,29 @@ async def _make(
     empty_frames = await match_empty_frames(
         embedder.encoder.embed, embedder.preprocessor.spec, vectors, product_ids, thresholds.match
     )
-    write_rows(RowTable(views.product_ids, views.numbers, views.images, tuple(row_vectors.tolist())), folder)
+    nothing = await _nothing(embedder, vectors, report)
+    write_nothing(nothing, folder)
+    vector_numbers = tuple(row_vectors.tolist())
+    write_rows(
+        RowTable(
+            views.product_ids, views.numbers, views.images, vector_numbers, views.categories, views.category_names
+        ),
+        folder,
+    )
     kind = options.kind or choose_kind(len(vectors), dimension, options.memory_mb)
     index = await asyncio.to_thread(build_index, vectors, folder, kind)
     (folder / _VECTORS_FILE).unlink()
-    files = await asyncio.to_thread(describe_files, folder, index)
-    return _Made(index, files, len(vectors), thresholds, empty_frames)
+    files = await asyncio.to_thread(describe_files, folder, index, nothing=len(nothing))
+    return _Made(index, files, len(vectors), thresholds, empty_frames, len(nothing))
+
+
+async def _nothing(embedder: PictureEmbedder, vectors: Embeddings, report: BuildReport) -> Embeddings:
+    """The vectors by which an empty scene is recognised. A picture that a product has too shows something."""
+    samples = SampleEmbedder(SampleStore(embedder.store.database), embedder.encoder, embedder.preprocessor)
+    found = await nothing_rows(samples)
+    similarity, _ = await asyncio.to_thread(nearest, found, vectors)
+    report.nothing_like_products = int((similarity >= SAME_PICTURE).sum())
+    return found[similarity < SAME_PICTURE]
 
 
 def _owners(row_vectors: NDArray[np.int64], row_products: NDArray[np.int64], vectors: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ class CatalogueViews:
     """One entry for each view: product, number among the product's views, picture; in the order of product ids.
 
     `product_numbers` and `picture_numbers`, both int64 [views], count products and distinct pictures in order.
+    `categories` and `category_names` are as in `RowTable`.
     """
 
     product_ids: tuple[str, ...]
@@ -25,6 +26,8 @@ class CatalogueViews:
     picture_numbers: NDArray[np.int64]
     products: int
     pictures: Pictures
+    categories: tuple[int, ...] = ()
+    category_names: tuple[str, ...] = ()
 
 
 async def list_views(store: ProductStore, owners: PictureOwners) -> CatalogueViews:
@@ -38,14 +41,18 @@ async def list_views(store: ProductStore, owners: PictureOwners) -> CatalogueVie
     numbers: list[int] = []
     images: list[str] = []
     product_numbers: list[int] = []
+    categories: list[int] = []
+    category_numbers: dict[str, int] = {}
     products = 0
     async for product in store.iterate():
+        category = category_numbers.setdefault(product.category, len(category_numbers)) if product.category else -1
         owners.add(product.id, (view.image for view in product.views))
         for number, view in enumerate(product.views):
             product_ids.append(product.id)
             numbers.append(number)
             images.append(view.image)
             product_numbers.append(products)
+            categories.append(category)
         products += bool(product.views)
     if not images:
         raise CatalogError("the catalogue is empty", hint="Run 'framematch catalog import FILE' first")
@@ -61,4 +68,6 @@ async def list_views(store: ProductStore, owners: PictureOwners) -> CatalogueVie
         picture_numbers=np.fromiter((picture_numbers[image] for image in images), np.int64, len(images)),
         products=products,
         pictures=Pictures(tuple(first_products), tuple(first_products.values())),
+        categories=tuple(categories) if category_numbers else (),
+        category_names=tuple(category_numbers),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from framematch.catalog.building.build import BuildOptions, BuildReport
-from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
+from framematch.catalog.building.stored_build import Builder, Calibrate, activate_built, active_snapshot
 from framematch.catalog.changes.served_models import embed_changes
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
@@ -21,12 +21,16 @@ from framematch.vision.served_models import list_served_models
 
 @dataclass(frozen=True)
 class ServedBuild:
-    """How to build: `model` is the start of the digest of a served model, None the newest; `report` is filled in."""
+    """How to build: `model` is the start of the digest of a served model, None the newest; `report` is filled in.
+
+    `calibrate` may add a calibration to the snapshot.
+    """
 
     preprocessing: Variant = "fast"
     model: str | None = None
     activate: bool = True
     report: BuildReport = field(default_factory=BuildReport)
+    calibrate: Calibrate | None = None
 
 
 async def build_served(
@@ -51,6 +55,7 @@ async def build_served(
             BuildOptions(options.index_kind, options.index_memory_mb),
             on_progress,
             wanted.report,
+            calibrate=wanted.calibrate,
         )
         if not wanted.activate:
             return manifest, None

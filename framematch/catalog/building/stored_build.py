@@ -1,5 +1,8 @@
 """Runs a build from its start to a stored and active snapshot, so that it may be killed at any moment."""
 
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,9 @@ from framematch.vision.preprocess import Preprocessor
 
 log = structlog.get_logger()
 
+Calibrate = Callable[[SnapshotManifest, Path, Encoder, Preprocessor], Awaitable[SnapshotManifest]]
+"""Returns the manifest of the snapshot in a folder with a calibration, or as it is."""
+
 
 @dataclass(frozen=True)
 class Builder:
@@ -39,10 +45,13 @@ class Builder:
         options: BuildOptions,
         on_progress: OnProgress = lambda _done, _total: None,
         report: BuildReport | None = None,
+        *,
+        calibrate: Calibrate | None = None,
     ) -> SnapshotManifest:
         """Build and store a snapshot, and load it as a consumer does. What killed builds have left is deleted first.
 
-        Until the manifest is written nobody can find the snapshot.
+        `calibrate` may add a calibration before it is stored. Until the manifest is written nobody can find the
+        snapshot.
 
         Raises:
             CatalogError: see `build_snapshot`; or the storage refuses, or another build took this one for dead.
@@ -64,12 +73,41 @@ class Builder:
                     on_progress=on_progress,
                     report=report,
                 )
-                await save_snapshot(database, self.storage, manifest, folder)
-                await self._confirm(lease)
-                self._keep_in_cache(manifest, folder)
-            snapshot = await load_snapshot(database, self.storage, self.cache_dir, snapshot_id)
-            snapshot.index.close()
+                if calibrate is not None:
+                    manifest = await calibrate(manifest, folder, encoder, preprocessor)
+                await self._store(lease, manifest, folder)
+            await self._try_to_load(snapshot_id)
         return manifest
+
+    async def store_again(self, source: str, manifest: SnapshotManifest) -> None:
+        """Store a snapshot of its own with this manifest and the files of the snapshot `source`, which is in the cache.
+
+        Raises:
+            CatalogError: the files are gone, or the storage refuses, or another build took this one for dead.
+            UnavailableError: MongoDB or the storage became unavailable.
+        """
+        database = self.store.database
+        await clean_up(database, self.storage)
+        async with lease_build(database, self.storage, manifest.id) as lease:
+            with build_folder(self.cache_dir) as folder:
+                try:
+                    for name in manifest.files:
+                        await asyncio.to_thread(_link, self.cache_dir / source / name, folder / name)
+                except OSError as error:
+                    raise CatalogError(
+                        f"cannot copy {error.filename}: {error.strerror}", hint="Check space and rights, and try again"
+                    ) from error
+                await self._store(lease, manifest, folder)
+            await self._try_to_load(manifest.id)
+
+    async def _store(self, lease: BuildLease, manifest: SnapshotManifest, folder: Path) -> None:
+        await save_snapshot(self.store.database, self.storage, manifest, folder)
+        await self._confirm(lease)
+        self._keep_in_cache(manifest, folder)
+
+    async def _try_to_load(self, snapshot_id: str) -> None:
+        snapshot = await load_snapshot(self.store.database, self.storage, self.cache_dir, snapshot_id)
+        snapshot.index.close()
 
     async def _confirm(self, lease: BuildLease) -> None:
         """Withdraw the manifest if the snapshot's files may have been deleted."""
@@ -87,6 +125,14 @@ class Builder:
             target.mkdir()
             for name in manifest.files:
                 (folder / name).replace(target / name)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where the file system has no links. Nobody changes a file."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 async def active_snapshot(database: Database) -> str | None:

@@ -20,6 +20,11 @@ class SnapshotServing:
     as_shadow: tuple[ServingStatus, ...]
     refusing: tuple[ServingStatus, ...]
 
+    @property
+    def stale_cameras(self) -> tuple[str, ...]:
+        """The cameras whose similarities are not those that the snapshot was calibrated by, by id."""
+        return tuple(sorted({camera for status in self.serving for camera in status.stale_cameras}))
+
 
 @dataclass(frozen=True)
 class Overview:

@@ -51,7 +51,7 @@ class SampleStore:
         """
         ids = {picture.sample.id for picture in pictures}
         new = len(ids) - len(await self.existing(ids))
-        await self.check_room(new)
+        self.check_room(await self.count(), new)
         for start in range(0, len(pictures), _PICTURES_PER_WRITE):
             documents = map(to_document, pictures[start : start + _PICTURES_PER_WRITE])
             writes = [ReplaceOne({"_id": document["_id"]}, document, upsert=True) for document in documents]
@@ -59,19 +59,17 @@ class SampleStore:
                 await self._samples.bulk_write(writes, ordered=False)
         return new
 
-    async def check_room(self, new: int) -> None:
+    def check_room(self, kept: int, new: int) -> None:
         """Refuse more pictures than are kept.
 
         Raises:
-            CatalogError: there is no room for `new` ones.
-            MongoUnavailableError: MongoDB became unavailable.
+            CatalogError: beside `kept` ones there is no room for `new` ones.
         """
-        kept = await self.count()
         if new and kept + new > self._max_pictures:
             raise CatalogError(
                 f"{kept} labelled pictures are kept, and {new} more would be more than the {self._max_pictures} of "
                 "the setting calibration.max_pictures",
-                hint="Raise it, or leave out pictures: a group with many similar ones tells little more than with one",
+                hint="Raise it, or leave out pictures: many similar ones of one group tell little more than one",
             )
 
     async def read(

@@ -73,7 +73,8 @@ class Calibration:
     they are upper bounds that hold with this probability. `mixups` are wrong products among the known ones that
     matched, `ambiguous` and `refused` those without a match, `holds_truth` the ambiguous ones with the right product in
     their set. `score_deciles` are the nine that divide the best similarities of all samples, to compare with what
-    cameras give later. `products` is the number of products at that time. `at` is RFC 3339.
+    cameras give later. `products` is the number of products at that time. `at` is RFC 3339. `views` of the samples are
+    the catalogue's own pictures, each held out in turn: they say less about cameras than frames do.
     """
 
     at: str
@@ -91,3 +92,4 @@ class Calibration:
     score_deciles: tuple[float, ...]
     categories: tuple[CategoryThreshold, ...] = ()
     sightings: SightingThresholds | None = None
+    views: int = 0

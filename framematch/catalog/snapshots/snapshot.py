@@ -2,18 +2,23 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+import numpy as np
 
 from framematch.catalog.row_checks import RowChecks
 from framematch.catalog.snapshots.calibration import Calibration
+from framematch.catalog.snapshots.calibration_checks import problem
 from framematch.catalog.snapshots.empty_frames import EmptyFrameMatch
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError, ModelMismatchError
+from framematch.vector_index.array_file import map_array, write_array
 from framematch.vector_index.description import RECALL_FLOOR, IndexDescription
 from framematch.vector_index.files import file_names
 from framematch.vector_index.index import VectorIndex, open_index
@@ -23,6 +28,7 @@ from framematch.vision.preprocess import Preprocessor, Variant
 # 2 added the kind of the index, distinct vectors, the pictures of views, and the delta.
 FORMAT_VERSION: Final = 2
 ROWS_FILE: Final = "rows.json"
+NOTHING_FILE: Final = "nothing.npy"  # float32 [nothing, D]; not there without any
 _BLOCK_ROWS = 8_192
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 REBUILD_HINT = "Run 'framematch catalog build'"
@@ -42,7 +48,9 @@ class SnapshotManifest:
 
     `rows` counts views, `vectors` their distinct embeddings. The snapshot contains every change of the catalogue up to
     `catalog_version`, and every single change up to the number `delta`. `empty_frames` are those that would reach the
-    match threshold. Without `calibration` the thresholds are an estimate, whose rates are not known.
+    match threshold. Without `calibration` the thresholds are an estimate, whose rates are not known. `nothing` counts
+    the vectors of pictures that show no product, by which an empty scene is recognised. They are beside the index, so
+    they are neither rows nor products.
     """
 
     id: str
@@ -64,6 +72,7 @@ class SnapshotManifest:
     format_version: int = FORMAT_VERSION
     empty_frames: tuple[EmptyFrameMatch, ...] = ()
     calibration: Calibration | None = None
+    nothing: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,22 +80,32 @@ class RowTable:
     """One entry for each view: its product, its number among the product's views from 0, and its picture and vector.
 
     `images` are SHA-256 digests of the picture files, `vectors` numbers of rows of the index: views that look the same
-    share one.
+    share one. `categories` are numbers of `category_names`, -1 for a product without one; empty when no product has
+    one, and in the snapshots of older versions.
     """
 
     product_ids: tuple[str, ...]
     views: tuple[int, ...]
     images: tuple[str, ...]
     vectors: tuple[int, ...]
+    categories: tuple[int, ...] = ()
+    category_names: tuple[str, ...] = ()
+
+    def category_of_products(self, names: Collection[str] | None = None) -> dict[str, str]:
+        """The category of each product that has one, or one of these."""
+        wanted = {number for number, name in enumerate(self.category_names) if names is None or name in names}
+        found = zip(self.product_ids, self.categories, strict=False)
+        return {product_id: self.category_names[number] for product_id, number in found if number in wanted}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A verified snapshot, opened for searching."""
+    """A verified snapshot, opened for searching. `nothing` are the vectors of pictures without a product, [N, D]."""
 
     manifest: SnapshotManifest
     rows: RowTable
     index: VectorIndex
+    nothing: Embeddings
 
 
 def is_snapshot_id(value: object) -> bool:
@@ -135,18 +154,31 @@ def write_rows(rows: RowTable, folder: Path) -> None:
     with (folder / ROWS_FILE).open("wb") as file:
         for start in range(0, len(rows.product_ids), _BLOCK_ROWS):
             part = slice(start, start + _BLOCK_ROWS)
-            block = RowTable(rows.product_ids[part], rows.views[part], rows.images[part], rows.vectors[part])
+            block = RowTable(
+                rows.product_ids[part],
+                rows.views[part],
+                rows.images[part],
+                rows.vectors[part],
+                rows.categories[part],
+                () if start else rows.category_names,
+            )
             file.write(msgspec.json.encode(block) + b"\n")
 
 
-def describe_files(folder: Path, description: IndexDescription) -> dict[str, FileInfo]:
+def write_nothing(vectors: Embeddings, folder: Path) -> None:
+    """Write the vectors of pictures that show nothing, [N, D], to their file in `folder`; no file without any."""
+    if len(vectors):
+        write_array(folder / NOTHING_FILE, vectors)
+
+
+def describe_files(folder: Path, description: IndexDescription, *, nothing: int = 0) -> dict[str, FileInfo]:
     """The manifest's entries for the files of a snapshot, which are in `folder`."""
-    return {name: _describe(folder / name) for name in sorted(snapshot_files(description))}
+    return {name: _describe(folder / name) for name in sorted(snapshot_files(description, nothing=nothing))}
 
 
-def snapshot_files(description: IndexDescription) -> frozenset[str]:
+def snapshot_files(description: IndexDescription, *, nothing: int = 0) -> frozenset[str]:
     """The names of a snapshot's files."""
-    return file_names(description.kind) | {ROWS_FILE}
+    return file_names(description.kind) | {ROWS_FILE} | ({NOTHING_FILE} if nothing else frozenset())
 
 
 def _describe(path: Path) -> FileInfo:
@@ -165,7 +197,8 @@ def check_manifest(manifest: SnapshotManifest) -> None:
             f"snapshot {manifest.id!r} has format {manifest.format_version}, this version reads {FORMAT_VERSION}",
             hint=REBUILD_HINT,
         )
-    if not is_snapshot_id(manifest.id) or set(manifest.files) != snapshot_files(manifest.index):
+    files = snapshot_files(manifest.index, nothing=manifest.nothing)
+    if not is_snapshot_id(manifest.id) or set(manifest.files) != files or manifest.nothing < 0:
         raise CatalogError(f"the manifest of snapshot {manifest.id!r} is not one of ours", hint=REBUILD_HINT)
     if min(manifest.rows, manifest.vectors, manifest.products, manifest.dimension) < 1:
         raise CatalogError(f"snapshot {manifest.id} has no product", hint=REBUILD_HINT)
@@ -174,6 +207,11 @@ def check_manifest(manifest: SnapshotManifest) -> None:
         raise CatalogError(
             f"snapshot {manifest.id} has the thresholds match {match:.3f} and margin {margin:.3f}, which cannot be",
             hint=REBUILD_HINT,
+        )
+    if manifest.calibration is not None and (field := problem(manifest.calibration)):
+        raise CatalogError(
+            f"snapshot {manifest.id} has a calibration whose {field} cannot be",
+            hint="Run 'framematch catalog calibrate'",
         )
 
 
@@ -197,9 +235,21 @@ def open_snapshot(manifest: SnapshotManifest, folder: Path) -> Snapshot:
     rows = read_rows(manifest, folder)
     try:
         index = open_index(folder, manifest.index, vectors=manifest.vectors, dimension=manifest.dimension)
+        nothing = _read_nothing(manifest, folder)
     except (ValueError, OSError) as error:
         raise _unreadable(manifest, str(error)) from error
-    return Snapshot(manifest, rows, index)
+    return Snapshot(manifest, rows, index, nothing)
+
+
+def _read_nothing(manifest: SnapshotManifest, folder: Path) -> Embeddings:
+    """The vectors in memory: there are few. ValueError if they are none."""
+    shape = (manifest.nothing, manifest.dimension)
+    if not manifest.nothing:
+        return np.empty(shape, np.float32)
+    vectors = np.array(map_array(folder / NOTHING_FILE, np.float32, shape))
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{NOTHING_FILE} has values that are not finite")
+    return vectors
 
 
 def read_rows(manifest: SnapshotManifest, folder: Path) -> RowTable:
@@ -217,14 +267,23 @@ def read_rows(manifest: SnapshotManifest, folder: Path) -> RowTable:
                 checks.add(block.product_ids, block.views, block.images, block.vectors)
     except (ValueError, ArithmeticError, OSError) as error:  # msgspec's errors are ValueErrors
         raise _unreadable(manifest, str(error)) from error
-    if problem := checks.problem(manifest.rows, manifest.products, manifest.vectors):
-        raise _unreadable(manifest, f"{ROWS_FILE} {problem}")
-    return RowTable(
+    if what := checks.problem(manifest.rows, manifest.products, manifest.vectors):
+        raise _unreadable(manifest, f"{ROWS_FILE} {what}")
+    rows = RowTable(
         tuple(chain.from_iterable(block.product_ids for block in blocks)),
         tuple(chain.from_iterable(block.views for block in blocks)),
         tuple(chain.from_iterable(block.images for block in blocks)),
         tuple(chain.from_iterable(block.vectors for block in blocks)),
+        tuple(chain.from_iterable(block.categories for block in blocks)),
+        tuple(chain.from_iterable(block.category_names for block in blocks)),
     )
+    if rows.categories and (
+        len(rows.categories) != manifest.rows
+        or min(rows.categories) < -1
+        or max(rows.categories) >= len(rows.category_names)
+    ):
+        raise _unreadable(manifest, f"{ROWS_FILE} has categories that do not fit its rows")
+    return rows
 
 
 def _unreadable(manifest: SnapshotManifest, reason: str) -> CatalogError:

@@ -12,6 +12,7 @@ from framematch.core.arrays import Embeddings
 METHOD: Final = "nearest-impostor quantile"
 METHOD_FEW_PAIRS: Final = "too few pairs: fixed"
 METHOD_SINGLE: Final = "a single product: fixed"
+METHOD_CALIBRATED: Final = "calibrated"
 
 # Share of unknown products, photographed like the catalogue's, that would be accepted; see `estimate_thresholds`.
 FALSE_ACCEPT_RATE = 0.5
@@ -40,7 +41,8 @@ class ThresholdEstimate:
 
     `impostors` is the number of pairs, each of a picture and the nearest one of another product, that they are based
     on. `false_accept_rate` is the share of pictures that reach `match` with that nearest one; None when `match` is not
-    based on them.
+    based on them. Of calibrated thresholds, `impostors` is the number of pictures without a product of the catalogue,
+    and `false_accept_rate` the share of such pictures that may reach `match`.
     """
 
     match: float
@@ -51,6 +53,12 @@ class ThresholdEstimate:
 
     def explain(self) -> str:
         """What the thresholds are worth, in words."""
+        if self.method == METHOD_CALIBRATED and self.false_accept_rate is not None:
+            return (
+                f"calibrated with {self.impostors} labelled pictures that must not match: at most "
+                f"{100 * self.false_accept_rate:g} % of pictures like these are expected to reach the "
+                "similarity of a match"
+            )
         if self.false_accept_rate is not None:
             return (
                 f"an estimate from {self.impostors} pairs of the catalogue's pictures: about "

@@ -13,6 +13,7 @@ from framematch.catalog.snapshots.empty_frames import explain
 from framematch.catalog.snapshots.listing import StoredSnapshot
 from framematch.catalog.snapshots.serving_status import ServingStatus
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
+from framematch.cli.snapshots.calibration_text import calibration_lines
 from framematch.cli.text import counted
 from framematch.core.printable import printable
 from framematch.core.units import BYTES_PER_MB
@@ -26,7 +27,7 @@ def snapshot_table(overview: Overview) -> Table:
     shown = Table(box=None, pad_edge=False)
     for name in ("Snapshot", "Created (UTC)", "Names", "Served by", "Model", "Index"):
         shown.add_column(name, no_wrap=True)
-    for name in ("Products", "Views", "Changes since"):
+    for name in ("Products", "Views", "Changes since", "Stated rate"):
         shown.add_column(name, justify="right", no_wrap=True)
     for snapshot in overview.snapshots:
         shown.add_row(*map(Text, map(printable, _cells(overview, snapshot))))
@@ -41,7 +42,10 @@ def problem_lines(overview: Overview) -> Iterator[str]:
     for snapshot in overview.snapshots:
         if snapshot.problem:
             yield f"{snapshot.id} cannot be used: {snapshot.problem}"
-        yield from refusal_lines(snapshot.id, overview.serving(snapshot.id))
+        serving = overview.serving(snapshot.id)
+        yield from refusal_lines(snapshot.id, serving)
+        if serving.stale_cameras:
+            yield f"{snapshot.id}: the calibration is {stale_text(serving)}"
 
 
 def refusal_lines(snapshot_id: str, serving: SnapshotServing) -> Iterator[str]:
@@ -52,6 +56,11 @@ def refusal_lines(snapshot_id: str, serving: SnapshotServing) -> Iterator[str]:
     for reason, statuses in by_reason.items():
         where = ", ".join(f"{status.host} {status.pid}" for status in statuses)
         yield f"{snapshot_id} is refused by {len(statuses)} of {serving.processes} processes ({where}): {reason}"
+
+
+def stale_text(serving: SnapshotServing) -> str:
+    """For which cameras the calibration does not hold; for a snapshot that has some."""
+    return f"stale for {counted(len(serving.stale_cameras), 'camera')}: {', '.join(serving.stale_cameras)}"
 
 
 def snapshot_json(overview: Overview, snapshot: StoredSnapshot) -> bytes:
@@ -68,6 +77,7 @@ def snapshot_json(overview: Overview, snapshot: StoredSnapshot) -> bytes:
         "index": manifest and manifest.index.kind,
         "delta": manifest and manifest.delta,
         "changes_since": overview.changes_since(snapshot) if manifest else None,
+        "stated_rate": manifest.calibration.rate if manifest and manifest.calibration else None,
         "problem": snapshot.problem or None,
         **_serving_json(serving),
     }
@@ -122,6 +132,7 @@ def _cells(overview: Overview, snapshot: StoredSnapshot) -> list[str]:
         str(manifest.products),
         str(manifest.rows),
         str(overview.changes_since(snapshot)),
+        f"{100 * manifest.calibration.rate:g} %" if manifest.calibration else _NOTHING,
     ]
 
 
@@ -142,10 +153,15 @@ def _facts(manifest: SnapshotManifest, changes: int) -> Iterator[tuple[str, str]
     views = f"{counted(manifest.rows, 'view')} of {counted(manifest.products, 'product')}"
     yield "contains", f"{views}: {counted(manifest.vectors, 'distinct vector')} of {manifest.dimension} dimensions"
     later = f"{counted(changes, 'later change')} searched beside it" if changes else "none is later"
+    if manifest.nothing:
+        yield "nothing", f"{counted(manifest.nothing, 'picture')} without a product, which show an empty scene"
     yield "changes", f"those up to number {manifest.delta} are in it; {later}"
     yield "model", f"{model_label(manifest)}, {manifest.preprocessing_variant} preprocessing"
     yield "index", _index(manifest)
     yield "thresholds", f"match {thresholds.match:.3f}, margin {thresholds.margin:.3f}: {thresholds.explain()}"
+    if manifest.calibration is not None:
+        for number, line in enumerate(calibration_lines(manifest.calibration)):
+            yield "" if number else "calibrated", line
     if warning := explain(manifest.empty_frames):
         yield "empty frames", warning
     if not index.reaches_floor:
@@ -174,6 +190,8 @@ def _serving_facts(serving: SnapshotServing) -> Iterator[tuple[str, str]]:
         if statuses or label == "served by":
             where = ", ".join(f"{status.host} {status.pid}" for status in statuses)
             yield label, f"{len(statuses)} of {serving.processes} processes" + (f": {where}" if where else "")
+    if serving.stale_cameras:
+        yield "calibration", stale_text(serving)
     for status in serving.refusing:
         yield "refused by", f"{status.host} {status.pid}: {status.refused.reason if status.refused else ''}"
 
@@ -182,6 +200,7 @@ def _serving_json(serving: SnapshotServing) -> dict[str, Any]:
     return {
         "processes": serving.processes,
         "served_by": [_process(status) for status in serving.serving],
+        "stale_cameras": list(serving.stale_cameras),
         "shadow_of": [_process(status) for status in serving.as_shadow],
         "refused_by": [
             {**_process(status), "reason": status.refused.reason} for status in serving.refusing if status.refused

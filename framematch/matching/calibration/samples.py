@@ -9,13 +9,13 @@ import numpy as np
 
 from framematch.catalog.snapshots.snapshot import RowTable, Snapshot
 from framematch.core.arrays import Embeddings
-from framematch.matching.decision import Candidate
+from framematch.matching.decision import MAX_PLAUSIBLE, Candidate
 from framematch.matching.index import ProductIndex
+from framematch.matching.nothing_in_view import nothing_similarity, unless_empty
 
 SampleKind = Literal["product", "stranger", "nothing"]
 
-MAX_CANDIDATES: Final = 20
-"""As many products are searched, and may be in the set of an ambiguous decision."""
+MAX_CANDIDATES: Final = MAX_PLAUSIBLE
 _BATCH = 256
 
 
@@ -61,7 +61,8 @@ class SampleScores:
 def score_samples(snapshot: Snapshot, embeddings: Embeddings, labels: Sequence[SampleLabel]) -> SampleScores:
     """Search the snapshot, by the index that serves, for each row of `embeddings`, float32 [N, D]. CPU-bound.
 
-    A picture of a product that the snapshot lacks is one of a stranger. Changes since the snapshot are not searched.
+    A picture of a product that the snapshot lacks is one of a stranger. One that is decided to show an empty scene has
+    no candidates. Changes since the snapshot are not searched.
     """
     shared = _products_that_share_a_picture(snapshot.rows, {one.product_id for one in labels if one.product_id})
     shown = [_shown(label, shared) for label in labels]
@@ -70,15 +71,17 @@ def score_samples(snapshot: Snapshot, embeddings: Embeddings, labels: Sequence[S
     found: list[tuple[Candidate, ...]] = []
     for start in range(0, len(embeddings), _BATCH):
         found += index.search(np.ascontiguousarray(embeddings[start : start + _BATCH], np.float32), wanted)
-    samples = map(_scored, labels, shown, found)
-    return SampleScores(tuple(samples), snapshot.manifest.products)
+    nothing = nothing_similarity(np.asarray(embeddings, np.float32), snapshot.nothing).tolist()
+    samples = map(_scored, labels, shown, found, nothing)
+    return SampleScores(tuple(samples), snapshot.manifest.products, snapshot.rows.category_of_products())
 
 
-def _scored(label: SampleLabel, shows: frozenset[str], found: tuple[Candidate, ...]) -> ScoredSample:
+def _scored(label: SampleLabel, shows: frozenset[str], found: tuple[Candidate, ...], nothing: float) -> ScoredSample:
     if label.kind == "product" and not shows:
         label = SampleLabel("stranger", label.group, label.product_id)
     others = tuple(candidate for candidate in found if candidate.product_id not in shows)[:MAX_CANDIDATES]
-    return ScoredSample(label, found[:MAX_CANDIDATES], shows, others if shows else ())
+    siblings = unless_empty(others, nothing) if shows else ()
+    return ScoredSample(label, unless_empty(found[:MAX_CANDIDATES], nothing), shows, siblings)
 
 
 def _shown(label: SampleLabel, shared: Mapping[str, frozenset[str]]) -> frozenset[str]:

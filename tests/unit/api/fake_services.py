@@ -24,8 +24,8 @@ from framematch.catalog.product import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import EmbeddingError, FramematchError
 from framematch.core.health import Health
-from framematch.core.settings import ApiSettings, Settings
-from framematch.matching.decision import Candidate, Thresholds
+from framematch.core.settings import ApiSettings, MatchingSettings, Settings
+from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.enrich import MetadataCache
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.manifest import PreprocessSpec
@@ -103,6 +103,9 @@ class FakeMatcher:
         fitting = [[one for one in each if among is None or one.product_id in among] for each in every]
         return [tuple(sorted(each, key=lambda one: -one.score)[:k]) for each in fitting]
 
+    def decide(self, found: Sequence[tuple[Candidate, ...]], _rows: Embeddings, k: int) -> list[Decision]:
+        return [decide(candidates, self.thresholds, k) for candidates in found]
+
     def nearest_picture(self, _embedding: Embeddings, _images: Iterable[str]) -> str | None:
         return "00ff"
 
@@ -120,7 +123,7 @@ class FakeSite:
         )
         self.served.manifest.created_at = "2026-01-31T12:00:00Z"  # type: ignore[misc]  # a stand-in
         metrics = ApiMetrics(self.registry)
-        settings = Settings(api=ApiSettings(auth="none", **api))
+        settings = Settings(api=ApiSettings(auth="none", **api), matching=MatchingSettings(min_quality=0))
         self.triton = TritonState(lambda: self.served, Health(HEALTH_PART))
         self.engine = SharedEngine(
             decode_threads=threads, search_thread=threads, triton=self.triton, batch_size=settings.api.batch_size

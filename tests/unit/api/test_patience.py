@@ -70,6 +70,14 @@ async def test_an_error_of_the_work_is_the_requests(admission: Admission) -> Non
         await while_wanted(Connection().request, work(), timeout_s=60, admission=admission)
 
 
+async def test_a_timeout_inside_the_work_is_its_own_error_and_not_the_deadline(admission: Admission) -> None:
+    async def work() -> None:
+        raise TimeoutError("of MongoDB")
+
+    with pytest.raises(TimeoutError, match="of MongoDB"):
+        await while_wanted(Connection().request, work(), timeout_s=60, admission=admission)
+
+
 async def test_at_the_deadline_the_work_ends_with_504(admission: Admission) -> None:
     work, connection = Work(), Connection(x_request_timeout="0.01")
     with pytest.raises(Problem, match=r"no answer after 0\.01 s") as expired:

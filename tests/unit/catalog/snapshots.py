@@ -5,6 +5,7 @@ import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,13 @@ from framematch.catalog.snapshots.snapshot import (
     SnapshotManifest,
     describe_files,
     open_snapshot,
+    write_nothing,
     write_rows,
 )
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.vector_index.build import build_index
+from framematch.vector_index.description import Kind
 from framematch.vector_index.distinct import distinct_rows
 from framematch.vision.manifest import ModelManifest, PreprocessSpec
 from framematch.vision.preprocess import Preprocessor
@@ -44,20 +47,25 @@ class ColourEncoder:
 
 
 def make_snapshot(
-    embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1
+    embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1, **other: Any
 ) -> Snapshot:
-    """A snapshot of these rows; the views of a product are numbered in order."""
+    """A snapshot of these rows; the views of a product are numbered in order. `other` as of `write_snapshot`."""
     with tempfile.TemporaryDirectory() as folder:  # the files stay mapped
-        return open_snapshot(write_snapshot(Path(folder), embeddings, product_ids, match, margin), Path(folder))
+        return open_snapshot(
+            write_snapshot(Path(folder), embeddings, product_ids, match, margin, **other), Path(folder)
+        )
 
 
 def write_snapshot(
-    folder: Path, embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1
-) -> SnapshotManifest:
-    """Write the files of `make_snapshot` into `folder`."""
+    folder: Path, embeddings: Embeddings, product_ids: Sequence[str], match: float = 0.5, margin: float = 0.1,
+    *, kind: Kind = "flat", nothing: Embeddings | None = None,
+) -> SnapshotManifest:  # fmt: skip
+    """Write the files of `make_snapshot` into `folder`; `nothing` are vectors of pictures without a product."""
+    empty = np.empty((0, embeddings.shape[1]), np.float32) if nothing is None else nothing
+    write_nothing(empty, folder)
     first_rows, vectors = distinct_rows(embeddings)
     write_rows(row_table(product_ids, vectors.tolist(), [image_of(row) for row in embeddings]), folder)
-    index = build_index(embeddings[first_rows], folder, "flat")
+    index = build_index(embeddings[first_rows], folder, kind)
     return SnapshotManifest(
         id="20260101T000000Z-00000000",
         created_at="2026-01-01T00:00:00.000000Z",
@@ -72,8 +80,9 @@ def write_snapshot(
         vectors=len(first_rows),
         products=len(set(product_ids)),
         index=index,
-        files=describe_files(folder, index),
+        files=describe_files(folder, index, nothing=len(empty)),
         thresholds=ThresholdEstimate(match, margin, "given", None, 0),
+        nothing=len(empty),
     )
 
 

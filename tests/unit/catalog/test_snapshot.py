@@ -1,5 +1,6 @@
 """Snapshots as files: only intact files of a compatible snapshot are accepted."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,35 @@ def test_a_table_of_several_blocks_is_checked_as_a_whole(tmp_path: Path) -> None
     assert read_rows(manifest, tmp_path) == whole
     write_rows(replace(whole, views=(*whole.views[:-1], 0)), tmp_path)
     with pytest.raises(CatalogError, match="has a view twice"):
+        read_rows(manifest, tmp_path)
+
+
+def test_categories_are_read_back_over_several_blocks(tmp_path: Path) -> None:
+    every = range(9_000)
+    rows = RowTable(
+        tuple(f"p{row}" for row in every), (0,) * 9_000, ("00",) * 9_000, tuple(every), (0, 1, -1) * 3_000, ("a", "b")
+    )
+    manifest = replace(write_snapshot(tmp_path, EMBEDDINGS, IDS), rows=9_000, products=9_000, vectors=9_000)
+    write_rows(rows, tmp_path)
+    assert read_rows(manifest, tmp_path) == rows
+    assert len(rows.category_of_products()) == 6_000
+    assert rows.category_of_products({"b", "none"})["p8998"] == "b"
+    assert len(rows.category_of_products({"b", "none"})) == 3_000
+
+
+def test_a_table_of_an_older_version_has_no_categories(tmp_path: Path) -> None:
+    manifest = write_snapshot(tmp_path, EMBEDDINGS, IDS)
+    old = json.loads((tmp_path / "rows.json").read_bytes())
+    del old["categories"], old["category_names"]
+    (tmp_path / "rows.json").write_text(json.dumps(old))
+    assert read_rows(manifest, tmp_path).category_of_products() == {}
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, 0), (0, 1, 2, 0), (0, -2, 0, 0)])
+def test_categories_that_do_not_fit_the_rows_are_refused(tmp_path: Path, wrong: tuple[int, ...]) -> None:
+    manifest = write_snapshot(tmp_path, EMBEDDINGS, IDS)
+    write_rows(replace(row_table(IDS), vectors=(0, 1, 2, 3), categories=wrong, category_names=("a", "b")), tmp_path)
+    with pytest.raises(CatalogError, match="categories that do not fit"):
         read_rows(manifest, tmp_path)
 
 

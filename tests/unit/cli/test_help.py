@@ -9,8 +9,8 @@ GROUPS = ["", "deadletter", "catalog", "catalog shadow", "model", "stack", "topi
 COMMANDS = [
     "edge", "consume", "watch", "cameras", "doctor", "search", "replay", "deadletter list", "deadletter show",
     "deadletter replay",
-    "catalog import", "catalog products", "catalog build", "catalog list", "catalog show", "catalog diff",
-    "catalog activate", "catalog rollback", "catalog promote", "catalog prune", "catalog shadow set",
+    "catalog import", "catalog products", "catalog build", "catalog calibrate", "catalog list", "catalog show",
+    "catalog diff", "catalog activate", "catalog rollback", "catalog promote", "catalog prune", "catalog shadow set",
     "catalog shadow off",
     "model build", "model check", "stack up", "stack down", "stack status", "topics plan", "topics list",
     "topics create",

@@ -19,7 +19,7 @@ from consumers.stages.batcher import RegionCrop, region_crops
 from framematch.core.events import ModelInfo
 from framematch.core.frames import Frame
 from framematch.core.health import new_registry
-from framematch.matching.decision import Decision
+from framematch.matching.decision import Decision, Thresholds
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.matching.shadow.counts import Cost, ShadowCounts
 from tests.unit.consumers.sample_frames import fetched, make_served, prepare
@@ -38,7 +38,7 @@ class FakeMatcher:
         self.decision = decision
         self.searched: list[int] = []
         self.errors: list[Exception] = []
-        self.thresholds = SimpleNamespace(match=0.5, margin=0.1)
+        self.thresholds = Thresholds(0.5, 0.1)
 
     def match(self, embeddings: Embeddings) -> list[Decision]:
         if self.errors:

@@ -24,7 +24,7 @@ from framematch.core.frames import Frame, Region, frame_headers
 from framematch.core.ids import match_event_id
 from framematch.core.settings import AgeSettings, ConsumerSettings, MatchingSettings, SightingSettings
 from framematch.core.timestamps import now_us
-from framematch.matching.decision import NO_CONTENT
+from framematch.matching.gate import PictureGate
 from framematch.matching.sightings import SightingTracker
 from framematch.vision.manifest import PreprocessSpec
 from framematch.vision.preprocess import Preprocessor, Variant
@@ -33,7 +33,7 @@ from tests.unit.consumers.sample_frames import UNKNOWN, make_served, record
 
 ROOT = Path(__file__).parents[3]
 MAX_PIXELS, MAX_REGIONS = 200_000, 16
-MIN_CONTENT = MatchingSettings().min_content
+GATE = PictureGate(MatchingSettings().min_content, 0)
 FRAME = Frame("till-1", 1_767_225_600_123_456, 42, regions=((1, 2, 30, 20),), grabbed_at_us=1_767_225_600_200_000)
 Prepare = Callable[[InFlightFrame], None]
 Headers = list[tuple[str, bytes | None]]
@@ -69,12 +69,12 @@ def documented_reasons() -> frozenset[str]:
 
 
 def preparer(
-    edge: int | None = 32, variant: Variant = "fast", ages: AgeLimits | None = None, min_content: float = MIN_CONTENT
+    edge: int | None = 32, variant: Variant = "fast", ages: AgeLimits | None = None, gate: PictureGate = GATE
 ) -> Prepare:
     """Prepares frames for a model with this preprocessing."""
     spec = PreprocessSpec(edge, 32, 32, "bicubic", 1 / 255, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     limits = ages or AgeLimits(AgeSettings(), {})
-    own = Preparer(limits, max_pixels=MAX_PIXELS, max_regions=MAX_REGIONS, min_content=min_content)
+    own = Preparer(limits, max_pixels=MAX_PIXELS, max_regions=MAX_REGIONS, gate=gate)
     served = make_served(preprocessor=Preprocessor(spec, variant))
     return lambda frame: own.prepare(frame, served)
 
@@ -316,11 +316,16 @@ def jpeg_of(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def reasons(frame: InFlightFrame) -> list[str | None]:
+    assert isinstance(frame.outcome, Decided)
+    return [decision.reason for decision in frame.outcome.decisions]
+
+
 @pytest.mark.parametrize("colour", ["black", "white", "gray", "lemonchiffon", "navy"])
 @pytest.mark.parametrize("by", PREPARERS)
 def test_a_frame_that_shows_nothing_is_unknown_without_the_model(colour: str, by: Prepare) -> None:
     frame = prepared(jpeg_of(Image.new("RGB", (64, 48), colour)), of_regions(), by=by)
-    assert frame.outcome == Decided((NO_CONTENT,), {})
+    assert reasons(frame) == ["no_content"]
     assert region_crops(frame) == []
 
 
@@ -330,15 +335,28 @@ def test_only_the_regions_that_show_something_go_to_the_model() -> None:
     assert [region.number for region in region_crops(frame)] == [1]
     assert not frame.complete
     frame.decide(1, UNKNOWN)
-    assert frame.outcome == Decided((NO_CONTENT, UNKNOWN, NO_CONTENT), {})
+    assert reasons(frame) == ["no_content", UNKNOWN.reason, "no_content"]
 
 
 def test_with_min_content_0_every_region_goes_to_the_model() -> None:
-    frame = prepared(jpeg_of(Image.new("RGB", (64, 48))), of_regions(), by=preparer(min_content=0))
+    frame = prepared(jpeg_of(Image.new("RGB", (64, 48))), of_regions(), by=preparer(gate=PictureGate(0, 0)))
     assert [region.number for region in region_crops(frame)] == [0]
 
 
-def test_no_photograph_of_a_product_is_without_content() -> None:
+def test_no_photograph_of_a_product_is_decided_without_the_model() -> None:
+    by = preparer(gate=PictureGate.of(MatchingSettings()))
     for photo in photos():
-        frame = prepared(photo, of_regions(), by=preparer())
+        frame = prepared(photo, of_regions(), by=by)
         assert isinstance(frame.outcome, Rejected) or len(region_crops(frame)) == 1
+
+
+def test_each_decision_has_the_quality_of_its_own_region() -> None:
+    boxes: list[Region] = [(0, 0, 64, 64), (8, 8, 4, 4), (8, 8, 40, 40)]
+    frame = prepared(jpeg_of(of_picture(1)), of_regions(*boxes), by=preparer(gate=PictureGate(0, 0.1)))
+    assert [region.number for region in region_crops(frame)] == [0, 2]
+    for region in region_crops(frame):
+        frame.decide(region.number, UNKNOWN)
+    assert isinstance(frame.outcome, Decided)
+    assert reasons(frame) == [UNKNOWN.reason, "quality", UNKNOWN.reason]
+    first, small, third = (decision.quality for decision in frame.outcome.decisions)
+    assert (first is not None, small, third) == (True, 0.05, 0.5)

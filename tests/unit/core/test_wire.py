@@ -58,6 +58,10 @@ SIGHTING = SightingLink(
     started_at="2026-01-01T00:00:00.200000Z",
     frames=3,
     best=BestPicture(FRAME.id, 3, 1007, (10, 20, 300, 200), 0.875),
+    product_id="arla-milk",
+    votes={"arla-milk": 6.5, "oatly": 1.25},
+    frames_used=2.75,
+    runner_up="oatly",
 )
 ENDED = SightingEvent(
     schema="sighting.v1",
@@ -72,6 +76,9 @@ ENDED = SightingEvent(
     best=SIGHTING.best,
     snapshot="20260101-000000-abcdef",
     reason="gap",
+    votes=SIGHTING.votes,
+    frames_used=SIGHTING.frames_used,
+    runner_up=SIGHTING.runner_up,
 )
 STATUS = CameraStatus(
     schema="camera-status.v1",
@@ -150,6 +157,7 @@ def match_event(decision: str = "match") -> MatchEvent:
         metadata_state="fresh",
         timings_ms={"decode": 1.5, "infer": 12.0, "age": 81.25},
         sighting=SIGHTING if decision == "match" else None,
+        sketch="//8AAP//AAD//wAA//8AAP//AAD//wAA//8AAP//AAA=",
     )
 
 
@@ -170,6 +178,12 @@ def test_a_match_event_of_an_older_consumer_can_be_decoded() -> None:
     assert (event.frame.grabbed_at, event.frame.arrived_at) == (None, event.frame.captured_at)
     assert event.sighting is None
     jsonschema.validate(golden("match.v1-first.json"), json_schema("match.v1"))
+
+
+def test_a_sighting_event_of_a_consumer_that_did_not_count_votes_can_be_decoded() -> None:
+    event = decode((GOLDEN / "sighting.v1-first.json").read_bytes(), SightingEvent)
+    assert event == replace(ENDED, votes={}, frames_used=0.0, runner_up=None)
+    jsonschema.validate(golden("sighting.v1-first.json"), json_schema("sighting.v1"))
 
 
 def test_the_match_event_is_as_the_golden_file() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framematch.matching.decision import MIN_LEAD, Candidate, Thresholds, decide
+from framematch.matching.decision import MAX_PLAUSIBLE, MIN_LEAD, Candidate, Thresholds, decide
 
 THRESHOLDS = Thresholds(match=0.75, margin=0.125)
 
@@ -84,3 +84,49 @@ def test_every_decision_but_a_match_has_a_reason(found: list[float], limits: Thr
 @given(scores, thresholds)
 def test_candidates_are_passed_on_unchanged(found: list[float], limits: Thresholds) -> None:
     assert decide(candidates(*found), limits).candidates == tuple(candidates(*found))
+
+
+@pytest.mark.parametrize(
+    ("found", "plausible"),
+    [
+        ([0.875, 0.5], 1),
+        ([0.875, 0.75], 1),  # the margin is enough
+        ([0.875, 0.8125, 0.77, 0.75, 0.1], 3),
+        ([0.875, 0.875, 0.2], 2),
+        ([0.875], 1),
+        ([0.7, 0.69], 0),
+        ([], 0),
+    ],
+)
+def test_plausible_are_the_products_within_the_margin(found: list[float], plausible: int) -> None:
+    assert decide(candidates(*found), THRESHOLDS).plausible == plausible
+
+
+@given(scores, thresholds)
+def test_a_match_has_one_plausible_product_an_ambiguous_decision_more(found: list[float], limits: Thresholds) -> None:
+    decision = decide(candidates(*found), limits)
+    assert {"unknown": decision.plausible == 0, "match": decision.plausible == 1, "ambiguous": decision.plausible > 1}[
+        decision.kind
+    ]
+
+
+@given(scores, thresholds, st.integers(1, 6))
+def test_the_plausible_products_are_kept_whatever_is_asked_for(
+    found: list[float], limits: Thresholds, top_k: int
+) -> None:
+    decision = decide(candidates(*found), limits, top_k)
+    assert decision.candidates == tuple(candidates(*found))[: max(top_k, decision.plausible)]
+    assert decision.kind == decide(candidates(*found), limits).kind
+
+
+def test_no_more_products_are_plausible_than_an_event_lists() -> None:
+    decision = decide(candidates(*[0.9] * 50), THRESHOLDS, 5)
+    assert decision.plausible == len(decision.candidates) == MAX_PLAUSIBLE
+
+
+def test_a_product_with_a_threshold_of_its_own_is_decided_by_it() -> None:
+    limits = Thresholds(match=0.75, margin=0.1, match_of={"p0": 0.9})
+    assert decide(candidates(0.875, 0.5), limits).reason == "below_threshold"
+    assert decide(candidates(0.95, 0.5), limits).kind == "match"
+    assert decide([Candidate("other", 0.8), Candidate("p0", 0.1)], limits).kind == "match"
+    assert (limits.lowest_match, limits.match_for(candidates(0.9)), limits.match_for([])) == (0.75, 0.9, 0.75)

@@ -1,9 +1,11 @@
 """Confidence intervals against known values, and how often they cover the true share."""
 
+import math
+
 import numpy as np
 import pytest
 
-from framematch.matching.intervals import ClusterSums, Interval, clustered, wilson
+from framematch.matching.intervals import ClusterSums, Interval, binomial_cdf, clopper_pearson, clustered, wilson
 
 
 def sums_of(sizes: list[int], positives: list[int]) -> ClusterSums:
@@ -80,3 +82,34 @@ def test_the_interval_covers_the_true_share(correlation: float) -> None:
             shares = np.full(clusters, share)
         found.append(clustered(sums_of(sizes.tolist(), chance.binomial(sizes, shares).tolist())))
     assert sum(own.low <= share <= own.high for own in found) >= 0.92 * draws
+
+
+@pytest.mark.parametrize(
+    ("hits", "observations", "low", "high"),
+    # The first three are of Brown, Cai and DasGupta's review (2001) and of R's binom.test.
+    [
+        (0, 10, 0.0, 0.30850),
+        (10, 10, 0.69150, 1.0),
+        (7, 20, 0.15391, 0.59219),
+        (124, 2485, 0.04166, 0.05920),
+        (25, 2485, 0.00652, 0.01481),
+        (0, 0, 0.0, 1.0),
+    ],
+)
+def test_exact_intervals_are_those_of_the_tables(hits: int, observations: int, low: float, high: float) -> None:
+    found = clopper_pearson(hits, observations)
+    assert [found.low, found.high] == pytest.approx([low, high], abs=5e-5)
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.05, 0.5, 0.97])
+def test_exact_intervals_cover_in_at_least_95_percent_of_samples(rate: float) -> None:
+    probability = np.diff(binomial_cdf(60, rate), prepend=0.0)
+    covered = [clopper_pearson(hits, 60) for hits in range(61)]
+    assert sum(p for p, one in zip(probability, covered, strict=True) if one.low <= rate <= one.high) >= 0.95
+
+
+@pytest.mark.parametrize("rate", [1e-4, 0.05, 0.9])
+def test_binomial_probabilities_are_those_of_integers(rate: float) -> None:
+    exact = np.cumsum([math.comb(40, i) * rate**i * (1 - rate) ** (40 - i) for i in range(41)])
+    assert binomial_cdf(40, rate) == pytest.approx(exact)
+    assert binomial_cdf(0, rate).tolist() == [1.0]

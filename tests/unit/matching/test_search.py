@@ -12,8 +12,9 @@ from PIL import Image
 from framematch.catalog.products import Product, ProductFilter
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import PictureError, UsageError
-from framematch.matching.decision import Candidate, Thresholds
+from framematch.matching.decision import Candidate, Decision, Thresholds, decide
 from framematch.matching.enrich import MetadataCache
+from framematch.matching.gate import PictureGate
 from framematch.matching.match_pictures import DirectEngine
 from framematch.matching.search import Catalogue, SearchResult, TextSearch, search_by_picture, search_by_text
 from framematch.matching.text_background import BACKGROUND_TEXTS, NEAR_Z, nearness
@@ -49,6 +50,9 @@ class FakeMatcher:
         background = [tuple(Candidate("milk", 0.2 * (row % 2)) for _ in fitting[:1]) for row in range(len(embeddings))]
         return [tuple(fitting), *background[1:]]
 
+    def decide(self, found: Sequence[tuple[Candidate, ...]], _rows: Embeddings, k: int) -> list[Decision]:
+        return [decide(candidates, self.thresholds, k) for candidates in found]
+
 
 class FakeModel:
     """Embeds anything; counts calls."""
@@ -81,7 +85,7 @@ class Site:
         self.catalogue = Catalogue(served, store, MetadataCache(store), DirectEngine(thread))
 
     async def by_picture(self, data: bytes, *, top_k: int = 5, products: ProductFilter = EVERYTHING) -> SearchResult:
-        return await search_by_picture(self.catalogue, data, top_k=top_k, products=products, min_content=3.0)
+        return await search_by_picture(self.catalogue, data, top_k=top_k, products=products, gate=PictureGate(3.0, 0))
 
     async def by_text(self, text: str, *, top_k: int = 5, products: ProductFilter = EVERYTHING) -> SearchResult:
         return await search_by_text(self.catalogue, TextSearch(self.model), text, top_k=top_k, products=products)

@@ -151,7 +151,8 @@ def test_match_events_link_their_sighting() -> None:
     assert links[0] is not None
     assert links == [links[0], links[0], None, None]
     assert (links[0].id, links[0].frames) == (second.sightings[0].sighting, 2)
-    assert third.events[0].sighting == links[0]
+    assert third.events[0].sighting is not None
+    assert (third.events[0].sighting.id, third.events[0].sighting.frames) == (links[0].id, 2)
 
 
 def test_a_repeated_frame_is_counted_once() -> None:

@@ -14,7 +14,12 @@ Frame = list[MatchEvent]
 Crash = tuple[int, int]
 """How many frames are observed before it, and how many of them are not committed."""
 
-SHOWN = st.lists(st.sampled_from(["", "milk", "milk 0.9", "milk?", "oats", "oats?"]), min_size=1, max_size=3)
+WITHOUT_SKETCHES = ["", "milk", "milk 0.9", "milk?", "oats", "oats?"]
+WITH_SKETCHES = [
+    "milk@box0", "milk@box1 0.9", "milk@box2 q0.3", "milk?@box1", "milk-@box0",
+    "oats@box1", "oats@box2", "oats?@bag", "oats@bag",
+]  # fmt: skip
+SHOWN = st.lists(st.sampled_from(WITHOUT_SKETCHES + 2 * WITH_SKETCHES), min_size=1, max_size=3)
 CAMERAS = st.sampled_from(["till-1", "till-2"])
 FORWARD_S = st.sampled_from([0.0, 0.2, 1.0, 2.0, 2.9, 3.0, 11.0])
 ANY_WAY_S = st.one_of(FORWARD_S, st.sampled_from([-0.5, -2.0, -4.0]))

@@ -1,5 +1,6 @@
 """A collector keeps what it chose once, whatever the servers do meanwhile."""
 
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,11 +79,18 @@ class Site:
         metrics = ReviewMetrics(self.registry)
         self._collector = Collector(store, self.frames, self.settings, max_pixels=10_000, metrics=metrics)
 
+    def forget(self) -> None:
+        self._collector.forget()
+
     async def read(self, *events: MatchEvent | bytes) -> None:
         """Read a batch, and repeat each step until it succeeds."""
         records: Any = [SimpleNamespace(value=one if isinstance(one, bytes) else encode(one)) for one in events]
         regions, chosen = self._collector.regions(records), Chosen()
-        for step in (lambda: self._collector.choose(regions, chosen), lambda: self._collector.keep(chosen)):
+        steps: list[Callable[[], Awaitable[None]]] = [
+            lambda: self._collector.choose(regions, chosen),
+            lambda: self._collector.keep(chosen),
+        ]
+        for step in steps:
             while True:
                 try:
                     await step()
@@ -148,6 +156,16 @@ async def test_more_than_the_present_limit_from_an_earlier_start_is_deleted() ->
     site.start()
     await site.read(event(0))
     assert len(site.store.documents) == 2
+
+
+async def test_after_a_rebalance_what_others_have_kept_meanwhile_counts() -> None:
+    ours, theirs = Site(per_camera_hour=3), Site(per_camera_hour=3)
+    theirs.store.documents = ours.store.documents
+    await ours.read(event(0))
+    await theirs.read(*(event(number) for number in range(30)))
+    ours.forget()
+    await ours.read(*(event(number) for number in range(30, 59)))
+    assert len(ours.store.documents) == 3
 
 
 async def test_what_is_no_event_is_counted_and_skipped() -> None:

@@ -92,7 +92,7 @@ def test_rare_strata_are_not_crowded_out_by_many_clear_matches() -> None:
 def test_one_picture_of_a_group_is_kept_and_another_one_when_the_first_is_gone() -> None:
     sample = HourSample(5)
     assert sample.offer("match", 7, "first") == frozenset()
-    assert sample.offer("match", 7, "second") == {"second"}
+    assert sample.offer("match", 7, "second") == frozenset({"second"})
     assert sample.offer("match", 7, "first") is None
     sample.remove("match", 7)
     assert sample.offer("match", 7, "second") == frozenset()

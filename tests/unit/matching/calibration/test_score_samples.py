@@ -1,5 +1,7 @@
 """What a search finds for labelled pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from framematch.matching.calibration.samples import MAX_CANDIDATES, SampleLabel, score_samples
@@ -58,3 +60,8 @@ def test_without_samples_nothing_is_searched() -> None:
 def test_a_catalogue_of_one_product_has_no_siblings() -> None:
     (scored,) = score_samples(make_snapshot(ROWS[:1], ["a"]), ROWS[:1], [known("a")]).samples
     assert scored.siblings == ()
+
+
+def test_the_categories_are_those_of_the_snapshot() -> None:
+    rows = replace(SNAPSHOT.rows, categories=(0, *[-1] * 39), category_names=("fruit",))
+    assert score_samples(replace(SNAPSHOT, rows=rows), ROWS[:1], [known("p00")]).categories == {"p00": "fruit"}
