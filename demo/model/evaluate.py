@@ -68,7 +68,7 @@ def encode(bundle_path: Path, catalogue: Sequence[Product], grocery: Path, split
     bundle = load_bundle(bundle_path)
     towers = fold_towers(bundle)
     image, text = OnnxSession(towers[IMAGE_MODEL].graph), OnnxSession(towers[TEXT_MODEL].graph)
-    preprocess, tokenizer = Preprocessor(bundle.preprocess, "exact"), bundle.load_tokenizer()
+    preprocess, tokenizer = Preprocessor(bundle.preprocess, "fast"), bundle.load_tokenizer()
     names = [item.name for item in towers[TEXT_MODEL].inputs]
 
     def pictures(items: Iterable[Pixels]) -> Embeddings:
