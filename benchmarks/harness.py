@@ -38,11 +38,16 @@ class Figure:
 
 @dataclass
 class Results:
-    """What parts found. `at_least` and `at_most` are goals by figure; `missing` says why a part has no figures."""
+    """What parts found.
+
+    `at_least` and `at_most` are goals for the median of a figure, and `within` names a value that must lie between its
+    lowest and highest one. `missing` says why a part has no figures.
+    """
 
     figures: dict[str, Figure] = field(default_factory=dict)
     at_least: dict[str, float] = field(default_factory=dict)
     at_most: dict[str, float] = field(default_factory=dict)
+    within: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -61,6 +66,7 @@ class Results:
         self.figures |= {prefix + name: figure for name, figure in other.figures.items()}
         self.at_least |= {prefix + name: goal for name, goal in other.at_least.items()}
         self.at_most |= {prefix + name: goal for name, goal in other.at_most.items()}
+        self.within |= {prefix + name: goal for name, goal in other.within.items()}
         self.missing |= {prefix + name: reason for name, reason in other.missing.items()}
         self.settings[prefix + part] = other.settings
 

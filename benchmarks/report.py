@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.harness import Results
+from benchmarks.harness import Figure, Results
 
 _TABLE_WIDTH = 110  # rich assumes 80 where the output is no terminal, and would cut names
 _BAR_INCHES, _TITLE_INCHES = 0.3, 0.8
@@ -62,7 +62,7 @@ def figure_table(results: Results) -> Table:
         column.justify = "right"
     for name, figure in results.figures.items():
         values = map(_short, (figure.median, figure.low, figure.high))
-        table.add_row(name, *values, figure.unit, _goal(name, figure.median, results))
+        table.add_row(name, *values, figure.unit, _goal(name, figure, results))
     return table
 
 
@@ -72,11 +72,13 @@ def _short(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def _goal(name: str, value: float, results: Results) -> str:
+def _goal(name: str, figure: Figure, results: Results) -> str:
+    if (inside := results.within.get(name)) is not None:
+        return _verdict(f"{inside:g} within low and high", reached=figure.low <= inside <= figure.high)
     if (low := results.at_least.get(name)) is not None:
-        return _verdict(f">= {low:g}", reached=value >= low)
+        return _verdict(f">= {low:g}", reached=figure.median >= low)
     high = results.at_most.get(name)
-    return "" if high is None else _verdict(f"<= {high:g}", reached=value <= high)
+    return "" if high is None else _verdict(f"<= {high:g}", reached=figure.median <= high)
 
 
 def _verdict(goal: str, *, reached: bool) -> str:
@@ -90,7 +92,7 @@ def plot(results: Results, path: Path) -> None:
     heights = [_TITLE_INCHES + _BAR_INCHES * len(group) for group in groups]
     canvas = Canvas(figsize=(10, sum(heights)), layout="constrained")
     places = canvas.subplots(len(units), squeeze=False, height_ratios=heights)[:, 0]
-    goals = results.at_least | results.at_most
+    goals = results.at_least | results.at_most | results.within
     for axes, unit, group in zip(places, units, groups, strict=True):
         medians = [figure.median for figure in group.values()]
         spread = [[f.median - f.low for f in group.values()], [f.high - f.median for f in group.values()]]

@@ -11,6 +11,15 @@ BUNDLE_DIR = Path(__file__).parent / "model" / "grocery-lite"
 
 
 def load_photos(data_dir: Path = DATA_DIR) -> tuple[Photo, ...]:
-    """The photos of products in `photos.csv`, in its order."""
-    with (data_dir / "photos.csv").open(newline="", encoding="utf-8") as file:
+    """The photos that the feeds show, in the order of their list."""
+    return _load(data_dir / "photos.csv")
+
+
+def load_calibration_photos(data_dir: Path = DATA_DIR) -> tuple[Photo, ...]:
+    """Further photos of the same products, which no feed shows."""
+    return _load(data_dir / "calibration.csv")
+
+
+def _load(path: Path) -> tuple[Photo, ...]:
+    with path.open(newline="", encoding="utf-8") as file:
         return tuple(Photo(line["file"], line["product"]) for line in csv.DictReader(file))

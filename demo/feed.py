@@ -10,7 +10,6 @@ import av
 import cv2
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from demo import timecode
 from demo.dataset import DATA_DIR
@@ -19,7 +18,7 @@ from demo.timecode import Picture
 from framematch.core.paths import cache_dir
 
 WIDTH, HEIGHT = 640, 360
-VERSION = 1  # increase it with every change of the drawing or the encoding
+VERSION = 2  # increase it with every change of the drawing or the encoding
 
 _PHOTO_SIDE_PX = 344  # within the centre square of 360
 _NOISE = 4.0  # standard deviation in grey levels, as from a camera in indoor light
@@ -77,8 +76,8 @@ def _encode(schedule: FeedSchedule, data_dir: Path, path: Path, progress: Callab
 def draw_frames(schedule: FeedSchedule, data_dir: Path = DATA_DIR) -> Iterator[Picture]:
     """Yield each frame as [360, 640, 3] BGR; the same schedule gives the same pixels."""
     rng = np.random.default_rng([schedule.camera, schedule.frames, schedule.fps])
-    belt = draw_belt(rng)
-    noise = draw_noise(rng, (_NOISE_FRAMES, HEIGHT, WIDTH, 3))
+    belt = _belt(np.random.default_rng(schedule.camera))
+    noise = rng.normal(0, _NOISE, (_NOISE_FRAMES, HEIGHT, WIDTH, 3)).astype(np.int8)
     drawn: tuple[Segment, Picture, _Motion] | None = None
     for index in range(schedule.frames):
         picture = belt.copy()
@@ -126,12 +125,7 @@ def _motion(rng: np.random.Generator) -> _Motion:
     )
 
 
-def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int8]:
-    """The noise of a camera, to be added to frames."""
-    return rng.normal(0, _NOISE, shape).astype(np.int8)
-
-
-def draw_belt(rng: np.random.Generator) -> Picture:
+def _belt(rng: np.random.Generator) -> Picture:
     """An empty rubber belt between two steel rails: grey, mottled, brighter in the centre."""
     mottle = cv2.resize(rng.normal(0, 1, (HEIGHT // 12, WIDTH // 12)), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     ribs = np.sin(np.arange(WIDTH) * (2 * np.pi / 40))

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 from demo.dataset import DATA_DIR
 
 PHOTO_SIDE_PX = 320
+CALIBRATION_SIDE_PX = 240  # these are many
 IMAGE_QUALITY = 92  # catalogue images are small and clean, so artefacts would be visible
 PHOTO_QUALITY = 85
 
@@ -60,32 +60,33 @@ class CatalogRow:
 
 @dataclass(frozen=True)
 class PhotoRow:
-    """A row of `photos.csv`; `file` is relative to the file's folder."""
+    """A row of `photos.csv` and `calibration.csv`; `file` is relative to the file's folder."""
 
     file: str
     product: str
 
 
 def main() -> None:
-    """Write the catalogue, its images, the photos and the licence; existing images and photos are replaced."""
+    """Write the catalogue, its images, all photos and the licence; existing images and photos are replaced."""
     parser = argparse.ArgumentParser(description="Create demo/data from a copy of GroceryStoreDataset.")
     parser.add_argument("grocery", type=Path, metavar="GROCERY_DIR", help="contains classes.csv and val.txt")
     grocery = parser.parse_args().grocery
     missing = [name for name in ("LICENSE", "classes.csv", "val.txt") if not (grocery / name).is_file()]
     if missing:
         parser.error(f"no {', '.join(missing)} in {grocery}")
-    for folder in ("images", "photos"):
+    for folder in ("images", "photos", "calibration"):
         shutil.rmtree(DATA_DIR / folder, ignore_errors=True)
         (DATA_DIR / folder).mkdir(parents=True)
     with (grocery / "classes.csv").open(newline="", encoding="utf-8") as file:
         classes = list(csv.reader(file))[1:]
     catalog = [_catalog_row(grocery, line) for line in classes]
-    photos = list(_photo_rows(grocery, [row.id for row in catalog]))
+    photos, held_out = _photo_rows(grocery, [row.id for row in catalog])
     _write_csv(DATA_DIR / "catalog.csv", catalog)
     _write_csv(DATA_DIR / "photos.csv", photos)
+    _write_csv(DATA_DIR / "calibration.csv", held_out)
     shutil.copyfile(grocery / "LICENSE", DATA_DIR / "LICENSE")
     size = sum(path.stat().st_size for path in DATA_DIR.rglob("*") if path.is_file())
-    print(f"{len(catalog)} products, {len(photos)} photos, {size / 1e6:.1f} MB in {DATA_DIR}")
+    print(f"{len(catalog)} products, {len(photos)} + {len(held_out)} photos, {size / 1e6:.1f} MB in {DATA_DIR}")
 
 
 def _catalog_row(grocery: Path, line: list[str]) -> CatalogRow:
@@ -103,17 +104,26 @@ def _catalog_row(grocery: Path, line: list[str]) -> CatalogRow:
     return row
 
 
-def _photo_rows(grocery: Path, ids: list[str]) -> Iterable[PhotoRow]:
-    """The first and the last `val` photo of each product with any, as adjacent ones show almost the same scene."""
+def _photo_rows(grocery: Path, ids: list[str]) -> tuple[list[PhotoRow], list[PhotoRow]]:
+    """Of the `val` photos of each product the first and the last, and all others.
+
+    The cameras show the former, as adjacent photos show almost the same scene; the latter calibrate.
+    """
     lines = [line.split(", ") for line in (grocery / "val.txt").read_text(encoding="utf-8").splitlines()]
+    shown, held_out = [], []
     for number, product in enumerate(ids):
-        sources = sorted(path for path, fine, _ in lines if int(fine) == number)
+        sources = [grocery / path for path in sorted(path for path, fine, _ in lines if int(fine) == number)]
         for count, source in enumerate(dict.fromkeys([*sources[:1], *sources[-1:]]), start=1):
-            row = PhotoRow(file=f"photos/{product}-{count}.jpg", product=product)
-            side = (PHOTO_SIDE_PX, PHOTO_SIDE_PX)
-            resized = cv2.resize(_read(grocery / source), side, interpolation=cv2.INTER_AREA)
-            _write_jpeg(DATA_DIR / row.file, np.asarray(resized, np.uint8), PHOTO_QUALITY)
-            yield row
+            shown.append(_photo_row(source, product, f"photos/{product}-{count}.jpg", PHOTO_SIDE_PX))
+        for count, source in enumerate(sources[1:-1], start=1):
+            held_out.append(_photo_row(source, product, f"calibration/{product}-{count}.jpg", CALIBRATION_SIDE_PX))
+    return shown, held_out
+
+
+def _photo_row(source: Path, product: str, file: str, side_px: int) -> PhotoRow:
+    resized = cv2.resize(_read(source), (side_px, side_px), interpolation=cv2.INTER_AREA)
+    _write_jpeg(DATA_DIR / file, np.asarray(resized, np.uint8), PHOTO_QUALITY)
+    return PhotoRow(file, product)
 
 
 def _price(class_name: str, category: str) -> str:

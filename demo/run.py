@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,8 @@ from demo.rest import Sample, match_by_rest
 from demo.schedule import FeedSchedule, make_schedule
 from demo.services import (
     Service,
+    active_calibration,
+    calibrate,
     fill_catalogue,
     run_framematch,
     running_publisher,
@@ -31,6 +33,7 @@ from demo.services import (
 )
 from demo.subscriber import Subscriber
 from demo.verdict import Verdict, judge
+from framematch.catalog.snapshots.calibration import ImpostorSource
 from framematch.core.errors import FramematchError
 from framematch.core.local_stack import LocalStack
 from framematch.core.redact import redact_uncaught
@@ -42,6 +45,11 @@ CAMERAS = (1, 2)
 _SETTLED_S = 1.5  # without new frames for this time, the streams have ended
 _PROCESSING_DEADLINE_S = 30.0
 _POLL_S = 0.25
+_SOURCES: dict[ImpostorSource, str] = {
+    "siblings": "products left out of the search",
+    "unseen": "products that the catalogue lacks",
+    "nothing": "empty frames",
+}
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -95,6 +103,8 @@ def run(seconds: float, folder: Path) -> Verdict:
         stack = _start_servers(running, folder)
         environment = service_environment(folder / "state", stack)
         fill_catalogue(environment)
+        calibrate(environment, CAMERAS, folder / "calibration")
+        calibration = active_calibration(environment)
         urls = [f"{stack.rtsp_url}/till-{camera}" for camera in CAMERAS]
         cameras = [part for url in urls for part in ("--camera", f"{url.rsplit('/', 1)[1]}={url}")]
         consumer = running.enter_context(running_service("consume", environment=environment, logs=folder))
@@ -115,7 +125,8 @@ def run(seconds: float, folder: Path) -> Verdict:
         subscriber = Subscriber(kafka, dict(zip(CAMERAS, schedules, strict=True)), console)
         console.print(f"\nPlaying {len(feeds)} feeds of {seconds:g} s; each line ends with what was really in view:\n")
         services = Services(edge, consumer, api, archive)
-        return asyncio.run(_observe(subscriber, publishers, services, schedules))
+        verdict = asyncio.run(_observe(subscriber, publishers, services, schedules))
+        return replace(verdict, calibration=calibration)
 
 
 def _start_servers(running: ExitStack, folder: Path) -> LocalStack:
@@ -203,7 +214,7 @@ def report(verdict: Verdict, folder: Path) -> int:
     console.print()
     console.print(table)
     console.print(
-        "\nThe demo's model is a small one, trained on 2,640 photos of these products: it shows how frames flow.\n"
+        "\nThe demo's model is a small one, fitted to 2,640 photos of these products.\n"
         "With CLIP: framematch model build --hub openai/clip-vit-base-patch32 (docs/models.md)."
     )
     for problem in verdict.problems:
@@ -223,13 +234,36 @@ def _lines(verdict: Verdict) -> list[tuple[str, str]]:
         ("frames matched", f"{verdict.frames_matched} ({decisions or 'no decision'})"),
         ("frames lost", f"{verdict.frames_lost}, {verdict.dead_letters} dead letters, {verdict.repeats} repeats"),
         ("top-1, top-5", f"{_percent(verdict.top1)}, {_percent(verdict.top5)} of {verdict.frames_judged} frames"),
+        *_rates(verdict),
         (
             "the same picture by REST",
             {True: "same decision", False: "another decision", None: "-"}[verdict.rest_agrees],
         ),
-        ("empty belt matched as a product", _percent(verdict.empty_taken_for_product)),
         ("camera to match event", f"p50 {_ms(verdict.latency_p50_ms)}, p99 {_ms(verdict.latency_p99_ms)}"),
         ("GPU utilisation", "no GPU on this machine" if gpu is None else f"{gpu:.0f} %"),
+    ]
+
+
+def _rates(verdict: Verdict) -> list[tuple[str, str]]:
+    """Stated rates, and what became of them: on pictures that were held out, and on the feeds."""
+    found = []
+    if (stated := verdict.calibration) is not None:
+        realised = [
+            f"{_percent(one.accepted.hits / one.accepted.pictures)} of {one.accepted.pictures} {_SOURCES[one.source]}"
+            for one in stated.sources
+            if one.accepted.pictures
+        ]
+        found = [
+            (
+                "stated at most",
+                f"{_percent(stated.rate)} of strangers accepted, {_percent(stated.mixup_rate)} mixed up",
+            ),
+            ("realised on held-out frames", ", ".join(realised)),
+        ]
+    return [
+        *found,
+        ("another product matched", _percent(verdict.wrong_product)),
+        ("empty belt matched as a product", _percent(verdict.empty_taken_for_product)),
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 
 from demo.schedule import FeedSchedule, View
+from framematch.catalog.snapshots.calibration import Calibration
 from framematch.core.events import MatchEvent
 
 
@@ -33,8 +34,9 @@ class Verdict:
     """The results of the demo; shares are between 0 and 1, None where there was nothing to judge.
 
     `frames_lost` counts captured frames that were neither published nor counted as dropped, and published frames with
-    neither an event nor a dead letter. Top-1 and top-5 are over frames with a product fully in view. `rest_agrees`: the
-    REST API decided the picture of a matched frame as the stream did; None without a match.
+    neither an event nor a dead letter. Top-1 and top-5 are over frames with a product fully in view, `wrong_product` is
+    the share of those that matched with another product. `rest_agrees`: the REST API decided the picture of a matched
+    frame as the stream did; None without a match. `calibration` is what the snapshot states.
     """
 
     seconds: float
@@ -50,11 +52,13 @@ class Verdict:
     frames_judged: int
     top1: float | None
     top5: float | None
+    wrong_product: float | None
     empty_taken_for_product: float | None
     latency_p50_ms: float | None
     latency_p99_ms: float | None
     gpu_utilisation_percent: float | None
     rest_agrees: bool | None
+    calibration: Calibration | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -99,6 +103,7 @@ def judge(
         frames_judged=len(shown),
         top1=_share(product in _best(event, 1) for event, product in shown),
         top5=_share(product in _best(event, 5) for event, product in shown),
+        wrong_product=_share(event.product.id != product for event, product in shown if event.product is not None),
         empty_taken_for_product=_share(event.decision == "match" for event in empty),
         latency_p50_ms=percentile(seen.latencies_ms, 50),
         latency_p99_ms=percentile(seen.latencies_ms, 99),

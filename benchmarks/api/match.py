@@ -7,7 +7,8 @@ Sides take turns over the same running servers; the others are idle meanwhile. E
 - bare_triton: pictures that are cropped already to Triton over gRPC, by as many calls at once; answers are dropped;
 - seed: the same photos to the handler of the project's first draft (`benchmarks.api.seed`).
 
-The clients, which run on the same cores, cost about the same on all sides.
+The clients, which run on the same cores, cost about the same on all sides (`cpu.*.client`). But that of `bare_triton`
+has pictures that nobody has to decode: no API can be faster than it, where the model uses all cores.
 """
 
 import time
@@ -18,6 +19,7 @@ from functools import partial
 import uvloop
 
 from benchmarks.api.clients import run_clients
+from benchmarks.api.cpu import CpuMeter
 from benchmarks.api.site import READY_S, Site
 from benchmarks.harness import Figure, Options, Results, Side, percentile, take_turns
 from benchmarks.triton import noise, run_bare
@@ -31,23 +33,27 @@ _PER_CLIENT = 8
 
 
 def measure_speed(site: Site, options: Options) -> Results:
-    """Pictures a second at 32 clients, and their ratios."""
-    with site.seed() as seed_url:
-        _wait_for(seed_url)
+    """Pictures a second at 32 clients and their ratios, and the CPU time of each process for a picture."""
+    with site.seed() as seed:
+        _wait_for(seed.url)
         pictures = _pictures(site, options)
         sides: dict[str, Side] = {
             "api": partial(_http_rate, f"{site.api.url}/v1/match", "image", site, pictures),
             "bare_triton": lambda: uvloop.run(_bare_rate(site, pictures)),
-            "seed": partial(_http_rate, f"{seed_url}/match-product", "file", site, pictures),
+            "seed": partial(_http_rate, f"{seed.url}/match-product", "file", site, pictures),
         }
         for side in sides.values():
             side()  # warm
+        meter, triton = CpuMeter(pictures), {"triton": site.triton.pid}
+        groups = {"api": {"service": site.api.pid}, "bare_triton": {}, "seed": {"service": seed.pid}}
+        sides = {name: meter.metered(name, side, groups[name] | triton) for name, side in sides.items()}
         rates = take_turns("speed", sides, rounds=options.rounds, unit="pictures/s")
     found = Results(
         at_least={"api_vs_bare_triton": 0.85, "api_vs_seed": 1.8}, settings={"pictures": pictures, "clients": CLIENTS}
     )
     found.compare("api_vs_bare_triton", "api", "bare_triton", rates, "pictures/s")
     found.compare("api_vs_seed", "api", "seed", rates, "pictures/s")
+    found.figures |= meter.figures()
     return found
 
 

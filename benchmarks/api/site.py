@@ -32,13 +32,13 @@ class Site:
     photos: list[bytes]
 
     @contextmanager
-    def seed(self) -> Iterator[str]:
-        """Run the seed's handler inside the context; yields its address."""
+    def seed(self) -> Iterator[Service]:
+        """Run the seed's handler inside the context."""
         port = ReservedPort()
         arguments = (sys.executable, "-m", "benchmarks.api.seed", self.triton.http_address, str(port.number))
         process = ServerProcess(Command(arguments, self.environment), self.folder / "seed.log")
         try:
-            yield f"http://{port.address}"
+            yield Service(process, "seed", f"http://{port.address}")
         finally:
             process.stop()
 

@@ -11,6 +11,17 @@ from tokenizers import Tokenizer
 
 from demo.model.efficientnet import MEAN, SIDE_PX, STD
 from demo.model.text_tower import CONTEXT_LENGTH, END, START
+from framematch.vision.manifest import PreprocessSpec
+
+PREPROCESS = PreprocessSpec(
+    resize_shortest_edge=SIDE_PX,
+    crop_height=SIDE_PX,
+    crop_width=SIDE_PX,
+    resample="bicubic",
+    rescale_factor=1 / 255,
+    mean=(MEAN,) * 3,
+    std=(STD,) * 3,
+)
 
 _FP32_INPUTS = {"Resize": 2}  # the input that ONNX defines as float32, by operator
 
@@ -24,8 +35,8 @@ def write_bundle(folder: Path, image: ModelProto, text: ModelProto, tokenizer: T
     tokenizer.no_truncation()
     tokenizer.save(str(folder / "tokenizer.json"))
     dimension = text.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    write_json(folder / "preprocessor_config.json", _preprocessor_config())
-    write_json(folder / "config.json", _config(tokenizer, dimension))
+    _write_json(folder / "preprocessor_config.json", _preprocessor_config())
+    _write_json(folder / "config.json", _config(tokenizer, dimension))
     return folder
 
 
@@ -47,19 +58,20 @@ def to_half(model: ModelProto) -> ModelProto:
 
 
 def _preprocessor_config() -> dict[str, Any]:
+    """`PREPROCESS` in the transformers library's format."""
     return {
-        "crop_size": {"height": SIDE_PX, "width": SIDE_PX},
+        "crop_size": {"height": PREPROCESS.crop_height, "width": PREPROCESS.crop_width},
         "do_center_crop": True,
         "do_convert_rgb": True,
         "do_normalize": True,
         "do_rescale": True,
         "do_resize": True,
-        "image_mean": [MEAN] * 3,
+        "image_mean": PREPROCESS.mean,
         "image_processor_type": "CLIPImageProcessor",
-        "image_std": [STD] * 3,
+        "image_std": PREPROCESS.std,
         "resample": 3,
-        "rescale_factor": 1 / 255,
-        "size": {"shortest_edge": SIDE_PX},
+        "rescale_factor": PREPROCESS.rescale_factor,
+        "size": {"shortest_edge": PREPROCESS.resize_shortest_edge},
     }
 
 
@@ -86,6 +98,5 @@ def _config(tokenizer: Tokenizer, dimension: int) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` with line breaks."""
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value)) + b"\n")

@@ -1,7 +1,7 @@
-"""Reads the training data: GroceryStoreDataset's photos, and the demo's catalogue of its 81 products."""
+"""Reads the data: GroceryStoreDataset's photos, and the demo's catalogue of its 81 products."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,6 @@ import numpy.typing as npt
 from demo.dataset import DATA_DIR
 from framematch.core.arrays import Pixels
 
-# Photos have 348 x 348 pixels; training does not need more than this.
-PHOTO_SIDE_PX = 256
 # Iconic pictures are cut-outs on white with some JPEG noise.
 _WHITE_TOLERANCE = 10
 
@@ -31,16 +29,14 @@ class Product:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos of one split: RGB [N, 256, 256, 3], and the row of each one's product in the catalogue [N]."""
+    """The files of one split's photos, and the row of each one's product in the catalogue [N]."""
 
-    pictures: Pixels
+    files: Sequence[Path]
     products: npt.NDArray[np.int64]
 
-    def only(self, products: Sequence[int]) -> "Photos":
-        """The photos of `products`; the new rows are indices into `products`."""
-        rows = {product: row for row, product in enumerate(products)}
-        kept = [index for index, product in enumerate(self.products.tolist()) if product in rows]
-        return Photos(self.pictures[kept], np.array([rows[self.products[index]] for index in kept], np.int64))
+    def __iter__(self) -> Iterator[Pixels]:
+        """The photos, RGB, most of them 348 x 348; they are read one at a time."""
+        return map(read_rgb, self.files)
 
 
 def load_products(data_dir: Path = DATA_DIR) -> list[Product]:
@@ -52,22 +48,14 @@ def load_products(data_dir: Path = DATA_DIR) -> list[Product]:
         ]
 
 
-def known_products(catalogue: Sequence[Product], hold_out: int, seed: int) -> list[int]:
-    """Rows of all products but `hold_out` random ones, which are left out of training to measure unknown products."""
-    left_out = set(np.random.default_rng([seed, 2]).permutation(len(catalogue))[:hold_out].tolist())
-    return [row for row in range(len(catalogue)) if row not in left_out]
-
-
 def load_photos(grocery: Path, split: str) -> Photos:
-    """The photos that `split`.txt lists, scaled to 256 x 256.
+    """The photos that `split`.txt lists.
 
     Raises:
         FileNotFoundError: `grocery` is not a copy of the data set with that split.
     """
     lines = [line.split(", ") for line in (grocery / f"{split}.txt").read_text(encoding="utf-8").splitlines()]
-    side = (PHOTO_SIDE_PX, PHOTO_SIDE_PX)
-    pictures = [cv2.resize(read_rgb(grocery / line[0]), side, interpolation=cv2.INTER_AREA) for line in lines]
-    return Photos(np.stack(pictures).astype(np.uint8), np.array([int(line[1]) for line in lines], np.int64))
+    return Photos([grocery / line[0] for line in lines], np.array([int(line[1]) for line in lines], np.int64))
 
 
 def read_rgb(path: Path) -> Pixels:

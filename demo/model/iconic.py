@@ -18,7 +18,8 @@ def vary_iconic(iconic: Pixels, photo: Pixels, side_px: int, rng: np.random.Gene
     """A copy of `iconic`, RGB [side, side, 3]; `photo` is the shop's."""
     height, width = iconic.shape[:2]
     scale = rng.uniform(*_SCALE) * side_px / height
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-_ANGLE_DEGREES, _ANGLE_DEGREES), scale)
+    angle = rng.uniform(-_ANGLE_DEGREES, _ANGLE_DEGREES)
+    matrix = np.array(cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale), np.float64)
     matrix[:, 2] += side_px / 2 - np.array([width, height]) / 2 + side_px * rng.uniform(-_SHIFT, _SHIFT, 2)
     size = (side_px, side_px)
     picture = cv2.warpAffine(iconic, matrix, size, flags=cv2.INTER_LINEAR, borderValue=(255, 255, 255))

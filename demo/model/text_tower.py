@@ -4,6 +4,7 @@ The table is the ridge regression from names and descriptions to the embeddings 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +88,11 @@ def _parts(words: Sequence[str]) -> Iterator[str]:
 
 def text_tower(table: Embeddings) -> ModelProto:
     """`input_ids` and `attention_mask` int64 [N, L] to `text_embeds` [N, D]."""
-    constants = {"table": table, "last": np.array([-1], np.int64), "row": np.array([1], np.int64)}
+    constants: dict[str, npt.NDArray[Any]] = {
+        "table": table,
+        "last": np.array([-1], np.int64),
+        "row": np.array([1], np.int64),
+    }
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["words"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from framematch.api.problems import Problem
 
-_RATE_S = 10.0
+_RATE_S, _RATE_MIN_S = 10.0, 1.0
 _RETRY_AFTER_MAX_S = 60
 _FIRST_SLOTS = 32
 _MIN_SLOTS = 4.0
@@ -135,8 +135,11 @@ class Admission:
         """The problem, with the time that what is in flight needs at the rate of the last seconds."""
         if self.metrics.rejected is not None:
             self.metrics.rejected.labels("full").inc()
-        since_s = self._clock() - _RATE_S
-        rate = sum(number for at_s, number in self._done if at_s >= since_s) / _RATE_S
+        now_s = self._clock()
+        done = [(at_s, number) for at_s, number in self._done if at_s >= now_s - _RATE_S]
+        # After a pause, the time since the first answer: the pause says nothing of how much can be done.
+        over_s = max(now_s - done[0][0], _RATE_MIN_S) if done else _RATE_S
+        rate = sum(number for _, number in done) / over_s
         wait_s = ceil(self._pictures / rate) if rate else 1
         return Problem(
             429, "full", f"too many {what} are in flight", hint="Repeat the request later, or with fewer pictures",

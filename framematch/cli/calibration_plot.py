@@ -1,12 +1,15 @@
 """Draws the errors of a calibration at every threshold."""
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from framematch.catalog.snapshots.calibration import Calibration
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
 from framematch.core.errors import PrerequisiteError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _LEAST = 1e-3  # no share can be read off below it, and a logarithmic axis has no 0
@@ -20,10 +23,7 @@ def check_plot(path: Path) -> None:
         PrerequisiteError: matplotlib is not installed.
         UsageError: an unknown kind of file, or the folder cannot be written to.
     """
-    if find_spec("matplotlib") is None:
-        raise PrerequisiteError(
-            "--plot needs the Python package 'matplotlib'", hint="Install it with: pip install 'framematch[plots]'"
-        )
+    _figure()
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--plot {path}: no kind of picture", hint=f"Name a file that ends in {', '.join(_SUFFIXES)}")
     if not os.access(path.parent, os.W_OK):
@@ -36,9 +36,7 @@ def write_plot(calibration: Calibration, thresholds: ThresholdEstimate, path: Pa
     Raises:
         UsageError: the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=_INCHES, layout="constrained")
+    figure = _figure()
     axes = figure.add_subplot()
     accepted = [max(point.accepted, _LEAST) for point in calibration.curve]
     refused = [max(point.refused, _LEAST) for point in calibration.curve]
@@ -61,3 +59,19 @@ def write_plot(calibration: Calibration, thresholds: ThresholdEstimate, path: Pa
         figure.savefig(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="Check space and rights") from None
+
+
+def _figure() -> "Figure":
+    """An empty figure.
+
+    Raises:
+        PrerequisiteError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"--plot needs the Python package {error.name or 'matplotlib'!r}",
+            hint="Install it with: pip install 'framematch[plots]'",
+        ) from error
+    return Figure(figsize=_INCHES, layout="constrained")

@@ -13,8 +13,8 @@ from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
-    from framematch.catalog.samples.keeping import KeptFolders
     from framematch.matching.calibrate_active import CalibratedSnapshot, CalibrationRequest
+    from framematch.matching.labelled_folders import KeptFolders
 
 _SHOWN_PROBLEMS = 5
 

@@ -58,10 +58,10 @@ async def _catalogue(settings: Settings) -> "Checked[tuple[SnapshotManifest, boo
         # Each change of a single product is searched beside the snapshot. An import is searched after a build.
         single_changes = await newest_number(database) - built.delta
         build_is_due = not built.catalog_version <= version <= built.catalog_version + single_changes
-    return Checked([*findings, *_calibration(built, count)], (built, build_is_due))
+    return Checked([*findings, *calibration_findings(built, count)], (built, build_is_due))
 
 
-def _calibration(manifest: "SnapshotManifest", products: int) -> list[Finding]:
+def calibration_findings(manifest: "SnapshotManifest", products: int) -> list[Finding]:
     """Whether the catalogue has grown too much since the calibration; what cameras see is a finding of its own."""
     from framematch.matching.drift import GROWTH_LIMIT
 

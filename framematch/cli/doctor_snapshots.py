@@ -28,7 +28,7 @@ async def check_snapshots(settings: Settings, active: "SnapshotManifest") -> Che
 
     async with open_database(settings) as database:
         names = await read_names(database)
-        findings = [await _changes(database, active), *_processes(names, await read_statuses(database))]
+        findings = [await _changes(database, active), *process_findings(names, await read_statuses(database))]
         for name, snapshot_id in (("Previous index", names.previous), ("Shadow", names.shadow)):
             if snapshot_id is not None and (error := await _problem(settings, database, snapshot_id)):
                 findings.append(Finding(name, None, error.message, error.hint))
@@ -47,7 +47,8 @@ async def _changes(database: "Database", active: "SnapshotManifest") -> Finding:
     return Finding("Changes", True, text)
 
 
-def _processes(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Iterator[Finding]:
+def process_findings(names: "SnapshotNames", statuses: "list[ServingStatus]") -> Iterator[Finding]:
+    """Whether all processes serve what they should, and for which cameras the calibration does not hold."""
     from framematch.catalog.operations.overview import serving_of
     from framematch.cli.snapshots.table import refusal_lines, stale_text
 

@@ -23,6 +23,7 @@ EXTRAS = {
     "replay": "consumer,cpu",
     "doctor": "consumer,cpu",
     "model build": "model",
+    "model adapt": "model",
     "model check": "model",
     "model list": "consumer,cpu",
     "model prune": "consumer,cpu",

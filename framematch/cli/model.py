@@ -2,6 +2,7 @@
 
 import typer
 
+from framematch.cli.models.adapt import adapt
 from framematch.cli.models.build import build
 from framematch.cli.models.check import check
 from framematch.cli.models.listing import list_models, prune
@@ -15,6 +16,7 @@ def _group() -> None:
 
 
 app.command(epilog="Example: `framematch model build --hub openai/clip-vit-base-patch32 --target cpu`")(build)
+app.command(epilog="Example: `framematch model adapt --from BUNDLE --photos photos/ --out adapted`")(adapt)
 app.command(epilog="Example: `framematch model check --from ~/clip-vit-base-patch32`")(check)
 app.command(name="list", epilog="Example: `framematch model list --json`")(list_models)
 app.command(epilog="Example: `framematch model prune --dry-run`")(prune)

@@ -17,12 +17,13 @@ _STYLES = {"started": "bold green", "updated": "dim", "ended": "yellow"}
 
 
 def sighting_line(event: SightingEvent) -> Text:
-    """An event as a line: time, camera, kind, product, duration, frames, best score."""
+    """An event as a line: time, camera, kind, product, duration, frames, best score, the product before a change."""
     line = Text(f"{printable(event.last_seen_at[11:23])}  {printable(event.camera):<12} ")
     line.append(f"{event.kind:<9}", style=_STYLES[event.kind])
     line.append(f" {printable(event.product.name):<36}", style="bold")
     seen_s = (from_rfc3339(event.last_seen_at) - from_rfc3339(event.started_at)) / US_PER_S
-    return line.append(f" {duration(seen_s):>8} {event.frames:6} frames {event.best.score:6.3f}")
+    line.append(f" {duration(seen_s):>8} {event.frames:6} frames {event.best.score:6.3f}")
+    return line.append(f"  was {printable(event.changed_from)}", style="yellow") if event.changed_from else line
 
 
 class SightingTable:

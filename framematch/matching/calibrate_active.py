@@ -16,7 +16,6 @@ from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import ProductStore
 from framematch.catalog.samples.embedder import SampleEmbedder
 from framematch.catalog.samples.folders import FolderContent, read_folder
-from framematch.catalog.samples.keeping import FolderKeeper, KeptFolders
 from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.snapshot import REBUILD_HINT, Snapshot, SnapshotManifest, check_compatible
 from framematch.catalog.snapshots.storage import open_storage
@@ -32,6 +31,8 @@ from framematch.matching.calibrate_snapshot import (
     calibrated_manifest,
 )
 from framematch.matching.calibration.options import CalibrationOptions, TooFew
+from framematch.matching.gate import PictureGate
+from framematch.matching.labelled_folders import FolderKeeper, KeptFolders
 from framematch.matching.serving.opener import connect_encoder
 from framematch.vision.preprocess import Preprocessor
 
@@ -158,7 +159,7 @@ async def _calibrate(
         preprocessor = Preprocessor(encoder.manifest.preprocess, snapshot.manifest.preprocessing_variant)
         kept = KeptFolders()
         if contents or request.forget:
-            keeper = FolderKeeper(store, preprocessor, settings.matching.min_content)
+            keeper = FolderKeeper(store, preprocessor, PictureGate.of(settings.matching))
             catalogue = frozenset(snapshot.rows.images)
             with reporting.progress("Reading") as on_progress:
                 kept = await keeper.keep(contents, catalogue=catalogue, forget=request.forget, on_progress=on_progress)

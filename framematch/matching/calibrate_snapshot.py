@@ -11,13 +11,14 @@ import structlog
 from framematch.catalog.embeddings.picture_embedder import Encoder
 from framematch.catalog.mongo import Database
 from framematch.catalog.samples.embedder import EmbeddedSamples, SampleEmbedder
-from framematch.catalog.samples.keeping import check_kept
+from framematch.catalog.samples.nothing import is_nothing_row
 from framematch.catalog.samples.sample import Sample
 from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.calibration import Calibration
 from framematch.catalog.snapshots.names import read_names
 from framematch.catalog.snapshots.snapshot import RowTable, Snapshot, SnapshotManifest, open_snapshot
 from framematch.catalog.snapshots.store import load_manifest
+from framematch.core.arrays import Embeddings
 from framematch.core.errors import CatalogError
 from framematch.core.progress import OnProgress
 from framematch.core.settings import Settings
@@ -26,6 +27,10 @@ from framematch.matching.calibration.calibrate import calibrate
 from framematch.matching.calibration.held_out_views import score_held_out_views
 from framematch.matching.calibration.options import Calibrated, CalibrationOptions, TooFew
 from framematch.matching.calibration.samples import SampleLabel, SampleScores, score_samples
+from framematch.matching.calibration.sightings import sighting_thresholds
+from framematch.matching.calibration.voted import sighting_votes
+from framematch.matching.decision import Thresholds
+from framematch.matching.labelled_folders import check_kept
 from framematch.vision.preprocess import Preprocessor
 
 log = structlog.get_logger()
@@ -62,7 +67,7 @@ async def calibrate_snapshot(
     options: CalibrationOptions,
     on_progress: OnProgress = lambda _done, _total: None,
 ) -> CalibrationOutcome:
-    """Calibrate with all kept samples that are no pictures of the snapshot.
+    """Calibrate with all kept samples that are no pictures of the snapshot, of products or of nothing.
 
     Without one of a product, the snapshot's own pictures stand for those of products, each held out in turn.
 
@@ -74,7 +79,10 @@ async def calibrate_snapshot(
     kept = [sample async for sample in embedder.store.read()]
     check_kept(kept)
     images = frozenset(snapshot.rows.images)
-    held_out = [sample for sample in kept if sample.image not in images]
+    known_nothing = [sample for sample in kept if snapshot.manifest.nothing and is_nothing_row(sample)]
+    known = images.union(sample.image for sample in known_nothing)
+    # In the order of their frames, as their votes are counted in it.
+    held_out = sorted((sample for sample in kept if sample.image not in known), key=lambda sample: sample.at)
     embedded = await embedder.embed(held_out, on_progress)
     labels = _labels(embedded.samples, snapshot.rows)
     scores = await asyncio.to_thread(score_samples, snapshot, embedded.embeddings, labels)
@@ -83,7 +91,7 @@ async def calibrate_snapshot(
         own = await asyncio.to_thread(score_held_out_views, snapshot)
         views, scores = len(own), replace(scores, samples=scores.samples + own)
     used = _used(embedded, labels, in_catalogue=len(kept) - len(held_out), views=views)
-    result = await asyncio.to_thread(_calibrate, scores, options)
+    result = await asyncio.to_thread(_calibrate, scores, embedded.embeddings, options)
     if isinstance(result, Calibrated):
         result = replace(result, calibration=replace(result.calibration, views=views))
     log.info("snapshot_calibrated", snapshot=snapshot.manifest.id, samples=used.samples, views=used.views,
@@ -113,13 +121,32 @@ def _used(embedded: EmbeddedSamples, labels: Sequence[SampleLabel], *, in_catalo
     )
 
 
-def _calibrate(scores: SampleScores, options: CalibrationOptions) -> Calibrated | TooFew:
+def _calibrate(scores: SampleScores, embeddings: Embeddings, options: CalibrationOptions) -> Calibrated | TooFew:
     if not scores.samples:
         return TooFew(
             options.rate,
             problem="no labelled picture is kept, and no product has several pictures of which one could be held out",
         )
-    return calibrate(scores, options)
+    if scores.products == 1 and all(sample.label.kind == "product" for sample in scores.samples):
+        return TooFew(
+            options.rate,
+            problem="the catalogue has one product, which nothing can be mixed up with: pictures of other products, or "
+            "of none, are needed",
+        )
+    result = calibrate(scores, options)
+    return result if isinstance(result, TooFew) else _with_sightings(result, scores, embeddings, options)
+
+
+def _with_sightings(
+    result: Calibrated, scores: SampleScores, embeddings: Embeddings, options: CalibrationOptions
+) -> Calibrated:
+    """With thresholds of sightings too, where enough pictures belong together."""
+    thresholds = Thresholds(result.thresholds.match, result.thresholds.margin)
+    votes = sighting_votes(scores, embeddings, thresholds, result.calibration.curve)
+    demanded = sighting_thresholds(votes, rate=options.rate, mixup_rate=options.mixup_rate, guarantee=options.guarantee)
+    if isinstance(demanded, TooFew):
+        return result
+    return replace(result, calibration=replace(result.calibration, sightings=demanded))
 
 
 def calibrated_manifest(manifest: SnapshotManifest, result: Calibrated) -> SnapshotManifest:

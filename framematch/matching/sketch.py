@@ -17,7 +17,8 @@ _SEED: Final = 20_260_101  # a change makes sketches incomparable with those of 
 
 def sketches(embeddings: Embeddings) -> list[bytes]:
     """A sketch of each row of [N, D]: on which side of 256 fixed random hyperplanes it is (Charikar, 2002)."""
-    sides = embeddings @ _hyperplanes(embeddings.shape[1]) > 0
+    with np.errstate(invalid="ignore"):  # the row of a picture that the model could not embed is NaN
+        sides = embeddings @ _hyperplanes(embeddings.shape[1]) > 0
     return [row.tobytes() for row in np.packbits(sides, axis=1)]
 
 

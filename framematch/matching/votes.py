@@ -16,8 +16,9 @@ from framematch.matching.decision import MIN_LEAD
 
 FRAME_EVIDENCE: Final = 3.0
 """The most that one frame says for or against a product: a likelihood ratio of 20."""
-MAX_EVIDENCE: Final = 4 * FRAME_EVIDENCE
-"""More is not counted: a thing that was in view for hours can change within seconds."""
+MAX_EVIDENCE: Final = 10 * FRAME_EVIDENCE
+"""More is not counted: a thing that was in view for hours can change within seconds. Evidence that a calibration demands
+is less, as long as its sightings are not much longer than ten frames."""
 MIN_EVIDENCE: Final = -FRAME_EVIDENCE
 CHANGE_FRAMES: Final = 3.0
 """In how many clear frames in a row another product must lead before the decision changes."""
@@ -29,7 +30,7 @@ _PLAIN_EVIDENCE = 0.9
 _PLAIN_LEAD = 0.9
 _MIN_SPREAD = 0.02  # of a similarity; a smaller margin is no measure of how similarities vary
 _LEAST_SHARE = 1e-3  # of a calibration's pictures: about one of them
-_CLEAR_QUALITY = 0.5
+_CLEAR_QUALITY = 0.8  # nearly as many pictures of at least this quality are recognised as of the best
 _SAME_PICTURE = 0.95  # the noise of a camera alone gives more
 _DIGITS = 3
 
@@ -167,9 +168,10 @@ class Tally:
         `start_frames`: how many frames must match before the first decision; None: there may be none yet.
         """
         weight = round(self.weight + ballot.weight, _DIGITS)
-        evidence = self._counted(ballot, rules, _least_of(weight))
-        leader, most = evidence[0] if evidence else (None, _least_of(weight))
-        second = evidence[1][1] if len(evidence) > 1 else _least_of(weight)
+        least = _least_of(weight)
+        evidence = self._counted(ballot, rules, least)
+        leader, most = evidence[0] if evidence else (None, least)
+        second = evidence[1][1] if len(evidence) > 1 else least
         frames = self.frames + (ballot.matched is not None)
         wins = (
             ballot.matched is not None

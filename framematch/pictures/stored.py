@@ -169,7 +169,7 @@ def _open_jpeg(jpeg: Jpeg, doubts: list[str]) -> OpenedPicture:
 
 
 def _jpeg_metadata(jpeg: Jpeg, doubts: list[str]) -> tuple[int, bytes | None]:
-    """The orientation and the colour profile. Pillow takes a quarter of the time of a small picture to find none."""
+    """The orientation and the colour profile. Pillow takes 0.1 ms to find that there is none."""
     if not any(segment.marker in _METADATA for segment in segments(jpeg.data)):
         return 1, None
     try:

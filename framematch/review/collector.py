@@ -52,6 +52,10 @@ class Collector:
         self._metrics = metrics
         self._hours: OrderedDict[tuple[str, int], HourSample] = OrderedDict()
 
+    def forget(self) -> None:
+        """Read from MongoDB again what is kept: others may have read the events of our cameras meanwhile."""
+        self._hours.clear()
+
     def regions(self, records: Sequence[ConsumerRecord]) -> list[tuple[MatchEvent, Offered]]:
         """The regions of these records that could be kept; what is no event is counted."""
         found = []

@@ -93,6 +93,7 @@ class _Loop:
         self._metrics = metrics
         self._health = health
         self._trim_at_s = 0.0
+        self._partitions: frozenset[TopicPartition] = frozenset()
 
     async def run(self, stop: asyncio.Event, member: Consumer, *, once: bool) -> None:
         """Until `stop` is set, or with `once` everything up to the present end was looked at."""
@@ -102,13 +103,16 @@ class _Loop:
                 ends = await member.end_offsets(member.assignment())
         while not stop.is_set() and (ends is None or _is_before(member, ends)):
             records = await self._reader.read(_BATCH_EVENTS)
+            if (partitions := frozenset(member.assignment())) != self._partitions:
+                self._partitions = partitions
+                self._collector.forget()
             if self._reader.reachable:
                 self._health.set_ready("kafka")
             else:
                 self._health.set_not_ready("kafka", "Kafka does not answer")
             regions, chosen = self._collector.regions(records), Chosen()
             done = await self._until_done(lambda: self._collector.choose(regions, chosen), stop)  # noqa: B023  # at once
-            if not done or not await self._until_done(lambda: self._collector.keep(chosen), stop):  # noqa: B023
+            if not done or not await self._until_done(lambda: self._collector.keep(chosen), stop):  # noqa: B023  # at once
                 log.info("batch_left", events=len(records))  # nothing of it is committed
                 return
             self._reader.mark_handled()

@@ -70,7 +70,7 @@ def frame(seed: int, noise: int = 12) -> bytes:
     pixels = np.array(Image.open(io.BytesIO(picture(seed))).resize((4, 4), Image.Resampling.NEAREST), np.int64)
     shaken = np.clip(pixels + np.random.default_rng(seed).integers(-noise, noise, pixels.shape), 0, 255)
     buffer = io.BytesIO()
-    Image.fromarray(shaken.astype(np.uint8)).resize((24, 24), Image.Resampling.NEAREST).save(buffer, "PNG")
+    Image.fromarray(shaken.astype(np.uint8)).resize((96, 96), Image.Resampling.NEAREST).save(buffer, "PNG")
     return buffer.getvalue()
 
 

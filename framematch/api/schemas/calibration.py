@@ -83,6 +83,7 @@ class CalibrationAnswer(BaseModel):
         description="the probability with which the rates are upper bounds; null: they are expected", examples=[None]
     )
     samples: int = Field(examples=[592])
+    views: int = Field(description="pictures of the catalogue among them, each held out", examples=[0])
     products: int = Field(examples=[81])
     sources: list[SourceRateAnswer]
     mixups: ShareAnswer = Field(description="matches of known products that are another product")

@@ -23,6 +23,7 @@ def _checks(calibration: Calibration) -> Iterator[tuple[str, bool]]:
     yield "mixup_rate", 0 < calibration.mixup_rate < 1
     yield "guarantee", calibration.guarantee is None or 0 < calibration.guarantee < 1
     yield "samples", calibration.samples > 0
+    yield "views", 0 <= calibration.views <= calibration.samples
     yield "products", calibration.products > 0
     yield "sources", _is_each_once([one.source for one in calibration.sources])
     for source in calibration.sources:

@@ -16,6 +16,11 @@ _SHOWN_RATES: Final = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 def calibration_lines(calibration: Calibration) -> Iterator[str]:
     """Stated and realised rates, each with its 95 % interval, and the curve of both errors."""
     yield from _stated(calibration)
+    if calibration.views:
+        yield (
+            f"weaker: {calibration.views} of the pictures are the catalogue's own, each held out; with cameras the "
+            "rates may be higher"
+        )
     yield "realised, on pictures that the thresholds were not made from, with 95 % intervals:"
     for source in calibration.sources:
         yield f"  {SOURCE_NAMES[source.source]}: {_source(source)}"

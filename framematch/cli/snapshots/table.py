@@ -27,7 +27,7 @@ def snapshot_table(overview: Overview) -> Table:
     shown = Table(box=None, pad_edge=False)
     for name in ("Snapshot", "Created (UTC)", "Names", "Served by", "Model", "Index"):
         shown.add_column(name, no_wrap=True)
-    for name in ("Products", "Views", "Changes since"):
+    for name in ("Products", "Views", "Changes since", "Stated rate"):
         shown.add_column(name, justify="right", no_wrap=True)
     for snapshot in overview.snapshots:
         shown.add_row(*map(Text, map(printable, _cells(overview, snapshot))))
@@ -77,6 +77,7 @@ def snapshot_json(overview: Overview, snapshot: StoredSnapshot) -> bytes:
         "index": manifest and manifest.index.kind,
         "delta": manifest and manifest.delta,
         "changes_since": overview.changes_since(snapshot) if manifest else None,
+        "stated_rate": manifest.calibration.rate if manifest and manifest.calibration else None,
         "problem": snapshot.problem or None,
         **_serving_json(serving),
     }
@@ -131,6 +132,7 @@ def _cells(overview: Overview, snapshot: StoredSnapshot) -> list[str]:
         str(manifest.products),
         str(manifest.rows),
         str(overview.changes_since(snapshot)),
+        f"{100 * manifest.calibration.rate:g} %" if manifest.calibration else _NOTHING,
     ]
 
 

@@ -2,8 +2,11 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from framematch.core.arrays import Pixels
+
+_Levels = npt.NDArray[np.float32]
 
 _AREA = (0.35, 1.0)  # share of the photo's area in a crop
 _ASPECT = 4 / 3
@@ -19,7 +22,7 @@ def relit(picture: Pixels, rng: np.random.Generator) -> Pixels:
     """`picture` with other brightness, white balance, contrast and saturation."""
     levels = picture.astype(np.float32)
     levels *= (_factor(_BRIGHTNESS, rng) * rng.uniform(1 - _CHANNEL, 1 + _CHANNEL, 3)).astype(np.float32)
-    levels = _spread(levels, levels.mean(), _factor(_CONTRAST, rng))
+    levels = _spread(levels, levels.mean(keepdims=True), _factor(_CONTRAST, rng))
     levels = _spread(levels, levels.mean(axis=2, keepdims=True), _factor(_SATURATION, rng))
     return np.clip(levels, 0, 255).astype(np.uint8)
 
@@ -43,7 +46,7 @@ def _cropped(photo: Pixels, rng: np.random.Generator) -> Pixels:
     return kept[:, ::-1] if rng.integers(2) else kept
 
 
-def _spread(levels: Pixels, middle: Pixels, factor: float) -> Pixels:
+def _spread(levels: _Levels, middle: _Levels, factor: float) -> _Levels:
     return np.asarray(middle + (levels - middle) * factor, np.float32)
 
 

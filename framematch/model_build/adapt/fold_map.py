@@ -1,6 +1,9 @@
 """Appends a linear map to a tower's graph: its output becomes of unit length, then is mapped."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -21,14 +24,18 @@ def append_map(tower: ModelProto, output: str, linear: LinearMap) -> ModelProto:
     while any(name.startswith(prefix) for node in tower.graph.node for name in node.output):
         prefix = f"again/{prefix}"
     raw = f"{prefix}raw"
-    for node in tower.graph.node:
-        node.input[:] = [raw if name == output else name for name in node.input]
-        node.output[:] = [raw if name == output else name for name in node.output]
+    for found in tower.graph.node:
+        found.input[:] = [raw if name == output else name for name in found.input]
+        found.output[:] = [raw if name == output else name for name in found.output]
 
     def node(operator: str, *inputs: str, result: str) -> onnx.NodeProto:
         return helper.make_node(operator, [item if item == raw else f"{prefix}{item}" for item in inputs], [result])
 
-    constants = {"last_axis": np.array([1], np.int64), "matrix": linear.matrix, "bias": linear.bias}
+    constants: dict[str, npt.NDArray[Any]] = {
+        "last_axis": np.array([1], np.int64),
+        "matrix": linear.matrix,
+        "bias": linear.bias,
+    }
     for name, value in constants.items():
         tower.graph.initializer.append(numpy_helper.from_array(value, f"{prefix}{name}"))
     tower.graph.node.extend(

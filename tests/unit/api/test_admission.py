@@ -77,9 +77,23 @@ def test_the_time_to_come_back_is_that_of_the_measured_rate(
     for _ in range(done):
         with admission.pictures(1):
             pass
+    clock.now_s += 10
+    assert retry_after_full(admission) == retry_after
+
+
+def test_a_pause_before_does_not_lower_the_measured_rate(admission: Admission, clock: Clock) -> None:
+    clock.now_s += 20
+    with admission.pictures(1):
+        pass
+    clock.now_s += 2
+    assert retry_after_full(admission) == "8"
+
+
+def retry_after_full(admission: Admission) -> str:
+    """The time that is told while all four slots are held."""
     with admission.pictures(4), pytest.raises(Problem) as refused:
         admission.check(pictures=True, body_bytes=0)
-    assert refused.value.headers == {"Retry-After": retry_after}
+    return refused.value.headers["Retry-After"]
 
 
 def adaptive(clock: Clock, registry: CollectorRegistry) -> Admission:

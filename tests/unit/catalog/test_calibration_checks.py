@@ -54,6 +54,7 @@ def test_a_calibration_as_it_is_made_is_accepted() -> None:
         ("guarantee", 1.5),
         ("samples", 0),
         ("products", -1),
+        ("views", 61),
         ("sources", (SOURCE, SOURCE)),
         ("mixups", Share(3, 2, 0, 1)),
         ("ambiguous", Share(1, 2, 0.6, 0.5)),

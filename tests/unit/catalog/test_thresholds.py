@@ -9,11 +9,13 @@ from framematch.catalog.snapshots.thresholds import (
     FIXED_MATCH,
     MAX_MATCH,
     METHOD,
+    METHOD_CALIBRATED,
     METHOD_FEW_PAIRS,
     METHOD_SINGLE,
     MIN_MATCH,
     MIN_PAIRS,
     SAMPLED_VIEWS,
+    ThresholdEstimate,
     estimate_thresholds,
     nearest_impostors,
 )
@@ -132,3 +134,8 @@ def test_the_words_say_rate_and_pairs_or_that_no_rate_is_known() -> None:
     assert "no second product" in estimate_thresholds(unit_rows(2), np.zeros(2, np.int64)).explain()
     for one in (estimated, few):
         assert "not known" in one.explain()
+
+
+def test_calibrated_thresholds_state_their_rate() -> None:
+    stated = ThresholdEstimate(0.7, 0.1, METHOD_CALIBRATED, 0.05, 296).explain()
+    assert stated.startswith("calibrated with 296 labelled pictures without a product of the catalogue: at most 5 %")

@@ -1,12 +1,12 @@
 """What `catalog calibrate` and `catalog show` say about a calibration, and its plot."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from framematch.catalog.snapshots.calibration import Calibration, CurvePoint, Share, SourceRate
 from framematch.catalog.snapshots.thresholds import METHOD_CALIBRATED, ThresholdEstimate
-from framematch.cli import calibration_plot
 from framematch.cli.calibration_plot import check_plot, write_plot
 from framematch.cli.calibration_table import calibration_facts, rate_table
 from framematch.cli.console import new_console
@@ -77,7 +77,7 @@ def test_a_plot_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> Non
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration_plot, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed
     with pytest.raises(PrerequisiteError) as caught:
         check_plot(tmp_path / "errors.png")
     assert caught.value.hint == "Install it with: pip install 'framematch[plots]'"

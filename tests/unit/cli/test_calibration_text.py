@@ -29,3 +29,8 @@ def test_the_curve_has_a_row_for_each_rate_that_a_threshold_reaches() -> None:
 
 def test_a_share_of_no_picture_has_no_rate() -> None:
     assert share_text(Share(0, 0, 0, 1)) == "no picture"
+
+
+def test_pictures_of_the_catalogue_itself_are_told_to_be_weaker() -> None:
+    assert "weaker" not in "\n".join(calibration_lines(GOOD))
+    assert "weaker: 20 of the pictures are the catalogue's own" in "\n".join(calibration_lines(replace(GOOD, views=20)))

@@ -130,3 +130,7 @@ def test_sightings_that_do_not_fit_the_terminal_are_counted() -> None:
 def test_the_line_of_a_sighting_has_its_duration() -> None:
     line = sighting_line(sighting_event("ended", seen_us=AT_US + 90 * S)).plain
     assert line.split() == ["00:01:30.000", "till-1", "ended", "Milk", "90", "s", "3", "frames", "0.900"]
+
+
+def test_the_line_of_a_sighting_whose_product_changed_names_the_one_before() -> None:
+    assert sighting_line(replace(sighting_event("updated"), changed_from="oats")).plain.endswith("0.900  was oats")

@@ -16,6 +16,7 @@ from framematch.cli.snapshots.diff_table import diff_json, diff_lines
 from framematch.cli.snapshots.table import detail_lines, details_json, problem_lines, snapshot_json, snapshot_table
 from framematch.vector_index.description import IndexDescription
 from tests.unit.catalog.snapshots import unit_rows, write_snapshot
+from tests.unit.catalog.test_calibration_checks import GOOD as CALIBRATION
 
 ONE = ServingStatus("1", "host-a", 11, "consumer", "new", 5, None, 7, stale_cameras=("till-2",))
 STATUSES = (
@@ -46,7 +47,7 @@ def overview(tmp_path: Path) -> Overview:
     return Overview(
         snapshots=(
             StoredSnapshot("new", manifest),
-            StoredSnapshot("old", replace(manifest, id="old", delta=0)),
+            StoredSnapshot("old", replace(manifest, id="old", delta=0, calibration=CALIBRATION)),
             StoredSnapshot("bad", None, "the manifest of snapshot bad is damaged"),
         ),
         names=SnapshotNames(7, active="new", previous="old", shadow="lost"),
@@ -61,8 +62,8 @@ def test_the_table_has_names_processes_and_later_changes(overview: Overview) -> 
     with console.capture() as capture:
         console.print(snapshot_table(overview))
     _header, new, old, bad = [" ".join(line.split()) for line in capture.get().splitlines()]
-    assert new == "new 2026-01-01 00:00:00 active 2 of 3, refused by 1 colours abababababab flat 2 3 2"
-    assert old == ("old 2026-01-01 00:00:00 previous 1 of 3, as shadow 1 of 3 colours abababababab flat 2 3 5")
+    assert new == "new 2026-01-01 00:00:00 active 2 of 3, refused by 1 colours abababababab flat 2 3 2 -"
+    assert old == ("old 2026-01-01 00:00:00 previous 1 of 3, as shadow 1 of 3 colours abababababab flat 2 3 5 5 %")
     assert bad == "bad - cannot be used"
 
 
@@ -94,6 +95,7 @@ def test_a_line_of_json_has_these_fields(overview: Overview) -> None:
         "index": "flat",
         "delta": 3,
         "changes_since": 2,
+        "stated_rate": None,
         "problem": None,
         "processes": 3,
         "stale_cameras": ["till-1", "till-2"],
@@ -101,6 +103,16 @@ def test_a_line_of_json_has_these_fields(overview: Overview) -> None:
         "shadow_of": [],
         "refused_by": [{"host": "host-b", "pid": 11, **process, "reason": "the disk is full"}],
     }
+
+
+def test_a_line_of_json_has_the_rate_that_a_calibrated_snapshot_states(overview: Overview) -> None:
+    assert json.loads(snapshot_json(overview, overview.snapshots[1]))["stated_rate"] == 0.05
+
+
+def test_the_details_tell_what_a_calibration_states(overview: Overview) -> None:
+    lines = [" ".join(line.split()) for line in detail_lines(overview, overview.snapshots[1])]
+    (line,) = [line for line in lines if line.startswith("calibrated ")]
+    assert line == "calibrated 2026-01-01 00:00:00 UTC, with 60 pictures and 3 products"
 
 
 def test_a_snapshot_that_cannot_be_used_has_the_same_fields(overview: Overview) -> None:
@@ -128,8 +140,9 @@ def test_the_details_in_words_explain_index_thresholds_and_files(overview: Overv
     assert lines[5] == "index flat: the search is exact"
     assert lines[6].startswith("thresholds match 0.500, margin 0.100: ")
     assert lines[7].startswith("files rows.json, 0.0 MB, SHA-256 ")
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "served by 2 of 3 processes: host-a 11, host-a 12",
+        "calibration stale for 2 cameras: till-1, till-2",
         "refused by host-b 11: the disk is full",
     ]
 

@@ -1,11 +1,13 @@
 """The demo's data are complete and consistent."""
 
 import csv
+from collections.abc import Callable, Sequence
 
 import cv2
 import pytest
 
-from demo.dataset import DATA_DIR, load_photos
+from demo.dataset import DATA_DIR, load_calibration_photos, load_photos
+from demo.schedule import Photo
 
 with (DATA_DIR / "catalog.csv").open(newline="", encoding="utf-8") as file:
     CATALOG = list(csv.DictReader(file))
@@ -24,15 +26,25 @@ def test_every_product_has_text_a_price_and_a_readable_image(row: dict[str, str]
     assert cv2.imread(str(DATA_DIR / row["image"])) is not None
 
 
-def test_every_photo_is_readable_and_shows_a_product_of_the_catalogue() -> None:
-    photos = load_photos()
+@pytest.mark.parametrize("load", [load_photos, load_calibration_photos])
+def test_every_photo_is_readable_and_shows_a_product_of_the_catalogue(load: Callable[[], Sequence[Photo]]) -> None:
+    photos = load()
     assert len(photos) >= 60
     assert {photo.product for photo in photos} <= {row["id"] for row in CATALOG}
     assert all(cv2.imread(str(DATA_DIR / photo.file)) is not None for photo in photos)
 
 
+def test_no_photo_of_a_feed_calibrates() -> None:
+    shown, held_out = (
+        {(DATA_DIR / photo.file).read_bytes() for photo in photos}
+        for photos in (load_photos(), load_calibration_photos())
+    )
+    assert not shown & held_out
+
+
 def test_every_photo_and_image_is_listed() -> None:
-    listed = {row["image"] for row in CATALOG} | {photo.file for photo in load_photos()}
+    listed = {row["image"] for row in CATALOG}
+    listed |= {photo.file for photo in (*load_photos(), *load_calibration_photos())}
     assert {path.relative_to(DATA_DIR).as_posix() for path in DATA_DIR.rglob("*.jpg")} == listed
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from framematch.catalog.snapshots.calibration import Calibration, CurvePoint, Share
+from framematch.matching.calibration.curve import curve
+from framematch.matching.calibration.scores import Impostors, Known
 from framematch.matching.drift import MIN_REGIONS, CameraScores, Observation, ScoreReference, reference_of
 
 SCORES = json.loads(Path(__file__).with_name("drift_scores.json").read_text(encoding="utf-8"))
@@ -23,13 +25,13 @@ MINUTE_US = 60_000_000
 
 def calibration_of(known: Any, impostors: Any) -> Calibration:
     """As a calibration by these scores states it."""
-    known, pool = np.asarray(known, float), np.sort(np.asarray(impostors, float))[::-1]
-    ranks = np.unique(np.geomspace(1, len(pool), 100).astype(int)) - 1
-    points = [
-        CurvePoint(float(at), float(np.mean(pool >= at)), float(np.mean(known < at))) for at in np.unique(pool[ranks])
-    ]
+    scores = [np.asarray(one, float) for one in (known, impostors)]
+    names, zeros = [np.full(len(one), "") for one in scores], [np.zeros(len(one), int) for one in scores]
+    right = np.zeros(len(scores[0]))
+    found = curve(Known(scores[0], names[0], zeros[0], right, right), [Impostors(scores[1], names[1], zeros[1])])
+    points = [CurvePoint(*point) for point in found]
     return Calibration(
-        "2026-01-01T00:00:00Z", 0.05, 0.05, None, len(known), 81, (), NONE, NONE, NONE, NONE, tuple(points), ()
+        "2026-01-01T00:00:00Z", 0.05, 0.05, None, len(scores[0]), 81, (), NONE, NONE, NONE, NONE, tuple(points), ()
     )
 
 

@@ -39,6 +39,13 @@ def test_a_sketch_is_the_same_in_every_process_and_batch() -> None:
     assert len(first) == 32
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_row_without_an_embedding_disturbs_no_other() -> None:
+    vectors = np.ones((2, 8), np.float32)
+    vectors[0] = np.nan
+    assert sketches(vectors)[1] == sketches(vectors[1:])[0]
+
+
 def test_a_sketch_survives_its_way_through_an_event() -> None:
     [sketch] = sketches(np.ones((1, 8), np.float32))
     assert sketch_number(sketch_text(sketch)) == int.from_bytes(sketch)

@@ -69,7 +69,7 @@ def test_a_product_that_was_wrong_at_first_changes_after_some_frames() -> None:
 
 
 def test_a_thing_that_was_in_view_for_long_can_change_within_seconds() -> None:
-    assert decisions(frames("A" * 500 + "BBBBBB"))[-2:] == ["A", "B"]
+    assert decisions(frames("A" * 500 + "B" * 10))[-2:] == ["A", "B"]
 
 
 def test_products_in_turn_change_nothing() -> None:
@@ -94,7 +94,7 @@ def test_noise_of_a_camera_adds_little() -> None:
 
 
 def test_bad_pictures_weigh_little() -> None:
-    assert [clearness_of(quality) for quality in (0.0, 0.1, 0.5, 1.0, None)] == [0.0, 0.2, 1.0, 1.0, 1.0]
+    assert [clearness_of(quality) for quality in (0.0, 0.2, 0.8, 1.0, None)] == [0.0, 0.25, 1.0, 1.0, 1.0]
     blurred = [match("A", 0.75, clearness=clearness_of(0.05))] * 4
     assert decisions(blurred)[-1] is None
 

@@ -79,6 +79,9 @@ class Site:
         metrics = ReviewMetrics(self.registry)
         self._collector = Collector(store, self.frames, self.settings, max_pixels=10_000, metrics=metrics)
 
+    def forget(self) -> None:
+        self._collector.forget()
+
     async def read(self, *events: MatchEvent | bytes) -> None:
         """Read a batch, and repeat each step until it succeeds."""
         records: Any = [SimpleNamespace(value=one if isinstance(one, bytes) else encode(one)) for one in events]
@@ -153,6 +156,16 @@ async def test_more_than_the_present_limit_from_an_earlier_start_is_deleted() ->
     site.start()
     await site.read(event(0))
     assert len(site.store.documents) == 2
+
+
+async def test_after_a_rebalance_what_others_have_kept_meanwhile_counts() -> None:
+    ours, theirs = Site(per_camera_hour=3), Site(per_camera_hour=3)
+    theirs.store.documents = ours.store.documents
+    await ours.read(event(0))
+    await theirs.read(*(event(number) for number in range(30)))
+    ours.forget()
+    await ours.read(*(event(number) for number in range(30, 59)))
+    assert len(ours.store.documents) == 3
 
 
 async def test_what_is_no_event_is_counted_and_skipped() -> None:

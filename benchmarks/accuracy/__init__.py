@@ -1,0 +1,1 @@
+"""How often decisions are right, and whether the stated error rates hold."""
