@@ -18,7 +18,12 @@ class SharedKafka(msgspec.Struct, frozen=True):
 
     bootstrap_servers: str
     pid: int
-    folder: Path
+    path: str
+
+    @property
+    def folder(self) -> Path:
+        """Its files are here."""
+        return Path(self.path)
 
 
 @contextmanager
@@ -31,10 +36,10 @@ def shared_kafka(folder: Path) -> Iterator[SharedKafka]:
             if not (folder / _BROKER).exists():
                 server = KafkaServer(folder / "kafka")
                 server.start()
-                broker = SharedKafka(server.bootstrap_servers, server.pid, server.folder)
-                (folder / _BROKER).write_bytes(msgspec.json.encode(broker, enc_hook=str))
+                broker = SharedKafka(server.bootstrap_servers, server.pid, str(server.folder))
+                (folder / _BROKER).write_bytes(msgspec.json.encode(broker))
         try:
-            yield msgspec.json.decode((folder / _BROKER).read_bytes(), type=SharedKafka, dec_hook=_path)
+            yield msgspec.json.decode((folder / _BROKER).read_bytes(), type=SharedKafka)
         except BaseException:
             if server:
                 server.stop()
@@ -42,10 +47,6 @@ def shared_kafka(folder: Path) -> Iterator[SharedKafka]:
     if server:
         with _locked(folder / _USERS, fcntl.LOCK_EX):
             server.stop()
-
-
-def _path(kind: type[Path], text: str) -> Path:
-    return kind(text)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from demo.model.weights import Weights
 MEAN, STD = 127 / 255, 128 / 255  # of every channel, for pixels from 0 to 1
 SIDE_PX = 224
 _VIEW_PX = 160  # side of both views: the whole picture, made smaller, and its middle
-# Channels of the features, and their share in the embedding: of the head, and of two earlier stages, which see details.
-_POOLED = {"head": (1280, 1.0), "stage4": (112, 0.5), "stage6": (320, 0.5)}
+# Channels of the features, and the length of their part: of the head, and of earlier stages, which see details.
+_POOLED = {"head": (1280, 1.0), "stage3": (80, 0.5), "stage4": (112, 0.5), "stage5": (192, 0.5), "stage6": (320, 0.5)}
 FEATURES = sum(channels for channels, _ in _POOLED.values())
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of the first block of each stage; all others have 1
 _EPSILON = 1e-3
@@ -26,7 +26,7 @@ _OPSET, _IR_VERSION = 17, 8
 
 
 def image_tower(weights: Weights) -> ModelProto:
-    """`pixel_values` float32 [N, 3, 224, 224], normalised, to `image_embeds` [N, 1712].
+    """`pixel_values` float32 [N, 3, 224, 224], normalised, to `image_embeds` [N, 1984].
 
     Features are averaged over each view, and over both views: the whole picture and its middle. The head's square root
     evens out its few large features.

@@ -11,6 +11,7 @@ import structlog
 from framematch.catalog.embeddings.picture_embedder import Encoder
 from framematch.catalog.mongo import Database
 from framematch.catalog.samples.embedder import EmbeddedSamples, SampleEmbedder
+from framematch.catalog.samples.nothing import is_nothing_row
 from framematch.catalog.samples.sample import Sample
 from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.calibration import Calibration
@@ -40,14 +41,16 @@ class UsedSamples:
     """What a calibration was made of.
 
     `samples` are kept pictures, `views` pictures of the catalogue, each held out. Of the kept ones `removed` show a
-    product that the snapshot does not have, so they count as strangers; `in_catalogue` are pictures of the catalogue,
-    and `unusable` cannot be embedded: both are left out. `new` were embedded now.
+    product that the snapshot does not have, so they count as strangers. Left out are `in_catalogue`, pictures of the
+    catalogue; `empty_scenes`, by which the snapshot knows an empty scene; and `unusable`, which cannot be embedded.
+    `new` were embedded now.
     """
 
     samples: int = 0
     views: int = 0
     removed: int = 0
     in_catalogue: int = 0
+    empty_scenes: int = 0
     unusable: int = 0
     new: int = 0
 
@@ -80,6 +83,9 @@ async def calibrate_snapshot(
     images = frozenset(snapshot.rows.images)
     # In the order of their frames, as their votes are counted in it.
     held_out = sorted((sample for sample in kept if sample.image not in images), key=lambda sample: sample.at)
+    in_catalogue = len(kept) - len(held_out)
+    if snapshot.manifest.nothing:
+        held_out = [sample for sample in held_out if not is_nothing_row(sample)]
     embedded = await embedder.embed(held_out, on_progress)
     labels = _labels(embedded.samples, snapshot.rows)
     scores = await asyncio.to_thread(score_samples, snapshot, embedded.embeddings, labels)
@@ -87,7 +93,12 @@ async def calibrate_snapshot(
     if all(label.kind != "product" for label in labels):
         own = await asyncio.to_thread(score_held_out_views, snapshot)
         views, scores = len(own), replace(scores, samples=scores.samples + own)
-    used = _used(embedded, labels, in_catalogue=len(kept) - len(held_out), views=views)
+    used = replace(
+        _used(embedded, labels),
+        views=views,
+        in_catalogue=in_catalogue,
+        empty_scenes=len(kept) - in_catalogue - len(held_out),
+    )
     result = await asyncio.to_thread(_calibrate, scores, embedded.embeddings, options)
     if isinstance(result, Calibrated):
         result = replace(result, calibration=replace(result.calibration, views=views))
@@ -106,13 +117,11 @@ def _labels(samples: Sequence[Sample], rows: RowTable) -> list[SampleLabel]:
     ]
 
 
-def _used(embedded: EmbeddedSamples, labels: Sequence[SampleLabel], *, in_catalogue: int, views: int) -> UsedSamples:
+def _used(embedded: EmbeddedSamples, labels: Sequence[SampleLabel]) -> UsedSamples:
     pairs = zip(embedded.samples, labels, strict=True)
     return UsedSamples(
         samples=len(embedded.samples),
-        views=views,
         removed=sum(sample.label != label.kind for sample, label in pairs),
-        in_catalogue=in_catalogue,
         unusable=len(embedded.unusable),
         new=embedded.new,
     )
@@ -222,6 +231,7 @@ def describe(used: UsedSamples) -> str:
     notes = [
         (used.removed, "of products that the catalogue no longer has count as strangers"),
         (used.in_catalogue, "are pictures of the catalogue, and were left out"),
+        (used.empty_scenes, "tell the index what an empty scene is, and were left out"),
         (used.unusable, "cannot be used"),
     ]
     return "; ".join([" and ".join(parts), *(f"{count} {what}" for count, what in notes if count)])

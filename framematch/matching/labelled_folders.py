@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from framematch.catalog.embeddings.picture_embedder import DECODE_THREADS
@@ -89,18 +90,20 @@ class FolderKeeper:
     async def _add(self, wanted: Sequence[FolderPicture], on_progress: OnProgress) -> list[str]:
         """Keep these pictures; returns why some are left out."""
         problems: list[str] = []
-        loop = asyncio.get_running_loop()
+        loop, now = asyncio.get_running_loop(), datetime.now(UTC)
         with ThreadPoolExecutor(DECODE_THREADS, "decode") as pool:
             for start in range(0, len(wanted), _PART):
                 on_progress(start, len(wanted))
-                jobs = [loop.run_in_executor(pool, self._read, one) for one in wanted[start : start + _PART]]
+                part = enumerate(wanted[start : start + _PART], start)
+                # A time for each, so that those of one group keep their order: it is that of their names.
+                jobs = [loop.run_in_executor(pool, self._read, one, now + timedelta(milliseconds=n)) for n, one in part]
                 read = await asyncio.gather(*jobs)
                 problems += [one for one in read if isinstance(one, str)]
                 await self.store.add([one for one in read if not isinstance(one, str)])
         on_progress(len(wanted), len(wanted))
         return problems
 
-    def _read(self, picture: FolderPicture) -> LabelledPicture | str:
+    def _read(self, picture: FolderPicture, at: datetime) -> LabelledPicture | str:
         """The picture, or why it cannot be used. CPU-bound."""
         try:
             data = picture.path.read_bytes()
@@ -112,7 +115,7 @@ class FolderKeeper:
         if (decision := self.gate.decide(measured)) is not None:
             return f"{picture.path}: {_REFUSED[str(decision.reason)]}, so no consumer compares it with the catalogue"
         found = LabelledPicture.of(
-            data, picture.label, source="folder", group=picture.group, product_id=picture.product_id
+            data, picture.label, source="folder", group=picture.group, product_id=picture.product_id, at=at
         )
         return found if found.sample.image == picture.image else f"{picture.path}: it was changed meanwhile"
 

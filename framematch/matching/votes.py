@@ -17,8 +17,8 @@ from framematch.matching.decision import MIN_LEAD
 FRAME_EVIDENCE: Final = 3.0
 """The most that one frame says for or against a product: a likelihood ratio of 20."""
 MAX_EVIDENCE: Final = 10 * FRAME_EVIDENCE
-"""More is not counted: a thing that was in view for hours can change within seconds. What a calibration demands is
-less, unless its sightings are much longer than ten frames."""
+"""More is not counted: a thing that was in view for hours can change within seconds. A calibration demands less, as
+long as its sightings are not much longer than ten frames."""
 MIN_EVIDENCE: Final = -FRAME_EVIDENCE
 CHANGE_FRAMES: Final = 3.0
 """In how many clear frames in a row another product must lead before the decision changes."""

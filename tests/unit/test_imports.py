@@ -52,7 +52,7 @@ COMMANDS = {
         "snapshots.shadow",
         "snapshots.shadow_report",
     ),
-    "model": ("models.build", "models.check"),
+    "model": ("models.adapt", "models.build", "models.check"),
     "stack": ("stack",),
 }
 LIBRARY = "framematch.core.subscribe"

@@ -55,8 +55,9 @@ class ThresholdEstimate:
         """What the thresholds are worth, in words."""
         if self.method == METHOD_CALIBRATED and self.false_accept_rate is not None:
             return (
-                f"calibrated with {self.impostors} labelled pictures without a product of the catalogue: at most "
-                f"{100 * self.false_accept_rate:g} % of such pictures are expected to reach the similarity of a match"
+                f"calibrated with {self.impostors} labelled pictures that must not match: at most "
+                f"{100 * self.false_accept_rate:g} % of pictures like these are expected to reach the "
+                "similarity of a match"
             )
         if self.false_accept_rate is not None:
             return (

@@ -52,8 +52,13 @@ def _stated(calibration: Calibration) -> Iterator[str]:
         f"{calibration.at[:19].replace('T', ' ')} UTC, with {calibration.samples} pictures and "
         f"{calibration.products} products"
     )
-    yield f"stated: of pictures without a product of the catalogue at most {100 * calibration.rate:g} % {how} accepted,"
+    yield f"stated: at most {100 * calibration.rate:g} % {how} accepted, of pictures of each of these:"
+    for source in calibration.sources:
+        if source.threshold is not None:
+            yield f"  {SOURCE_NAMES[source.source]}"
     yield f"  and of accepted ones at most {100 * calibration.mixup_rate:g} % without the right product in their set"
+    if all(source.threshold is None for source in calibration.sources if source.source == "unseen"):
+        yield f"not stated for {SOURCE_NAMES['unseen']}: more of them may be accepted"
 
 
 def _source(source: SourceRate) -> str:

@@ -14,6 +14,7 @@ from framematch.core.arrays import Embeddings
 from framematch.matching.calibration.samples import MAX_CANDIDATES, SampleLabel, ScoredSample
 from framematch.matching.decision import Candidate
 from framematch.matching.index import ProductIndex
+from framematch.matching.nothing_in_view import nothing_similarity, unless_empty
 
 MAX_VIEWS: Final = 2_000
 _BATCH = 256
@@ -43,11 +44,12 @@ def score_held_out_views(snapshot: Snapshot) -> tuple[ScoredSample, ...]:
     for start in range(0, len(usable), _BATCH):
         part = usable[start : start + _BATCH]
         queries = snapshot.index.read(np.array([vector for _product_id, vector in part]))
-        for (product_id, vector), query, found in zip(
-            part, queries, index.search(queries, MAX_CANDIDATES + 1), strict=True
+        nothing = nothing_similarity(queries, snapshot.nothing).tolist()
+        for (product_id, vector), query, found, empty in zip(
+            part, queries, index.search(queries, MAX_CANDIDATES + 1), nothing, strict=True
         ):
             own = _nearest_other(snapshot, query, vectors_of[product_id] - {vector})
-            scored.append(_scored(product_id, vector, own, found))
+            scored.append(_scored(product_id, vector, own, found, empty))
     return tuple(scored)
 
 
@@ -56,12 +58,12 @@ def _nearest_other(snapshot: Snapshot, query: Embeddings, vectors: set[int]) -> 
     return float((snapshot.index.read(np.array(sorted(vectors))) @ query).max())
 
 
-def _scored(product_id: str, vector: int, own: float, found: tuple[Candidate, ...]) -> ScoredSample:
+def _scored(product_id: str, vector: int, own: float, found: tuple[Candidate, ...], nothing: float) -> ScoredSample:
     others = tuple(one for one in found if one.product_id != product_id)
     ordered = sorted([*others, Candidate(product_id, own)], key=lambda one: (-one.score, one.product_id))
     return ScoredSample(
         SampleLabel("product", f"view-{vector}", product_id),
-        tuple(ordered[:MAX_CANDIDATES]),
+        unless_empty(tuple(ordered[:MAX_CANDIDATES]), nothing),
         frozenset({product_id}),
-        others[:MAX_CANDIDATES],
+        unless_empty(others[:MAX_CANDIDATES], nothing),
     )

@@ -22,7 +22,7 @@ from framematch.vision.preprocess import Preprocessor
 SHRINKAGE = 0.1
 DIMENSION = 128
 # Each photo is embedded as it is, and in so many variations, which only the fit uses.
-VARIATIONS = 4
+VARIATIONS = 2
 # Photos are read at this multiple of the tower's side, so that crops are not enlarged much.
 _READ_SCALE = 1.5
 

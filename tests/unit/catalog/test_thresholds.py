@@ -138,4 +138,4 @@ def test_the_words_say_rate_and_pairs_or_that_no_rate_is_known() -> None:
 
 def test_calibrated_thresholds_state_their_rate() -> None:
     stated = ThresholdEstimate(0.7, 0.1, METHOD_CALIBRATED, 0.05, 296).explain()
-    assert stated.startswith("calibrated with 296 labelled pictures without a product of the catalogue: at most 5 %")
+    assert stated.startswith("calibrated with 296 labelled pictures that must not match: at most 5 %")

@@ -10,6 +10,7 @@ from tests.unit.catalog.test_calibration_checks import GOOD
 def test_stated_and_realised_rates_are_told_for_each_source() -> None:
     text = "\n".join(calibration_lines(GOOD))
     assert "at most 5 % are expected to be accepted" in text
+    assert "not stated for products that the catalogue lacks" not in text
     assert "products that the catalogue lacks: 5.0 % (0.1 to 25.0 %) of 20 accepted, AUROC 0.900" in text
     assert "scenes without a product: not stated, 19 pictures are needed" in text
     assert "with the right product in their set: no picture" in text
@@ -34,3 +35,11 @@ def test_a_share_of_no_picture_has_no_rate() -> None:
 def test_pictures_of_the_catalogue_itself_are_told_to_be_weaker() -> None:
     assert "weaker" not in "\n".join(calibration_lines(GOOD))
     assert "weaker: 20 of the pictures are the catalogue's own" in "\n".join(calibration_lines(replace(GOOD, views=20)))
+
+
+def test_a_rate_of_known_products_alone_is_not_that_of_products_that_nobody_saw() -> None:
+    siblings = replace(GOOD.sources[0], source="siblings")
+    unseen = replace(GOOD.sources[0], threshold=None, missing=12)
+    for sources in ((siblings,), (siblings, unseen)):
+        text = "\n".join(calibration_lines(replace(GOOD, sources=sources)))
+        assert "not stated for products that the catalogue lacks: more of them may be accepted" in text

@@ -148,7 +148,7 @@ class TestImageTower:
         both = session.run(None, {"pixel_values": pixels})[0]
         assert both.shape == (2, FEATURES)
         np.testing.assert_allclose(session.run(None, {"pixel_values": pixels[1:]})[0], both[1:], atol=1e-4)
-        np.testing.assert_allclose((both**2).sum(axis=1), 1.5, rtol=1e-4)  # three parts: 1, a quarter, a quarter
+        np.testing.assert_allclose((both**2).sum(axis=1), 2.0, rtol=1e-4)  # the head's 1, and a quarter of each stage
 
 
 class TestTexts:

@@ -44,7 +44,8 @@ class FakeEmbedder:
 
     async def embed(self, samples: Sequence[Sample], _on_progress: Any) -> EmbeddedSamples:
         """Like `SampleEmbedder.embed`."""
-        rows = [row for sample, row in self.pictures if sample in samples]
+        found = {sample.id: row for sample, row in self.pictures}
+        rows = [found[sample.id] for sample in samples]
         return EmbeddedSamples(tuple(samples), np.array(rows, np.float32).reshape(len(rows), MODEL.dimension), 0, ())
 
 
@@ -140,3 +141,14 @@ def test_what_was_used_is_said_in_words() -> None:
         "2 are pictures of the catalogue, and were left out",
     ]
     assert describe(UsedSamples(samples=5, views=3, removed=1, in_catalogue=2)) == "; ".join(parts)
+
+
+async def test_pictures_by_which_the_snapshot_knows_an_empty_scene_have_no_part_in_its_rates() -> None:
+    snapshot, rows = catalogue()
+    scenes = unit_rows(40, seed=6)
+    known = make_snapshot(rows, snapshot.rows.product_ids, nothing=scenes[:5])
+    pictures = [*frames(rows), *(sample(row, "nothing") for row in scenes)]
+    used = (await calibrate(known, pictures)).used
+    assert 10 < used.empty_scenes < 30  # about half of the groups
+    assert used.samples + used.empty_scenes == len(pictures)
+    assert (await calibrate(snapshot, pictures)).used.empty_scenes == 0
