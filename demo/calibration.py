@@ -16,7 +16,7 @@ _JPEG_QUALITY = 85
 
 
 def draw_calibration(cameras: Sequence[int], folder: Path, data_dir: Path = DATA_DIR) -> None:
-    """Write `folder`/PRODUCT/NAME.jpg for each photo: a frame of one camera, with light, noise and place as in feeds."""
+    """Write `folder`/PRODUCT/NAME.jpg for each photo: a frame of one camera, with light and noise as in feeds."""
     photos = load_calibration_photos(data_dir)
     for position, camera in enumerate(cameras):
         shown = photos[position :: len(cameras)]

@@ -77,9 +77,7 @@ def calibrate(environment: Mapping[str, str], cameras: Sequence[int], folder: Pa
         FramematchError: the command failed and has printed why.
     """
     draw_calibration(cameras, folder)
-    run_framematch(
-        "catalog", "calibrate", "--rate", str(STATED_RATE), "--frames", str(folder), environment=environment
-    )
+    run_framematch("catalog", "calibrate", "--rate", str(STATED_RATE), "--frames", str(folder), environment=environment)
 
 
 def active_calibration(environment: Mapping[str, str]) -> Calibration:
