@@ -3,10 +3,14 @@
 import asyncio
 import io
 import json
+import os
+import signal
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -25,6 +29,7 @@ from framematch.catalog.samples.store import SampleStore
 from framematch.catalog.snapshots.names import read_names
 from framematch.catalog.snapshots.snapshot import SnapshotManifest
 from framematch.catalog.snapshots.storage import open_storage
+from framematch.catalog.snapshots.storage_fsspec import FsspecStorage
 from framematch.catalog.snapshots.store import load_manifest, stored_ids
 from framematch.cli.catalog import app
 from framematch.core.errors import CatalogError, FramematchError, StaleNamesError, TritonUnavailableError
@@ -334,6 +339,36 @@ def test_a_full_disk_leaves_no_snapshot_and_the_next_run_succeeds(empty: Site, m
     assert calibrate(*RATES).exit_code == 0
     assert sorted(path.name for path in storage.iterdir()) == sorted(empty.snapshots())
     assert empty.active().calibration
+
+
+def kill_at_the_second_file(*arguments: object) -> None:
+    """Run the command in this process, until it gets SIGKILL between two files of the new snapshot."""
+    put, files = FsspecStorage.put, count(1)
+
+    async def put_or_die(storage: FsspecStorage, snapshot_id: str, name: str, path: Path) -> None:
+        if next(files) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        await put(storage, snapshot_id, name, path)
+
+    setattr(FsspecStorage, "put", put_or_die)  # noqa: B010  # in a process of its own
+    calibrate(*arguments)
+
+
+def test_a_run_that_is_killed_leaves_the_old_snapshot_and_the_next_one_cleans_up(
+    empty: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = empty.folder / "storage"
+    monkeypatch.setenv("FRAMEMATCH_SNAPSHOTS__URL", str(storage))
+    empty.on(lambda database: build(database, storage=str(storage)))
+    before = empty.active().id
+    process = get_context("fork").Process(target=kill_at_the_second_file, args=(*RATES, "--frames", empty.frames()))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert (empty.active().id, empty.snapshots()) == (before, [before])
+    assert len(list(storage.iterdir())) == 2  # the half that nobody can find
+    assert calibrate(*RATES).exit_code == 0
+    assert {path.name for path in storage.iterdir()} == {before, empty.active().id} == set(empty.snapshots())
 
 
 def test_of_two_at_once_one_is_activated(site: Site) -> None:
