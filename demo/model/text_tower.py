@@ -3,6 +3,7 @@
 The table is the ridge regression from names and descriptions to the embeddings of the products' pictures.
 """
 
+import string
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,9 +23,10 @@ START, END, UNKNOWN = "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
 _VOCABULARY = 1400
 _NAMES = ("{name}", "{name} {category}", "{category} {name}", "a photo of {name}", "a photo of a {name}")
 _NAME_WEIGHT = 4  # a whole name counts as much as so many of its parts
+_RANDOM_WORDS = 500
 _DESCRIPTIONS = 8  # random choices of a description's words
 _WORDS_KEPT = (0.4, 1.0)
-_RIDGE = 0.03
+_RIDGE = 0.3
 _OPSET, _IR_VERSION = 17, 8
 
 
@@ -46,16 +48,28 @@ def make_tokenizer(products: Sequence[Product]) -> Tokenizer:
 
 
 def fit_table(products: Sequence[Product], centres: Embeddings, tokenizer: Tokenizer) -> Embeddings:
-    """The table float32 [vocabulary, D] for the products' `centres` [P, D]. Special tokens have rows of zeros."""
+    """The table float32 [vocabulary, D] for the products' `centres` [P, D].
+
+    Random letters are fitted to the direction that is farthest from all products, so that a text without a known word
+    is near none of them.
+    """
     texts, wanted = _training_texts(products)
+    noise = _random_words(_RANDOM_WORDS)
+    nowhere = np.linalg.svd(centres, full_matrices=False)[2][-1]
+    targets = np.concatenate([unit(wanted @ centres), np.repeat(nowhere[np.newaxis], len(noise), axis=0)])
     tokenizer.enable_truncation(CONTEXT_LENGTH)
-    pieces = np.zeros((len(texts), tokenizer.get_vocab_size()))
-    for place, encoding in enumerate(tokenizer.encode_batch(texts, add_special_tokens=False)):
+    pieces = np.zeros((len(targets), tokenizer.get_vocab_size()))
+    for place, encoding in enumerate(tokenizer.encode_batch([*texts, *noise])):
         np.add.at(pieces[place], encoding.ids, 1 / len(encoding.ids))
-    targets = unit(wanted @ centres)
     gram = pieces.T @ pieces
     gram[np.diag_indices_from(gram)] += _RIDGE
     return np.asarray(np.linalg.solve(gram, pieces.T @ targets), np.float32)
+
+
+def _random_words(count: int) -> list[str]:
+    rng = np.random.default_rng(0)
+    letters = np.array(list(string.ascii_lowercase + string.digits + string.punctuation))
+    return ["".join(rng.choice(letters, rng.integers(1, 10))) for _ in range(count)]
 
 
 def _training_texts(products: Sequence[Product]) -> tuple[list[str], npt.NDArray[np.float32]]:
