@@ -71,15 +71,13 @@ def fill_catalogue(environment: Mapping[str, str]) -> None:
 
 
 def calibrate(environment: Mapping[str, str], cameras: Sequence[int], folder: Path) -> None:
-    """State error rates, by frames of these cameras; a second build takes the empty ones into the index.
+    """State error rates, by frames of these cameras, which are drawn into `folder`.
 
     Raises:
-        FramematchError: a command failed and has printed why.
+        FramematchError: the command failed and has printed why.
     """
-    frames, nothing = draw_calibration(cameras, folder)
-    given = ("--frames", str(frames), "--nothing", str(nothing))
-    run_framematch("catalog", "calibrate", "--rate", str(STATED_RATE), *given, environment=environment)
-    run_framematch("catalog", "build", environment=environment)
+    draw_calibration(cameras, folder)
+    run_framematch("catalog", "calibrate", "--rate", str(STATED_RATE), "--frames", str(folder), environment=environment)
 
 
 def active_calibration(environment: Mapping[str, str]) -> Calibration:

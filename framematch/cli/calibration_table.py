@@ -6,12 +6,7 @@ from rich.table import Table
 
 from framematch.catalog.snapshots.calibration import Calibration, Share, SourceRate
 from framematch.catalog.snapshots.thresholds import ThresholdEstimate
-
-_SOURCES = {
-    "siblings": "known products, left out of the search",
-    "unseen": "products that the catalogue lacks",
-    "nothing": "scenes without a product",
-}
+from framematch.cli.snapshots.calibration_text import SOURCE_NAMES
 
 
 def stated_lines(calibration: Calibration, thresholds: ThresholdEstimate) -> Iterator[tuple[str, str]]:
@@ -49,35 +44,18 @@ def rate_table(calibration: Calibration) -> Table:
     return table
 
 
-def calibration_facts(calibration: Calibration, thresholds: ThresholdEstimate) -> Iterator[tuple[str, str]]:
-    """What is stated and realised, a line for each."""
-    made = f"{calibration.at[:16].replace('T', ' ')} UTC"
-    yield "calibrated", f"{made}, with {calibration.samples} labelled pictures, and {calibration.products} products"
-    yield from (fact for fact in stated_lines(calibration, thresholds) if fact[0] != "thresholds")
-    for source in calibration.sources:
-        if source.threshold is not None:
-            yield "realised", f"{_SOURCES[source.source]}, accepted: {_realised(source.accepted)}"
-    yield "realised", f"accepted known products, mixed up: {_realised(calibration.mixups)}"
-    yield "realised", f"known products, refused: {_realised(calibration.refused)}"
-
-
 def percent(share: float) -> str:
     """`5 %`, `0.5 %`."""
     return f"{100 * share:.3g} %"
 
 
 def _source_cells(source: SourceRate, calibration: Calibration) -> tuple[str, ...]:
-    name = f"accepted {_SOURCES[source.source]}"
+    name = f"accepted {SOURCE_NAMES[source.source]}"
     if source.threshold is None:
         counted = f"{source.accepted.pictures} ({source.missing} missing)"
         return name, "none", "-", "-", counted, "-"
     auroc = "-" if source.auroc is None else f"{source.auroc:.3f}"
     return name, percent(calibration.rate), *_share_cells(source.accepted), auroc
-
-
-def _realised(share: Share) -> str:
-    rate, interval, pictures = _share_cells(share)
-    return f"{rate} (95 % interval {interval}, {pictures} pictures)"
 
 
 def _share_cells(share: Share) -> tuple[str, str, str]:

@@ -62,6 +62,11 @@ async def fake_newest_number(database: Any) -> int:
     return 0
 
 
+async def fake_nothing_rows(samples: Any) -> Embeddings:
+    del samples
+    return np.empty((0, DIMENSION), np.float32)
+
+
 def own_memory_bytes() -> int:
     """What RLIMIT_DATA counts: heap and private memory, but no mapped files."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
@@ -78,6 +83,8 @@ def main() -> None:
     with (
         patch.object(build, "EmbeddingStore", FakeEmbeddingStore),
         patch.object(build, "newest_number", fake_newest_number),
+        patch.object(build, "SampleStore"),
+        patch.object(build, "nothing_rows", fake_nothing_rows),
     ):
         made = build.build_snapshot(store, FakeEncoder(model), Preprocessor(SPEC, "fast"), folder)
         manifest = asyncio.run(made)

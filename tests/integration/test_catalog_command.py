@@ -159,7 +159,6 @@ def test_a_built_snapshot_is_active_and_matches_the_catalogues_own_pictures(
     assert result.exit_code == 0, result.output
     assert f"rows        {PRODUCTS} views of {PRODUCTS} products" in result.stdout
     assert "pairs of the catalogue's pictures: about" in result.stdout
-    assert "frames that show nothing are as similar to a product as a match needs: black (" in result.stdout
 
     snapshot, decisions = asyncio.run(match_own_pictures(site, triton.url, tmp_path))
     assert snapshot.manifest.id in result.stdout
@@ -187,20 +186,18 @@ def test_a_second_build_embeds_nothing_and_can_be_left_inactive(
 
 
 @pytest.mark.usefixtures("site")
-def test_photos_calibrate_the_catalogue_and_its_next_build(
-    triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_photos_calibrate_the_catalogue(triton: TritonServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRITON_URL", triton.url)
-    for photo in load_photos():
+    photos = load_photos()[::4]
+    for photo in photos:
         (tmp_path / photo.product).mkdir(exist_ok=True)
         shutil.copy(DATA_DIR / photo.file, tmp_path / photo.product)
     run("import", str(DATA_DIR / "catalog.csv"))
     run("build")
-    calibrated = run("calibrate", "--rate", "0.1", "--mixup-rate", "0.2", "--frames", str(tmp_path))
+    calibrated = run("calibrate", "--rate", "0.1", "--mixup-rate", "0.4", "--frames", str(tmp_path))
     assert calibrated.exit_code == 0, calibrated.output
-    assert f"{len(load_photos())} pictures are new" in calibrated.stdout
+    assert f"{len(photos)} pictures are new" in calibrated.stdout
     assert "accepted known products, left out of the search    10 %" in calibrated.stdout
-    assert f"calibrated as the active one: {len(load_photos())} labelled pictures" in run("build").stdout
 
 
 @pytest.mark.usefixtures("site")

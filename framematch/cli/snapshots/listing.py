@@ -48,7 +48,7 @@ def list_snapshots(
 
 @app.command(epilog="Example: `framematch catalog show active`")
 def show(
-    snapshot: Annotated[str, typer.Argument(metavar="ID", help=REFERENCE)],
+    snapshot: Annotated[str, typer.Argument(metavar="ID", help=REFERENCE)] = "active",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with the whole manifest.")] = False,
     config: Path | None = CONFIG_OPTION,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What `catalog calibrate` and `catalog show` say about a calibration, and its plot."""
+"""What `catalog calibrate` says about a calibration, and its plot."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from framematch.catalog.snapshots.calibration import Calibration, CurvePoint, Share, SourceRate
 from framematch.catalog.snapshots.thresholds import METHOD_CALIBRATED, ThresholdEstimate
 from framematch.cli.calibration_plot import check_plot, write_plot
-from framematch.cli.calibration_table import calibration_facts, rate_table
+from framematch.cli.calibration_table import rate_table, stated_lines
 from framematch.cli.console import new_console
 from framematch.core.errors import PrerequisiteError, UsageError
 
@@ -50,15 +50,11 @@ def test_the_table_has_a_row_for_each_rate_and_none_where_too_few_pictures_state
     ]
 
 
-def test_the_facts_of_a_snapshot_say_what_is_stated_and_realised() -> None:
-    facts = dict(calibration_facts(CALIBRATION, THRESHOLDS))
-    assert facts["calibrated"] == "2026-03-04 05:06 UTC, with 120 labelled pictures, and 81 products"
-    assert facts["states"].endswith("as bounds that hold with a probability of 95 %")
-    assert facts["weaker"].startswith("20 of the 120 pictures are the catalogue's own")
-    realised = [text for name, text in calibration_facts(CALIBRATION, THRESHOLDS) if name == "realised"]
-    rate = "4.0% (95 % interval 1.1 to 9.9 %, 100 pictures)"
-    assert realised[0] == f"known products, left out of the search, accepted: {rate}"
-    assert not any("lacks" in text for text in realised)
+def test_what_is_stated_names_the_bound_and_pictures_that_say_less() -> None:
+    stated = dict(stated_lines(CALIBRATION, THRESHOLDS))
+    assert stated["states"].endswith("as bounds that hold with a probability of 95 %")
+    assert stated["weaker"].startswith("20 of the 120 pictures are the catalogue's own")
+    assert stated["thresholds"] == "match 0.700, margin 0.100"
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

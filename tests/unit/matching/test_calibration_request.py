@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from framematch.api.schemas.snapshots import CalibrateBody
 from framematch.core.errors import UsageError
 from framematch.matching.calibrate_active import CalibrationRequest
 
@@ -26,3 +27,7 @@ def test_what_is_no_rate_is_refused(given: dict[str, Any], message: str) -> None
 
 def test_a_half_is_the_largest_rate() -> None:
     assert CalibrationRequest(rate=0.5, mixup_rate=0.5, guarantee=0.95).rate == 0.5
+
+
+def test_what_the_api_takes_can_be_asked_for() -> None:
+    assert CalibrationRequest(**CalibrateBody(rate=0.5, guarantee=0.5).model_dump()).activate is False
