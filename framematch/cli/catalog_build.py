@@ -104,7 +104,7 @@ async def _build(
     from framematch.matching.calibrate_snapshot import BuildCalibration
 
     async with open_database(settings) as database:
-        calibrate = await BuildCalibration.as_active(settings, database)
+        calibrate = BuildCalibration(settings, database)
         wanted = ServedBuild(preprocessing, model, activate, report, calibrate)
         with progress_bar("Embedding", "pictures") as show:
             manifest, active = await build_served(settings, database, state_dir() / "snapshots", wanted, show)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import structlog
 
@@ -174,41 +173,28 @@ def options_of(calibration: Calibration) -> CalibrationOptions:
 class BuildCalibration:
     """Calibrates a snapshot while it is built, as the active one is; `said` tells what became of it."""
 
-    def __init__(self, store: SampleStore, wanted: Calibration | None) -> None:
-        self._store = store
-        self._wanted = wanted
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._max_pictures = settings.calibration.max_pictures
+        self._database = database
         self.said = ""
-
-    @classmethod
-    async def as_active(cls, settings: Settings, database: Database) -> Self:
-        """It calibrates if the active snapshot is calibrated, with the rates that this one states.
-
-        Raises:
-            MongoUnavailableError: MongoDB became unavailable.
-        """
-        store = SampleStore(database, settings.calibration.max_pictures)
-        try:
-            active = (await read_names(database)).active
-            manifest = None if active is None else await load_manifest(database, active)
-        except CatalogError:  # a build repairs names, and replaces a snapshot that cannot be read
-            manifest = None
-        return cls(store, None if manifest is None else manifest.calibration)
 
     async def __call__(
         self, manifest: SnapshotManifest, folder: Path, encoder: Encoder, preprocessor: Preprocessor
     ) -> SnapshotManifest:
-        """The manifest of the snapshot in `folder`, with a calibration if one was wanted and can be stated.
+        """The manifest of the snapshot in `folder`, with a calibration if the active one has one and it can be stated.
 
         Raises:
             EmbeddingError: the model returned something that is no embedding.
             UnavailableError: MongoDB or Triton became unavailable.
         """
-        if self._wanted is None:
+        wanted = await self._active_calibration()
+        if wanted is None:
             return manifest
         snapshot = await asyncio.to_thread(open_snapshot, manifest, folder)
         try:
-            embedder = SampleEmbedder(self._store, encoder, preprocessor)
-            outcome = await calibrate_snapshot(snapshot, embedder, options_of(self._wanted))
+            store = SampleStore(self._database, self._max_pictures)
+            embedder = SampleEmbedder(store, encoder, preprocessor)
+            outcome = await calibrate_snapshot(snapshot, embedder, options_of(wanted))
         except CatalogError as error:  # labels that contradict each other do not keep a catalogue from being served
             self.said = f"not calibrated: {error}"
             return manifest
@@ -219,6 +205,13 @@ class BuildCalibration:
             return manifest
         self.said = f"calibrated as the active one: {describe(outcome.used)}"
         return calibrated_manifest(manifest, outcome.result)
+
+    async def _active_calibration(self) -> Calibration | None:
+        try:
+            active = (await read_names(self._database)).active
+            return None if active is None else (await load_manifest(self._database, active)).calibration
+        except CatalogError:  # a build repairs names, and replaces a snapshot that cannot be read
+            return None
 
 
 def describe(used: UsedSamples) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.settings import KafkaSettings
 from tests.preloaded.process import PreloadedProcess, start
 from tests.support import wait_until
+
+Start = Callable[..., "subprocess.Popen[bytes] | PreloadedProcess"]
+"""As `preloaded.process.start`."""
 
 
 def total(samples: list[Sample], name: str, **labels: str) -> float:
@@ -92,7 +95,9 @@ class EdgeService:
 
 
 @contextmanager
-def edge_service(folder: Path, bootstrap_servers: str, *arguments: str, **environment: str) -> Iterator[EdgeService]:
+def edge_service(
+    folder: Path, bootstrap_servers: str, *arguments: str, start: Start = start, **environment: str
+) -> Iterator[EdgeService]:
     """Run `framematch edge` with these arguments; `environment` overrides settings. Killed at the end."""
     log_file = folder / f"edge-{uuid.uuid4().hex[:8]}.log"
     settings = {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers, "FRAMEMATCH_KAFKA__PARTITIONS": "3", **environment}
@@ -122,7 +127,7 @@ def quick_edge(
         "FRAMEMATCH_EDGE__BACKOFF_MAX_S": "0.2",
         "FRAMEMATCH_EDGE__STATUS_INTERVAL_S": "1",
     }
-    with edge_service(folder, bootstrap_servers, *arguments, **{**quick, **environment}) as service:
+    with edge_service(folder, bootstrap_servers, *arguments, start=start, **{**quick, **environment}) as service:
         yield service
 
 

@@ -198,7 +198,7 @@ def test_a_build_recalibrates_with_the_kept_pictures_and_those_of_removed_produc
 
     async def rebuild(database: Database) -> str:
         await ProductStore(database).delete_many(["p0", "p1"])
-        calibration = await BuildCalibration.as_active(site.settings, database)
+        calibration = BuildCalibration(site.settings, database)
         await build(database, calibrate=calibration)
         return calibration.said
 
@@ -217,7 +217,7 @@ def test_a_build_with_too_few_pictures_is_not_calibrated_and_says_so(site: Site)
 
     async def rebuild(database: Database) -> str:
         await SampleStore(database).delete_source("folder")
-        calibration = await BuildCalibration.as_active(site.settings, database)
+        calibration = BuildCalibration(site.settings, database)
         await build(database, calibrate=calibration)
         return calibration.said
 

@@ -25,6 +25,7 @@ from tests.integration.edge_service import (
 from tests.integration.endless_camera import endless_camera
 from tests.integration.rtsp_camera import rtsp_camera
 from tests.integration.test_kafka_security import CANARY, USER, Site
+from tests.preloaded.process import start_interpreter
 from tests.support import freeze, resume, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("untraced_processes")]
@@ -109,7 +110,7 @@ def test_a_running_edge_shows_no_password_anywhere(site: Site, tmp_path: Path) -
         shop(tmp_path) as cameras,
         edge_service(
             tmp_path, site.security.addresses["SASL_SSL"], *cameras.arguments,
-            **cameras.environment, **login(site),
+            start=start_interpreter, **cameras.environment, **login(site),
             FRAMEMATCH_KAFKA__TOPIC_PREFIX=prefix, FRAMEMATCH_EDGE__SPOOL__FOLDER=str(spool),
         ) as service,
     ):  # fmt: skip

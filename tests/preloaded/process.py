@@ -105,11 +105,20 @@ def start(
 ) -> "subprocess.Popen[bytes] | PreloadedProcess":
     """Start `framematch …` with these open files."""
     if _COVERAGE in environment:
-        command = [sys.executable, "-m", "framematch", *arguments]
-        return subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, cwd=folder)
+        return start_interpreter(
+            *arguments, environment=environment, stdin=stdin, stdout=stdout, stderr=stderr, folder=folder
+        )
     return PreloadedProcess(
         "framematch", arguments, environment=environment, streams=(stdin, stdout, stderr), folder=folder
     )
+
+
+def start_interpreter(
+    *arguments: str, environment: Mapping[str, str], stdin: int, stdout: int, stderr: int, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """The same as a user starts it: only then the command line that others see is that of these arguments."""
+    command = [sys.executable, "-m", "framematch", *arguments]
+    return subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, cwd=folder)
 
 
 def run(

@@ -20,7 +20,7 @@ async def build_index(work: Work) -> dict[str, Any]:
     """
     work.meter.unit = "pictures"
     parameters, report = work.parameters, BuildReport()
-    calibrate = await BuildCalibration.as_active(work.settings, work.database)
+    calibrate = BuildCalibration(work.settings, work.database)
     wanted = ServedBuild(
         parameters["preprocessing"], parameters.get("model"), parameters["activate"], report, calibrate
     )
