@@ -41,6 +41,9 @@ def main() -> int:
         print(f"The benchmark failed: {error}", file=sys.stderr)
         return error.exit_code
     publish(results, name="accuracy", machine=machine, folder=arguments.out)
+    errors = arguments.out / "accuracy-errors.png"
+    open_set.plot(data, errors)
+    print(f"Written: {errors}")
     return 0
 
 

@@ -1,11 +1,13 @@
 """Whether stated error rates hold, for pictures of products that are enrolled, that are not, and of nothing."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy.closed_set import enrolled
+from benchmarks.accuracy.det_plot import plot_det
 from benchmarks.accuracy.pictures import VIEWS, EncodedDataset
 from benchmarks.accuracy.scores import best_view
 from benchmarks.harness import Figure, Results
@@ -37,7 +39,7 @@ def measure(data: EncodedDataset) -> Results:
     every = list(range(len(views)))
     samples = scored(data.photos, data.products, views, every)
     for rate in STATED:
-        answer = calibrated(samples, len(every), rate)
+        answer = calibrated(samples, data.categories, rate)
         if answer is None:
             found.missing[f"{rate:.0%}"] = "there are too few photos to state it"
         else:
@@ -72,11 +74,27 @@ def scored_sample(
     return ScoredSample(label, candidates[:MAX_CANDIDATES], frozenset({str(product)}), others)
 
 
-def calibrated(samples: Iterable[ScoredSample], products: int, rate: float) -> Calibrated | None:
-    """What consumers would decide by; None when the samples are too few to state the rate."""
+def calibrated(samples: Iterable[ScoredSample], categories: Sequence[str], rate: float) -> Calibrated | None:
+    """What consumers would decide by; None when the samples are too few to state the rate.
+
+    `categories` are those of the products, in the order of their numbers.
+    """
     options = CalibrationOptions(at=to_rfc3339(now_us()), rate=rate, mixup_rate=_MIXUPS)
-    answer = calibrate(SampleScores(tuple(samples), products), options)
+    named = {str(number): category for number, category in enumerate(categories)}
+    answer = calibrate(SampleScores(tuple(samples), len(categories), named), options)
     return answer if isinstance(answer, Calibrated) else None
+
+
+def plot(data: EncodedDataset, path: Path) -> None:
+    """Draw the errors at every threshold, with the operating points of the stated rates."""
+    samples = scored(data.photos, data.products, enrolled(data, VIEWS), list(range(len(data.iconic))))
+    answers = {f"{rate:.0%}": calibrated(samples, data.categories, rate) for rate in STATED}
+    plot_det(
+        np.array([one.candidates[0].score for one in samples]),
+        {"siblings": np.array([one.siblings[0].score for one in samples])},
+        {stated: answer.thresholds.match for stated, answer in answers.items() if answer is not None},
+        path,
+    )
 
 
 def _add_rates(found: Results, stated: str, judged: Calibration) -> None:
@@ -85,6 +103,8 @@ def _add_rates(found: Results, stated: str, judged: Calibration) -> None:
             name = f"{stated} stated: {source.source} accepted"
             found.figures[name] = share(source.accepted)
             found.within[name] = judged.rate
+        if source.auroc is not None:
+            found.figures[f"{source.source}: AUROC"] = Figure.of([source.auroc], "AUROC")
     for name in ("mixups", "ambiguous", "refused", "holds_truth"):
         found.figures[f"{stated} stated: {name.replace('_', ' ')}"] = share(getattr(judged, name))
 
@@ -106,7 +126,7 @@ def _add_left_out(found: Results, data: EncodedDataset, views: Embeddings) -> No
         strange = np.array([one.candidates[0].score for one in samples if one.label.kind == "stranger"])
         area = auroc(np.array([one.candidates[0].score for one in familiar]), strange)
         areas += [] if area is None else [area]
-        answer = calibrated(familiar, len(known), STATED[0])
+        answer = calibrated(familiar, data.categories, STATED[0])
         if answer is not None:
             hits, count = hits + int((strange >= answer.thresholds.match).sum()), count + len(strange)
     found.figures["left out: AUROC"] = Figure.of(areas, "AUROC")

@@ -27,7 +27,7 @@ class EncodedDataset:
     `iconic` [P, D] and `names` [P, D] are those of the products. `views` [P, V, D] are photos of another split, which
     may be enrolled. `photos` [N, D] are those of the split that is measured, `products` [N] the numbers of their
     products, `frames` [N, FRAMES, D] each photo as a camera would send it, and `conditions` the photos under worse
-    conditions.
+    conditions. `categories` are those of the products.
     """
 
     iconic: Embeddings
@@ -37,6 +37,7 @@ class EncodedDataset:
     products: NDArray[np.int64]
     frames: Embeddings
     conditions: dict[str, Embeddings]
+    categories: tuple[str, ...]
 
 
 def encode_dataset(
@@ -76,6 +77,7 @@ def encode_dataset(
         conditions={
             name: embed(name, [condition(picture) for picture in pixels]) for name, condition in CONDITIONS.items()
         },
+        categories=dataset.categories,
     )
 
 

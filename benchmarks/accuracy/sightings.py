@@ -96,7 +96,7 @@ def measure(data: EncodedDataset) -> Results:
     for half in range(_HALVES):
         judged = data.products % _HALVES == half
         others = scored(data.frames[~judged, 0], data.products[~judged], views, list(range(len(views))))
-        answer = calibrated(others, len(views), _RATE)
+        answer = calibrated(others, data.categories, _RATE)
         if answer is None:
             found.missing["sightings"] = "there are too few photos to state the rate"
             return found
