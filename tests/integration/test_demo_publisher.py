@@ -120,10 +120,12 @@ async def hanging_up_once(address: str) -> AsyncIterator[str]:
     connections = 0
 
     async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65_536):
-            target.write(data)
-            await target.drain()
-        target.close()
+        try:
+            while data := await source.read(65_536):
+                target.write(data)
+                await target.drain()
+        finally:
+            target.close()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections

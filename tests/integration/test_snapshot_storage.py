@@ -132,13 +132,15 @@ async def test_the_answer_of_a_storage_that_refuses_before_it_has_read_a_large_f
     database: Database, bucket: str, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b"content-length: 0\r\n" in head.lower():
-            writer.write(_FORBIDDEN)
-            await writer.drain()
-            writer.close()
-        else:
-            writer.transport.abort()  # the answer is lost
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"content-length: 0\r\n" in head.lower():
+                writer.write(_FORBIDDEN)
+                await writer.drain()
+            else:
+                writer.transport.abort()  # the answer is lost
+        finally:
+            writer.close()  # also of a connection on which nothing comes
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
