@@ -14,8 +14,9 @@ from edge.outbox.producer import Acknowledgement, RecordProducer
 from edge.snapshot import StatsSnapshot
 from edge.stats import CameraStats
 from edge.wanted import Wanted
+from framematch.core.cloud_events import event_headers
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, RefusedSettings, encode, event_headers
+from framematch.core.events import STATUS_SCHEMA, CameraState, CameraStatus, RefusedSettings, encode
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.timestamps import now_us, to_rfc3339
 from framematch.core.units import US_PER_MS

@@ -7,8 +7,9 @@ import structlog
 
 from consumers.in_flight_frame import InFlightFrame, Rejected
 from consumers.stages.results import FrameResult
+from framematch.core.cloud_events import match_headers, sighting_headers
 from framematch.core.deadletters import dead_letter
-from framematch.core.events import MatchEvent, ProductInfo, SightingEvent, encode, match_headers, sighting_headers
+from framematch.core.events import MatchEvent, ProductInfo, SightingEvent, encode
 from framematch.core.frames import Frame
 from framematch.core.kafka.clients import HEADROOM_BYTES
 from framematch.core.kafka.records import ProducerRecord

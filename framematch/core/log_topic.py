@@ -19,8 +19,9 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from framematch.core.backoff import Backoff
+from framematch.core.cloud_events import log_headers
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import LOG_SCHEMA, LogEvent, LogLevel, encode, log_headers
+from framematch.core.events import LOG_SCHEMA, LogEvent, LogLevel, encode
 from framematch.core.kafka.clients import client_options, new_producer, start_client, stop_client
 from framematch.core.kafka.protocols import Producer
 from framematch.core.kafka.topics import Topics

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 from framematch.catalog.mongo import connect
 from framematch.cli.app import app
+from framematch.core.cloud_events import match_headers
 from framematch.core.errors import FramematchError
-from framematch.core.events import MATCH_SCHEMA, MatchEvent, encode, match_headers
+from framematch.core.events import MATCH_SCHEMA, MatchEvent, encode
 from framematch.core.frames import Frame
 from framematch.core.ids import match_event_id
 from framematch.core.kafka.clients import new_admin, new_consumer, new_producer, started

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from framematch.core.events import encode, match_headers
+from framematch.core.cloud_events import match_headers
+from framematch.core.events import encode
 from framematch.core.kafka import clients
 from framematch.core.kafka.clients import new_producer, started
 from framematch.core.timestamps import now_us, to_rfc3339

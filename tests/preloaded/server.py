@@ -108,8 +108,8 @@ def become(request: Request, streams: list[int]) -> None:
     os.environ.update(request.environment)
     sys.argv = [request.module, *request.arguments]
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # open until the end
-    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115  # too
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115  # too
     random.seed()
 
 

@@ -14,8 +14,8 @@ from aiokafka.errors import IllegalOperation, InvalidProducerEpoch, KafkaError, 
 
 from framematch.core.backoff import Backoff
 from framematch.core.camera_settings import SETTINGS_SCHEMA
+from framematch.core.cloud_events import event_headers
 from framematch.core.errors import KafkaUnavailableError
-from framematch.core.events import event_headers
 from framematch.core.kafka.clients import new_producer, start_client, stop_client
 from framematch.core.kafka.compacted_topic import CompactedTopic
 from framematch.core.settings import KafkaSettings

@@ -11,15 +11,9 @@ import pytest
 import yaml
 
 from framematch.core.camera_settings import SETTINGS_SCHEMA
+from framematch.core.cloud_events import event_headers, log_headers, match_headers, sighting_headers
 from framematch.core.deadletters import Failure
-from framematch.core.events import (
-    STATUS_SCHEMA,
-    event_headers,
-    json_schema,
-    log_headers,
-    match_headers,
-    sighting_headers,
-)
+from framematch.core.events import STATUS_SCHEMA, json_schema
 from framematch.core.frames import Frame, frame_headers
 from framematch.core.kafka.topics import Topics, topic_specs
 from framematch.core.settings import KafkaSettings

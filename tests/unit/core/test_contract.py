@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from framematch.core.camera_settings import WantedCamera
+from framematch.core.cloud_events import match_headers
 from framematch.core.errors import BadFrameError
-from framematch.core.events import CameraStatus, LogEvent, MatchEvent, SightingEvent, json_schema, match_headers
+from framematch.core.events import CameraStatus, LogEvent, MatchEvent, SightingEvent, json_schema
 from framematch.core.frames import (
     CAMERA_PATTERN,
     SEQUENCE_PATTERN,

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framematch.core.camera_settings import WantedCamera, WantedSource, decode_wanted, encode_wanted
+from framematch.core.cloud_events import log_headers, match_headers, sighting_headers
 from framematch.core.errors import BadFrameError
 from framematch.core.events import (
     MATCH_SCHEMA,
@@ -33,9 +34,6 @@ from framematch.core.events import (
     encode,
     frame_reference,
     json_schema,
-    log_headers,
-    match_headers,
-    sighting_headers,
 )
 from framematch.core.frames import Frame, frame_headers, parse_frame
 from framematch.core.ids import match_event_id, sighting_event_id, sighting_id
