@@ -63,14 +63,14 @@ class ThresholdEstimate:
             return (
                 f"an estimate from {self.impostors} pairs of the catalogue's pictures: about "
                 f"{self.false_accept_rate:.0%} of unknown products, photographed like the catalogue's, would reach "
-                "the similarity of a match. The rate for your cameras is not known"
+                "the similarity of a match. `framematch catalog calibrate` finds the rate for your cameras"
             )
         if self.method == METHOD_FEW_PAIRS:
             return (
                 f"fixed values, as an estimate needs {MIN_PAIRS} pairs of different pictures of two products, and the "
-                f"catalogue has {self.impostors}. The false-accept rate is not known"
+                f"catalogue has {self.impostors}. `framematch catalog calibrate` finds their rate"
             )
-        return "fixed values, as there is no second product to compare with. The false-accept rate is not known"
+        return "fixed values, as there is no second product to compare with. The rate is not known"
 
 
 @dataclass(frozen=True)

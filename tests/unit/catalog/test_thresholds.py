@@ -122,7 +122,7 @@ def test_a_large_catalogue_is_sampled_deterministically() -> None:
     assert len(nearest_impostors(embeddings, products).rows) == SAMPLED_VIEWS
 
 
-def test_the_words_say_rate_and_pairs_or_that_no_rate_is_known() -> None:
+def test_the_words_say_rate_and_pairs_and_what_finds_the_rate_of_cameras() -> None:
     estimated = estimate_thresholds(around(1, 200), np.arange(200))
     assert f"{estimated.impostors} pairs" in estimated.explain()
     assert "50% of unknown products" in estimated.explain()
@@ -133,7 +133,7 @@ def test_the_words_say_rate_and_pairs_or_that_no_rate_is_known() -> None:
     )
     assert "no second product" in estimate_thresholds(unit_rows(2), np.zeros(2, np.int64)).explain()
     for one in (estimated, few):
-        assert "not known" in one.explain()
+        assert "`framematch catalog calibrate` finds" in one.explain()
 
 
 def test_calibrated_thresholds_state_their_rate() -> None:
