@@ -1,14 +1,77 @@
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import de.bwaldvogel.mongo.wire.message.MongoQuery;
+import io.netty.channel.Channel;
 import java.util.List;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.h2.mvstore.MVStore;
 
 /** Serves MongoDB's wire protocol from an H2 file: MongoServerMain HOST PORT FILE. */
 public final class MongoServerMain {
 
-    /** What an acknowledged write can lose to a SIGKILL; H2's own default is a second. */
-    private static final int AUTO_COMMIT_DELAY_MS = 50;
+    /** How old acknowledged writes are that a SIGKILL can lose. */
+    private static final int COMMIT_INTERVAL_MS = 50;
+
+    /**
+     * Writes to disk between requests only. H2's own commits come at any moment, also between a document and its
+     * entry in an index: after a SIGKILL one is there without the other, and cannot be found or written any more.
+     */
+    private static final class Backend extends H2Backend {
+        private final ReadWriteLock requests = new ReentrantReadWriteLock(true);
+
+        Backend(MVStore store) {
+            super(store);
+        }
+
+        void commitBetweenRequests() {
+            requests.writeLock().lock();
+            try {
+                getMvStore().commit();
+            } catch (RuntimeException error) { // a full disk: H2 closes the store, and every request says so
+                System.err.println("cannot write the store: " + error.getMessage());
+            } finally {
+                requests.writeLock().unlock();
+            }
+        }
+
+        @Override
+        public Document handleCommand(Channel channel, String database, String command, Document query) {
+            requests.readLock().lock();
+            try {
+                return super.handleCommand(channel, database, command, query);
+            } finally {
+                requests.readLock().unlock();
+            }
+        }
+
+        @Override
+        public QueryResult handleQuery(MongoQuery query) {
+            requests.readLock().lock();
+            try {
+                return super.handleQuery(query);
+            } finally {
+                requests.readLock().unlock();
+            }
+        }
+
+        @Override
+        public Document handleMessage(MongoMessage message) {
+            requests.readLock().lock();
+            try {
+                return super.handleMessage(message);
+            } finally {
+                requests.readLock().unlock();
+            }
+        }
+    }
 
     /** The library's own versions stop at wire version 8, and current drivers ask for 9 or more. */
     private static final class Version implements MongoVersion {
@@ -27,7 +90,7 @@ public final class MongoServerMain {
 
     private static MVStore open(String file) {
         try {
-            return new MVStore.Builder().fileName(file).open();
+            return new MVStore.Builder().fileName(file).autoCommitDisabled().open();
         } catch (RuntimeException error) {
             System.err.println("cannot open the store " + file + ": " + error.getMessage());
             System.exit(1);
@@ -37,9 +100,12 @@ public final class MongoServerMain {
 
     public static void main(String[] arguments) {
         MVStore store = open(arguments[2]);
-        store.setAutoCommitDelay(AUTO_COMMIT_DELAY_MS);
-        H2Backend backend = new H2Backend(store);
+        Backend backend = new Backend(store);
         backend.version(new Version());
+        ScheduledExecutorService commits = Executors.newSingleThreadScheduledExecutor();
+        commits.scheduleWithFixedDelay(
+            backend::commitBetweenRequests, COMMIT_INTERVAL_MS, COMMIT_INTERVAL_MS, TimeUnit.MILLISECONDS
+        );
         MongoServer server = new MongoServer(backend);
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
         try {

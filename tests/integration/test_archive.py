@@ -46,7 +46,7 @@ async def count(database: Database, name: str, number: int) -> None:
     async def found() -> bool:
         return await stored(database, name) == number
 
-    await eventually(found, message=f"{number} {name}")
+    await eventually(found, timeout_s=90, message=f"{number} {name}")
 
 
 async def committed(site: ArchiveSite, topic: str, number: int) -> None:
@@ -61,7 +61,7 @@ async def committed(site: ArchiveSite, topic: str, number: int) -> None:
             found = [max(0, each.offset) for partition, each in offsets.items() if partition.topic == topic]
             return bool(sum(found) == number)
 
-        await eventually(reached, message=f"{number} committed records")
+        await eventually(reached, timeout_s=90, message=f"{number} committed records")
 
 
 async def test_each_event_is_stored_once_as_it_was_published_and_repeats_change_nothing(site: ArchiveSite) -> None:

@@ -212,6 +212,8 @@ async def test_an_error_after_the_product_was_stored_says_so_and_a_repetition_co
             assert error.value.message.endswith("product 'new' may be stored, but is not searched as it is now")
             assert error.value.hint.startswith("Run the command again")
             server.start()
+        async with await connect(server.uri, timeout_s=30.0) as client:
+            site = ProductSite(client["test"], tmp_path, snapshots=site.snapshots)
             assert await site.newest() == 0
             assert await site.put("new", 100) == 1
             assert (await site.shown(active(site), 100)).candidates[0].product_id == "new"
