@@ -166,6 +166,7 @@ async def test_mongodb_may_have_a_full_disk_then_be_killed_and_come_back_and_not
                 await on_disk(site, tmp_path / "mongodb")
                 size = store(tmp_path / "mongodb").stat().st_size + 4096
                 resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, size))
+                await disk_full(site)
                 await site.publish(site.topics.matches, *(large_event(number) for number in range(10, 30)))
                 await eventually(lambda: [line for line in logs if line["event"] == "archive_waits"])
                 await committed(site, site.topics.matches, 10)
@@ -190,16 +191,34 @@ def store(folder: Path) -> Path:
     return folder / "data" / "framematch.mv"
 
 
-async def on_disk(site: ArchiveSite, folder: Path) -> None:
-    """The local stack's server writes what it has acknowledged within a second; wait for that."""
-    inserted_ns = time.time_ns()
+async def disk_full(site: ArchiveSite) -> None:
+    """Wait until the local stack's server refuses what it is given: a kill loses what it has acknowledged before."""
     async with site.database() as database:
 
-        async def written() -> bool:
-            await database.more.insert_one({})
-            return store(folder).stat().st_mtime_ns > inserted_ns
+        async def refused() -> bool:
+            try:
+                await database.more.insert_one({"noise": os.urandom(100_000)})
+            except OperationFailure:
+                return True
+            return False
 
-        await eventually(written)
+        await eventually(refused)
+
+
+async def on_disk(site: ArchiveSite, folder: Path) -> None:
+    """Wait until the local stack's server has written all that it has acknowledged.
+
+    A write of the file may have begun only: the next one comes when it is complete.
+    """
+    async with site.database() as database:
+        for _ in range(2):
+            inserted_ns = time.time_ns()
+
+            async def written(since_ns: int = inserted_ns) -> bool:
+                await database.more.insert_one({})
+                return store(folder).stat().st_mtime_ns > since_ns
+
+            await eventually(written)
 
 
 async def test_other_retention_settings_change_the_index_that_exists(site: ArchiveSite) -> None:
