@@ -70,6 +70,11 @@ class ServedEncoder(ColourEncoder):
         """Like `ImageEncoder.close`."""
 
 
+async def served(_settings: Settings, digest: str) -> ImageEncoder:
+    """As `connect_encoder`, without Triton."""
+    return cast("ImageEncoder", ServedEncoder(replace(MODEL, digest=digest)))
+
+
 def frame(seed: int, noise: int = 12) -> bytes:
     """What a camera makes of `picture(seed)`."""
     pixels = np.array(Image.open(io.BytesIO(picture(seed))).resize((4, 4), Image.Resampling.NEAREST), np.int64)
@@ -140,10 +145,6 @@ def empty(mongodb: MongoServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", site.name)
     monkeypatch.setenv("FRAMEMATCH_MATCHING__MIN_QUALITY", "0")  # crops of 4 x 4 pixels are never sharp
     monkeypatch.setenv("FRAMEMATCH_STATE_DIR", str(tmp_path / "state"))
-
-    async def served(_settings: Settings, digest: str) -> ImageEncoder:
-        return cast("ImageEncoder", ServedEncoder(replace(MODEL, digest=digest)))
-
     monkeypatch.setattr(command, "connect_encoder", served)
 
     async def fill(database: Database) -> None:
@@ -351,6 +352,7 @@ def kill_at_the_second_file(*arguments: object) -> None:
         await put(storage, snapshot_id, name, path)
 
     setattr(FsspecStorage, "put", put_or_die)  # noqa: B010  # in a process of its own
+    setattr(command, "connect_encoder", served)  # noqa: B010  # likewise
     calibrate(*arguments)
 
 
@@ -361,7 +363,8 @@ def test_a_run_that_is_killed_leaves_the_old_snapshot_and_the_next_one_cleans_up
     monkeypatch.setenv("FRAMEMATCH_SNAPSHOTS__URL", str(storage))
     empty.on(lambda database: build(database, storage=str(storage)))
     before = empty.active().id
-    process = get_context("fork").Process(target=kill_at_the_second_file, args=(*RATES, "--frames", empty.frames()))
+    # Not forked: clients of other tests leave threads in this process, whose locks a fork would keep for ever.
+    process = get_context("spawn").Process(target=kill_at_the_second_file, args=(*RATES, "--frames", empty.frames()))
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
