@@ -249,7 +249,7 @@ def _rates(verdict: Verdict) -> list[tuple[str, str]]:
     found = []
     if (stated := verdict.calibration) is not None:
         realised = [
-            f"{_percent(one.accepted.hits / one.accepted.pictures)} of {one.accepted.pictures} {_SOURCES[one.source]}"
+            f"{_percent(one.accepted.rate)} of {one.accepted.pictures} {_SOURCES[one.source]}"
             for one in stated.sources
             if one.accepted.pictures
         ]

@@ -139,4 +139,4 @@ def _add_left_out(found: Results, data: EncodedDataset, views: Embeddings) -> No
 
 def share(counted: Share) -> Figure:
     """The share with its 95 % interval."""
-    return Figure(counted.hits / max(counted.pictures, 1), counted.low, counted.high, "share")
+    return Figure(counted.rate, counted.low, counted.high, "share")

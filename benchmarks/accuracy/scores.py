@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from framematch.core.arrays import Embeddings
+from framematch.model_build.adapt.discriminant import unit
 
 _COHORT = 20
 """How many of the most similar other products a normalised score compares with."""
@@ -45,11 +46,6 @@ def normalised(photos: Embeddings, views: Embeddings, _names: Embeddings) -> Emb
 SCORES: Mapping[str, Score] = MappingProxyType(
     {"best view": best_view, "mean of views": mean_view, "with the name": with_text, "normalised": normalised}
 )
-
-
-def unit(vectors: Embeddings) -> Embeddings:
-    """The vectors at unit length."""
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
 def _standardised(similarity: Embeddings) -> Embeddings:

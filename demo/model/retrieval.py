@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framematch.core.arrays import Embeddings
+from framematch.model_build.adapt.discriminant import unit
 
 Rows = npt.NDArray[np.int64]
 
@@ -103,11 +104,6 @@ def auroc_against(encoded: Encoded, known: Sequence[int], unknown: Embeddings, s
     gallery = enrolled(encoded, known, draw_photos(encoded, known, seed))
     queries, _ = encoded.queries_of(known)
     return {name: auroc(score(queries @ gallery.T), score(unknown @ gallery.T)) for name, score in SCORES.items()}
-
-
-def unit(rows: Embeddings) -> Embeddings:
-    """Rows of unit length."""
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
 
 
 def _best(similarity: Embeddings) -> Embeddings:

@@ -62,7 +62,7 @@ def _share_cells(share: Share) -> tuple[str, str, str]:
     if not share.pictures:
         return "-", "-", "0"
     return (
-        f"{share.hits / share.pictures:.1%}",
+        f"{share.rate:.1%}",
         f"{100 * share.low:.1f} to {100 * share.high:.1f} %",
         str(share.pictures),
     )

@@ -12,6 +12,7 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.Supplier;
 import org.h2.mvstore.MVStore;
 
 /** Serves MongoDB's wire protocol from an H2 file: MongoServerMain HOST PORT FILE. */
@@ -44,29 +45,23 @@ public final class MongoServerMain {
 
         @Override
         public Document handleCommand(Channel channel, String database, String command, Document query) {
-            requests.readLock().lock();
-            try {
-                return super.handleCommand(channel, database, command, query);
-            } finally {
-                requests.readLock().unlock();
-            }
+            return answer(() -> super.handleCommand(channel, database, command, query));
         }
 
         @Override
         public QueryResult handleQuery(MongoQuery query) {
-            requests.readLock().lock();
-            try {
-                return super.handleQuery(query);
-            } finally {
-                requests.readLock().unlock();
-            }
+            return answer(() -> super.handleQuery(query));
         }
 
         @Override
         public Document handleMessage(MongoMessage message) {
+            return answer(() -> super.handleMessage(message));
+        }
+
+        private <Answer> Answer answer(Supplier<Answer> request) {
             requests.readLock().lock();
             try {
-                return super.handleMessage(message);
+                return request.get();
             } finally {
                 requests.readLock().unlock();
             }

@@ -11,7 +11,6 @@ from framematch.catalog.mongo import Document
 Kind = Literal["import", "export", "build", "calibrate", "purge"]
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-STATES: Final[tuple[State, ...]] = get_args(State)
 ENDED: Final[tuple[State, ...]] = ("succeeded", "failed", "cancelled")
 
 

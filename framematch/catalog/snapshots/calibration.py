@@ -20,6 +20,11 @@ class Share:
     low: float
     high: float
 
+    @property
+    def rate(self) -> float:
+        """The share itself; 0 without pictures."""
+        return self.hits / max(self.pictures, 1)
+
 
 @dataclass(frozen=True)
 class SourceRate:

@@ -43,7 +43,7 @@ def share_text(share: Share) -> str:
     if not share.pictures:
         return "no picture"
     interval = f"{_percent(share.low)} to {_percent(share.high)} %"
-    return f"{_percent(share.hits / share.pictures)} % ({interval}) of {share.pictures}"
+    return f"{_percent(share.rate)} % ({interval}) of {share.pictures}"
 
 
 def _stated(calibration: Calibration) -> Iterator[str]:

@@ -9,8 +9,9 @@ from benchmarks.accuracy.closed_set import share_figure
 from benchmarks.accuracy.conditions import CONDITIONS, frames_of
 from benchmarks.accuracy.dataset import read_dataset
 from benchmarks.accuracy.open_set import scored
-from benchmarks.accuracy.scores import SCORES, best_view, unit
+from benchmarks.accuracy.scores import SCORES, best_view
 from framematch.core.errors import UsageError
+from framematch.model_build.adapt.discriminant import unit
 
 HEADER = "Class Name (str),Class ID (int),Coarse Class Name (str),Iconic Image Path (str)\n"
 RNG = np.random.default_rng(0)

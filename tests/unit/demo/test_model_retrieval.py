@@ -12,8 +12,8 @@ from demo.model.retrieval import (
     by_enrolment,
     draw_photos,
     enrolled,
-    unit,
 )
+from framematch.model_build.adapt.discriminant import unit
 
 
 def encoded(noise: float = 0.0) -> Encoded:
