@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +28,19 @@ class View:
     image: str
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Sku:
+    """An article that is sold: its number, and what tells it from the others of its product, such as `{"Size": "M"}`.
+
+    `gtin` has 14 digits. `price` has the currency of its product.
+    """
+
+    id: str
+    gtin: str | None = None
+    price: Decimal | None = None
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

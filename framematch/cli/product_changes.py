@@ -113,9 +113,9 @@ async def _checked(fields: dict[str, Any], store: "ProductStore") -> "Product":
     """The product with these fields, whose images are stored."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from framematch.catalog.importing.picture_folder import PictureFolder
+    from framematch.catalog.importing.pictures.picture_folder import PictureFolder
+    from framematch.catalog.importing.pictures.row_images import RowImages
     from framematch.catalog.importing.problems import RowProblem
-    from framematch.catalog.importing.row_images import RowImages
     from framematch.catalog.importing.rows import parse_product
 
     draft = parse_product(fields)

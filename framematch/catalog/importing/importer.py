@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from framematch.catalog.importing.picture_folder import PictureFolder, Respelling
+from framematch.catalog.importing.pictures.picture_folder import PictureFolder, Respelling
+from framematch.catalog.importing.pictures.row_images import HELD_BYTES, RowImages
 from framematch.catalog.importing.problems import RowProblem
-from framematch.catalog.importing.row_images import HELD_BYTES, RowImages
 from framematch.catalog.importing.rows import BlankLines, ProductDraft, Row, parse_rows, similar_ids
 from framematch.catalog.products import ProductStore
 from framematch.catalog.shared_pictures import PictureOwners, SharedPictures

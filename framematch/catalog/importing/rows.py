@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from framematch.catalog.importing.csv_header import read_header
-from framematch.catalog.importing.csv_records import CsvReader
-from framematch.catalog.importing.json_records import read_json_lines
+from framematch.catalog.importing.files.csv_header import read_header
+from framematch.catalog.importing.files.csv_records import CsvReader
+from framematch.catalog.importing.files.json_records import read_json_lines
+from framematch.catalog.importing.files.records import KNOWN_COLUMNS, Defect, Fields, Lines, Record, check_complete
+from framematch.catalog.importing.files.text_file import SAVE_AS, text_lines
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
-from framematch.catalog.importing.records import KNOWN_COLUMNS, Defect, Fields, Lines, Record, check_complete
-from framematch.catalog.importing.text_file import SAVE_AS, text_lines
 from framematch.core.errors import CatalogError
 
 _AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

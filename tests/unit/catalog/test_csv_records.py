@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framematch.catalog.importing.csv_header import read_header
-from framematch.catalog.importing.csv_records import CsvReader
+from framematch.catalog.importing.files.csv_header import read_header
+from framematch.catalog.importing.files.csv_records import CsvReader
+from framematch.catalog.importing.files.records import Lines
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
-from framematch.catalog.importing.records import Lines
 from framematch.core.errors import CatalogError
 from tests.unit.catalog.catalogue_files import SHORT, only, outline, parse, problem
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from framematch.catalog.importing.picture_folder import PictureFolder
+from framematch.catalog.importing.pictures.picture_folder import PictureFolder
 from framematch.core.errors import CatalogError
 
 FILES = ("a.jpg", "Äpfel rot.jpg", "C.JPG", "sub/d.png", "e.jpg", "e.png", "F.jpg", "f.jpg", "notes.txt", "._q.jpg")

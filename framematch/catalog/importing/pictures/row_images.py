@@ -12,7 +12,7 @@ import bson
 from bson.errors import BSONError
 
 from framematch.catalog.images import ImageFile, decode_rgb, read_image
-from framematch.catalog.importing.picture_folder import PictureFolder, Respelling
+from framematch.catalog.importing.pictures.picture_folder import PictureFolder, Respelling
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
 from framematch.catalog.importing.rows import ProductDraft
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore, StoredImage, View

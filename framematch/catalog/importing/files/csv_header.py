@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from framematch.catalog.importing.records import KNOWN_COLUMNS, Lines, known_name
-from framematch.catalog.importing.text_file import SAVE_AS, is_text
+from framematch.catalog.importing.files.records import KNOWN_COLUMNS, Lines, known_name
+from framematch.catalog.importing.files.text_file import SAVE_AS, is_text
 from framematch.core.errors import CatalogError
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}

@@ -4,10 +4,10 @@ import csv
 import re
 from collections.abc import Iterator
 
-from framematch.catalog.importing.csv_header import Header
+from framematch.catalog.importing.files.csv_header import Header
+from framematch.catalog.importing.files.records import Defect, Fields, Lines, Record
+from framematch.catalog.importing.files.text_file import MAX_LINE_CHARACTERS, is_text
 from framematch.catalog.importing.problems import ProblemKind
-from framematch.catalog.importing.records import Defect, Fields, Lines, Record
-from framematch.catalog.importing.text_file import MAX_LINE_CHARACTERS, is_text
 
 _PICTURE_NAME = re.compile(r"\.[A-Za-z0-9]{2,5}\"?\s*$")
 

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from framematch.catalog.importing.files.records import Defect, Fields, Lines, Record, known_name
+from framematch.catalog.importing.files.text_file import MAX_LINE_CHARACTERS, is_text
 from framematch.catalog.importing.problems import ProblemKind
-from framematch.catalog.importing.records import Defect, Fields, Lines, Record, known_name
-from framematch.catalog.importing.text_file import MAX_LINE_CHARACTERS, is_text
 from framematch.core.errors import CatalogError
 
 

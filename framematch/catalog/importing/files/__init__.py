@@ -1,0 +1,1 @@
+"""Reads catalogue files: encodings, dialects and formats, one record after the other."""

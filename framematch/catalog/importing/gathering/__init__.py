@@ -1,0 +1,1 @@
+"""Gathers the rows of a product, and decides which of its variants a camera can tell apart."""

@@ -1,0 +1,1 @@
+"""Pictures that a catalogue file names: in folders, archives and at web addresses."""

@@ -1,0 +1,1 @@
+"""Reads cells of foreign tables: money, article numbers, HTML, guards of spreadsheets."""
