@@ -186,7 +186,7 @@ def test_numbers_are_exact_amounts(value: float | Decimal, amount: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [-1, float("nan"), float("inf"), Decimal("sNaN"), True, 10**18, 10**5_000, 1e300, 1e-30, Decimal("1E-999999")],
+    [-1, float("nan"), float("inf"), Decimal("sNaN"), True, 10**18, 10**400, 1e300, 1e-30, Decimal("1E-99")],
 )
 def test_numbers_that_are_no_amount_are_refused(value: float | Decimal) -> None:
     with pytest.raises(ValueRefused):
