@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from framematch.api.operations.work import Work
-from framematch.catalog.importing.pictures.row_images import STORED_PREFIX
+from framematch.catalog.importing.pictures.names import STORED_PREFIX
 from framematch.catalog.product import Product
 from framematch.catalog.products import ProductStore
 
