@@ -118,7 +118,7 @@ def _pictures(cells: RowCells, identity: RowIdentity) -> tuple[tuple[str, ...], 
     own = list(_of_field(cells, "own_images"))
     of_row += _in_folder(cells)
     if identity.role == "variant" and cells.columns.preset.layout != "sectioned":
-        of_row, own = [], of_row + own
+        of_row, own = list(_of_field(cells, "product_images")), of_row + own
     return tuple(dict.fromkeys(of_row)), tuple(dict.fromkeys(own))
 
 
