@@ -98,7 +98,7 @@ def test_every_format_has_the_same_options(path: str) -> None:
     names = {column: name for row in rows for column, name in row.option_names.items() if row.id == "shirt"}
     found: dict[str | None, dict[str, str]] = {row.sku or row.id: row.options for row in rows}
     for row in rows:
-        found |= dict(row.options_by_sku)
+        found.update({str(sku): of_sku for sku, of_sku in row.options_by_sku.items()})
     options = {_plain_name(names.get(name, name)): value for name, value in found["shirt-blue-m"].items()}
     assert options == {"color": "Blue", "size": "M"}
 
