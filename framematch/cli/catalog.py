@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
 from framematch.cli import product_changes
+from framematch.cli.amounts import shown_price
 from framematch.cli.catalog_build import build
 from framematch.cli.catalog_calibrate import calibrate
 from framematch.cli.catalog_import import import_file
@@ -19,6 +19,7 @@ from framematch.cli.snapshots import changes as snapshot_changes
 from framematch.cli.snapshots import listing as snapshots
 from framematch.cli.snapshots import prune as snapshot_prune
 from framematch.cli.snapshots import shadow
+from framematch.core import exact_json
 
 if TYPE_CHECKING:
     from framematch.catalog.products import Product
@@ -55,11 +56,11 @@ def list_products(
     console = new_console(soft_wrap=True)
     if as_json:
         for product in products:
-            console.out_json(msgspec.json.encode(product))
+            console.out_json(exact_json.encode(product))
         return
     table = Table("Id", "Name", "Category", "Price", "Views", box=None, pad_edge=False)
     for product in products:
-        price = "" if product.price is None else f"{product.price:.2f}"
+        price = shown_price(product.price, product.currency)
         table.add_row(product.id, product.name, product.category or "", price, str(len(product.views)))
     console.print(table)
     console.print(f"{len(products)} of {count} products", style="dim")

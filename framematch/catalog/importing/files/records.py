@@ -8,7 +8,9 @@ from framematch.catalog.importing.problems import ProblemKind
 
 Fields = dict[str, Any]
 
-KNOWN_COLUMNS = frozenset({"id", "name", "category", "price", "description", "image", "images", "attributes"})
+KNOWN_COLUMNS = frozenset(
+    {"id", "name", "category", "price", "description", "image", "images", "attributes", "currency", "skus"}
+)
 
 
 @dataclass(frozen=True)

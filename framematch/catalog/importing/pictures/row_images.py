@@ -4,7 +4,8 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from decimal import Inexact
 from threading import Lock
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from framematch.catalog.images import ImageFile, decode_rgb, read_image
 from framematch.catalog.importing.pictures.picture_folder import PictureFolder, Respelling
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
 from framematch.catalog.importing.rows import ProductDraft
+from framematch.catalog.product import content_of
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore, StoredImage, View
 from framematch.core.errors import CatalogError
 from framematch.core.units import BYTES_PER_KB
@@ -195,6 +197,8 @@ def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str
         description=draft.description,
         attributes=draft.attributes,
         views=tuple(views.values()),
+        currency=draft.currency,
+        skus=draft.skus,
     )
     problem = storage_problem(product)
     return product if problem is None else draft.problem(*problem)
@@ -205,8 +209,8 @@ def storage_problem(product: Product) -> tuple[ProblemKind, str] | None:
     if len(product.id) > MAX_ID_CHARACTERS:
         return ProblemKind.TOO_LONG, f"its id has more than {MAX_ID_CHARACTERS} characters"
     try:
-        size = len(bson.encode(asdict(product)))
-    except (BSONError, OverflowError, UnicodeEncodeError, RecursionError) as error:
+        size = len(bson.encode(content_of(product)))
+    except (BSONError, Inexact, OverflowError, UnicodeEncodeError, RecursionError) as error:
         return ProblemKind.NOT_STORABLE, f"cannot be stored in MongoDB: {error}"
     if size > MAX_ROW_BYTES:
         return ProblemKind.TOO_LONG, f"has more than {MAX_ROW_BYTES // BYTES_PER_KB} kB of text"
