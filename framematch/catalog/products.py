@@ -40,7 +40,7 @@ _VERSION = "catalog_version"
 _REPORTED_MAX = 10_000
 _DAMAGED = "its data are not the image's bytes: delete the document, and import the catalogue again"
 # For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
-# drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.importing.pictures.row_images`.
+# drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.document_limits`.
 _PRODUCTS_PER_REPLY = 100
 
 

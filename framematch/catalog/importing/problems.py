@@ -24,6 +24,8 @@ class ProblemKind(Enum):
     DUPLICATE = ("an id that another row has", "Give each product one row; it may name several images")
     NO_IMAGE = ("image not found", "Check the names, and the folder (--images)")
     BAD_IMAGE = ("image that cannot be used", "Save the picture again, as JPEG or PNG")
+    NOT_ALLOWED = ("picture at a web address that is not allowed", "Allow its host with --allow-host")
+    UNREACHABLE = ("picture that could not be downloaded", "Import the file again later; what is stored is kept")
     NOT_STORABLE = ("values that cannot be stored", "Write large numbers as text")
 
     @property
