@@ -69,13 +69,12 @@ def _distance(preset: Preset, folded: Collection[str], given: Given) -> tuple[fl
 
 
 def _no_preset(nearest: Preset, missing: Sequence[str], columns: Sequence[str], *, by_name: bool) -> CatalogError:
-    lacks = " and ".join(map(repr, missing)) if missing else ""
     if by_name:
         what = f"the columns are not those of {nearest.title}"
-        what += f": {lacks} is missing" if lacks else ""
     else:
         what = f"the columns are of no known table; the nearest is {nearest.name!r} ({nearest.title})"
-        what += f", which has also {lacks}" if lacks else ""
+    if missing:
+        what += f", which also needs {' and '.join(map(repr, missing))}"
     examples = [f"--map {_field_of(nearest, column)}={_example(column, columns)}" for column in missing]
     advice = f"Say which columns are meant, for instance {' '.join(examples)}" if examples else "Name one with --preset"
     return CatalogError(what, hint=f"The file has the columns {shown_columns(columns)}. {advice}")
