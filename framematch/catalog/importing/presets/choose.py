@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from framematch.catalog.importing.presets.column_names import folded_name, nearest_name, shown_columns
 from framematch.catalog.importing.presets.preset import Preset, ProductField
 from framematch.catalog.importing.presets.shops.all_shops import PRESETS
+from framematch.catalog.importing.presets.shops.own import OWN
 from framematch.core.errors import CatalogError, UsageError
 
 Given = Mapping[ProductField, Sequence[str]]
@@ -48,6 +49,8 @@ def presets_named(name: str) -> tuple[Preset, ...]:
 
 def fits(preset: Preset, folded: Collection[str], given: Given | None) -> bool:
     """Whether a file with these columns, folded, may be of this table."""
+    if given and preset is not OWN and not preset.required & set(folded):
+        return False  # the user has mapped all that it needs, so nothing speaks for it
     return not missing_columns(preset, folded, given or {}) and not preset.negative & set(folded)
 
 

@@ -53,6 +53,12 @@ def test_columns_that_the_user_maps_need_not_be_there() -> None:
     assert choose_preset(["id", "Titel", "image"], name=None, given={"name": ("Titel",)}).name == "own"
 
 
+def test_a_shop_of_which_only_other_columns_are_there_is_not_chosen() -> None:
+    given = {"id": ("Nr",), "name": ("Titel",), "images": ("Bild",), "gtin": ("EAN",)}
+    columns = ["Nr", "Titel", "Bild", "EAN", "brands", "image_small_url"]
+    assert choose_preset(columns, name=None, given=given).name == "own"  # type: ignore[arg-type]  # its keys
+
+
 @pytest.mark.parametrize(
     ("columns", "message", "advice"),
     [

@@ -200,11 +200,6 @@ def test_a_price_without_currency_has_the_stated_one() -> None:
     assert good(APPLE | {"price": "4 USD"}, currency="EUR").price == Money(Decimal(4), "USD")
 
 
-def test_the_last_columns_of_refused_rows_become_no_attributes() -> None:
-    assert good(APPLE | {"line": "3", "reason": "no id"}).attributes == {}
-    assert good({"line": "A", **APPLE}).attributes == {"line": "A"}
-
-
 def test_a_header_that_names_a_field_twice_is_an_error() -> None:
     for columns in (["id", "name", "Name", "image"], ["id", "name", "name (2)", "image"]):
         with pytest.raises(CatalogError, match="the header names 'name' twice"):
