@@ -12,8 +12,8 @@ from typing import Final
 from framematch.api.etags import Conditions, precondition_failed
 from framematch.api.problems import FieldProblem, Problem
 from framematch.catalog.changes.product_changes import ProductChanges, PublishedChange, is_searched
+from framematch.catalog.document_limits import storage_problem
 from framematch.catalog.images import MAX_BYTES, MAX_PIXELS
-from framematch.catalog.importing.pictures.row_images import storage_problem
 from framematch.catalog.product import Product, StoredImage, StoredProduct, View, new_revision
 from framematch.catalog.product_pages import read_product
 from framematch.catalog.product_writes import create_product, delete_product, replace_product

@@ -45,7 +45,7 @@ _VERSION = "catalog_version"
 _REPORTED_MAX = 10_000
 _DAMAGED = "its data are not the image's bytes: delete the document, and import the catalogue again"
 # For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
-# drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.importing.pictures.row_images`.
+# drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.document_limits`.
 _PRODUCTS_PER_REPLY = 100
 
 
@@ -199,8 +199,9 @@ class ProductStore:
             ) from None
 
     async def find_views(self, digests: Iterable[str]) -> dict[str, View]:
-        """The views of those images that are stored."""
-        stored = {"_id": {"$in": list(digests)}, "data": {"$type": "binData"}}
+        """The views of those images that are stored. Their bytes are checked by `get_images`."""
+        # By id alone: the local stack's server reads all documents for a query that has another condition too.
+        stored = {"_id": {"$in": list(digests)}}
         with mongo_errors("looking for images"):
             documents = await self.database.images.find(stored, {"width": 1, "height": 1}).to_list()
         views = {}

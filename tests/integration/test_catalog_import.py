@@ -13,7 +13,7 @@ import pytest
 
 from framematch.catalog.importing.importer import ImportReport, import_products
 from framematch.catalog.importing.pictures import row_images
-from framematch.catalog.importing.pictures.picture_folder import Respelling
+from framematch.catalog.importing.pictures.picture_source import Respelling
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.products import Product, ProductStore, View

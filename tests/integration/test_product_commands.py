@@ -187,5 +187,5 @@ async def test_the_command_waits_for_running_processes_and_says_which_do_not_ser
         await report("a", 3)
         await report("b", 2)
         refused = await catalog("delete", "3", "--wait", "0")
-    assert (refused.returncode, refused.stdout) == (1, "Product 3 is removed: not found any more with delta 3\n")
+    assert (refused.returncode, refused.stdout) == (1, "Product 3 is deleted: not found any more with delta 3\n")
     assert refused.stderr.startswith("framematch: after 0 s 1 of 2 processes serve delta 3.")

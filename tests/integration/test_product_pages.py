@@ -61,7 +61,7 @@ async def test_products_that_come_and_go_between_two_pages_repeat_and_hide_no_ot
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("äp", ["p0"]),
+        ("äp", ["p0", "p1"]),
         ("ROT", ["p0", "p3"]),
         ("rot äpf", ["p0"]),
         ("saft", ["p1"]),

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from framematch.api.operations.work import Work
-from framematch.catalog.importing.pictures.row_images import STORED_PREFIX
+from framematch.catalog.importing.pictures.names import STORED_PREFIX
 from framematch.catalog.product import Product
 from framematch.catalog.products import ProductStore
 from framematch.core import exact_json

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from framematch.catalog.importing.pictures.picture_folder import PictureFolder, Respelling
+from framematch.catalog.importing.pictures.picture_folder import PictureFolder
+from framematch.catalog.importing.pictures.picture_source import Respelling
 from framematch.catalog.importing.pictures.row_images import HELD_BYTES, RowImages
 from framematch.catalog.importing.problems import RowProblem
 from framematch.catalog.importing.rows import BlankLines, ProductDraft, Row, parse_rows, similar_ids

@@ -5,31 +5,23 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import Inexact
 from threading import Lock
 from typing import TypeVar
 
-import bson
-from bson.errors import BSONError
-
+from framematch.catalog.document_limits import storage_problem
 from framematch.catalog.images import ImageFile, decode_rgb, read_image
-from framematch.catalog.importing.pictures.picture_folder import PictureFolder, Respelling
+from framematch.catalog.importing.pictures.names import STORED_PREFIX
+from framematch.catalog.importing.pictures.picture_folder import PictureFolder
+from framematch.catalog.importing.pictures.picture_source import Respelling
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
 from framematch.catalog.importing.rows import ProductDraft
-from framematch.catalog.product import content_of
-from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore, StoredImage, View
+from framematch.catalog.products import Product, ProductStore, StoredImage, View
 from framematch.core.errors import CatalogError
-from framematch.core.units import BYTES_PER_KB
 
 # Image bytes in memory together; what does not fit is read again when it is needed.
 HELD_BYTES = 32_000_000
 # For one write: a third of what MongoDB takes in one message.
 WRITTEN_BYTES = 16_000_000
-# Of a product's document without its images: each of its events contains all of it.
-MAX_ROW_BYTES = 256_000
-
-STORED_PREFIX = "sha256:"
-"""Before the digest of a picture that is stored already, in place of a file's name."""
 _STORED_NAME = re.compile(rf"{STORED_PREFIX}([0-9a-f]{{64}})")
 
 Result = TypeVar("Result")
@@ -197,21 +189,6 @@ def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str
         description=draft.description,
         attributes=draft.attributes,
         views=tuple(views.values()),
-        currency=draft.currency,
-        skus=draft.skus,
     )
     problem = storage_problem(product)
     return product if problem is None else draft.problem(*problem)
-
-
-def storage_problem(product: Product) -> tuple[ProblemKind, str] | None:
-    """Why a product cannot be stored; None when it can."""
-    if len(product.id) > MAX_ID_CHARACTERS:
-        return ProblemKind.TOO_LONG, f"its id has more than {MAX_ID_CHARACTERS} characters"
-    try:
-        size = len(bson.encode(content_of(product)))
-    except (BSONError, Inexact, OverflowError, UnicodeEncodeError, RecursionError) as error:
-        return ProblemKind.NOT_STORABLE, f"cannot be stored in MongoDB: {error}"
-    if size > MAX_ROW_BYTES:
-        return ProblemKind.TOO_LONG, f"has more than {MAX_ROW_BYTES // BYTES_PER_KB} kB of text"
-    return None
