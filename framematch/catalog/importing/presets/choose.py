@@ -24,7 +24,7 @@ def choose_preset(columns: Iterable[str], *, name: str | None, given: Given | No
     named = list(columns)
     folded = {folded_name(column) for column in named if column}
     candidates = presets_named(name) if name else PRESETS
-    fitting = [one for one in candidates if not missing_columns(one, folded, given or {}) and not one.negative & folded]
+    fitting = [preset for preset in candidates if fits(preset, folded, given)]
     if fitting:
         return max(fitting, key=lambda preset: len(preset.strong & folded))  # of equals the first
     nearest = min(candidates, key=lambda preset: _distance(preset, folded, given or {}))
@@ -44,6 +44,11 @@ def presets_named(name: str) -> tuple[Preset, ...]:
     nearest = get_close_matches(name.lower(), names, n=1)
     meant = f"; the nearest is {nearest[0]!r}" if nearest else ""
     raise UsageError(f"there is no preset {name!r}{meant}", hint=f"Presets are {', '.join(names)}")
+
+
+def fits(preset: Preset, folded: Collection[str], given: Given | None) -> bool:
+    """Whether a file with these columns, folded, may be of this table."""
+    return not missing_columns(preset, folded, given or {}) and not preset.negative & set(folded)
 
 
 def missing_columns(preset: Preset, folded: Collection[str], given: Given) -> list[str]:

@@ -62,6 +62,8 @@ class Preset:
         localised: columns are named `attribute-locale-channel`.
         headerless: the names of the columns if the file has no header.
         flattened: turns a nested record into columns.
+        listed: the records of variants within the one of their product.
+        listed_parent: the column of such a variant that has the id of its product.
     """
 
     name: str
@@ -87,3 +89,5 @@ class Preset:
     localised: bool = False
     headerless: tuple[str, ...] = ()
     flattened: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    listed: Callable[[Mapping[str, Any]], list[dict[str, Any]]] | None = None
+    listed_parent: str = ""

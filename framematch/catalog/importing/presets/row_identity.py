@@ -47,7 +47,9 @@ def keys_of(cells: RowCells) -> Iterator[str]:
         yield f"group:{group}"
         if cells.columns.preset.layout == "sectioned":
             return
-    yield from (f"id:{own}" for _, own in _own_ids(cells))
+    own_ids = [own for _, own in _own_ids(cells)]
+    # Others name a row by any of its ids if these cannot be mistaken for each other.
+    yield from (f"id:{own}" for own in (own_ids if cells.columns.preset.id_prefixes else own_ids[:1]))
     if (parent := _id(cells, "parent")) is not None:
         yield f"id:{parent}"
     yield from (f"id:{sku}" for sku in children_of(cells))

@@ -16,7 +16,7 @@ from framematch.catalog.importing.presets.cell_values import (
     with_currency,
 )
 from framematch.catalog.importing.presets.column_names import folded_name
-from framematch.catalog.importing.presets.columns import RowCells, is_empty
+from framematch.catalog.importing.presets.columns import RowCells, cells_of, is_empty
 from framematch.catalog.importing.presets.localised_columns import currency_of_column
 from framematch.catalog.importing.presets.picture_cells import is_picture_name, picture_names
 from framematch.catalog.importing.presets.preset import ProductField
@@ -31,15 +31,17 @@ NO_GTIN = "barcodes that are no GTIN stay attributes"
 _SKU_KEYS = {"id", "gtin", "price", "options"}
 
 
-def read_row(record: Record, cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> SourceRow:
-    """The row of a record with these cells.
+def read_row(
+    record: Record, cells: RowCells, styles: Mapping[str, DecimalSign | None], *, is_listed: bool = False
+) -> SourceRow:
+    """The row of a record with these cells; `is_listed`: a record within that of its product.
 
     Raises:
         RowRefused: a value is missing, or none of its kind.
     """
     identity = identity_of(cells)
     name = cells.read("name", _text_reader(cells))
-    is_whole = cells.columns.preset.layout == "flat" and identity.role == "product"
+    is_whole = cells.columns.preset.layout == "flat" and identity.role == "product" and not is_listed
     if is_whole and name is None:
         raise RowRefused("no name")
     price = _price(cells, styles)
@@ -65,7 +67,7 @@ def read_row(record: Record, cells: RowCells, styles: Mapping[str, DecimalSign |
         options=identity.options,
         option_names=identity.option_names,
         options_by_sku=children_of(cells),
-        variants=_listed(record, cells, identity, price),
+        variants=(*_listed_skus(record, cells, identity, price), *_listed_records(record, cells, identity, styles)),
         attributes=_attributes(cells, extra),
         notices=notices,
     )
@@ -137,7 +139,22 @@ def _in_folder(cells: RowCells) -> Iterator[str]:
             yield from names
 
 
-def _listed(record: Record, cells: RowCells, identity: RowIdentity, price: Money | None) -> tuple[SourceRow, ...]:
+def _listed_records(
+    record: Record, cells: RowCells, identity: RowIdentity, styles: Mapping[str, DecimalSign | None]
+) -> Iterator[SourceRow]:
+    """The variants that stand within the record of their product."""
+    preset, content = cells.columns.preset, record.content
+    if preset.listed is None or preset.flattened is None or not isinstance(content, dict):
+        return
+    for one in preset.listed(content):
+        # They say of which product they are, so that they are read as variants.
+        fields = {**preset.flattened(one), preset.listed_parent: identity.id}
+        yield read_row(
+            Record(record.line, record.last_line, one), cells_of(cells.columns, fields), styles, is_listed=True
+        )
+
+
+def _listed_skus(record: Record, cells: RowCells, identity: RowIdentity, price: Money | None) -> tuple[SourceRow, ...]:
     """The articles in the column `skus`, as our own export writes them."""
     found = cells.first("skus")
     several = None if found is None else json_of_cell(found[1])
