@@ -38,7 +38,7 @@ class TarFiles:
                         unpacked_bytes += member.size
                     elif path is not None:
                         links.add(path)
-                    tar.members = []  # else it keeps a kilobyte for each file
+                    tar.members = []  # type: ignore[attr-defined]  # untyped; else it keeps a kilobyte for each file
         except (tarfile.TarError, ValueError, EOFError, OSError) as error:
             raise CatalogError(
                 f"the archive is damaged or incomplete: {error}", hint="Copy it again, or make it again"
