@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from contextlib import ExitStack, suppress
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,7 +56,9 @@ def event(number: int) -> MatchEvent:
         score=0.9,
         margin=0.125,
         threshold=0.5,
-        product=ProductInfo(names[0], names[0].title(), "Milk", 1.5, "Whole milk, 1 l, from the region. " * 5),
+        product=ProductInfo(
+            names[0], names[0].title(), "Milk", Decimal("1.5"), "Whole milk, 1 l, from the region. " * 5
+        ),
         candidates=tuple(CandidateInfo(name, 0.9) for name in names),
         snapshot="20260101-000000-abcdef",
         model=ModelInfo("demo", "00ff" * 16),

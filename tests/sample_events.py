@@ -1,5 +1,6 @@
 """Match events, sightings and log events for the tests of those who read them."""
 
+from decimal import Decimal
 from uuid import UUID
 
 from framematch.core.events import (
@@ -43,7 +44,7 @@ def match_event(
         score=score,
         margin=None if score is None else 0.125,
         threshold=0.5,
-        product=ProductInfo(product, product.title(), price=1.5) if decision == "match" else None,
+        product=ProductInfo(product, product.title(), price=Decimal("1.5")) if decision == "match" else None,
         candidates=() if score is None else (CandidateInfo(product, score),),
         snapshot="20260101-000000-abcdef",
         model=ModelInfo("demo", "00ff"),

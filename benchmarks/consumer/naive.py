@@ -14,6 +14,7 @@ import http.client
 import json
 import sys
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ from pymongo import MongoClient
 
 from consumers.stages.decode import read_jpeg
 from framematch.catalog.mongo import connect
+from framematch.catalog.product import PRODUCT_FIELDS, Product, to_product
 from framematch.catalog.snapshots.storage import open_storage
 from framematch.catalog.snapshots.store import load_snapshot
+from framematch.core import exact_json
 from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.paths import state_dir
@@ -34,8 +37,6 @@ from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import IMAGE_MODEL, served_name
 from framematch.vision.preprocess import Preprocessor
-
-_PRODUCT_FIELDS = ("name", "category", "price", "description", "attributes")
 
 
 def main(triton_http: str, frames: int) -> None:
@@ -58,7 +59,8 @@ def main(triton_http: str, frames: int) -> None:
         pixels = preprocessor(picture.decode(preprocessor.reduction(picture.height, picture.width)))
         (decision,) = matcher.match(embed(triton, model, pixels))
         nearest = decision.candidates[0].product_id
-        product = products.find_one({"_id": nearest}, _PRODUCT_FIELDS) or {}
+        document = products.find_one({"_id": nearest}, PRODUCT_FIELDS)
+        product = Product(nearest, nearest) if document is None else replace(to_product(document)[0], views=())
         headers = dict(record.headers())
         event = {  # of the whole picture; the fields that a reader of this benchmark needs, and as large
             "schema": "match.v1",
@@ -72,7 +74,7 @@ def main(triton_http: str, frames: int) -> None:
             "metadata_state": "fresh",
             "timings_ms": {},
         }
-        producer.produce(topics.matches, json.dumps(event).encode(), record.key(), headers=record.headers())
+        producer.produce(topics.matches, exact_json.encode(event), record.key(), headers=record.headers())
         producer.flush()
     consumer.close()
 

@@ -29,6 +29,7 @@ from benchmarks.kafka import reading
 from benchmarks.processes import check
 from benchmarks.triton import read_statistics, statistics_since
 from framematch.core.settings import KafkaSettings
+from framematch.matching.serving.opener import WARM_UP_PICTURES
 from framematch.stack.process import Command, ServerProcess
 
 GOALS = {
@@ -55,7 +56,7 @@ def measure(site: Site, options: Options) -> Results:
         return uvloop.run(site.bare_rate(frames // BATCH_SIZE))
 
     sides = {
-        "consumer": partial(_checked, site, consumer, frames),
+        "consumer": partial(_checked, site, consumer, frames + WARM_UP_PICTURES),
         "bare_triton": partial(_checked, site, bare_triton, frames),
         "naive": partial(_checked, site, lambda: uvloop.run(_naive_rate(site, kafka, naive_frames)), naive_frames),
     }

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import accumulate
 
 import structlog
 
 from consumers.in_flight_frame import InFlightFrame, Rejected
 from consumers.stages.results import FrameResult
+from framematch.core import exact_json
 from framematch.core.cloud_events import match_headers, sighting_headers
 from framematch.core.deadletters import dead_letter
-from framematch.core.events import MatchEvent, ProductInfo, SightingEvent, encode
+from framematch.core.events import MatchEvent, ProductInfo, SightingEvent, SkuInfo, encode
 from framematch.core.frames import Frame
 from framematch.core.kafka.clients import HEADROOM_BYTES
 from framematch.core.kafka.records import ProducerRecord
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 
 _MAX_EVENT_BYTES = 900_000  # below a broker's default limit of 1,000,000 for a record
 _MAX_NAME_CHARACTERS = 1_000  # of a trimmed product's name and category
+_MAX_TRIMMED_SKUS_BYTES = 200_000  # of the ids; the candidates of the event may be as large as the rest
 
 
 class RecordEncoder:
@@ -72,15 +75,29 @@ def _encode_event(event: MatchEvent | SightingEvent) -> bytes:
     value, product = encode(event), event.product
     if len(value) <= _MAX_EVENT_BYTES or product is None:
         return value
-    log.warning("event_trimmed", product=product.id, event_id=event.id)
+    trimmed = _without_details(product)
+    log.warning(
+        "event_trimmed", product=product.id, event_id=event.id, skus_left_out=len(product.skus) - len(trimmed.skus)
+    )
     if isinstance(event, MatchEvent):
         event = replace(event, metadata_state="missing")
-    return encode(replace(event, product=_without_details(product)))
+    return encode(replace(event, product=trimmed))
 
 
 def _without_details(product: ProductInfo) -> ProductInfo:
+    """The product with the ids of its articles, as many as fit into `_MAX_TRIMMED_SKUS_BYTES`."""
     category = product.category and product.category[:_MAX_NAME_CHARACTERS]
-    return ProductInfo(product.id, product.name[:_MAX_NAME_CHARACTERS], category, product.price)
+    skus = [SkuInfo(sku.id) for sku in product.skus]
+    ends = accumulate(len(exact_json.encode(sku)) + 1 for sku in skus)
+    fitting = sum(end <= _MAX_TRIMMED_SKUS_BYTES for end in ends)
+    return ProductInfo(
+        product.id,
+        product.name[:_MAX_NAME_CHARACTERS],
+        category,
+        product.price,
+        currency=product.currency,
+        skus=tuple(skus[:fitting]),
+    )
 
 
 def trace_frame(tracer: Tracer, frame: InFlightFrame, header: Frame, *, group_id: str) -> str:

@@ -17,6 +17,7 @@ from framematch.core.events import (
     MetadataState,
     ProductInfo,
     SightingEvent,
+    SkuInfo,
     frame_reference,
     similarity,
 )
@@ -134,5 +135,14 @@ def _product(decision: Decision, metadata: dict[str, Metadata]) -> tuple[Product
     if found.product is None:
         return ProductInfo(id=best, name=best), "missing"
     known = found.product
-    info = ProductInfo(known.id, known.name, known.category, known.price, known.description, known.attributes)
+    info = ProductInfo(
+        known.id,
+        known.name,
+        known.category,
+        known.price,
+        known.description,
+        known.attributes,
+        known.currency,
+        tuple(SkuInfo(sku.id, sku.gtin, sku.price, sku.options) for sku in known.skus),
+    )
     return info, found.state

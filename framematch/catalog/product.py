@@ -1,7 +1,7 @@
 """A product of the catalogue, its views, and how MongoDB's documents have them."""
 
 import hashlib
-import math
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -10,12 +10,16 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from bson import Decimal128
 
 from framematch.catalog.mongo import Document
 from framematch.catalog.values import DocumentError, FieldReader, required_text, shown, whole_number
 
 MAX_ID_CHARACTERS: Final = 1_000
 """Of a product's id. An event names up to 100 products (`matching.top_k`), and has to fit into a Kafka record."""
+CURRENCY: Final = re.compile("[A-Z]{3}", re.ASCII)
+"""A code of ISO 4217, such as EUR."""
+GTIN: Final = re.compile("[0-9]{14}", re.ASCII)
 REVISION_FIELDS: Final = ("revision", "updated_at")
 
 _ETAG_DIGITS = 32
@@ -45,15 +49,21 @@ class Sku:
 
 @dataclass(frozen=True)
 class Product:
-    """A catalogue entry; `attributes` has the catalogue's other columns."""
+    """A catalogue entry.
+
+    `attributes` has the catalogue's other columns. `skus` are the articles that look like this product; empty when it
+    is one article that has no number but the product's id. `currency` is a code of ISO 4217.
+    """
 
     id: str
     name: str
     category: str | None = None
-    price: float | None = None
+    price: Decimal | None = None
     description: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     views: tuple[View, ...] = ()
+    currency: str | None = None
+    skus: tuple[Sku, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,8 @@ class ProductFilter:
     """
 
     category: str | None = None
-    price_min: float | None = None
-    price_max: float | None = None
+    price_min: Decimal | None = None
+    price_max: Decimal | None = None
     attributes: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -79,13 +89,13 @@ class ProductFilter:
         """Whether the price matters."""
         return (self.price_min, self.price_max) != (None, None)
 
-    def fits_price(self, price: float | None) -> bool:
+    def fits_price(self, price: Decimal | None) -> bool:
         """Whether a product with this price fits."""
         if not self.has_price:
             return True
-        return price is not None and (self.price_min or 0) <= price <= (
-            math.inf if self.price_max is None else self.price_max
-        )
+        if price is None or (self.price_max is not None and price > self.price_max):
+            return False
+        return price >= (self.price_min or 0)
 
     def fits_attributes(self, attributes: Mapping[str, Any]) -> bool:
         """Whether a product with these attributes fits."""
@@ -135,9 +145,20 @@ def new_revision(product: Product) -> StoredProduct:
 
 def to_document(stored: StoredProduct) -> Document:
     """The document of a product."""
-    document = asdict(stored.product)
+    return {**content_of(stored.product), "revision": stored.revision, "updated_at": stored.updated_at}
+
+
+def content_of(product: Product) -> Document:
+    """The product's part of its document.
+
+    Raises:
+        decimal.Inexact: an amount has too many digits for MongoDB.
+    """
+    document = asdict(product)
     document["_id"] = document.pop("id")
-    return {**document, "revision": stored.revision, "updated_at": stored.updated_at}
+    for priced in (document, *document["skus"]):
+        priced["price"] = None if priced["price"] is None else Decimal128(priced["price"])
+    return document
 
 
 def to_stored(product: Product, document: Document) -> StoredProduct:
@@ -176,8 +197,29 @@ def to_product(document: Document) -> tuple[Product, list[str]]:
         description=reader.text("description"),
         attributes=reader.json_object("attributes"),
         views=tuple(to_view(view, required_text(view, "image")) for view in views),
+        currency=reader.text_like("currency", CURRENCY, "a currency such as EUR"),
+        skus=_skus(reader),
     )
     return product, reader.problems
+
+
+def read_skus(value: Any) -> tuple[tuple[Sku, ...], list[str]]:
+    """The articles in a list of objects, and what of them was left out; none when it is None."""
+    reader = FieldReader({"skus": value})
+    return _skus(reader), reader.problems
+
+
+def _skus(reader: FieldReader) -> tuple[Sku, ...]:
+    return tuple(sku for sku in map(_sku, reader.objects("skus")) if sku is not None)
+
+
+def _sku(reader: FieldReader) -> Sku | None:
+    sku_id = reader.needed("id")
+    if sku_id is None:
+        return None
+    return Sku(
+        sku_id, reader.text_like("gtin", GTIN, "a GTIN of 14 digits"), reader.amount("price"), reader.texts("options")
+    )
 
 
 def to_view(document: Document, image: str) -> View:

@@ -3,7 +3,7 @@
 import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from bson import DBRef, Decimal128, ObjectId
 from bson.binary import UUID_SUBTYPE, Binary
 
-_DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+from framematch.core.amounts import to_amount
+
 _MAX_DEPTH = 100  # MongoDB's own limit
 _INT64 = 2**63
 _UUID_BYTES = 16
@@ -24,9 +25,11 @@ class DocumentError(ValueError):
 class FieldReader:
     """Reads the optional fields of one document. `problems` says which had to be left out, and why."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: Mapping[str, Any], *, path: str = "", problems: list[str] | None = None) -> None:
+        """`path` is before each name in a problem: that of an object in a document, whose problems are shared."""
         self._document = document
-        self.problems: list[str] = []
+        self._path = path
+        self.problems: list[str] = [] if problems is None else problems
 
     def text(self, name: str) -> str | None:
         """A text without white space around it, or a whole number as text; None when it is absent or empty."""
@@ -38,16 +41,54 @@ class FieldReader:
         self._leave_out(name, value, "a text")
         return None
 
-    def amount(self, name: str) -> float | None:
-        """A finite number from 0 on, or one that is written as text or decimal; None when it is absent."""
+    def amount(self, name: str) -> Decimal | None:
+        """A number from 0 on, or one that is written as text (see `to_amount`); None when it is absent."""
         value = self._document.get(name)
         if value is None or value == "":
             return None
-        amount = _number(value)
-        if amount is None or not math.isfinite(amount) or amount < 0:
+        amount = to_amount(value.to_decimal() if isinstance(value, Decimal128) else value)
+        if amount is None:
             self._leave_out(name, value, "an amount such as 12.90")
-            return None
-        return abs(amount)  # no -0.0
+        return amount
+
+    def needed(self, name: str) -> str | None:
+        """A text; None, which is a problem, when it is absent or empty."""
+        value = self._document.get(name)
+        text = self.text(name)
+        if text is None and (value is None or isinstance(value, str)):
+            self._leave_out(name, value, "a text")
+        return text
+
+    def text_like(self, name: str, pattern: re.Pattern[str], wanted: str) -> str | None:
+        """A text that this pattern describes, in words `wanted`; None when it is absent."""
+        value = self.text(name)
+        if value is None or pattern.fullmatch(value):
+            return value
+        self._leave_out(name, value, wanted)
+        return None
+
+    def texts(self, name: str) -> dict[str, str]:
+        """An object of texts, without empty ones; empty when it is absent."""
+        value = self._document.get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self._leave_out(name, value, "an object")
+            return {}
+        reader = FieldReader(value, path=f"{self._path}{name}.", problems=self.problems)
+        return {key: text for key in value if (text := reader.text(key)) is not None}
+
+    def objects(self, name: str) -> Iterator["FieldReader"]:
+        """A reader for each object of a list; none when it is absent."""
+        value = self._document.get(name)
+        if value is not None and not isinstance(value, list):
+            self._leave_out(name, value, "a list")
+            return
+        for number, item in enumerate(value or ()):
+            if isinstance(item, Mapping):
+                yield FieldReader(item, path=f"{self._path}{name}[{number}].", problems=self.problems)
+            else:
+                self._leave_out(f"{name}[{number}]", item, "an object")
 
     def json_object(self, name: str) -> dict[str, Any]:
         """An object of values that JSON has (see `json_value`); empty when it is absent."""
@@ -60,7 +101,7 @@ class FieldReader:
         return {key: self.json_value(f"{name}.{key}", item) for key, item in value.items()}
 
     def json_value(self, name: str, value: Any, depth: int = 1) -> Any:
-        """The value as JSON has it: the same in `catalog products --json` and in events.
+        """The value as JSON has it: the same in `catalog list --json` and in events.
 
         Whole numbers stay exact. A decimal is a number if a double has its value, else text. A date becomes RFC 3339,
         an ObjectId or UUID its text, other binary data Base64. What JSON has not, such as NaN, becomes null.
@@ -78,7 +119,7 @@ class FieldReader:
         return scalar
 
     def _leave_out(self, name: str, value: Any, wanted: str) -> None:
-        self.problems.append(f"{name} is {shown(value)}, not {wanted}")
+        self.problems.append(f"{self._path}{name} is {shown(value)}, not {wanted}")
 
 
 def whole_number(document: Mapping[str, Any], name: str, *, at_least: int = 0) -> int:
@@ -142,24 +183,6 @@ def _json_scalar(value: Any) -> bool | int | float | str | None:  # noqa: PLR091
         case bytes():
             return base64.b64encode(value).decode()
     return None
-
-
-def _number(value: Any) -> float | None:
-    """A number of any type, or None."""
-    try:
-        match value:
-            case bool():
-                return None
-            case int() | float():
-                return float(value)
-            case Decimal128():
-                return float(value.to_decimal())
-            case str() if _DECIMAL.fullmatch(value.strip()):
-                return float(value)
-            case _:
-                return None
-    except (OverflowError, ValueError):  # a signalling NaN
-        return None
 
 
 def _exact(value: Decimal) -> int | float | str:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from framematch.cli.amounts import shown_price
 from framematch.cli.text import counted, duration, one_line
 from framematch.core.events import MatchEvent
 from framematch.core.printable import printable
@@ -39,8 +40,8 @@ def nearest(event: MatchEvent) -> str:
     """The matched product with its price, else the id of the nearest product."""
     if event.product is None:
         return printable(event.candidates[0].product_id) if event.candidates else _NOTHING
-    price = "" if event.product.price is None else f" {event.product.price:.2f}"
-    return printable(event.product.name) + price
+    price = shown_price(event.product.price, event.product.currency)
+    return f"{printable(event.product.name)} {price}".rstrip()
 
 
 def event_age_s(event: MatchEvent, now_us: int) -> float:

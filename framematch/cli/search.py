@@ -1,11 +1,13 @@
 """`framematch search`: finds products by a picture or by a text."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, prepare_command
+from framematch.core.amounts import to_amount
 from framematch.core.errors import UsageError
 
 
@@ -16,8 +18,12 @@ def search(
     ] = None,
     text: Annotated[str | None, typer.Option("--text", "-t", help="Products whose pictures fit this text.")] = None,
     category: Annotated[str | None, typer.Option(help="Only products of this category.")] = None,
-    price_min: Annotated[float | None, typer.Option(help="Only products with this price or a higher one.")] = None,
-    price_max: Annotated[float | None, typer.Option(help="Only products with this price or a lower one.")] = None,
+    price_min: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="Only products with this price or a higher one.")
+    ] = None,
+    price_max: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="Only products with this price or a lower one.")
+    ] = None,
     attribute: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Only products whose attribute has this value; may be repeated."),
@@ -47,8 +53,7 @@ def search(
     from framematch.catalog.products import ProductFilter
     from framematch.cli.search_run import SearchOptions, run_search
 
-    _check_prices(price_min, price_max)
-    wanted = ProductFilter(category, price_min, price_max, _attributes(attribute or []))
+    wanted = ProductFilter(category, *_prices(price_min, price_max), _attributes(attribute or []))
     run_search(settings, SearchOptions(image, text, wanted, top_k, snapshot, as_json))
 
 
@@ -62,9 +67,15 @@ def _attributes(given: list[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _check_prices(price_min: float | None, price_max: float | None) -> None:
-    for name, price in (("--price-min", price_min), ("--price-max", price_max)):
-        if price is not None and not 0 <= price < float("inf"):  # NaN fails too
-            raise UsageError(f"{name} {price:g} is no price", hint="Give an amount such as 12.90")
-    if price_min is not None and price_max is not None and price_min > price_max:
-        raise UsageError(f"--price-min {price_min:g} is more than --price-max {price_max:g}", hint="Exchange them")
+def _prices(price_min: str | None, price_max: str | None) -> tuple[Decimal | None, Decimal | None]:
+    least, most = _price("--price-min", price_min), _price("--price-max", price_max)
+    if least is not None and most is not None and least > most:
+        raise UsageError(f"--price-min {price_min} is more than --price-max {price_max}", hint="Exchange them")
+    return least, most
+
+
+def _price(option: str, text: str | None) -> Decimal | None:
+    amount = None if text is None else to_amount(text)
+    if text is not None and amount is None:
+        raise UsageError(f"{option} {text} is no price", hint="Give an amount such as 12.90")
+    return amount

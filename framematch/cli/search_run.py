@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
 from framematch.catalog.products import ProductFilter, ProductStore
 from framematch.catalog.snapshots.listing import find_snapshot
+from framematch.cli.amounts import shown_price
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
 from framematch.cli.text import counted
+from framematch.core import exact_json
 from framematch.core.errors import ModelError, PictureError, UsageError
 from framematch.core.events import similarity
 from framematch.core.paths import state_dir
@@ -123,7 +124,7 @@ async def _text_encoder(settings: Settings, served: ServedSnapshot) -> TextEncod
 
 
 def _json(result: SearchResult) -> bytes:
-    return msgspec.json.encode(
+    return exact_json.encode(
         {
             "near": result.near,
             "decision": result.decision,
@@ -139,6 +140,7 @@ def _json(result: SearchResult) -> bytes:
                     "name": found.product.name,
                     "category": found.product.category,
                     "price": found.product.price,
+                    "currency": found.product.currency,
                     "score": similarity(found.score),
                 }
                 for found in result.products
@@ -161,7 +163,7 @@ def _table(products: tuple[FoundProduct, ...]) -> Table:
     table.add_column("Score", justify="right")
     for found in products:
         product = found.product
-        price = "" if product.price is None else f"{product.price:.2f}"
+        price = shown_price(product.price, product.currency)
         cells = (product.id, product.name, product.category or "", price, f"{found.score:.3f}")
         table.add_row(*map(Text, map(printable, cells)))
     return table

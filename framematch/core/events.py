@@ -5,11 +5,14 @@ The JSON Schemas in `framematch/core/schemas/` are the contract; golden files in
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from importlib import resources
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
+from framematch.core import exact_json
+from framematch.core.amounts import to_amount
 from framematch.core.frames import CAMERA_PATTERN, Clock, Frame, Region
 from framematch.core.timestamps import from_rfc3339, to_rfc3339
 
@@ -31,6 +34,8 @@ CameraId = Annotated[str, msgspec.Meta(pattern=CAMERA_PATTERN)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339; `decode` checks it."""
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+Gtin = Annotated[str, msgspec.Meta(pattern="^[0-9]{14}$")]
 
 Message = TypeVar("Message")
 
@@ -63,15 +68,30 @@ class FrameReference:
 
 
 @dataclass(frozen=True)
+class SkuInfo:
+    """An article that looks like the product: its number, GTIN, price, and what tells it from the others."""
+
+    id: str
+    gtin: Gtin | None = None
+    price: Decimal | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ProductInfo:
-    """A product as the catalogue describes it."""
+    """A product as the catalogue describes it. Events of older consumers have neither a currency nor SKUs.
+
+    Prices are JSON numbers with exactly the catalogue's digits.
+    """
 
     id: str
     name: str
     category: str | None = None
-    price: float | None = None
+    price: Decimal | None = None
     description: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    currency: Currency | None = None
+    skus: tuple[SkuInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -275,13 +295,14 @@ def similarity(score: float) -> float:
 
 def encode(message: MatchEvent | SightingEvent | CameraStatus | LogEvent) -> bytes:
     """Encode a message as UTF-8 JSON; a value without a JSON type becomes a string (`catalog.values` leaves none)."""
-    return msgspec.json.encode(message, enc_hook=str)
+    return exact_json.encode(message)
 
 
 def decode(value: bytes, kind: type[Message]) -> Message:
     """Decode a message of type `kind`; unknown fields, as a newer version may add, are ignored.
 
-    Every time in it can be parsed, and a match has its product: whoever reads it later need not check.
+    Every time in it can be parsed, prices are amounts that a double can hold, and a match has its product: whoever
+    reads it later need not check.
 
     Raises:
         msgspec.DecodeError: the value is not JSON, or not a message of this kind.
@@ -292,6 +313,8 @@ def decode(value: bytes, kind: type[Message]) -> Message:
             from_rfc3339(at)
         if isinstance(message, MatchEvent) and (message.product is None) == (message.decision == "match"):
             raise msgspec.ValidationError(f"the decision {message.decision!r} does not fit to the product")
+        if isinstance(message, MatchEvent | SightingEvent) and message.product is not None:
+            _check_prices(message.product)
     except (ValueError, RecursionError) as error:  # also text that is not UTF-8
         raise msgspec.ValidationError(str(error)) from None
     return message
@@ -300,6 +323,12 @@ def decode(value: bytes, kind: type[Message]) -> Message:
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(kind) for kind in (MatchEvent, SightingEvent, CameraStatus, LogEvent)
 }
+
+
+def _check_prices(product: ProductInfo) -> None:
+    for price in (product.price, *(sku.price for sku in product.skus)):
+        if price is not None and to_amount(price) is None:
+            raise msgspec.ValidationError(f"{price} is no price")
 
 
 def _times(message: object) -> Iterator[str]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import warnings
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ async def test_a_row_becomes_a_product_with_its_images(store: ProductStore, imag
     assert report == ImportReport(read=1, added=1, changed=0, unchanged=0, problems=())
     digests = [hashlib.sha256(picture(number)).hexdigest() for number in (0, 1)]
     views = tuple(View(digest, 24, 24) for digest in digests)
-    expected = Product("a", "Apple", "Fruit", 0.5, "Red, sweet", {"brand": "Mill"}, views)
+    expected = Product("a", "Apple", "Fruit", Decimal("0.5"), "Red, sweet", {"brand": "Mill"}, views)
     assert await store.get_many(["a", "none"]) == {"a": expected}
     assert await store.get_images(digests) == {digests[0]: picture(0), digests[1]: picture(1)}
 
@@ -71,7 +72,7 @@ async def test_a_changed_row_replaces_its_product_and_increments_the_version(sto
     report = await import_text(HEADER + "a,Apple,,0.6,,0.png,\nb,Pear,,,,1.png,\nc,Plum,,,,2.png,\n", images, store)
     assert report == ImportReport(read=3, added=1, changed=1, unchanged=1, problems=())
     apple = (await store.get_many(["a"]))["a"]
-    assert (apple.price, apple.attributes) == (0.6, {})
+    assert (apple.price, apple.attributes) == (Decimal("0.6"), {})
     assert await store.catalog_version() > version
 
 

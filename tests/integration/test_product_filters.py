@@ -1,5 +1,7 @@
 """Products that fit filters, in a real MongoDB."""
 
+from decimal import Decimal
+
 import pytest
 from bson import Decimal128
 
@@ -15,15 +17,15 @@ async def test_category_and_price_select_the_ids_whoever_wrote_the_price(databas
     store = ProductStore(database)
     await store.upsert_many(
         [
-            Product("cheap", "Cheap", "Apple", 0.5),
-            Product("dear", "Dear", "Apple", 5.0),
+            Product("cheap", "Cheap", "Apple", Decimal("0.5")),
+            Product("dear", "Dear", "Apple", Decimal(5)),
             Product(
                 "free",
                 "Free",
                 "Apple",
                 attributes=ATTRIBUTES,
             ),
-            Product("other", "Other", "Pear", 0.5),
+            Product("other", "Other", "Pear", Decimal("0.5")),
         ]
     )
     for product_id, price in (("text", "0.75"), ("decimal", Decimal128("0.80"))):
@@ -31,8 +33,8 @@ async def test_category_and_price_select_the_ids_whoever_wrote_the_price(databas
             {"_id": product_id, "name": product_id, "category": "Apple", "price": price, "views": []}
         )
     await database.products.insert_one({"_id": 7, "name": "No text as id", "category": "Apple", "price": 0.5})
-    assert await store.ids_of(ProductFilter("Apple", price_max=1)) == frozenset({"cheap", "text", "decimal"})
-    assert await store.ids_of(ProductFilter("Apple", price_min=0.76)) == frozenset({"decimal", "dear"})
+    assert await store.ids_of(ProductFilter("Apple", price_max=Decimal(1))) == frozenset({"cheap", "text", "decimal"})
+    assert await store.ids_of(ProductFilter("Apple", price_min=Decimal("0.76"))) == frozenset({"decimal", "dear"})
     assert await store.ids_of(ProductFilter("Pear")) == frozenset({"other"})
     assert await store.ids_of(ProductFilter("Nonesuch")) == frozenset()
     for attributes in ([("brand", "Arla")], [("$where", "1")], [("tags", "new"), ("size", "1.5")]):

@@ -83,6 +83,8 @@ def product_answer(product: Product) -> dict[str, Any]:
         "price": product.price,
         "description": product.description,
         "attributes": product.attributes,
+        "currency": product.currency,
+        "skus": product.skus,
     }
 
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -213,5 +213,4 @@ def _from_base64(text: str, pointer: str) -> bytes:
 
 
 def _filter(wanted: SearchFilter) -> ProductFilter:
-    price: Mapping[str, float | None] = {"price_min": wanted.price.gte, "price_max": wanted.price.lte}
-    return ProductFilter(wanted.category, attributes=tuple(wanted.attributes.items()), **price)
+    return ProductFilter(wanted.category, wanted.price.gte, wanted.price.lte, tuple(wanted.attributes.items()))

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
 from framematch.api.patience import requested_timeout_s, while_wanted
 from framematch.api.services import Services
+from framematch.core import exact_json
 
 Body = TypeVar("Body")
 
@@ -40,7 +40,7 @@ async def answered(
         answer = await while_wanted(
             request, work(body), timeout_s=services.settings.api.request_timeout_s, admission=services.admission
         )
-    return Response(msgspec.json.encode(answer, enc_hook=str), media_type="application/json")
+    return Response(exact_json.encode(answer), media_type="application/json")
 
 
 async def _read(request: Request, services: Services, read: Callable[[str, bytes], Body]) -> Body:

@@ -4,12 +4,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
-import msgspec
-
 from framematch.api.operations.work import Work
 from framematch.catalog.importing.pictures.names import STORED_PREFIX
 from framematch.catalog.product import Product
 from framematch.catalog.products import ProductStore
+from framematch.core import exact_json
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 _PIECE_BYTES = 262_144
@@ -54,5 +53,7 @@ def export_line(product: Product) -> bytes:
         "description": product.description,
         "images": [STORED_PREFIX + view.image for view in product.views],
         "attributes": product.attributes,
+        "currency": product.currency,
+        "skus": product.skus or None,
     }
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None}) + b"\n"
+    return exact_json.encode({name: value for name, value in fields.items() if value is not None}) + b"\n"

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ValidationError
 
 from framematch.api.access.policy import access
 from framematch.api.etags import Conditions, CurrentConditions, quoted
+from framematch.api.exact_answers import exact_answer, exact_body
 from framematch.api.guard.encoded_path import decoded_segment
 from framematch.api.idempotency import IdempotencyKey, MadeAnswer, once
 from framematch.api.merge_patch import merge_patch
@@ -59,7 +60,7 @@ ProductId = Annotated[
 CurrentEdits = Annotated[ProductEdits, Depends(product_edits)]
 
 
-@router.get("/v1/products", summary="List products", openapi_extra=access("read"))
+@router.get("/v1/products", summary="List products", openapi_extra=access("read"), response_model=ProductList)
 async def list_products(
     services: CurrentServices,
     *,
@@ -75,7 +76,7 @@ async def list_products(
         ),
     ] = None,
     updated_after: Annotated[Time | None, Query(description="last written after this time")] = None,
-) -> ProductList:
+) -> Response:
     """Products in the order of their ids.
 
     A page may have fewer than `page_size` products although there are more: the list ends where `next_page_token` is
@@ -85,9 +86,11 @@ async def list_products(
     after = "" if not page_token else str(services.page_tokens.open(page_token, wanted)[0])
     query = ProductQuery(category, q, None if updated_after is None else _to_datetime(updated_after))
     page = await read_page(services.products, query, after=after, limit=page_size)
-    return ProductList(
-        items=[ProductAnswer.of(stored) for stored in page.products],
-        next_page_token=None if page.next_after is None else services.page_tokens.sign([page.next_after], wanted),
+    return exact_answer(
+        ProductList(
+            items=[ProductAnswer.of(stored) for stored in page.products],
+            next_page_token=None if page.next_after is None else services.page_tokens.sign([page.next_after], wanted),
+        )
     )
 
 
@@ -98,17 +101,15 @@ async def list_products(
     responses={**problems(404), 200: {"headers": _ETAG}, 304: {"description": "It is as `If-None-Match` has it."}},
     response_model=ProductAnswer,
 )
-async def get_product(
-    product: ProductId, services: CurrentServices, conditions: CurrentConditions, response: Response
-) -> ProductAnswer | Response:
+async def get_product(product: ProductId, services: CurrentServices, conditions: CurrentConditions) -> Response:
     """The product with its reference images."""
     stored = await read_product(services.products, product)
     if stored is None:
         raise no_product(product)
+    headers = {"ETag": quoted(stored.etag)}
     if conditions.not_modified(stored.etag):
-        return Response(status_code=304, headers={"ETag": quoted(stored.etag)})
-    response.headers["ETag"] = quoted(stored.etag)
-    return ProductAnswer.of(stored)
+        return Response(status_code=304, headers=headers)
+    return exact_answer(ProductAnswer.of(stored), headers=headers)
 
 
 @router.post(
@@ -167,14 +168,14 @@ async def create_product(
         200: {"headers": _ETAG},
         201: {"model": ProductAnswer, "description": "It was created.", "headers": _ETAG},
     },
+    response_model=ProductAnswer,
 )
 async def put_product(
     product: ProductId,
     body: ProductBody,
     conditions: CurrentConditions,
     edits: CurrentEdits,
-    response: Response,
-) -> ProductAnswer:
+) -> Response:
     """Replace the product's fields, and its reference images if the body has some; else they stay.
 
     With `If-Match` only the product that you have read is replaced, with `If-None-Match: *` none.
@@ -186,7 +187,7 @@ async def put_product(
         kept = seen.product.views if seen else ()
         return to_product(target, body.fields(), kept if views is None else views)
 
-    return _answer(await edits.edit(product, conditions, edit), response)
+    return edited_answer(await edits.edit(product, conditions, edit))
 
 
 @router.patch(
@@ -194,24 +195,24 @@ async def put_product(
     summary="Change a product",
     openapi_extra=access("operate"),
     responses={**problems(404, 409, 412, 503), 200: {"headers": _ETAG}},
+    response_model=ProductAnswer,
 )
 async def patch_product(
     product: ProductId,
     conditions: CurrentConditions,
     edits: CurrentEdits,
-    response: Response,
     patch: Annotated[
         dict[str, Any],
         Body(description="a JSON merge patch (RFC 7396): null removes a member", examples=[{"price": 0.5}]),
     ],
-) -> ProductAnswer:
+) -> Response:
     """Change some fields. Two changes of other fields at the same time are both made."""
 
     def edit(seen: StoredProduct | None) -> Any:
         current = existing(seen, product)
         return to_product(product, _patched(to_fields(current), patch), current.views)
 
-    return _answer(await edits.edit(product, conditions, edit), response)
+    return edited_answer(await edits.edit(product, conditions, edit))
 
 
 @router.delete(
@@ -285,17 +286,17 @@ def _to_datetime(time: str) -> datetime:
 
 
 def _made(edited: Edited) -> MadeAnswer:
-    body = ProductAnswer.of(edited.stored, edited.change).model_dump_json().encode()
+    body = exact_body(ProductAnswer.of(edited.stored, edited.change))
     location = f"/v1/products/{_path(edited.stored.product.id)}"
     return MadeAnswer(201, {"ETag": quoted(edited.stored.etag), "Location": location}, body)
 
 
-def _answer(edited: Edited, response: Response) -> ProductAnswer:
-    response.headers["ETag"] = quoted(edited.stored.etag)
+def edited_answer(edited: Edited, *, status: int = 200) -> Response:
+    """The product as an edit has left it; one that was created has status 201 and its location."""
+    headers = {"ETag": quoted(edited.stored.etag)}
     if edited.created:
-        response.status_code = 201
-        response.headers["Location"] = f"/v1/products/{_path(edited.stored.product.id)}"
-    return ProductAnswer.of(edited.stored, edited.change)
+        status, headers["Location"] = 201, f"/v1/products/{_path(edited.stored.product.id)}"
+    return exact_answer(ProductAnswer.of(edited.stored, edited.change), status=status, headers=headers)
 
 
 def _path(product_id: str) -> str:

@@ -9,7 +9,7 @@ from framematch.api.etags import CurrentConditions, quoted
 from framematch.api.multipart import is_form, read_form
 from framematch.api.problems import Problem
 from framematch.api.product_edits import existing, no_image, no_product, with_views, without_view
-from framematch.api.routes.products import CurrentEdits, ProductId
+from framematch.api.routes.products import CurrentEdits, ProductId, edited_answer
 from framematch.api.schemas.problem import problems
 from framematch.api.schemas.products import IMAGES_MAX, ProductAnswer, ReferenceImage, ReferenceImages
 from framematch.api.services import CurrentServices, Services
@@ -68,10 +68,11 @@ async def list_images(product: ProductId, services: CurrentServices) -> Referenc
     status_code=201,
     openapi_extra={**access("operate", body_mb=_BODY_MB, pictures=True), "requestBody": _REQUEST_BODY},
     responses=problems(404, 409, 412, 413, 415, 503),
+    response_model=ProductAnswer,
 )
 async def add_images(
-    product: ProductId, request: Request, conditions: CurrentConditions, edits: CurrentEdits, response: Response
-) -> ProductAnswer:
+    product: ProductId, request: Request, conditions: CurrentConditions, edits: CurrentEdits
+) -> Response:
     """Add one or several pictures; the product is found by them within seconds. Adding one again changes nothing.
 
     A picture counts as it is seen upright, by its EXIF orientation. Of an animation the first frame counts.
@@ -81,8 +82,7 @@ async def add_images(
     pictures = await _pictures(request)
     views = await edits.store_pictures(pictures)
     edited = await edits.edit(product, conditions, lambda seen: with_views(existing(seen, product), views))
-    response.headers["ETag"] = quoted(edited.stored.etag)
-    return ProductAnswer.of(edited.stored, edited.change)
+    return edited_answer(edited, status=201)
 
 
 @router.get(_ONE, summary="Read a reference image's size", openapi_extra=access("read"), responses=problems(404))
@@ -121,14 +121,15 @@ async def get_content(
     summary="Delete a reference image",
     openapi_extra=access("operate"),
     responses=problems(404, 409, 412, 503),
+    response_model=ProductAnswer,
 )
 async def delete_image(
-    product: ProductId, sha256: Digest, conditions: CurrentConditions, edits: CurrentEdits, response: Response
-) -> ProductAnswer:
+    product: ProductId, sha256: Digest, conditions: CurrentConditions, edits: CurrentEdits
+) -> Response:
     """Take a picture from the product. Without its last one the product stays, and no picture finds it any more."""
-    edited = await edits.edit(product, conditions, lambda seen: without_view(existing(seen, product), sha256))
-    response.headers["ETag"] = quoted(edited.stored.etag)
-    return ProductAnswer.of(edited.stored, edited.change)
+    return edited_answer(
+        await edits.edit(product, conditions, lambda seen: without_view(existing(seen, product), sha256))
+    )
 
 
 def media_type(data: bytes) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from framematch.api.schemas.skus import Amount, Currency, SkuAnswer
+
 PICTURES_MAX = 16
 REGIONS_MAX = 64
 """Of all pictures of a request."""
@@ -46,8 +48,8 @@ class MatchRequest(_Request):
 class PriceFilter(_Request):
     """Prices, inclusive."""
 
-    gte: float | None = Field(None, ge=0, allow_inf_nan=False, examples=[0.5])
-    lte: float | None = Field(None, ge=0, allow_inf_nan=False, examples=[2.0])
+    gte: Amount | None = Field(None, examples=[0.5])
+    lte: Amount | None = Field(None, examples=[2.0])
 
 
 class SearchFilter(_Request):
@@ -78,9 +80,11 @@ class ProductAnswer(BaseModel):
     id: str = Field(examples=["granny-smith"])
     name: str = Field(examples=["Granny Smith"])
     category: str | None = Field(None, examples=["Apple"])
-    price: float | None = Field(None, examples=[0.59])
+    price: Amount | None = Field(None, examples=[0.59])
     description: str | None = None
     attributes: dict[str, Any] = {}
+    currency: Currency | None = None
+    skus: list[SkuAnswer] = []
 
 
 class CandidateAnswer(BaseModel):

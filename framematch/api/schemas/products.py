@@ -1,11 +1,13 @@
 """Products and their reference images, as requests and answers have them."""
 
 import unicodedata
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Base64Bytes, BaseModel, BeforeValidator, ConfigDict, Field
 
+from framematch.api.schemas.skus import Amount, Currency, SkuAnswer, SkuFields, different
 from framematch.catalog.changes.product_changes import PublishedChange
 from framematch.catalog.images import MAX_BYTES
 from framematch.catalog.product import MAX_ID_CHARACTERS, Product, StoredProduct, View
@@ -75,10 +77,14 @@ class ProductFields(BaseModel):
 
     name: Annotated[str, AfterValidator(_name)] = Field(examples=["Granny Smith"])
     category: Annotated[str | None, AfterValidator(_optional_text)] = Field(None, examples=["Apple"])
-    price: float | None = Field(None, ge=0, allow_inf_nan=False, examples=[0.45])
+    price: Amount | None = Field(None, examples=[0.45])
     description: Annotated[str | None, AfterValidator(_optional_text)] = None
     attributes: Annotated[dict[str, Any], BeforeValidator(_json_values)] = Field(
         default_factory=dict, description="anything else; match events contain it", examples=[{"brand": "Mill"}]
+    )
+    currency: Currency | None = None
+    skus: Annotated[list[SkuFields], AfterValidator(different)] = Field(
+        [], description="articles that look like this product; without any it is one article with the product's id"
     )
 
 
@@ -153,6 +159,8 @@ class ProductAnswer(BaseModel):
                     "price": 0.45,
                     "description": "Green and sour",
                     "attributes": {"brand": "Mill"},
+                    "currency": "EUR",
+                    "skus": [{"id": "4011-6", "gtin": "04006381333931", "price": 2.50, "options": {"Pack": "6"}}],
                     "reference_images": [{"sha256": _DIGEST, "width": 800, "height": 600}],
                     "updated_at": "2026-01-31T12:00:00.123Z",
                     "etag": "9f1c0a5e2b7d4c53a1e8f60d2b3c4d5e",
@@ -165,9 +173,11 @@ class ProductAnswer(BaseModel):
     id: str = Field(examples=["4011"])
     name: str
     category: str | None
-    price: float | None
+    price: Amount | None
     description: str | None
     attributes: dict[str, Any]
+    currency: Currency | None = None
+    skus: list[SkuAnswer] = []
     reference_images: list[ReferenceImage]
     updated_at: datetime | None = Field(description="null for one that another program has written")
     etag: str = Field(description="as in the header ETag, without quotes")
@@ -184,6 +194,8 @@ class ProductAnswer(BaseModel):
             price=product.price,
             description=product.description,
             attributes=product.attributes,
+            currency=product.currency,
+            skus=[SkuAnswer.of(sku) for sku in product.skus],
             reference_images=[ReferenceImage.of(view) for view in product.views],
             updated_at=stored.updated_at,
             etag=stored.etag,
@@ -200,7 +212,8 @@ class ProductList(BaseModel):
 
 def to_fields(product: Product) -> dict[str, Any]:
     """The members that a merge patch may change."""
-    return {name: getattr(product, name) for name in ProductFields.model_fields}
+    fields = {name: getattr(product, name) for name in ProductFields.model_fields}
+    return {**fields, "skus": [asdict(sku) for sku in product.skus]}
 
 
 def to_product(product_id: str, fields: ProductFields, views: tuple[View, ...]) -> Product:
@@ -209,8 +222,10 @@ def to_product(product_id: str, fields: ProductFields, views: tuple[View, ...]) 
         id=product_id,
         name=fields.name,
         category=fields.category,
-        price=None if fields.price is None else abs(fields.price),  # no -0.0
+        price=fields.price,
         description=fields.description,
         attributes=fields.attributes,
         views=views,
+        currency=fields.currency,
+        skus=tuple(sku.sku() for sku in fields.skus),
     )

@@ -13,7 +13,11 @@ class ProblemKind(Enum):
 
     QUOTES = ("quotes that do not match", 'Write a quote inside of a cell twice (""), and close each cell')
     CELLS = ("other cells than columns", "Put cells that contain the delimiter into quotes")
-    NOT_TEXT = ("not UTF-8 text", "Save the file as CSV (UTF-8), or run: iconv -f WINDOWS-1252 -t UTF-8 FILE")
+    NOT_TEXT = (
+        "bytes that are no text in the file's encoding",
+        "Save the file as CSV (UTF-8), or state its encoding: --encoding cp1252",
+    )
+    CUT = ("the rest of the file cannot be read", "Export the file again, and transfer it completely")
     TOO_LONG = ("too long", "Shorten the texts: every match event contains them")
     NOT_JSON = ("not a JSON object", "Write one JSON object on each line, each key once")
     FIELD = ("id, name, price or image is missing or invalid", "Fill the cells")

@@ -1,12 +1,13 @@
 """Parses a catalogue file, CSV or JSON lines: each row becomes a product draft or a problem with its line number."""
 
 import io
-import math
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from framematch.catalog.importing.files.csv_header import read_header
 from framematch.catalog.importing.files.csv_records import CsvReader
@@ -14,9 +15,11 @@ from framematch.catalog.importing.files.json_records import read_json_lines
 from framematch.catalog.importing.files.records import KNOWN_COLUMNS, Defect, Fields, Lines, Record, check_complete
 from framematch.catalog.importing.files.text_file import SAVE_AS, text_lines
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
+from framematch.catalog.product import CURRENCY, Sku, read_skus
+from framematch.core.amounts import to_amount
 from framematch.core.errors import CatalogError
 
-_AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_EXACT = msgspec.json.Decoder(float_hook=Decimal)
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,12 @@ class ProductDraft:
     id: str
     name: str
     category: str | None
-    price: float | None
+    price: Decimal | None
     description: str | None
     attributes: dict[str, Any]
     images: tuple[str, ...]
+    currency: str | None = None
+    skus: tuple[Sku, ...] = ()
 
     def problem(self, kind: ProblemKind, reason: str) -> RowProblem:
         """Why this row is not imported."""
@@ -134,6 +139,8 @@ def _draft(record: Record, fields: Fields) -> ProductDraft:
         description=_text(fields, "description"),
         attributes=_attributes(fields),
         images=images,
+        currency=_currency(fields),
+        skus=_skus(fields.get("skus")),
     )
 
 
@@ -148,17 +155,31 @@ def _text(fields: Fields, name: str) -> str | None:
     return (value or "").strip() or None
 
 
-def _price(value: Any) -> float | None:
+def _price(value: Any) -> Decimal | None:
     if value is None:
         return None
-    is_amount = isinstance(value, int | float) or (isinstance(value, str) and _AMOUNT.fullmatch(value.strip()))
-    try:
-        price = float(value) if is_amount and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        price = math.nan
-    if not math.isfinite(price) or price < 0:
+    price = to_amount(value)
+    if price is None:
         raise _RowError(f"price {value!r} is not an amount such as 12.90")
-    return price or 0.0  # not -0.0
+    return price
+
+
+def _currency(fields: Fields) -> str | None:
+    currency = _text(fields, "currency")
+    if currency is not None and not CURRENCY.fullmatch(currency):
+        raise _RowError(f"currency {currency!r} is not a code such as EUR")
+    return currency
+
+
+def _skus(value: Any) -> tuple[Sku, ...]:
+    """The articles in a list as the export writes it, or in its JSON text."""
+    try:
+        skus, problems = read_skus(_EXACT.decode(value) if isinstance(value, str) else value)
+    except msgspec.DecodeError as error:
+        raise _RowError(f"skus is not JSON: {error}") from None
+    if problems:
+        raise _RowError(problems[0])
+    return skus
 
 
 def _images(fields: Fields) -> tuple[str, ...]:

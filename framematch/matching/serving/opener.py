@@ -27,6 +27,9 @@ Connect = Callable[[str], Awaitable[ImageEncoder]]
 """Returns a connected encoder of the model with this digest."""
 
 # The first search over pages that no search has touched, and the first batch of a model, take several times as long.
+WARM_UP_PICTURES = 1
+"""How many pictures the model computes before a snapshot is served."""
+
 _WARM_UP_BATCHES = 4
 _WARM_UP_ROWS = 16
 
@@ -106,7 +109,7 @@ async def warm_up(served: ServedSnapshot) -> None:
         TritonUnavailableError: Triton does not answer.
     """
     spec, generator = served.preprocessor.spec, np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (1, spec.crop_height, spec.crop_width, 3), dtype=np.uint8)
+    pixels = generator.integers(0, 256, (WARM_UP_PICTURES, spec.crop_height, spec.crop_width, 3), dtype=np.uint8)
     await served.encoder.embed(pixels)
     await asyncio.to_thread(served.matcher.warm_up)
     for _ in range(_WARM_UP_BATCHES):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,7 +50,10 @@ class FakeStore:
     async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
         if self.error:
             raise self.error
-        known = {"milk": Product("milk", "Fresh Milk", "Dairy", 1.5), "juice": Product("juice", "Orange Juice")}
+        known = {
+            "milk": Product("milk", "Fresh Milk", "Dairy", Decimal("1.5")),
+            "juice": Product("juice", "Orange Juice"),
+        }
         return {one: known[one] for one in ids if one in known}
 
     async def ids_of(self, wanted: ProductFilter) -> frozenset[str] | None:

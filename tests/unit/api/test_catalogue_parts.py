@@ -4,6 +4,7 @@ import asyncio
 import json
 import zipfile
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -254,9 +255,11 @@ def test_an_error_of_the_work_is_the_problem_that_the_api_would_answer() -> None
 
 
 def test_an_export_line_is_the_row_of_an_import_with_the_same_product() -> None:
-    product = Product("a", "A", "c", 0.0, "d", {"x": {"y": [1, None]}, "image": "no picture"}, (View("ab" * 32, 1, 1),))
+    product = Product(
+        "a", "A", "c", Decimal("0.00"), "d", {"x": {"y": [1, None]}, "image": "no picture"}, (View("ab" * 32, 1, 1),)
+    )
     draft = parse_product(json.loads(export_line(product)))
     assert isinstance(draft, ProductDraft)
     assert (draft.id, draft.name, draft.category, draft.price, draft.description, draft.attributes, draft.images) == (
-        "a", "A", "c", 0.0, "d", product.attributes, ("sha256:" + "ab" * 32,),
+        "a", "A", "c", Decimal("0.00"), "d", product.attributes, ("sha256:" + "ab" * 32,),
     )  # fmt: skip

@@ -157,7 +157,7 @@ def test_a_field_of_the_wrong_type_is_left_out_of_the_event_and_named() -> None:
     assert event["metadata_state"] == "fresh"
     assert event["product"] == {
         "id": "milk", "name": "Milk", "category": None, "price": None, "description": None,
-        "attributes": {"a": 1, "b": None},
+        "attributes": {"a": 1, "b": None}, "currency": None, "skus": [],
     }  # fmt: skip
     [entry] = logs
     assert (entry["event"], entry["product"]) == ("product_fields_left_out", "milk")

@@ -1,6 +1,7 @@
 """The records of a result: each fits, has its schema, and carries the frame's trace."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import jsonschema
@@ -13,7 +14,8 @@ from structlog.testing import capture_logs
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.in_flight_frame import InFlightFrame, Skipped
 from consumers.stages.results import FrameResult
-from framematch.core.events import ProductInfo, json_schema
+from framematch.core import exact_json
+from framematch.core.events import ProductInfo, SkuInfo, json_schema
 from framematch.core.frames import Frame
 from framematch.core.kafka.records import ProducerRecord
 from framematch.core.settings import KafkaSettings
@@ -48,9 +50,9 @@ def valid_event(record: ProducerRecord) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "large",
     [
-        ProductInfo("milk", "Milk", "Dairy", 1.5, "x" * 2_000_000),
-        ProductInfo("milk", "Milk", "Dairy", 1.5, attributes={"shelf": "x" * 2_000_000}),
-        ProductInfo("milk", "Milk" + "x" * 2_000_000, "Dairy" + "x" * 2_000_000, 1.5),
+        ProductInfo("milk", "Milk", "Dairy", Decimal("1.5"), "x" * 2_000_000),
+        ProductInfo("milk", "Milk", "Dairy", Decimal("1.5"), attributes={"shelf": "x" * 2_000_000}),
+        ProductInfo("milk", "Milk" + "x" * 2_000_000, "Dairy" + "x" * 2_000_000, Decimal("1.5")),
     ],
     ids=["description", "attributes", "names"],
 )
@@ -66,9 +68,29 @@ def test_a_product_too_large_for_a_record_is_trimmed(large: ProductInfo) -> None
         assert (shown["description"], shown["attributes"]) == (None, {})
 
 
+def test_a_trimmed_product_keeps_the_ids_of_its_articles() -> None:
+    skus = tuple(SkuInfo(f"shirt-{number}", price=Decimal(9), options={"Text": "x" * 1_000}) for number in range(1_000))
+    for record in encode_events(ProductInfo("shirt", "Shirt", currency="EUR", skus=skus)):
+        shown = valid_event(record)["product"]
+        assert ([sku["id"] for sku in shown["skus"]], shown["currency"]) == ([sku.id for sku in skus], "EUR")
+        assert shown["skus"][0] == {"id": "shirt-0", "gtin": None, "price": None, "options": {}}
+
+
+def test_too_many_ids_of_articles_are_cut_and_counted() -> None:
+    skus = tuple(SkuInfo(f"{number:0999}") for number in range(2_000))
+    with capture_logs() as logs:
+        records = encode_events(ProductInfo("shirt", "Shirt", skus=skus))
+    kept = [len(valid_event(record)["product"]["skus"]) for record in records]
+    assert [entry["skus_left_out"] for entry in logs] == [2_000 - count for count in kept]
+    assert [len(record.value or b"") < MAX_RECORD_BYTES for record in records] == [True, True]
+    assert min(kept) > 100
+
+
 def test_a_product_that_fits_is_not_trimmed() -> None:
-    whole = ProductInfo("milk", "Milk", "Dairy", 1.5, "x" * 500_000, {"shelf": "B4"})
-    assert [valid_event(record)["product"] for record in encode_events(whole)] == [msgspec.to_builtins(whole)] * 2
+    whole = ProductInfo("milk", "Milk", "Dairy", Decimal("1.5"), "x" * 500_000, {"shelf": "B4"})
+    assert [valid_event(record)["product"] for record in encode_events(whole)] == [
+        msgspec.json.decode(exact_json.encode(whole))
+    ] * 2
 
 
 def test_attributes_without_a_json_type_are_text() -> None:

@@ -59,6 +59,8 @@ def values(schema: dict[str, Any], defs: dict[str, Any], path: str = "") -> Iter
         allowed |= {*part.get("enum", []), *([part["const"]] if "const" in part else [])}
     if None in allowed:
         types.add("null")
+    if any(part.get("format") == "decimal" for part in parts):  # msgspec's for a number with all of its digits
+        types, parts = types - {"string"} | {"number"}, [part for part in parts if part.get("format") != "decimal"]
     pattern, form = (next((part[name] for part in parts if name in part), None) for name in ("pattern", "format"))
     yield path, Value(frozenset(types), frozenset(value for value in allowed if value is not None), pattern, form)
     for part in parts:
@@ -152,7 +154,7 @@ def test_the_page_names_the_parts_of_a_match_event_that_have_no_row() -> None:
     for parent in ("product", "sighting", "candidates[]"):
         names = {path.removeprefix(f"{parent}.") for path in paths if path.startswith(f"{parent}.")}
         shown = re.findall(r"`(\w+)`", page_fields[parent.removesuffix("[]")])
-        assert {name for name in names if "." not in name} <= set(shown), parent
+        assert {name for name in names if not re.search(r"[.\[]", name)} <= set(shown), parent
 
 
 def test_the_page_names_every_header_of_a_match_event() -> None:

@@ -4,6 +4,7 @@ import functools
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,6 +31,7 @@ from framematch.core.events import (
     RefusedSettings,
     SightingEvent,
     SightingLink,
+    SkuInfo,
     decode,
     encode,
     frame_reference,
@@ -50,7 +52,10 @@ FRAME = Frame(
     clock="rtcp",
     replayed=True,
 )
-PRODUCT = ProductInfo("arla-milk", "Arla Standard Milk", "Milk", 1.49, "Whole milk, 1 l.", {"shelf": "B4"})
+PRODUCT = ProductInfo(
+    "arla-milk", "Arla Standard Milk", "Milk", Decimal("1.49"), "Whole milk, 1 l.", {"shelf": "B4"}, "EUR",
+    (SkuInfo("7310865", "07310865004703", Decimal("1.490"), {"Size": "1 l"}),),
+)  # fmt: skip
 SIGHTING = SightingLink(
     id=sighting_id("till-1", "arla-milk", FRAME.id),
     started_at="2026-01-01T00:00:00.200000Z",
@@ -180,7 +185,8 @@ def test_a_match_event_of_an_older_consumer_can_be_decoded() -> None:
 
 def test_a_sighting_event_of_a_consumer_that_did_not_count_votes_can_be_decoded() -> None:
     event = decode((GOLDEN / "sighting.v1-first.json").read_bytes(), SightingEvent)
-    assert event == replace(ENDED, votes={}, frames_used=0.0, runner_up=None)
+    product = replace(PRODUCT, currency=None, skus=())
+    assert event == replace(ENDED, product=product, votes={}, frames_used=0.0, runner_up=None)
     jsonschema.validate(golden("sighting.v1-first.json"), json_schema("sighting.v1"))
 
 
@@ -195,6 +201,15 @@ def test_an_event_with_each_reason_is_valid_by_the_schema(reason: DecisionReason
         event = replace(event, score=None, margin=None, candidates=())
     jsonschema.validate(json.loads(encode(event)), json_schema("match.v1"))
     assert decode(encode(event), MatchEvent) == event
+
+
+def test_a_price_has_exactly_the_digits_of_the_catalogue() -> None:
+    for price in ("12.90", "0.1234567890123456789", "0", "1E+3"):
+        value = encode(replace(match_event(), product=ProductInfo("a", "A", price=Decimal(price))))
+        assert f'"price":{price},'.encode() in value
+        decoded = decode(value, MatchEvent).product
+        assert decoded is not None
+        assert str(decoded.price) == price
 
 
 def test_match_headers_are_as_the_golden_file() -> None:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,10 @@ class FakeStore:
     """Knows the products `milk` and `juice`."""
 
     async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
-        known = {"milk": Product("milk", "Fresh Milk", "Dairy", 1.5), "juice": Product("juice", "Orange Juice")}
+        known = {
+            "milk": Product("milk", "Fresh Milk", "Dairy", Decimal("1.5")),
+            "juice": Product("juice", "Orange Juice"),
+        }
         return {one: known[one] for one in ids if one in known}
 
     async def ids_of(self, wanted: ProductFilter) -> frozenset[str] | None:
@@ -193,8 +197,8 @@ async def test_filters_leave_only_products_that_fit(thread: ThreadPoolExecutor) 
 async def test_without_a_product_that_fits_nothing_is_near(thread: ThreadPoolExecutor) -> None:
     site = Site(thread, ("milk", 0.9))
     for result in (
-        await site.by_text("milk", products=ProductFilter(price_max=1)),
-        await site.by_picture(picture(), products=ProductFilter(price_max=1)),
+        await site.by_text("milk", products=ProductFilter(price_max=Decimal(1))),
+        await site.by_picture(picture(), products=ProductFilter(price_max=Decimal(1))),
     ):
         assert (result.near, result.products, result.products_searched) == (False, (), 0)
 
@@ -222,15 +226,15 @@ def test_background_texts_differ() -> None:
 @pytest.mark.parametrize(
     ("wanted", "price", "fits"),
     [
-        (ProductFilter(price_max=2), 2.0, True),
-        (ProductFilter(price_max=2), 2.01, False),
-        (ProductFilter(price_min=2), 2.0, True),
-        (ProductFilter(price_min=2), 1.99, False),
-        (ProductFilter(price_min=0), None, False),
+        (ProductFilter(price_max=Decimal(2)), Decimal("2.0"), True),
+        (ProductFilter(price_max=Decimal(2)), Decimal("2.01"), False),
+        (ProductFilter(price_min=Decimal(2)), Decimal("2.0"), True),
+        (ProductFilter(price_min=Decimal(2)), Decimal("1.99"), False),
+        (ProductFilter(price_min=Decimal(0)), None, False),
         (ProductFilter("Apple"), None, True),
     ],
 )
 def test_prices_are_inclusive_and_a_product_without_one_fits_none(
-    wanted: ProductFilter, price: float | None, fits: bool
+    wanted: ProductFilter, price: Decimal | None, fits: bool
 ) -> None:
     assert wanted.fits_price(price) is fits

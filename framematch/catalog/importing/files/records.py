@@ -8,20 +8,30 @@ from framematch.catalog.importing.problems import ProblemKind
 
 Fields = dict[str, Any]
 
-KNOWN_COLUMNS = frozenset({"id", "name", "category", "price", "description", "image", "images", "attributes"})
+KNOWN_COLUMNS = frozenset(
+    {"id", "name", "category", "price", "description", "image", "images", "attributes", "currency", "skus"}
+)
 
 
 @dataclass(frozen=True)
 class Defect:
-    """Why a record cannot be read."""
+    """Why a record cannot be read.
+
+    `raw` is its text in the file, without the last line end, as far as the format has one and it is known; so the row
+    can be written again. Bytes that are no text are lone surrogates in it.
+    """
 
     kind: ProblemKind
     reason: str
+    raw: str = ""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The lines `line` to `last_line` of a file (1 is the first): a row's fields, a defect, or None for blank lines."""
+    """The lines `line` to `last_line` of a file (1 is the first): a row's fields, a defect, or None for blank lines.
+
+    Where a file's records have no lines of their own (see `SourceFile.numbered_by`), both are the record's number.
+    """
 
     line: int
     last_line: int

@@ -1,5 +1,6 @@
 """A row of a catalogue file in the project's terms, whatever the shop's format is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,7 +22,11 @@ class SourceRow:
         images: names of the pictures of the whole product, each once.
         own_images: names of the pictures of this variant alone.
         options: what tells this variant from the others, such as `{"Size": "M"}`.
+        option_names: `{"option1": "Size"}`: other rows of the product have this option as `option1`.
         attributes: all other columns of the product with a value.
+        variants: articles of the product that the row itself lists, with the role `variant`.
+        options_by_sku: articles of the product that have rows of their own, and what tells them apart.
+        notices: what the user should know about the row, the same words for each row with it.
     """
 
     line: int
@@ -37,4 +42,8 @@ class SourceRow:
     images: tuple[str, ...] = ()
     own_images: tuple[str, ...] = ()
     options: dict[str, str] = field(default_factory=dict)
+    option_names: Mapping[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    variants: tuple["SourceRow", ...] = ()
+    options_by_sku: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()

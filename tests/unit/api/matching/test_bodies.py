@@ -2,6 +2,7 @@
 
 import base64
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -128,7 +129,7 @@ def test_a_search_is_the_same_as_json_and_as_a_form() -> None:
     wanted = {"category": "Apple", "price": {"lte": 2.5}, "attributes": {"brand": "Arla"}}
     as_json = search_json({"image": b64(b"one"), "filter": wanted, "top_k": 3, "min_score": 0.5})
     parts = (("image", b"one"), ("filter", json.dumps(wanted)), ("top_k", "3"), ("min_score", "0.5"))
-    products = ProductFilter("Apple", price_max=2.5, attributes=(("brand", "Arla"),))
+    products = ProductFilter("Apple", price_max=Decimal("2.5"), attributes=(("brand", "Arla"),))
     assert as_json == read_search(FORM, form(*parts)) == SearchBody(None, Picture(b"one"), products, 3, 0.5)
 
 

@@ -1,0 +1,194 @@
+"""Reads one row: its texts, amounts and pictures, and all that is left as attributes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from framematch.catalog.importing.files.records import Record
+from framematch.catalog.importing.gathering.source_row import SourceRow
+from framematch.catalog.importing.presets.cell_values import (
+    RowRefused,
+    gtin_value,
+    id_value,
+    json_of_cell,
+    key_values,
+    money_value,
+    text_value,
+    with_currency,
+)
+from framematch.catalog.importing.presets.column_names import folded_name
+from framematch.catalog.importing.presets.columns import RowCells, is_empty
+from framematch.catalog.importing.presets.localised_columns import currency_of_column
+from framematch.catalog.importing.presets.picture_cells import is_picture_name, picture_names
+from framematch.catalog.importing.presets.preset import ProductField
+from framematch.catalog.importing.presets.row_identity import RowIdentity, children_of, identity_of
+from framematch.catalog.importing.presets.row_texts import category_of, description_of
+from framematch.catalog.importing.values.guards import unguarded, without_export_guard
+from framematch.catalog.importing.values.money import DecimalSign, Money
+
+NO_GTIN = "barcodes that are no GTIN stay attributes"
+"""A notice."""
+
+_SKU_KEYS = {"id", "gtin", "price", "options"}
+
+
+def read_row(record: Record, cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> SourceRow:
+    """The row of a record with these cells.
+
+    Raises:
+        RowRefused: a value is missing, or none of its kind.
+    """
+    identity = identity_of(cells)
+    name = cells.read("name", _text_reader(cells))
+    is_whole = cells.columns.preset.layout == "flat" and identity.role == "product"
+    if is_whole and name is None:
+        raise RowRefused("no name")
+    price = _price(cells, styles)
+    extra: dict[str, Any] = {}
+    gtin, notices = _gtin(cells, extra)
+    description, category = description_of(cells, extra), category_of(cells, extra)
+    images, own_images = _pictures(cells, identity)
+    if is_whole and not images:
+        raise RowRefused("no image")
+    return SourceRow(
+        line=record.line,
+        last_line=record.last_line,
+        role=identity.role,
+        id=identity.id,
+        sku=identity.sku,
+        gtin=gtin,
+        name=name,
+        category=category,
+        description=description,
+        price=price,
+        images=images,
+        own_images=own_images,
+        options=identity.options,
+        option_names=identity.option_names,
+        options_by_sku=children_of(cells),
+        variants=_listed(record, cells, identity, price),
+        attributes=_attributes(cells, extra),
+        notices=notices,
+    )
+
+
+def _text_reader(cells: RowCells) -> Any:
+    def read(column: str, value: Any) -> str | None:
+        return text_value(column, _plain(cells, value))
+
+    return read
+
+
+def _plain(cells: RowCells, value: Any) -> Any:
+    """The value without a guard; our own exports set others than shops and spreadsheets."""
+    if not isinstance(value, str) or not cells.columns.is_csv:
+        return value
+    return without_export_guard(value) if cells.columns.preset.name == "own" else unguarded(value)
+
+
+def _gtin(cells: RowCells, extra: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    found = cells.first("gtin")
+    if found is None:
+        return None, ()
+    gtin = gtin_value(*found)
+    if gtin is not None:
+        return gtin, ()
+    column, value = found
+    extra[column] = _plain(cells, value)
+    return None, (NO_GTIN,)
+
+
+def _price(cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> Money | None:
+    found = cells.first("price")
+    if found is None:
+        return None
+    column, value = found
+    price = money_value(column, value, styles.get(column))
+    if cells.columns.preset.localised and (code := currency_of_column(column)):
+        price = with_currency(price, column, code)
+    if (currency := cells.first("currency")) is not None:
+        price = with_currency(price, *currency)
+    return price if price.currency else Money(price.amount, cells.columns.currency)
+
+
+def _pictures(cells: RowCells, identity: RowIdentity) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The pictures of the whole product, and those of the variant alone."""
+    of_row = [name for name in _of_field(cells, "images") if folded_name(name) not in cells.columns.preset.no_picture]
+    own = list(_of_field(cells, "own_images"))
+    of_row += _in_folder(cells)
+    if identity.role == "variant" and cells.columns.preset.layout != "sectioned":
+        of_row, own = [], of_row + own
+    return tuple(dict.fromkeys(of_row)), tuple(dict.fromkeys(own))
+
+
+def _of_field(cells: RowCells, wanted: ProductField) -> Iterator[str]:
+    for column, value in cells.all(wanted):
+        yield from picture_names(column, value, cells.columns.picture_separator)
+
+
+def _in_folder(cells: RowCells) -> Iterator[str]:
+    """Pictures in columns that nobody has named, known by the folder of their names."""
+    folder = cells.columns.preset.picture_folder
+    for column, value in cells.fields.items() if folder else ():
+        if column in cells.used or not isinstance(value, str) or not value.startswith(folder):
+            continue
+        names = list(picture_names(column, value, cells.columns.picture_separator))
+        if all(map(is_picture_name, names)):
+            cells.used.add(column)
+            yield from names
+
+
+def _listed(record: Record, cells: RowCells, identity: RowIdentity, price: Money | None) -> tuple[SourceRow, ...]:
+    """The articles in the column `skus`, as our own export writes them."""
+    found = cells.first("skus")
+    several = None if found is None else json_of_cell(found[1])
+    if several is None:
+        return ()
+    if not isinstance(several, list):
+        raise RowRefused("skus is no list of articles")
+    currency = price.currency if price else cells.columns.currency
+    return tuple(_article(record, identity.id, one, currency) for one in several)
+
+
+def _article(record: Record, product_id: str, article: Any, currency: str | None) -> SourceRow:
+    if not isinstance(article, dict) or set(article) - _SKU_KEYS:
+        raise RowRefused(f"skus has an article with other keys than {', '.join(sorted(_SKU_KEYS))}")
+    sku = id_value("id of skus", article.get("id"), is_cell=False)
+    if sku is None:
+        raise RowRefused("skus has an article without id")
+    options = article.get("options") or {}
+    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
+        raise RowRefused(f"the options of {sku!r} in skus are no texts")
+    gtin, amount = article.get("gtin"), article.get("price")
+    number = None if is_empty(gtin) else gtin_value("gtin of skus", gtin)
+    if not is_empty(gtin) and number is None:
+        raise RowRefused(f"the gtin of {sku!r} in skus is no GTIN")
+    money = None if is_empty(amount) else Money(money_value("price of skus", amount, ".").amount, currency)
+    return SourceRow(
+        record.line, record.last_line, "variant", id=product_id, sku=sku, gtin=number, price=money, options=options
+    )
+
+
+def _attributes(cells: RowCells, extra: dict[str, Any]) -> dict[str, Any]:
+    """All columns that were not read, with what reading others has left."""
+    together = cells.first("attributes")
+    columns = {
+        column: _plain(cells, value)
+        for column, value in cells.fields.items()
+        if value is not None and column not in cells.used and not _is_left_out(cells, column)
+    }
+    columns |= extra
+    if together is None:
+        return columns
+    column, value = together
+    if isinstance(value, str) and cells.columns.preset.attribute_pairs:
+        return {**key_values(value), **columns}
+    if not isinstance(value, dict):
+        return {**columns, column: value}
+    if twice := value.keys() & columns.keys():
+        raise RowRefused(f"{min(twice)!r} is given twice, also in attributes")
+    return {**value, **columns}
+
+
+def _is_left_out(cells: RowCells, column: str) -> bool:
+    columns = cells.columns
+    return column in columns.left_out or folded_name(column) in columns.preset.left_out
