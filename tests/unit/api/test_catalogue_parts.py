@@ -27,7 +27,7 @@ from framematch.api.schemas.products import ProductBody, product_id_problem
 from framematch.catalog.importing.rows import ProductDraft, parse_product
 from framematch.catalog.mongo import Database
 from framematch.catalog.product import Product, View
-from framematch.catalog.product_pages import in_any_case
+from framematch.catalog.search_text import in_any_case
 from framematch.core.errors import AddressNotSetError, CatalogError
 from framematch.core.settings import Settings
 
