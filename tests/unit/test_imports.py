@@ -39,6 +39,7 @@ COMMANDS = {
         "catalog",
         "catalog_build",
         "catalog_calibrate",
+        "catalog_import",
         "consume",
         "doctor",
         "models.listing",

@@ -6,13 +6,14 @@ from typing import Any, Literal, get_args
 
 ProductField = Literal[
     "id", "group", "parent", "sku", "gtin", "name", "category", "description", "price", "currency",
-    "images", "own_images", "skus", "attributes", "kind", "children", "store_view",
+    "images", "own_images", "product_images", "skus", "attributes", "kind", "children", "store_view",
 ]  # fmt: skip
 """What a column may be mapped to.
 
 `group` is what the variants of one product have in common, and `parent` names the row of the product that a variant
-belongs to. `skus` and `attributes` have several values in one cell. `kind` says what a row is, `children` are the
-articles of a product, and a row with a `store_view` has only texts for a part of the shop.
+belongs to. `product_images` are pictures of the whole product in the row of a variant. `skus` and `attributes` have
+several values in one cell. `kind` says what a row is, `children` are the articles of a product, and a row with a
+`store_view` has only texts for a part of the shop.
 """
 PRODUCT_FIELDS: tuple[ProductField, ...] = get_args(ProductField)
 

@@ -92,7 +92,7 @@ def _of_family(cells: RowCells) -> RowIdentity:
     if parent is not None and cells.named(cells.columns.preset.part_column, keep=True):
         return RowIdentity("pictures", parent)
     if parent is None and _is_variant_kind(cells):
-        raise RowRefused(f"no {_name(cells, 'parent')}, and the row is a variant")
+        raise RowRefused(f"no {name_of(cells, 'parent')}, and the row is a variant")
     if parent is None:
         return RowIdentity("product", _own_id(cells))
     # A variation without a number of its own is exported with that of its parent.
@@ -140,13 +140,13 @@ def _own_id(cells: RowCells, *, but: str | None = None) -> str:
         cells.used.add(column)
         if own != but:
             return own
-    raise RowRefused(f"no {_name(cells, 'id')}")
+    raise RowRefused(f"no {name_of(cells, 'id')}")
 
 
 def _needed(cells: RowCells, wanted: ProductField) -> str:
     found = _id(cells, wanted)
     if found is None:
-        raise RowRefused(f"no {_name(cells, wanted)}")
+        raise RowRefused(f"no {name_of(cells, wanted)}")
     return found
 
 
@@ -158,7 +158,7 @@ def _id(cells: RowCells, wanted: ProductField) -> str | None:
     return found
 
 
-def _name(cells: RowCells, wanted: ProductField) -> str:
+def name_of(cells: RowCells, wanted: ProductField) -> str:
     """How the file calls a column that the row lacks."""
     names = cells.columns.of_field.get(wanted, ())
     return names[0] if names else wanted

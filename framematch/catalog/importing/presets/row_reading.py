@@ -20,7 +20,7 @@ from framematch.catalog.importing.presets.columns import RowCells, cells_of, is_
 from framematch.catalog.importing.presets.localised_columns import currency_of_column
 from framematch.catalog.importing.presets.picture_cells import is_picture_name, picture_names
 from framematch.catalog.importing.presets.preset import ProductField
-from framematch.catalog.importing.presets.row_identity import RowIdentity, children_of, identity_of
+from framematch.catalog.importing.presets.row_identity import RowIdentity, children_of, identity_of, name_of
 from framematch.catalog.importing.presets.row_texts import category_of, description_of
 from framematch.catalog.importing.values.guards import unguarded, without_export_guard
 from framematch.catalog.importing.values.money import DecimalSign, Money
@@ -43,14 +43,14 @@ def read_row(
     name = cells.read("name", _text_reader(cells))
     is_whole = cells.columns.preset.layout == "flat" and identity.role == "product" and not is_listed
     if is_whole and name is None:
-        raise RowRefused("no name")
+        raise RowRefused(f"no {name_of(cells, 'name')}")
     price = _price(cells, styles)
     extra: dict[str, Any] = {}
     gtin, notices = _gtin(cells, extra)
     description, category = description_of(cells, extra), category_of(cells, extra)
     images, own_images = _pictures(cells, identity)
     if is_whole and not images:
-        raise RowRefused("no image")
+        raise RowRefused(f"no {name_of(cells, 'images')}")
     return SourceRow(
         line=record.line,
         last_line=record.last_line,
@@ -118,7 +118,7 @@ def _pictures(cells: RowCells, identity: RowIdentity) -> tuple[tuple[str, ...], 
     own = list(_of_field(cells, "own_images"))
     of_row += _in_folder(cells)
     if identity.role == "variant" and cells.columns.preset.layout != "sectioned":
-        of_row, own = [], of_row + own
+        of_row, own = list(_of_field(cells, "product_images")), of_row + own
     return tuple(dict.fromkeys(of_row)), tuple(dict.fromkeys(own))
 
 

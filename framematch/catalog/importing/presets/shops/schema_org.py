@@ -7,7 +7,9 @@ from framematch.catalog.importing.presets.preset import OptionColumns, Preset
 
 PARENT_KEY = "inProductGroupWithID"
 """Where a node of a variant names its group."""
-
+PRODUCT_IMAGE_KEY = "product image"
+_GROUP_IDS = ("productGroupID", "sku", "@id", "url", "name")
+_OF_GROUP = ("description", "category", "brand")
 _GTINS = ("gtin14", "gtin13", "gtin12", "gtin8", "gtin", "ean", "isbn")
 # What only connects the node with its page and others.
 _DROPPED = {"@context", "@type", "@id", "offers", "isVariantOf", "inProductGroupWithID", "hasVariant", "variesBy"}
@@ -19,15 +21,18 @@ def flattened_node(node: Mapping[str, Any]) -> dict[str, Any]:
     columns |= {key: node[key] for key in ("image",) if node.get(key)}
     offer = _offer(node.get("offers"))
     columns |= {key: offer[key] for key in ("price", "priceCurrency", "availability") if offer.get(key) is not None}
-    group = node.get("isVariantOf") or node.get("inProductGroupWithID")
-    group = group[0] if isinstance(group, list) and group else group
-    if isinstance(group, dict):
-        group = group.get("productGroupID") or group.get("@id")
-    if group:
-        columns[PARENT_KEY] = group
+    group = _first_object(node.get("isVariantOf"))
+    parent = node.get(PARENT_KEY) or next((group[key] for key in _GROUP_IDS if group.get(key)), None)
+    if parent:
+        columns[PARENT_KEY] = parent
+    # The group has the name of the product; what tells a variant apart stands in its own fields.
+    columns |= {key: _plain(group[key]) for key in ("name",) if group.get(key)}
+    columns |= {key: _plain(group[key]) for key in _OF_GROUP if group.get(key) and not columns.get(key)}
+    if group.get("image"):
+        columns[PRODUCT_IMAGE_KEY] = group["image"]
     is_parent = bool(node.get("hasVariant")) or "ProductGroup" in _types(node)
     if is_parent and not columns.get("productGroupID"):
-        columns["productGroupID"] = columns.get("sku") or node.get("@id") or columns.get("url")
+        columns["productGroupID"] = next((node[key] for key in _GROUP_IDS if node.get(key)), None)
     if not any(columns.get(key) for key in ("sku", "productID", "productGroupID", "mpn", *_GTINS)) and node.get("@id"):
         columns["@id"] = node["@id"]
     return columns
@@ -97,6 +102,7 @@ SCHEMA_ORG = Preset(
         "price": ("price",),
         "currency": ("pricecurrency",),
         "images": ("image",),
+        "product_images": (PRODUCT_IMAGE_KEY,),
     },
     options=OptionColumns(named=("color", "size", "material", "pattern")),
     flattened=flattened_node,
