@@ -15,8 +15,8 @@ from bson import Decimal128, Int64, ObjectId
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from framematch.api.operations.exporting import export_line
 from framematch.catalog.building.build import build_snapshot
+from framematch.catalog.exporting.json_lines import export_line
 from framematch.catalog.importing.importer import ImportReport, import_products
 from framematch.catalog.mongo import Database
 from framematch.catalog.operations.activation import activate

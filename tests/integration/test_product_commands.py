@@ -1,4 +1,4 @@
-"""`framematch catalog add` and `remove` with real MongoDB and Triton servers, and a part of the demo's catalogue."""
+"""`framematch catalog add` and `delete` with real MongoDB and Triton servers, and a part of the demo's catalogue."""
 
 import asyncio
 import json

@@ -36,9 +36,9 @@ COMMANDS = {
     "api,cpu": ("api", "api_key"),
     "consumer,cpu": (
         "calibration",
-        "catalog",
         "catalog_build",
         "catalog_calibrate",
+        "catalog_export",
         "catalog_import",
         "consume",
         "doctor",

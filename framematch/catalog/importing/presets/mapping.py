@@ -17,13 +17,12 @@ from framematch.catalog.importing.presets.row_identity import keys_of
 from framematch.catalog.importing.presets.row_reading import read_row
 from framematch.catalog.importing.presets.shops.own import OWN
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
+from framematch.catalog.importing.values.guards import without_export_guard
 from framematch.catalog.importing.values.money import DecimalSign
 from framematch.core.errors import CatalogError, UsageError
 
 _NUMBERED = re.compile(r"(?P<name>.+) \(\d+\)")
 _PICTURES = ("images", "own_images")
-# At the end of a file of refused rows, which may be imported again.
-_REFUSED_COLUMNS = ("line", "reason")
 
 
 class RowMapping:
@@ -87,6 +86,8 @@ class RowMapping:
 
     def _cells(self, fields: Mapping[str, Any]) -> RowCells:
         flattened = self.preset.flattened
+        if self.preset.name == OWN.name and self._columns.is_csv:
+            fields = {name: without_export_guard(v) if isinstance(v, str) else v for name, v in fields.items()}
         return cells_of(self._columns, fields if flattened is None else flattened(fields))
 
 
@@ -107,8 +108,6 @@ def row_mapping(columns: Sequence[str], options: MappingOptions) -> RowMapping:
     of_field |= {known: tuple(map(folded_name, several)) for known, several in given.items()}
     of_field = _with_repeated(of_field, columns)
     _check_complete(preset, of_field, columns)
-    if tuple(columns[-len(_REFUSED_COLUMNS) :]) == _REFUSED_COLUMNS:
-        left_out |= set(_REFUSED_COLUMNS)
     separator = preset.picture_separator if options.picture_separator is None else options.picture_separator
     mapped = Columns(preset, of_field, left_out, options.currency, separator, options.is_csv)
     return RowMapping(mapped, columns, options.decimal)
