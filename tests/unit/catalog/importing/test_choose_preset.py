@@ -147,7 +147,11 @@ def test_columns_that_the_user_maps_make_a_header() -> None:
 @pytest.mark.parametrize("text", ["x,y\n1,2\n", "1,Kiwi,a.jpg\n"])
 def test_rows_without_a_header_are_an_error_that_says_what_is_missing(text: str) -> None:
     with pytest.raises(CatalogError, match="the columns are of no known table"):
-        find_header(cells(text))
+        find_header(cells(text), given={})
+
+
+def test_the_first_row_is_the_header_where_columns_may_be_mapped() -> None:
+    assert find_header(cells("\nx,y\n1,2\n")) == HeaderPlace(1, ("x", "y"))
 
 
 def test_blank_rows_alone_are_an_error() -> None:
