@@ -20,6 +20,7 @@ WOO = ["ID", "Type", "SKU", "Name", "Published", "Regular price", "Images"]
         (["Name", "IMAGES", "Id", "brand", "sku", "price"], "framematch's own table"),
         (WOO, "WooCommerce"),
         (["\ufeffID", *WOO[1:]], "WooCommerce"),
+        (["ID", "Typ", "Artikelnummer", "Name", "Veröffentlicht", "Bilder"], "WooCommerce"),
         (["handle", "TITLE", "image src"], "Shopify, export until 2024"),
         (["Title", "URL handle", "Product image URL"], "Shopify"),
         (["id", "title", "image link", "price"], "Google Merchant Center"),
