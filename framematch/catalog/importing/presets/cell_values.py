@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -111,11 +112,11 @@ def with_currency(money: Money, column: str, value: Any) -> Money:
     return Money(money.amount, code)
 
 
-def json_of_cell(value: Any) -> Any:
+def json_of_cell(value: Any, parse_float: Callable[[str], Any] = float) -> Any:
     """The list or object that a cell has as JSON; any other value as it is."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
-            return json.loads(value)
+            return json.loads(value, parse_float=parse_float)
         except (ValueError, RecursionError):
             return value
     return value

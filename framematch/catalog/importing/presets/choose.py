@@ -15,6 +15,8 @@ Given = Mapping[ProductField, Sequence[str]]
 def choose_preset(columns: Iterable[str], *, name: str | None, given: Given | None = None) -> Preset:
     """The preset whose columns a file has: the one with most columns that speak for it; the own table wins a tie.
 
+    One whose `sure` columns are there all is it, whatever else the file has: attributes have names of shops, too.
+
     `name` chooses among the presets with this name; columns of mapped fields need not be there.
 
     Raises:
@@ -25,6 +27,9 @@ def choose_preset(columns: Iterable[str], *, name: str | None, given: Given | No
     folded = {folded_name(column) for column in named if column}
     candidates = presets_named(name) if name else PRESETS
     fitting = [preset for preset in candidates if fits(preset, folded, given)]
+    sure = [preset for preset in fitting if preset.sure and preset.sure <= folded]
+    if sure:
+        return sure[0]
     if fitting:
         return max(fitting, key=lambda preset: len(preset.strong & folded))  # of equals the first
     nearest = min(candidates, key=lambda preset: _distance(preset, folded, given or {}))

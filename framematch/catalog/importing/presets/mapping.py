@@ -17,6 +17,7 @@ from framematch.catalog.importing.presets.row_identity import keys_of
 from framematch.catalog.importing.presets.row_reading import read_row
 from framematch.catalog.importing.presets.shops.own import OWN
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
+from framematch.catalog.importing.values.guards import without_export_guard
 from framematch.catalog.importing.values.money import DecimalSign
 from framematch.core.errors import CatalogError, UsageError
 
@@ -87,6 +88,8 @@ class RowMapping:
 
     def _cells(self, fields: Mapping[str, Any]) -> RowCells:
         flattened = self.preset.flattened
+        if self.preset.name == OWN.name and self._columns.is_csv:
+            fields = {name: without_export_guard(v) if isinstance(v, str) else v for name, v in fields.items()}
         return cells_of(self._columns, fields if flattened is None else flattened(fields))
 
 

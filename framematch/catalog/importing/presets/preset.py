@@ -46,6 +46,7 @@ class Preset:
         required: columns that all have to be there; another column of the same field will do.
         strong: columns that speak for it, beside the required ones.
         negative: columns that rule it out.
+        sure: columns that no other table has together.
         columns: for each of our fields the columns that may have it; the first with a value counts, and of the
             pictures all of them.
         left_out: columns that say nothing about the product, and become no attributes.
@@ -73,6 +74,7 @@ class Preset:
     required: frozenset[str]
     strong: frozenset[str] = frozenset()
     negative: frozenset[str] = frozenset()
+    sure: frozenset[str] = frozenset()
     columns: Mapping[ProductField, tuple[str, ...]] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     id_prefixes: Mapping[str, str] = field(default_factory=dict)

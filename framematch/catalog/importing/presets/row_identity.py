@@ -130,7 +130,7 @@ def _own_ids(cells: RowCells) -> Iterator[tuple[str, str]]:
     """The columns with the row's own ids, and the ids."""
     prefixes = cells.columns.preset.id_prefixes
     for column, value in cells.all("id", keep=True):
-        if (text := id_value(column, value, is_cell=cells.columns.is_csv)) is not None:
+        if (text := id_value(column, value, is_cell=cells.columns.has_guards)) is not None:
             yield column, prefixes.get(folded_name(column), "") + text
 
 
@@ -152,7 +152,7 @@ def _needed(cells: RowCells, wanted: ProductField) -> str:
 
 def _id(cells: RowCells, wanted: ProductField) -> str | None:
     def read(column: str, value: Any) -> str | None:
-        return id_value(column, value, is_cell=cells.columns.is_csv)
+        return id_value(column, value, is_cell=cells.columns.has_guards)
 
     found: str | None = cells.read(wanted, read)
     return found

@@ -1,6 +1,7 @@
 """Reads one row: its texts, amounts and pictures, and all that is left as attributes."""
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from framematch.catalog.importing.files.records import Record
@@ -22,7 +23,7 @@ from framematch.catalog.importing.presets.picture_cells import is_picture_name, 
 from framematch.catalog.importing.presets.preset import ProductField
 from framematch.catalog.importing.presets.row_identity import RowIdentity, children_of, identity_of, name_of
 from framematch.catalog.importing.presets.row_texts import category_of, description_of
-from framematch.catalog.importing.values.guards import unguarded, without_export_guard
+from framematch.catalog.importing.values.guards import unguarded
 from framematch.catalog.importing.values.money import DecimalSign, Money
 
 NO_GTIN = "barcodes that are no GTIN stay attributes"
@@ -81,10 +82,8 @@ def _text_reader(cells: RowCells) -> Any:
 
 
 def _plain(cells: RowCells, value: Any) -> Any:
-    """The value without a guard; our own exports set others than shops and spreadsheets."""
-    if not isinstance(value, str) or not cells.columns.is_csv:
-        return value
-    return without_export_guard(value) if cells.columns.preset.name == "own" else unguarded(value)
+    """The value without a guard."""
+    return unguarded(value) if isinstance(value, str) and cells.columns.has_guards else value
 
 
 def _gtin(cells: RowCells, extra: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
@@ -100,14 +99,14 @@ def _gtin(cells: RowCells, extra: dict[str, Any]) -> tuple[str | None, tuple[str
 
 
 def _price(cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> Money | None:
-    found = cells.first("price")
+    found, currency = cells.first("price"), cells.first("currency")
     if found is None:
         return None
     column, value = found
     price = money_value(column, value, styles.get(column))
     if cells.columns.preset.localised and (code := currency_of_column(column)):
         price = with_currency(price, column, code)
-    if (currency := cells.first("currency")) is not None:
+    if currency is not None:
         price = with_currency(price, *currency)
     return price if price.currency else Money(price.amount, cells.columns.currency)
 
@@ -157,13 +156,19 @@ def _listed_records(
 def _listed_skus(record: Record, cells: RowCells, identity: RowIdentity, price: Money | None) -> tuple[SourceRow, ...]:
     """The articles in the column `skus`, as our own export writes them."""
     found = cells.first("skus")
-    several = None if found is None else json_of_cell(found[1])
+    several = None if found is None else json_of_cell(found[1], parse_float=Decimal)
     if several is None:
         return ()
     if not isinstance(several, list):
         raise RowRefused("skus is no list of articles")
-    currency = price.currency if price else cells.columns.currency
+    currency = price.currency if price else _stated_currency(cells)
     return tuple(_article(record, identity.id, one, currency) for one in several)
+
+
+def _stated_currency(cells: RowCells) -> str | None:
+    """That of a product whose articles alone have prices."""
+    stated = cells.first("currency")
+    return cells.columns.currency if stated is None else with_currency(Money(Decimal(0)), *stated).currency
 
 
 def _article(record: Record, product_id: str, article: Any, currency: str | None) -> SourceRow:
@@ -199,6 +204,8 @@ def _attributes(cells: RowCells, extra: dict[str, Any]) -> dict[str, Any]:
     column, value = together
     if isinstance(value, str) and cells.columns.preset.attribute_pairs:
         return {**key_values(value), **columns}
+    if cells.columns.preset.name == "own":
+        value = json_of_cell(value)
     if not isinstance(value, dict):
         return {**columns, column: value}
     if twice := value.keys() & columns.keys():
