@@ -88,7 +88,7 @@ def money_value(column: str, value: Any, decimal: DecimalSign | None) -> Money:
     try:
         if isinstance(value, str):
             return parse_money(value, decimal)
-        if isinstance(value, int | float | Decimal):
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
             return money_of_number(value)
     except ValueRefused as error:
         raise RowRefused(f"{column} {error.reason}") from None

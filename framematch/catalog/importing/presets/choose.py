@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from framematch.catalog.importing.presets.column_names import folded_name, nearest_name, shown_columns
 from framematch.catalog.importing.presets.preset import Preset, ProductField
 from framematch.catalog.importing.presets.shops.all_shops import PRESETS
+from framematch.catalog.importing.presets.shops.own import OWN
 from framematch.core.errors import CatalogError, UsageError
 
 Given = Mapping[ProductField, Sequence[str]]
@@ -53,6 +54,8 @@ def presets_named(name: str) -> tuple[Preset, ...]:
 
 def fits(preset: Preset, folded: Collection[str], given: Given | None) -> bool:
     """Whether a file with these columns, folded, may be of this table."""
+    if given and preset is not OWN and not preset.required & set(folded):
+        return False  # the user has mapped all that it needs, so nothing speaks for it
     return not missing_columns(preset, folded, given or {}) and not preset.negative & set(folded)
 
 
@@ -74,13 +77,12 @@ def _distance(preset: Preset, folded: Collection[str], given: Given) -> tuple[fl
 
 
 def _no_preset(nearest: Preset, missing: Sequence[str], columns: Sequence[str], *, by_name: bool) -> CatalogError:
-    lacks = " and ".join(map(repr, missing)) if missing else ""
     if by_name:
         what = f"the columns are not those of {nearest.title}"
-        what += f": {lacks} is missing" if lacks else ""
     else:
         what = f"the columns are of no known table; the nearest is {nearest.name!r} ({nearest.title})"
-        what += f", which has also {lacks}" if lacks else ""
+    if missing:
+        what += f", which also needs {' and '.join(map(repr, missing))}"
     examples = [f"--map {_field_of(nearest, column)}={_example(column, columns)}" for column in missing]
     advice = f"Say which columns are meant, for instance {' '.join(examples)}" if examples else "Name one with --preset"
     return CatalogError(what, hint=f"The file has the columns {shown_columns(columns)}. {advice}")

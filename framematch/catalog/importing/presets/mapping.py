@@ -23,8 +23,6 @@ from framematch.core.errors import CatalogError, UsageError
 
 _NUMBERED = re.compile(r"(?P<name>.+) \(\d+\)")
 _PICTURES = ("images", "own_images")
-# At the end of a file of refused rows, which may be imported again.
-_REFUSED_COLUMNS = ("line", "reason")
 
 
 class RowMapping:
@@ -110,8 +108,6 @@ def row_mapping(columns: Sequence[str], options: MappingOptions) -> RowMapping:
     of_field |= {known: tuple(map(folded_name, several)) for known, several in given.items()}
     of_field = _with_repeated(of_field, columns)
     _check_complete(preset, of_field, columns)
-    if tuple(columns[-len(_REFUSED_COLUMNS) :]) == _REFUSED_COLUMNS:
-        left_out |= set(_REFUSED_COLUMNS)
     separator = preset.picture_separator if options.picture_separator is None else options.picture_separator
     mapped = Columns(preset, of_field, left_out, options.currency, separator, options.is_csv)
     return RowMapping(mapped, columns, options.decimal)

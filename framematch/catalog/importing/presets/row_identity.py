@@ -10,6 +10,9 @@ from framematch.catalog.importing.presets.column_names import folded_name
 from framematch.catalog.importing.presets.columns import RowCells
 from framematch.catalog.importing.presets.preset import ProductField
 
+# What only rows of articles have, beside numbers and options.
+_ARTICLE_FIELDS: tuple[ProductField, ...] = ("gtin", "price")
+
 
 @dataclass(frozen=True)
 class RowIdentity:
@@ -77,9 +80,7 @@ def _of_section(cells: RowCells) -> RowIdentity:
     group = _needed(cells, "group")
     options, names = _options(cells)
     sku = _id(cells, "sku")
-    is_article = bool(options) or any(cells.first(one, keep=True) for one in ("sku", "gtin", "price"))
-    if is_article and sku is None and cells.columns.of_field.get("sku"):
-        sku = "/".join([group, *options.values()]) if options else None
+    is_article = bool(sku or options) or any(cells.first(one, keep=True) for one in _ARTICLE_FIELDS)
     if cells.first("name", keep=True):
         return RowIdentity("product", group, sku, options, names)
     return RowIdentity("variant" if is_article else "pictures", group, sku, options, names)

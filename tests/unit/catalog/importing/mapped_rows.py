@@ -26,24 +26,24 @@ def mapped(columns: Iterable[str], **options: Any) -> RowMapping:
     return row_mapping(tuple(columns), MappingOptions(**options))
 
 
-def row_of(fields: Mapping[str, Any], **options: Any) -> SourceRow | RowProblem:
+def row_of(row: Mapping[str, Any], **options: Any) -> SourceRow | RowProblem:
     """The only row of a file, which has these columns and no others."""
-    mapping = mapped(fields, **options)
-    return mapping.source_row(Record(2, 2, {key: value for key, value in fields.items() if value != ""}), {})
+    mapping = mapped(row, **options)
+    return mapping.source_row(Record(2, 2, {key: value for key, value in row.items() if value != ""}), {})
 
 
-def good(fields: Mapping[str, Any], **options: Any) -> SourceRow:
+def good(row: Mapping[str, Any], **options: Any) -> SourceRow:
     """The only row of a file, which is valid."""
-    row = row_of(fields, **options)
-    assert isinstance(row, SourceRow), row
-    return row
+    read = row_of(row, **options)
+    assert isinstance(read, SourceRow), read
+    return read
 
 
-def reason(fields: Mapping[str, Any], **options: Any) -> str:
+def reason(row: Mapping[str, Any], **options: Any) -> str:
     """Why the only row of a file is refused."""
-    row = row_of(fields, **options)
-    assert isinstance(row, RowProblem), row
-    return row.reason
+    read = row_of(row, **options)
+    assert isinstance(read, RowProblem), read
+    return read.reason
 
 
 def cells(text: str) -> list[list[str]]:

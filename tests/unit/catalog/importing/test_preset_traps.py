@@ -54,10 +54,16 @@ EUR = Money(Decimal("28.00"), "EUR")
             id="apostrophe",
         ),
         pytest.param(
-            SHOPIFY | {"Title": "", "Variant SKU": "", "Option1 Value": "Red", "Option2 Value": "M"},
-            "sku",
-            "shirt/Red/M",
-            id="Shopify's variants without a number",
+            SHOPIFY | {"Title": "", "Variant SKU": "", "Option1 Value": "Red"},
+            "options",
+            {"option1": "Red"},
+            id="only the first row names Shopify's options",
+        ),
+        pytest.param(
+            SHOPIFY | {"Option1 Name": "Color", "Option1 Value": "Red"},
+            "option_names",
+            {"option1": "Color"},
+            id="names for the rows below",
         ),
         pytest.param(
             SHOPIFY | {"Body (HTML)": "<p>Soft &amp;\n warm</p><p>Red</p>"},

@@ -10,6 +10,7 @@ AKENEO = Preset(
     layout="parent_child",
     required=frozenset({"sku", "family"}),
     strong=frozenset({"categories", "enabled", "groups", "parent"}),
+    negative=frozenset({"attribute set code"}),  # Magento's
     columns={
         # Models have a code; a product without an identifier has only its UUID.
         "id": ("sku", "identifier", "code", "uuid"),
