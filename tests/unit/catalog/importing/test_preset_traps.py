@@ -199,6 +199,36 @@ EUR = Money(Decimal("28.00"), "EUR")
         pytest.param(FOOD, "gtin", "00737628064502", id="Open Food Facts' codes are barcodes"),
         pytest.param(FOOD, "id", "0737628064502", id="zeros in front of a code stay"),
         pytest.param(FOOD | {"categories": "Foods,Noodles"}, "category", "Foods", id="Open Food Facts' first category"),
+        pytest.param(
+            {
+                "code": "20005726",
+                "lang": "de",
+                "product_name": [{"lang": "main", "text": "Tea"}, {"lang": "de", "text": "Tee"}],
+            }
+            | {"images": [{"key": "1", "rev": 1}, {"key": "front_de", "rev": 7}]},
+            "images",
+            ("https://images.openfoodfacts.org/images/products/000/002/000/5726/front_de.7.400.jpg",),
+            id="Open Food Facts' Parquet",
+        ),
+        pytest.param(
+            {"code": "20005726", "product_name": [{"lang": "fr", "text": "Thé"}, {"lang": "main", "text": "Tea"}]}
+            | {"image_url": "a.jpg"},
+            "name",
+            "Tea",
+            id="names in several languages",
+        ),
+        pytest.param(
+            FOOD | {"image_url": "", "lang": "fr", "images": {"selected": {"front": {"fr": {"rev": "3"}}}}},
+            "images",
+            ("https://images.openfoodfacts.org/images/products/073/762/806/4502/front_fr.3.400.jpg",),
+            id="Open Food Facts' selected pictures",
+        ),
+        pytest.param(
+            WOO | {"Sale price": "9"},
+            "attributes",
+            {"ID": "741", "Type": "simple", "Published": "1", "Sale price": "9"},
+            id="sale",
+        ),
         pytest.param(SEARCH | {"product-display-name": ""}, "role", "pictures", id="a product's further pictures"),
         pytest.param(
             SEARCH | {"labels": "style=big,color=red", "image-id": "7"},

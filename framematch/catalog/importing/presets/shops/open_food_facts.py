@@ -1,7 +1,7 @@
 """Open Food Facts: the table, which is separated by tabs whatever its name, and the records of the database."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from framematch.catalog.importing.presets.preset import Preset
@@ -12,19 +12,39 @@ _BARCODE_DIGITS = 13
 _CODE = re.compile(r"\d{1,24}", re.ASCII)
 
 
-def with_front_picture(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with `image_url`: the dump of the database names pictures only by their revisions."""
-    images, code = fields.get("images"), str(fields.get("code", "")).strip()
-    columns = {name: value for name, value in fields.items() if name != "images" or not isinstance(images, dict)}
-    if columns.get("image_url") or not isinstance(images, dict) or not _CODE.fullmatch(code):
+def flattened_record(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with plain names and `image_url`.
+
+    The dumps of the database name pictures only by their revisions. The Parquet file has lists of names by language,
+    and of pictures by key.
+    """
+    language, code = str(fields.get("lang") or fields.get("lc") or ""), str(fields.get("code", "")).strip()
+    columns = {name: _in_language(value, language) for name, value in fields.items()}
+    images = columns.get("images")
+    if not isinstance(images, dict | list):
         return columns
-    for language, revision in _fronts(images, str(fields.get("lang") or fields.get("lc") or "")):
-        return {**columns, "image_url": f"{_IMAGES}/{_folder(code)}/front_{language}.{revision}.400.jpg"}
+    del columns["images"]
+    if not columns.get("image_url") and _CODE.fullmatch(code):
+        for of_language, revision in _fronts(images, language):
+            columns["image_url"] = f"{_IMAGES}/{_folder(code)}/front_{of_language}.{revision}.400.jpg"
+            break
     return columns
 
 
-def _fronts(images: Mapping[str, Any], language: str) -> Iterator[tuple[str, str]]:
+def _in_language(value: Any, language: str) -> Any:
+    """The text in the product's language of `[{"lang": "de", "text": "Tee"}]`; other values as they are."""
+    if not isinstance(value, list) or not value:
+        return value
+    if not all(isinstance(one, dict) and one.keys() == {"lang", "text"} for one in value):
+        return value
+    # Of several languages `main` is the one in which the product was entered.
+    return min(value, key=lambda one: (one["lang"] != language, one["lang"] != "main"))["text"]
+
+
+def _fronts(images: Mapping[str, Any] | Sequence[Any], language: str) -> Iterator[tuple[str, str]]:
     """The languages and revisions of pictures of the front, the product's own language first."""
+    if not isinstance(images, Mapping):
+        images = {str(one.get("key")): one for one in images if isinstance(one, dict)}
     selected = images.get("selected")
     if isinstance(selected, dict):
         fronts = selected.get("front")
@@ -58,5 +78,5 @@ OPEN_FOOD_FACTS = Preset(
     },
     category_separator=",",
     category_levels="",
-    flattened=with_front_picture,
+    flattened=flattened_record,
 )
