@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from framematch.catalog.importing.values.money import DecimalSign
+
 ProductField = Literal[
     "id", "group", "parent", "sku", "gtin", "name", "category", "description", "price", "currency",
     "images", "own_images", "product_images", "skus", "attributes", "kind", "children", "store_view",
@@ -57,6 +59,7 @@ class Preset:
         category_separator: between several categories in a cell.
         category_levels: between a category and the ones below it.
         attribute_pairs: the column of `attributes` has `k=v,k2=v2`.
+        decimal: the sign before decimals in amounts that may be read in two ways, if the format prescribes it.
         html: descriptions may be HTML.
         escaped_line_ends: texts have a backslash and n for a line end.
         variant_kinds: the `kind` of rows that are variants, folded; other rows are variants if they have a parent.
@@ -85,6 +88,7 @@ class Preset:
     category_separator: str = ""
     category_levels: str = ">"
     attribute_pairs: bool = False
+    decimal: DecimalSign | None = None
     html: bool = True
     escaped_line_ends: bool = False
     variant_kinds: frozenset[str] = frozenset()

@@ -100,7 +100,7 @@ def _price(cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> Money |
     if found is None:
         return None
     column, value = found
-    price = money_value(column, value, styles.get(column))
+    price = money_value(column, value, styles.get(column) or cells.columns.preset.decimal)
     if cells.columns.preset.localised and (code := currency_of_column(column)):
         price = with_currency(price, column, code)
     if currency is not None:

@@ -249,6 +249,12 @@ EUR = Money(Decimal("28.00"), "EUR")
             id="a range of offers",
         ),
         pytest.param(
+            SCHEMA | {"offers": {"price": "1.234", "priceCurrency": "EUR"}},
+            "price",
+            Money(Decimal("1.234"), "EUR"),
+            id="schema.org has decimal points",
+        ),
+        pytest.param(
             SCHEMA | {"brand": {"@type": "Brand", "name": "Acme"}},
             "attributes",
             {"brand": "Acme"},

@@ -105,6 +105,7 @@ SCHEMA_ORG = Preset(
         "product_images": (PRODUCT_IMAGE_KEY,),
     },
     options=OptionColumns(named=("color", "size", "material", "pattern")),
+    decimal=".",
     flattened=flattened_node,
     listed=variants_of,
     listed_parent=PARENT_KEY,
