@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framematch.catalog.importing.gathering.source_row import Role
-from framematch.catalog.importing.presets.cell_values import RowRefused, id_value, key_values, text_value
+from framematch.catalog.importing.presets.cell_values import RowRefused, id_value, key_values, normal_id, text_value
 from framematch.catalog.importing.presets.column_names import folded_name
 from framematch.catalog.importing.presets.columns import RowCells
 from framematch.catalog.importing.presets.preset import ProductField
@@ -65,7 +65,7 @@ def children_of(cells: RowCells) -> dict[str, dict[str, str]]:
     for child in (text or "").split("|"):
         options = key_values(child)
         if sku := options.pop("sku", None):
-            children[sku] = options
+            children[normal_id(sku)] = options
     return children
 
 
@@ -94,7 +94,7 @@ def _of_family(cells: RowCells) -> RowIdentity:
         return RowIdentity("pictures", parent)
     if parent is None and _is_variant_kind(cells):
         raise RowRefused(f"no {name_of(cells, 'parent')}, and the row is a variant")
-    if parent is None:
+    if parent is None or all(own == parent for _, own in _own_ids(cells)):
         return RowIdentity("product", _own_id(cells))
     # A variation without a number of its own is exported with that of its parent.
     return RowIdentity("variant", parent, _own_id(cells, but=parent), *_options(cells))

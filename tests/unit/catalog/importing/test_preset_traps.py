@@ -195,6 +195,7 @@ EUR = Money(Decimal("28.00"), "EUR")
             id="Amazon's columns of pictures",
         ),
         pytest.param(AMAZON | {"parent_child": "child", "parent_sku": "P"}, "id", "P", id="Amazon's children"),
+        pytest.param(AMAZON | {"parent_sku": "a"}, "role", "product", id="a parent that names itself"),
         pytest.param(AMAZON | {"standard_price": "28.00", "currency": "EUR"}, "price", EUR, id="currencies"),
         pytest.param(FOOD, "gtin", "00737628064502", id="Open Food Facts' codes are barcodes"),
         pytest.param(FOOD, "id", "0737628064502", id="zeros in front of a code stay"),
