@@ -94,10 +94,9 @@ def test_ids_that_look_the_same_are_the_same() -> None:
     assert good(APPLE | {"id": "a\u0308"}).id == good(APPLE | {"id": " \u00e4 "}).id == "\u00e4"
 
 
-@pytest.mark.parametrize("group", ["shirt", "'123", '="123"'])
-def test_rows_of_a_group_are_variants_with_their_own_pictures(group: str) -> None:
-    row = good(APPLE | {"item_group_id": group, "Color": "Red"})
-    assert (row.role, row.id, row.sku) == ("variant", "shirt" if group == "shirt" else "123", "1")
+def test_rows_of_a_group_are_variants_with_their_own_pictures() -> None:
+    row = good(APPLE | {"item_group_id": "shirt", "Color": "Red"})
+    assert (row.role, row.id, row.sku) == ("variant", "shirt", "1")
     assert (row.images, row.own_images, row.options) == ((), ("a.jpg",), {"Color": "Red"})
 
 

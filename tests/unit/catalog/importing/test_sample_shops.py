@@ -47,6 +47,8 @@ FULL = [
     "woocommerce/products.csv",
     "google_merchant/products.tsv",
     "google_merchant/products_spaces.tsv",
+    "google_merchant/feed.xml",
+    "schema_org/products.jsonld",
     "magento/products.csv",
     "akeneo/products.csv",
     "amazon/products.txt",
