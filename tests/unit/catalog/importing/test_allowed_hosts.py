@@ -117,6 +117,11 @@ def test_any_public_host_means_public_addresses_on_the_default_ports(text: str, 
 @pytest.mark.parametrize(
     ("patterns", "host", "address", "permitted"),
     [
+        (["shop.example:81", "10.0.0.0/8"], "shop.example", "10.0.0.1", False),
+        (["shop.example", "10.0.0.0/8", "*"], "shop.example", "10.0.0.1", True),
+        (["shop.example", "10.0.0.1:81"], "shop.example", "10.0.0.1", False),
+        (["10.0.0.1"], "10.0.0.1", "10.0.0.1", True),
+        (["10.0.0.1:81"], "10.0.0.1", "10.0.0.1", False),
         ([], "shop.example", "8.8.8.8", True),
         (["shop.example"], "shop.example", "10.0.0.1", False),
         (["shop.example", "10.0.0.0/8"], "shop.example", "10.0.0.1", True),
@@ -131,7 +136,7 @@ def test_a_name_leads_to_a_private_address_only_if_both_are_named(
     patterns: list[str], host: str, address: str, *, permitted: bool
 ) -> None:
     allowed = AllowedHosts([one for one in patterns if one != "*"], any_public_host="*" in patterns)
-    assert allowed.permits(host, ip_address(address)) == permitted
+    assert allowed.permits(host, 80, ip_address(address)) == permitted
 
 
 @pytest.mark.parametrize("text", ["", "https://shop.example/", "x.example:0", "x.example:99999", "a b", "*", ":80"])

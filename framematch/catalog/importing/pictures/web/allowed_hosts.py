@@ -30,6 +30,10 @@ class HostPattern:
     host: str
     port: int | None
 
+    def fits_port(self, port: int) -> bool:
+        """Whether it allows this port."""
+        return port in _DEFAULT_PORTS.values() if self.port is None else port == self.port
+
 
 class AllowedHosts:
     """The hosts of `patterns`: names, `*.names`, addresses and networks, with `:port` or for the default ports.
@@ -45,8 +49,8 @@ class AllowedHosts:
             UsageError: one is no host pattern.
         """
         self._patterns = tuple(map(host_pattern, patterns))
-        self._hosts = [pattern.host for pattern in self._patterns]
-        self._private = [network for host in self._hosts if (network := _private_network(host)) is not None]
+        networks = [(pattern, _private_network(pattern.host)) for pattern in self._patterns]
+        self._private = [(pattern, network) for pattern, network in networks if network is not None]
         self._any_public_host = any_public_host
 
     def refusal(self, url: URL) -> str | None:
@@ -63,27 +67,25 @@ class AllowedHosts:
         address = to_address(host)
         if address is None and _is_number(host):
             return "has a number for a host; write the address with four numbers and three dots"
-        allowed = self._allowed_by_pattern(host if address is None else str(unwrapped(address)), url.scheme, port)
-        if not allowed and not (self._any_public_host and port == _DEFAULT_PORTS[url.scheme]):
+        is_named = self._is_named(host if address is None else str(unwrapped(address)), port)
+        if not is_named and not (self._any_public_host and port in _DEFAULT_PORTS.values()):
             return _how_to_allow(url)
-        if address is not None and not self.permits(host, address):
+        if address is not None and not self.permits(host, port, address):
             return f"is at {host}, which is no public address; allow it with --allow-host {_pattern_for(url)}"
         return None
 
-    def permits(self, host: str, address: Address) -> bool:
+    def permits(self, host: str, port: int, address: Address) -> bool:
         """Whether a connection to `host` may go to this address."""
         if is_public(address):
             return True
         inner = unwrapped(address)
-        named = to_address(host) is not None or host_allowed(host.rstrip("."), self._hosts)
-        return named and any(inner.version == network.version and inner in network for network in self._private)
+        return (to_address(host) is not None or self._is_named(host.rstrip("."), port)) and any(
+            network.version == inner.version and inner in network and pattern.fits_port(port)
+            for pattern, network in self._private
+        )
 
-    def _allowed_by_pattern(self, host: str, scheme: str, port: int) -> bool:
-        for pattern in self._patterns:
-            wanted = _DEFAULT_PORTS[scheme] if pattern.port is None else pattern.port
-            if wanted == port and host_allowed(host, [pattern.host]):
-                return True
-        return False
+    def _is_named(self, host: str, port: int) -> bool:
+        return any(pattern.fits_port(port) and host_allowed(host, [pattern.host]) for pattern in self._patterns)
 
 
 def host_pattern(text: str) -> HostPattern:

@@ -34,14 +34,14 @@ class CheckedResolver(AbstractResolver):
             OSError: the name cannot be resolved.
         """
         found = await self._inner.resolve(host, port, family)
-        permitted = [one for one in found if self._permits(host, one["host"])]
+        permitted = [one for one in found if self._permits(host, port, one["host"])]
         if found and not permitted:
             raise PrivateAddressError(f"{host} leads to no public address")
         return permitted
 
-    def _permits(self, host: str, text: str) -> bool:
+    def _permits(self, host: str, port: int, text: str) -> bool:
         address = to_address(text)
-        return address is not None and self._allowed.permits(host, address)
+        return address is not None and self._allowed.permits(host, port, address)
 
     async def close(self) -> None:
         """Close the inner resolver."""

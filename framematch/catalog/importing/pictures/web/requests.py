@@ -96,6 +96,8 @@ class PictureRequests:
             raise unreachable(f"did not come within {self._limits.request_s:g} s") from None
         except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError):
             raise unreachable("was not sent to its end") from None
+        except aiohttp.ClientResponseError:
+            raise unreachable("has a host that does not answer as HTTP demands") from None
         except aiohttp.ClientConnectorError as error:
             reason = error.os_error.strerror or type(error.os_error).__name__
             raise unreachable(f"has a host that cannot be reached: {reason}") from None
