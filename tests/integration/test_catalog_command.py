@@ -78,8 +78,8 @@ def test_importing_reports_the_rows_and_listing_shows_them() -> None:
     result = run("import", str(DATA_DIR / "catalog.csv"))
     assert result.exit_code == 0
     assert f"{PRODUCTS} added, 0 changed, 0 unchanged, 0 rows left out" in result.stdout
-    assert f"2 of {PRODUCTS} products" in run("products", "--limit", "2").stdout
-    lines = run("products", "--json", "--category", "Apple").stdout.splitlines()
+    assert f"2 of {PRODUCTS} products" in run("list", "--limit", "2").stdout
+    lines = run("list", "--json", "--category", "Apple").stdout.splitlines()
     assert {json.loads(line)["category"] for line in lines} == {"Apple"}
 
 
@@ -123,7 +123,7 @@ def test_a_file_for_problems_that_cannot_be_written_is_refused_before_the_import
         result = run("import", str(half_good), "--problems", str(path))
         assert isinstance(result.exception, UsageError)
     assert half_good.read_text().startswith("id,name,image")
-    assert "0 of 0 products" in run("products").stdout
+    assert "0 of 0 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("site")
@@ -144,7 +144,7 @@ def test_a_header_alone_is_no_catalogue(tmp_path: Path) -> None:
 
 
 def test_without_an_address_of_mongodb_the_error_names_the_setting() -> None:
-    result = run("products")
+    result = run("list")
     assert isinstance(result.exception, FramematchError)
     assert "MONGODB_URI" in str(result.exception)
     assert result.exception.exit_code == 2

@@ -134,13 +134,11 @@ class _Counts:
         self._problems += [*(row for row in rows if isinstance(row, RowProblem)), *refused]
         self._respelled += len(found)
         self._respellings += found[: _EXAMPLES - len(self._respellings)]
-        existing = await self._store.get_many((product.id for product in products), intact=True)
-        differing = [product for product in products if existing.get(product.id) != product]
-        await self._store.upsert_many(differing)
-        added = len(products) - len(existing)
-        self._added += added
-        self._changed += len(differing) - added
-        self._unchanged += len(products) - len(differing)
+        compared = await self._store.compare(products)
+        await self._store.upsert_many([*compared.added, *compared.changed])
+        self._added += len(compared.added)
+        self._changed += len(compared.changed)
+        self._unchanged += len(compared.same)
         for product in products:
             self._owners.add(product.id, (view.image for view in product.views))
 

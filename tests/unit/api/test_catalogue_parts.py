@@ -17,17 +17,17 @@ from framematch.api.guard.encoded_path import decoded_segment, segmented
 from framematch.api.merge_patch import merge_patch
 from framematch.api.operations import importing
 from framematch.api.operations.building import build_index
-from framematch.api.operations.exporting import export_line
 from framematch.api.operations.importing import unpack
 from framematch.api.operations.operation import Operation
 from framematch.api.operations.process import to_error
 from framematch.api.operations.work import InterruptedWorkError, ProgressMeter, Work
 from framematch.api.problems import Problem
 from framematch.api.schemas.products import ProductBody, product_id_problem
+from framematch.catalog.exporting.json_lines import export_line
 from framematch.catalog.importing.rows import ProductDraft, parse_product
 from framematch.catalog.mongo import Database
 from framematch.catalog.product import Product, View
-from framematch.catalog.product_pages import in_any_case
+from framematch.catalog.search_text import in_any_case
 from framematch.core.errors import AddressNotSetError, CatalogError
 from framematch.core.settings import Settings
 

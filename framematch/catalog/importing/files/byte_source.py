@@ -39,19 +39,21 @@ class ByteSource:
 
     def start(self, count: int) -> bytes:
         """The first `count` bytes, unpacked."""
-        with self.opened() as stream:
-            return stream.read(count)
+        return self.opened().read(count)
 
-    @contextmanager
-    def opened(self) -> Iterator[io.BufferedReader]:
+    def opened(self) -> io.BufferedReader:
         """All bytes from the start. One reader at a time: they share the position in the file.
 
-        Raises:
-            CatalogError: when read, if gzip unpacks a bomb.
+        Reading raises CatalogError if gzip unpacks a bomb.
         """
         self._file.seek(0)
         raw = _Unpacked(self._file, self) if self.packed else _Plain(self._file)
-        yield io.BufferedReader(raw, 256 * 1024)
+        return io.BufferedReader(raw, 256 * 1024)
+
+    def seekable_file(self) -> IO[bytes]:
+        """The file itself, at its start."""
+        self._file.seek(0)
+        return self._file
 
 
 @contextmanager

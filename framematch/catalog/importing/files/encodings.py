@@ -93,13 +93,11 @@ def _lookup(name: str) -> str | None:
 
 
 def _by_bytes(source: ByteSource) -> Encoding:
-    with source.opened() as stream:
-        place = _first_invalid(stream)
+    place = _first_invalid(source.opened())
     if place is None:
         return Encoding("utf-8", "utf-8")
     line, byte = place
-    with source.opened() as stream:
-        valid, invalid = _evidence(stream)
+    valid, invalid = _evidence(source.opened())
     at = f"byte 0x{byte:02x} on line {line}"
     if valid > invalid:
         return Encoding(

@@ -20,14 +20,16 @@ def json_line_records(lines: Lines, encoding: str) -> Iterator[Record]:
         yield Record(lines.number, lines.number, _content(line, encoding))
 
 
-def decode_json(text: str) -> Any:
+def decode_json(text: str, *, strict: bool = True) -> Any:
     """The value of a JSON text; each key stands only once in an object, and no number is NaN or infinite.
+
+    `strict=False` allows line ends within strings, as pages have them.
 
     Raises:
         InvalidJsonError: the text is no such JSON.
     """
     try:
-        return json.loads(text.rstrip(), object_pairs_hook=_object, parse_constant=_refuse)
+        return (decoder if strict else _lenient).decode(text)
     except RecursionError:
         raise InvalidJsonError("not JSON: it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -76,3 +78,8 @@ def _object(pairs: list[tuple[str, Any]]) -> Fields:
 
 def _refuse(constant: str) -> None:
     raise InvalidJsonError(f"not JSON: {constant} is no JSON number")
+
+
+decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)
+"""Decodes JSON as `decode_json` does."""
+_lenient = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, strict=False)

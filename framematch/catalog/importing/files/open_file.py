@@ -1,18 +1,26 @@
 """Opens a catalogue file: recognises its format by what it contains, whatever its name."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Literal
 
+from framematch.catalog.importing.files import html_blocks, json_document
 from framematch.catalog.importing.files.byte_source import ByteSource, open_bytes
 from framematch.catalog.importing.files.csv_rows import CsvRows
 from framematch.catalog.importing.files.csv_table import read_table
 from framematch.catalog.importing.files.encodings import Encoding, find_encoding
 from framematch.catalog.importing.files.json_lines import json_line_records
-from framematch.catalog.importing.files.lines_of_text import lines_of
+from framematch.catalog.importing.files.json_text import JsonText
+from framematch.catalog.importing.files.lines_of_text import lines_of, pieces_of
+from framematch.catalog.importing.files.parquet_records import open_parquet
 from framematch.catalog.importing.files.records import Defect, Lines, Record, check_complete
 from framematch.catalog.importing.files.source_file import FindHeader, Format, Progress, ReadOptions, SourceFile
+from framematch.catalog.importing.files.xml_records import xml_records
+from framematch.catalog.importing.files.xml_shape import xml_shape
 from framematch.catalog.importing.problems import ProblemKind
 from framematch.core.errors import CatalogError
 
@@ -32,23 +40,40 @@ _START_BYTES = 4096
 _FIRST_RECORDS = 100  # whose keys are the columns of a file without a header
 
 
+_PARQUET = b"PAR1"
+_DECLARED = re.compile(rb"""^\s*(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
+_PAGE_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+
+
 @contextmanager
 def open_source(path: Path, options: ReadOptions, find_header: FindHeader) -> Iterator[SourceFile]:
-    """Open a file of records: CSV, JSON lines. All text formats may be packed with gzip.
+    """Open a file of records, whose format is told by its content.
 
-    The file is read once before its records are, to find its encoding. Memory is bounded by a few of the longest
-    records.
+    CSV, JSON lines, a JSON array or an object with a list, JSON-LD (also in an HTML page), RSS, Atom, other XML, and
+    Parquet. Text may be packed with gzip. It is read once before its records are, to find its encoding.
+    Memory is bounded by a few of the longest records, 8 M characters of JSON, and an HTML page as a whole.
 
     Raises:
         UsageError: the file cannot be read, or the stated encoding is unknown.
         CatalogError: the file has no records of a known format.
+        PrerequisiteError: it is Parquet, whose package is not installed.
     """
     with open_bytes(path) as source:
+        if source.start(len(_PARQUET)) == _PARQUET:
+            yield open_parquet(source)
+            return
         _check_signature(source)
-        encoding = find_encoding(source, options.encoding)
+        encoding = find_encoding(source, options.encoding, _declared(source))
         _check_no_nul(source, encoding)
-        with source.opened() as stream:
-            yield _line_file(source, Lines(lines_of(stream, encoding)), encoding, find_header)
+        yield _Text(source, encoding).opened(find_header)
+
+
+def _declared(source: ByteSource) -> str | None:
+    start = source.start(_START_BYTES)
+    found = _DECLARED.match(start) or (
+        _PAGE_CHARSET.search(start) if html_blocks.is_html(start.decode("latin-1")) else None
+    )
+    return found[1].decode("ascii") if found else None
 
 
 def _check_signature(source: ByteSource) -> None:
@@ -72,55 +97,117 @@ def _check_no_nul(source: ByteSource, encoding: Encoding) -> None:
     raise CatalogError("the file is no text", hint=SAVE_AS)
 
 
-def _line_file(source: ByteSource, lines: Lines, encoding: Encoding, find_header: FindHeader) -> SourceFile:
-    while (line := lines.take()) is not None and not line.strip():
-        pass
-    if line is None:
-        raise CatalogError("the file is empty", hint=SAVE_AS)
-    lines.give_back([line])
-    progress = Progress(lambda: source.position_bytes, source.size_bytes)
-    if line.lstrip().startswith("{"):
-        records = check_complete(json_line_records(lines, encoding.name), lines)
-        return _without_header("JSON lines", source, encoding, records, progress)
-    table = read_table(lines, find_header)
-    records = check_complete(CsvRows(lines, table, encoding.name).records(), lines)
-    return SourceFile(
-        format="CSV",
-        encoding=encoding.name,
-        delimiter=table.delimiter,
-        columns=table.columns,
-        notices=(*encoding.notices, *table.notices),
-        records=_cut_marked(records, source),
-        repeated_columns=table.repeated,
-        progress=progress,
-    )
+@dataclass(frozen=True)
+class _Text:
+    """A text file of a known encoding."""
 
+    source: ByteSource
+    encoding: Encoding
 
-def _without_header(
-    kind: Format, source: ByteSource, encoding: Encoding, records: Iterator[Record], progress: Progress
-) -> SourceFile:
-    first = list(islice(records, _FIRST_RECORDS))
-    columns = dict.fromkeys(key for record in first if isinstance(record.content, dict) for key in record.content)
-    return SourceFile(
-        format=kind,
-        encoding=encoding.name,
-        delimiter=None,
-        columns=tuple(columns),
-        notices=encoding.notices,
-        records=_cut_marked(chain(first, records), source),
-        progress=progress,
-    )
+    def opened(self, find_header: FindHeader) -> SourceFile:
+        first = self._first_lines()
+        if not first:
+            raise CatalogError("the file is empty", hint=SAVE_AS)
+        start = first[0].lstrip()
+        if start.startswith("<"):
+            return self._markup()
+        if start.startswith(("{", "[")):
+            return self._json_lines() if json_document.is_lines(first) else self._json()
+        return self._csv(find_header)
 
+    def _csv(self, find_header: FindHeader) -> SourceFile:
+        lines = self._lines()
+        table = read_table(lines, find_header)
+        return SourceFile(
+            format="CSV",
+            encoding=self.encoding.name,
+            delimiter=table.delimiter,
+            columns=table.columns,
+            notices=(*self.encoding.notices, *table.notices),
+            records=self._cut_marked(check_complete(CsvRows(lines, table, self.encoding.name).records(), lines)),
+            repeated_columns=table.repeated,
+            progress=self._progress(),
+        )
 
-def _cut_marked(records: Iterable[Record], source: ByteSource) -> Iterator[Record]:
-    """The records; if the file ended in the middle, the last one is a defect, as its end may be missing."""
-    last: Record | None = None
-    for record in records:
+    def _json_lines(self) -> SourceFile:
+        lines = self._lines()
+        return self._without_header("JSON lines", check_complete(json_line_records(lines, self.encoding.name), lines))
+
+    def _json(self) -> SourceFile:
+        start = json_document.first_text(self._pieces())
+        path = json_document.list_path(start)
+        text = JsonText(self._pieces())
+        if json_document.is_linked_data(start):
+            whole = len(start) < json_document.START_CHARACTERS
+            return self._numbered("JSON-LD", json_document.linked_records(text, path, whole=whole))
+        records = json_document.json_records(text, path)
+        first = list(islice(records, _FIRST_RECORDS))
+        if json_document.have_own_lines(first):
+            return self._without_header("JSON", chain(first, records))
+        return self._numbered("JSON", chain(first, records))
+
+    def _markup(self) -> SourceFile:
+        start = next(self._pieces())
+        if html_blocks.is_html(start):
+            return self._numbered("JSON-LD", html_blocks.page_records(self._pieces(), self.encoding.name))
+        shape = xml_shape(self._pieces)
+        records = xml_records(self._pieces(), shape, self.encoding.name)
+        first = list(islice(records, _FIRST_RECORDS))
+        if json_document.have_own_lines(first):
+            return self._without_header(shape.format, chain(first, records))
+        return self._numbered(shape.format, chain(first, records))
+
+    def _first_lines(self) -> list[str]:
+        """The first two lines that are not blank."""
+        return list(islice((line for line in lines_of(self.source.opened(), self.encoding) if line.strip()), 2))
+
+    def _lines(self) -> Lines:
+        """The lines from the first one on that is not blank."""
+        lines = Lines(lines_of(self.source.opened(), self.encoding))
+        while (line := lines.take()) is not None and not line.strip():
+            pass
+        lines.give_back([line] if line is not None else [])
+        return lines
+
+    def _pieces(self) -> Iterator[str]:
+        return pieces_of(self.source.opened(), self.encoding)
+
+    def _progress(self) -> Progress:
+        return Progress(lambda: self.source.position_bytes, self.source.size_bytes)
+
+    def _numbered(self, kind: Format, records: Iterable[Record]) -> SourceFile:
+        numbered = (Record(number, number, record.content) for number, record in enumerate(records, 1))
+        return self._without_header(kind, numbered, by="record")
+
+    def _without_header(
+        self, kind: Format, records: Iterator[Record], by: Literal["line", "record"] = "line"
+    ) -> SourceFile:
+        first = list(islice(records, _FIRST_RECORDS))
+        columns = dict.fromkeys(key for record in first if isinstance(record.content, dict) for key in record.content)
+        return SourceFile(
+            format=kind,
+            encoding=self.encoding.name,
+            delimiter=None,
+            columns=tuple(columns),
+            notices=self.encoding.notices,
+            records=self._cut_marked(chain(first, records)),
+            numbered_by=by,
+            progress=self._progress(),
+        )
+
+    def _cut_marked(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records; if the file ended in the middle, the last one is a defect, as its end may be missing."""
+        last: Record | None = None
+        for record in records:
+            if last is not None:
+                yield last
+            last = record
+        if self.source.cut is not None and not _is_cut(last):
+            at = (last.line, last.last_line) if last else (1, 1)
+            last = Record(*at, Defect(ProblemKind.CUT, f"the file ends in the middle: {self.source.cut}"))
         if last is not None:
             yield last
-        last = record
-    if source.cut is not None:
-        at = (last.line, last.last_line) if last else (1, 1)
-        last = Record(*at, Defect(ProblemKind.CUT, f"the file ends in the middle: {source.cut}"))
-    if last is not None:
-        yield last
+
+
+def _is_cut(record: Record | None) -> bool:
+    return record is not None and isinstance(record.content, Defect) and record.content.kind is ProblemKind.CUT

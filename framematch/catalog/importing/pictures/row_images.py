@@ -189,6 +189,8 @@ def _product(draft: ProductDraft, files: RowFiles, checked: dict[str, View | str
         description=draft.description,
         attributes=draft.attributes,
         views=tuple(views.values()),
+        currency=draft.currency,
+        skus=draft.skus,
     )
     problem = storage_problem(product)
     return product if problem is None else draft.problem(*problem)

@@ -16,7 +16,7 @@ WOOCOMMERCE = Preset(
         # A variation names its parent by the SKU, or as id:741 if that has none.
         "id": ("sku", "id"),
         "parent": ("parent",),
-        "gtin": ("gtin, upc, ean, or isbn",),
+        "gtin": ("gtin, upc, ean, or isbn", "meta: global unique id"),
         "name": ("name",),
         "category": ("categories",),
         "description": ("description", "short description"),
