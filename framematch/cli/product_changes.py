@@ -81,7 +81,7 @@ def delete(
     Nothing is deleted when one of the ids is unknown.
     """
     settings = prepare_command("catalog", config)
-    from framematch.catalog.importing.rows import normal_id
+    from framematch.catalog.importing.presets.cell_values import normal_id
 
     asyncio.run(_delete(settings, list(dict.fromkeys(map(normal_id, product_ids))), wait))
 
@@ -118,21 +118,13 @@ async def _delete(settings: Settings, product_ids: list[str], wait_s: float | No
 
 async def _checked(fields: dict[str, Any], store: "ProductStore") -> "Product":
     """The product with these fields, whose images are stored."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from framematch.catalog.importing.pictures.picture_folder import PictureFolder
-    from framematch.catalog.importing.pictures.row_images import RowImages
+    from framematch.catalog.importing.one_product import check_product
     from framematch.catalog.importing.problems import RowProblem
-    from framematch.catalog.importing.rows import parse_product
 
-    draft = parse_product(fields)
-    if isinstance(draft, RowProblem):
-        raise UsageError(f"product {fields['id']!r} cannot be added: {draft.reason}", hint=draft.kind.hint)
-    with ThreadPoolExecutor(1, "import") as pool:
-        products, problems, _ = await RowImages(PictureFolder(Path("/")), store, pool).store([draft])
-    for problem in problems:
-        raise CatalogError(f"product {draft.id!r} cannot be added: {problem.reason}", hint=problem.kind.hint)
-    return products[0]
+    product = await check_product(fields, store)
+    if isinstance(product, RowProblem):
+        raise UsageError(f"product {fields['id']!r} cannot be added: {product.reason}", hint=product.kind.hint)
+    return product
 
 
 def _report(change: "PublishedChange", done: str, result: str) -> None:

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from framematch.catalog.building.build import build_snapshot
 from framematch.catalog.exporting.json_lines import export_line
-from framematch.catalog.importing.importer import ImportReport, import_products
+from framematch.catalog.importing.accounts import ImportReport
+from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.operations.activation import activate
 from framematch.catalog.product import Sku
@@ -54,7 +56,7 @@ async def store(database: Database, tmp_path: Path) -> ProductStore:
 
 
 async def import_again(store: ProductStore, folder: Path) -> ImportReport:
-    return await import_products(folder / "products.csv", folder, store)
+    return await import_products(folder / "products.csv", ImportOptions(images=folder), store)
 
 
 async def ids(store: ProductStore) -> list[str]:
@@ -126,7 +128,7 @@ async def test_a_field_that_is_not_ours_is_ignored_at_every_level(
     await store.database.meta.update_many({}, {"$set": {"added": added}})
     with capture_logs() as logs:
         assert await store.get_many(["a"]) == before
-        assert (await import_again(store, tmp_path)).unchanged == 2
+        assert (await import_again(store, tmp_path)).same == 2
         assert await store.catalog_version() == 1
         await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
     assert [entry for entry in logs if entry["log_level"] == "warning"] == []
@@ -155,7 +157,7 @@ async def test_a_product_without_the_text_of_the_search_is_found_by_its_name_and
     await store.database.products.update_one({"_id": "a"}, {"$unset": {"search_text": ""}})
     assert [product.id async for product in store.iterate(words="appl")] == ["a"]
     report = await import_again(store, tmp_path)
-    assert (report.added, report.changed, report.unchanged) == (0, 1, 1)
+    assert (report.added, report.changed, report.same) == (0, 1, 1)
     repaired = await store.database.products.find_one({"_id": "a"})
     assert repaired is not None
     assert repaired["search_text"] == "apple"
@@ -172,7 +174,7 @@ async def test_a_price_has_the_same_digits_in_file_store_export_and_event(store:
     info = ProductInfo("c", "Cherry", price=product.price, currency=product.currency)
     for line in (export_line(product), encode(replace(match_event(), product=info))):
         assert f'"price":{price},'.encode() in line
-    assert (await import_again(store, tmp_path)).unchanged == 1
+    assert (await import_again(store, tmp_path)).same == 1
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from framematch.catalog.exporting.export import Export
 from framematch.catalog.exporting.picture_files import PictureFiles
 from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.product import Product, Sku, StoredImage, View
 from framematch.catalog.products import ProductStore
@@ -74,10 +75,10 @@ async def test_an_export_imported_on_top_changes_nothing_and_into_an_empty_catal
 ) -> None:
     file = tmp_path / name
     assert "3 products exported" in (await run("export", str(file))).stderr
-    again = await import_products(file, tmp_path, store)
-    assert (again.added, again.changed, again.unchanged, again.problems) == (0, 0, 3, ())
+    again = await import_products(file, ImportOptions(images=tmp_path), store)
+    assert (again.added, again.changed, again.same, again.problems) == (0, 0, 3, ())
     await store.delete_many([product.id for product in PRODUCTS])
-    assert (await import_products(file, tmp_path, store)).added == 3
+    assert (await import_products(file, ImportOptions(images=tmp_path), store)).added == 3
     assert await all_products(store) == PRODUCTS
 
 
@@ -94,7 +95,7 @@ async def test_an_export_with_its_pictures_is_imported_into_another_database(
     }
     await store.database.products.delete_many({})
     await store.database.images.delete_many({})
-    assert (await import_products(file, folder, store)).added == 3
+    assert (await import_products(file, ImportOptions(images=folder), store)).added == 3
     assert await all_products(store) == PRODUCTS
 
 

@@ -1,92 +1,52 @@
-"""The operation `import`: products of an uploaded file, CSV, JSON lines, or a ZIP archive with pictures."""
+"""The operation `import`: products of an uploaded file: a shop's table, or a ZIP archive with one and its pictures."""
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from framematch.api.operations.refused_rows import write_refused_rows
 from framematch.api.operations.work import Work
 from framematch.catalog.building.folder import build_folder
-from framematch.catalog.images import MAX_BYTES
-from framematch.catalog.importing.importer import ImportReport, import_products
-from framematch.catalog.importing.pictures.archives.members import ArchiveLimits
-from framematch.catalog.importing.pictures.archives.opening import CATALOGUE_BYTES_MAX, catalogue_path, is_zip
-from framematch.catalog.importing.pictures.archives.zip_files import ZipFiles
+from framematch.catalog.importing.accounts import ImportReport
+from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
+from framematch.catalog.importing.pictures.archives.opening import is_zip
 from framematch.catalog.products import ProductStore
 from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
 from framematch.core.private_files import make_private_folder
 
-ARCHIVE_FILES_MAX: Final = 100_000
-UNPACKED_BYTES_MAX: Final = 10_000_000_000
-"""Of all files of an archive together. A single picture has at most `MAX_BYTES`."""
-
 
 async def import_upload(work: Work) -> dict[str, Any]:
-    """Import the uploaded file.
+    """Import the uploaded file. Pictures are those of an archive, and those that are stored already.
 
     Raises:
-        CatalogError: it is no catalogue, or an archive that cannot be unpacked.
+        CatalogError: it is no table of products, or an archive that cannot be read.
         MongoUnavailableError: MongoDB became unavailable.
     """
-    work.meter.unit = "bytes"
+    work.meter.unit = "rows"
     base = state_dir() / "operations"
     make_private_folder(base)
     with build_folder(base) as folder:
-        report = await import_products(*await _fetch(work, folder), ProductStore(work.database), work.meter.report)
+        upload, no_pictures = await _fetch(work, folder)
+        options = ImportOptions(images=None if is_zip(upload) else no_pictures)
+        report = await import_products(upload, options, ProductStore(work.database), work.meter.report)
     await write_refused_rows(work.database, work.operation.id, report.problems)
     return _result(report)
 
 
 async def _fetch(work: Work, folder: Path) -> tuple[Path, Path]:
-    """The catalogue file and the folder of its pictures, in `folder`.
+    """The uploaded file, and an empty folder.
 
     Raises:
-        CatalogError: the disk is full, or the archive cannot be unpacked.
+        CatalogError: the disk is full.
     """
-    upload, images = folder / "upload", folder / "files"
+    upload, empty = folder / "upload", folder / "empty"
     try:
-        images.mkdir()
+        empty.mkdir()
         await work.files.fetch(work.parameters["upload"], "upload", upload)
-        if not is_zip(upload):
-            return upload, images
     except OSError as error:
         raise CatalogError(f"cannot write to {folder}: {error.strerror}", hint="Check space and rights") from error
-    # In a thread: the lease is renewed meanwhile.
-    catalogue = await asyncio.to_thread(unpack, upload, images, check=lambda: work.meter.report(0, 0))
-    return catalogue, catalogue.parent
-
-
-def unpack(archive: Path, folder: Path, *, check: Callable[[], None] = lambda: None) -> Path:
-    """Unpack a ZIP archive into an empty folder; returns its one catalogue file. `check` may interrupt.
-
-    Nothing is written outside of the folder, and no links. Sizes are counted while unpacking, whatever the archive's
-    own table says.
-
-    Raises:
-        CatalogError: it is damaged, too large, encrypted, or does not have one catalogue file.
-    """
-    limits = ArchiveLimits(files_max=ARCHIVE_FILES_MAX, unpacked_bytes_max=UNPACKED_BYTES_MAX)
-    with archive.open("rb") as file, ZipFiles(file, limits) as files:
-        catalogue = catalogue_path(files.sizes)
-        for path in files.sizes:
-            check()
-            # A larger picture is cut, and refused when it is imported.
-            most_bytes = CATALOGUE_BYTES_MAX if path == catalogue else MAX_BYTES + 1
-            try:
-                _unpack_one(files, path, folder / path, most_bytes)
-            except (CatalogError, OSError) as error:
-                raise CatalogError(
-                    f"the archive cannot be unpacked: {path} {error}", hint="Make it again, without a password"
-                ) from None
-        return folder / catalogue
-
-
-def _unpack_one(files: ZipFiles, path: str, target: Path, most_bytes: int) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        files.copy(path, file, most_bytes)
+    return upload, empty
 
 
 def _result(report: ImportReport) -> dict[str, Any]:
@@ -94,8 +54,9 @@ def _result(report: ImportReport) -> dict[str, Any]:
         "read": report.read,
         "added": report.added,
         "changed": report.changed,
-        "unchanged": report.unchanged,
-        "refused": report.left_out,
+        "same": report.same,
+        "merged": report.merged,
+        "refused": report.refused,
         "blank_lines": report.blank_lines,
         "respelled_images": report.respelled,
         "products_that_share_pictures": report.shared.products,

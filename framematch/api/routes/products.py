@@ -33,7 +33,7 @@ from framematch.api.schemas.products import (
     to_product,
 )
 from framematch.api.services import CurrentPrincipal, CurrentServices
-from framematch.catalog.importing.rows import normal_id
+from framematch.catalog.importing.presets.cell_values import normal_id
 from framematch.catalog.product import StoredProduct, View
 from framematch.catalog.product_pages import ProductQuery, read_page, read_product
 from framematch.catalog.snapshots.storage import open_storage

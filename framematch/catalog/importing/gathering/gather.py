@@ -43,8 +43,10 @@ def gather(rows: Sequence[SourceRow | RowProblem], layout: Layout) -> ProductGro
         group = _group(_translated(family))
     except FamilyRefused as refused:
         return refused.problems
+    if layout == "flat" and group.variants and family.head:
+        return replace(group, listed=True)
     if layout == "parent_child" and family.head is None:
-        group = replace(group, notices=(*group.notices, ProductNotice(NO_PARENT, f"line {family.first.line}")))
+        return replace(group, notices=(*group.notices, ProductNotice(NO_PARENT, f"line {family.first.line}")))
     return group
 
 
@@ -53,9 +55,8 @@ def _group(family: RowFamily) -> ProductGroup:
     variants = _variants(family)
     by_itself = head if head and not variants else None
     texts = _texts(rows_of(family))
-    images = [name for row in rows_of(family) for name in row.images]
-    images += [name for row in family.pictures for name in row.own_images]
-    images += by_itself.own_images if by_itself else ()
+    lines = {row.line for row in family.variants}
+    images = [name for row in rows_of(family) for name in (*row.images, *(() if row.line in lines else row.own_images))]
     if first.id is None:
         raise FamilyRefused([problem_of(first, ProblemKind.FIELD, "no id")])
     if texts.name is None:
@@ -73,7 +74,6 @@ def _group(family: RowFamily) -> ProductGroup:
         images=tuple(dict.fromkeys(images)),
         attributes=_texts((*([head] if head else []), *family.pictures)).attributes,
         variants=variants,
-        listed=bool(head and head.variants),
         notices=tuple(_notices(family)),
     )
     if not group.picture_names:
@@ -125,11 +125,9 @@ def _variants(family: RowFamily) -> tuple[Variant, ...]:
     Raises:
         FamilyRefused: two have the same, one has none, or there are too many.
     """
+    own = {row.sku for row in family.variants}  # a variant that is listed too says more in its own row
     listed = family.head.variants if family.head else ()
-    rows = (*listed, *family.variants)
-    if listed and family.variants:
-        reason = "lists the articles of its product, but other rows are its variants"
-        raise FamilyRefused([problem_of(family.first, ProblemKind.FIELD, reason)])
+    rows = (*(row for row in listed if row.sku not in own), *family.variants)
     if len(rows) > MAX_VARIANTS:
         reason = f"the product has more than {MAX_VARIANTS} variants"
         raise FamilyRefused([problem_of(rows[MAX_VARIANTS], ProblemKind.TOO_LONG, reason)])

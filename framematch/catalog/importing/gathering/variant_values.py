@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from framematch.catalog.importing.gathering.product_group import ProductGroup, ProductNotice, Variant
-from framematch.catalog.importing.values.money import Money
 from framematch.catalog.product import Sku
 
 OTHER_CURRENCY = "prices left out, in another currency than others of their product have"
@@ -30,8 +29,7 @@ def values_of(group: ProductGroup, variants: Sequence[Variant], product_id: str)
     If all have the same price, the product has it and its articles have none; else they have theirs, and it has none.
     """
     if not variants:
-        own = Sku(group.sku or group.id, group.gtin)
-        return _values(group.price, (own,) if group.sku or group.gtin else (), group.attributes)
+        return _by_itself(group)
     attributes, differing = _attributes(group, variants)
     if group.listed:
         return _listed(group, attributes)
@@ -40,24 +38,28 @@ def values_of(group: ProductGroup, variants: Sequence[Variant], product_id: str)
     prices = [price if price and price.currency in {None, currency} else None for price in stated]
     amounts = [price.amount if price else None for price in prices]
     common = amounts[0] if len(set(amounts)) == 1 else None
-    skus = tuple(
+    articles = [
         Sku(variant.sku, variant.gtin, None if common is not None else amount, variant.options)
         for variant, amount in zip(variants, amounts, strict=True)
-    )
+    ]
     notices = [
         ProductNotice(OTHER_CURRENCY, f"line {variant.place.line}: {price.amount} {price.currency}")
         for variant, price, kept in zip(variants, stated, prices, strict=True)
         if price and not kept
     ]
     notices += [ProductNotice(DIFFERENT, f"line {variants[0].place.line}: {name!r}") for name in differing]
-    is_itself = skus == (Sku(product_id),)
-    return VariantValues(common, currency, () if is_itself else skus, attributes, tuple(notices))
+    return VariantValues(common, currency, _skus(product_id, articles), attributes, tuple(notices))
 
 
-def _values(price: Money | None, skus: tuple[Sku, ...], attributes: dict[str, Any]) -> VariantValues:
-    return VariantValues(
-        price.amount if price else None, price.currency if price else None, skus, attributes, notices=()
-    )
+def _by_itself(group: ProductGroup) -> VariantValues:
+    skus = _skus(group.id, [Sku(group.sku or group.id, group.gtin)])
+    price, currency = (group.price.amount, group.price.currency) if group.price else (None, None)
+    return VariantValues(price, currency, skus, group.attributes, notices=())
+
+
+def _skus(product_id: str, articles: Sequence[Sku]) -> tuple[Sku, ...]:
+    """The articles; none if the only one says nothing but the product's id."""
+    return () if list(articles) == [Sku(product_id)] else tuple(articles)
 
 
 def _listed(group: ProductGroup, attributes: dict[str, Any]) -> VariantValues:

@@ -61,7 +61,8 @@ def visual_products(
     if lacking:
         return tuple(_lacking_problem(variant, bad) for variant in lacking)
     notices += _untold(group, views, parts)
-    first, *others = (_part_product(group, variants, look) for look, variants in parts.values())
+    telling = _telling_options([variants for _, variants in parts.values()])
+    first, *others = (_part_product(group, variants, look, telling) for look, variants in parts.values())
     return (VisualProduct(first.product, first.place, (*notices, *first.notices)), *others)
 
 
@@ -88,12 +89,14 @@ def _whole_product(group: ProductGroup, look: Look, notices: Iterable[ProductNot
     return VisualProduct(product, group.place, (*notices, *values.notices, *merged))
 
 
-def _part_product(group: ProductGroup, variants: Sequence[Variant], look: Look) -> VisualProduct:
+def _part_product(
+    group: ProductGroup, variants: Sequence[Variant], look: Look, telling: Sequence[str]
+) -> VisualProduct:
     first = variants[0]
     values = values_of(group, variants, first.sku)
     product = Product(
         id=first.sku,
-        name=_name(group, variants),
+        name=_name(group, variants[0], telling),
         category=group.category,
         price=values.price,
         description=group.description,
@@ -110,14 +113,20 @@ def _merged(place: Place, product: Product) -> tuple[ProductNotice]:
     return (ProductNotice(MERGED, f"line {place.line}: {product.id!r} has {len(product.skus)} SKUs"),)
 
 
-def _name(group: ProductGroup, variants: Sequence[Variant]) -> str:
-    """The first variant's own name; if variants have no names of their own, the group's with their common options."""
-    first, *others = variants
-    names = {variant.name for variant in group.variants} - {None}
-    if first.name and (len(names) > 1 or first.name != group.name):
-        return first.name
-    options = [value for name, value in first.options.items() if all(one.options.get(name) == value for one in others)]
-    return ", ".join([group.name, *(options or [first.sku])])
+def _name(group: ProductGroup, variant: Variant, telling: Sequence[str]) -> str:
+    """The variant's own name; if variants have no names of their own, the group's with what tells it from others."""
+    names = {one.name for one in group.variants} - {None}
+    if variant.name and (len(names) > 1 or variant.name != group.name):
+        return variant.name
+    values = [variant.options[name] for name in telling if name in variant.options]
+    return ", ".join([group.name, *(values or [variant.sku])])
+
+
+def _telling_options(parts: Sequence[Sequence[Variant]]) -> list[str]:
+    """The names of options that are equal within each look, and not equal for all: the color, not the size."""
+    names = dict.fromkeys(name for variants in parts for variant in variants for name in variant.options)
+    values = {name: [{variant.options.get(name) for variant in variants} for variants in parts] for name in names}
+    return [name for name in names if max(map(len, values[name])) == 1 and len(set().union(*values[name])) > 1]
 
 
 def _look(names: Iterable[str], views: Views) -> Look:

@@ -20,7 +20,8 @@ def find_header(
     """The header among the cells of a file's first rows: the first row with the columns of a preset.
 
     Up to ten rows may stand above it, such as a title. A file without a header has the columns of its preset, if its
-    first row is one of that. `given` are columns that the user has mapped.
+    first row is one of that. `given` are columns that the user has mapped; None: they are not known, so that any row
+    may be the header.
 
     Raises:
         UsageError: there is no preset with this name.
@@ -39,7 +40,8 @@ def find_header(
         if preset.headerless and (preset_name or _is_headerless(preset, rows[first])):
             return HeaderPlace(None, preset.headerless)
     place = _place(first, rows[first])
-    choose_preset(place.columns, name=preset_name)  # says what is missing, unless columns are mapped that are not there
+    if given is not None:
+        choose_preset(place.columns, name=preset_name)  # says what is missing
     return place
 
 

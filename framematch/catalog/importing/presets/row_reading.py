@@ -1,7 +1,6 @@
 """Reads one row: its texts, amounts and pictures, and all that is left as attributes."""
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from framematch.catalog.importing.files.records import Record
@@ -9,7 +8,6 @@ from framematch.catalog.importing.gathering.source_row import SourceRow
 from framematch.catalog.importing.presets.cell_values import (
     RowRefused,
     gtin_value,
-    id_value,
     json_of_cell,
     key_values,
     money_value,
@@ -17,7 +15,8 @@ from framematch.catalog.importing.presets.cell_values import (
     with_currency,
 )
 from framematch.catalog.importing.presets.column_names import folded_name
-from framematch.catalog.importing.presets.columns import RowCells, cells_of, is_empty
+from framematch.catalog.importing.presets.columns import RowCells, cells_of
+from framematch.catalog.importing.presets.listed_skus import listed_skus
 from framematch.catalog.importing.presets.localised_columns import currency_of_column
 from framematch.catalog.importing.presets.picture_cells import is_picture_name, picture_names
 from framematch.catalog.importing.presets.preset import ProductField
@@ -28,8 +27,6 @@ from framematch.catalog.importing.values.money import DecimalSign, Money
 
 NO_GTIN = "barcodes that are no GTIN stay attributes"
 """A notice."""
-
-_SKU_KEYS = {"id", "gtin", "price", "options"}
 
 
 def read_row(
@@ -68,7 +65,7 @@ def read_row(
         options=identity.options,
         option_names=identity.option_names,
         options_by_sku=children_of(cells),
-        variants=(*_listed_skus(record, cells, identity, price), *_listed_records(record, cells, identity, styles)),
+        variants=(*listed_skus(record, cells, identity.id, price), *_listed_records(record, cells, identity, styles)),
         attributes=_attributes(cells, extra),
         notices=notices,
     )
@@ -151,43 +148,6 @@ def _listed_records(
         yield read_row(
             Record(record.line, record.last_line, one), cells_of(cells.columns, fields), styles, is_listed=True
         )
-
-
-def _listed_skus(record: Record, cells: RowCells, identity: RowIdentity, price: Money | None) -> tuple[SourceRow, ...]:
-    """The articles in the column `skus`, as our own export writes them."""
-    found = cells.first("skus")
-    several = None if found is None else json_of_cell(found[1], parse_float=Decimal)
-    if several is None:
-        return ()
-    if not isinstance(several, list):
-        raise RowRefused("skus is no list of articles")
-    currency = price.currency if price else _stated_currency(cells)
-    return tuple(_article(record, identity.id, one, currency) for one in several)
-
-
-def _stated_currency(cells: RowCells) -> str | None:
-    """That of a product whose articles alone have prices."""
-    stated = cells.first("currency")
-    return cells.columns.currency if stated is None else with_currency(Money(Decimal(0)), *stated).currency
-
-
-def _article(record: Record, product_id: str, article: Any, currency: str | None) -> SourceRow:
-    if not isinstance(article, dict) or set(article) - _SKU_KEYS:
-        raise RowRefused(f"skus has an article with other keys than {', '.join(sorted(_SKU_KEYS))}")
-    sku = id_value("id of skus", article.get("id"), is_cell=False)
-    if sku is None:
-        raise RowRefused("skus has an article without id")
-    options = article.get("options") or {}
-    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
-        raise RowRefused(f"the options of {sku!r} in skus are no texts")
-    gtin, amount = article.get("gtin"), article.get("price")
-    number = None if is_empty(gtin) else gtin_value("gtin of skus", gtin)
-    if not is_empty(gtin) and number is None:
-        raise RowRefused(f"the gtin of {sku!r} in skus is no GTIN")
-    money = None if is_empty(amount) else Money(money_value("price of skus", amount, ".").amount, currency)
-    return SourceRow(
-        record.line, record.last_line, "variant", id=product_id, sku=sku, gtin=number, price=money, options=options
-    )
 
 
 def _attributes(cells: RowCells, extra: dict[str, Any]) -> dict[str, Any]:

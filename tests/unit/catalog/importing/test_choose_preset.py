@@ -20,6 +20,7 @@ WOO = ["ID", "Type", "SKU", "Name", "Published", "Regular price", "Images"]
         (["Name", "IMAGES", "Id", "brand", "sku", "price"], "framematch's own table"),
         (WOO, "WooCommerce"),
         (["\ufeffID", *WOO[1:]], "WooCommerce"),
+        (["ID", "Typ", "Artikelnummer", "Name", "Veröffentlicht", "Bilder"], "WooCommerce"),
         (["handle", "TITLE", "image src"], "Shopify, export until 2024"),
         (["Title", "URL handle", "Product image URL"], "Shopify"),
         (["id", "title", "image link", "price"], "Google Merchant Center"),
@@ -147,7 +148,11 @@ def test_columns_that_the_user_maps_make_a_header() -> None:
 @pytest.mark.parametrize("text", ["x,y\n1,2\n", "1,Kiwi,a.jpg\n"])
 def test_rows_without_a_header_are_an_error_that_says_what_is_missing(text: str) -> None:
     with pytest.raises(CatalogError, match="the columns are of no known table"):
-        find_header(cells(text))
+        find_header(cells(text), given={})
+
+
+def test_the_first_row_is_the_header_where_columns_may_be_mapped() -> None:
+    assert find_header(cells("\nx,y\n1,2\n")) == HeaderPlace(1, ("x", "y"))
 
 
 def test_blank_rows_alone_are_an_error() -> None:

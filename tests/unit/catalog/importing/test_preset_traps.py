@@ -96,6 +96,13 @@ EUR = Money(Decimal("28.00"), "EUR")
         pytest.param(WOO | {"Type": "external"}, "role", "product", id="WooCommerce's external products"),
         pytest.param(WOO | {"Type": "variation", "Parent": "id:7"}, "id", "id:7", id="a parent's number"),
         pytest.param(WOO | {"Type": "variation", "Parent": "P"}, "sku", "id:741", id="its parent's SKU"),
+        pytest.param(
+            {"ID": "7", "Typ": "variation", "Artikelnummer": "V", "Name": "Tasse", "Bilder": "a.jpg"}
+            | {"Übergeordnetes Produkt": "P", "Attribut 1 Name": "Farbe", "Attribut 1 Wert(e)": "Rot"},
+            "options",
+            {"Farbe": "Rot"},
+            id="a German WooCommerce",
+        ),
         pytest.param(WOO | {"Regular price": ""}, "price", None, id="parents have no price"),
         pytest.param(
             WOO | {"Regular price": "28.00", "Sale price": "20"},
