@@ -119,6 +119,17 @@ def test_links_in_archives_are_not_followed(tmp_path: Path) -> None:
         pictures.find("soft.jpg")
 
 
+def test_of_two_names_that_differ_in_case_each_has_its_picture(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "PHOTOS.ZIP", {"koikoi.gif": b"small", "KoiKoi.gif": b"large"})
+    with open_pictures(path) as pictures:
+        assert [pictures.read(pictures.find(name)).data for name in ("koikoi.gif", "KoiKoi.gif")] == [
+            b"small",
+            b"large",
+        ]
+        with pytest.raises(CatalogError, match=r"it may be 'KoiKoi.gif' and 'koikoi.gif'"):
+            pictures.find("KOIKOI.gif")
+
+
 def test_a_damaged_picture_is_its_own_problem_alone(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "x.zip", {"a.jpg": b"A" * 100, "b.jpg": b"B" * 100}, zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b"A" * 100, b"A" * 99 + b"x"))
