@@ -163,8 +163,10 @@ async def test_a_product_without_the_text_of_the_search_is_found_by_its_name_and
     assert repaired["search_text"] == "apple"
 
 
-async def test_a_price_has_the_same_digits_in_file_store_export_and_event(store: ProductStore, tmp_path: Path) -> None:
-    price = "0.123456789012340"
+@pytest.mark.parametrize("price", ["0.123456789012345", "12.90", "7"])
+async def test_a_price_has_the_same_digits_in_file_store_export_and_event(
+    store: ProductStore, tmp_path: Path, price: str
+) -> None:
     (tmp_path / "products.csv").write_text(f"id,name,image,price,currency\nc,Cherry,0.png,{price},EUR\n")
     await import_again(store, tmp_path)
     document = await store.database.products.find_one({"_id": "c"})
