@@ -87,7 +87,7 @@ def test_a_product_is_added_with_all_its_fields_replaced_and_removed() -> None:
     found = run("list", "--q", "kiwi k-3 4006381333931").stdout
     assert ("0.40 EUR" in found, "1 product" in found) == (True, True)
     assert "1 product, and there are more (--limit)" in run("list", "--q", "l", "--limit", "1").stdout
-    assert (kiwi["id"], kiwi["name"], kiwi["category"], kiwi["price"]) == ("3", "Kiwi", "Fruit", 0.45)
+    assert (kiwi["id"], kiwi["name"], kiwi["category"], kiwi["price"]) == ("3", "Kiwi", "Fruit", 0.40)
     assert (kiwi["description"], kiwi["attributes"], len(kiwi["views"])) == ("Green", {"origin": "Italy"}, 1)
 
     assert "delta 2" in run("add", "3", "--name", "Fruit", "--image", KIWI, "--image", LEMON).stdout
