@@ -46,6 +46,11 @@ def read_image(root: Path, name: str) -> ImageFile:
     except (OSError, ValueError, RuntimeError) as error:
         # ValueError: a NUL in the name. RuntimeError: circular links.
         raise CatalogError(f"image {name!r} cannot be read: {error}") from None
+    return image_file(name, data)
+
+
+def image_file(name: str, data: bytes) -> ImageFile:
+    """The file with these bytes, and their digest."""
     return ImageFile(name, hashlib.sha256(data).hexdigest(), data)
 
 

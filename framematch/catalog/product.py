@@ -13,6 +13,7 @@ import msgspec
 from bson import Decimal128
 
 from framematch.catalog.mongo import Document
+from framematch.catalog.search_text import SEARCH_TEXT, search_text
 from framematch.catalog.values import DocumentError, FieldReader, required_text, shown, whole_number
 
 MAX_ID_CHARACTERS: Final = 1_000
@@ -156,6 +157,7 @@ def content_of(product: Product) -> Document:
     """
     document = asdict(product)
     document["_id"] = document.pop("id")
+    document[SEARCH_TEXT] = search_text(document)
     for priced in (document, *document["skus"]):
         priced["price"] = None if priced["price"] is None else Decimal128(priced["price"])
     return document

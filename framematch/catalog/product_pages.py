@@ -1,6 +1,5 @@
-"""Lists products in pages, by category, name and time of the last write."""
+"""Lists products in pages, by category, words and time of the last write."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +10,11 @@ import msgspec
 from framematch.catalog.mongo import mongo_errors
 from framematch.catalog.product import PRODUCT_FIELDS, REVISION_FIELDS, StoredProduct, to_stored
 from framematch.catalog.products import ProductStore
+from framematch.catalog.search_text import words_filter
 
 PAGE_BYTES: Final = 8_000_000
 """Of the products of a page, as JSON: a page with large products has fewer of them."""
 
-_WORD = re.compile(r"\S+")
-_WORD_START = r"(^|[^\p{L}\p{N}])"
 _PRODUCTS_PER_REPLY = 50
 
 
@@ -24,8 +22,7 @@ _PRODUCTS_PER_REPLY = 50
 class ProductQuery:
     """Selects products; what is None selects all.
 
-    `words`: each of them starts a word of the product's name, in any case; or the whole text starts the product's id.
-    `updated_after` leaves out products that another program has written without a time.
+    `words`: see `words_filter`. `updated_after` leaves out products that another program has written without a time.
     """
 
     category: str | None = None
@@ -39,11 +36,7 @@ class ProductQuery:
             wanted["category"] = self.category
         if self.updated_after is not None:
             wanted["updated_at"] = {"$gt": self.updated_after}
-        if words := _WORD.findall(self.words or ""):
-            in_name = [{"name": {"$regex": _WORD_START + in_any_case(word)}} for word in words]
-            starts_id = {"_id": {"$regex": "^" + re.escape((self.words or "").strip())}}
-            wanted["$or"] = [{"$and": in_name}, starts_id]
-        return wanted
+        return wanted | words_filter(self.words)
 
 
 @dataclass(frozen=True)
@@ -91,15 +84,3 @@ async def read_product(store: ProductStore, product_id: str) -> StoredProduct | 
         return None
     product, _problems = store.read(dict(document))
     return None if product is None else to_stored(product, dict(document))
-
-
-def in_any_case(text: str) -> str:
-    """A regular expression for the text in any case. MongoDB's own option `i` knows ASCII alone in some servers."""
-    return "".join(map(_character, text))
-
-
-def _character(character: str) -> str:
-    cases = sorted({character.lower(), character.upper(), character})
-    if len(cases) == 1 or any(len(case) != 1 for case in cases):
-        return re.escape(character)
-    return f"[{''.join(cases)}]"

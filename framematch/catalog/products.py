@@ -3,6 +3,8 @@
 import hashlib
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from cachetools import LRUCache
@@ -16,16 +18,19 @@ from framematch.catalog.product import (
     ProductFilter,
     StoredImage,
     View,
+    content_of,
     new_revision,
     to_document,
     to_product,
     to_view,
 )
+from framematch.catalog.search_text import SEARCH_TEXT, words_filter
 from framematch.catalog.values import DocumentError, FieldReader, shown, whole_number
 from framematch.core.errors import CatalogError
 
 __all__ = [
     "MAX_ID_CHARACTERS",
+    "Comparison",
     "Product",
     "ProductFilter",
     "ProductStore",
@@ -42,6 +47,15 @@ _DAMAGED = "its data are not the image's bytes: delete the document, and import 
 # For each reply: MongoDB itself limits a reply to 16 MB, but the local stack's server sends all documents at once, and
 # drivers take 48 MB. A product has up to 256 kB, see `framematch.catalog.document_limits`.
 _PRODUCTS_PER_REPLY = 100
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What would become of products if they were written."""
+
+    added: tuple[Product, ...]
+    changed: tuple[Product, ...]
+    same: tuple[Product, ...]
 
 
 class ProductStore:
@@ -91,11 +105,34 @@ class ProductStore:
             found = await self.database.products.find({"_id": {"$in": list(ids)}}, {"_id": 1}).to_list()
         return frozenset(document["_id"] for document in found)
 
-    async def get_many(self, ids: Iterable[str], *, intact: bool = False) -> dict[str, Product]:
-        """The products with these ids, in one query; unknown and unreadable ones are left out.
+    async def compare(self, products: Sequence[Product]) -> Comparison:
+        """Which of these products are not stored yet, or not as they are here.
 
-        With `intact` those that were read without a field are left out too.
+        A document that cannot be read, or whose fields or search text are not as this version writes them, differs.
         """
+        fields = [*PRODUCT_FIELDS, SEARCH_TEXT]
+        with mongo_errors("reading products"):
+            documents = (
+                await self.database.products.find({"_id": {"$in": [product.id for product in products]}}, fields)
+                .batch_size(_PRODUCTS_PER_REPLY)
+                .to_list()
+            )
+        stored = {document["_id"]: document for document in documents}
+        same = frozenset(product.id for product in products if self._is_stored(product, stored.get(product.id)))
+        return Comparison(
+            added=tuple(product for product in products if product.id not in stored),
+            changed=tuple(product for product in products if product.id in stored and product.id not in same),
+            same=tuple(product for product in products if product.id in same),
+        )
+
+    def _is_stored(self, product: Product, document: Document | None) -> bool:
+        if document is None:
+            return False
+        found, problems = self.read(document)
+        return found == product and not problems and document.get(SEARCH_TEXT) == content_of(product)[SEARCH_TEXT]
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, Product]:
+        """The products with these ids, in one query; unknown and unreadable ones are left out."""
         with mongo_errors("reading products"):
             documents = (
                 await self.database.products.find({"_id": {"$in": list(ids)}}, PRODUCT_FIELDS)
@@ -103,11 +140,13 @@ class ProductStore:
                 .to_list()
             )
         found = (self.read(document) for document in documents)
-        return {product.id: product for product, problems in found if product and not (intact and problems)}
+        return {product.id: product for product, _ in found if product}
 
-    async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
-        """Products in the order of their ids; all of them by default."""
-        where = {} if category is None else {"category": category}
+    async def iterate(
+        self, *, category: str | None = None, words: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Product]:
+        """Products in the order of their ids; all of them by default. `words`: see `words_filter`."""
+        where = _where(category, words)
         with mongo_errors("reading products"):
             found = self.database.products.find(where, PRODUCT_FIELDS).sort("_id").limit(limit or 0)
             async for document in found.batch_size(_PRODUCTS_PER_REPLY):
@@ -138,10 +177,10 @@ class ProductStore:
                     ids.add(document["_id"])
         return frozenset(ids)
 
-    async def count(self, *, category: str | None = None) -> int:
+    async def count(self, *, category: str | None = None, words: str | None = None) -> int:
         """How many products there are."""
         with mongo_errors("counting products"):
-            return await self.database.products.count_documents({} if category is None else {"category": category})
+            return await self.database.products.count_documents(_where(category, words))
 
     async def catalog_version(self) -> int:
         """A number that rises with every change of products; 0 for an empty catalogue.
@@ -227,3 +266,7 @@ class ProductStore:
     def _is_new(self, product: str, error: str) -> bool:
         known, self._reported[product] = self._reported.get(product), error
         return known != error
+
+
+def _where(category: str | None, words: str | None) -> dict[str, Any]:
+    return ({} if category is None else {"category": category}) | words_filter(words)

@@ -1,99 +1,218 @@
-"""`framematch catalog import`: stores the products of a catalogue file and their pictures."""
+"""`framematch catalog import`: stores the products of a shop's table and their pictures."""
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from framematch.cli.common import CONFIG_OPTION, prepare_command, progress_bar
-from framematch.cli.console import new_console
+from framematch.cli.common import CONFIG_OPTION, prepare_command
+from framematch.cli.console import new_console, print_text, warn
 from framematch.cli.database import open_database
-from framematch.cli.import_table import report_lines
-from framematch.core.errors import CatalogError, UsageError
+from framematch.cli.import_progress import import_bar
+from framematch.cli.import_table import accounts_line, lacking_lines, report_lines
+from framematch.core.errors import CatalogError
 from framematch.core.paths import state_dir
-from framematch.core.units import BYTES_PER_KB
+from framematch.core.settings import Settings
 
 if TYPE_CHECKING:
-    from framematch.catalog.importing.importer import ImportReport
+    from framematch.catalog.importing.accounts import ImportReport
+    from framematch.catalog.importing.options import ImportOptions
+    from framematch.catalog.products import ProductStore
 
-PROBLEMS_FILE = "import_problems.csv"
+_MAPPING, _PICTURES, _PRUNING = "How the file is read", "Pictures", "Products that the file lacks"
 
 
-def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV with a header, or JSON lines (one object on each line).")],
+def import_file(  # each is an option of the command
+    file: Annotated[Path, typer.Argument(help="A shop's export: CSV, JSON, XML, Parquet, or a ZIP archive with one.")],
+    *,
     images: Annotated[
-        Path | None, typer.Option(help="Folder that image paths are relative to.", show_default="the file's own")
-    ] = None,
-    problems: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file for the rows that were left out, and why.",
-            show_default=f"{PROBLEMS_FILE} in the state folder",
+            metavar="FOLDER|ARCHIVE",
+            help="What names of pictures are relative to.",
+            show_default="the file's own folder",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The shop whose table it is.", show_default="told by its columns", rich_help_panel=_MAPPING),
+    ] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="The column that has a field, such as name=Title; give the option for each.",
+            rich_help_panel=_MAPPING,
+        ),
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option(help="The same in a TOML file.", dir_okay=False, rich_help_panel=_MAPPING)
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Such as cp1252.", show_default="found out", rich_help_panel=_MAPPING)
+    ] = None,
+    decimal: Annotated[
+        Literal[".", ","] | None,
+        typer.Option(help="The decimal sign of prices.", show_default="found out", rich_help_panel=_MAPPING),
+    ] = None,
+    locale: Annotated[
+        str | None, typer.Option(help="Which texts count, such as de_DE.", rich_help_panel=_MAPPING)
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="Which texts and prices count, such as ecommerce.", rich_help_panel=_MAPPING)
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Download pictures from this host, such as *.example.com; give the option for each.",
+            rich_help_panel=_PICTURES,
+        ),
+    ] = None,
+    allow_any_public_host: Annotated[
+        bool,
+        typer.Option("--allow-any-public-host", help="Download pictures from everywhere.", rich_help_panel=_PICTURES),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse products with a bad picture.", rich_help_panel=_PICTURES)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, but store and download nothing.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only show how the file is read; needs no MongoDB.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete products that the file lacks.", rich_help_panel=_PRUNING)
+    ] = False,
+    prune_max: Annotated[
+        str, typer.Option(metavar="SHARE", help="Delete at most this share of all products.", rich_help_panel=_PRUNING)
+    ] = "10%",
+    refused: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where rows that were refused are written to.",
+            show_default="import_refused.csv in the state folder",
             dir_okay=False,
         ),
     ] = None,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
-    """Import products and their pictures; importing the same file again changes nothing.
+    """Import the products of a shop's export and their pictures; importing it again changes nothing.
 
-    Columns: `id`, `name`, `image` (several paths separated by `;`, or a list `images` in JSON), and optionally
-    `category`, `price`, `description`. Every other column is stored as an attribute and is part of the match events.
+    The columns say which shop it is. An own table has `id`, `name`, `image` and, if you like, `category`, `price`,
+    `description`, `gtin`, `sku`, `currency` and `item_group_id`; other columns become attributes. `--explain` shows it.
 
-    A row that is invalid is left out, all others are imported. Exit code 0 when every row was imported, 1 when rows
-    were left out, 2 when the file cannot be read.
+    Rows of one product are merged. If one of them is refused, all are: correct them in the file that is named at the
+    end, and import that. Exit code 0 when every row was imported, 1 when rows were refused, 2 when the file cannot be
+    read.
     """
     settings = prepare_command("catalog", config)
-    if problems:
-        _check_writable(problems, file)
-    from framematch.catalog.importing.importer import import_products
-    from framematch.catalog.products import ProductStore
+    from framematch.catalog.importing.options import ImportOptions
+    from framematch.catalog.importing.presets.mapping_options import MappingOptions, with_columns, with_mapping_file
+    from framematch.catalog.importing.prune import parse_prune_max
 
-    async def run() -> "ImportReport":
-        async with open_database(settings) as database:
-            with progress_bar("Importing", "kB") as show:
-                return await import_products(
-                    file,
-                    images or file.parent,
-                    ProductStore(database),
-                    lambda done, total: show(done // BYTES_PER_KB, total // BYTES_PER_KB),
-                )
+    most = parse_prune_max(prune_max)
+    mapping = with_columns(MappingOptions(preset, locale=locale, channel=channel, decimal=decimal), mapped or ())
+    options = ImportOptions(
+        images=images,
+        mapping=with_mapping_file(mapping, map_file) if map_file else mapping,
+        encoding=encoding,
+        allowed_hosts=tuple(allow_host or ()),
+        any_public_host=allow_any_public_host,
+        strict=strict,
+        dry_run=dry_run,
+        find_lacking=prune,
+        refused=refused,
+        refused_folder=None if dry_run else state_dir(),
+    )
+    if explain:
+        from framematch.cli.import_explained import show_explanation
 
-    report = asyncio.run(run())
+        asyncio.run(show_explanation(file, options))
+        return
+    report = _import(settings, file, options, most)
+    _check(report, file, options)
+
+
+def _import(settings: Settings, file: Path, options: "ImportOptions", prune_max: float) -> "ImportReport":
+    """Import, show the report, and delete what the file lacks, if it was asked for."""
+    with import_bar() as bar:
+
+        async def run() -> "ImportReport":
+            from framematch.catalog.importing.importer import import_products
+            from framematch.catalog.products import ProductStore
+
+            async with open_database(settings) as database:
+                store = ProductStore(database)
+                report = await import_products(file, options, store, bar.show)
+                bar.stop()
+                console = new_console(soft_wrap=True)
+                for line in report_lines(report):
+                    console.print(line)
+                if options.find_lacking:
+                    await _prune(store, report, prune_max)
+                console.print(accounts_line(report))
+                return report
+
+        try:
+            return asyncio.run(run())
+        except KeyboardInterrupt:
+            bar.stop()
+            done = f"{bar.done} of {bar.total} rows were imported" if bar.total else "no row was imported"
+            warn(f"interrupted: {done}. The same command goes on from there")
+            raise
+
+
+async def _prune(store: "ProductStore", report: "ImportReport", prune_max: float) -> None:
+    """Show the products that the file lacks, and delete them if that is safe.
+
+    Raises:
+        CatalogError: they are too many.
+    """
+    from framematch.catalog.importing.prune import delete_lacking
+
+    if report.lacking is None:
+        warn(f"no product is deleted: {report.not_lacking}")
+        return
     console = new_console(soft_wrap=True)
-    for line in report_lines(report):
+    for line in lacking_lines(report.lacking):
         console.print(line)
-    written = _write_problems(report, problems)
+    if not report.lacking.ids:
+        return
+    try:
+        report.lacking.check(prune_max)
+    except CatalogError:
+        console.print(accounts_line(report))
+        raise
+    if not report.dry_run:
+        await delete_lacking(store, report.lacking)
+        print_text("They are deleted. Consumers search them until the next 'framematch catalog build'")
+
+
+def _check(report: "ImportReport", file: Path, options: "ImportOptions") -> None:
+    """Fail unless every row was imported.
+
+    Raises:
+        CatalogError: rows were refused, there are none, or the file was changed meanwhile.
+    """
     if not report.read:
         raise CatalogError(f"{file} has no rows", hint="Write one product on each line, in CSV below the header")
-    if report.left_out:
-        left_out = f"{report.left_out} of {report.read} rows of {file} were left out"
-        what = left_out if report.good else f"no row of {file} could be imported"
-        raise CatalogError(what, hint=f"{written}. Correct them and import the file again")
+    if report.refused:
+        what = f"{report.refused} of {report.read} rows of {file} were refused"
+        raise CatalogError(
+            what if report.good else f"no row of {file} could be imported", hint=_correct(report, options)
+        )
     if report.file_changed:
         raise CatalogError(f"{file} was changed while it was read", hint="Import it again when it is complete")
 
 
-def _check_writable(problems: Path, file: Path) -> None:
-    from framematch.catalog.importing.problems import write_problems
-
-    if problems.resolve() == file.resolve():
-        raise UsageError("--problems names the catalogue file itself", hint="Name another file")
-    try:
-        write_problems((), problems)
-    except OSError as error:
-        raise UsageError(f"cannot write {problems}: {error.strerror}", hint="Check the path") from None
-
-
-def _write_problems(report: "ImportReport", given: Path | None) -> str:
-    """Write all problems, if there are any; returns where they are, in words."""
-    from framematch.catalog.importing.problems import write_problems
-
-    path = given or state_dir() / PROBLEMS_FILE
-    if not report.problems:
-        return ""
-    try:
-        write_problems(report.problems, path)
-    except OSError as error:
-        return f"They cannot be listed in {path} ({error.strerror}): name another file with --problems"
-    return f"All are listed in {path}"
+def _correct(report: "ImportReport", options: "ImportOptions") -> str:
+    """What to do about refused rows."""
+    if report.refused_file is None:
+        return "Correct them and import the file again"
+    images = f" --images {options.images}" if options.images else ""
+    return f"Correct them in {report.refused_file}, and import that: framematch catalog import FILE{images}"

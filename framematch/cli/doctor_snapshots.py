@@ -65,7 +65,7 @@ def process_findings(names: "SnapshotNames", statuses: "list[ServingStatus]") ->
             )
         if part == "Processes" and statuses and not refusals:
             everywhere = len(serving.serving) == len(statuses)
-            hint = "" if everywhere else "They change within seconds: see framematch catalog list"
+            hint = "" if everywhere else "They change within seconds: see framematch catalog snapshots"
             text = f"{len(serving.serving)} of {len(statuses)} serve {snapshot_id}"
             yield Finding(part, True if everywhere else None, text, hint)
 

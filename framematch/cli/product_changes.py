@@ -1,4 +1,4 @@
-"""`framematch catalog add` and `remove`: change single products, which consumers search within seconds."""
+"""`framematch catalog add` and `delete`: change single products, which consumers search within seconds."""
 
 import asyncio
 from pathlib import Path
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from framematch.catalog.mongo import Database
     from framematch.catalog.products import Product, ProductStore
 
+GTIN_DIGITS = 14
+
 app = typer.Typer()
 
 Waiting = Annotated[
@@ -37,6 +39,9 @@ def add(
     image: Annotated[list[Path], typer.Option(metavar="FILE", help="A picture; give the option for each.")],
     category: Annotated[str | None, typer.Option(help="Its category.")] = None,
     price: Annotated[str | None, typer.Option(help="Its price, such as 12.90.")] = None,
+    currency: Annotated[str | None, typer.Option(help="The price's currency, such as EUR.")] = None,
+    sku: Annotated[str | None, typer.Option(help="The article's number, if it is not the id.")] = None,
+    gtin: Annotated[str | None, typer.Option(help="The number in its bar code, of 8 to 14 digits.")] = None,
     description: Annotated[str | None, typer.Option(help="Its description.")] = None,
     attribute: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Another column; give the option for each.")
@@ -55,6 +60,8 @@ def add(
         "name": name,
         "category": category,
         "price": price,
+        "currency": currency,
+        "skus": _skus(product_id, sku, gtin),
         "description": description,
         "attributes": _attributes(attribute or []),
         # A name in another folder is no name of a picture folder, so all are absolute.
@@ -63,20 +70,20 @@ def add(
     asyncio.run(_add(settings, fields, wait))
 
 
-@app.command(epilog="Example: `framematch catalog remove 4711 4712 --wait 10`")
-def remove(
-    product_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The products to remove.")],
+@app.command(epilog="Example: `framematch catalog delete 4711 4712 --wait 10`")
+def delete(
+    product_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The products to delete.")],
     wait: Waiting = None,
     config: Path | None = CONFIG_OPTION,
 ) -> None:
-    """Remove products. Running consumers find them no more within seconds, without a build. Pictures are kept.
+    """Delete products. Running consumers find them no more within seconds, without a build. Pictures are kept.
 
-    Nothing is removed when one of the ids is unknown.
+    Nothing is deleted when one of the ids is unknown.
     """
     settings = prepare_command("catalog", config)
-    from framematch.catalog.importing.rows import normal_id
+    from framematch.catalog.importing.presets.cell_values import normal_id
 
-    asyncio.run(_remove(settings, list(dict.fromkeys(map(normal_id, product_ids))), wait))
+    asyncio.run(_delete(settings, list(dict.fromkeys(map(normal_id, product_ids))), wait))
 
 
 async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None) -> None:
@@ -89,7 +96,7 @@ async def _add(settings: Settings, fields: dict[str, Any], wait_s: float | None)
         await _wait(database, change, wait_s)
 
 
-async def _remove(settings: Settings, product_ids: list[str], wait_s: float | None) -> None:
+async def _delete(settings: Settings, product_ids: list[str], wait_s: float | None) -> None:
     from framematch.catalog.changes.product_changes import is_searched
     from framematch.catalog.changes.served_models import open_product_changes
     from framematch.catalog.snapshots.storage import open_storage
@@ -98,34 +105,26 @@ async def _remove(settings: Settings, product_ids: list[str], wait_s: float | No
         storage, cache_dir = open_storage(settings.snapshots.url, database), state_dir() / "snapshots"
         existing = await changes.store.existing(product_ids)
         for product_id in product_ids:
-            # One whose removal was interrupted is still searched.
+            # One whose deletion was interrupted is still searched.
             if product_id not in existing and not await is_searched(changes.store, storage, cache_dir, product_id):
                 raise CatalogError(
-                    f"there is no product {product_id!r}", hint="Nothing was removed. See 'framematch catalog products'"
+                    f"there is no product {product_id!r}", hint="Nothing was deleted. See 'framematch catalog list'"
                 )
         for product_id in product_ids:
             change = await changes.remove(product_id)
-            _report(change, f"Product {product_id} is removed", "not found any more")
+            _report(change, f"Product {product_id} is deleted", "not found any more")
         await _wait(database, change, wait_s)
 
 
 async def _checked(fields: dict[str, Any], store: "ProductStore") -> "Product":
     """The product with these fields, whose images are stored."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from framematch.catalog.importing.pictures.picture_folder import PictureFolder
-    from framematch.catalog.importing.pictures.row_images import RowImages
+    from framematch.catalog.importing.one_product import check_product
     from framematch.catalog.importing.problems import RowProblem
-    from framematch.catalog.importing.rows import parse_product
 
-    draft = parse_product(fields)
-    if isinstance(draft, RowProblem):
-        raise UsageError(f"product {fields['id']!r} cannot be added: {draft.reason}", hint=draft.kind.hint)
-    with ThreadPoolExecutor(1, "import") as pool:
-        products, problems, _ = await RowImages(PictureFolder(Path("/")), store, pool).store([draft])
-    for problem in problems:
-        raise CatalogError(f"product {draft.id!r} cannot be added: {problem.reason}", hint=problem.kind.hint)
-    return products[0]
+    product = await check_product(fields, store)
+    if isinstance(product, RowProblem):
+        raise UsageError(f"product {fields['id']!r} cannot be added: {product.reason}", hint=product.kind.hint)
+    return product
 
 
 def _report(change: "PublishedChange", done: str, result: str) -> None:
@@ -142,6 +141,13 @@ async def _wait(database: "Database", change: "PublishedChange", wait_s: float |
         return
     processes = await wait_until_searched(database, change.number, wait_s)
     print_text(served_by_all(processes))
+
+
+def _skus(product_id: str, sku: str | None, gtin: str | None) -> list[dict[str, str | None]] | None:
+    """The one article that is the product; None when it has no number but the product's id."""
+    if sku is None and gtin is None:
+        return None
+    return [{"id": sku or product_id, "gtin": None if gtin is None else gtin.strip().zfill(GTIN_DIGITS)}]
 
 
 def _existing(path: Path) -> Path:

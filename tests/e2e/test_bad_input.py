@@ -54,7 +54,7 @@ WITH_SERVERS = {
         "watch", 1, ("127.0.0.1:{dead}",), (("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:{dead}"),)
     ),
     "an unreachable MongoDB": Mistake(
-        "catalog products", 1, ("mongodb://***@127.0.0.1:{dead}",),
+        "catalog list", 1, ("mongodb://***@127.0.0.1:{dead}",),
         (("MONGODB_URI", "mongodb://u:canary@127.0.0.1:{dead}"), ("FRAMEMATCH_MONGODB__TIMEOUT_S", "0.5")),
     ),
     "an unreachable Triton": Mistake(

@@ -61,7 +61,7 @@ async def test_all_running_consumers_search_a_product_soon_after_it_was_added_an
     assert "Served by all running processes: 2" in added
     shown = {(e.delta, e.candidates[0].product_id, round(e.score or 0, 3)) for e in await decided(site)}
     assert shown == {(number_in(added), "new", 1.0)}
-    removed = change(site, "remove", "new", "--wait", "10")
+    removed = change(site, "delete", "new", "--wait", "10")
     assert "Served by all running processes: 2" in removed
     events = [event for event in await decided(site) if event.delta == number_in(removed)]
     assert len(events) == 8

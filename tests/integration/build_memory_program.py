@@ -44,8 +44,10 @@ class FakeProductStore(ProductStore):
     async def catalog_version(self) -> int:
         return 1
 
-    async def iterate(self, *, category: str | None = None, limit: int | None = None) -> AsyncIterator[Product]:
-        del category, limit
+    async def iterate(
+        self, *, category: str | None = None, words: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Product]:
+        del category, words, limit
         for number in range(PICTURES):
             yield Product(f"product-{number}", "Product", views=(View(f"{number:064x}", 4, 4),))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshots.names import read_names
@@ -94,7 +95,7 @@ async def site(request: pytest.FixtureRequest, database: Database, mongodb: Mong
         (tmp_path / f"{number}.png").write_bytes(picture(number))
     rows = [f"p{number},Product,{number}.png\n" for number in range(PRODUCTS)]
     (tmp_path / "products.csv").write_text("id,name,image\n" + "".join(rows))
-    await import_products(tmp_path / "products.csv", tmp_path, ProductStore(database))
+    await import_products(tmp_path / "products.csv", ImportOptions(images=tmp_path), ProductStore(database))
     url = "" if request.param == "GridFS" else str(tmp_path / "storage")
     return Site(mongodb.uri, database, open_storage(url or None, database), url, tmp_path / "cache")
 

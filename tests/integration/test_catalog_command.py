@@ -77,9 +77,9 @@ def run(*arguments: str) -> Result:
 def test_importing_reports_the_rows_and_listing_shows_them() -> None:
     result = run("import", str(DATA_DIR / "catalog.csv"))
     assert result.exit_code == 0
-    assert f"{PRODUCTS} added, 0 changed, 0 unchanged, 0 rows left out" in result.stdout
-    assert f"2 of {PRODUCTS} products" in run("products", "--limit", "2").stdout
-    lines = run("products", "--json", "--category", "Apple").stdout.splitlines()
+    assert f"{PRODUCTS} added, 0 changed, 0 same, 0 merged, 0 refused" in result.stdout
+    assert f"2 of {PRODUCTS} products" in run("list", "--limit", "2").stdout
+    lines = run("list", "--json", "--category", "Apple").stdout.splitlines()
     assert {json.loads(line)["category"] for line in lines} == {"Apple"}
 
 
@@ -94,36 +94,96 @@ def half_good(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("site")
-def test_rows_that_are_left_out_are_grouped_counted_and_fail_the_command(half_good: Path) -> None:
+def test_rows_that_are_refused_are_grouped_counted_and_fail_the_command(half_good: Path) -> None:
     result = run("import", str(half_good))
     assert isinstance(result.exception, FramematchError)
     assert result.exception.exit_code == 1
-    assert result.exception.message == f"11 of 12 rows of {half_good} were left out"
+    assert result.exception.message == f"11 of 12 rows of {half_good} were refused"
     assert "line 3: image '[none].jpg' not found" in result.stdout
     assert result.stdout.count("'[none].jpg'") == SHOWN_PROBLEMS
     assert "and 5 more rows" in result.stdout
     assert "line 14: a quote is not closed" in result.stdout
-    counts = "12 rows read: 1 added, 0 changed, 0 unchanged, 11 rows left out; 1 blank line ignored"
+    counts = "12 rows read: 1 added, 0 changed, 0 same, 0 merged, 11 refused; 1 blank line ignored"
     assert counts in result.stdout
 
 
 @pytest.mark.usefixtures("site")
-def test_all_problems_are_listed_in_a_file_that_the_error_names(half_good: Path) -> None:
+def test_all_refused_rows_are_in_a_file_that_the_error_names(half_good: Path) -> None:
     default = run("import", str(half_good))
     assert isinstance(default.exception, FramematchError)
-    assert str(state_dir() / "import_problems.csv") in default.exception.hint
-    given = half_good.with_name("problems.csv")
-    run("import", str(half_good), "--problems", str(given))
-    assert len(given.read_text().splitlines()) == 1 + SHOWN_PROBLEMS + 5 + 1
+    assert str(state_dir() / "import_refused.csv") in default.exception.hint
+    given = half_good.with_name("refused.csv")
+    run("import", str(half_good), "--refused", str(given))
+    header, *rows = given.read_text(encoding="utf-8-sig").splitlines()
+    assert header == "id,name,image,line,reason"
+    assert "0,Bad,[none].jpg,3,image '[none].jpg' not found" in rows
+    assert len(rows) == SHOWN_PROBLEMS + 5 + 1
 
 
 @pytest.mark.usefixtures("site")
-def test_a_file_for_problems_that_cannot_be_written_is_refused_before_the_import(half_good: Path) -> None:
+def test_refused_rows_that_are_corrected_are_imported_from_their_file(half_good: Path) -> None:
+    refused = half_good.with_name("refused.csv")
+    run("import", str(half_good), "--refused", str(refused))
+    text = refused.read_text(encoding="utf-8-sig")
+    refused.write_text(text.replace("[none].jpg,", "a.jpg,").replace('"quote,""Quote,a.jpg",,', "quote,Quote,a.jpg"))
+    result = run("import", str(refused), "--refused", str(half_good.with_name("again.csv")))
+    assert result.exit_code == 0, result.output
+    assert "11 rows read: 11 added" in result.stdout
+    assert not half_good.with_name("again.csv").exists()
+    assert run("import", str(half_good)).exit_code == 1
+    lines = run("list", "--json", "--limit", "100").stdout.splitlines()
+    assert {json.dumps(json.loads(line)["attributes"]) for line in lines} == {"{}"}
+
+
+@pytest.mark.usefixtures("site")
+def test_a_file_for_refused_rows_that_cannot_be_written_is_refused_before_the_import(half_good: Path) -> None:
     for path in (half_good, half_good / "below.csv"):
-        result = run("import", str(half_good), "--problems", str(path))
+        result = run("import", str(half_good), "--refused", str(path))
         assert isinstance(result.exception, UsageError)
     assert half_good.read_text().startswith("id,name,image")
-    assert "0 of 0 products" in run("products").stdout
+    assert "0 of 0 products" in run("list").stdout
+
+
+@pytest.mark.usefixtures("site")
+def test_a_dry_run_says_the_same_and_stores_nothing(half_good: Path) -> None:
+    result = run("import", str(half_good), "--dry-run")
+    assert isinstance(result.exception, FramematchError)
+    assert "12 rows read: 1 added, 0 changed, 0 same, 0 merged, 11 refused" in result.stdout
+    assert "(dry run: nothing was stored)" in result.stdout
+    assert not (state_dir() / "import_refused.csv").exists()
+    assert "0 of 0 products" in run("list").stdout
+
+
+def test_a_file_is_explained_without_any_server(half_good: Path) -> None:
+    result = run("import", str(half_good), "--explain")
+    assert result.exit_code == 0, result.output
+    assert "framematch's own table" in result.stdout
+    assert "good (line 2)" in result.stdout
+
+
+@pytest.mark.usefixtures("site")
+def test_products_that_the_file_lacks_are_shown_and_deleted_if_they_are_few(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes((DATA_DIR / "images" / "kiwi.jpg").read_bytes())
+    file = tmp_path / "p.csv"
+
+    def write(numbers: range) -> None:
+        file.write_text("id,name,image\n" + "".join(f"p{number:02},Product {number},a.jpg\n" for number in numbers))
+
+    write(range(40))
+    assert run("import", str(file)).exit_code == 0
+    write(range(30))
+    refused = run("import", str(file), "--prune")
+    assert isinstance(refused.exception, FramematchError)
+    assert refused.exception.exit_code == 1
+    assert "25%, and at most 10%" in refused.exception.message
+    assert "p30 Product 30" in refused.stdout
+    assert "20 of 40 products" in run("list").stdout
+    dry = run("import", str(file), "--prune", "--prune-max", "100%", "--dry-run")
+    assert (dry.exit_code, "They are deleted" in dry.stdout) == (0, False)
+    done = run("import", str(file), "--prune", "--prune-max", "25%")
+    assert done.exit_code == 0, done.output
+    assert "They are deleted. Consumers search them until the next 'framematch catalog build'" in done.stdout
+    assert "20 of 30 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("site")
@@ -144,7 +204,7 @@ def test_a_header_alone_is_no_catalogue(tmp_path: Path) -> None:
 
 
 def test_without_an_address_of_mongodb_the_error_names_the_setting() -> None:
-    result = run("products")
+    result = run("list")
     assert isinstance(result.exception, FramematchError)
     assert "MONGODB_URI" in str(result.exception)
     assert result.exception.exit_code == 2

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from framematch.catalog.building.build import build_snapshot
-from framematch.catalog.importing.importer import ImportReport, import_products
+from framematch.catalog.exporting.json_lines import export_line
+from framematch.catalog.importing.accounts import ImportReport
+from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.operations.activation import activate
+from framematch.catalog.product import Sku
 from framematch.catalog.products import MAX_ID_CHARACTERS, Product, ProductStore
 from framematch.catalog.snapshots.names import SnapshotNames, read_names, repair_names
 from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
@@ -51,7 +56,7 @@ async def store(database: Database, tmp_path: Path) -> ProductStore:
 
 
 async def import_again(store: ProductStore, folder: Path) -> ImportReport:
-    return await import_products(folder / "products.csv", folder, store)
+    return await import_products(folder / "products.csv", ImportOptions(images=folder), store)
 
 
 async def ids(store: ProductStore) -> list[str]:
@@ -123,7 +128,7 @@ async def test_a_field_that_is_not_ours_is_ignored_at_every_level(
     await store.database.meta.update_many({}, {"$set": {"added": added}})
     with capture_logs() as logs:
         assert await store.get_many(["a"]) == before
-        assert (await import_again(store, tmp_path)).unchanged == 2
+        assert (await import_again(store, tmp_path)).same == 2
         assert await store.catalog_version() == 1
         await build_snapshot(store, ColourEncoder(), PREPROCESSOR, tmp_path)
     assert [entry for entry in logs if entry["log_level"] == "warning"] == []
@@ -144,6 +149,74 @@ async def test_a_product_with_a_field_left_out_is_repaired_even_if_the_file_has_
     with capture_logs() as logs:
         assert (await ProductStore(store.database).get_many(["a"]))["a"].price is None
     assert logs == []
+
+
+async def test_a_product_without_the_text_of_the_search_is_found_by_its_name_and_repaired(
+    store: ProductStore, tmp_path: Path
+) -> None:
+    await store.database.products.update_one({"_id": "a"}, {"$unset": {"search_text": ""}})
+    assert [product.id async for product in store.iterate(words="appl")] == ["a"]
+    report = await import_again(store, tmp_path)
+    assert (report.added, report.changed, report.same) == (0, 1, 1)
+    repaired = await store.database.products.find_one({"_id": "a"})
+    assert repaired is not None
+    assert repaired["search_text"] == "apple"
+
+
+async def test_a_price_has_the_same_digits_in_file_store_export_and_event(store: ProductStore, tmp_path: Path) -> None:
+    price = "0.123456789012340"
+    (tmp_path / "products.csv").write_text(f"id,name,image,price,currency\nc,Cherry,0.png,{price},EUR\n")
+    await import_again(store, tmp_path)
+    document = await store.database.products.find_one({"_id": "c"})
+    assert document is not None
+    assert str(document["price"]) == price
+    product = (await store.get_many(["c"]))["c"]
+    info = ProductInfo("c", "Cherry", price=product.price, currency=product.currency)
+    for line in (export_line(product), encode(replace(match_event(), product=info))):
+        assert f'"price":{price},'.encode() in line
+    assert (await import_again(store, tmp_path)).same == 1
+
+
+@pytest.mark.parametrize(
+    ("price", "number"),
+    [(12.9, "12.9"), ("12.90", "12.90"), (Decimal128("12.90"), "12.90"), (Int64(12), "12"), (1e-7, "1E-7")],
+)
+async def test_a_price_of_another_program_is_read_whatever_its_type(
+    store: ProductStore, price: Any, number: str
+) -> None:
+    await store.database.products.update_one({"_id": "a"}, {"$set": {"price": price}})
+    found = (await store.get_many(["a"]))["a"].price
+    assert str(found) == number
+
+
+async def test_another_number_of_zeros_is_no_other_price(store: ProductStore, tmp_path: Path) -> None:
+    for price, changed in (("1.0", 0), ("1.00", 0), ("1", 0), ("1.01", 1)):
+        (tmp_path / "products.csv").write_text(f"id,name,image,price\nc,Cherry,0.png,{price}\n")
+        assert (await import_again(store, tmp_path)).changed == changed, price
+
+
+async def test_articles_that_cannot_be_read_are_left_out_and_named(store: ProductStore) -> None:
+    skus = [
+        {"id": "good", "gtin": "04006381333931", "price": 1.5, "options": {"Size": "M", "Pack": 6}},
+        "text",
+        {"gtin": "04006381333931"},
+        {"id": "odd", "gtin": "12", "price": "cheap", "options": ["M"]},
+    ]
+    await store.database.products.update_one({"_id": "a"}, {"$set": {"skus": skus, "currency": "euro"}})
+    with capture_logs() as logs:
+        product = (await ProductStore(store.database).get_many(["a"]))["a"]
+    good = Sku("good", "04006381333931", Decimal("1.5"), {"Size": "M", "Pack": "6"})
+    assert (product.skus, product.currency) == ((good, Sku("odd")), None)
+    [entry] = logs
+    for problem in (
+        "currency is 'euro', not a currency",
+        "skus[1] is 'text', not an object",
+        "skus[2].id is missing or null, not a text",
+        "skus[3].gtin is '12', not a GTIN",
+        "skus[3].price is 'cheap', not an amount",
+        "skus[3].options is ['M'], not an object",
+    ):
+        assert problem in entry["error"]
 
 
 @pytest.mark.parametrize("value", ["five", None, -1, 1.5, float("nan"), [1], "missing"])
@@ -279,7 +352,7 @@ async def test_the_list_shows_64_bit_numbers_and_names_a_product_that_cannot_be_
     await store.database.products.update_one({"_id": "b"}, {"$unset": {"views": ""}})
     monkeypatch.setenv("MONGODB_URI", mongodb.uri)
     monkeypatch.setenv("FRAMEMATCH_MONGODB__DATABASE", store.database.name)
-    result = await asyncio.to_thread(CliRunner().invoke, app, ["products", "--json"])
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["list", "--json"])
     assert result.exit_code == 0
     [product] = map(msgspec.json.decode, result.stdout.splitlines())
     assert product["attributes"] == {"ean": 2**60}

@@ -9,6 +9,7 @@ from PIL import Image
 
 from framematch.catalog.building.build import build_snapshot
 from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import Product, ProductStore
@@ -38,7 +39,7 @@ def photos(tmp_path: Path) -> Path:
 
 async def test_phone_photos_are_imported_and_built(database: Database, photos: Path) -> None:
     store = ProductStore(database)
-    report = await import_products(photos, photos.parent, store)
+    report = await import_products(photos, ImportOptions(images=photos.parent), store)
     assert report.added == PHOTOS
 
     encoder = ColourEncoder(replace(MODEL, max_batch_size=32))

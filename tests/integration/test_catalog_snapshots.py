@@ -8,6 +8,7 @@ import pytest
 
 from framematch.catalog.building.build import BuildReport, build_snapshot
 from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.operations.activation import activate
 from framematch.catalog.products import ProductStore
@@ -48,7 +49,7 @@ async def catalogue(database: Database, tmp_path: Path) -> ProductStore:
     rows = [f"p{n:02},Product {n},{'even' if n % 2 == 0 else ''},{file}\n" for n, file in enumerate(files)]
     (tmp_path / "products.csv").write_text("id,name,category,image\n" + "".join(rows), encoding="utf-8")
     store = ProductStore(database)
-    await import_products(tmp_path / "products.csv", tmp_path, store)
+    await import_products(tmp_path / "products.csv", ImportOptions(images=tmp_path), store)
     return store
 
 
@@ -89,7 +90,7 @@ async def test_a_picture_of_several_products_is_embedded_once_and_reported(
 ) -> None:
     rows = [f"twin{number},Twin,{number}.png\n" for number in range(5)]
     (tmp_path / "twins.csv").write_text("id,name,image\n" + "".join(rows), encoding="utf-8")
-    await import_products(tmp_path / "twins.csv", tmp_path, catalogue)
+    await import_products(tmp_path / "twins.csv", ImportOptions(images=tmp_path), catalogue)
     encoder, report = ColourEncoder(), BuildReport()
     seen: list[tuple[int, int]] = []
     manifest = await build_snapshot(

@@ -1,4 +1,4 @@
-"""`framematch catalog add` and `remove` with real MongoDB and Triton servers, and a part of the demo's catalogue."""
+"""`framematch catalog add` and `delete` with real MongoDB and Triton servers, and a part of the demo's catalogue."""
 
 import asyncio
 import json
@@ -73,37 +73,45 @@ async def drop(uri: str, name: str) -> None:
 
 @pytest.mark.usefixtures("built")
 def test_a_product_is_added_with_all_its_fields_replaced_and_removed() -> None:
-    fields = ["--category", "Fruit", "--price", "0.45", "--description", "Green", "--attribute", "origin=Italy"]
+    fields = ["--category", "Fruit", "--price", "0.450", "--currency", "EUR", "--sku", "K-3", "--gtin", "4006381333931"]
+    fields += ["--description", "Green", "--attribute", "origin=Italy"]
     added = run("add", "3", "--name", "Kiwi", "--image", KIWI, *fields)
     assert added.stdout == "Product 3 is stored: searchable with delta 1\n"
-    kiwi = json.loads(run("products", "--json").stdout.splitlines()[-1])
+    shown = run("list", "--json").stdout.splitlines()[-1]
+    assert '"price":0.450' in shown
+    kiwi = json.loads(shown)
+    assert (kiwi["currency"], kiwi["skus"]) == (
+        "EUR",
+        [{"id": "K-3", "gtin": "04006381333931", "price": None, "options": {}}],
+    )
+    assert "0.450 EUR" in run("list", "--q", "kiwi k-3 004006381333931").stdout
     assert (kiwi["id"], kiwi["name"], kiwi["category"], kiwi["price"]) == ("3", "Kiwi", "Fruit", 0.45)
     assert (kiwi["description"], kiwi["attributes"], len(kiwi["views"])) == ("Green", {"origin": "Italy"}, 1)
 
     assert "delta 2" in run("add", "3", "--name", "Fruit", "--image", KIWI, "--image", LEMON).stdout
-    fruit = json.loads(run("products", "--json").stdout.splitlines()[-1])
+    fruit = json.loads(run("list", "--json").stdout.splitlines()[-1])
     assert (fruit["name"], fruit["category"], fruit["attributes"], len(fruit["views"])) == ("Fruit", None, {}, 2)
 
-    removed = run("remove", "3", "2", "3")
+    removed = run("delete", "3", "2", "3")
     assert removed.stdout.splitlines() == [
-        "Product 3 is removed: not found any more with delta 3",
-        "Product 2 is removed: not found any more with delta 4",
+        "Product 3 is deleted: not found any more with delta 3",
+        "Product 2 is deleted: not found any more with delta 4",
     ]
-    assert "1 of 1 products" in run("products").stdout
+    assert "1 of 1 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("database")
 def test_without_an_active_snapshot_the_command_says_that_a_build_is_needed() -> None:
     added = run("add", "3", "--name", "Kiwi", "--image", KIWI)
     assert added.stdout == "Product 3 is stored. No snapshot is active: run 'framematch catalog build'\n"
-    assert "1 of 1 products" in run("products").stdout
+    assert "1 of 1 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("built")
 def test_nothing_is_removed_when_one_of_the_ids_is_unknown() -> None:
-    error = failed("remove", "1", "none")
+    error = failed("delete", "1", "none")
     assert (error.message, error.exit_code) == ("there is no product 'none'", 1)
-    assert "2 of 2 products" in run("products").stdout
+    assert "2 of 2 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("database")
@@ -121,16 +129,16 @@ def test_wrong_arguments_are_refused(arguments: list[str], message: str) -> None
     error = failed("add", "3", *arguments)
     assert error.message.startswith(message)
     assert error.exit_code == 2
-    assert "0 of 0 products" in run("products").stdout
+    assert "0 of 0 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("built")
 def test_ids_that_look_the_same_are_the_same() -> None:
     assert run("add", "Cre\u0300me", "--name", "Cream", "--image", KIWI).exit_code == 0
     assert run("add", "Cr\u00e8me", "--name", "Cream", "--image", KIWI).exit_code == 0
-    assert "3 of 3 products" in run("products").stdout
-    assert run("remove", " Cre\u0300me").exit_code == 0
-    assert "2 of 2 products" in run("products").stdout
+    assert "3 of 3 products" in run("list").stdout
+    assert run("delete", " Cre\u0300me").exit_code == 0
+    assert "2 of 2 products" in run("list").stdout
 
 
 @pytest.mark.usefixtures("built")
@@ -139,7 +147,7 @@ def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
     picture.write_bytes(Path(KIWI).read_bytes()[:2_000])
     error = failed("add", "1", "--name", "Kiwi", "--image", str(picture))
     assert error.message.startswith(f"product '1' cannot be added: image '{picture}'")
-    assert "Lemon" in run("products").stdout
+    assert "Lemon" in run("list").stdout
 
 
 @pytest.mark.usefixtures("built")
@@ -147,14 +155,14 @@ def test_nothing_is_changed_while_triton_is_away(dead_address: str, monkeypatch:
     monkeypatch.setenv("TRITON_URL", dead_address)
     monkeypatch.setenv("FRAMEMATCH_TRITON__TIMEOUT_S", "0.5")
     assert isinstance(failed("add", "1", "--name", "Kiwi", "--image", KIWI), TritonUnavailableError)
-    assert "Lemon" in run("products").stdout
-    assert run("remove", "1").exit_code == 0
+    assert "Lemon" in run("list").stdout
+    assert run("delete", "1").exit_code == 0
 
 
 def test_mongodb_away_is_one_line(dead_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONGODB_URI", f"mongodb://{dead_address}/")
     monkeypatch.setenv("FRAMEMATCH_MONGODB__TIMEOUT_S", "0.5")
-    for arguments in (["add", "1", "--name", "Kiwi", "--image", KIWI], ["remove", "1"]):
+    for arguments in (["add", "1", "--name", "Kiwi", "--image", KIWI], ["delete", "1"]):
         done = framematch({}, "catalog", *arguments)  # a process: the driver leaves a socket to the garbage collector
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert done.stderr.startswith(f"framematch: MongoDB at mongodb://{dead_address}/ does not answer")
@@ -178,6 +186,6 @@ async def test_the_command_waits_for_running_processes_and_says_which_do_not_ser
         assert (await catalog(*add, "5")).stdout.endswith("Served by all running processes: 1\n")
         await report("a", 3)
         await report("b", 2)
-        refused = await catalog("remove", "3", "--wait", "0")
-    assert (refused.returncode, refused.stdout) == (1, "Product 3 is removed: not found any more with delta 3\n")
+        refused = await catalog("delete", "3", "--wait", "0")
+    assert (refused.returncode, refused.stdout) == (1, "Product 3 is deleted: not found any more with delta 3\n")
     assert refused.stderr.startswith("framematch: after 0 s 1 of 2 processes serve delta 3.")

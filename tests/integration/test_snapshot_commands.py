@@ -1,4 +1,4 @@
-"""`framematch catalog list`, `show`, `diff`, `activate`, … with a real MongoDB server."""
+"""`framematch catalog snapshots`, `show`, `diff`, `activate`, … with a real MongoDB server."""
 
 import asyncio
 import gc
@@ -101,12 +101,12 @@ async def test_snapshots_are_listed_the_newest_first_with_names_and_processes(si
     await write_status(site.database, STATUS)
     await write_status(site.database, replace(STATUS, instance="two", shadow=THIRD))
     await site.database.snapshots.update_one({"_id": NEW}, {"$set": {"manifest.rows": "many"}})
-    lines = [" ".join(line.split()) for line in (await site.output("list")).splitlines()]
+    lines = [" ".join(line.split()) for line in (await site.output("snapshots")).splitlines()]
     assert [line.split()[0] for line in lines[1:4]] == [THIRD, NEW, OLD]
     assert "as shadow 1 of 2" in lines[1]
     assert "active 2 of 2" in lines[3]
     assert lines[4].startswith(f"{NEW} cannot be used: the manifest of snapshot {NEW} is damaged")
-    listed = [json.loads(line) for line in (await site.output("list", "--json")).splitlines()]
+    listed = [json.loads(line) for line in (await site.output("snapshots", "--json")).splitlines()]
     assert [(one["snapshot"], one["names"], len(one["served_by"])) for one in listed] == [
         (THIRD, [], 0), (NEW, [], 0), (OLD, ["active"], 2),
     ]  # fmt: skip
@@ -114,7 +114,7 @@ async def test_snapshots_are_listed_the_newest_first_with_names_and_processes(si
 
 async def test_the_list_is_shown_although_the_names_are_damaged(site: Site) -> None:
     await site.database.meta.update_one({"_id": "snapshot_names"}, {"$set": {"active": 5}})
-    result = await site.run("list")
+    result = await site.run("snapshots")
     assert OLD in result.stdout
     assert isinstance(result.exception, CatalogError)
     assert "'snapshot_names' of the collection meta is damaged" in result.exception.message
@@ -123,8 +123,8 @@ async def test_the_list_is_shown_although_the_names_are_damaged(site: Site) -> N
 async def test_an_empty_catalogue_says_how_to_build_a_snapshot(site: Site) -> None:
     await site.database.snapshots.delete_many({})
     await site.database.meta.delete_many({})
-    assert "framematch catalog build" in await site.output("list")
-    assert await site.output("list", "--json") == ""
+    assert "framematch catalog build" in await site.output("snapshots")
+    assert await site.output("snapshots", "--json") == ""
 
 
 async def test_one_snapshot_is_shown_by_its_name_or_the_start_of_its_id(site: Site) -> None:
@@ -307,7 +307,7 @@ async def test_of_two_commands_at_once_one_wins_and_the_other_is_told(site: Site
     assert sorted(result.returncode for result in done) == [0, 1]
     [refused] = [result.stderr for result in done if result.returncode]
     assert len(refused.splitlines()) == 1
-    assert "framematch catalog list" in refused
+    assert "framematch catalog snapshots" in refused
     assert (await read_names(site.database)).version == 2
 
 

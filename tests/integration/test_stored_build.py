@@ -13,6 +13,7 @@ from framematch.catalog.building.build import BuildOptions, BuildReport
 from framematch.catalog.building.folder import build_folder
 from framematch.catalog.building.stored_build import Builder, activate_built, active_snapshot
 from framematch.catalog.importing.importer import import_products
+from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import Product, ProductStore
 from framematch.catalog.samples.embedder import frame_crop
@@ -52,7 +53,7 @@ async def import_pictures(builder: Builder, pictures: range) -> None:
     folder = builder.cache_dir.parent
     rows = [f"p{product},Product,{number}.png\n" for product, number in enumerate(pictures)]
     (folder / "products.csv").write_text("id,name,image\n" + "".join(rows))
-    await import_products(folder / "products.csv", folder, builder.store)
+    await import_products(folder / "products.csv", ImportOptions(images=folder), builder.store)
 
 
 async def build(builder: Builder, encoder: ColourEncoder | None = None, **more: Any) -> SnapshotManifest:

@@ -33,7 +33,7 @@ from framematch.api.schemas.products import (
     to_product,
 )
 from framematch.api.services import CurrentPrincipal, CurrentServices
-from framematch.catalog.importing.rows import normal_id
+from framematch.catalog.importing.presets.cell_values import normal_id
 from framematch.catalog.product import StoredProduct, View
 from framematch.catalog.product_pages import ProductQuery, read_page, read_product
 from framematch.catalog.snapshots.storage import open_storage
@@ -72,7 +72,8 @@ async def list_products(
         Query(
             max_length=200,
             pattern=r"^[^\x00]*$",
-            description="each word starts a word of the name, in any case; or it starts the id",
+            description="each word is somewhere in the name, category, brand, description or the numbers of the "
+            "articles, in any case, with or without accents; or it starts the id",
         ),
     ] = None,
     updated_after: Annotated[Time | None, Query(description="last written after this time")] = None,

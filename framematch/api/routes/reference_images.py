@@ -15,6 +15,7 @@ from framematch.api.schemas.products import IMAGES_MAX, ProductAnswer, Reference
 from framematch.api.services import CurrentServices, Services
 from framematch.catalog.product import StoredProduct, View
 from framematch.catalog.product_pages import read_product
+from framematch.pictures.file_types import media_type
 
 router = APIRouter(tags=["reference images"])
 
@@ -38,18 +39,6 @@ _REQUEST_BODY: dict[str, Any] = {
         },
     },
 }
-# By how a file starts, and from where.
-_SIGNATURES = (
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"\x89PNG", "image/png"),
-    (8, b"WEBP", "image/webp"),
-    (4, b"ftypavif", "image/avif"),
-    (4, b"ftyp", "image/heic"),
-    (0, b"GIF8", "image/gif"),
-    (0, b"BM", "image/bmp"),
-    (0, b"II*\0", "image/tiff"),
-    (0, b"MM\0*", "image/tiff"),
-)
 
 Digest = Annotated[str, Path(description="SHA-256 of its file", examples=["9f" * 32])]
 
@@ -130,12 +119,6 @@ async def delete_image(
     return edited_answer(
         await edits.edit(product, conditions, lambda seen: without_view(existing(seen, product), sha256))
     )
-
-
-def media_type(data: bytes) -> str:
-    """The type of a picture, by how its file starts."""
-    found = (name for at, start, name in _SIGNATURES if data[at : at + len(start)] == start)
-    return next(found, "application/octet-stream")
 
 
 async def _product(services: Services, product_id: str) -> StoredProduct:

@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from framematch.catalog.importing.gathering.product_group import ProductNotice
 from framematch.catalog.importing.notices import Notice, Notices
+from framematch.catalog.importing.pictures.picture_source import Respelling
+from framematch.catalog.importing.pictures.stored_pictures import PictureNotices
 from framematch.catalog.importing.problems import RowProblem
 from framematch.catalog.importing.prune import LackingProducts
 from framematch.catalog.shared_pictures import PictureOwners, SharedPictures
 
 _EXAMPLES = 3
+_KEPT = "pictures that could not be downloaded stay as they were stored before"
 
 
 class Fate(Enum):
@@ -33,6 +37,7 @@ class ImportReport:
         added, changed, same: rows that are in the catalogue as a product that is new, differs, or is as it was.
         merged: rows that are a part of another row's product.
         problems: why rows were refused, in the order of their lines.
+        respelled, respellings: how many pictures were found under another name, and the first of them.
         blank_lines: lines without content or with empty cells only.
         notices: what else is worth knowing, each kind once.
         shared: pictures that several products of the file have.
@@ -40,8 +45,7 @@ class ImportReport:
         file_changed: the file was written to while it was read.
         dry_run: nothing was stored.
         lacking: products of the catalogue that the file does not have, if it was asked for.
-        pruned: they were deleted.
-        not_pruned: why they were not.
+        not_lacking: why they are not known.
         refused_file: where the refused rows are; None if there are none, or they were not to be written.
     """
 
@@ -53,14 +57,15 @@ class ImportReport:
     refused: int
     problems: tuple[RowProblem, ...] = ()
     blank_lines: int = 0
+    respelled: int = 0
+    respellings: tuple[Respelling, ...] = ()
     notices: tuple[Notice, ...] = ()
     shared: SharedPictures = field(default_factory=SharedPictures)
     similar_ids: tuple[tuple[str, str], ...] = ()
     file_changed: bool = False
     dry_run: bool = False
     lacking: LackingProducts | None = None
-    pruned: bool = False
-    not_pruned: str = ""
+    not_lacking: str = ""
     refused_file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -84,9 +89,9 @@ class ImportReport:
 class Accounts:
     """Counts rows and what becomes of them, and collects what is worth knowing."""
 
-    def __init__(self) -> None:
-        self.read = 0
-        self.blank_lines = 0
+    def __init__(self, read: int = 0, blank_lines: int = 0, notices: Iterable[str] = ()) -> None:
+        self.read = read
+        self.blank_lines = blank_lines
         self.done = 0
         """How many rows have a fate."""
         self.lines_by_id: dict[str, int] = {}
@@ -95,6 +100,8 @@ class Accounts:
         self.notices = Notices()
         self.owners = PictureOwners()
         self._fates: Counter[Fate] = Counter()
+        for notice in notices:
+            self.notices.add(notice)
 
     def refuse(self, problems: Sequence[RowProblem]) -> None:
         """These rows are refused."""
@@ -108,11 +115,16 @@ class Accounts:
         self._fates.update(of_lines.values())
         self.done += len(lines)
 
+    def note(self, notices: Iterable[ProductNotice]) -> None:
+        """A product has these notices."""
+        for notice in notices:
+            self.notices.add(notice.title, notice.example)
+
     def of(self, fate: Fate) -> int:
         """How many rows have this fate."""
         return self._fates[fate]
 
-    def report(self) -> ImportReport:
+    def report(self, pictures: PictureNotices) -> ImportReport:
         """What became of all rows; what happens after the last row is added by the import."""
         return ImportReport(
             read=self.read,
@@ -123,7 +135,9 @@ class Accounts:
             refused=self.of(Fate.REFUSED),
             problems=tuple(sorted(self.problems, key=lambda problem: problem.line)),
             blank_lines=self.blank_lines,
-            notices=self.notices.all(),
+            respelled=pictures.respelled,
+            respellings=pictures.respellings,
+            notices=(*self.notices.all(), *_of_pictures(pictures)),
             shared=self.owners.shared(),
             similar_ids=tuple(_similar_ids(self.lines_by_id))[:_EXAMPLES],
         )
@@ -136,6 +150,11 @@ def fates_of_rows(lines: Sequence[int], fates: Iterable[tuple[int, Fate]]) -> Ma
     for line, fate in fates:
         of_lines[line] = min(of_lines[line], fate, key=order.index)
     return of_lines
+
+
+def _of_pictures(pictures: PictureNotices) -> Iterator[Notice]:
+    if pictures.kept:
+        yield Notice(_KEPT, pictures.kept, pictures.kept_examples)
 
 
 def _similar_ids(ids: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -1,189 +1,260 @@
-"""Imports a catalogue file: stores valid rows with their images in MongoDB and reports the others. Idempotent."""
+"""Imports a shop's table in two passes, and stores of it what differs. An import can be repeated at any time."""
 
-import io
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from framematch.catalog.importing.pictures.picture_folder import PictureFolder
-from framematch.catalog.importing.pictures.picture_source import Respelling
-from framematch.catalog.importing.pictures.row_images import HELD_BYTES, RowImages
-from framematch.catalog.importing.problems import RowProblem
-from framematch.catalog.importing.rows import BlankLines, ProductDraft, Row, parse_rows, similar_ids
+from framematch.catalog.document_limits import storage_problem
+from framematch.catalog.importing.accounts import Accounts, Fate, ImportReport
+from framematch.catalog.importing.files.records import Record
+from framematch.catalog.importing.first_pass import Styles, Table, open_table, read_rows
+from framematch.catalog.importing.gathering.gather import gather
+from framematch.catalog.importing.gathering.product_group import ProductGroup
+from framematch.catalog.importing.gathering.row_spool import RowSpool
+from framematch.catalog.importing.gathering.visual_products import VisualProduct, visual_products
+from framematch.catalog.importing.import_state import unfinished_import
+from framematch.catalog.importing.options import ImportOptions
+from framematch.catalog.importing.pictures.catalogue_pictures import CataloguePictures, PictureProblem
+from framematch.catalog.importing.pictures.stored_pictures import StoredPictures
+from framematch.catalog.importing.pictures.web.allowed_hosts import AllowedHosts
+from framematch.catalog.importing.pictures.web.web_pictures import WebOptions, open_web_pictures
+from framematch.catalog.importing.problems import ProblemKind, RowProblem
+from framematch.catalog.importing.protected_ids import ProtectedIds
+from framematch.catalog.importing.prune import lacking_products
+from framematch.catalog.importing.refused_rows import RefusedRows, refused_path
+from framematch.catalog.product import View
 from framematch.catalog.products import ProductStore
-from framematch.catalog.shared_pictures import PictureOwners, SharedPictures
 from framematch.core.errors import UsageError
 from framematch.core.progress import OnProgress
 
 log = structlog.get_logger()
 
-# Rows for each round trip to MongoDB, or fewer if their images have more than `HELD_BYTES`.
-CHUNK_ROWS = 64
+# For each round trip to MongoDB. A group may have more.
+CHUNK_ROWS = 128
+CHUNK_PICTURES = 256
 # For decoding, which takes most of the time; Pillow releases the GIL meanwhile.
 THREADS = 2
-_EXAMPLES = 3
 
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What became of the rows of a file: read = added + changed + unchanged + left out.
-
-    Attributes:
-        read: rows of the file, without the header and blank lines.
-        problems: why rows were left out, in the order of their lines.
-        blank_lines: lines without content or with empty cells only.
-        respelled, respellings: how many images were found under another name, and the first of them.
-        shared: pictures that several products of the file have.
-        similar_ids: the first pairs of ids that differ only in case or spaces; they are different products.
-        file_changed: the file was written to while it was read.
-    """
-
-    read: int
-    added: int
-    changed: int
-    unchanged: int
-    problems: tuple[RowProblem, ...]
-    blank_lines: int = 0
-    respelled: int = 0
-    respellings: tuple[Respelling, ...] = ()
-    shared: SharedPictures = field(default_factory=SharedPictures)
-    similar_ids: tuple[tuple[str, str], ...] = ()
-    file_changed: bool = False
-
-    def __post_init__(self) -> None:
-        """Check that each row was counted once.
-
-        Raises:
-            AssertionError: rows were lost, or counted twice: a defect of the import.
-        """
-        if self.read != self.good + self.left_out:
-            raise AssertionError(f"{self.read} rows were read, but {self.good} imported and {self.left_out} left out")
-
-    @property
-    def good(self) -> int:
-        """How many rows are in the catalogue now."""
-        return self.added + self.changed + self.unchanged
-
-    @property
-    def left_out(self) -> int:
-        """How many rows were not imported."""
-        return len(self.problems)
+Rows = Sequence[Record]
+"""All rows of one product."""
+Views = Mapping[str, View | PictureProblem]
 
 
 async def import_products(
-    path: Path, images_dir: Path, store: ProductStore, on_progress: OnProgress = lambda _done, _total: None
+    path: Path, options: ImportOptions, store: ProductStore, on_progress: OnProgress = lambda _done, _total: None
 ) -> ImportReport:
-    """Import the products of a CSV or JSON lines file (see `parse_rows`) with their images.
+    """Import the products of a shop's table, and their pictures.
 
-    Image paths are relative to `images_dir` and must not lead out of it; see `PictureFolder.find` for other spellings.
-    A row is imported with all of its images or not at all. An existing product is replaced if it differs; products
-    that are not in the file are kept. Importing a file again changes nothing, so an interrupted import can simply be
-    repeated. Memory: about `HELD_BYTES` of images, twice while they are written, and the ids of all rows.
+    Pass 1 reads the file once into a spool, and finds out what its columns say together. Pass 2 takes the rows of one
+    product after another, makes visual products of them, and stores those that the catalogue does not have as they
+    are. A product with a row that is refused is refused as a whole. Products that are not in the file are kept.
 
-    `on_progress` counts bytes of the file; it is not called for a pipe.
+    `on_progress` counts rows; the total is 0 as long as the file is read. What it raises ends the import.
 
     Raises:
-        UsageError: the file or the folder cannot be read.
-        CatalogError: the file is no catalogue.
+        UsageError: the file or the pictures cannot be read, the file of refused rows cannot be written, or an option
+            is wrong.
+        CatalogError: the file is no table of products.
         MongoUnavailableError: MongoDB became unavailable.
     """
-    folder = PictureFolder(_folder(images_dir))
-    with _open(path) as file, ThreadPoolExecutor(THREADS, "import") as pool:
-        before = os.fstat(file.fileno())
-        await store.ensure_indexes()
-        counts = _Counts(store, RowImages(folder, store, pool))
-        for chunk in _chunks(parse_rows(file, counts.lines_by_id), folder):
-            await counts.store(chunk)
-            if file.seekable():
-                on_progress(min(file.tell(), before.st_size), before.st_size)
-        after = os.fstat(file.fileno())
-    changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-    report = counts.report(file_changed=changed)
+    AllowedHosts(options.allowed_hosts, any_public_host=options.any_public_host)  # refuses what is no host
+    began_at, before = datetime.now(UTC), _file_state(path)
+    with open_table(path, options) as table, RowSpool() as spool:
+        counts, styles = await read_rows(table, spool, lambda rows: on_progress(rows, 0))
+        accounts = Accounts(counts.rows, counts.blank_lines, table.source.notices)
+        async with AsyncExitStack() as opened:
+            fresh_since = await opened.enter_async_context(unfinished_import(path, options, store.database))
+            refused = opened.enter_context(_refused_rows(path, options, table))
+            pictures = await opened.enter_async_context(_pictures(table, options, store, fresh_since))
+            if not options.dry_run:
+                await store.ensure_indexes()
+            second_pass = SecondPass(
+                table, styles, options, store=store, pictures=pictures, accounts=accounts, refused=refused
+            )
+            on_progress(0, counts.rows)
+            for chunk in second_pass.chunks(spool):
+                await second_pass.import_chunk(chunk)
+                on_progress(accounts.done, counts.rows)
+        report = accounts.report(pictures.notices)
+    report = replace(
+        report,
+        file_changed=_file_state(path) != before,
+        dry_run=options.dry_run,
+        refused_file=refused.path if refused and refused.count else None,
+    )
+    report = await _with_lacking(report, second_pass.protected, store, began_at) if options.find_lacking else report
+    _log(report)
+    return report
+
+
+async def _with_lacking(
+    report: ImportReport, in_file: ProtectedIds, store: ProductStore, began_at: datetime
+) -> ImportReport:
+    """The report with the products that the file lacks, if that can be said."""
+    unknown = "the file was changed while it was read" if report.file_changed else in_file.unknown
+    if not report.good:
+        unknown = "the file has no product that could be imported"
+    if unknown:
+        return replace(report, not_lacking=unknown)
+    added = 0 if report.dry_run else report.added
+    return replace(report, lacking=await lacking_products(store, in_file, began_at, added))
+
+
+@asynccontextmanager
+async def _pictures(
+    table: Table, options: ImportOptions, store: ProductStore, fresh_since: datetime | None
+) -> AsyncIterator[StoredPictures]:
+    async with AsyncExitStack() as opened:
+        pool = opened.enter_context(ThreadPoolExecutor(THREADS, "import"))
+        web = None
+        if options.allowed_hosts or options.any_public_host:
+            allowed = WebOptions(options.allowed_hosts, options.any_public_host, fresh_since)
+            web = await opened.enter_async_context(open_web_pictures(store, allowed))
+        yield StoredPictures(store, pool, table.pictures, web)
+
+
+def _refused_rows(path: Path, options: ImportOptions, table: Table) -> AbstractContextManager[RefusedRows | None]:
+    source = table.source
+    if options.refused is None and options.refused_folder is None:
+        return nullcontext()
+    target = refused_path(options.refused, path, options.refused_folder or Path(), is_csv=source.format == "CSV")
+    return RefusedRows(target, source)
+
+
+def _file_state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written to; None for a pipe.
+
+    Raises:
+        UsageError: there is no file.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path") from None
+    return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
+
+
+def _log(report: ImportReport) -> None:
     log.info(
         "catalog_imported",
         read=report.read,
         added=report.added,
         changed=report.changed,
-        unchanged=report.unchanged,
-        problems=report.left_out,
+        same=report.same,
+        merged=report.merged,
+        refused=report.refused,
     )
-    return report
 
 
-class _Counts:
-    """Stores rows, and counts what becomes of them."""
+@dataclass(frozen=True)
+class Group:
+    """A product of the file whose rows are good, and these rows."""
 
-    def __init__(self, store: ProductStore, images: RowImages) -> None:
-        self._store = store
-        self._images = images
-        self._read = self._added = self._changed = self._unchanged = self._blank_lines = self._respelled = 0
-        self._problems: list[RowProblem] = []
-        self._respellings: list[Respelling] = []
-        self._owners = PictureOwners()
-        self.lines_by_id: dict[str, int] = {}
-
-    async def store(self, rows: Sequence[Row]) -> None:
-        """Store the valid ones of these rows with their images."""
-        self._blank_lines += sum(row.last_line - row.line + 1 for row in rows if isinstance(row, BlankLines))
-        self._read += sum(not isinstance(row, BlankLines) for row in rows)
-        products, refused, found = await self._images.store([row for row in rows if isinstance(row, ProductDraft)])
-        self._problems += [*(row for row in rows if isinstance(row, RowProblem)), *refused]
-        self._respelled += len(found)
-        self._respellings += found[: _EXAMPLES - len(self._respellings)]
-        existing = await self._store.get_many((product.id for product in products), intact=True)
-        differing = [product for product in products if existing.get(product.id) != product]
-        await self._store.upsert_many(differing)
-        added = len(products) - len(existing)
-        self._added += added
-        self._changed += len(differing) - added
-        self._unchanged += len(products) - len(differing)
-        for product in products:
-            self._owners.add(product.id, (view.image for view in product.views))
-
-    def report(self, *, file_changed: bool) -> ImportReport:
-        """What became of all rows."""
-        return ImportReport(
-            read=self._read,
-            added=self._added,
-            changed=self._changed,
-            unchanged=self._unchanged,
-            problems=tuple(sorted(self._problems, key=lambda problem: problem.line)),
-            blank_lines=self._blank_lines,
-            respelled=self._respelled,
-            respellings=tuple(self._respellings),
-            shared=self._owners.shared(),
-            similar_ids=similar_ids(self.lines_by_id)[:_EXAMPLES],
-            file_changed=file_changed,
-        )
+    rows: Rows
+    product: ProductGroup
 
 
-def _chunks(rows: Iterable[Row], folder: PictureFolder) -> Iterator[list[Row]]:
-    """Up to `CHUNK_ROWS` rows whose images have up to `HELD_BYTES`; one row may have more."""
-    chunk: list[Row] = []
-    chunk_bytes = 0
-    for row in rows:
-        row_bytes = sum(map(folder.size, row.images)) if isinstance(row, ProductDraft) else 0
-        if chunk and (len(chunk) == CHUNK_ROWS or chunk_bytes + row_bytes > HELD_BYTES):
-            yield chunk
-            chunk, chunk_bytes = [], 0
-        chunk.append(row)
-        chunk_bytes += row_bytes
-    if chunk:
+class SecondPass:
+    """Imports products from the spool, some at once."""
+
+    def __init__(
+        self,
+        table: Table,
+        styles: Styles,
+        options: ImportOptions,
+        *,
+        store: ProductStore,
+        pictures: CataloguePictures,
+        accounts: Accounts,
+        refused: RefusedRows | None,
+    ) -> None:
+        self._table, self._styles, self._options = table, styles, options
+        self._store, self._pictures = store, pictures
+        self._accounts, self._refused = accounts, refused
+        self.protected = ProtectedIds(table.mapping)
+
+    def chunks(self, spool: RowSpool) -> Iterator[list[Group]]:
+        """The products whose rows are good, up to `CHUNK_ROWS` rows or `CHUNK_PICTURES` names of pictures at once."""
+        chunk: list[Group] = []
+        rows = pictures = 0
+        for records in spool.groups():
+            rows += len(records)
+            if (group := self._group(records)) is not None:
+                chunk.append(group)
+                pictures += len(group.product.picture_names)
+            if rows >= CHUNK_ROWS or pictures >= CHUNK_PICTURES:
+                yield chunk
+                chunk, rows, pictures = [], 0, 0
         yield chunk
 
+    async def import_chunk(self, chunk: Sequence[Group]) -> None:
+        """Store the pictures of these products, and the products that the catalogue does not have as they are."""
+        names = dict.fromkeys(name for group in chunk for name in group.product.picture_names)
+        views = await (self._pictures.look(names) if self._options.dry_run else self._pictures.store(names))
+        found = [(group, self._visual_products(group, views)) for group in chunk]
+        products = [one.product for _, visual in found for one in visual]
+        compared = await self._store.compare(products)
+        fates = dict.fromkeys((product.id for product in compared.added), Fate.ADDED)
+        fates |= dict.fromkeys((product.id for product in compared.changed), Fate.CHANGED)
+        fates |= dict.fromkeys((product.id for product in compared.same), Fate.SAME)
+        if not self._options.dry_run:
+            await self._store.upsert_many([*compared.added, *compared.changed])
+        for group, visual in found:
+            if visual:
+                lines = [row.line for row in group.rows]
+                self._accounts.take(lines, [(one.place.line, fates[one.product.id]) for one in visual])
+        if self._refused:
+            self._refused.flush()
 
-def _open(path: Path) -> io.BufferedReader:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="Check the path") from None
+    def _group(self, rows: Rows) -> Group | None:
+        """The product of these rows; None if they are refused."""
+        read = [self._table.mapping.source_row(row, self._styles) for row in rows]
+        gathered = gather(read, self._table.mapping.layout)
+        if not isinstance(gathered, ProductGroup):
+            self._refuse(rows, gathered)
+            return None
+        return Group(rows, gathered)
 
+    def _visual_products(self, group: Group, views: Views) -> tuple[VisualProduct, ...]:
+        """What a camera can tell apart of a product; empty if it is refused."""
+        found = visual_products(group.product, views, strict=self._options.strict)
+        problems = [one for one in found if isinstance(one, RowProblem)]
+        visual = tuple(one for one in found if isinstance(one, VisualProduct))
+        problems += [problem for one in visual if (problem := self._problem(one))]
+        if problems:
+            self._refuse(group.rows, problems)
+            return ()
+        for one in visual:
+            self._accounts.lines_by_id[one.product.id] = group.rows[0].line
+            self.protected.add(one.product.id)
+            self._accounts.owners.add(one.product.id, (view.image for view in one.product.views))
+            self._accounts.note(one.notices)
+        return visual
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise UsageError(f"there is no folder {path}", hint="Name the folder of the images with --images")
-    return path.resolve()
+    def _problem(self, one: VisualProduct) -> RowProblem | None:
+        """Why a product cannot be stored."""
+        place = one.place
+        first = self._accounts.lines_by_id.get(one.product.id)
+        if first is not None:
+            reason = f"id {one.product.id!r} is also the product of line {first}"
+            return RowProblem(place.line, place.last_line, ProblemKind.DUPLICATE, reason)
+        if problem := storage_problem(one.product):
+            return RowProblem(place.line, place.last_line, *problem)
+        return None
+
+    def _refuse(self, rows: Rows, problems: Sequence[RowProblem]) -> None:
+        """Refuse all rows of a product; those without a problem of their own belong to one that has."""
+        by_line = {problem.line: problem for problem in reversed(problems)}
+        why = f"belongs to the product of line {problems[0].line}"
+        of_rows = [by_line.get(row.line) or RowProblem(row.line, row.last_line, ProblemKind.GROUP, why) for row in rows]
+        self._accounts.refuse(of_rows)
+        self.protected.add_refused(rows)
+        if self._refused:
+            for row, problem in zip(rows, of_rows, strict=True):
+                self._refused.write(row, problem.reason)

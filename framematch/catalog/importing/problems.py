@@ -1,11 +1,9 @@
-"""What is wrong with the rows of a catalogue file: by kind, for the screen, and all of it as a CSV file."""
+"""What is wrong with the rows of a catalogue file: by kind, for the screen."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 
 class ProblemKind(Enum):
@@ -26,6 +24,7 @@ class ProblemKind(Enum):
     BAD_IMAGE = ("image that cannot be used", "Save the picture again, as JPEG or PNG")
     NOT_ALLOWED = ("picture at a web address that is not allowed", "Allow its host with --allow-host")
     UNREACHABLE = ("picture that could not be downloaded", "Import the file again later; what is stored is kept")
+    GROUP = ("rows of a product with a row that is refused", "Correct that row")
     NOT_STORABLE = ("values that cannot be stored", "Write large numbers as text")
 
     @property
@@ -73,16 +72,3 @@ def group_problems(problems: Iterable[RowProblem], shown: int) -> tuple[ProblemG
         if len(examples) < shown:
             examples.append(problem)
     return tuple(ProblemGroup(kind, count, tuple(first[kind])) for kind, count in reversed(counts.most_common()))
-
-
-def write_problems(problems: Iterable[RowProblem], path: Path) -> None:
-    """Write all problems as CSV (UTF-8): first and last line, kind and reason.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("line", "last_line", "problem", "reason"))
-        writer.writerows((p.line, p.last_line, p.kind.title, p.reason) for p in problems)

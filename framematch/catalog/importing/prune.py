@@ -1,7 +1,7 @@
 """Deletes the products that a catalogue file does not have, if they are few."""
 
 import re
-from collections.abc import Set as AbstractSet
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -58,7 +58,7 @@ class LackingProducts:
 
 
 async def lacking_products(
-    store: ProductStore, kept: AbstractSet[str], began_at: datetime, added: int
+    store: ProductStore, kept: Container[str], began_at: datetime, added: int
 ) -> LackingProducts:
     """The products that are not `kept`, in the order of their ids, but those written since `began_at` by others.
 

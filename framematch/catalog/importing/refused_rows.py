@@ -2,12 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from framematch.catalog.importing.files.records import Fields, Record
+from framematch.catalog.importing.files.records import Defect, Fields, Record
 from framematch.catalog.importing.files.source_file import SourceFile
 from framematch.core.errors import UsageError
 
@@ -28,19 +29,18 @@ class RefusedRows:
         UsageError: the file cannot be written; at any time.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], delimiter: str | None) -> None:
+    def __init__(self, path: Path, source: SourceFile) -> None:
         self.path = path
         self.count = 0
-        self._columns = tuple(columns)
-        self._delimiter = delimiter
+        self._source = source
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            encoding = _CSV_ENCODING if delimiter else _JSON_ENCODING
+            encoding = _CSV_ENCODING if source.delimiter else _JSON_ENCODING
             # What is no text becomes an escape, which JSON has too.
             self._file = path.open("w", encoding=encoding, errors="backslashreplace", newline="")
         except OSError as error:
             raise _unwritable(path, error) from None
-        self._csv = csv.writer(self._file, delimiter=delimiter or ",")
+        self._csv = csv.writer(self._file, delimiter=source.delimiter or ",")
 
     def __enter__(self) -> Self:
         return self
@@ -53,13 +53,14 @@ class RefusedRows:
         except OSError as error:
             raise _unwritable(self.path, error) from None
 
-    def write(self, record: Record, reason: str, raw: str = "") -> None:
-        """Add a row; `raw` is its text if it has no fields."""
+    def write(self, record: Record, reason: str) -> None:
+        """Add a row."""
         fields = record.content if isinstance(record.content, dict) else None
+        raw = record.content.raw if isinstance(record.content, Defect) else ""
         try:
-            if self._delimiter:
+            if self._source.delimiter:
                 if not self.count:
-                    self._csv.writerow((*self._columns, *REASON_COLUMNS))
+                    self._csv.writerow((*_header(self._source), *REASON_COLUMNS))
                 self._csv.writerow((*self._cells(fields, raw), record.line, reason))
             else:
                 content = {"raw": raw} if fields is None else fields
@@ -78,8 +79,8 @@ class RefusedRows:
 
     def _cells(self, fields: Fields | None, raw: str) -> list[Any]:
         if fields is None:
-            return [raw.rstrip("\r\n"), *[""] * (len(self._columns) - 1)]
-        return [fields.get(name, "") if name else "" for name in self._columns]
+            return [raw, *[""] * (len(self._source.columns) - 1)]
+        return [fields.get(name, "") if name else "" for name in self._source.columns]
 
 
 def refused_path(given: Path | None, source: Path, folder: Path, *, is_csv: bool) -> Path:
@@ -104,6 +105,14 @@ def without_reasons(source: SourceFile) -> SourceFile:
     if source.columns[-2:] != REASON_COLUMNS:
         return source
     return replace(source, columns=source.columns[:-2], records=_without_columns(source.records))
+
+
+def _header(source: SourceFile) -> tuple[str, ...]:
+    """The names of the columns as the file has them: one that stands there several times has no number."""
+    return tuple(
+        next((one for one in source.repeated_columns if re.fullmatch(rf"{re.escape(one)} \(\d+\)", name)), name)
+        for name in source.columns
+    )
 
 
 def _without_columns(records: Iterator[Record]) -> Iterator[Record]:

@@ -9,7 +9,7 @@ from framematch.catalog.snapshots.snapshot import SnapshotManifest
 from framematch.catalog.snapshots.store import stored_ids, to_manifest
 from framematch.core.errors import CatalogError, UsageError
 
-_LIST_HINT = "See 'framematch catalog list'"
+_LIST_HINT = "See 'framematch catalog snapshots'"
 _NAMES = ("active", "previous", "shadow")
 
 

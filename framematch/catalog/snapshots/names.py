@@ -55,7 +55,7 @@ class SnapshotNames:
         """
         if snapshot_id is not None and snapshot_id == self.active:
             raise CatalogError(
-                f"snapshot {snapshot_id} is active, and no shadow of itself", hint="See 'framematch catalog list'"
+                f"snapshot {snapshot_id} is active, and no shadow of itself", hint="See 'framematch catalog snapshots'"
             )
         return replace(self, shadow=snapshot_id, shadow_sample=sample)
 
@@ -66,7 +66,7 @@ class SnapshotNames:
             CatalogError: there is no previous snapshot.
         """
         if self.previous is None:
-            raise CatalogError("there is no previous snapshot", hint="See 'framematch catalog list'")
+            raise CatalogError("there is no previous snapshot", hint="See 'framematch catalog snapshots'")
         return self.with_active(self.previous)
 
     def promoted(self) -> "SnapshotNames":
@@ -106,7 +106,7 @@ async def write_names(database: Database, before: SnapshotNames, after: Snapshot
         if not await _replace(database, before, written):
             raise StaleNamesError(
                 "the names of snapshots were changed by somebody else meanwhile",
-                hint="See 'framematch catalog list', and run the command again if it is still right",
+                hint="See 'framematch catalog snapshots', and run the command again if it is still right",
             )
     log.info(
         "snapshot_names_changed", version=written.version, active=written.active, previous=written.previous,
@@ -158,7 +158,7 @@ def expect_active(names: SnapshotNames, expected: str | None) -> None:
     if expected is not None and names.active != expected:
         raise StaleNamesError(
             f"the active snapshot is {names.active or 'none'}, not {expected}",
-            hint="Somebody has changed it: see 'framematch catalog list'",
+            hint="Somebody has changed it: see 'framematch catalog snapshots'",
         )
 
 

@@ -1,4 +1,4 @@
-"""`framematch catalog list`, `show` and `diff`: looks at index snapshots."""
+"""`framematch catalog snapshots`, `show` and `diff`: looks at index snapshots."""
 
 import asyncio
 from pathlib import Path
@@ -22,7 +22,7 @@ REFERENCE = "Id, the unique start of one, or a name: `active`, `previous`, `shad
 app = typer.Typer()
 
 
-@app.command(name="list", epilog="Example: `framematch catalog list --json | jq -r .snapshot`")
+@app.command(name="snapshots", epilog="Example: `framematch catalog snapshots --json | jq -r .snapshot`")
 def list_snapshots(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     config: Path | None = CONFIG_OPTION,

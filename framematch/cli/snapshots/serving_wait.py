@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from framematch.catalog.snapshots.names import SnapshotNames
 
 _POLL_S = 0.25
-_LIST_HINT = "See 'framematch catalog list'"
+_LIST_HINT = "See 'framematch catalog snapshots'"
 
 
 def served_by_all(processes: int) -> str:

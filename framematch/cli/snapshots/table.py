@@ -64,7 +64,7 @@ def stale_text(serving: SnapshotServing) -> str:
 
 
 def snapshot_json(overview: Overview, snapshot: StoredSnapshot) -> bytes:
-    """One JSON object, as `catalog list --json` prints it."""
+    """One JSON object, as `catalog snapshots --json` prints it."""
     manifest, serving = snapshot.manifest, overview.serving(snapshot.id)
     known = {
         "snapshot": snapshot.id,

@@ -1,11 +1,8 @@
-"""Small parts of the catalogue's routes: paths, entity tags, merge patches, progress, archives."""
+"""Small parts of the catalogue's routes: paths, entity tags, merge patches, progress."""
 
-import asyncio
 import json
-import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,19 +12,19 @@ from hypothesis import strategies as st
 from framematch.api.etags import Conditions, parse_tags
 from framematch.api.guard.encoded_path import decoded_segment, segmented
 from framematch.api.merge_patch import merge_patch
-from framematch.api.operations import importing
 from framematch.api.operations.building import build_index
-from framematch.api.operations.exporting import export_line
-from framematch.api.operations.importing import unpack
 from framematch.api.operations.operation import Operation
 from framematch.api.operations.process import to_error
 from framematch.api.operations.work import InterruptedWorkError, ProgressMeter, Work
 from framematch.api.problems import Problem
 from framematch.api.schemas.products import ProductBody, product_id_problem
-from framematch.catalog.importing.rows import ProductDraft, parse_product
+from framematch.catalog.exporting.json_lines import export_line
+from framematch.catalog.importing.gathering.source_row import SourceRow
+from framematch.catalog.importing.presets.mapping import parse_product
+from framematch.catalog.importing.values.money import Money
 from framematch.catalog.mongo import Database
 from framematch.catalog.product import Product, View
-from framematch.catalog.product_pages import in_any_case
+from framematch.catalog.search_text import in_any_case
 from framematch.core.errors import AddressNotSetError, CatalogError
 from framematch.core.settings import Settings
 
@@ -180,63 +177,6 @@ def test_work_is_interrupted_at_its_next_step() -> None:
         meter.report(2, 2)
 
 
-def archive(folder: Path, files: dict[str, bytes]) -> Path:
-    path = folder / "upload.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name, data in files.items():
-            opened.writestr(name, data)
-    return path
-
-
-def test_an_archive_is_unpacked_with_its_folders(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    files = {"shop/a.csv": b"id", "shop/photos/1.jpg": b"x", "__MACOSX/shop/._a.csv": b"", "shop/.hidden": b""}
-    catalogue = unpack(archive(tmp_path, files), tmp_path / "out")
-    assert catalogue == tmp_path / "out" / "shop" / "a.csv"
-    assert sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file()) == ["1.jpg", "a.csv"]
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({"../a.csv": b""}, "leads out of it"),
-        ({"/etc/a.csv": b""}, "leads out of it"),
-        ({"a.csv": b"", "x/..\\..\\b.jpg": b""}, "leads out of it"),
-        ({"a.jpg": b""}, "no catalogue files"),
-        ({"a.csv": b"", "b.jsonl": b""}, "2 catalogue files"),
-        ({"a.csv": b"id", "bomb.jpg": b"0" * 2_000}, "when it is unpacked"),
-    ],
-)
-def test_an_archive_that_is_dangerous_or_no_catalogue_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], message: str
-) -> None:
-    monkeypatch.setattr(importing, "UNPACKED_BYTES_MAX", 1_000)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(CatalogError, match=message):
-        unpack(archive(tmp_path, files), tmp_path / "out")
-    assert {path for path in tmp_path.rglob("*.csv") if "out" not in path.parts} == set()
-
-
-def test_a_damaged_archive_is_one_error(tmp_path: Path) -> None:
-    path = archive(tmp_path, {"a.csv": b"id,name,image\n" * 100})
-    data = bytearray(path.read_bytes())
-    data[40:60] = b"\xff" * 20
-    path.write_bytes(data)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(CatalogError, match="cannot be unpacked"):
-        unpack(path, tmp_path / "out")
-
-
-async def test_unpacking_can_be_interrupted(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    meter = ProgressMeter()
-    meter.interrupted = True
-    with pytest.raises(InterruptedWorkError):
-        await asyncio.to_thread(
-            unpack, archive(tmp_path, {"a.csv": b"id"}), tmp_path / "out", check=lambda: meter.report(0, 0)
-        )
-
-
 async def test_the_work_of_a_build_needs_the_address_of_triton() -> None:
     parameters = {"preprocessing": "fast", "model": None, "activate": True}
     operation = Operation("1", "build", "running", datetime.now(UTC), "test", parameters)
@@ -258,8 +198,8 @@ def test_an_export_line_is_the_row_of_an_import_with_the_same_product() -> None:
     product = Product(
         "a", "A", "c", Decimal("0.00"), "d", {"x": {"y": [1, None]}, "image": "no picture"}, (View("ab" * 32, 1, 1),)
     )
-    draft = parse_product(json.loads(export_line(product)))
-    assert isinstance(draft, ProductDraft)
-    assert (draft.id, draft.name, draft.category, draft.price, draft.description, draft.attributes, draft.images) == (
-        "a", "A", "c", Decimal("0.00"), "d", product.attributes, ("sha256:" + "ab" * 32,),
+    row = parse_product(json.loads(export_line(product)))
+    assert isinstance(row, SourceRow)
+    assert (row.id, row.name, row.category, row.price, row.description, row.attributes, row.images) == (
+        "a", "A", "c", Money(Decimal("0.00")), "d", product.attributes, ("sha256:" + "ab" * 32,),
     )  # fmt: skip

@@ -1,9 +1,6 @@
-"""Problems of a catalogue file by kind, and the file that lists all of them."""
+"""Problems of a catalogue file by kind."""
 
-import csv
-from pathlib import Path
-
-from framematch.catalog.importing.problems import ProblemKind, RowProblem, group_problems, write_problems
+from framematch.catalog.importing.problems import ProblemKind, RowProblem, group_problems
 
 MISSING = [RowProblem(line, line, ProblemKind.NO_IMAGE, f"image '{line}.jpg' not found") for line in range(2, 102)]
 QUOTES = RowProblem(200, 204, ProblemKind.QUOTES, "a quote is not closed")
@@ -17,14 +14,3 @@ def test_a_frequent_kind_does_not_hide_a_rare_one() -> None:
 
 def test_every_kind_says_what_is_wrong_and_what_to_do() -> None:
     assert all(kind.title and kind.hint for kind in ProblemKind)
-
-
-def test_the_file_lists_all_problems(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "problems.csv"
-    write_problems([*MISSING, QUOTES, RowProblem(300, 300, ProblemKind.FIELD, "half a \ud800 character")], path)
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    assert len(rows) == 1 + 102
-    assert rows[0] == ["line", "last_line", "problem", "reason"]
-    assert rows[101] == ["200", "204", "quotes that do not match", "a quote is not closed"]
-    assert rows[102][3] == "half a \\ud800 character"

@@ -36,7 +36,7 @@ def test_a_snapshot_is_meant_by_its_id_the_start_of_it_or_its_name(reference: st
 def test_what_means_no_snapshot_is_refused(reference: str, message: str) -> None:
     with pytest.raises(CatalogError, match=message) as caught:
         match_reference(reference, IDS, NAMES)
-    assert "catalog list" in caught.value.hint
+    assert "catalog snapshots" in caught.value.hint
 
 
 def test_the_start_of_several_ids_is_refused_and_names_two_of_them() -> None:

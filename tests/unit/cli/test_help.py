@@ -9,7 +9,8 @@ GROUPS = ["", "deadletter", "catalog", "catalog shadow", "model", "stack", "topi
 COMMANDS = [
     "edge", "consume", "watch", "cameras", "doctor", "search", "replay", "deadletter list", "deadletter show",
     "deadletter replay",
-    "catalog import", "catalog products", "catalog build", "catalog calibrate", "catalog list", "catalog show",
+    "catalog import", "catalog export", "catalog add", "catalog delete",
+    "catalog list", "catalog build", "catalog calibrate", "catalog snapshots", "catalog show",
     "catalog diff", "catalog activate", "catalog rollback", "catalog promote", "catalog prune", "catalog shadow set",
     "catalog shadow off",
     "model build", "model check", "stack up", "stack down", "stack status", "topics plan", "topics list",

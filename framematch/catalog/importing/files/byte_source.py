@@ -57,12 +57,15 @@ class ByteSource:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[ByteSource]:
-    """Open a file; a pipe is copied to a temporary file first, as it can be read only once.
+def open_bytes(path: Path | IO[bytes]) -> Iterator[ByteSource]:
+    """Open a file, if it is not open already; a pipe is copied to a temporary file first, as it can be read only once.
 
     Raises:
         UsageError: it cannot be read.
     """
+    if not isinstance(path, Path):
+        yield ByteSource(path)
+        return
     with ExitStack() as opened:
         try:
             file: IO[bytes] = opened.enter_context(path.open("rb"))

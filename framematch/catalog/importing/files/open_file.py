@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from framematch.catalog.importing.files import html_blocks, json_document
 from framematch.catalog.importing.files.byte_source import ByteSource, open_bytes
@@ -46,7 +46,7 @@ _PAGE_CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?([\w.:-]+)""", re.I
 
 
 @contextmanager
-def open_source(path: Path, options: ReadOptions, find_header: FindHeader) -> Iterator[SourceFile]:
+def open_source(path: Path | IO[bytes], options: ReadOptions, find_header: FindHeader) -> Iterator[SourceFile]:
     """Open a file of records, whose format is told by its content.
 
     CSV, JSON lines, a JSON array or an object with a list, JSON-LD (also in an HTML page), RSS, Atom, other XML, and

@@ -15,6 +15,17 @@ class Place:
 
 
 @dataclass(frozen=True)
+class ProductNotice:
+    """Something that the user should know about a product.
+
+    `title` names the kind of thing, so that equal ones are counted; `example` says what and where it was.
+    """
+
+    title: str
+    example: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """An article that is sold; `own_images` are pictures that show this variant and not the others."""
 
@@ -32,10 +43,16 @@ class Variant:
 class ProductGroup:
     """What all rows of a product say: one fate for all of them.
 
-    `images` are names of pictures of the product as a whole. Without variants it is an article by itself.
+    Attributes:
+        places: of all rows, in the order of the file.
+        place: of the row that has the product as a whole, or of the first one.
+        images: names of pictures of the product as a whole.
+        variants: in the order of the file; without any it is an article by itself, with `sku` and `gtin`.
+        listed: a single row lists the variants, as our exports do: they are stored as they stand there.
     """
 
     places: tuple[Place, ...]
+    place: Place
     id: str
     name: str
     category: str | None = None
@@ -46,6 +63,8 @@ class ProductGroup:
     images: tuple[str, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
     variants: tuple[Variant, ...] = ()
+    listed: bool = False
+    notices: tuple[ProductNotice, ...] = ()
 
     @property
     def picture_names(self) -> tuple[str, ...]:

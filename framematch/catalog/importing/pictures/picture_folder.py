@@ -19,7 +19,7 @@ class PictureFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._prefix = f"{root}{os.sep}"
-        self._spellings = Spellings(self._paths, root.name)
+        self._spellings = Spellings(self._paths, [root.name])
 
     def find(self, name: str) -> str:
         """The path, relative to `root`, of the picture that `name` means: the file of this name, if there is one.

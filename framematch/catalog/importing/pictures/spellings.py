@@ -31,14 +31,14 @@ class _Index:
 
 
 class Spellings:
-    """Paths of pictures below a folder with the name `root_name`; `list_paths` lists them once they are needed.
+    """Paths of pictures below a folder with one of the names `root_names`; `list_paths` is called when it is needed.
 
     Threads may share it.
     """
 
-    def __init__(self, list_paths: Callable[[], Iterable[str]], root_name: str) -> None:
+    def __init__(self, list_paths: Callable[[], Iterable[str]], root_names: Iterable[str]) -> None:
         self._list_paths = list_paths
-        self._root_name = root_name
+        self._root_names = {_in_any_case(name) for name in root_names}
         self._lock = Lock()
         self._compared = 0
 
@@ -87,7 +87,7 @@ class Spellings:
         yield "/".join(parts)
         # A path that goes through a folder of the same name, such as photos/a.jpg or C:\data\photos\a.jpg.
         for index, part in enumerate(parts[:-1]):
-            if _in_any_case(part) == _in_any_case(self._root_name):
+            if _in_any_case(part) in self._root_names:
                 yield "/".join(parts[index + 1 :])
 
     @property

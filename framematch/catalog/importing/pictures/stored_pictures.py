@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from framematch.catalog.importing.pictures.catalogue_pictures import PictureProblem
 from framematch.catalog.importing.pictures.names import is_address, shown_name, stored_digest
 from framematch.catalog.importing.pictures.picture_batch import BatchLimits, NamedPicture, PictureBatches
 from framematch.catalog.importing.pictures.picture_source import PictureSource, Respelling
+from framematch.catalog.importing.pictures.web.allowed_hosts import AllowedHosts, parse_address
+from framematch.catalog.importing.pictures.web.web_pictures import WebPictures
 from framematch.catalog.importing.problems import ProblemKind
 from framematch.catalog.product import View
 from framematch.catalog.products import ProductStore
@@ -25,10 +26,26 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class PictureNotices:
-    """What to tell about the pictures that are good: how many were found under another name, and the first of them."""
+    """What to tell about the pictures that are good.
+
+    Attributes:
+        respelled, respellings: how many were found under another name, and the first of them.
+        kept, kept_examples: how many could not be downloaded and stay as they were stored before, and why the first.
+    """
 
     respelled: int = 0
     respellings: tuple[Respelling, ...] = ()
+    kept: int = 0
+    kept_examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _SortedNames:
+    """Names by where their pictures are; an address that is not asked may be that of a file."""
+
+    stored: Sequence[str]
+    web: Sequence[str]
+    files: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -39,9 +56,11 @@ class _Found:
 
 
 class StoredPictures:
-    """Pictures from a folder, an archive or neither (`files`), and those that are stored already.
+    """Pictures from a folder, an archive or neither (`files`), from the web, and those that are stored already.
 
-    Memory: `limits.held_bytes` of files, and what decoding one picture a thread takes.
+    A web address that is not allowed may still be that of a file, see `PictureSource.find_address`.
+
+    Memory: `limits.held_bytes` of files, or as many downloaded ones, and what decoding one picture a thread takes.
     """
 
     def __init__(
@@ -49,12 +68,15 @@ class StoredPictures:
         store: ProductStore,
         pool: ThreadPoolExecutor,
         files: PictureSource,
+        web: WebPictures | None = None,
         *,
         limits: BatchLimits = BatchLimits(),  # noqa: B008  # frozen
     ) -> None:
         self._store = store
         self._pool = pool
         self._files = files
+        self._web = web
+        self._allowed = AllowedHosts() if web is None else web.allowed
         self._limits = limits
         self._respelled = 0
         self._respellings: tuple[Respelling, ...] = ()
@@ -62,7 +84,8 @@ class StoredPictures:
     @property
     def notices(self) -> PictureNotices:
         """What to tell about all pictures so far."""
-        return PictureNotices(self._respelled, self._respellings)
+        kept, examples = (self._web.kept, self._web.kept_examples) if self._web is not None else (0, ())
+        return PictureNotices(self._respelled, self._respellings, kept, examples)
 
     async def store(self, names: Iterable[str]) -> Mapping[str, View | PictureProblem]:
         """Find, read, check and store the pictures with these names, each once; the answer has every name.
@@ -72,21 +95,41 @@ class StoredPictures:
         Raises:
             MongoUnavailableError: MongoDB became unavailable.
         """
-        return await self._outcomes(names, PictureBatches(self._store, self._pool, self._limits, writes=True))
+        batches = PictureBatches(self._store, self._pool, self._limits, writes=True)
+        sorted_names = self._sorted(names)
+        outcomes = await self._known(sorted_names.stored) | await self._from_files(sorted_names.files, batches)
+        if self._web is not None and sorted_names.web:
+            outcomes |= await self._web.store(sorted_names.web, batches)
+        return outcomes
 
     async def look(self, names: Iterable[str]) -> Mapping[str, View | PictureProblem]:
-        """The same, but nothing is stored.
+        """The same, but nothing is stored or downloaded: a picture at a web address that is allowed counts as good.
 
         Raises:
             MongoUnavailableError: MongoDB became unavailable.
         """
-        return await self._outcomes(names, PictureBatches(self._store, self._pool, self._limits, writes=False))
+        batches = PictureBatches(self._store, self._pool, self._limits, writes=False)
+        sorted_names = self._sorted(names)
+        outcomes = await self._known(sorted_names.stored) | await self._from_files(sorted_names.files, batches)
+        if self._web is not None and sorted_names.web:
+            outcomes |= await self._web.look(sorted_names.web)
+        return outcomes
 
-    async def _outcomes(self, names: Iterable[str], batches: PictureBatches) -> Outcomes:
-        wanted = list(dict.fromkeys(names))
-        outcomes: Outcomes = await self._known([name for name in wanted if stored_digest(name)])
-        outcomes |= await self._from_files([name for name in wanted if name not in outcomes], batches)
-        return {name: outcomes[name] for name in wanted}
+    def _sorted(self, names: Iterable[str]) -> _SortedNames:
+        stored, web, files = [], [], []
+        for name in dict.fromkeys(names):
+            if stored_digest(name):
+                stored.append(name)
+            elif is_address(name) and self._refusal(name) is None:
+                web.append(name)
+            else:
+                files.append(name)
+        return _SortedNames(stored, web, files)
+
+    def _refusal(self, name: str) -> str | None:
+        """Why a web address is not asked, to complete "image X …"."""
+        url = parse_address(name)
+        return "is at no valid web address" if url is None else self._allowed.refusal(url)
 
     async def _known(self, names: Sequence[str]) -> Outcomes:
         """The pictures that are named by their digest."""
@@ -116,7 +159,9 @@ class StoredPictures:
             path = self._files.find_address(name) if is_address(name) else self._files.find(name)
         except CatalogError as error:
             return PictureProblem(ProblemKind.NO_IMAGE, error.message)
-        return _address_problem(name) if path is None else _Found(name, path, self._files.size(path))
+        if path is None:
+            return PictureProblem(ProblemKind.NOT_ALLOWED, f"image {shown_name(name)!r} {self._refusal(name)}")
+        return _Found(name, path, self._files.size(path))
 
     def _read(self, found: _Found) -> NamedPicture | PictureProblem:
         try:
@@ -147,13 +192,3 @@ def _waves(found: Iterable[_Found], held_bytes: int) -> Iterator[list[_Found]]:
         wave_bytes += one.size
     if wave:
         yield wave
-
-
-def _address_problem(name: str) -> PictureProblem:
-    shown = shown_name(name)
-    try:
-        host = urlsplit(shown).hostname or "HOST"
-    except ValueError:  # brackets around what is no address
-        host = "HOST"
-    reason = f"image {shown!r} is at a web address; allow it with --allow-host {host}, or give a folder with --images"
-    return PictureProblem(ProblemKind.NOT_ALLOWED, reason)

@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -87,7 +88,7 @@ def money_value(column: str, value: Any, decimal: DecimalSign | None) -> Money:
     try:
         if isinstance(value, str):
             return parse_money(value, decimal)
-        if isinstance(value, int | float | Decimal):
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
             return money_of_number(value)
     except ValueRefused as error:
         raise RowRefused(f"{column} {error.reason}") from None
@@ -111,11 +112,11 @@ def with_currency(money: Money, column: str, value: Any) -> Money:
     return Money(money.amount, code)
 
 
-def json_of_cell(value: Any) -> Any:
+def json_of_cell(value: Any, parse_float: Callable[[str], Any] = float) -> Any:
     """The list or object that a cell has as JSON; any other value as it is."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
-            return json.loads(value)
+            return json.loads(value, parse_float=parse_float)
         except (ValueError, RecursionError):
             return value
     return value

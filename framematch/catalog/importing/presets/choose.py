@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from framematch.catalog.importing.presets.column_names import folded_name, nearest_name, shown_columns
 from framematch.catalog.importing.presets.preset import Preset, ProductField
 from framematch.catalog.importing.presets.shops.all_shops import PRESETS
+from framematch.catalog.importing.presets.shops.own import OWN
 from framematch.core.errors import CatalogError, UsageError
 
 Given = Mapping[ProductField, Sequence[str]]
@@ -14,6 +15,8 @@ Given = Mapping[ProductField, Sequence[str]]
 
 def choose_preset(columns: Iterable[str], *, name: str | None, given: Given | None = None) -> Preset:
     """The preset whose columns a file has: the one with most columns that speak for it; the own table wins a tie.
+
+    One whose `sure` columns are there all is it, whatever else the file has: attributes have names of shops, too.
 
     `name` chooses among the presets with this name; columns of mapped fields need not be there.
 
@@ -24,7 +27,10 @@ def choose_preset(columns: Iterable[str], *, name: str | None, given: Given | No
     named = list(columns)
     folded = {folded_name(column) for column in named if column}
     candidates = presets_named(name) if name else PRESETS
-    fitting = [one for one in candidates if not missing_columns(one, folded, given or {}) and not one.negative & folded]
+    fitting = [preset for preset in candidates if fits(preset, folded, given)]
+    sure = [preset for preset in fitting if preset.sure and preset.sure <= folded]
+    if sure:
+        return sure[0]
     if fitting:
         return max(fitting, key=lambda preset: len(preset.strong & folded))  # of equals the first
     nearest = min(candidates, key=lambda preset: _distance(preset, folded, given or {}))
@@ -46,6 +52,13 @@ def presets_named(name: str) -> tuple[Preset, ...]:
     raise UsageError(f"there is no preset {name!r}{meant}", hint=f"Presets are {', '.join(names)}")
 
 
+def fits(preset: Preset, folded: Collection[str], given: Given | None) -> bool:
+    """Whether a file with these columns, folded, may be of this table."""
+    if given and preset is not OWN and not preset.required & set(folded):
+        return False  # the user has mapped all that it needs, so nothing speaks for it
+    return not missing_columns(preset, folded, given or {}) and not preset.negative & set(folded)
+
+
 def missing_columns(preset: Preset, folded: Collection[str], given: Given) -> list[str]:
     """The required columns that a file lacks; one of the same field will do."""
     missing = []
@@ -64,13 +77,12 @@ def _distance(preset: Preset, folded: Collection[str], given: Given) -> tuple[fl
 
 
 def _no_preset(nearest: Preset, missing: Sequence[str], columns: Sequence[str], *, by_name: bool) -> CatalogError:
-    lacks = " and ".join(map(repr, missing)) if missing else ""
     if by_name:
         what = f"the columns are not those of {nearest.title}"
-        what += f": {lacks} is missing" if lacks else ""
     else:
         what = f"the columns are of no known table; the nearest is {nearest.name!r} ({nearest.title})"
-        what += f", which has also {lacks}" if lacks else ""
+    if missing:
+        what += f", which also needs {' and '.join(map(repr, missing))}"
     examples = [f"--map {_field_of(nearest, column)}={_example(column, columns)}" for column in missing]
     advice = f"Say which columns are meant, for instance {' '.join(examples)}" if examples else "Name one with --preset"
     return CatalogError(what, hint=f"The file has the columns {shown_columns(columns)}. {advice}")

@@ -30,6 +30,11 @@ class Columns:
     is_csv: bool = True
 
     @property
+    def has_guards(self) -> bool:
+        """Whether cells may have guards of a spreadsheet. Those of our own exports are removed before."""
+        return self.is_csv and self.preset.name != "own"
+
+    @property
     def options(self) -> OptionColumns:
         """What tells variants from each other."""
         return self.preset.options

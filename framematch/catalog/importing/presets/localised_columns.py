@@ -54,11 +54,10 @@ def localised_columns(
         for column in parsed
         if column.locale not in (None, locale) or (column.channel in channels and column.channel not in (None, channel))
     ]
+    currency = options.currency or next((column.currency for column in ours if column.currency), None)
     of_field = {
         known: tuple(
-            folded_name(column.name)
-            for name in names
-            for column in _preferred(parsed, name, locale, channel, options.currency)
+            folded_name(column.name) for name in names for column in _preferred(parsed, name, locale, channel, currency)
         )
         for known, names in wanted.items()
     }

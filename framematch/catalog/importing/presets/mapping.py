@@ -1,5 +1,6 @@
 """Turns the records of a file into rows in the project's terms."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ from framematch.catalog.importing.files.records import Defect, Record
 from framematch.catalog.importing.gathering.source_row import SourceRow
 from framematch.catalog.importing.presets.cell_values import RowRefused
 from framematch.catalog.importing.presets.choose import choose_preset
-from framematch.catalog.importing.presets.column_names import folded_name, nearest_name, shown_columns
+from framematch.catalog.importing.presets.column_names import folded_name, is_namespaced, nearest_name, shown_columns
 from framematch.catalog.importing.presets.columns import Columns, RowCells, cells_of, folded_columns
 from framematch.catalog.importing.presets.localised_columns import localised_columns
 from framematch.catalog.importing.presets.mapping_options import MappingOptions
@@ -16,11 +17,12 @@ from framematch.catalog.importing.presets.row_identity import keys_of
 from framematch.catalog.importing.presets.row_reading import read_row
 from framematch.catalog.importing.presets.shops.own import OWN
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
+from framematch.catalog.importing.values.guards import without_export_guard
 from framematch.catalog.importing.values.money import DecimalSign
 from framematch.core.errors import CatalogError, UsageError
 
-# At the end of a file of refused rows, which may be imported again.
-_REFUSED_COLUMNS = ("line", "reason")
+_NUMBERED = re.compile(r"(?P<name>.+) \(\d+\)")
+_PICTURES = ("images", "own_images")
 
 
 class RowMapping:
@@ -84,6 +86,8 @@ class RowMapping:
 
     def _cells(self, fields: Mapping[str, Any]) -> RowCells:
         flattened = self.preset.flattened
+        if self.preset.name == OWN.name and self._columns.is_csv:
+            fields = {name: without_export_guard(v) if isinstance(v, str) else v for name, v in fields.items()}
         return cells_of(self._columns, fields if flattened is None else flattened(fields))
 
 
@@ -102,9 +106,8 @@ def row_mapping(columns: Sequence[str], options: MappingOptions) -> RowMapping:
         found = localised_columns(preset, columns, options, set(given))
         of_field, left_out = dict(found.of_field), found.left_out
     of_field |= {known: tuple(map(folded_name, several)) for known, several in given.items()}
+    of_field = _with_repeated(of_field, columns)
     _check_complete(preset, of_field, columns)
-    if tuple(columns[-len(_REFUSED_COLUMNS) :]) == _REFUSED_COLUMNS:
-        left_out |= set(_REFUSED_COLUMNS)
     separator = preset.picture_separator if options.picture_separator is None else options.picture_separator
     mapped = Columns(preset, of_field, left_out, options.currency, separator, options.is_csv)
     return RowMapping(mapped, columns, options.decimal)
@@ -126,6 +129,31 @@ def _in_file(known: ProductField, several: Sequence[str], columns: Sequence[str]
                 hint=f"The file has the columns {shown_columns(columns)}",
             )
     return tuple(several)
+
+
+def _with_repeated(
+    of_field: Mapping[ProductField, tuple[str, ...]], columns: Sequence[str]
+) -> dict[ProductField, tuple[str, ...]]:
+    """The fields with columns of pictures that the header has several times, the further ones with a number.
+
+    Raises:
+        CatalogError: another field's column is repeated.
+    """
+    more: dict[ProductField, tuple[str, ...]] = dict(of_field)
+    seen: dict[str, str] = {}
+    for column in filter(None, columns):
+        numbered = _NUMBERED.fullmatch(column)
+        is_repeated = numbered is not None and numbered["name"] in columns
+        name = folded_name(numbered["name"] if numbered and is_repeated else column)
+        first = seen.setdefault(name, column)
+        if first == column or is_namespaced(first) != is_namespaced(column):
+            continue
+        for known, names in of_field.items():
+            if name in names and known not in _PICTURES:
+                raise CatalogError(f"the header names {first!r} twice", hint="Give every column a name of its own")
+            if name in names and is_repeated:
+                more[known] = (*more[known], folded_name(column))
+    return more
 
 
 def _check_complete(preset: Preset, of_field: Mapping[ProductField, Sequence[str]], columns: Sequence[str]) -> None:

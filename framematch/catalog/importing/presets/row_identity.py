@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framematch.catalog.importing.gathering.source_row import Role
-from framematch.catalog.importing.presets.cell_values import RowRefused, id_value, key_values, text_value
+from framematch.catalog.importing.presets.cell_values import RowRefused, id_value, key_values, normal_id, text_value
 from framematch.catalog.importing.presets.column_names import folded_name
 from framematch.catalog.importing.presets.columns import RowCells
 from framematch.catalog.importing.presets.preset import ProductField
+
+# What only rows of articles have, beside numbers and options.
+_ARTICLE_FIELDS: tuple[ProductField, ...] = ("gtin", "price")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ def keys_of(cells: RowCells) -> Iterator[str]:
         yield f"group:{group}"
         if cells.columns.preset.layout == "sectioned":
             return
-    yield from (f"id:{own}" for _, own in _own_ids(cells))
+    own_ids = [own for _, own in _own_ids(cells)]
+    # Others name a row by any of its ids if these cannot be mistaken for each other.
+    yield from (f"id:{own}" for own in (own_ids if cells.columns.preset.id_prefixes else own_ids[:1]))
     if (parent := _id(cells, "parent")) is not None:
         yield f"id:{parent}"
     yield from (f"id:{sku}" for sku in children_of(cells))
@@ -60,7 +65,7 @@ def children_of(cells: RowCells) -> dict[str, dict[str, str]]:
     for child in (text or "").split("|"):
         options = key_values(child)
         if sku := options.pop("sku", None):
-            children[sku] = options
+            children[normal_id(sku)] = options
     return children
 
 
@@ -75,9 +80,7 @@ def _of_section(cells: RowCells) -> RowIdentity:
     group = _needed(cells, "group")
     options, names = _options(cells)
     sku = _id(cells, "sku")
-    is_article = bool(options) or any(cells.first(one, keep=True) for one in ("sku", "gtin", "price"))
-    if is_article and sku is None and cells.columns.of_field.get("sku"):
-        sku = "/".join([group, *options.values()]) if options else None
+    is_article = bool(sku or options) or any(cells.first(one, keep=True) for one in _ARTICLE_FIELDS)
     if cells.first("name", keep=True):
         return RowIdentity("product", group, sku, options, names)
     return RowIdentity("variant" if is_article else "pictures", group, sku, options, names)
@@ -90,8 +93,8 @@ def _of_family(cells: RowCells) -> RowIdentity:
     if parent is not None and cells.named(cells.columns.preset.part_column, keep=True):
         return RowIdentity("pictures", parent)
     if parent is None and _is_variant_kind(cells):
-        raise RowRefused(f"no {_name(cells, 'parent')}, and the row is a variant")
-    if parent is None:
+        raise RowRefused(f"no {name_of(cells, 'parent')}, and the row is a variant")
+    if parent is None or all(own == parent for _, own in _own_ids(cells)):
         return RowIdentity("product", _own_id(cells))
     # A variation without a number of its own is exported with that of its parent.
     return RowIdentity("variant", parent, _own_id(cells, but=parent), *_options(cells))
@@ -128,7 +131,7 @@ def _own_ids(cells: RowCells) -> Iterator[tuple[str, str]]:
     """The columns with the row's own ids, and the ids."""
     prefixes = cells.columns.preset.id_prefixes
     for column, value in cells.all("id", keep=True):
-        if (text := id_value(column, value, is_cell=cells.columns.is_csv)) is not None:
+        if (text := id_value(column, value, is_cell=cells.columns.has_guards)) is not None:
             yield column, prefixes.get(folded_name(column), "") + text
 
 
@@ -138,25 +141,25 @@ def _own_id(cells: RowCells, *, but: str | None = None) -> str:
         cells.used.add(column)
         if own != but:
             return own
-    raise RowRefused(f"no {_name(cells, 'id')}")
+    raise RowRefused(f"no {name_of(cells, 'id')}")
 
 
 def _needed(cells: RowCells, wanted: ProductField) -> str:
     found = _id(cells, wanted)
     if found is None:
-        raise RowRefused(f"no {_name(cells, wanted)}")
+        raise RowRefused(f"no {name_of(cells, wanted)}")
     return found
 
 
 def _id(cells: RowCells, wanted: ProductField) -> str | None:
     def read(column: str, value: Any) -> str | None:
-        return id_value(column, value, is_cell=cells.columns.is_csv)
+        return id_value(column, value, is_cell=cells.columns.has_guards)
 
     found: str | None = cells.read(wanted, read)
     return found
 
 
-def _name(cells: RowCells, wanted: ProductField) -> str:
+def name_of(cells: RowCells, wanted: ProductField) -> str:
     """How the file calls a column that the row lacks."""
     names = cells.columns.of_field.get(wanted, ())
     return names[0] if names else wanted

@@ -8,7 +8,6 @@ from framematch.catalog.importing.gathering.source_row import SourceRow
 from framematch.catalog.importing.presets.cell_values import (
     RowRefused,
     gtin_value,
-    id_value,
     json_of_cell,
     key_values,
     money_value,
@@ -16,39 +15,40 @@ from framematch.catalog.importing.presets.cell_values import (
     with_currency,
 )
 from framematch.catalog.importing.presets.column_names import folded_name
-from framematch.catalog.importing.presets.columns import RowCells, is_empty
+from framematch.catalog.importing.presets.columns import RowCells, cells_of
+from framematch.catalog.importing.presets.listed_skus import listed_skus
 from framematch.catalog.importing.presets.localised_columns import currency_of_column
 from framematch.catalog.importing.presets.picture_cells import is_picture_name, picture_names
 from framematch.catalog.importing.presets.preset import ProductField
-from framematch.catalog.importing.presets.row_identity import RowIdentity, children_of, identity_of
+from framematch.catalog.importing.presets.row_identity import RowIdentity, children_of, identity_of, name_of
 from framematch.catalog.importing.presets.row_texts import category_of, description_of
-from framematch.catalog.importing.values.guards import unguarded, without_export_guard
+from framematch.catalog.importing.values.guards import unguarded
 from framematch.catalog.importing.values.money import DecimalSign, Money
 
 NO_GTIN = "barcodes that are no GTIN stay attributes"
 """A notice."""
 
-_SKU_KEYS = {"id", "gtin", "price", "options"}
 
-
-def read_row(record: Record, cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> SourceRow:
-    """The row of a record with these cells.
+def read_row(
+    record: Record, cells: RowCells, styles: Mapping[str, DecimalSign | None], *, is_listed: bool = False
+) -> SourceRow:
+    """The row of a record with these cells; `is_listed`: a record within that of its product.
 
     Raises:
         RowRefused: a value is missing, or none of its kind.
     """
     identity = identity_of(cells)
     name = cells.read("name", _text_reader(cells))
-    is_whole = cells.columns.preset.layout == "flat" and identity.role == "product"
+    is_whole = cells.columns.preset.layout == "flat" and identity.role == "product" and not is_listed
     if is_whole and name is None:
-        raise RowRefused("no name")
+        raise RowRefused(f"no {name_of(cells, 'name')}")
     price = _price(cells, styles)
     extra: dict[str, Any] = {}
     gtin, notices = _gtin(cells, extra)
     description, category = description_of(cells, extra), category_of(cells, extra)
     images, own_images = _pictures(cells, identity)
     if is_whole and not images:
-        raise RowRefused("no image")
+        raise RowRefused(f"no {name_of(cells, 'images')}")
     return SourceRow(
         line=record.line,
         last_line=record.last_line,
@@ -65,7 +65,7 @@ def read_row(record: Record, cells: RowCells, styles: Mapping[str, DecimalSign |
         options=identity.options,
         option_names=identity.option_names,
         options_by_sku=children_of(cells),
-        variants=_listed(record, cells, identity, price),
+        variants=(*listed_skus(record, cells, identity.id, price), *_listed_records(record, cells, identity, styles)),
         attributes=_attributes(cells, extra),
         notices=notices,
     )
@@ -79,10 +79,8 @@ def _text_reader(cells: RowCells) -> Any:
 
 
 def _plain(cells: RowCells, value: Any) -> Any:
-    """The value without a guard; our own exports set others than shops and spreadsheets."""
-    if not isinstance(value, str) or not cells.columns.is_csv:
-        return value
-    return without_export_guard(value) if cells.columns.preset.name == "own" else unguarded(value)
+    """The value without a guard."""
+    return unguarded(value) if isinstance(value, str) and cells.columns.has_guards else value
 
 
 def _gtin(cells: RowCells, extra: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
@@ -98,14 +96,14 @@ def _gtin(cells: RowCells, extra: dict[str, Any]) -> tuple[str | None, tuple[str
 
 
 def _price(cells: RowCells, styles: Mapping[str, DecimalSign | None]) -> Money | None:
-    found = cells.first("price")
+    found, currency = cells.first("price"), cells.first("currency")
     if found is None:
         return None
     column, value = found
-    price = money_value(column, value, styles.get(column))
+    price = money_value(column, value, styles.get(column) or cells.columns.preset.decimal)
     if cells.columns.preset.localised and (code := currency_of_column(column)):
         price = with_currency(price, column, code)
-    if (currency := cells.first("currency")) is not None:
+    if currency is not None:
         price = with_currency(price, *currency)
     return price if price.currency else Money(price.amount, cells.columns.currency)
 
@@ -116,7 +114,7 @@ def _pictures(cells: RowCells, identity: RowIdentity) -> tuple[tuple[str, ...], 
     own = list(_of_field(cells, "own_images"))
     of_row += _in_folder(cells)
     if identity.role == "variant" and cells.columns.preset.layout != "sectioned":
-        of_row, own = [], of_row + own
+        of_row, own = list(_of_field(cells, "product_images")), of_row + own
     return tuple(dict.fromkeys(of_row)), tuple(dict.fromkeys(own))
 
 
@@ -137,35 +135,19 @@ def _in_folder(cells: RowCells) -> Iterator[str]:
             yield from names
 
 
-def _listed(record: Record, cells: RowCells, identity: RowIdentity, price: Money | None) -> tuple[SourceRow, ...]:
-    """The articles in the column `skus`, as our own export writes them."""
-    found = cells.first("skus")
-    several = None if found is None else json_of_cell(found[1])
-    if several is None:
-        return ()
-    if not isinstance(several, list):
-        raise RowRefused("skus is no list of articles")
-    currency = price.currency if price else cells.columns.currency
-    return tuple(_article(record, identity.id, one, currency) for one in several)
-
-
-def _article(record: Record, product_id: str, article: Any, currency: str | None) -> SourceRow:
-    if not isinstance(article, dict) or set(article) - _SKU_KEYS:
-        raise RowRefused(f"skus has an article with other keys than {', '.join(sorted(_SKU_KEYS))}")
-    sku = id_value("id of skus", article.get("id"), is_cell=False)
-    if sku is None:
-        raise RowRefused("skus has an article without id")
-    options = article.get("options") or {}
-    if not isinstance(options, dict) or not all(isinstance(value, str) for value in options.values()):
-        raise RowRefused(f"the options of {sku!r} in skus are no texts")
-    gtin, amount = article.get("gtin"), article.get("price")
-    number = None if is_empty(gtin) else gtin_value("gtin of skus", gtin)
-    if not is_empty(gtin) and number is None:
-        raise RowRefused(f"the gtin of {sku!r} in skus is no GTIN")
-    money = None if is_empty(amount) else Money(money_value("price of skus", amount, ".").amount, currency)
-    return SourceRow(
-        record.line, record.last_line, "variant", id=product_id, sku=sku, gtin=number, price=money, options=options
-    )
+def _listed_records(
+    record: Record, cells: RowCells, identity: RowIdentity, styles: Mapping[str, DecimalSign | None]
+) -> Iterator[SourceRow]:
+    """The variants that stand within the record of their product."""
+    preset, content = cells.columns.preset, record.content
+    if preset.listed is None or preset.flattened is None or not isinstance(content, dict):
+        return
+    for one in preset.listed(content):
+        # They say of which product they are, so that they are read as variants.
+        fields = {**preset.flattened(one), preset.listed_parent: identity.id}
+        yield read_row(
+            Record(record.line, record.last_line, one), cells_of(cells.columns, fields), styles, is_listed=True
+        )
 
 
 def _attributes(cells: RowCells, extra: dict[str, Any]) -> dict[str, Any]:
@@ -182,6 +164,8 @@ def _attributes(cells: RowCells, extra: dict[str, Any]) -> dict[str, Any]:
     column, value = together
     if isinstance(value, str) and cells.columns.preset.attribute_pairs:
         return {**key_values(value), **columns}
+    if cells.columns.preset.name == "own":
+        value = json_of_cell(value)
     if not isinstance(value, dict):
         return {**columns, column: value}
     if twice := value.keys() & columns.keys():

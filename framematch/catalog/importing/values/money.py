@@ -30,6 +30,7 @@ _EXPONENT = re.compile(r"[\d.,]+e[+-]?\d+", re.IGNORECASE)
 _NEGATIVE = re.compile(r"[^\d(]*-.*\d.*|\D*\(.*\d.*\)\D*|.*\d\s*-\D*")
 _GROUPS = re.compile(r"\d{1,3}(?:(?P<sign>[ '.,])\d{3})(?:(?P=sign)\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}")
 _GROUP_DIGITS = 3
+_CENTS = 2  # digits that are kept also when they are zeros
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,11 @@ def _ungrouped(text: str, digits: str) -> str:
 
 
 def _amount(text: str, number: _Number) -> Decimal:
-    if len(number.whole.lstrip("0") + number.decimals) > MAX_DIGITS:
+    # Some shops write all prices with four or six decimals.
+    decimals = number.decimals[:_CENTS] + number.decimals[_CENTS:].rstrip("0")
+    if len(number.whole.lstrip("0") + decimals) > MAX_DIGITS:
         raise ValueRefused(f"{quoted(text)} has more than {MAX_DIGITS} digits")
-    return Decimal(f"{number.whole}.{number.decimals}" if number.decimals else number.whole)
+    return Decimal(f"{number.whole}.{decimals}" if decimals else number.whole)
 
 
 def _currency(text: str, before: str, after: str) -> str | None:

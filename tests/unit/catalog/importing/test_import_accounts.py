@@ -4,6 +4,7 @@ import pytest
 
 from framematch.catalog.importing.accounts import Accounts, Fate, ImportReport, fates_of_rows
 from framematch.catalog.importing.notices import Notice, Notices
+from framematch.catalog.importing.pictures.stored_pictures import PictureNotices
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
 
 
@@ -11,7 +12,7 @@ def test_a_product_of_several_rows_is_one_row_and_the_others_are_merged() -> Non
     accounts = Accounts()
     accounts.read = 4
     accounts.take([2, 3, 4, 5], [(2, Fate.ADDED), (4, Fate.SAME)])
-    report = accounts.report()
+    report = accounts.report(PictureNotices())
     assert (report.added, report.same, report.merged, report.refused) == (1, 1, 2, 0)
 
 
@@ -36,13 +37,13 @@ def test_problems_are_in_the_order_of_their_lines() -> None:
     accounts.read = 2
     accounts.refuse([RowProblem(9, 9, ProblemKind.FIELD, "no name")])
     accounts.refuse([RowProblem(3, 5, ProblemKind.QUOTES, "a quote is not closed")])
-    assert [problem.line for problem in accounts.report().problems] == [3, 9]
+    assert [problem.line for problem in accounts.report(PictureNotices()).problems] == [3, 9]
 
 
 def test_ids_that_differ_in_case_or_spaces_are_named() -> None:
     accounts = Accounts()
     accounts.lines_by_id = {"A 1": 2, "b": 3, "a  1": 4, "B": 5}
-    assert accounts.report().similar_ids == (("A 1", "a  1"), ("b", "B"))
+    assert accounts.report(PictureNotices()).similar_ids == (("A 1", "a  1"), ("b", "B"))
 
 
 def test_notices_of_a_kind_are_one_with_their_number_and_three_examples() -> None:

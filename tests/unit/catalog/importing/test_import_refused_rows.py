@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from framematch.catalog.importing.problems import ProblemKind
 from framematch.catalog.importing.refused_rows import RefusedRows, refused_path, without_reasons
 from framematch.core.errors import UsageError
 
-DEFECT = Record(7, 8, Defect(ProblemKind.QUOTES, "a quote is not closed"))
+DEFECT = Record(7, 8, Defect(ProblemKind.QUOTES, "a quote is not closed", 'p3,"Plum'))
+NO_TEXT = Record(9, 9, Defect(ProblemKind.NOT_JSON, "not JSON", '{"id": "half a \ud800'))
 
 
 def source(columns: Sequence[str], records: Sequence[Record], delimiter: str | None) -> SourceFile:
@@ -22,7 +24,7 @@ def source(columns: Sequence[str], records: Sequence[Record], delimiter: str | N
 
 def test_a_csv_file_has_the_columns_and_the_delimiter_of_the_source_and_opens_in_excel(tmp_path: Path) -> None:
     path = tmp_path / "new" / "refused.csv"
-    with RefusedRows(path, ("id", "", "name"), ";") as refused:
+    with RefusedRows(path, source(("id", "", "name"), [], ";")) as refused:
         refused.write(Record(4, 5, {"id": "4711", "name": "Käse; alt\nund gut"}), "no image")
     data = path.read_bytes()
     assert data.startswith(b"\xef\xbb\xbfid;;name;line;reason\r\n")
@@ -32,34 +34,34 @@ def test_a_csv_file_has_the_columns_and_the_delimiter_of_the_source_and_opens_in
 
 def test_a_row_that_could_not_be_read_has_its_text_in_the_first_cell(tmp_path: Path) -> None:
     path = tmp_path / "refused.csv"
-    with RefusedRows(path, ("id", "name"), ",") as refused:
-        refused.write(DEFECT, "a quote is not closed", raw='p3,"Plum\n')
+    with RefusedRows(path, source(("id", "name"), [], ",")) as refused:
+        refused.write(DEFECT, "a quote is not closed")
     with path.open(encoding="utf-8-sig", newline="") as file:
         assert list(csv.reader(file))[1] == ['p3,"Plum', "", "7", "a quote is not closed"]
 
 
 def test_other_formats_become_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "refused.jsonl"
-    with RefusedRows(path, ("id", "images"), None) as refused:
+    with RefusedRows(path, source(("id", "images"), [], None)) as refused:
         refused.write(Record(1, 1, {"id": "a", "images": ["a.png", "b.png"], "n": 1.5}), "no name")
-        refused.write(DEFECT, "not JSON", raw='{"id": "half a \ud800')
+        refused.write(NO_TEXT, "not JSON")
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [
         {"id": "a", "images": ["a.png", "b.png"], "n": 1.5, "line": 1, "reason": "no name"},
-        {"raw": '{"id": "half a \ud800', "line": 7, "reason": "not JSON"},
+        {"raw": '{"id": "half a \ud800', "line": 9, "reason": "not JSON"},
     ]
 
 
 def test_without_a_refused_row_there_is_no_file_not_even_an_older_one(tmp_path: Path) -> None:
     path = tmp_path / "refused.csv"
     path.write_text("of an earlier import")
-    with RefusedRows(path, ("id",), ","):
+    with RefusedRows(path, source(("id",), [], ",")):
         pass
     assert not path.exists()
 
 
 def test_rows_are_in_the_file_before_the_import_has_ended(tmp_path: Path) -> None:
     path = tmp_path / "refused.csv"
-    with RefusedRows(path, ("id",), ",") as refused:
+    with RefusedRows(path, source(("id",), [], ",")) as refused:
         refused.write(Record(2, 2, {"id": "a"}), "no name")
         refused.flush()
         assert len(path.read_text(encoding="utf-8").splitlines()) == 2
@@ -68,7 +70,7 @@ def test_rows_are_in_the_file_before_the_import_has_ended(tmp_path: Path) -> Non
 def test_a_file_that_cannot_be_written_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="Name a file with --refused"):
-        RefusedRows(tmp_path / "file" / "refused.csv", ("id",), ",")
+        RefusedRows(tmp_path / "file" / "refused.csv", source(("id",), [], ","))
 
 
 def test_the_two_columns_of_refused_rows_are_left_out_when_they_are_imported() -> None:
@@ -106,3 +108,13 @@ def test_the_file_of_refused_rows_is_never_the_source(tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(path)
     with pytest.raises(UsageError, match="names the catalogue file itself"):
         refused_path(tmp_path / "link.csv", path, tmp_path, is_csv=True)
+
+
+def test_a_name_that_the_header_has_twice_is_written_twice(tmp_path: Path) -> None:
+    columns = ("id", "image", "image (2)", "size (2)")
+    with RefusedRows(
+        tmp_path / "refused.csv", replace(source(columns, [], ","), repeated_columns=("image",))
+    ) as refused:
+        refused.write(Record(2, 2, {"id": "a", "image": "1.png", "image (2)": "2.png"}), "no name")
+    lines = (tmp_path / "refused.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert lines == ["id,image,image,size (2),line,reason", "a,1.png,2.png,,2,no name"]

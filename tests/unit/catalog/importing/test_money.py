@@ -108,6 +108,13 @@ def test_amounts_of_shops_are_read(text: str, amount: str, currency: str | None)
     assert parse_money(text, None) == Money(Decimal(amount), currency)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"), [("12.500000", "12.50"), ("4.00", "4.00"), ("4.0", "4.0"), ("0.12340", "0.1234"), ("4", "4")]
+)
+def test_zeros_behind_the_cents_are_left_out(text: str, shown: str) -> None:
+    assert str(parse_money(text, None).amount) == shown
+
+
 @pytest.mark.parametrize("text", ["$ 5", "5 kr", "¥5", "Rs 5", "5 lei"])
 def test_a_sign_of_several_currencies_names_none(text: str) -> None:
     assert parse_money(text, None) == Money(Decimal(5))
@@ -139,7 +146,7 @@ def test_negative_amounts_are_refused(text: str) -> None:
         ("1.234 567", "does not separate groups of three digits"),
         ("1.234,567.89", "does not separate groups of three digits"),
         ("1234567890123456789", "has more than 18 digits"),
-        ("1.2345678901234567890", "has more than 18 digits"),
+        ("1.2345678901234567891", "has more than 18 digits"),
     ],
 )
 def test_what_is_no_amount_is_refused_with_a_reason(text: str, reason: str) -> None:

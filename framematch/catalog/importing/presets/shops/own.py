@@ -7,6 +7,7 @@ OWN = Preset(
     title="framematch's own table",
     layout="flat",
     required=frozenset({"id", "name", "image"}),
+    sure=frozenset({"id", "name", "images", "currency", "skus", "attributes"}),
     columns={
         "id": ("id",),
         "group": ("item group id",),

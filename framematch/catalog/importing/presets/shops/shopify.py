@@ -4,8 +4,8 @@ from framematch.catalog.importing.presets.preset import OptionColumns, Preset
 
 # A product without options has one with this value.
 _ABSENT = frozenset({"default title"})
-# They are of the picture in the row, not of the product.
-_LEFT_OUT = frozenset({"image position", "image alt text"})
+# They are of the picture or the option in the row, not of the product.
+_LEFT_OUT = frozenset({"image position", "image alt text", *(f"option{number} linked to" for number in (1, 2, 3))})
 _OPTIONS = OptionColumns(
     pairs=tuple((f"option{number} name", f"option{number} value") for number in (1, 2, 3)), absent=_ABSENT
 )
