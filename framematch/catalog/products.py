@@ -177,10 +177,10 @@ class ProductStore:
                     ids.add(document["_id"])
         return frozenset(ids)
 
-    async def count(self, *, category: str | None = None, words: str | None = None) -> int:
+    async def count(self, *, category: str | None = None) -> int:
         """How many products there are."""
         with mongo_errors("counting products"):
-            return await self.database.products.count_documents(_where(category, words))
+            return await self.database.products.count_documents(_where(category, None))
 
     async def catalog_version(self) -> int:
         """A number that rises with every change of products; 0 for an empty catalogue.

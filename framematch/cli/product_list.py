@@ -12,6 +12,7 @@ from framematch.cli.amounts import shown_price
 from framematch.cli.common import CONFIG_OPTION, prepare_command
 from framematch.cli.console import new_console
 from framematch.cli.database import open_database
+from framematch.cli.text import counted
 from framematch.core import exact_json
 from framematch.core.printable import printable
 
@@ -41,20 +42,24 @@ def list_products(
     settings = prepare_command("catalog", config)
     from framematch.catalog.products import ProductStore
 
-    async def run() -> "tuple[list[Product], int]":
+    async def run() -> "tuple[list[Product], int | None]":
         async with open_database(settings) as database:
             store = ProductStore(database)
-            products = [product async for product in store.iterate(category=category, words=q, limit=limit)]
-            return products, await store.count(category=category, words=q)
+            products = [product async for product in store.iterate(category=category, words=q, limit=limit + 1)]
+            # Counting what fits words reads all products once more.
+            return products, None if q else await store.count(category=category)
 
-    products, count = asyncio.run(run())
+    found, count = asyncio.run(run())
+    products = found[:limit]
     console = new_console(soft_wrap=True)
     if as_json:
         for product in products:
             console.out_json(exact_json.encode(product))
         return
     console.print(_table(products))
-    console.print(f"{len(products)} of {count} products", style="dim")
+    more = ", and there are more (--limit)" if len(found) > limit else ""
+    counts = f"{counted(len(products), 'product')}{more}" if count is None else f"{len(products)} of {count} products"
+    console.print(counts, style="dim")
 
 
 def _table(products: "list[Product]") -> Table:

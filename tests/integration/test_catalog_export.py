@@ -37,7 +37,7 @@ PRODUCTS = [
     ),
 ]  # fmt: skip
 
-NAMES = ["products.jsonl"]
+NAMES = ["products.csv", "products.jsonl"]
 
 
 @pytest.fixture

@@ -84,7 +84,9 @@ def test_a_product_is_added_with_all_its_fields_replaced_and_removed() -> None:
         "EUR",
         [{"id": "K-3", "gtin": "04006381333931", "price": None, "options": {}}],
     )
-    assert "0.450 EUR" in run("list", "--q", "kiwi k-3 004006381333931").stdout
+    found = run("list", "--q", "kiwi k-3 004006381333931").stdout
+    assert ("0.450 EUR" in found, "1 product" in found) == (True, True)
+    assert "1 product, and there are more (--limit)" in run("list", "--q", "l", "--limit", "1").stdout
     assert (kiwi["id"], kiwi["name"], kiwi["category"], kiwi["price"]) == ("3", "Kiwi", "Fruit", 0.45)
     assert (kiwi["description"], kiwi["attributes"], len(kiwi["views"])) == ("Green", {"origin": "Italy"}, 1)
 

@@ -77,9 +77,8 @@ class Calibration:
     share `mixup_rate` gets a set of candidates without the right product. Both are expected rates; with `guarantee`
     they are upper bounds that hold with this probability. `mixups` are wrong products among the known ones that
     matched, `ambiguous` and `refused` those without a match, `holds_truth` the ambiguous ones with the right product in
-    their set. `score_deciles` are the nine that divide the best similarities of all samples, to compare with what
-    cameras give later. `products` is the number of products at that time. `at` is RFC 3339. `views` of the samples are
-    the catalogue's own pictures, each held out in turn: they say less about cameras than frames do.
+    their set. `products` is the number of products at that time. `at` is RFC 3339. `views` of the samples are the
+    catalogue's own pictures, each held out in turn: they say less about cameras than frames do.
     """
 
     at: str
@@ -94,7 +93,6 @@ class Calibration:
     refused: Share
     holds_truth: Share
     curve: tuple[CurvePoint, ...]
-    score_deciles: tuple[float, ...]
     categories: tuple[CategoryThreshold, ...] = ()
     sightings: SightingThresholds | None = None
     views: int = 0

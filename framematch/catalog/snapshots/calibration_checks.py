@@ -8,7 +8,6 @@ from framematch.core.timestamps import from_rfc3339
 
 _CURVE_POINTS_MAX = 1_000
 _CATEGORIES_MAX = 10_000
-_DECILES = 9
 _SIMILARITY_MAX = 1.001  # of unit vectors, with rounding errors
 
 
@@ -34,7 +33,6 @@ def _checks(calibration: Calibration) -> Iterator[tuple[str, bool]]:
     for name in ("mixups", "ambiguous", "refused", "holds_truth"):
         yield name, _is_share(getattr(calibration, name))
     yield "curve", _is_curve(calibration.curve)
-    yield "score_deciles", _are_deciles(calibration.score_deciles)
     yield "categories", len(calibration.categories) <= _CATEGORIES_MAX
     yield "categories", _is_each_once([one.category for one in calibration.categories])
     for category in calibration.categories:
@@ -72,12 +70,4 @@ def _is_curve(points: tuple[CurvePoint, ...]) -> bool:
             one.threshold < other.threshold and one.accepted >= other.accepted and one.refused <= other.refused
             for one, other in pairwise(points)
         )
-    )
-
-
-def _are_deciles(scores: tuple[float, ...]) -> bool:
-    return (
-        len(scores) in (0, _DECILES)
-        and all(abs(score) <= _SIMILARITY_MAX for score in scores)
-        and all(one <= other for one, other in pairwise(scores))
     )

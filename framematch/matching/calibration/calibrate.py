@@ -11,7 +11,7 @@ from framematch.catalog.snapshots.calibration import (
 )
 from framematch.catalog.snapshots.thresholds import METHOD_CALIBRATED, ThresholdEstimate
 from framematch.matching.calibration.conformal import allowed, needed
-from framematch.matching.calibration.curve import auroc, curve, deciles
+from framematch.matching.calibration.curve import auroc, curve
 from framematch.matching.calibration.limits import Basis, Limits, basis_of, margin_of, match_limits, source_limit
 from framematch.matching.calibration.options import Calibrated, CalibrationOptions, Shortage, TooFew
 from framematch.matching.calibration.realised import Realised, realised
@@ -80,7 +80,6 @@ def _calibration(
 ) -> Calibration:
     judged = realised(pictures, basis, options)
     stated = [pictures.impostors[source] for source in basis.sources]
-    all_scores = [pictures.known.scores, pictures.impostors["unseen"].scores, pictures.impostors["nothing"].scores]
     return Calibration(
         at=options.at,
         rate=options.rate,
@@ -94,7 +93,6 @@ def _calibration(
         refused=judged.refused,
         holds_truth=judged.holds_truth,
         curve=tuple(CurvePoint(*point) for point in curve(pictures.known, stated)),
-        score_deciles=deciles(np.concatenate(all_scores)),
         categories=tuple(_category(pictures, basis, category, limits) for category in basis.categories),
     )
 

@@ -1,16 +1,14 @@
-"""How well scores tell known products from impostors: the curve of both errors, its area, and the scores' deciles."""
+"""How well scores tell known products from impostors: the curve of both errors, and its area."""
 
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from framematch.core.events import SIMILARITY_DIGITS
 from framematch.matching.calibration.conformal import next_above
 from framematch.matching.calibration.scores import Floats, Impostors, Known
 
 POINTS: Final = 100
-_DIGITS: Final = SIMILARITY_DIGITS
 
 
 def auroc(known: Floats, impostors: Floats) -> float | None:
@@ -40,9 +38,3 @@ def curve(known: Known, sources: Sequence[Impostors]) -> list[tuple[float, float
         )
         for threshold in thresholds
     ]
-
-
-def deciles(scores: Floats) -> tuple[float, ...]:
-    """The nine numbers that divide the finite scores into tenths; none without scores."""
-    finite = scores[np.isfinite(scores)]
-    return tuple(np.round(np.quantile(finite, np.arange(1, 10) / 10), _DIGITS).tolist()) if len(finite) else ()

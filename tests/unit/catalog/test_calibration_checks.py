@@ -34,7 +34,6 @@ GOOD = Calibration(
     refused=SHARE,
     holds_truth=Share(0, 0, 0, 1),
     curve=(CurvePoint(0.5, 0.3, 0.0), CurvePoint(0.7, 0.05, 0.1)),
-    score_deciles=tuple(number / 10 for number in range(1, 10)),
     categories=(CategoryThreshold("fruit", 0.6, 100),),
     sightings=SightingThresholds(2.5, 0.5, SHARE),
 )
@@ -65,9 +64,6 @@ def test_a_calibration_as_it_is_made_is_accepted() -> None:
         ("curve", (CurvePoint(0.5, 0.1, 0.1), CurvePoint(0.5, 0.1, 0.1))),
         ("curve", (CurvePoint(math.nan, 0.1, 0.1),)),
         ("curve", tuple(CurvePoint(number / 1001, 0.1, 0.1) for number in range(1001))),
-        ("score_deciles", (0.1, 0.2)),
-        ("score_deciles", tuple(reversed(GOOD.score_deciles))),
-        ("score_deciles", (math.inf,) * 9),
         ("categories", (CategoryThreshold("fruit", 1.1, 100),)),
         ("categories", GOOD.categories * 2),
         ("sightings", SightingThresholds(math.inf, 0.5, SHARE)),

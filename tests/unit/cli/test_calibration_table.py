@@ -30,7 +30,6 @@ CALIBRATION = Calibration(
     refused=Share(30, 100, 0.212, 0.4),
     holds_truth=NONE,
     curve=(CurvePoint(0.5, 0.3, 0.0), CurvePoint(0.7, 0.04, 0.3)),
-    score_deciles=(0.1,) * 9,
     views=20,
 )
 

@@ -123,7 +123,7 @@ def test_ties_are_in_the_order_of_ids() -> None:
 def test_a_calibrated_snapshot_needs_its_own_evidence_and_lead() -> None:
     calibration = Calibration(
         at="2026-01-01T00:00:00Z", rate=0.05, mixup_rate=0.05, guarantee=None, samples=100, products=3, sources=(),
-        mixups=SHARE, ambiguous=SHARE, refused=SHARE, holds_truth=SHARE, curve=CURVE, score_deciles=(),
+        mixups=SHARE, ambiguous=SHARE, refused=SHARE, holds_truth=SHARE, curve=CURVE,
         sightings=SightingThresholds(evidence=7.0, lead=2.0, accepted=SHARE),
     )  # fmt: skip
     rules = VoteRules.of(0.1, calibration)

@@ -174,12 +174,6 @@ def test_auroc_counts_ties_half() -> None:
     assert auroc(np.array([]), np.array([0.5])) is None
 
 
-def test_deciles_are_of_the_best_scores_of_all_samples() -> None:
-    deciles = calibrated([*KNOWN, *STRANGERS]).calibration.score_deciles
-    best = [one.candidates[0].score for one in (*KNOWN, *STRANGERS)]
-    assert deciles == pytest.approx(np.quantile(best, np.arange(1, 10) / 10), abs=1e-6)
-
-
 def test_an_impostor_without_candidates_is_refused_by_every_threshold() -> None:
     made = calibrated([*KNOWN, *(impostor(f"e{number}", kind="nothing") for number in range(30))])
     assert source(made, "nothing").accepted.hits == 0
