@@ -1,6 +1,7 @@
 """`framematch catalog import`: stores the products of a shop's table and their pictures."""
 
 import asyncio
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -204,15 +205,16 @@ def _check(report: "ImportReport", file: Path, options: "ImportOptions") -> None
     if report.refused:
         what = f"{report.refused} of {report.read} rows of {file} were refused"
         raise CatalogError(
-            what if report.good else f"no row of {file} could be imported", hint=_correct(report, options)
+            what if report.good else f"no row of {file} could be imported", hint=_correct(report, options, file)
         )
     if report.file_changed:
         raise CatalogError(f"{file} was changed while it was read", hint="Import it again when it is complete")
 
 
-def _correct(report: "ImportReport", options: "ImportOptions") -> str:
+def _correct(report: "ImportReport", options: "ImportOptions", file: Path) -> str:
     """What to do about refused rows."""
     if report.refused_file is None:
         return "Correct them and import the file again"
-    images = f" --images {options.images}" if options.images else ""
-    return f"Correct them in {report.refused_file}, and import that: framematch catalog import FILE{images}"
+    images = shlex.quote(str(options.images or file.parent))
+    command = f"framematch catalog import {shlex.quote(str(report.refused_file))} --images {images}"
+    return f"Correct them in {report.refused_file}, and import that with the same options: {command}"

@@ -1,10 +1,13 @@
 """Imports that are killed at any moment, by SIGKILL: real processes, a real MongoDB server."""
 
+import asyncio
+import os
 import random
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,10 @@ import pytest
 
 from framematch.catalog.mongo import Database
 from framematch.catalog.products import ProductStore
+from framematch.cli.exits import INTERRUPTED
 from framematch.stack.mongodb import MongoServer
+from tests.preloaded.process import PreloadedProcess, start
+from tests.support import eventually
 from tests.unit.catalog.snapshots import picture
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("untraced_processes")]
@@ -55,6 +61,20 @@ def run(process: "subprocess.Popen[str]", kill_before: int) -> Run:
     process.stdin.write(f"{kill_before}\n")
     process.stdin.flush()
     return Run(*map(int, process.stdout.readline().split()))
+
+
+@contextmanager
+def started_import(
+    environment: Mapping[str, str], file: Path, stderr: Path
+) -> Iterator["subprocess.Popen[bytes] | PreloadedProcess"]:
+    """The command, without a terminal; what it prints to stderr goes to a file."""
+    with stderr.open("wb") as said, Path(os.devnull).open("r+") as nothing:
+        process = start(
+            "catalog", "import", str(file), environment=environment,
+            stdin=nothing.fileno(), stdout=nothing.fileno(), stderr=said.fileno(),
+        )  # fmt: skip
+        with process:
+            yield process
 
 
 def write_catalogue(folder: Path, rows: int) -> None:
@@ -106,3 +126,32 @@ async def test_an_import_that_was_killed_goes_on_where_it_was(
         stored = await store.count()
         assert 0 < stored < whole.added
         assert (run(process, 0).same, await store.count()) == (stored, whole.added)
+
+
+async def test_ctrl_c_says_how_far_the_import_came_and_the_same_command_goes_on(
+    mongodb: MongoServer, database: Database, tmp_path: Path
+) -> None:
+    write_catalogue(tmp_path, 4 * ROWS)
+    store = ProductStore(database)
+    environment = {
+        **os.environ,
+        "MONGODB_URI": mongodb.uri,
+        "FRAMEMATCH_MONGODB__DATABASE": database.name,
+        "FRAMEMATCH_STATE_DIR": str(tmp_path),
+    }
+
+    async def has_begun() -> bool:
+        return await store.count() > 0
+
+    with started_import(environment, tmp_path / "products.csv", tmp_path / "stderr") as command:
+        await eventually(has_begun)
+        command.send_signal(signal.SIGINT)
+        code = await asyncio.to_thread(command.wait, 60)
+    said = (tmp_path / "stderr").read_text()
+    stored = await store.count()
+    assert code == INTERRUPTED
+    assert re.search(r"interrupted: \d+ of 24000 rows were imported. The same command goes on from there", said), said
+    with program(mongodb.uri, database, tmp_path) as process:
+        rest = run(process, 0)
+    assert (rest.same, rest.added) == (stored, 4 * ROWS - BAD_ROWS - stored)
+    assert stored < 4 * ROWS - BAD_ROWS

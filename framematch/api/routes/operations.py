@@ -57,11 +57,12 @@ async def import_products(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationAnswer:
-    """Upload a catalogue: CSV with a header, JSON lines, or a ZIP archive with one of them and its pictures.
+    """Upload a catalogue: what a shop exports, such as CSV or JSON lines, or a ZIP archive with it and its pictures.
 
-    Columns are those of `framematch catalog import`. In a file without an archive a picture is named by the digest of
-    one that is stored already, as `sha256:DIGEST`; an export names all so. A row that is invalid is refused, all others
-    are imported. Processes search the products after the next build.
+    Files are those that `framematch catalog import` takes. In a file without an archive a picture is named by the
+    digest of one that is stored already, as `sha256:DIGEST`; an export names all so. The rows of a product are merged.
+    A product with a row that is invalid is refused, all others are imported: of the rows that were `read`, each is
+    `added`, `changed`, `same`, `merged` or `refused`. Processes search the products after the next build.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _KINDS:

@@ -67,6 +67,7 @@ async def import_products(
     began_at, before = datetime.now(UTC), _file_state(path)
     with open_table(path, options) as table, RowSpool() as spool:
         counts, styles = await read_rows(table, spool, lambda rows: on_progress(rows, 0))
+        file_changed = _file_state(path) != before
         accounts = Accounts(counts.rows, counts.blank_lines, table.source.notices)
         async with AsyncExitStack() as opened:
             fresh_since = await opened.enter_async_context(unfinished_import(path, options, store.database))
@@ -84,11 +85,12 @@ async def import_products(
         report = accounts.report(pictures.notices)
     report = replace(
         report,
-        file_changed=_file_state(path) != before,
+        file_changed=file_changed,
         dry_run=options.dry_run,
         refused_file=refused.path if refused and refused.count else None,
     )
-    report = await _with_lacking(report, second_pass.protected, store, began_at) if options.find_lacking else report
+    if second_pass.protected:
+        report = await _with_lacking(report, second_pass.protected, store, began_at)
     _log(report)
     return report
 
@@ -177,7 +179,7 @@ class SecondPass:
         self._table, self._styles, self._options = table, styles, options
         self._store, self._pictures = store, pictures
         self._accounts, self._refused = accounts, refused
-        self.protected = ProtectedIds(table.mapping)
+        self.protected = ProtectedIds(table.mapping) if options.find_lacking else None
 
     def chunks(self, spool: RowSpool) -> Iterator[list[Group]]:
         """The products whose rows are good, up to `CHUNK_ROWS` rows or `CHUNK_PICTURES` names of pictures at once."""
@@ -232,7 +234,8 @@ class SecondPass:
             return ()
         for one in visual:
             self._accounts.lines_by_id[one.product.id] = group.rows[0].line
-            self.protected.add(one.product.id)
+            if self.protected:
+                self.protected.add(one.product.id)
             self._accounts.owners.add(one.product.id, (view.image for view in one.product.views))
             self._accounts.note(one.notices)
         return visual
@@ -254,7 +257,8 @@ class SecondPass:
         why = f"belongs to the product of line {problems[0].line}"
         of_rows = [by_line.get(row.line) or RowProblem(row.line, row.last_line, ProblemKind.GROUP, why) for row in rows]
         self._accounts.refuse(of_rows)
-        self.protected.add_refused(rows)
+        if self.protected:
+            self.protected.add_refused(rows)
         if self._refused:
             for row, problem in zip(rows, of_rows, strict=True):
                 self._refused.write(row, problem.reason)

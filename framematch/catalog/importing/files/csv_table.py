@@ -75,7 +75,7 @@ def read_table(lines: Lines, find_header: FindHeader) -> CsvTable:
     rows, place, delimiter = _first_with_header(sample, candidates, find_header)
     header_end = 0 if place.row is None else rows[place.row].first + rows[place.row].lines
     lines.give_back(sample[header_end:])
-    columns, repeated, notices = _distinct(place.columns)
+    columns, repeated, notices = distinct_names(place.columns)
     data = [row for row in rows if row.first >= header_end]
     return CsvTable(columns, delimiter, _telling_columns(data, len(columns)), notices, repeated)
 
@@ -144,7 +144,7 @@ def _consistency(rows: list[_SampleRow]) -> tuple[float, int]:
     return len(full) / len(counts) * (1.0 if starts_so else 0.5), usual
 
 
-def _distinct(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def distinct_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The names without spaces around them; one that was there before gets a number, and is told."""
     found: list[str] = []
     seen: Counter[str] = Counter()

@@ -9,6 +9,7 @@ from typing import Any
 from framematch.catalog.importing.files.json_ld import products_in
 from framematch.catalog.importing.files.json_lines import InvalidJsonError, object_fields
 from framematch.catalog.importing.files.json_text import MAX_VALUE_CHARACTERS, JsonCutError, JsonText, JsonValue
+from framematch.catalog.importing.files.lines_of_text import MAX_LINE_CHARACTERS
 from framematch.catalog.importing.files.records import Defect, Fields, Record
 from framematch.catalog.importing.problems import ProblemKind
 
@@ -18,6 +19,8 @@ START_CHARACTERS = 8_000_000
 _LIST_NAMES = frozenset(
     {"@graph", "articles", "data", "entries", "items", "listings", "nodes", "products", "records", "results", "rows"}
 )
+# And to what is around it.
+_WRAPPERS = frozenset({"body", "catalog", "catalogue", "content", "data", "payload", "response", "result", "shop"})
 _LINKED_DATA = re.compile(r'"@(context|graph|type)"')
 _SHOWS_KIND_CHARACTERS = 2_000
 _lenient = json.JSONDecoder(strict=False)
@@ -47,9 +50,8 @@ def list_path(start: str) -> tuple[str, ...]:
     path: list[str] = []
     while isinstance(value, dict):
         name = list_name(value)
-        inner = [key for key, content in value.items() if isinstance(content, dict) and list_name(content)]
-        if name is None and len(inner) == 1:  # {"data": {"products": […]}}
-            name = inner[0]
+        if name is None:  # {"data": {"products": […]}}
+            name = next((key for key in value if key.strip().lower() in _WRAPPERS and list_name(value[key])), None)
         if name is None:
             return ()
         path.append(name)
@@ -96,10 +98,10 @@ def is_lines(first: list[str]) -> bool:
     if first[0].lstrip().startswith("["):
         return False
     values = [_value(line) for line in first]
+    if is_linked_data(first[0]) or len(first[0]) > MAX_LINE_CHARACTERS:
+        return False
     if values[0] is not None:
-        if is_linked_data(first[0]):
-            return False
-        return len(first) > 1 or list_name(values[0]) is None
+        return len(first) > 1 or not list_path(first[0])
     return first[0].rstrip().endswith("}") or (len(first) > 1 and isinstance(values[1], dict))
 
 
@@ -124,6 +126,8 @@ def _values(text: JsonText, path: tuple[str, ...]) -> Iterator[JsonValue]:
 
 def _values_in_a_row(text: JsonText, limit: int = MAX_VALUE_CHARACTERS) -> Iterator[JsonValue]:
     while text.peek():
+        if text.peek() in ",:]}":
+            text.expect("{")
         yield text.value(limit)
 
 
@@ -180,22 +184,21 @@ def _path_of_unfinished(start: str) -> tuple[str, ...]:
 def _longest_member(text: JsonText) -> tuple[str, JsonText] | None:
     """The key of a member of an object, and where its value starts."""
     found: list[tuple[bool, int, str, JsonText]] = []
+    unfinished: tuple[str, JsonText] | None = None
     try:
         while text.peek() == '"':
             key = str(text.value().value)
             text.expect(":")
-            if text.peek() in "[{":
-                found.append((key.strip().lower() in _LIST_NAMES, 0, key, text.copy()))
+            unfinished = (key, text.copy()) if text.peek() in ("[", "{") else None
             value = text.value()
-            if found and found[-1][2] == key:
-                found[-1] = (found[-1][0], len(value.raw), key, found[-1][3])
+            if unfinished:
+                found.append((key.strip().lower() in _LIST_NAMES, len(value.raw), *unfinished))
+            unfinished = None
             text.take(",")
     except JsonCutError:
-        return (found[-1][2], found[-1][3]) if found else None
-    if not found:
-        return None
-    _is_named, _characters, key, at = max(found, key=lambda member: member[:2])
-    return key, at
+        if unfinished:
+            return unfinished
+    return max(found, key=lambda member: member[:2])[2:] if found else None
 
 
 def _has_objects(items: list[Any]) -> bool:

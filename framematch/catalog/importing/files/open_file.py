@@ -149,7 +149,10 @@ class _Text:
     def _markup(self) -> SourceFile:
         start = next(self._pieces())
         if html_blocks.is_html(start):
-            return self._numbered("JSON-LD", html_blocks.page_records(self._pieces(), self.encoding.name))
+            page = list(html_blocks.page_records(self._pieces(), self.encoding.name))
+            if not page:
+                raise CatalogError("the page has no product in JSON-LD", hint="Export the catalogue as a file")
+            return self._numbered("JSON-LD", page)
         shape = xml_shape(self._pieces)
         records = xml_records(self._pieces(), shape, self.encoding.name)
         first = list(islice(records, _FIRST_RECORDS))

@@ -2,12 +2,12 @@
 
 import datetime as dt
 import math
-from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from framematch.catalog.importing.files.byte_source import ByteSource
+from framematch.catalog.importing.files.csv_table import distinct_names
 from framematch.catalog.importing.files.lines_of_text import is_text
 from framematch.catalog.importing.files.records import Defect, Fields, Record
 from framematch.catalog.importing.files.source_file import Progress, SourceFile
@@ -35,10 +35,10 @@ def open_parquet(source: ByteSource) -> SourceFile:
             hint="Install it with: pip install 'framematch[parquet]'",
         ) from error
     try:
-        file = parquet.ParquetFile(source.seekable_file())
+        file = parquet.ParquetFile(source.seekable_file(), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise CatalogError(f"the Parquet file cannot be read: {_first_line(error)}", hint="Export it again") from None
-    columns = tuple(_distinct([name.strip() for name in file.schema_arrow.names]))
+    columns, repeated, told = distinct_names(file.schema_arrow.names)
     binary = [name for name, kind in zip(columns, file.schema_arrow.types, strict=True) if "binary" in str(kind)]
     left_out = f"Bytes that are no text are left out: {', '.join(binary[:5])}." if binary else ""
 
@@ -59,8 +59,9 @@ def open_parquet(source: ByteSource) -> SourceFile:
         encoding="utf-8",
         delimiter=None,
         columns=columns,
-        notices=(left_out,) if left_out else (),
+        notices=(*told, left_out) if left_out else told,
         records=records(),
+        repeated_columns=repeated,
         numbered_by="record",
         progress=Progress(lambda: source.position_bytes, source.size_bytes),
     )
@@ -75,8 +76,11 @@ def _plain(value: Any) -> Any:
     """The value as JSON has it; what JSON has not becomes text, or is absent."""
     if isinstance(value, dict):
         return {str(key): _plain(content) for key, content in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(content) for content in value]
+    if isinstance(value, list):
+        is_map = bool(value) and all(isinstance(item, tuple) for item in value)
+        if is_map and len({key for key, _content in value}) == len(value):
+            return {str(key): _plain(content) for key, content in value}
+        return [_plain(list(item) if isinstance(item, tuple) else item) for item in value]
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
         value = value if is_text(value) else None
@@ -91,13 +95,6 @@ def _text(value: Any) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
     return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value).strip()
-
-
-def _distinct(names: list[str]) -> Iterator[str]:
-    seen: Counter[str] = Counter()
-    for name in names:
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
 
 
 def _first_line(error: Exception) -> str:

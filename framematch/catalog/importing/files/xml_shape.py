@@ -48,6 +48,8 @@ def xml_shape(pieces: Pieces) -> XmlShape:
             raise CatalogError(
                 f"the file is no XML: {error.reason} (line {error.line})", hint="Export it again"
             ) from None
+    if not survey.counts:
+        raise CatalogError("the file is no XML: it ends in the middle", hint="Export it again")
     return survey.shape()
 
 

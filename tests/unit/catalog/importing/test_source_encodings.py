@@ -44,8 +44,10 @@ def test_semicolons_in_windows_1252_are_read_with_a_notice() -> None:
     with opened("id;Größe;Preis\n1;groß;4,20 €\n".encode("cp1252")) as source:
         assert (source.encoding, source.delimiter) == ("cp1252", ";")
         assert source.notices == (
-            "The file is not UTF-8 (byte 0xf6 on line 1), so it is read as Windows-1252. "
-            "If texts look wrong, state --encoding.",
+            (
+                "The file is not UTF-8 (byte 0xf6 on line 1), so it is read as Windows-1252. "
+                "If texts look wrong, state --encoding."
+            ),
         )
         assert [record.content for record in source.records] == [{"id": "1", "Größe": "groß", "Preis": "4,20 €"}]
 
