@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from bson import Decimal128
 from PIL import Image
 
 from framematch.catalog.images import decode_rgb
@@ -235,3 +236,27 @@ async def test_what_is_no_picture_is_refused_and_nothing_is_stored(
     assert answer.status_code == status
     assert await api.site.database.images.count_documents({}) == before
     assert len((await api.client.get(path)).json()["items"]) == 1
+
+
+async def test_prices_have_their_digits_and_articles_are_replaced_as_a_whole(api: CatalogueApi) -> None:
+    body = {
+        "name": "Shirt", "price": 0.123456789012345, "currency": "EUR",
+        "skus": [{"id": "s", "gtin": "04006381333931", "price": 12.5, "options": {"Size": "S"}}, {"id": "m"}],
+    }  # fmt: skip
+    made = await api.client.put("/v1/products/shirt", json=body)
+    assert '"price":0.123456789012345,' in made.text
+    assert made.json()["skus"][1] == {"id": "m", "gtin": None, "price": None, "options": {}}
+    await api.site.store.database.products.update_one({"_id": "shirt"}, {"$set": {"price": Decimal128("12.90")}})
+    read = await api.client.get("/v1/products/shirt")
+    assert '"price":12.90,' in read.text
+    assert '"price":12.90,' in (await api.client.get("/v1/products?q=04006381333931")).text
+    patched = await api.client.patch("/v1/products/shirt", json={"skus": [{"id": "l"}]})
+    assert ([sku["id"] for sku in patched.json()["skus"]], patched.json()["currency"]) == (["l"], "EUR")
+    for patch, pointer in (
+        ({"currency": "euro"}, "/currency"),
+        ({"skus": [{"id": "s", "gtin": "04006381333932"}]}, "/skus/0/gtin"),
+        ({"skus": [{"id": "s"}, {"id": "s"}]}, "/skus"),
+        ({"price": "NaN"}, "/price"),
+    ):
+        refused = await api.client.patch("/v1/products/shirt", json=patch)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, pointer)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from framematch.catalog.importing.values.errors import ValueRefused
+from framematch.catalog.importing.values.gtin import parse_gtin
 from framematch.catalog.product import MAX_ID_CHARACTERS, Sku
 from framematch.core.amounts import MAX_DIGITS
 
@@ -22,6 +24,13 @@ def _sku_id(value: str) -> str:
     if not text or "\0" in text:
         raise ValueError("is empty or has a NUL character")
     return text
+
+
+def _gtin(value: str) -> str:
+    try:
+        return parse_gtin(value)
+    except ValueRefused as error:
+        raise ValueError(error.reason) from None
 
 
 Amount = Annotated[
@@ -58,6 +67,7 @@ class SkuFields(SkuAnswer):
     model_config = ConfigDict(extra="forbid")
 
     id: Annotated[str, Field(max_length=MAX_ID_CHARACTERS, examples=["shirt-red-m"]), AfterValidator(_sku_id)]
+    gtin: Annotated[Gtin, AfterValidator(_gtin)] | None = None
 
     def sku(self) -> Sku:
         """The article."""
