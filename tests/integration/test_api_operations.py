@@ -131,7 +131,7 @@ async def test_an_archive_is_imported_with_its_pictures_and_what_is_no_catalogue
 async def test_an_import_whose_process_is_killed_is_done_again_and_one_that_is_cancelled_ends(
     api: CatalogueApi,
 ) -> None:
-    big = lines(30_000)
+    big = lines(15_000)
     started = await api.client.post("/v1/products:import", content=big, headers=JSON_LINES)
     waiting = await api.client.post("/v1/products:import", content=lines(2), headers=JSON_LINES)
     await api.running(started.json()["id"])
@@ -159,14 +159,14 @@ async def test_an_operation_is_handed_back_when_the_api_ends_and_goes_on_in_the_
     site = ProductSite(database, tmp_path)
     await stored_product(site.store, "unused", *range(10))
     async with catalogue_api(site, mongodb.uri) as first:
-        started = await first.client.post("/v1/products:import", content=lines(6_000), headers=JSON_LINES)
+        started = await first.client.post("/v1/products:import", content=lines(15_000), headers=JSON_LINES)
         await first.running(started.json()["id"])
     handed_back = await OperationStore(database).get(started.json()["id"])
     assert handed_back is not None
     assert (handed_back.state, handed_back.attempts) == ("queued", 0)
     async with catalogue_api(site, mongodb.uri) as second:
         ended = await second.ended(started)
-    assert (ended["state"], ended["response"]["read"]) == ("succeeded", 6_000)
+    assert (ended["state"], ended["response"]["read"]) == ("succeeded", 15_000)
 
 
 async def test_a_dead_lease_is_taken_over_and_its_old_owner_writes_no_more(database: Database) -> None:
