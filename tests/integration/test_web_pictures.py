@@ -66,7 +66,7 @@ class Imports:
     def __init__(self, store: ProductStore, pool: ThreadPoolExecutor, host: ScriptedHost) -> None:
         self.store_of_products = store
         self.pool = pool
-        self.allowed = (f"127.0.0.1:{host.port}",)
+        self.allowed: tuple[str, ...] = (f"127.0.0.1:{host.port}",)
 
     @asynccontextmanager
     async def run(

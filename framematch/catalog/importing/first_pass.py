@@ -23,6 +23,7 @@ from framematch.catalog.importing.values.money import DecimalSign, decimal_sign
 # The event loop has its turn after so many rows: a signal is handled, and the lease of an operation is renewed.
 ROWS_AT_ONCE = 256
 _REMEMBERED_PRICES = 10_000
+_NUMBERED = "Records of this file have no lines of their own: line 5 is the fifth record."
 
 Styles = Mapping[str, DecimalSign | None]
 """The decimal sign of each column with amounts of money; None if it is not known."""
@@ -59,12 +60,19 @@ def open_table(path: Path, options: ImportOptions) -> Iterator[Table]:
         if is_zip(path):
             archive = opened.enter_context(open_archive_catalogue(path))
             file, pictures = archive.file, archive.pictures
-        reading = ReadOptions(options.encoding)
-        found = opened.enter_context(open_source(file, reading, lambda rows: find_header(rows, options.mapping.preset)))
+        wanted = options.mapping
+        found = opened.enter_context(
+            open_source(
+                file, ReadOptions(options.encoding), lambda rows: find_header(rows, wanted.preset, wanted.fields)
+            )
+        )
         if options.images or pictures is None:
             pictures = opened.enter_context(open_pictures(options.images or path.parent))
         source = without_reasons(found)
-        mapping = replace(options.mapping, is_csv=source.delimiter is not None)
+        if source.numbered_by == "record":
+            source = replace(source, notices=(*source.notices, _NUMBERED))
+        decimal: DecimalSign | None = "." if source.format == "Parquet" else None  # its texts are of exact numbers
+        mapping = replace(wanted, is_csv=source.delimiter is not None, decimal=wanted.decimal or decimal)
         yield Table(source, row_mapping(source.columns, mapping), pictures)
 
 

@@ -1,7 +1,8 @@
 """Imports a shop's table in two passes, and stores of it what differs. An import can be repeated at any time."""
 
+import asyncio
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -79,9 +80,7 @@ async def import_products(
                 table, styles, options, store=store, pictures=pictures, accounts=accounts, refused=refused
             )
             on_progress(0, counts.rows)
-            for chunk in second_pass.chunks(spool):
-                await second_pass.import_chunk(chunk)
-                on_progress(accounts.done, counts.rows)
+            await second_pass.run(spool, lambda: on_progress(accounts.done, counts.rows))
         report = accounts.report(pictures.notices)
     report = replace(
         report,
@@ -195,10 +194,27 @@ class SecondPass:
                 chunk, rows, pictures = [], 0, 0
         yield chunk
 
-    async def import_chunk(self, chunk: Sequence[Group]) -> None:
-        """Store the pictures of these products, and the products that the catalogue does not have as they are."""
+    async def run(self, spool: RowSpool, on_chunk: Callable[[], None]) -> None:
+        """Import all products. While those of a chunk are written, the pictures of the next one are stored."""
+        writing = asyncio.create_task(asyncio.sleep(0))
+        try:
+            for chunk in self.chunks(spool):
+                views = await self._views(chunk)
+                await writing
+                writing = asyncio.create_task(self._write(chunk, views))
+                on_chunk()
+            await writing
+        finally:  # after an error too: nothing is written behind the end of an import
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        on_chunk()
+
+    async def _views(self, chunk: Sequence[Group]) -> Views:
         names = dict.fromkeys(name for group in chunk for name in group.product.picture_names)
-        views = await (self._pictures.look(names) if self._options.dry_run else self._pictures.store(names))
+        return await (self._pictures.look(names) if self._options.dry_run else self._pictures.store(names))
+
+    async def _write(self, chunk: Sequence[Group], views: Views) -> None:
+        """Store the products that the catalogue does not have as they are."""
         found = [(group, self._visual_products(group, views)) for group in chunk]
         products = [one.product for _, visual in found for one in visual]
         compared = await self._store.compare(products)
