@@ -61,6 +61,7 @@ class Assignment:
         self._cache = (
             StaticSceneCache(max_age_s=settings.reuse_static_regions_s) if settings.reuse_static_regions else None
         )
+        self._undecided = 0  # batches
         self._ready: deque[InFlightFrame] = deque()
         self._forming = asyncio.Lock()
         self._revoked, self._fetched, self._capacity, self._prepared, self._complete = (
@@ -111,14 +112,18 @@ class Assignment:
         self._pass_on_complete([frame])
 
     async def next_batch(self) -> list[RegionCrop]:
-        """Wait until a batch is full, or its oldest frame has waited long enough; empty after a revoke."""
+        """Wait until a batch is full, the model idle, or its oldest frame has waited long enough; empty after a revoke.
+
+        The model is idle when all batches before are `decided`.
+        """
         async with self._forming:
-            while self.state is not State.REVOKED and (due_in_s := self._batcher.due_in_s(time.monotonic())) != 0:
+            while self.state is not State.REVOKED and (due_in_s := self._due_in_s()) != 0:
                 self._prepared.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(due_in_s):
                         await self._prepared.wait()
             batch = [] if self.state is State.REVOKED else self._batcher.pop_batch()
+            self._undecided += bool(batch)
         self._capacity.set()
         now_ns = time.time_ns()
         for region in batch:
@@ -128,6 +133,8 @@ class Assignment:
 
     def decided(self, batch: Sequence[RegionCrop]) -> None:
         """A batch went through the model: pass on the frames that are complete by it."""
+        self._undecided -= 1
+        self._prepared.set()  # the next batch may be due
         frames = {region.frame for region in batch}
         if self._cache:
             resolved = self._cache.resolve(batch)
@@ -161,6 +168,9 @@ class Assignment:
         self.state = State.REVOKED
         for event in (self._revoked, self._fetched, self._capacity, self._prepared, self._complete):
             event.set()
+
+    def _due_in_s(self) -> float | None:
+        return self._batcher.due_in_s(time.monotonic(), idle=not self._undecided)
 
     def _add_regions(self, regions: Iterable[RegionCrop]) -> None:
         self._batcher.add(regions, time.monotonic())

@@ -44,7 +44,7 @@ def main(triton_http: str, frames: int) -> None:
     configure_logging("warning", "console", service="naive")
     settings = load_settings()
     mongo_uri = require(settings.mongodb.uri, "mongodb.uri").get_secret_value()
-    model, preprocessor, matcher = asyncio.run(_load(settings, mongo_uri))
+    model, preprocessor, matcher = asyncio.run(load(settings, mongo_uri))
     topics, servers = Topics(settings.kafka.topic_prefix), {"bootstrap.servers": settings.kafka.bootstrap_servers}
     mongo: MongoClient[dict[str, Any]] = MongoClient(mongo_uri)
     products, triton = mongo[settings.mongodb.database].products, http.client.HTTPConnection(triton_http)
@@ -79,7 +79,8 @@ def main(triton_http: str, frames: int) -> None:
     consumer.close()
 
 
-async def _load(settings: Settings, mongo_uri: str) -> tuple[str, Preprocessor, Matcher]:
+async def load(settings: Settings, mongo_uri: str) -> tuple[str, Preprocessor, Matcher]:
+    """The name of the served model, the preprocessing, and the active index."""
     triton_url = require(settings.triton.url, "triton.url")
     async with await connect(mongo_uri) as mongo, await ImageEncoder.connect(triton_url) as encoder:
         database = mongo[settings.mongodb.database]

@@ -1,4 +1,4 @@
-"""Forms batches of regions, of any frames: closed when full, or when the oldest frame has waited long enough."""
+"""Forms batches of regions, of any frames: closed when full, when the model is idle, or after a window of time."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -52,11 +52,14 @@ class Batcher:
         """Append the regions of a frame, which has waited since `since_s`."""
         self._waiting.extend((region, since_s) for region in regions)
 
-    def due_in_s(self, now_s: float) -> float | None:
-        """How long until a batch closes: 0 when it is full or its time has come, None when no region waits."""
+    def due_in_s(self, now_s: float, *, idle: bool = False) -> float | None:
+        """How long until a batch closes: 0 when it is full or its time has come, None when no region waits.
+
+        While the model is `idle` no time is gained by waiting: more regions form the next batch.
+        """
         if not self._waiting:
             return None
-        if len(self._waiting) >= self._batch_size:
+        if idle or len(self._waiting) >= self._batch_size:
             return 0.0
         return max(0.0, self._waiting[0][1] + self._window_s - now_s)
 

@@ -196,7 +196,9 @@ class ConsumerSettings(Section):
         description="exactly_once: output and offsets in Kafka transactions, for read_committed readers",
     )
     batch_size: int = Field(16, ge=1, description="maximum number of regions in a batch, from any frames")
-    batch_window_ms: float = Field(20.0, ge=0, description="how long the oldest region of a batch waits for more")
+    batch_window_ms: float = Field(
+        20.0, ge=0, description="how long the oldest region of a batch waits for more, while the model computes others"
+    )
     batches_in_flight: int = Field(3, ge=1, description="inference requests to Triton at the same time")
     in_flight_max: int = Field(
         1024,

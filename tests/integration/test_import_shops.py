@@ -199,3 +199,14 @@ async def test_the_accounts_of_every_sample_agree(store: ProductStore, folder: P
     options = ImportOptions(images=folder, mapping=mapping, allowed_hosts=("shop.example",), dry_run=True)
     report = await import_products(SAMPLES / file, options, store)
     assert report.read == sum(fates(report)) > 0
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [(True, (1, 0, 0, 0, 0)), (False, (0, 0, 0, 0, 1))], ids=["named", "not"]
+)
+async def test_only_a_folder_that_was_named_has_the_pictures_of_web_addresses(
+    store: ProductStore, folder: Path, *, named: bool, expected: tuple[int, ...]
+) -> None:
+    path = written(folder, GOOGLE + "1,Mug,https://cdn.shop.example/0.png,4.50 EUR,,in stock\n")
+    report = await imported(path, store, ImportOptions(images=folder if named else None))
+    assert fates(report) == expected

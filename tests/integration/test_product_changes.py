@@ -193,10 +193,14 @@ async def test_an_error_after_the_product_was_stored_says_so_and_a_repetition_co
     server = MongoServer(tmp_path / "mongodb")
     server.start()
     try:
-        async with await connect(server.uri, timeout_s=1.0) as client:
+        async with await connect(server.uri, timeout_s=30.0) as client:
             site = ProductSite(client["test"], tmp_path)
             await site.store.upsert_many([await stored_product(site.store, "a", 1)])
             await site.activate(await site.build())
+        server.stop()  # it writes everything to disk: a SIGKILL loses what was acknowledged just before
+        server.start()
+        async with await connect(server.uri, timeout_s=1.0) as client:
+            site = ProductSite(client["test"], tmp_path, snapshots=site.snapshots)
             connected = 0
 
             async def connect_and_kill(_digest: str) -> Encoder:

@@ -14,6 +14,7 @@ from framematch.catalog.importing.files.source_file import ReadOptions, SourceFi
 from framematch.catalog.importing.gathering.row_spool import RowSpool
 from framematch.catalog.importing.options import ImportOptions
 from framematch.catalog.importing.pictures.archives.opening import is_zip, open_archive_catalogue, open_pictures
+from framematch.catalog.importing.pictures.picture_folder import PictureFolder
 from framematch.catalog.importing.pictures.picture_source import PictureSource
 from framematch.catalog.importing.presets.find_header import find_header
 from framematch.catalog.importing.presets.mapping import RowMapping, row_mapping
@@ -66,8 +67,11 @@ def open_table(path: Path, options: ImportOptions) -> Iterator[Table]:
                 file, ReadOptions(options.encoding), lambda rows: find_header(rows, wanted.preset, wanted.fields)
             )
         )
-        if options.images or pictures is None:
-            pictures = opened.enter_context(open_pictures(options.images or path.parent))
+        if options.images:
+            pictures = opened.enter_context(open_pictures(options.images))
+        elif pictures is None:
+            # Nobody has said that its files are the pictures of web addresses: the same name may be chance.
+            pictures = PictureFolder(path.parent.resolve(), has_addresses=False)
         source = without_reasons(found)
         if source.numbered_by == "record":
             source = replace(source, notices=(*source.notices, _NUMBERED))

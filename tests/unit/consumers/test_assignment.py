@@ -165,3 +165,18 @@ def test_only_the_newest_frames_of_each_camera_are_remembered() -> None:
     assert all(frames.add(camera, str(number)) for camera in ("till-1", "till-2") for number in range(129))
     assert not frames.add("till-1", "1")
     assert frames.add("till-1", "0")
+
+
+async def test_a_batch_leaves_at_once_when_the_model_is_idle_else_when_it_has_computed_those_before() -> None:
+    own = assignment(*(fetched(offset) for offset in range(3)), batch_size=8, batch_window_ms=3_600_000)
+    first = await prepare_next(own)
+    batch = await asyncio.wait_for(own.next_batch(), 5)
+    assert [region.frame for region in batch] == [first]
+
+    others = [await prepare_next(own), await prepare_next(own)]
+    waiting = asyncio.ensure_future(own.next_batch())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    first.decide(0, UNKNOWN)
+    own.decided(batch)
+    assert [region.frame for region in await asyncio.wait_for(waiting, 5)] == others

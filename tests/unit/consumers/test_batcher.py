@@ -76,3 +76,10 @@ def test_without_a_window_a_region_is_due_at_once() -> None:
     batcher = Batcher(batch_size=BATCH_SIZE, window_s=0)
     batcher.add(of_regions(0, 1), 10.0)
     assert batcher.due_in_s(10.0) == 0
+
+
+def test_while_the_model_is_idle_a_region_is_due_at_once() -> None:
+    batcher = Batcher(batch_size=BATCH_SIZE, window_s=WINDOW_S)
+    assert batcher.due_in_s(10.0, idle=True) is None
+    batcher.add(of_regions(0, 1), 10.0)
+    assert (batcher.due_in_s(10.0, idle=True), batcher.due_in_s(10.0)) == (0, WINDOW_S)

@@ -19,8 +19,8 @@ class RowSpool:
 
     Rows that share a key are of one product, also by way of other rows. The records are in a temporary file; with two
     keys each, a million rows take 70 MB of memory, mostly for the hashes of keys, which are compared when all rows
-    are known. A plain file with offsets is a fifth faster than SQLite here, and pickle keeps values of all types as
-    they are: msgpack would turn decimals into text.
+    are known. A plain file with offsets needs no SQL, and pickle keeps values of all types as they are: msgpack would
+    turn decimals into text.
 
     Raises (all methods):
         CatalogError: the disk of the temporary file is full, or cannot be written.

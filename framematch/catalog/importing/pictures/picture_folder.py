@@ -14,10 +14,14 @@ MAX_FILES = 200_000
 
 
 class PictureFolder:
-    """The pictures below the resolved folder `root`, a `PictureSource`. Threads may share it."""
+    """The pictures below the resolved folder `root`, a `PictureSource`. Threads may share it.
 
-    def __init__(self, root: Path) -> None:
+    With `has_addresses` a file may be the picture of a web address that ends with its name.
+    """
+
+    def __init__(self, root: Path, *, has_addresses: bool = True) -> None:
         self.root = root
+        self._has_addresses = has_addresses
         self._prefix = f"{root}{os.sep}"
         self._spellings = Spellings(self._paths, [root.name])
 
@@ -37,7 +41,7 @@ class PictureFolder:
 
     def find_address(self, address: str) -> str | None:
         """The path of the one picture with the name at the end of a web address, see `Spellings.find_address`."""
-        return self._spellings.find_address(address)
+        return self._spellings.find_address(address) if self._has_addresses else None
 
     def size(self, path: str) -> int:
         """The size of the file of exactly this name, in bytes; 0 if there is none."""

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from framematch.catalog.importing.files import encodings
@@ -205,6 +205,14 @@ def test_a_bomb_is_refused() -> None:
         pass
 
 
+def _is_utf_8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 CELL = st.text(alphabet=st.sampled_from('aé",;|ß €1.'), max_size=8)
 
 
@@ -218,7 +226,9 @@ def test_windows_1252_is_read_as_it_was_written(rows: list[tuple[str, str]], del
     writer = csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator=end)
     writer.writerow(("id", "x", "y"))
     writer.writerows((str(number), *row) for number, row in enumerate(rows))
-    assert fields(text.getvalue().encode("cp1252")) == [
+    written = text.getvalue().encode("cp1252")
+    assume(written.isascii() or not _is_utf_8(written))  # nobody could tell which of both it was meant to be
+    assert fields(written) == [
         {"id": str(number), **{key: cell.strip() for key, cell in zip("xy", row, strict=True) if cell.strip()}}
         for number, row in enumerate(rows)
     ]
