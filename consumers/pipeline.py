@@ -10,7 +10,7 @@ queue makes the stage before it wait, back to the fetching.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -69,6 +69,7 @@ class Pipeline:
         self._components = components
         self._settings = settings
         self._metrics = metrics
+        self._decode_seconds = metrics.stage_seconds.labels("decode")
         self._measured = asyncio.Event()
         self._delivered = self._inferring = 0
         context = DeliveryContext(
@@ -128,19 +129,20 @@ class Pipeline:
         return ConsumerLoad(waiting, 100 * self._inferring / self._settings.batches_in_flight)
 
     async def _prepare(self) -> None:
-        """Decode and crop the next frame; the ordering keys take turns."""
+        """Decode and crop the next frames; the ordering keys take turns."""
         loop, components = asyncio.get_running_loop(), self._components
         while True:
             assignment = await self._consumer.current_assignment()
-            if frame := await assignment.next_frame():
-                frame.spans["wait"] = (frame.fetched_ns, time.time_ns())
+            if frames := await assignment.next_frames():
                 await loop.run_in_executor(
-                    components.decode_threads, components.preparer.prepare, frame, components.served()
+                    components.decode_threads, _prepare_each, components.preparer, frames, components.served()
                 )
-                start_ns, end_ns = frame.spans["decode"]
-                self._metrics.stage_seconds.labels("decode").observe((end_ns - start_ns) / NS_PER_S)
-                assignment.prepared(frame)
-            del frame  # while this loop waits it keeps no frame, and so no snapshot, alive
+                for frame in frames:
+                    start_ns, end_ns = frame.spans["decode"]
+                    self._decode_seconds.observe((end_ns - start_ns) / NS_PER_S)
+                    assignment.prepared(frame)
+                    del frame
+            del frames  # while this loop waits it keeps no frame, and so no snapshot, alive
 
     async def _infer(self) -> None:
         """Put a batch of regions through the model and the index; several of these loops run side by side."""
@@ -219,3 +221,10 @@ class Pipeline:
                 ended = assignment.sightings.end_silent(processed - assignment.in_flight.partitions)
                 if ended and self._consumer.may_publish():
                     await self._delivery.deliver(ended)
+
+
+def _prepare_each(preparer: Preparer, frames: Iterable[InFlightFrame], served: ServedSnapshot) -> None:
+    """Prepare frames, one after the other. CPU-bound: runs in a thread."""
+    for frame in frames:
+        frame.spans["wait"] = (frame.fetched_ns, time.time_ns())
+        preparer.prepare(frame, served)

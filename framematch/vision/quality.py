@@ -71,7 +71,7 @@ class Quality:
 def quality_of(rgb: Pixels, side_px: int) -> Quality:
     """The quality of a crop, uint8 [H, W, 3], of a region whose shorter side has `side_px` pixels in its source.
 
-    About 0.08 ms for 224 x 224 pixels.
+    About 0.03 ms for 224 x 224 pixels.
     """
     cells = _cells(rgb)
     brightest = float(cv2.resize(cells, (_BRIGHT_CELLS, _BRIGHT_CELLS), interpolation=cv2.INTER_AREA).max())
@@ -90,8 +90,13 @@ def _cells(rgb: Pixels) -> NDArray[np.float32]:
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
     step = max(1, round(min(grey.shape) / _CELLS))
     height, width = grey.shape[0] // step, grey.shape[1] // step
-    inside = grey[: height * step, : width * step]
-    return np.asarray(cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    cells = grey[: height * step, : width * step]
+    while step > 1:
+        # In two steps 4 x 4 takes a quarter of the time: OpenCV has fast code for 2 x 2.
+        factor = 2 if step % 2 == 0 else step
+        step //= factor
+        cells = np.asarray(cv2.resize(cells, (width * step, height * step), interpolation=cv2.INTER_AREA), np.float32)
+    return cells
 
 
 def _sharpness(cells: NDArray[np.float32]) -> float:

@@ -20,7 +20,8 @@ PARTITION = fetched(0).partition
 
 
 def assignment(*frames: InFlightFrame, **settings: object) -> Assignment:
-    own = ConsumerSettings.model_validate({"batch_size": 2, "batch_window_ms": 0, **settings})
+    # With many threads each takes one frame.
+    own = ConsumerSettings.model_validate({"batch_size": 2, "batch_window_ms": 0, "decode_threads": 16, **settings})
     metrics = ConsumerMetrics(new_registry())
     sightings = Sightings(KafkaSettings(), SightingSettings(), metrics)
     made = Assignment(frozenset([PARTITION]), own, sightings, CalibrationWatch(metrics))
@@ -29,9 +30,13 @@ def assignment(*frames: InFlightFrame, **settings: object) -> Assignment:
     return made
 
 
+async def next_frame(own: Assignment) -> InFlightFrame:
+    [frame] = await asyncio.wait_for(own.next_frames(), 5)
+    return frame
+
+
 async def prepare_next(own: Assignment, regions: int = 1) -> InFlightFrame:
-    frame = await asyncio.wait_for(own.next_frame(), 5)
-    assert frame
+    frame = await next_frame(own)
     frame.header = Frame("till-1", frame.record.offset, frame.record.offset)
     prepare(frame, regions)
     own.prepared(frame)
@@ -49,8 +54,7 @@ async def decide_next(own: Assignment) -> list[InFlightFrame]:
 
 async def test_frames_are_ready_in_the_order_in_which_they_were_fetched() -> None:
     own = assignment(*(fetched(offset) for offset in range(3)))
-    first, second = await prepare_next(own), await own.next_frame()
-    assert second
+    first, second = await prepare_next(own), await next_frame(own)
     second.outcome = TRUNCATED
     own.prepared(second)
     waiting = asyncio.ensure_future(own.ready_frames())
@@ -66,8 +70,7 @@ async def test_a_region_that_was_decided_in_preparation_goes_into_no_batch_and_k
     own = assignment(*(fetched(offset) for offset in range(3)), reuse_static_regions=reuse)
     frames = []
     for regions, empty in ((1, {0}), (2, {1}), (1, {0})):
-        frame = await asyncio.wait_for(own.next_frame(), 5)
-        assert frame
+        frame = await next_frame(own)
         frame.header = Frame("till-1", frame.record.offset, frame.record.offset)
         prepare(frame, regions)
         for number in empty:
@@ -85,11 +88,39 @@ async def test_a_region_that_was_decided_in_preparation_goes_into_no_batch_and_k
 async def test_no_frame_is_prepared_while_two_batches_wait() -> None:
     own = assignment(fetched(0), fetched(1))
     await prepare_next(own, regions=4)
-    waiting = asyncio.ensure_future(own.next_frame())
+    waiting = asyncio.ensure_future(own.next_frames())
     await asyncio.sleep(0)
     assert not waiting.done()
     await decide_next(own)
     assert await asyncio.wait_for(waiting, 5)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "size_bytes", "settings", "expected"),
+    [
+        (1, 10, {}, [1]),
+        (3, 10, {}, [2, 1]),  # one thread does not take all
+        (6, 10, {"decode_threads": 3}, [2, 2, 1, 1]),
+        (40, 10, {"batch_size": 64}, [8, 8, 8, 8, 4, 2, 1, 1]),
+        (10, 10, {"batch_size": 1}, [2, 2, 2, 2, 1, 1]),  # never more than can wait for a batch
+        (10, 60_000, {}, [2, 2, 2, 2, 1, 1]),
+        (4, 200_000, {}, [1, 1, 1, 1]),  # large ones take long
+    ],
+)
+async def test_of_a_backlog_a_thread_takes_several_small_frames(
+    waiting: int, size_bytes: int, settings: dict[str, int], expected: list[int]
+) -> None:
+    frames = [fetched(offset, value=bytes(size_bytes)) for offset in range(waiting)]
+    own = assignment(*frames, **{"batch_size": 32, "decode_threads": 2, **settings})
+    taken = [await asyncio.wait_for(own.next_frames(), 5) for _ in expected]
+    assert [len(part) for part in taken] == expected
+    assert [frame for part in taken for frame in part] == frames
+
+
+async def test_the_ordering_keys_take_turns_in_what_a_thread_takes_at_once() -> None:
+    frames = [fetched(offset, key=key) for offset, key in enumerate(["a", "a", "a", "a", "b", "c"])]
+    own = assignment(*frames, batch_size=32, decode_threads=1)
+    assert [frame.ordering_key for frame in await own.next_frames()] == ["a", "b", "c", "a", "a", "a"]
 
 
 @pytest.mark.parametrize(("reuse", "inferred"), [(False, 2), (True, 1)])

@@ -157,11 +157,11 @@ async def test_after_a_revoke_nothing_waits_for_the_frames_of_the_assignment(top
     await running.member.join(topic.partitions)
     await eventually(lambda: running.consumer.fetched == 40)
     assignment = await running.consumer.current_assignment()
-    frame = await assignment.next_frame()
-    assert frame
+    frames = await assignment.next_frames()
+    assert frames
     waiting = [asyncio.ensure_future(wait) for wait in (assignment.next_batch(), assignment.ready_frames())]
     stop.set()
-    await eventually(lambda: len(assignment.in_flight) == 1)  # it stops, and waits for the frame in work
+    await eventually(lambda: len(assignment.in_flight) == len(frames))  # it stops, and waits for those in work
     assert not task.done()
     with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
         patch.setattr(frame_consumer, "_DRAIN_S", 0.0)
@@ -169,7 +169,7 @@ async def test_after_a_revoke_nothing_waits_for_the_frames_of_the_assignment(top
     await asyncio.wait_for(task, 5)
     assert [line["event"] for line in logs] == ["partitions_revoked", "drain_incomplete"]
     assert [await asyncio.wait_for(wait, 5) for wait in waiting] == [[], []]
-    assert await asyncio.wait_for(assignment.next_frame(), 5) is None
+    assert await asyncio.wait_for(assignment.next_frames(), 5) == []
 
 
 async def test_frames_that_retention_deleted_while_the_consumer_was_stopped_are_counted(topic: Topic) -> None:
