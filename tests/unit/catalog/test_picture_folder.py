@@ -62,7 +62,7 @@ def test_a_name_in_another_spelling_finds_its_picture(folder: PictureFolder, nam
         ("yy.jpg|zz.jpg", "image 'yy.jpg|zz.jpg' not found; several pictures are separated by ';'"),
         ("\0", "image '\\x00' not found"),
         ("\ud800.jpg", "image '\\ud800.jpg' not found"),
-        ("https://u:p@x/a.jpg", "image 'https://***@x/a.jpg' is a web address; download the pictures into the folder"),
+        ("https://u:p@x/a.jpg", "image 'https://***@x/a.jpg' not found; the nearest is 'a.jpg'"),
     ],
 )  # fmt: skip
 def test_a_name_that_may_mean_no_or_several_pictures_is_an_error(

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framematch.catalog.images import ImageFile, read_image
-from framematch.catalog.importing.pictures.names import is_address, shown_name
 from framematch.catalog.importing.pictures.spellings import Spellings
-from framematch.core.errors import CatalogError
 
 # A folder with more files, such as a home folder, is not searched for other spellings.
 MAX_FILES = 200_000
@@ -35,8 +33,6 @@ class PictureFolder:
         """
         if self._exists(name):
             return name
-        if is_address(name):
-            raise CatalogError(f"image {shown_name(name)!r} is a web address; download the pictures into the folder")
         return self._spellings.find(name)
 
     def find_address(self, address: str) -> str | None:
