@@ -74,13 +74,21 @@ def shown_product(event: MatchEvent) -> str | None:
 
 def clearest(shown: Sequence[Shown]) -> Shown:
     """A match before an ambiguous decision before an unknown one, then the highest score; of equal ones the first."""
+    if len(shown) == 1:
+        return shown[0]
     return max(shown, key=lambda one: (_CLEARNESS.index(one.event.decision), one.event.score or 0.0))
 
 
 def nearest(view: View, before: Iterable[View], *, in_place: bool = False) -> float | None:
     """The highest similarity to any of the views before, with `in_place` of those at its place; None without one."""
-    found = (view.similarity(other) for other in before if not in_place or view.in_place(other))
-    return max((similarity for similarity in found if similarity is not None), default=None)
+    highest = None
+    for other in before:
+        if in_place and not view.in_place(other):
+            continue
+        similarity = view.similarity(other)
+        if similarity is not None and (highest is None or similarity > highest):
+            highest = similarity
+    return highest
 
 
 def _overlap(one: Region, other: Region) -> float:

@@ -197,11 +197,9 @@ class Tally:
         before = dict(self.evidence)
         said = _said(ballot, rules)
         unnamed, weight = self._least, ballot.weight
-        sums = {product: before.get(product, unnamed) + weight * says for product, says in said.items()}
-        sums |= {product: total - weight * FRAME_EVIDENCE for product, total in before.items() if product not in said}
-        found = [
-            (-min(MAX_EVIDENCE, round(total, _DIGITS)), product) for product, total in sums.items() if total > least
-        ]
+        sums = [(before.pop(product, unnamed) + weight * says, product) for product, says in said.items()]
+        sums += [(total - weight * FRAME_EVIDENCE, product) for product, total in before.items()]
+        found = [(-min(MAX_EVIDENCE, round(total, _DIGITS)), product) for total, product in sums if total > least]
         found.sort()
         return tuple((product, -negative) for negative, product in found[:MAX_PRODUCTS] if -negative > least)
 
