@@ -13,7 +13,6 @@ import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -23,14 +22,12 @@ from numpy.typing import NDArray
 from pymongo import MongoClient
 from tritonclient.grpc import InferenceServerClient, InferInput
 
-from benchmarks.consumer.naive import load
-from framematch.catalog.product import PRODUCT_FIELDS, Product, to_product
-from framematch.core import exact_json
+from benchmarks.consumer.naive import load, to_event
+from framematch.catalog.product import PRODUCT_FIELDS
 from framematch.core.kafka.topics import Topics
 from framematch.core.logging import configure_logging
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings, require
-from framematch.matching.decision import Decision
 from framematch.vision.preprocess import Preprocessor
 
 RECORDS = 32
@@ -99,25 +96,6 @@ def embed(
         tensor = InferInput("pixels", list(part.shape), "UINT8")
         tensor.set_data_from_numpy(part)
         yield triton.infer(model, [tensor]).as_numpy("embedding")
-
-
-def to_event(record: Any, size: tuple[int, int], decision: Decision, document: dict[str, Any] | None) -> bytes:
-    """The match event of the whole picture: the fields that a reader of this benchmark needs, and as large."""
-    headers, best = dict(record.headers()), decision.candidates[0].product_id
-    product = Product(best, best) if document is None else replace(to_product(document)[0], views=())
-    event = {
-        "schema": "match.v1",
-        "id": headers["ce_id"].decode(),
-        "frame": {"captured_at": headers["ce_time"].decode(), "width": size[0], "height": size[1]},
-        "decision": decision.kind,
-        "score": decision.score,
-        "margin": decision.margin,
-        "product": product,
-        "candidates": [{"product": found.product_id, "score": found.score} for found in decision.candidates],
-        "metadata_state": "fresh",
-        "timings_ms": {},
-    }
-    return exact_json.encode(event)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from framematch.core.logging import configure_logging
 from framematch.core.paths import state_dir
 from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings, require
+from framematch.matching.decision import Decision
 from framematch.matching.matcher import Matcher
 from framematch.vision.encoder import ImageEncoder
 from framematch.vision.manifest import IMAGE_MODEL, served_name
@@ -60,21 +61,8 @@ def main(triton_http: str, frames: int) -> None:
         (decision,) = matcher.match(embed(triton, model, pixels))
         nearest = decision.candidates[0].product_id
         document = products.find_one({"_id": nearest}, PRODUCT_FIELDS)
-        product = Product(nearest, nearest) if document is None else replace(to_product(document)[0], views=())
-        headers = dict(record.headers())
-        event = {  # of the whole picture; the fields that a reader of this benchmark needs, and as large
-            "schema": "match.v1",
-            "id": headers["ce_id"].decode(),
-            "frame": {"captured_at": headers["ce_time"].decode(), "width": picture.width, "height": picture.height},
-            "decision": decision.kind,
-            "score": decision.score,
-            "margin": decision.margin,
-            "product": product,
-            "candidates": [{"product": found.product_id, "score": found.score} for found in decision.candidates],
-            "metadata_state": "fresh",
-            "timings_ms": {},
-        }
-        producer.produce(topics.matches, exact_json.encode(event), record.key(), headers=record.headers())
+        event = to_event(record, (picture.width, picture.height), decision, document)
+        producer.produce(topics.matches, event, record.key(), headers=record.headers())
         producer.flush()
     consumer.close()
 
@@ -103,6 +91,25 @@ def embed(triton: http.client.HTTPConnection, model: str, pixels: NDArray[np.uin
     if response.status != http.client.OK:
         raise http.client.HTTPException(f"Triton answered {response.status}: {body[:200]!r}")
     return np.frombuffer(body, np.float32, offset=int(response.headers["Inference-Header-Content-Length"]))[None]
+
+
+def to_event(record: Any, size: tuple[int, int], decision: Decision, document: dict[str, Any] | None) -> bytes:
+    """The match event of the whole picture: the fields that a reader of this benchmark needs, and as large."""
+    headers, best = dict(record.headers()), decision.candidates[0].product_id
+    product = Product(best, best) if document is None else replace(to_product(document)[0], views=())
+    event = {
+        "schema": "match.v1",
+        "id": headers["ce_id"].decode(),
+        "frame": {"captured_at": headers["ce_time"].decode(), "width": size[0], "height": size[1]},
+        "decision": decision.kind,
+        "score": decision.score,
+        "margin": decision.margin,
+        "product": product,
+        "candidates": [{"product": found.product_id, "score": found.score} for found in decision.candidates],
+        "metadata_state": "fresh",
+        "timings_ms": {},
+    }
+    return exact_json.encode(event)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from framematch.catalog.importing.gathering.product_group import Place, ProductGroup, ProductNotice, Variant
-from framematch.catalog.importing.gathering.variant_values import values_of
+from framematch.catalog.importing.gathering.variant_values import VariantValues, values_of
 from framematch.catalog.importing.pictures.catalogue_pictures import PictureProblem
 from framematch.catalog.importing.problems import ProblemKind, RowProblem
 from framematch.catalog.product import Product, View
@@ -74,17 +74,7 @@ def _looks(whole: Look, own: Sequence[Look]) -> list[Look]:
 
 def _whole_product(group: ProductGroup, look: Look, notices: Iterable[ProductNotice]) -> VisualProduct:
     values = values_of(group, group.variants, group.id)
-    product = Product(
-        id=group.id,
-        name=group.name,
-        category=group.category,
-        price=values.price,
-        description=group.description,
-        attributes=values.attributes,
-        views=tuple(look.values()),
-        currency=values.currency,
-        skus=values.skus,
-    )
+    product = _product(group, group.id, group.name, values, look)
     merged = _merged(group.place, product) if len(group.variants) > 1 and not group.listed else ()
     return VisualProduct(product, group.place, (*notices, *values.notices, *merged))
 
@@ -94,9 +84,15 @@ def _part_product(
 ) -> VisualProduct:
     first = variants[0]
     values = values_of(group, variants, first.sku)
-    product = Product(
-        id=first.sku,
-        name=_name(group, variants[0], telling),
+    product = _product(group, first.sku, _name(group, first, telling), values, look)
+    merged = _merged(first.place, product) if len(variants) > 1 else ()
+    return VisualProduct(product, first.place, (*values.notices, *merged))
+
+
+def _product(group: ProductGroup, product_id: str, name: str, values: VariantValues, look: Look) -> Product:
+    return Product(
+        id=product_id,
+        name=name,
         category=group.category,
         price=values.price,
         description=group.description,
@@ -105,8 +101,6 @@ def _part_product(
         currency=values.currency,
         skus=values.skus,
     )
-    merged = _merged(first.place, product) if len(variants) > 1 else ()
-    return VisualProduct(product, first.place, (*values.notices, *merged))
 
 
 def _merged(place: Place, product: Product) -> tuple[ProductNotice]:
