@@ -74,6 +74,14 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, new_state_fol
 
 
 @pytest.fixture(autouse=True)
+def _restore_signals() -> Iterator[None]:
+    """What ends a process ignores SIGTERM; servers that a later test starts would inherit that."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(autouse=True)
 def _restore_logging() -> Iterator[None]:
     with logging_restored():
         yield

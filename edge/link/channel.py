@@ -62,12 +62,15 @@ class ServiceChannel:
             self._socket.send(_REQUEST)
 
     async def receive(self) -> Message | None:
-        """The next message, or None when the worker is gone."""
+        """The next message, or None when the worker is gone and all its messages are received."""
         try:
-            packet = await asyncio.get_running_loop().sock_recv(self._socket, _PACKET_MAX)
-        except ConnectionResetError:
-            return None
+            packet = await self._receive_packet()
+        except ConnectionResetError:  # reported once, and first: the worker left a request unread; see what it sent
+            packet = await self._receive_packet()
         return unpack(packet) if packet else None
+
+    async def _receive_packet(self) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self._socket, _PACKET_MAX)
 
     def jpeg(self, frame: FrameReady) -> bytes:
         """The JPEG of `frame`; valid until the next `request`."""

@@ -1,6 +1,7 @@
 """Runs a command, and makes every way in which it can end an exit code and at most one line."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def exit_after(command: Callable[[], object]) -> None:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a terminal without Unicode shows what it can
     code = code_of(command)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # too late: Python's end would let it change the exit code
     _give_up_output()
     sys.exit(code)
 

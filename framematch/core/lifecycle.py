@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -23,15 +24,17 @@ def run_service(main: Main, *, shutdown_deadline_s: float, log_crash: bool = Fal
     """Run `main(stop)` until it returns.
 
     SIGTERM and SIGINT set `stop`; `main` then takes no new records, finishes what is in flight and returns. A second
-    signal, or the deadline, cancels it. With `log_crash` an error that is a bug is logged, as it is raised.
+    signal, or the deadline, cancels it. Once `main` has returned, SIGTERM changes nothing: the caller is to end the
+    process. With `log_crash` an error that is a bug is logged, as it is raised.
 
     Raises:
         FramematchError: raised by `main`, without the exception groups of its task groups.
         DeadlineExceededError: `main` was still busy `shutdown_deadline_s` after the first signal.
     """
+    signals = _StopSignals()
     try:
         with ungrouped_errors():
-            uvloop.run(_supervise(main, shutdown_deadline_s))
+            uvloop.run(_supervise(main, shutdown_deadline_s, signals))
     except FramematchError:
         raise
     except Exception as error:
@@ -69,10 +72,44 @@ def raise_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
+class _StopSignals:
+    """SIGTERM and SIGINT, from the start of the event loop until the process ends.
+
+    They are not the event loop's: it gives them back to the system when it closes, and one that comes between that and
+    the end of the process would kill it.
+    """
+
+    def __init__(self) -> None:
+        self._on_signal: Callable[[signal.Signals], object] | None = None
+        self._early: list[signal.Signals] = []
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def deliver(self, on_signal: Callable[[signal.Signals], object]) -> None:
+        """Call `on_signal` in the running event loop, also for the signals that came before."""
+        loop = asyncio.get_running_loop()
+        self._on_signal = lambda number: loop.call_soon_threadsafe(on_signal, number)
+        while self._early:
+            self._on_signal(self._early.pop())
+
+    def ignore(self) -> None:
+        """From now on SIGTERM does nothing, and SIGINT what it did before: it may end what hangs."""
+        self._on_signal = _nothing
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._on_signal is None:
+            self._early.append(signal.Signals(number))
+        else:
+            self._on_signal(signal.Signals(number))
+
+
+def _nothing(_number: signal.Signals) -> None:
+    pass
+
+
+async def _supervise(main: Main, shutdown_deadline_s: float, signals: _StopSignals) -> None:
     stop = asyncio.Event()
     task = asyncio.ensure_future(main(stop))
-    loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
@@ -82,8 +119,7 @@ async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
         log.info("service_stopping", signal=number.name, deadline_s=shutdown_deadline_s)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
+    signals.deliver(on_signal)
     stopped = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -100,4 +136,5 @@ async def _supervise(main: Main, shutdown_deadline_s: float) -> None:
         task.cancel()
         stopped.cancel()
         await asyncio.wait({task, stopped}, timeout=_CANCEL_TIMEOUT_S)
+        signals.ignore()
     log.info("service_stopped")

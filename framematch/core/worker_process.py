@@ -142,6 +142,8 @@ def _main(
     except FramematchError as error:
         exit_report.send(ExitStatus(error.exit_code, error.message, error.hint))
         sys.exit(error.exit_code)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # too late: Python's end would let it change the exit code
 
 
 def _end_with_parent(deadline_s: float) -> None:

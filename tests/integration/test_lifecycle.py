@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.integration
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, os, signal, sys
 from framematch.core.errors import CatalogError, FramematchError
 from framematch.core.lifecycle import run_service
 from framematch.core.logging import configure_logging
@@ -41,12 +41,17 @@ async def breaks(stop):
 async def ends(stop):
     print("finished", flush=True)
 
+def is_stopped_early(stop):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return finishes(stop)
+
 configure_logging("error", "json")
 try:
     run_service(locals()[sys.argv[1]], shutdown_deadline_s=float(sys.argv[2]))
 except FramematchError as error:
     print(type(error).__name__, error.message, flush=True)
     sys.exit(error.exit_code)
+os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
@@ -92,7 +97,13 @@ def test_an_error_inside_a_task_group_is_raised_without_the_group() -> None:
         assert process.wait(10) == 1
 
 
-def test_a_service_may_end_by_itself() -> None:
+def test_a_signal_before_the_start_is_not_lost() -> None:
+    with service("is_stopped_early") as process:
+        assert [read_line(process), read_line(process)] == ["started", "finished"]
+        assert process.wait(10) == 0
+
+
+def test_a_service_may_end_by_itself_and_a_late_signal_changes_nothing() -> None:
     with service("ends") as process:
         assert read_line(process) == "finished"
         assert process.wait(10) == 0

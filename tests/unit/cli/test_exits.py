@@ -118,3 +118,13 @@ def test_the_help_of_all_commands_imports_none_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_a_sigterm_while_python_ends_does_not_change_the_exit_code() -> None:
+    program = """
+import atexit, os, signal
+from framematch.cli.exits import exit_after
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+exit_after(lambda: None)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0

@@ -64,3 +64,15 @@ async def test_a_service_whose_worker_is_gone_receives_none(channels: tuple[Serv
     service.request()
     assert await asyncio.wait_for(service.receive(), 30) is None
     service.shut_down()
+
+
+async def test_the_last_message_arrives_though_the_worker_ends_with_a_request_unread(
+    channels: tuple[ServiceChannel, WorkerChannel],
+) -> None:
+    service, worker = channels
+    service.request()
+    worker.send(Opened(640, 480))
+    worker.send(Ended())
+    service.peer.close()
+    received = [await asyncio.wait_for(service.receive(), 30) for _ in range(3)]
+    assert received == [Opened(640, 480), Ended(), None]
