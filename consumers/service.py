@@ -26,6 +26,7 @@ from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.topics import ensure_topics
+from framematch.core.lifecycle import beside
 from framematch.core.paths import state_dir
 from framematch.core.settings import ConsumerSettings, MatchingSettings, Settings
 from framematch.core.settings_sources import require
@@ -44,6 +45,8 @@ _MODEL_CHECK_S = 2.0
 # search takes 0.33 ms of CPU time a region with 4 or 16 regions, and 0.10 ms with 64.
 _SHADOW_BATCHES = 4
 _SHADOW_GATHER_S = 0.5
+# Of one response: each is in memory three times while it is decoded. Half of it cost CPU time, and saved little memory.
+_PARTITION_FETCH_BYTES, _FETCH_BYTES = 1_048_576, 8_388_608
 _HEARTBEATS = 3  # in a session, so that two may be late; their answers also say that the group rebalances
 
 
@@ -64,6 +67,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
     async with AsyncExitStack() as resources:
+        topics = await resources.enter_async_context(beside(ensure_topics(settings.kafka)))
         database = await resources.enter_async_context(open_database(settings))
         metadata = _metadata_cache(database, settings.matching)
         serving = ServingState(metadata, metrics.snapshots, health)
@@ -78,6 +82,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         )
         health.set_ready("triton")
         shadow = _shadow(settings.consumer, watcher, database, resources, metrics)
+        await topics
         components = await _components(
             settings, watcher, metadata, shadow.queue, resources, metrics=metrics, health=health
         )
@@ -169,7 +174,6 @@ async def _components(
     """Join the group, and make the components that the stages work with."""
     own, kafka = settings.consumer, settings.kafka
     tracer = resources.enter_context(open_tracer(settings.tracing, "consumer"))
-    await ensure_topics(kafka)
     return Components(
         consumer=await resources.enter_async_context(started(_group_member(settings, metrics), kafka)),
         served=lambda: watcher.current,
@@ -200,6 +204,8 @@ def _group_member(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
         auto_offset_reset="none",  # FrameConsumer decides, and reports what is lost
         on_unreadable=lambda found: metrics.frames_lost.labels("unreadable").inc(found.stop - found.first),
         isolation_level="read_committed",
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+        fetch_max_bytes=_FETCH_BYTES,
         session_timeout_ms=own.session_timeout_ms,
         heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
         max_poll_interval_ms=own.max_poll_interval_ms,
