@@ -17,11 +17,13 @@ _BYTES_PER_KIB = 1024
 
 
 @contextmanager
-def running_framematch(*arguments: str, environment: Mapping[str, str], log_file: Path) -> Iterator[Service]:
+def running_framematch(
+    *arguments: str, environment: Mapping[str, str], log_file: Path, may_be_killed: bool = False
+) -> Iterator[Service]:
     """`framematch ARGUMENTS` while the block runs, with an HTTP endpoint on a free port.
 
     Raises:
-        FramematchError: its exit code was not 0 at the end.
+        FramematchError: its exit code was not 0 at the end, unless it `may_be_killed`.
     """
     port = ReservedPort()
     environment = {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
@@ -29,7 +31,8 @@ def running_framematch(*arguments: str, environment: Mapping[str, str], log_file
     service = Service(process, arguments[0], f"http://{port.address}")
     try:
         yield service
-        service.stop()
+        if not may_be_killed:
+            service.stop()
     finally:
         process.stop()
 

@@ -222,7 +222,7 @@ class ConsumerSettings(Section):
     sightings: SightingSettings = SightingSettings()
     max_pixels: int = Field(50_000_000, ge=1, description="a larger picture becomes a dead letter undecoded")
     max_regions: int = Field(256, ge=1, description="a frame with more regions becomes a dead letter")
-    commit_interval_s: float = Field(1.0, gt=0, description="interval between commits of offsets, with at_least_once")
+    commit_interval_s: float = Field(0.25, gt=0, description="interval between commits of offsets, with at_least_once")
     transaction_interval_ms: float = Field(
         100.0,
         ge=0,
@@ -230,7 +230,7 @@ class ConsumerSettings(Section):
         "times as long",
     )
     session_timeout_ms: int = Field(
-        10_000, ge=1_000, description="a consumer without a heartbeat for this time is removed from the group"
+        6_000, ge=1_000, description="a consumer without a heartbeat for this time is removed from the group"
     )
     max_poll_interval_ms: int = Field(
         300_000, ge=1_000, description="a consumer that does not poll for this time leaves the group"
