@@ -104,6 +104,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 await self._fetch()
         if self.assignment:
             self.assignment.in_flight.drop_waiting()
+            self._delivery.finish()
             await self.assignment.drained()
         await self._delivery.commit()
 
@@ -220,6 +221,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _drain(self, assignment: Assignment) -> None:
         """Wait until the stages have finished what they work on, for as long as a rebalance allows."""
+        self._delivery.finish()
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await first_of(assignment.drained(), self._delivery.wait_fenced())

@@ -224,7 +224,10 @@ class ConsumerSettings(Section):
     max_regions: int = Field(256, ge=1, description="a frame with more regions becomes a dead letter")
     commit_interval_s: float = Field(1.0, gt=0, description="interval between commits of offsets, with at_least_once")
     transaction_interval_ms: float = Field(
-        100.0, ge=0, description="interval between transactions of a partition, with exactly_once"
+        100.0,
+        ge=0,
+        description="interval between transactions of a partition, with exactly_once; with a backlog up to ten "
+        "times as long",
     )
     session_timeout_ms: int = Field(
         10_000, ge=1_000, description="a consumer without a heartbeat for this time is removed from the group"
