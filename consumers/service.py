@@ -39,6 +39,7 @@ from framematch.matching.serving.opener import connect_encoder
 from framematch.matching.serving.state import HEALTH_PART, ServingState
 from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapshots
 from framematch.vision.encoder import ImageEncoder
+from framematch.vision.jpeg_encoder import JpegEncoder
 from framematch.vision.triton_statistics import ModelStatistics
 
 _MODEL_CHECK_S = 2.0
@@ -129,10 +130,14 @@ async def _model_statistics(watcher: SnapshotWatcher) -> ModelStatistics:
 
 
 async def _connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder:
-    encoder = await connect_encoder(settings, model_digest)
+    encoder = await connect_encoder(settings, model_digest, JpegEncoder if _triton_decodes(settings) else ImageEncoder)
     if settings.triton.shared_memory:
         await encoder.share_memory(settings.consumer.batches_in_flight)
     return encoder
+
+
+def _triton_decodes(settings: Settings) -> bool:
+    return settings.consumer.decode == "server"
 
 
 def _metadata_cache(database: Database, settings: MatchingSettings) -> MetadataCache:
@@ -179,6 +184,7 @@ async def _components(
 ) -> Components:
     """Join the group, and make the components that the stages work with."""
     own, kafka = settings.consumer, settings.kafka
+    gate, triton_decodes = PictureGate.of(settings.matching), _triton_decodes(settings)
     tracer = resources.enter_context(open_tracer(settings.tracing, "consumer"))
     return Components(
         consumer=await resources.enter_async_context(started(_group_member(settings, member, metrics), kafka)),
@@ -187,14 +193,17 @@ async def _components(
             AgeLimits.of(own),
             max_pixels=own.max_pixels,
             max_regions=own.max_regions,
-            gate=PictureGate.of(settings.matching),
+            gate=None if triton_decodes else gate,
         ),
-        decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
+        decode_threads=None
+        if triton_decodes
+        else resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
         inference=Inference(
             search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
             metrics=metrics,
             health=health,
             shadow=shadow,
+            gate=gate if triton_decodes else None,
         ),
         results=ResultBuilder(metadata=metadata, metrics=metrics),
         encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
