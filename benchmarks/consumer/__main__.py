@@ -15,7 +15,7 @@ _TWO = ("demo", "light")
 
 BENCHMARK = Benchmark(
     name="consumer",
-    description="Measure the consumer: speed, start, faults, recovery, delivery modes, a shadow, swaps, more processes.",
+    description="Measure the consumer: speed, start, faults, recovery, deliveries, a shadow, swaps, more processes.",
     parts={
         "speed": Part[Site](speed.measure, ("demo", "demo-int8", "b32", "b32-int8")),
         "start": Part[Site](start.measure, ("demo-int8",), in_quick=False),
