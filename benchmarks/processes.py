@@ -54,6 +54,11 @@ def group_pss_mb(group: int) -> float:
     return sum(map(parse_pss_mb, _read_all(group, "smaps_rollup")))
 
 
+def group_peak_rss_mb(group: int) -> float:
+    """The most memory that each process of the group had in its life, in MB, summed; shared libraries count whole."""
+    return sum(map(parse_peak_rss_mb, _read_all(group, "status")))
+
+
 def parse_cpu_s(stat: str) -> float:
     """User and system time, with that of children that were waited for, from the text of /proc/PID/stat."""
     fields = stat.rpartition(")")[2].split()  # the process name before it may contain blanks and brackets
@@ -67,6 +72,12 @@ def parse_pss_mb(smaps_rollup: str) -> float:
     """
     pss = smaps_rollup.partition("\nPss:")[2]
     return int(pss.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
+
+
+def parse_peak_rss_mb(status: str) -> float:
+    """The highest resident set size in MB (1e6 bytes) from the text of /proc/PID/status."""
+    peak = status.partition("\nVmHWM:")[2]
+    return int(peak.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
 
 
 def _read_all(group: int, name: str) -> list[str]:

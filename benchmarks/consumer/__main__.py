@@ -7,7 +7,7 @@ The module of each part says what it measures. Ratios are of one round, in which
 import sys
 
 from benchmarks.cli import Benchmark, Part
-from benchmarks.consumer import conditions, processes, recovery, shadow, speed, swap
+from benchmarks.consumer import conditions, processes, recovery, shadow, speed, start, swap
 from benchmarks.consumer.site import Site, running_site
 from benchmarks.models import MODELS
 
@@ -15,9 +15,10 @@ _TWO = ("demo", "light")
 
 BENCHMARK = Benchmark(
     name="consumer",
-    description="Measure the consumer: speed, faults, recovery, delivery modes, a shadow, swaps and more processes.",
+    description="Measure the consumer: speed, start, faults, recovery, deliveries, a shadow, swaps, more processes.",
     parts={
         "speed": Part[Site](speed.measure, ("demo", "demo-int8", "b32", "b32-int8")),
+        "start": Part[Site](start.measure, ("demo-int8",), in_quick=False),
         "mongodb": Part[Site](conditions.measure_mongodb, _TWO, in_quick=False),
         "poison": Part[Site](conditions.measure_poison, _TWO, in_quick=False),
         "delivery": Part[Site](conditions.measure_delivery, _TWO, in_quick=False),

@@ -24,6 +24,9 @@ from edge.worker.readers import open_reader
 from edge.worker.slot import NewestFrameSlot
 
 _CLOSE_S = 0.5  # for the capture thread to end its session with the camera
+# Where all cameras together want more than the machine has, the service, which sends their frames, must not wait behind
+# a hundred of them: they then drop frames (`overrun`), and those that are encoded reach Kafka.
+_NICENESS = 10
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def run_worker(peer: socket.socket, buffer: DupFd, config: WorkerConfig) -> None
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are meant for the service, which shuts its workers down
     setproctitle(f"framematch camera {config.camera.id}")
+    os.nice(_NICENESS)
     # Cameras share the cores: threads within one resize or conversion only add overhead.
     cv2.setNumThreads(1)
     shared = SharedBuffer(buffer.detach())

@@ -204,10 +204,13 @@ class ConsumerSettings(Section):
         1024,
         ge=1,
         description="frames fetched and not yet acknowledged; then fetching pauses. One fetch may exceed it, by at "
-        "most 4 MB per partition",
+        "most 1 MB per partition and 8 MB in all, or one batch of the producer",
     )
     in_flight_max_mb: float = Field(128.0, gt=0, description="the same by size, with decoded regions, in 1e6 bytes")
-    decode_threads: int = Field(2, ge=1)
+    decode: Literal["client", "server"] = Field(
+        "client", description="who decodes JPEGs; server: Triton, whose model was built with --jpeg"
+    )
+    decode_threads: int = Field(2, ge=1, description="threads that decode, with `decode` client")
     reuse_static_regions: bool = Field(
         False, description="reuse the decision of an earlier frame for a region that has not changed, without the model"
     )
@@ -241,6 +244,14 @@ class ConsumerSettings(Section):
     start_at: Literal["earliest", "latest"] = Field(
         "earliest", description="in a partition without an offset that the group has committed"
     )
+
+    @model_validator(mode="after")
+    def _still_regions_have_pixels(self) -> Self:
+        if self.decode == "server" and self.reuse_static_regions:
+            raise ValueError(
+                "reuse_static_regions compares pixels, which only Triton has with decode server: set one of them back"
+            )
+        return self
 
 
 class MatchingSettings(Section):

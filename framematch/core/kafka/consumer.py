@@ -146,6 +146,13 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
         """As `describe_topics`."""
         return await describe_topics(self._client, topics)
 
+    async def locate(self, *topics: str) -> None:
+        """Ask once where the partitions of these topics are, if they exist.
+
+        aiokafka finds out when a request needs it, and then waits 0.1 s before it makes that request, for each topic.
+        """
+        await self._client.set_topics(topics)
+
     def refresh_metadata(self) -> None:
         """Ask soon which partitions the topics have; a change rebalances the group."""
         self._client.force_metadata_update()
