@@ -64,7 +64,7 @@ def test_without_hardware_a_video_is_decoded_as_ever(tmp_path: Path, decode: Dec
     path = write_video(tmp_path / "video.mp4")
     pictures = []
     for wished in ("software", decode):
-        with closing(open_file(path, decode=wished)) as reader:  # type: ignore[arg-type]  # of the parameters above
+        with closing(open_file(path, decode=wished)) as reader:
             assert reader.grab()
             raw = reader.retrieve()
             assert raw is not None
