@@ -15,6 +15,7 @@ from framematch.core.settings_archive import ArchiveSettings
 from framematch.core.settings_edge import (
     Box,
     CameraSettings,
+    Decode,
     EdgeSettings,
     Fraction,
     MaskSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "Box",
     "CameraSettings",
     "ConsumerSettings",
+    "Decode",
     "EdgeSettings",
     "Fraction",
     "HttpSettings",
