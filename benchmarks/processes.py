@@ -18,11 +18,13 @@ _BYTES_PER_KIB = 1024
 
 
 @contextmanager
-def running_framematch(*arguments: str, environment: Mapping[str, str], log_file: Path) -> Iterator[Service]:
+def running_framematch(
+    *arguments: str, environment: Mapping[str, str], log_file: Path, may_be_killed: bool = False
+) -> Iterator[Service]:
     """`framematch ARGUMENTS` while the block runs, with an HTTP endpoint on a free port.
 
     Raises:
-        FramematchError: its exit code was not 0 at the end.
+        FramematchError: its exit code was not 0 at the end, unless it `may_be_killed`.
     """
     port = ReservedPort()
     environment = {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
@@ -30,7 +32,8 @@ def running_framematch(*arguments: str, environment: Mapping[str, str], log_file
     service = Service(process, arguments[0], f"http://{port.address}")
     try:
         yield service
-        service.stop()
+        if not may_be_killed:
+            service.stop()
     finally:
         process.stop()
 
@@ -50,6 +53,11 @@ def group_cpu_s(group: int) -> float:
 def group_pss_mb(group: int) -> float:
     """Memory of the process group `group` in MB (1e6 bytes)."""
     return sum(map(parse_pss_mb, _read_all(group, "smaps_rollup")))
+
+
+def group_peak_rss_mb(group: int) -> float:
+    """The most memory that each process of the group had in its life, in MB, summed; shared libraries count whole."""
+    return sum(map(parse_peak_rss_mb, _read_all(group, "status")))
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,12 @@ def parse_pss_mb(smaps_rollup: str) -> float:
     """
     pss = smaps_rollup.partition("\nPss:")[2]
     return int(pss.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
+
+
+def parse_peak_rss_mb(status: str) -> float:
+    """The highest resident set size in MB (1e6 bytes) from the text of /proc/PID/status."""
+    peak = status.partition("\nVmHWM:")[2]
+    return int(peak.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
 
 
 def _read_all(group: int, name: str) -> list[str]:

@@ -97,6 +97,9 @@ class AtLeastOnce:
             self._unacknowledged.append(batch)
         self._batch_added.set()
 
+    def finish(self) -> None:
+        """Nothing to do: output never waits."""
+
     async def commit(self) -> None:
         """Implements `Delivery.commit`. After a rebalance the broker refuses: the new owner repeats those frames."""
         offsets = self._offsets.committable()

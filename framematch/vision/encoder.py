@@ -110,8 +110,17 @@ class ImageEncoder(_Encoder):
             ModelMismatchError: another model is served under the name of this one.
         """
         return cls(
-            await _connect(IMAGE_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key)
+            await connect_model(
+                IMAGE_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
+            )
         )
+
+    def require_preprocessing(self, digest: str) -> None:
+        """Check that pictures are prepared as `Preprocessor.digest` says: here the caller does that.
+
+        Raises:
+            ModelMismatchError: Triton prepares them in another way.
+        """
 
     async def share_memory(self, batches: int) -> None:
         """Send up to `batches` concurrent batches in memory shared with Triton, and any others through gRPC.
@@ -163,7 +172,7 @@ class TextEncoder(_Encoder):
             ModelError: Triton has no such model, or none that framematch built; or it has no text tower.
             ModelMismatchError: another model is served under the name of this one.
         """
-        model = await _connect(
+        model = await connect_model(
             TEXT_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
         )
         try:
@@ -193,9 +202,10 @@ class TextEncoder(_Encoder):
         return await self._embed({name: array for name, array in inputs.items() if name in self._model.input_names})
 
 
-async def _connect(
+async def connect_model(
     tower: str, url: str, digest: str | None, *, timeout_s: float, request_timeout_s: float, key: str | None
 ) -> TritonModel:
+    """Connect to a tower of the model with this digest; for the arguments and errors see `ImageEncoder.connect`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     if digest is None:

@@ -20,7 +20,16 @@ from benchmarks.frames import camera_names, draw_jpegs, frame_records
 from benchmarks.pipeline.memory import Trend, lowest_of_parts, settled, trend_of
 from benchmarks.pipeline.paced import Window as PacedWindow
 from benchmarks.pipeline.paced import due_times
-from benchmarks.processes import check, group_cpu_s, group_pss_mb, group_use, parse_cpu_s, parse_pss_mb
+from benchmarks.processes import (
+    check,
+    group_cpu_s,
+    group_peak_rss_mb,
+    group_pss_mb,
+    group_use,
+    parse_cpu_s,
+    parse_peak_rss_mb,
+    parse_pss_mb,
+)
 from consumers.stages.decode import read_jpeg
 from framematch.core.errors import BadFrameError, FramematchError
 from framematch.core.frames import parse_frame
@@ -51,9 +60,13 @@ def test_memory_is_the_proportional_set_size() -> None:
     assert parse_pss_mb(text) == pytest.approx(2.048)
 
 
+def test_the_most_memory_is_the_highest_resident_set_size() -> None:
+    assert parse_peak_rss_mb("Name:\tpython\nVmPeak:\t  9000 kB\nVmHWM:\t  3000 kB\nVmRSS:\t 2000 kB\n") == 3.072
+
+
 def test_the_group_of_this_process_has_used_time_and_memory() -> None:
     assert group_cpu_s(os.getpgrp()) > 0
-    assert group_pss_mb(os.getpgrp()) > 1
+    assert group_peak_rss_mb(os.getpgrp()) >= group_pss_mb(os.getpgrp()) > 1
 
 
 def test_a_group_that_has_ended_has_no_figures() -> None:
