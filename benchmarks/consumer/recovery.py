@@ -5,6 +5,8 @@ camera whose frame was captured after the kill. `recovery` is the slowest of the
 
 - `neighbours`: two commands on one host, which see that the other one has died;
 - `workers`: one command with two workers, one of which is killed;
+- `restarted`: one command alone, which is started again at once, as Docker or systemd do; `restarted_apart` has another
+  state folder then, and knows nothing of the one before;
 - `apart`: two commands with state folders of their own, as on two hosts: the session has to end;
 - `former`: the same with a session of 10 s and a commit each second, the defaults before.
 """
@@ -15,8 +17,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,17 +47,20 @@ _DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class Way:
-    """How the two consumers are run: as `workers` of one command, or `apart`; and their settings."""
+    """How consumers are run: as `workers` of one command, `apart`, or one `alone`; and their settings."""
 
     name: str
     workers: bool = False
     apart: bool = False
+    alone: bool = False
     settings: Mapping[str, str] | None = None
 
 
 WAYS = (
     Way("neighbours"),
     Way("workers", workers=True),
+    Way("restarted", alone=True),
+    Way("restarted_apart", alone=True, apart=True),
     Way("apart", apart=True),
     Way("former", apart=True, settings=_FORMER),
 )
@@ -93,30 +98,35 @@ def measure(site: Site, options: Options) -> Results:
 async def _recover(site: Site, way: Way, delivery: str) -> _Recovery:
     kafka, traffic, stop = site.kafka.new_topics(), Traffic(), asyncio.Event()
     await ensure_topics(kafka)
-    with _two_consumers(site, kafka, way, delivery) as (victim, survivor):
+    with ExitStack() as stack:
+        consumers = _Consumers(site, kafka, way, delivery, stack)
+        victim, survivors = consumers.start_all()
         async with reading(kafka, "matches") as matches, asyncio.TaskGroup() as group:
             receiving = group.create_task(receive(matches, traffic))
             publishing = group.create_task(publish(kafka, site.jpegs, _FRAMES_PER_S, traffic, stop))
             await asyncio.sleep(_BEFORE_S)
-            await wait_for_events(traffic, [survivor], 1)
+            await wait_for_events(traffic, survivors, 1)
             killed_us, killed_s = now_us(), time.monotonic()
             os.kill(victim, signal.SIGKILL)
-            served_s = await _all_served(traffic, survivor, kafka.partitions, killed_us)
+            if way.alone:
+                survivors = [consumers.start()]
+            served_s = await _all_served(traffic, survivors, kafka.partitions, killed_us)
             stop.set()
             await publishing
-            await wait_for_events(traffic, [survivor], len(traffic.frames) + traffic.repeated)
+            await wait_for_events(traffic, survivors, len(traffic.frames) + traffic.repeated)
             receiving.cancel()
     return _Recovery(served_s - killed_s, traffic.repeated, traffic.lost)
 
 
-async def _all_served(traffic: Traffic, survivor: Service, cameras: int, killed_us: int) -> float:
+async def _all_served(traffic: Traffic, survivors: list[Service], cameras: int, killed_us: int) -> float:
     """When the last camera had its first event of a frame that was captured after the kill, by the monotonic clock."""
     waiting = set(camera_names(cameras, cameras))
     seen, served_s = 0, 0.0
     async with asyncio.timeout(_DEADLINE_S):
         while waiting:
             await asyncio.sleep(_LOOK_S)
-            survivor.check()
+            for survivor in survivors:
+                survivor.check()
             for event, (at_s, _) in zip(traffic.events[seen:], traffic.latency_ms[seen:], strict=True):
                 if event.frame.camera in waiting and from_rfc3339(event.frame.captured_at) > killed_us:
                     waiting.remove(event.frame.camera)
@@ -125,31 +135,35 @@ async def _all_served(traffic: Traffic, survivor: Service, cameras: int, killed_
     return served_s
 
 
-@contextmanager
-def _two_consumers(site: Site, kafka: KafkaSettings, way: Way, delivery: str) -> Iterator[tuple[int, Service]]:
-    """The process id of the one to kill, and the service that goes on."""
-    group = {"KAFKA_GROUP_ID": f"benchmark-{uuid.uuid4().hex[:8]}", DELIVERY: delivery}
-    environment = site.environment(kafka) | group | dict(way.settings or {})
-    with ExitStack() as stack:
-        services = []
-        for number in range(1 if way.workers else 2):
-            folder = site.folder / f"recovery-{number}-{uuid.uuid4().hex[:8]}"
-            state = {"FRAMEMATCH_STATE_DIR": str(folder)} if way.apart else {}
-            arguments = ("--workers", "2") if way.workers else ()
-            services.append(
-                stack.enter_context(
-                    running_framematch(
-                        "consume",
-                        *arguments,
-                        environment=environment | state,
-                        log_file=Path(f"{folder}.log"),
-                        may_be_killed=True,
-                    )
-                )
+class _Consumers:
+    """Starts consumers of one group on these topics, in the way that is measured."""
+
+    def __init__(self, site: Site, kafka: KafkaSettings, way: Way, delivery: str, stack: ExitStack) -> None:
+        self._site = site
+        self._way = way
+        self._stack = stack
+        group = {"KAFKA_GROUP_ID": f"benchmark-{uuid.uuid4().hex[:8]}", DELIVERY: delivery}
+        self._environment = site.environment(kafka) | group | dict(way.settings or {})
+
+    def start(self) -> Service:
+        """Start a command, and do not wait for it."""
+        folder = self._site.folder / f"recovery-{uuid.uuid4().hex[:8]}"
+        return self._stack.enter_context(
+            running_framematch(
+                "consume",
+                *(("--workers", "2") if self._way.workers else ()),
+                environment=self._environment | ({"FRAMEMATCH_STATE_DIR": str(folder)} if self._way.apart else {}),
+                log_file=Path(f"{folder}.log"),
+                may_be_killed=True,
             )
+        )
+
+    def start_all(self) -> tuple[int, list[Service]]:
+        """The process id of the one to kill, and the services that go on."""
+        services = [self.start() for _ in range(1 if self._way.workers or self._way.alone else 2)]
         for service in services:
             service.wait_ready()
-        yield _worker(services[0]) if way.workers else services[0].pid, services[-1]
+        return (_worker(services[0]), services) if self._way.workers else (services[0].pid, services[1:])
 
 
 def _worker(service: Service) -> int:

@@ -12,7 +12,7 @@ from edge.worker.decoded import FrameConverter
 from edge.worker.errors import REDIRECTED, reason_of, rtsp_failure
 from edge.worker.http_source import HttpOpener
 from edge.worker.mjpeg import MjpegReader, is_mjpeg
-from edge.worker.source import Reader
+from edge.worker.source import MaySkip, Reader, skips_nothing
 from edge.worker.streams import UnknownCodecError, choose_video, codec_tag
 from edge.worker.video_reader import Live, VideoReader
 from framematch.core.errors import CameraUnavailableError
@@ -40,8 +40,14 @@ _PROTOCOLS = {
 }
 
 
-def open_file(path: Path, *, key_frames_only: bool = False, untagged_colours: UntaggedColours = "auto") -> VideoReader:
-    """Open a video file.
+def open_file(
+    path: Path,
+    *,
+    may_skip: MaySkip = skips_nothing,
+    key_frames_only: bool = False,
+    untagged_colours: UntaggedColours = "auto",
+) -> VideoReader:
+    """Open a video file. Frames that `may_skip` need not be decoded.
 
     Raises:
         CameraUnavailableError: it cannot be read, or is no video.
@@ -66,6 +72,7 @@ def open_file(path: Path, *, key_frames_only: bool = False, untagged_colours: Un
             stream,
             None,
             opened.pop_all(),
+            may_skip=may_skip,
             key_frames_only=key_frames_only,
             untagged_colours=untagged_colours,
         )
@@ -95,12 +102,15 @@ def open_stream(
     open_timeout_s: float,
     read_timeout_s: float,
     rtsp_transport: Literal["tcp", "udp"] = "tcp",
+    may_skip: MaySkip = skips_nothing,
     key_frames_only: bool = False,
     allowed_hosts: tuple[str, ...] = (),
     fps: float = 1.0,
     untagged_colours: UntaggedColours = "auto",
 ) -> Reader:
-    """Open a live stream. An HTTP source may also lead to the `allowed_hosts`; a snapshot is read `fps` times a second.
+    """Open a live stream. Frames that `may_skip` need not be decoded.
+
+    An HTTP source may also lead to the `allowed_hosts`; a snapshot is read `fps` times a second.
 
     Raises:
         CameraUnavailableError: it does not open; the message holds no secret.
@@ -152,6 +162,7 @@ def open_stream(
             choose_video(container),
             Live(read_timeout_s, opener),
             opened.pop_all(),
+            may_skip=may_skip,
             key_frames_only=key_frames_only,
             untagged_colours=untagged_colours,
         )

@@ -16,7 +16,8 @@ from edge.worker.errors import reason_of
 from edge.worker.file_times import FileTimes
 from edge.worker.http_source import HttpOpener
 from edge.worker.jpeg_frame import is_whole
-from edge.worker.source import GrabbedFrame, RawFrame
+from edge.worker.nonreference import NonReferenceFinder
+from edge.worker.source import GrabbedFrame, MaySkip, RawFrame
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.settings import UntaggedColours
 from framematch.core.units import US_PER_S
@@ -46,7 +47,8 @@ class Live:
 class VideoReader:
     """Reads one stream of a container. Frames that the decoder reports as damaged, or fails on, are marked as such.
 
-    With `key_frames_only` no other frames are decoded. `resources` are closed at the end.
+    With `key_frames_only` no other frames are decoded. Of the others, those are not decoded that `may_skip` and that no
+    other frame needs. `resources` are closed at the end.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class VideoReader:
         live: Live | None,
         resources: ExitStack,
         *,
+        may_skip: MaySkip,
         key_frames_only: bool,
         untagged_colours: UntaggedColours,
     ) -> None:
@@ -71,6 +74,10 @@ class VideoReader:
         if live is None:
             decoder.flags |= Flags.copy_opaque  # a frame gets what is attached to its packet
         self._key_frames_only = key_frames_only
+        self._may_skip = may_skip
+        self._non_reference = NonReferenceFinder(decoder.name, decoder.extradata)
+        self._independent = key_frames_only or decoder.name == "mjpeg"
+        self._fields = False
         self._waits_for_key_frame = live is not None and decoder.name in _STARTS_ANYWHERE
         # What the container says about the pixels' shape counts, else what the codec says, which may change.
         aspect = stream.sample_aspect_ratio
@@ -112,17 +119,22 @@ class VideoReader:
             shift_s = None if self._live is not None else self._file_times.shift_s(_decoded_at_s(packet))
             if shift_s is not None:
                 packet.opaque = (shift_s,)  # a new object each time: PyAV keeps them by their identity
-            frames = self._decode(packet)
+            skipped = self._skips(packet, shift_s)
+            frames = self._decode(packet, skipped=skipped)
+            if skipped:
+                self._last_picture_s = time.monotonic()
+                yield GrabbedFrame(skipped=True)
             if frames is None:
                 self._frame = None
                 yield GrabbedFrame(self._packet_s(packet, shift_s), damaged=True)
-            elif not frames and self._is_silent():
-                yield GrabbedFrame(skipped=True)
+            elif not (frames or skipped) and self._is_silent():
+                yield GrabbedFrame(sign_of_life=True)
             for frame in frames or ():
                 self._frame = frame
+                self._fields = self._fields or frame.interlaced_frame
                 self._jpeg = packet if self._decoder.name == "mjpeg" else None
                 yield GrabbedFrame(self._media_s(frame), self._camera_s(frame), damaged=frame.is_corrupt)
-            if self._live is not None:
+            if self._live is not None and not skipped:
                 self._check_pictures(packet, frames, self._live.read_timeout_s)
         if self._live is not None:
             raise CameraUnavailableError("stream ended")
@@ -135,9 +147,26 @@ class VideoReader:
             self._last_sign_s = now_s
         return silent
 
-    def _decode(self, packet: Any) -> list[av.VideoFrame] | None:
-        """The frames that come with `packet`, also none; None if it is damaged."""
+    def _skips(self, packet: Any, shift_s: float | None) -> bool:
+        """Whether the frame in `packet` is not needed, neither as a picture nor by other frames.
+
+        The two fields of a picture may be in two packets of different times: of them, all are decoded.
+        """
+        needless = (self._independent and packet.is_keyframe) or self._non_reference.is_non_reference(packet)
+        if not needless or self._fields or self._timeless or packet.pts is None:
+            return False
+        at_s = float(packet.pts * packet.time_base) + (shift_s or 0.0)
+        in_order = self._last_media_s is not None and at_s > self._last_media_s
+        return in_order and self._may_skip(at_s)
+
+    def _decode(self, packet: Any, *, skipped: bool = False) -> list[av.VideoFrame] | None:
+        """The frames that come with `packet`, also none; None if it is damaged.
+
+        If it is `skipped`, the decoder leaves out its frame, and only reads what else is in it.
+        """
         try:
+            if skipped:
+                return [] if self._independent else self._decode_without_frame(packet)
             if not packet.is_keyframe and (self._key_frames_only or self._waits_for_key_frame):
                 return []
             self._waits_for_key_frame = False
@@ -151,6 +180,14 @@ class VideoReader:
         except av.FFmpegError:
             return None
         return frames
+
+    def _decode_without_frame(self, packet: Any) -> list[av.VideoFrame]:
+        """What comes out of the decoder with a packet of which it leaves out the frame; usually nothing."""
+        self._decoder.skip_frame = "NONREF"
+        try:
+            return list(packet.decode())
+        finally:
+            self._decoder.skip_frame = "DEFAULT"
 
     def _packets(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)

@@ -21,7 +21,7 @@ from edge.worker.clock import CaptureClock
 from edge.worker.decoded import PixelFrame
 from edge.worker.gate import GateDecision
 from edge.worker.slot import NewestFrameSlot
-from edge.worker.source import GrabbedFrame, RawFrame, Reader
+from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
 from edge.worker.video import open_file
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.timestamps import now_us
@@ -113,7 +113,7 @@ class CaptureRun:
         self.messages: list[Message] = []
         following = iter(readers)
 
-        def open_source() -> Reader:
+        def open_source(_may_skip: MaySkip) -> Reader:
             reader = next(following)
             if isinstance(reader, Exception):
                 raise reader
@@ -233,7 +233,7 @@ def test_damaged_frames_do_not_set_the_time_of_the_last_frame(start: StartCaptur
 
 
 def test_a_sign_of_life_is_no_frame_and_is_noted(start: StartCapture) -> None:
-    reader = ScriptedReader(GrabbedFrame(skipped=True), CameraUnavailableError("stream ended"))
+    reader = ScriptedReader(GrabbedFrame(sign_of_life=True), CameraUnavailableError("stream ended"))
     found = start(LIVE, reader)
     found.thread.join(30)
     counts = found.buffer.counts()
