@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.services import Service
@@ -57,6 +58,33 @@ def group_pss_mb(group: int) -> float:
 def group_peak_rss_mb(group: int) -> float:
     """The most memory that each process of the group had in its life, in MB, summed; shared libraries count whole."""
     return sum(map(parse_peak_rss_mb, _read_all(group, "status")))
+
+
+@dataclass(frozen=True)
+class ProcessUse:
+    """What one process uses: CPU seconds so far, with those of its children that ended; memory in MB; counts."""
+
+    title: str
+    cpu_s: float
+    pss_mb: float
+    threads: int
+    files: int
+
+
+def group_use(group: int) -> dict[int, ProcessUse]:
+    """What each process of the group `group` uses, by its id."""
+    found = {}
+    for pid in group_members(group):
+        folder = Path(f"/proc/{pid}")
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found[pid] = ProcessUse(
+                (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"),
+                parse_cpu_s((folder / "stat").read_text(encoding="utf-8", errors="replace")),
+                parse_pss_mb((folder / "smaps_rollup").read_text(encoding="utf-8")),
+                len(list((folder / "task").iterdir())),
+                len(list((folder / "fd").iterdir())),
+            )
+    return found
 
 
 def parse_cpu_s(stat: str) -> float:
