@@ -1,4 +1,4 @@
-"""Renders the Full HD video that the edge's benchmark plays, once, and keeps it in the cache."""
+"""Renders the Full HD videos that the edge's benchmark plays, once, and keeps them in the cache."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,31 +9,39 @@ import av.filter
 from framematch.stack.cache import cached_folder, digest_of
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 30
+B_FRAMES = 3
 _SECONDS = 20
 _BIT_RATE = "6M"
-# A key frame each second and no B-frames, as cameras send.
-_ENCODER = {"preset": "veryfast", "maxrate": _BIT_RATE, "bufsize": _BIT_RATE, "b": _BIT_RATE, "bf": "0", "g": str(FPS)}
+_ENCODER = {"preset": "veryfast", "maxrate": _BIT_RATE, "bufsize": _BIT_RATE, "b": _BIT_RATE, "g": str(FPS)}
 
 
-def full_hd_video() -> Path:
-    """The H.264 file in the cache, rendered first when it is missing."""
+def full_hd_video(*, b_frames: int = 0) -> Path:
+    """The H.264 file in the cache, rendered first when it is missing: a key frame each second, as cameras send.
+
+    Between other frames are always `b_frames`, of which no other frame needs the two at the edges of three.
+    """
+    name = f"full-hd-{b_frames}-b.mp4"
     folder = cached_folder(
-        "benchmarks-edge-video",
+        f"benchmarks-edge-video-{b_frames}-b",
         digest_of(Path(__file__).read_bytes()),
-        lambda temporary: _encode(temporary / "full-hd.mp4"),
+        lambda temporary: _encode(temporary / name, b_frames),
         report=print,
-        note=f"rendering {_SECONDS} s of Full HD video (once)",
+        note=f"rendering {_SECONDS} s of Full HD video with {b_frames} B-frames (once)",
     )
-    return folder / "full-hd.mp4"
+    return folder / name
 
 
-def _encode(path: Path) -> None:
+def _encode(path: Path, b_frames: int) -> None:
     source = _moving_picture()
     with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=_ENCODER)
+        options = {**_ENCODER, "x264-params": f"bframes={b_frames}:b-adapt=0:scenecut=0"}
+        stream = container.add_stream("libx264", rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for _ in range(_SECONDS * FPS):
-            container.mux(stream.encode(source.pull()))  # type: ignore[arg-type]  # pictures only in this graph
+            picture = source.pull()
+            # The graph marks each picture as one that stands alone, and the encoder would obey.
+            picture.pict_type = av.video.frame.PictureType.NONE  # type: ignore[union-attr]  # pictures only in this graph
+            container.mux(stream.encode(picture))  # type: ignore[arg-type]  # as above
         container.mux(stream.encode(None))
 
 
