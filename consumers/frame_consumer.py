@@ -38,7 +38,7 @@ REBALANCE_TIMEOUT_MS = 60_000
 _DRAIN_S = 20.0  # for what is in flight at a revoke, well within the above
 _REQUEST_S = 10.0
 _POLL_MS = 200  # how soon an idle consumer notices that it should stop
-_FULL_POLL_MS = 20  # how soon a full one notices that it may fetch again
+_SHORT_POLL_MS = 20  # how soon a full one notices that it may fetch again, and one without partitions that it has some
 _BACKOFF_S = (0.5, 5.0)
 _PAUSE_S = 1.0  # a longer one, and topics may have changed unnoticed
 
@@ -104,6 +104,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 await self._fetch()
         if self.assignment:
             self.assignment.in_flight.drop_waiting()
+            self._delivery.finish()
             await self.assignment.drained()
         await self._delivery.commit()
 
@@ -220,6 +221,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _drain(self, assignment: Assignment) -> None:
         """Wait until the stages have finished what they work on, for as long as a rebalance allows."""
+        self._delivery.finish()
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await first_of(assignment.drained(), self._delivery.wait_fenced())
@@ -270,7 +272,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _fetch(self) -> None:
         """Fetch what Kafka has for us."""
-        timeout_ms = _FULL_POLL_MS if self.assignment and self.assignment.paused else _POLL_MS
+        timeout_ms = _POLL_MS if self.assignment and not self.assignment.paused else _SHORT_POLL_MS
         try:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except NoOffsetForPartitionError:

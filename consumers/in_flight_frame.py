@@ -11,6 +11,7 @@ from framematch.core.frames import Frame, Region
 from framematch.core.units import NS_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.vision.region_rows import RegionRow
 
 Span = tuple[int, int]
 """Start and end of a stage, nanoseconds since the epoch."""
@@ -55,9 +56,9 @@ class InFlightFrame:
     """A fetched record, filled in by one stage after the other.
 
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
-    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete, and
-    `qualities` the regions' qualities, by number; `served` is the snapshot that all of the frame is decided with, from
-    when it is prepared until its events are built.
+    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete, or
+    `rows` what Triton makes them of; `qualities` are the regions' qualities, by number; `served` is the snapshot that
+    all of the frame is decided with, from when it is prepared until its events are built; `partition` is the record's.
     """
 
     record: ConsumerRecord
@@ -66,21 +67,21 @@ class InFlightFrame:
     header: Frame | None = None
     regions: tuple[Region, ...] = ()
     crops: tuple[Pixels, ...] = ()
-    qualities: Mapping[int, float] = field(default_factory=dict)
+    rows: tuple[RegionRow, ...] = ()
+    qualities: dict[int, float] = field(default_factory=dict)
     served: ServedSnapshot | None = None
     outcome: Outcome = Pending()
     spans: dict[str, Span] = field(default_factory=dict)
     _decisions: dict[int, Decision] = field(default_factory=dict)
     _reused_from: dict[int, str] = field(default_factory=dict)
+    partition: TopicPartition = field(init=False)
 
-    @property
-    def partition(self) -> TopicPartition:
-        """The partition of the record."""
-        return TopicPartition(self.record.topic, self.record.partition)
+    def __post_init__(self) -> None:
+        self.partition = TopicPartition(self.record.topic, self.record.partition)
 
     @property
     def size_bytes(self) -> int:
-        """Memory in use: the record's value and the crops."""
+        """Memory in use: the record's value, which the rows share, and the crops."""
         return len(self.record.value or b"") + sum(crop.nbytes for crop in self.crops)
 
     @property

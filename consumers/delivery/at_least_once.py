@@ -97,6 +97,9 @@ class AtLeastOnce:
             self._unacknowledged.append(batch)
         self._batch_added.set()
 
+    def finish(self) -> None:
+        """Nothing to do: output never waits."""
+
     async def commit(self) -> None:
         """Implements `Delivery.commit`. After a rebalance the broker refuses: the new owner repeats those frames."""
         offsets = self._offsets.committable()
@@ -157,8 +160,10 @@ class AtLeastOnce:
                 continue
             oldest = self._unacknowledged[0]
             try:
-                await asyncio.gather(*oldest.acknowledgements)
+                for acknowledgement in oldest.acknowledgements:  # most are there: `gather` has a callback for each
+                    await acknowledgement
             except KafkaError as error:
+                _ignore_errors(oldest.acknowledgements)
                 await self._resend(error)
                 continue
             if self._unacknowledged and self._unacknowledged[0] is oldest:  # else it was revoked meanwhile

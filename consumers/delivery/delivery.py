@@ -62,6 +62,9 @@ class Delivery(Protocol):
     async def deliver(self, results: Sequence[FrameResult]) -> None:
         """Publish these results. Those of a partition that is not assigned to us are ignored."""
 
+    def finish(self) -> None:
+        """No more frames will be fetched before the partitions are revoked: publish those in flight without delay."""
+
     async def commit(self) -> None:
         """Commit now what was delivered."""
 

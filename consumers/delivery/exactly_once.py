@@ -61,6 +61,11 @@ class ExactlyOnce:
             if result.partition in self._assigned:
                 self._assigned[result.partition].put(result)
 
+    def finish(self) -> None:
+        """Implements `Delivery.finish`."""
+        for transactions in self._assigned.values():
+            transactions.finish()
+
     async def commit(self) -> None:
         """Nothing to do: transactions commit the offsets."""
 

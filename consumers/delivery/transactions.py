@@ -18,11 +18,15 @@ from framematch.core.errors import KafkaUnavailableError
 from framematch.core.kafka.clients import TRANSACTION_TIMEOUT_MS, new_producer, start_client, stop_client
 from framematch.core.kafka.protocols import Producer
 from framematch.core.kafka.records import ProducerRecord
-from framematch.core.units import MS_PER_S
+from framematch.core.units import MS_PER_S, NS_PER_S
 
 log = structlog.get_logger()
 
 _MAX_RESULTS = 500  # in one transaction
+# A consumer with a backlog waits longer for the next transaction, so that more frames share one: each costs as much CPU
+# time as a third of a frame's decode. It adds at most this share to the time that a frame has taken already.
+_WAIT_SHARE = 0.25
+_MAX_INTERVALS = 10  # of `transaction_interval_ms`
 _BACKOFF_S = (0.4, 5.0)
 _STOP_TIMEOUT_S = 1.0
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
@@ -58,6 +62,7 @@ class PartitionTransactions:
         self._closed = False
         self._pending: deque[_PendingOutput] = deque()
         self._output_added = asyncio.Event()
+        self._finishing = asyncio.Event()
         self._started_s = 0.0  # when the last transaction started
         self._committed = 0  # the partition's committed offset, as far as is known
         self.fenced = asyncio.Event()
@@ -81,6 +86,10 @@ class PartitionTransactions:
         self._pending.append(_PendingOutput(result, self._context.encoder.encode(result)))
         self._output_added.set()
 
+    def finish(self) -> None:
+        """Commit from now on without a pause."""
+        self._finishing.set()
+
     async def run(self) -> None:
         """Commit transactions until cancelled or closed; the producer is closed at the end."""
         try:
@@ -103,11 +112,19 @@ class PartitionTransactions:
         while not self._pending:
             self._output_added.clear()
             await self._output_added.wait()
-        pause_s = self._started_s + self._context.settings.transaction_interval_ms / MS_PER_S - time.monotonic()
+        pause_s = self._started_s + self._interval_s() - time.monotonic()
         if pause_s > 0:
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._finishing.wait()
         self._started_s = time.monotonic()
         return [self._pending.popleft() for _ in range(min(_MAX_RESULTS, len(self._pending)))]
+
+    def _interval_s(self) -> float:
+        """From the start of the last transaction to that of the next one."""
+        frame = self._pending[0].result.frame
+        waited_s = (time.time_ns() - frame.fetched_ns) / NS_PER_S if frame else 0.0
+        return interval_s(self._context.settings.transaction_interval_ms / MS_PER_S, waited_s)
 
     async def _commit(self, outputs: list[_PendingOutput]) -> None:
         """Commit all of it, retrying until it succeeds."""
@@ -200,3 +217,8 @@ class PartitionTransactions:
     def _report_delivered(self, outputs: Iterable[_PendingOutput]) -> None:
         for output in outputs:
             self._context.on_delivered(output.result)
+
+
+def interval_s(shortest_s: float, waited_s: float) -> float:
+    """The time between the starts of two transactions, when the oldest frame was fetched `waited_s` ago."""
+    return min(max(shortest_s, _WAIT_SHARE * waited_s), _MAX_INTERVALS * shortest_s)

@@ -28,6 +28,7 @@ from framematch.api.server import serving
 from framematch.api.services import Services, Threads
 from framematch.api.stream.hub import EventHub
 from framematch.catalog.changes.product_changes import ProductChanges
+from framematch.catalog.importing.pictures.web.allowed_hosts import AllowedHosts
 from framematch.catalog.mongo import Database, open_database
 from framematch.catalog.products import ProductStore
 from framematch.catalog.snapshots.names import read_names
@@ -82,6 +83,7 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 async def running_services(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Services]:
     """Everything that the routes work with, connected and running inside the context."""
     check_anonymous(settings.api)
+    AllowedHosts(settings.api.import_hosts)  # refuses what is no host
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
     cv2.setNumThreads(1)  # the decode threads already use all cores

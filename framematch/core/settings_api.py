@@ -32,6 +32,11 @@ class ApiSettings(AccessSettings):
     operations_max: int = Field(
         1, ge=1, le=32, description="imports, exports, builds and purges that a process runs at once; others wait"
     )
+    import_hosts: tuple[str, ...] = Field(
+        (),
+        description="hosts that imports over REST download pictures from: names, *.names, addresses or networks, with "
+        "a port if it is not 80 or 443; empty: none is asked",
+    )
     operations_kept_h: float = Field(
         168.0, gt=0, description="how long an operation that has ended is kept, with its files"
     )

@@ -1,7 +1,7 @@
 """The API's routes of the catalogue over a real MongoDB server, with fake encoders and a principal that may do all."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,10 +67,15 @@ class CatalogueApi:
 
 
 @asynccontextmanager
-async def catalogue_api(site: ProductSite, mongodb_uri: str, *, lease_s: float = 30.0) -> AsyncIterator[CatalogueApi]:
+async def catalogue_api(
+    site: ProductSite, mongodb_uri: str, *, lease_s: float = 30.0, import_hosts: Sequence[str] = ()
+) -> AsyncIterator[CatalogueApi]:
     """The API over the database of a site; operations run in processes."""
     settings = Settings.model_validate(
-        {"mongodb": {"uri": mongodb_uri, "database": site.database.name}, "api": {"auth": "none"}}
+        {
+            "mongodb": {"uri": mongodb_uri, "database": site.database.name},
+            "api": {"auth": "none", "import_hosts": import_hosts},
+        }
     )
     configure_logging("warning", "json")  # processes log where this one does, and pytest's own handler is no file
     registry, stop = CollectorRegistry(), asyncio.Event()

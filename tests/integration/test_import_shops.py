@@ -141,7 +141,7 @@ async def test_a_dry_run_says_the_same_and_stores_nothing(store: ProductStore, f
 
 
 async def test_what_is_no_host_is_refused_before_the_file_is_read(store: ProductStore, folder: Path) -> None:
-    with pytest.raises(UsageError, match="is no host for --allow-host"):
+    with pytest.raises(UsageError, match="is no host to download pictures from"):
         await imported(folder / "none.csv", store, ImportOptions(allowed_hosts=("a b",)))
 
 

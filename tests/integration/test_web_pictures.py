@@ -271,7 +271,7 @@ async def test_nothing_is_asked_when_nothing_is_allowed(imports: Imports, host: 
 
 async def test_a_pattern_that_is_none_is_a_usage_error(imports: Imports) -> None:
     imports.allowed = ("http://shop.example/",)
-    with pytest.raises(UsageError, match="is no host for --allow-host"):
+    with pytest.raises(UsageError, match="is no host to download pictures from"):
         await imports.store("a.png")
 
 

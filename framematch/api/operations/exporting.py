@@ -1,14 +1,14 @@
-"""The operation `export`: all products as JSON lines, which an import of the same catalogue takes as they are."""
+"""The operation `export`: all products in a file that an import of the same catalogue takes as it is."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
 from framematch.api.operations.work import Work
-from framematch.catalog.exporting.export import Export
+from framematch.catalog.exporting.export import Export, ExportFormat
 from framematch.catalog.products import ProductStore
 
-MEDIA_TYPE: Final = "application/x-ndjson"
+MEDIA_TYPES: Final[Mapping[ExportFormat, str]] = {"jsonl": "application/x-ndjson", "csv": "text/csv"}
 
 
 async def export_products(work: Work) -> dict[str, Any]:
@@ -18,7 +18,8 @@ async def export_products(work: Work) -> dict[str, Any]:
         MongoUnavailableError: MongoDB became unavailable.
     """
     work.meter.unit = "products"
-    export = Export(ProductStore(work.database), category=work.parameters.get("category"))
+    file_format: ExportFormat = "csv" if work.parameters.get("format") == "csv" else "jsonl"
+    export = Export(ProductStore(work.database), file_format, work.parameters.get("category"))
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         async for piece in export.pieces(lambda: work.meter.report(export.products, export.total)):
@@ -26,4 +27,9 @@ async def export_products(work: Work) -> dict[str, Any]:
 
     async with aclosing(pieces()) as exported:
         file = await work.files.write(work.operation.id, "content", exported)
-    return {"products": export.products, "bytes": file.bytes, "sha256": file.sha256, "media_type": MEDIA_TYPE}
+    return {
+        "products": export.products,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "media_type": MEDIA_TYPES[file_format],
+    }

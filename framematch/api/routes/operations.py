@@ -11,8 +11,9 @@ from fastapi.responses import StreamingResponse
 from framematch.api.access.policy import access
 from framematch.api.access.principal import Principal
 from framematch.api.idempotency import IdempotencyKey, derived_id
-from framematch.api.operations.exporting import MEDIA_TYPE
+from framematch.api.operations.exporting import MEDIA_TYPES
 from framematch.api.operations.files import OperationFiles
+from framematch.api.operations.importing import check_import
 from framematch.api.operations.operation import Kind, Operation, State
 from framematch.api.operations.refused_rows import read_refused_rows
 from framematch.api.operations.store import new_operation_id
@@ -20,6 +21,7 @@ from framematch.api.paging import PAGE_SIZE
 from framematch.api.problems import Problem
 from framematch.api.schemas.operations import (
     ExportBody,
+    ImportQuery,
     OperationAnswer,
     OperationList,
     PurgeBody,
@@ -29,14 +31,26 @@ from framematch.api.schemas.operations import (
 from framematch.api.schemas.pages import PageSize, PageToken
 from framematch.api.schemas.problem import problems
 from framematch.api.services import CurrentPrincipal, CurrentServices, Services
+from framematch.catalog.exporting.export import ExportFormat
 
 router = APIRouter(tags=["operations"])
 
 _IMPORT_MB = 1_000.0
-_KINDS = ("text/csv", "application/x-ndjson", "application/jsonl", "application/zip", "application/octet-stream")
+_KINDS = (
+    "text/csv",
+    "text/tab-separated-values",
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/json",
+    "application/xml",
+    "application/zip",
+    "application/gzip",
+    "application/octet-stream",
+)
 _LOCATION = {"Location": {"description": "of the operation", "schema": {"type": "string"}}}
 ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"headers": _LOCATION}}
 """The answer of a route that starts an operation."""
+_EXPORTED = {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _REQUEST_BODY = {"required": True, "content": dict.fromkeys(_KINDS, _BINARY)}
 
@@ -52,15 +66,18 @@ OperationId = Annotated[str, Path(max_length=100)]
 )
 async def import_products(
     request: Request,
+    *,
     services: CurrentServices,
     principal: CurrentPrincipal,
     response: Response,
+    query: Annotated[ImportQuery, Query()],
     idempotency_key: IdempotencyKey = None,
 ) -> OperationAnswer:
     """Upload a catalogue: what a shop exports, such as CSV or JSON lines, or a ZIP archive with it and its pictures.
 
     Files are those that `framematch catalog import` takes. In a file without an archive a picture is named by the
-    digest of one that is stored already, as `sha256:DIGEST`; an export names all so. The rows of a product are merged.
+    digest of one that is stored already, as `sha256:DIGEST`; an export names all so. Pictures at web addresses are
+    downloaded from the hosts that the operator allows (`api.import_hosts`). The rows of a product are merged.
     A product with a row that is invalid is refused, all others are imported: of the rows that were `read`, each is
     `added`, `changed`, `same`, `merged` or `refused`. Processes search the products after the next build.
     """
@@ -69,13 +86,15 @@ async def import_products(
         raise Problem(
             415, "unsupported_media_type", "the body is no catalogue file", hint=f"Send it as {', '.join(_KINDS)}"
         )
+    wanted = query.model_dump()
+    check_import(wanted)
     upload = new_operation_id()
     files = OperationFiles(services.database)
     written = await files.write(upload, "upload", request.stream())
     if not written.bytes:
         await files.delete(upload)
         raise Problem(400, "invalid_request", "the body is empty", hint="Send a catalogue file")
-    parameters = {"upload": upload, "bytes": written.bytes, "sha256": written.sha256}
+    parameters = {**wanted, "upload": upload, "bytes": written.bytes, "sha256": written.sha256}
     kept = False
     try:
         operation = await start(services, principal, "import", parameters, idempotency_key)
@@ -100,7 +119,7 @@ async def export_products(
     body: ExportBody | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> OperationAnswer:
-    """Write all products as JSON lines, which `:import` takes as they are. Download them at the operation's content."""
+    """Write all products into a file that `:import` takes as it is. Download it at the operation's content."""
     parameters = (body or ExportBody()).model_dump()
     return accepted(await start(services, principal, "export", parameters, idempotency_key), response)
 
@@ -183,7 +202,7 @@ async def cancel_operation(operation: OperationId, services: CurrentServices) ->
     summary="Download what an export has written",
     openapi_extra=access("read"),
     response_class=Response,
-    responses={**problems(404, 409), 200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses={**problems(404, 409), 200: {"content": _EXPORTED}},
 )
 async def get_operation_content(operation: OperationId, services: CurrentServices) -> Response:
     """The file of an export that has succeeded."""
@@ -194,11 +213,12 @@ async def get_operation_content(operation: OperationId, services: CurrentService
     if found.state != "succeeded" or not await files.exists(operation, "content"):
         raise Problem(409, "not_ready", f"the export is {found.state}", hint="Wait until it has succeeded")
     result = found.result or {}
+    suffix: ExportFormat = "csv" if found.parameters.get("format") == "csv" else "jsonl"
     headers = {
-        "Content-Disposition": f'attachment; filename="products-{found.created_at:%Y%m%dT%H%M%SZ}.jsonl"',
+        "Content-Disposition": f'attachment; filename="products-{found.created_at:%Y%m%dT%H%M%SZ}.{suffix}"',
         "Content-Length": str(result.get("bytes", "")),
     }
-    return StreamingResponse(_pieces(files, operation), media_type=MEDIA_TYPE, headers=headers)
+    return StreamingResponse(_pieces(files, operation), media_type=MEDIA_TYPES[suffix], headers=headers)
 
 
 @router.get(

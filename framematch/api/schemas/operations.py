@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -121,11 +121,31 @@ class RefusedRowList(BaseModel):
     next_page_token: str | None = Field(description="null at the end", examples=["TpZ8fX0sYl9vWjJhb2RlNFsiNDAxMSJd"])
 
 
+class ImportQuery(BaseModel):
+    """How an uploaded file is read, and what becomes of the rest of the catalogue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    preset: str | None = Field(None, max_length=100, description="the shop whose table it is; else told by its columns")
+    map: list[Annotated[str, Field(max_length=1_000)]] = Field(
+        [], max_length=100, description="FIELD=COLUMN: the column that has a field", examples=[["name=Titel"]]
+    )
+    encoding: str | None = Field(None, max_length=100, description="such as cp1252; else found out")
+    decimal: Literal[".", ","] | None = Field(None, description="the decimal sign of prices; else found out")
+    locale: str | None = Field(None, max_length=100, description="which texts count, such as de_DE")
+    channel: str | None = Field(None, max_length=100, description="which texts and prices count, such as ecommerce")
+    strict: bool = Field(False, description="refuse products with a bad picture")
+    dry_run: bool = Field(False, description="check everything, but store and download nothing")
+    prune: bool = Field(False, description="delete products that the file lacks")
+    prune_max: float = Field(0.1, ge=0, le=1, description="delete at most this share of all products")
+
+
 class ExportBody(BaseModel):
     """What to export."""
 
     model_config = ConfigDict(extra="forbid")
 
+    format: Literal["jsonl", "csv"] = Field("jsonl", description="`csv` is for spreadsheets")
     category: str | None = Field(None, description="only products of this category")
 
 

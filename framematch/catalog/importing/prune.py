@@ -53,7 +53,7 @@ class LackingProducts:
             raise CatalogError(
                 f"{len(self.ids)} of {self.catalogue} products are not in the file; that is {_percent(self.share)}, "
                 f"and at most {_percent(max_share)} may be deleted",
-                hint="None was deleted. Check that the file is complete; '--prune-max 100%' deletes them",
+                hint="None was deleted. Is the file complete? --prune-max 100% (over REST prune_max=1) deletes them",
             )
 
 

@@ -35,6 +35,9 @@ class FakeDelivery:
     def reached(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Nothing."""
 
+    def finish(self) -> None:
+        """Nothing waits."""
+
     async def commit(self) -> None:
         """Waits for `may_commit`."""
         self.committing += 1

@@ -54,7 +54,7 @@ def _no_pauses() -> Iterator[None]:
         yield
 
 
-def context(broker: FakeBroker, delivered: list[int | None]) -> DeliveryContext:
+def context(broker: FakeBroker, delivered: list[int | None], *, transaction_interval_ms: float = 0) -> DeliveryContext:
     encoder: Any = OffsetEncoder()
     return DeliveryContext(
         offset_store=broker.offset_store,
@@ -63,18 +63,24 @@ def context(broker: FakeBroker, delivered: list[int | None]) -> DeliveryContext:
         on_delivered=lambda result: delivered.append(result.offset),
         kafka=KafkaSettings(),
         # No pause after a fence, nor between transactions: less than what the settings allow.
-        settings=ConsumerSettings(transaction_interval_ms=0).model_copy(update={"session_timeout_ms": 0}),
+        settings=ConsumerSettings(transaction_interval_ms=transaction_interval_ms).model_copy(
+            update={"session_timeout_ms": 0}
+        ),
         metrics=ConsumerMetrics(new_registry()),
         health=Health("output"),
     )
 
 
 @asynccontextmanager
-async def delivering(broker: FakeBroker, delivered: list[int | None]) -> AsyncIterator[PartitionTransactions]:
+async def delivering(
+    broker: FakeBroker, delivered: list[int | None], *, transaction_interval_ms: float = 0
+) -> AsyncIterator[PartitionTransactions]:
     """The transactions of one partition, claimed and running."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "new_producer", broker.new_producer)
-        partition = PartitionTransactions(PARTITION, context(broker, delivered))
+        partition = PartitionTransactions(
+            PARTITION, context(broker, delivered, transaction_interval_ms=transaction_interval_ms)
+        )
         await partition.claim()
         task = asyncio.create_task(partition.run())
         try:
@@ -143,6 +149,21 @@ async def test_a_result_without_a_frame_goes_with_those_before_it_and_moves_no_o
         partition.put(FrameResult(PARTITION, b"till-1", None))
         await eventually(lambda: len(delivered) == 2)
     assert (delivered, broker.offset) == ([0, None], 1)
+
+
+async def test_a_partition_that_is_to_be_given_up_commits_without_a_pause() -> None:
+    delivered: list[int | None] = []
+    async with delivering(FakeBroker(), delivered, transaction_interval_ms=3_600_000) as partition:
+        partition.put(FrameResult.of(fetched(0)))
+        partition.finish()
+        await eventually(lambda: delivered == [0])
+        partition.put(FrameResult.of(fetched(1)))
+        await eventually(lambda: delivered == [0, 1])
+
+
+@pytest.mark.parametrize(("waited_s", "expected_s"), [(0, 0.1), (0.4, 0.1), (2, 0.5), (60, 1)])
+def test_the_longer_frames_have_waited_the_more_of_them_share_a_transaction(waited_s: float, expected_s: float) -> None:
+    assert transactions.interval_s(0.1, waited_s) == pytest.approx(expected_s)
 
 
 async def test_a_fenced_consumer_claims_the_partition_again() -> None:

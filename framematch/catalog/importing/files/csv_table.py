@@ -38,10 +38,16 @@ class CsvTable:
     repeated: tuple[str, ...] = ()
 
     def looks_like_row(self, line: str) -> bool:
-        """Whether the line alone, whatever its quotes, has all cells, and in the telling columns what rows have."""
+        """Whether the line alone has all cells, and in the telling columns what rows have.
+
+        The quotes of one cell may not match. Of more, they enclose delimiters: then the line is not all of a row.
+        """
         cells = line.split(self.delimiter)
-        return len(cells) == len(self.columns) and all(
-            not (cell := cells[index].strip().strip('"')) or kind.fullmatch(cell) for index, kind in self.kinds
+        unmatched = sum(cell.count('"') % 2 for cell in cells)
+        return (
+            len(cells) == len(self.columns)
+            and unmatched <= 1
+            and all(not (cell := cells[index].strip().strip('"')) or kind.fullmatch(cell) for index, kind in self.kinds)
         )
 
 

@@ -67,13 +67,23 @@ def find_encoding(source: ByteSource, stated: str | None, declared: str | None =
     return _by_bytes(source)
 
 
-def _stated(stated: str, mark: tuple[str, str] | None) -> Encoding:
+def known_encoding(stated: str) -> str:
+    """Python's name of the encoding that the user stated.
+
+    Raises:
+        UsageError: Python does not know it.
+    """
     codec = _lookup(stated)
     if codec is None:
         names = sorted({*aliases, *aliases.values()})
         near = [name.replace("_", "-") for name in get_close_matches(stated.lower().replace("-", "_"), names, n=3)]
         hint = f"Did you mean {' or '.join(near)}?" if near else "Name one such as utf-8, cp1252 or utf-16"
-        raise UsageError(f"--encoding: there is no encoding {stated!r}", hint=hint)
+        raise UsageError(f"there is no encoding {stated!r}", hint=hint)
+    return codec
+
+
+def _stated(stated: str, mark: tuple[str, str] | None) -> Encoding:
+    codec = known_encoding(stated)
     if mark is not None and mark[0].removesuffix("-sig") == codec:
         return Encoding(mark[0], codec)
     if mark is not None and not codec.startswith(mark[0].removesuffix("-sig")):

@@ -12,7 +12,7 @@ from framematch.catalog.importing.values.currencies import currency_code
 from framematch.catalog.importing.values.money import DecimalSign
 from framematch.core.errors import UsageError
 
-_EXAMPLE = "Write for instance --map name=Titel; fields are " + ", ".join(PRODUCT_FIELDS)
+_EXAMPLE = "Write for instance name=Titel; fields are " + ", ".join(PRODUCT_FIELDS)
 _FILE_KEYS = ("preset", "picture_separator", "decimal", "currency", "locale", "channel", "columns")
 
 
@@ -49,8 +49,8 @@ def with_columns(options: MappingOptions, given: Iterable[str]) -> MappingOption
     for text in given:
         name, equals, column = text.partition("=")
         if not equals or not column.strip():
-            raise UsageError(f"--map {text!r} is not FIELD=COLUMN", hint=_EXAMPLE)
-        known = _field(name.strip(), "--map")
+            raise UsageError(f"{text!r} is not FIELD=COLUMN", hint=_EXAMPLE)
+        known = _field(name.strip(), repr(text))
         fields[known] = (*fields.get(known, ()), column.strip())
     return replace(options, fields={**options.fields, **fields})
 

@@ -141,7 +141,7 @@ def test_a_name_leads_to_a_private_address_only_if_both_are_named(
 
 @pytest.mark.parametrize("text", ["", "https://shop.example/", "x.example:0", "x.example:99999", "a b", "*", ":80"])
 def test_what_is_no_pattern_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="is no host for --allow-host"):
+    with pytest.raises(UsageError, match="is no host to download pictures from"):
         AllowedHosts([text])
 
 

@@ -59,7 +59,7 @@ def test_a_mapped_column_takes_the_place_of_the_preset_ones() -> None:
 def test_a_mapping_that_is_none_is_an_error_with_an_example(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         with_columns(MappingOptions(), [text])
-    assert "--map name=Titel" in caught.value.hint
+    assert "name=Titel" in caught.value.hint
 
 
 def test_an_unknown_field_names_the_nearest() -> None:

@@ -120,7 +120,7 @@ def test_a_stated_encoding_may_have_its_mark(name: str) -> None:
 def test_an_unknown_encoding_names_near_ones(name: str, near: str) -> None:
     with pytest.raises(UsageError) as caught, opened(TABLE, name):
         pass
-    assert caught.value.message == f"--encoding: there is no encoding {name!r}"
+    assert caught.value.message == f"there is no encoding {name!r}"
     assert near in caught.value.hint
 
 

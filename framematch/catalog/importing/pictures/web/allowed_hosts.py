@@ -105,7 +105,7 @@ def host_pattern(text: str) -> HostPattern:
     host = _ascii(host)
     if not is_host_pattern(host) or not is_port:
         raise UsageError(
-            f"{shown_name(text)!r} is no host for --allow-host",
+            f"{shown_name(text)!r} is no host to download pictures from",
             hint="Write a name, *.name, an address or a network, such as cdn.example.com or 10.0.0.5:8080",
         )
     return HostPattern(host, port)
