@@ -141,7 +141,7 @@ async def _run(site: Site, options: Options, urls: list[str], cameras: int) -> t
             windows = []
             for _ in range(options.rounds):
                 before = await asyncio.to_thread(_read, site, edge)
-                window_s = 3.0 if options.quick else 10.0
+                window_s = 3.0 if options.quick else 5.0
                 ages, answers = await asyncio.gather(latencies_ms(frames, window_s), _answers_ms(client, window_s))
                 windows.append(_between(before, await asyncio.to_thread(_read, site, edge), ages, answers))
     return open_s, windows
