@@ -2,8 +2,8 @@
 
 A few published streams are read by all cameras, of two sorts: 640 x 360 as a camera's second stream has it, and small
 ones, which cost the cameras so little that the limits of the service show. Kafka and the RTSP server run on the same
-cores, and their CPU time is measured apart; where `machine` is as much as there are cores, CPU time is the limit. After a number of cameras that do not reach their frame rate no higher
-number is tried.
+cores, and their CPU time is measured apart. Where `machine` is as much as there are cores, CPU time is the limit. After
+a number of cameras that do not reach their frame rate no higher number is tried.
 """
 
 import asyncio
