@@ -75,8 +75,12 @@ def measure(site: Site, options: Options) -> Results:
                 name = f"{video.name}.{cameras}"
                 try:
                     open_s, windows = asyncio.run(_run(site, options, urls, cameras))
-                except FramematchError as error:
-                    found.missing[name] = error.message
+                except (
+                    FramematchError,
+                    OSError,
+                    aiohttp.ClientError,
+                ) as error:  # so overloaded that it does not answer
+                    found.missing[name] = str(error) or type(error).__name__
                     break
                 found.figures |= {f"{name}.{key}": figure for key, figure in figures(cameras, windows).items()}
                 found.figures[f"{name}.open_s"] = Figure.of([open_s], "s")
