@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.errors import ModelError, ModelMismatchError
@@ -16,6 +17,8 @@ from framematch.vision.region_rows import JpegManifest, RegionRow
 from framematch.vision.triton import TensorShape, TritonModel
 
 _BUILD_HINT = "Build it again with `framematch model build --from BUNDLE --jpeg fast`, or set consumer.decode to client"
+log = structlog.get_logger()
+
 _MEASURED = {"content": np.float64, "quality": np.float64, "problem": np.object_}
 
 
@@ -87,11 +90,16 @@ class JpegEncoder(ImageEncoder):
     def require_preprocessing(self, digest: str) -> None:
         """Check that Triton prepares pictures as `Preprocessor.digest` says.
 
+        Another decoder before the same preprocessing is accepted, as half precision is, and the log says so: embeddings
+        differ as little as `framematch model check` accepts.
+
         Raises:
             ModelMismatchError: it does not.
         """
         own = self.jpeg_manifest
-        if own.digest != digest:
+        if own.preprocessing == digest and not own.is_exact:
+            log.info("jpegs_decoded_otherwise", decoder=own.decoder, digest=own.digest)
+        elif own.digest != digest:
             raise ModelMismatchError(
                 f"Triton prepares JPEGs for {self.manifest.name} as {own.variant} ({own.digest[:12]}), and the "
                 f"snapshot was built with another preprocessing ({digest[:12]})",

@@ -4,8 +4,11 @@ Triton's python backend runs this module too, from the copy that `framematch mod
 list of modules is `model_build/repository/targets/jpeg.py`). So both sides give equal pixels.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -13,7 +16,7 @@ import numpy as np
 from framematch.core.arrays import Pixels
 from framematch.core.errors import ModelError, PictureError
 from framematch.core.frames import Region
-from framematch.pictures.jpeg import read_jpeg
+from framematch.pictures.jpeg import Jpeg, read_jpeg
 from framematch.pictures.regions import clipped, cut
 from framematch.vision.content import content_of
 from framematch.vision.preprocess import Preprocessor, Variant
@@ -21,6 +24,12 @@ from framematch.vision.quality import quality_of
 
 REDUCTIONS = (1, 2, 4, 8)
 """What a row's `reduction` may be."""
+
+
+CLIENT_DECODER = "libjpeg-turbo"
+"""The decoder of clients, and of a model that runs their code."""
+DecodeAll: TypeAlias = Callable[[Sequence[tuple[Jpeg, int]]], Iterator[Pixels | PictureError]]
+"""Decodes pictures at their reductions: yields the pixels of each, as `Jpeg.decode`, or what is wrong with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +62,26 @@ class CroppedRow:
 class JpegManifest:
     """How a served model makes pixels of JPEGs; it is part of Triton's model configuration.
 
-    `decoder` names the program; `digest` is that of the preprocessing, as `Preprocessor.digest`: equal digests mean
-    equal pixels. A picture of more than `max_pixels` is refused undecoded.
+    `decoder` names the program and its version; `variant` and `preprocessing`, a `Preprocessor.digest`, are what
+    follows it. A picture of more than `max_pixels` is refused undecoded.
     """
 
     decoder: str
     variant: Variant
-    digest: str
+    preprocessing: str
     max_pixels: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the pixels are those that clients get; otherwise `framematch model check` says how close they are."""
+        return self.decoder == CLIENT_DECODER
+
+    @property
+    def digest(self) -> str:
+        """Equal digests mean equal pixels: that of the preprocessing, or another one for another decoder."""
+        if self.is_exact:
+            return self.preprocessing
+        return hashlib.sha256(msgspec.json.encode([self.decoder, self.preprocessing])).hexdigest()
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -87,47 +108,53 @@ def reduction_for(preprocessor: Preprocessor, regions: Sequence[Region]) -> int:
     return min(preprocessor.reduction(height, width) for _, _, width, height in regions)
 
 
-def crop_rows(rows: Sequence[RegionRow], preprocessor: Preprocessor, *, max_pixels: int) -> list[CroppedRow]:
-    """Decode, crop, scale and measure each row. Of the pictures one at a time is in memory. CPU-bound."""
-    spec = preprocessor.spec
-    blank = np.zeros((spec.crop_height, spec.crop_width, 3), np.uint8)
-    picture, found = _Picture(b"", 1), []
-    for row in rows:
-        if row.jpeg is not picture.jpeg or row.reduction != picture.reduction:
-            picture = _Picture(row.jpeg, row.reduction)
+def decode_each(pictures: Sequence[tuple[Jpeg, int]]) -> Iterator[Pixels | PictureError]:
+    """As clients decode. Of the pictures one at a time is in memory."""
+    for jpeg, reduction in pictures:
         try:
-            found.append(_cropped(picture, row, preprocessor, max_pixels))
+            yield jpeg.decode(reduction)
         except PictureError as error:
-            found.append(CroppedRow(blank, 0.0, 0.0, f"{error.reason}: {error.message}"))
+            yield error
+
+
+def crop_rows(
+    rows: Sequence[RegionRow], preprocessor: Preprocessor, *, max_pixels: int, decode: DecodeAll = decode_each
+) -> list[CroppedRow]:
+    """Decode, crop, scale and measure each row. Rows of one picture share its pixels. CPU-bound."""
+    groups = [list(group) for _, group in groupby(rows, lambda row: (id(row.jpeg), row.reduction))]
+    headers = [_header(group[0].jpeg, max_pixels) for group in groups]
+    readable = [
+        (jpeg, group[0].reduction) for jpeg, group in zip(headers, groups, strict=True) if isinstance(jpeg, Jpeg)
+    ]
+    decoded, found = decode(readable), list[CroppedRow]()
+    for jpeg, group in zip(headers, groups, strict=True):
+        if isinstance(jpeg, PictureError):
+            found += [_refused(jpeg, preprocessor)] * len(group)
+        else:
+            pixels = next(decoded)
+            found += [_cropped(pixels, jpeg, row, preprocessor) for row in group]
     return found
 
 
-def _cropped(picture: "_Picture", row: RegionRow, preprocessor: Preprocessor, max_pixels: int) -> CroppedRow:
-    pixels = picture.decoded(max_pixels)
-    box = clipped(row.box, picture.width, picture.height)
+def _header(data: bytes, max_pixels: int) -> Jpeg | PictureError:
+    try:
+        return read_jpeg(data, max_pixels=max_pixels)
+    except PictureError as error:
+        return error
+
+
+def _cropped(pixels: Pixels | PictureError, jpeg: Jpeg, row: RegionRow, preprocessor: Preprocessor) -> CroppedRow:
+    if isinstance(pixels, PictureError):
+        return _refused(pixels, preprocessor)
+    try:
+        box = clipped(row.box, jpeg.width, jpeg.height)
+    except PictureError as error:
+        return _refused(error, preprocessor)
     crop = preprocessor(cut(pixels, box, row.reduction))
     return CroppedRow(crop, content_of(crop), quality_of(crop, min(box[2:])).value)
 
 
-class _Picture:
-    """A JPEG that is decoded at its first row; its other rows get the same pixels, or the same error."""
-
-    def __init__(self, jpeg: bytes, reduction: int) -> None:
-        self.jpeg, self.reduction = jpeg, reduction
-        self.width = self.height = 0
-        self._pixels: Pixels | None = None
-        self._error: PictureError | None = None
-
-    def decoded(self, max_pixels: int) -> Pixels:
-        """RGB; PictureError if it is no picture, or too large."""
-        if self._error is not None:
-            raise self._error
-        if self._pixels is None:
-            try:
-                jpeg = read_jpeg(self.jpeg, max_pixels=max_pixels)
-                self._pixels = jpeg.decode(self.reduction)
-            except PictureError as error:
-                self._error = error
-                raise
-            self.width, self.height = jpeg.width, jpeg.height
-        return self._pixels
+def _refused(error: PictureError, preprocessor: Preprocessor) -> CroppedRow:
+    spec = preprocessor.spec
+    blank = np.zeros((spec.crop_height, spec.crop_width, 3), np.uint8)
+    return CroppedRow(blank, 0.0, 0.0, f"{error.reason}: {error.message}")

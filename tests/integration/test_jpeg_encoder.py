@@ -3,16 +3,23 @@
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
+from typer.testing import CliRunner
 
+from framematch.cli import doctor_matching
+from framematch.cli.model import app
 from framematch.core.errors import ModelError, ModelMismatchError, TritonUnavailableError
 from framematch.core.frames import Region
+from framematch.core.settings import Settings
 from framematch.model_build.bundles.bundle import Bundle, load_bundle
 from framematch.model_build.reload import Reload, reload_models
 from framematch.model_build.repository.build_options import BuildOptions
@@ -20,7 +27,7 @@ from framematch.model_build.repository.model_repository import build_model_repos
 from framematch.stack.triton import TritonServer
 from framematch.stack.triton_check import check
 from framematch.vision.jpeg_encoder import JpegEncoder
-from framematch.vision.preprocess import Preprocessor
+from framematch.vision.preprocess import Preprocessor, Variant
 from framematch.vision.region_rows import RegionRow, crop_rows, reduction_for
 from tests.unit.model_build.bundles import BundleFiles
 
@@ -164,3 +171,27 @@ async def test_a_model_that_was_built_without_it_is_named_with_the_command_that_
 
 def test_a_stack_that_checks_its_models_runs_those_that_take_jpegs_too(server: TritonServer) -> None:
     check(server.url, server.repository_key)
+
+
+def test_the_model_check_compares_what_triton_decodes_with_what_is_decoded_here(
+    server: TritonServer, bundle: Bundle
+) -> None:
+    result = CliRunner().invoke(app, ["check", "--from", str(bundle.path), "--json"], env={"TRITON_URL": server.url})
+    rows = [row for row in msgspec.json.decode(result.stdout)["checks"] if row["what"].startswith("JPEGs")]
+    assert [(row["against"], row["passed"], row["lowest"] > 0.99999) for row in rows] == [
+        ("libjpeg-turbo, fast", True, True)
+    ]
+
+
+@pytest.mark.parametrize(("variant", "passes"), [("fast", True), ("exact", False)])
+async def test_the_doctor_says_whether_the_model_decodes_for_the_active_snapshot(
+    server: TritonServer, variant: Variant, passes: bool
+) -> None:
+    settings = Settings.model_validate({"triton": {"url": server.url}, "consumer": {"decode": "server"}})
+    async with await JpegEncoder.connect(server.url) as encoder:
+        model = encoder.manifest
+    active: Any = SimpleNamespace(
+        model_digest=model.digest, preprocessing_digest=Preprocessor(model.preprocess, variant).digest
+    )
+    finding = (await doctor_matching._model(settings, active)).findings[-1]  # noqa: SLF001  # the rest needs a catalogue
+    assert (finding.part, finding.ok) == ("Model", passes)

@@ -59,10 +59,10 @@ def build(
     out: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts in one run of the model.")] = 32,
     jpeg: Annotated[
-        Literal["fast", "exact"] | None,
+        Literal["fast", "exact", "gpu"] | None,
         typer.Option(
-            help="Also serve the model with a step that decodes JPEGs, for `consumer.decode: server`; it prepares "
-            "pictures for snapshots with this `catalog build --preprocessing`."
+            help="Also serve the model with a step that decodes JPEGs, for `consumer.decode: server` and snapshots "
+            "with this `catalog build --preprocessing`; `gpu` decodes with nvJPEG, for `fast`."
         ),
     ] = None,
 ) -> None:

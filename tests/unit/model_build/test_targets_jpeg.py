@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from tritonclient.grpc import model_config_pb2
 
 from framematch.model_build.bundles.bundle import Bundle, load_bundle
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.model_build.repository.repository_folder import read_image_models, remove_models
-from framematch.model_build.repository.targets.jpeg import COPIED_MODULES, SERVED_CODE
+from framematch.model_build.repository.targets.jpeg import COPIED_MODULES, GPU_CODE, SERVED_CODE
 from framematch.vision.manifest import JPEG_PARAMETER
 from framematch.vision.preprocess import Preprocessor
 from framematch.vision.region_rows import JpegManifest
@@ -107,3 +108,18 @@ def test_a_removed_model_leaves_no_folder(bundle: Bundle, tmp_path: Path) -> Non
     build_model_repository(bundle, tmp_path / "r", BuildOptions(jpeg="fast"))
     remove_models(tmp_path / "r", read_image_models(tmp_path / "r"))
     assert tower_folders(tmp_path / "r") == []
+
+
+def test_a_model_that_decodes_on_a_gpu_has_the_client_s_preprocessing_and_a_digest_of_its_own(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    build_model_repository(bundle, tmp_path / "r", BuildOptions(jpeg="gpu"))
+    decode = tower_folder(tmp_path / "r", "clip_decode")
+    own = JpegManifest.from_json(read_config(decode).parameters[JPEG_PARAMETER].string_value)
+    fast = Preprocessor(bundle.preprocess, "fast").digest
+    assert (own.preprocessing, own.is_exact, own.digest == fast) == (fast, False, False)
+    assert [group.kind for group in read_config(decode).instance_group] == [
+        model_config_pb2.ModelInstanceGroup.KIND_GPU
+    ]
+    assert (decode / "1" / "gpu_decoder.py").read_bytes() == GPU_CODE.read_bytes()
+    assert imports_of(GPU_CODE) <= set(COPIED_MODULES)

@@ -7,6 +7,7 @@ framematch. They are imported from there even if it had one, because the copies 
 import json
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from framematch.vision.manifest import JPEG_PARAMETER, MANIFEST_PARAMETER, ModelManifest  # after the path is set
 from framematch.vision.preprocess import Preprocessor
-from framematch.vision.region_rows import REDUCTIONS, CroppedRow, JpegManifest, RegionRow, crop_rows
+from framematch.vision.region_rows import (
+    REDUCTIONS,
+    CroppedRow,
+    DecodeAll,
+    JpegManifest,
+    RegionRow,
+    crop_rows,
+    decode_each,
+)
 
 
 class TritonPythonModel:
@@ -30,7 +39,8 @@ class TritonPythonModel:
         own = JpegManifest.from_json(parameters[JPEG_PARAMETER]["string_value"])
         self._max_pixels = own.max_pixels
         self._preprocessor = Preprocessor(manifest.preprocess, own.variant)
-        if self._preprocessor.digest != own.digest:
+        self._decode = decode_each if own.is_exact else _gpu_decoder(args)
+        if self._preprocessor.digest != own.preprocessing:
             raise triton.TritonModelException("the configuration and the code are of different builds: build it again")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -43,7 +53,18 @@ class TritonPythonModel:
             rows = _rows(jpegs.reshape(-1), boxes.tolist(), reductions.reshape(-1).tolist())
         except ValueError as error:
             return triton.InferenceResponse([], triton.TritonError(str(error)))
-        return triton.InferenceResponse(_outputs(crop_rows(rows, self._preprocessor, max_pixels=self._max_pixels)))
+        return triton.InferenceResponse(_outputs(self._crop(rows)))
+
+    def _crop(self, rows: Sequence[RegionRow]) -> list[CroppedRow]:
+        return crop_rows(rows, self._preprocessor, max_pixels=self._max_pixels, decode=self._decode)
+
+
+def _gpu_decoder(args: dict[str, str]) -> DecodeAll:
+    """The decoder beside this file, on the instance's GPU."""
+    if args["model_instance_kind"] != "GPU":
+        raise triton.TritonModelException("this model decodes on a GPU: its instance group must be of KIND_GPU")
+    decoder: DecodeAll = import_module("gpu_decoder").GpuDecoder(int(args["model_instance_device_id"]))
+    return decoder
 
 
 def _rows(jpegs: Sequence[bytes], boxes: Sequence[Sequence[int]], reductions: Sequence[int]) -> list[RegionRow]:

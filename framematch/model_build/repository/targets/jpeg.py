@@ -1,12 +1,15 @@
 """`framematch model build --jpeg`: a model that takes JPEGs, in front of the image tower (ADR 54).
 
 It is an ensemble of two steps: one decodes, crops and scales in Triton's python backend, the other is the image tower
-of whatever target. The first step runs the modules that clients run, from copies beside its `model.py`.
+of whatever target. The first step runs the modules that clients run, from copies beside its `model.py`; with `gpu`
+nvJPEG decodes, and the rest is the same.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import framematch
+from framematch.model_build.repository.build_options import JpegStep
 from framematch.model_build.repository.triton_config import parameter
 from framematch.vision.manifest import (
     DECODE_MODEL,
@@ -18,11 +21,12 @@ from framematch.vision.manifest import (
     served_name,
 )
 from framematch.vision.preprocess import Preprocessor, Variant
-from framematch.vision.region_rows import JpegManifest
+from framematch.vision.region_rows import CLIENT_DECODER, JpegManifest
 
-DECODER = "libjpeg-turbo"
-"""The decoder of clients, and of the step that runs their code."""
+GPU_DECODER = "nvimagecodec-1"
+"""Raise its number when `gpu_decoder.py` gives other pixels."""
 SERVED_CODE = Path(__file__).with_name("decode_backend.py")
+GPU_CODE = Path(__file__).with_name("gpu_decoder.py")
 COPIED_MODULES = (
     "framematch",
     "framematch.core",
@@ -47,14 +51,20 @@ COPIED_MODULES = (
 )
 """What `decode_backend.py` imports of framematch, and what that imports. A test compares it with their imports."""
 
+_DECODING: Mapping[JpegStep, tuple[str, Variant]] = {
+    "fast": (CLIENT_DECODER, "fast"),
+    "exact": (CLIENT_DECODER, "exact"),
+    "gpu": (GPU_DECODER, "fast"),
+}
 _PACKAGE = Path(framematch.__file__).parent
 _INPUTS = (("jpeg", "TYPE_STRING", "1"), ("region", "TYPE_INT32", "4"), ("reduction", "TYPE_INT32", "1"))
 _MEASURED = (("content", "TYPE_FP64", "1"), ("quality", "TYPE_FP64", "1"), ("problem", "TYPE_STRING", "1"))
 
 
-def jpeg_files(manifest: ModelManifest, variant: Variant, max_pixels: int) -> dict[str, bytes]:
+def jpeg_files(manifest: ModelManifest, step: JpegStep, max_pixels: int) -> dict[str, bytes]:
     """The files of both models, by their path in the repository."""
-    own = JpegManifest(DECODER, variant, Preprocessor(manifest.preprocess, variant).digest, max_pixels)
+    decoder, variant = _DECODING[step]
+    own = JpegManifest(decoder, variant, Preprocessor(manifest.preprocess, variant).digest, max_pixels)
     decode, whole = (served_name(model, manifest.digest) for model in (DECODE_MODEL, JPEG_MODEL))
     files = {
         f"{decode}/config.pbtxt": _decode_config(decode, manifest, own).encode(),
@@ -62,6 +72,8 @@ def jpeg_files(manifest: ModelManifest, variant: Variant, max_pixels: int) -> di
         f"{whole}/config.pbtxt": _ensemble_config(whole, decode, manifest, own).encode(),
         f"{whole}/1/README": b"An ensemble has no files of its own, but Triton needs the folder of its version.\n",
     }
+    if not own.is_exact:
+        files[f"{decode}/1/{GPU_CODE.name}"] = GPU_CODE.read_bytes()
     return files | {f"{decode}/1/{path}": (_PACKAGE.parent / path).read_bytes() for path in map(_path, COPIED_MODULES)}
 
 
@@ -82,7 +94,7 @@ def _decode_config(name: str, manifest: ModelManifest, own: JpegManifest) -> str
         f"output [\n{_tensors((pixels, *_MEASURED))}\n]",
         "version_policy { latest { num_versions: 1 } }",
         "# One process: it decodes a batch while the next step computes the one before.",
-        "instance_group [ { kind: KIND_CPU count: 1 } ]",
+        f"instance_group [ {{ kind: {'KIND_CPU' if own.is_exact else 'KIND_GPU'} count: 1 }} ]",
         *_parameters(manifest, own),
     ]
     return "\n".join(blocks) + "\n"
