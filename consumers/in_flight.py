@@ -62,7 +62,8 @@ class InFlight:
 
     def add(self, frame: InFlightFrame) -> None:
         """Append a fetched frame to the queue of its ordering key."""
-        queue = self._queues.setdefault(frame.ordering_key, _KeyQueue())
+        if (queue := self._queues.get(frame.ordering_key)) is None:
+            queue = self._queues[frame.ordering_key] = _KeyQueue()
         if not queue.waiting:
             self._turns.append(frame.ordering_key)
         queue.waiting.append(frame)
@@ -75,8 +76,9 @@ class InFlight:
     def update_size(self, frame: InFlightFrame) -> None:
         """Count the frame's new size: its picture was decoded, or is not needed any more."""
         if frame in self._sizes:
-            self._add_bytes(frame, frame.size_bytes - self._sizes[frame])
-            self._sizes[frame] = frame.size_bytes
+            size_bytes = frame.size_bytes
+            self._add_bytes(frame, size_bytes - self._sizes[frame])
+            self._sizes[frame] = size_bytes
 
     def pop_next(self) -> InFlightFrame | None:
         """The next frame to work on; None when none waits."""

@@ -58,7 +58,7 @@ class InFlightFrame:
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
     record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete, or
     `rows` what Triton makes them of; `qualities` are the regions' qualities, by number; `served` is the snapshot that
-    all of the frame is decided with, from when it is prepared until its events are built.
+    all of the frame is decided with, from when it is prepared until its events are built; `partition` is the record's.
     """
 
     record: ConsumerRecord
@@ -74,11 +74,10 @@ class InFlightFrame:
     spans: dict[str, Span] = field(default_factory=dict)
     _decisions: dict[int, Decision] = field(default_factory=dict)
     _reused_from: dict[int, str] = field(default_factory=dict)
+    partition: TopicPartition = field(init=False)
 
-    @property
-    def partition(self) -> TopicPartition:
-        """The partition of the record."""
-        return TopicPartition(self.record.topic, self.record.partition)
+    def __post_init__(self) -> None:
+        self.partition = TopicPartition(self.record.topic, self.record.partition)
 
     @property
     def size_bytes(self) -> int:

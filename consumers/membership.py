@@ -66,6 +66,7 @@ def member_file(folder: Path) -> Iterator[MemberFile]:
     try:
         yield MemberFile(descriptor)
     finally:
+        os.ftruncate(descriptor, 0)  # for one that has opened it already
         path.unlink(missing_ok=True)
         os.close(descriptor)
 

@@ -42,6 +42,8 @@ class ProbeResult:
     still_frames: int
     regions_per_frame: float | None
     clock: str | None
+    decoder: str | None
+    decoder_reason: str | None
     drops: dict[str, int]
     failed: bool = False
     picture: str | None = None
@@ -103,6 +105,8 @@ class FrameCounter:
             still_frames=stats.still,
             regions_per_frame=self._regions / self._frames if self._frames else None,
             clock=stats.clock,
+            decoder=stats.decoder,
+            decoder_reason=stats.decoder_reason,
             drops=stats.drops,
             failed=stats.failed and not camera.source.live,
         )

@@ -104,6 +104,8 @@ def figures(cameras: int, windows: list[Window]) -> dict[str, Figure]:
         found[name] = of("events/s", (w.rates.get(name, 0.0) for w in windows))
     for name in windows[0].cores:
         found[f"cores.{name}"] = of("cores", (w.cores[name] for w in windows))
+    heard = [window for window in windows if window.ages_ms]  # an overloaded edge may send nothing for a while
+    shown = (50, 99) if heard else ()
     edge = [(w.cores["service"] + w.cores["cameras"]) * MS_PER_S / max(w.rates["published"], 1.0) for w in windows]
     return found | {
         "cpu_per_frame": Figure.of(edge, "ms"),
@@ -113,8 +115,7 @@ def figures(cameras: int, windows: list[Window]) -> dict[str, Figure]:
         "files": of("files", (w.end.files for w in windows)),
         "processes": of("processes", (w.end.processes for w in windows)),
         "threads": of("threads", (w.end.threads for w in windows)),
-        "age.p50": of("ms", (percentile(w.ages_ms, 50) for w in windows if w.ages_ms)),
-        "age.p99": of("ms", (percentile(w.ages_ms, 99) for w in windows if w.ages_ms)),
+        **{f"age.p{percent}": Figure.of([percentile(w.ages_ms, percent) for w in heard], "ms") for percent in shown},
         "answer.p50": of("ms", (percentile(w.answers_ms, 50) for w in windows)),
         "answer.p99": of("ms", (percentile(w.answers_ms, 99) for w in windows)),
     }

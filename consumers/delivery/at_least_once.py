@@ -160,8 +160,10 @@ class AtLeastOnce:
                 continue
             oldest = self._unacknowledged[0]
             try:
-                await asyncio.gather(*oldest.acknowledgements)
+                for acknowledgement in oldest.acknowledgements:  # most are there: `gather` has a callback for each
+                    await acknowledgement
             except KafkaError as error:
+                _ignore_errors(oldest.acknowledgements)
                 await self._resend(error)
                 continue
             if self._unacknowledged and self._unacknowledged[0] is oldest:  # else it was revoked meanwhile

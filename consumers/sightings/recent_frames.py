@@ -1,12 +1,12 @@
 """Remembers the newest frames of each camera: a frame that was sent twice gives its events once."""
 
-from collections import deque
-
 from cachetools import LRUCache
+
+from framematch.core.newest import NewestIds
 
 # An edge that was killed sends fewer frames of a camera again.
 _FRAMES = 128
-_CAMERAS = 2_000  # with 128 frames of each, 25 MB
+_CAMERAS = 2_000  # with 128 frames of each, 35 MB
 
 
 class RecentFrames:
@@ -17,14 +17,14 @@ class RecentFrames:
     """
 
     def __init__(self) -> None:
-        self._cameras: LRUCache[str, deque[str]] = LRUCache(_CAMERAS)
+        self._cameras: LRUCache[str, NewestIds] = LRUCache(_CAMERAS)
 
     def add(self, camera: str, frame_id: str) -> bool:
         """Add a frame; False if it is among the newest of its camera."""
         frames = self._cameras.get(camera)
         if frames is None:
-            frames = self._cameras[camera] = deque(maxlen=_FRAMES)
+            frames = self._cameras[camera] = NewestIds(_FRAMES)
         if frame_id in frames:
             return False
-        frames.append(frame_id)
+        frames.add(frame_id)
         return True

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.cameras import Camera
-from edge.link.messages import Crashed, Ended, Failed, Message, Opened, PictureLeftOut
+from edge.link.messages import Crashed, DecoderChanged, Ended, Failed, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.worker.clock import CaptureClock, FrameTimestamps, LagWatch
 from edge.worker.gate import GateDecision
+from edge.worker.hardware import SOFTWARE
 from edge.worker.sampler import Sampler
 from edge.worker.slot import NewestFrameSlot, SlotShutDownError
 from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
@@ -66,6 +67,7 @@ class Capture:
         self._lag = LagWatch(max_lag_s)
         self._sampler = Sampler(camera.fps)
         self._opened = False
+        self._decoding = SOFTWARE
         self._stop = threading.Event()
         self.last_message: Message = Ended()
 
@@ -176,7 +178,11 @@ class Capture:
         if raw is not None and not self._opened:
             self._opened = True
             width, height = raw.size
-            self._send(Opened(width, height))
+            self._decoding = reader.decoding
+            self._send(Opened(width, height, self._decoding.decoder, self._decoding.reason))
+        elif raw is not None and reader.decoding != self._decoding:
+            self._decoding = reader.decoding
+            self._send(DecoderChanged(self._decoding.decoder, self._decoding.reason))
         return raw
 
     def _capture(self, raw: RawFrame, timestamps: FrameTimestamps, at_s: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from edge.cameras import Camera
 from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
+from edge.worker.hardware import SOFTWARE
 from edge.worker.jpeg_frame import MAX_PIXELS, decode_jpeg, pixel_frame
 from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
 from edge.worker.video import check_file, open_file, open_stream
@@ -39,6 +40,7 @@ def open_reader(camera: Camera, may_skip: MaySkip, *, open_timeout_s: float, rea
         return open_file(
             Path(source.address),
             may_skip=may_skip,
+            decode=camera.decode,
             key_frames_only=camera.key_frames_only,
             untagged_colours=camera.untagged_colours,
         )
@@ -48,6 +50,7 @@ def open_reader(camera: Camera, may_skip: MaySkip, *, open_timeout_s: float, rea
         read_timeout_s=read_timeout_s,
         rtsp_transport=camera.rtsp_transport,
         may_skip=may_skip,
+        decode=camera.decode,
         key_frames_only=camera.key_frames_only,
         allowed_hosts=camera.allowed_hosts,
         fps=camera.fps,
@@ -75,6 +78,8 @@ class DeviceReader:
 
     JPEGs of a camera are decoded here: OpenCV would fill what is missing with grey, and print libjpeg's warnings.
     """
+
+    decoding = SOFTWARE
 
     def __init__(self, number: int, read_timeout_s: float) -> None:
         self._read_timeout_s = read_timeout_s
@@ -110,6 +115,8 @@ class DeviceReader:
 
 class FolderReader:
     """Reads images in the given order, `1 / fps` seconds apart; one that cannot be decoded is a damaged frame."""
+
+    decoding = SOFTWARE
 
     def __init__(self, images: Sequence[Path], fps: float) -> None:
         self._images = images

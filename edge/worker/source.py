@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.worker.hardware import Decoding
 from framematch.core.arrays import Pixels
 
 MaySkip = Callable[[float], bool]
@@ -57,6 +58,10 @@ class GrabbedFrame:
 
 class Reader(Protocol):
     """Reads a source once, in one thread."""
+
+    @property
+    def decoding(self) -> Decoding:
+        """What decodes its video; known for sure with the first picture, and hardware may fail later."""
 
     def grab(self) -> GrabbedFrame | None:
         """Go to the next frame; None at the end of a finite source.

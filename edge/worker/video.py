@@ -10,13 +10,14 @@ import av
 
 from edge.worker.decoded import FrameConverter
 from edge.worker.errors import REDIRECTED, reason_of, rtsp_failure
+from edge.worker.hardware import find_hardware
 from edge.worker.http_source import HttpOpener
 from edge.worker.mjpeg import MjpegReader, is_mjpeg
 from edge.worker.source import MaySkip, Reader, skips_nothing
 from edge.worker.streams import UnknownCodecError, choose_video, codec_tag
 from edge.worker.video_reader import Live, VideoReader
 from framematch.core.errors import CameraUnavailableError
-from framematch.core.settings import UntaggedColours
+from framematch.core.settings import Decode, UntaggedColours
 from framematch.core.units import US_PER_S
 
 _CHECK_S = 10.0
@@ -44,6 +45,7 @@ def open_file(
     path: Path,
     *,
     may_skip: MaySkip = skips_nothing,
+    decode: Decode = "software",
     key_frames_only: bool = False,
     untagged_colours: UntaggedColours = "auto",
 ) -> VideoReader:
@@ -53,12 +55,15 @@ def open_file(
         CameraUnavailableError: it cannot be read, or is no video.
     """
     av.logging.set_level(None)
+    hardware, decoding = find_hardware(decode)
     with ExitStack() as opened:
         try:
             # An open file, not a name, and no protocols: a playlist in it cannot make us read other files.
             file = opened.enter_context(path.open("rb"))
             options = {"protocol_whitelist": ""}
-            container = opened.enter_context(av.open(file, "r", options=options, metadata_errors="replace"))
+            container = opened.enter_context(
+                av.open(file, "r", options=options, metadata_errors="replace", hwaccel=hardware)
+            )
         except av.FFmpegError:
             raise CameraUnavailableError("is not a video that can be decoded") from None
         except OSError as error:
@@ -72,6 +77,7 @@ def open_file(
             stream,
             None,
             opened.pop_all(),
+            decoding=decoding,
             may_skip=may_skip,
             key_frames_only=key_frames_only,
             untagged_colours=untagged_colours,
@@ -103,6 +109,7 @@ def open_stream(
     read_timeout_s: float,
     rtsp_transport: Literal["tcp", "udp"] = "tcp",
     may_skip: MaySkip = skips_nothing,
+    decode: Decode = "software",
     key_frames_only: bool = False,
     allowed_hosts: tuple[str, ...] = (),
     fps: float = 1.0,
@@ -137,6 +144,7 @@ def open_stream(
                         timeout_s=read_timeout_s,
                     )
                 opener.reuse(url, body)
+            hardware, decoding = find_hardware(decode)
             with rtsp_failure() as rtsp_status:
                 container = av.open(
                     url,
@@ -144,6 +152,7 @@ def open_stream(
                     timeout=(open_timeout_s, read_timeout_s),
                     io_open=None if opener is None else opener.open,
                     metadata_errors="replace",
+                    hwaccel=hardware,
                 )
         except (av.FFmpegError, OSError) as error:
             passed_s = time.monotonic() - started_s
@@ -162,6 +171,7 @@ def open_stream(
             choose_video(container),
             Live(read_timeout_s, opener),
             opened.pop_all(),
+            decoding=decoding,
             may_skip=may_skip,
             key_frames_only=key_frames_only,
             untagged_colours=untagged_colours,

@@ -4,6 +4,8 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
 
 @contextmanager
@@ -15,19 +17,21 @@ def service_imports() -> Iterator[None]:
     """
     gc.disable()
     try:
-        _import_structlog()
+        _import_without("rich", "structlog")  # for tracebacks in colour, and ours are text
+        if find_spec("OpenSSL") is None:
+            _import_without("cryptography", "pymongo")  # for OCSP, which needs OpenSSL's package too
         yield
     finally:
         gc.freeze()
         gc.enable()
 
 
-def _import_structlog() -> None:
-    """Import structlog without Rich, which it imports for tracebacks in colour: our log has them as text."""
-    if "structlog" in sys.modules or "rich" in sys.modules:
+def _import_without(optional: str, module: str) -> None:
+    """Import `module` as if the package `optional`, which it tries to import and we do not need, were missing."""
+    if module in sys.modules or optional in sys.modules:
         return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # Python's own way to say that a module cannot be imported
+    sys.modules[optional] = None  # type: ignore[assignment]  # Python's own way to say that it cannot be imported
     try:
-        import structlog  # noqa: F401
+        import_module(module)
     finally:
-        del sys.modules["rich"]
+        del sys.modules[optional]

@@ -252,6 +252,8 @@ class CameraStatus:
     lag_s: float | None = None
     clock: Clock | None = None
     resolution: tuple[int, int] | None = None
+    decoder: str | None = None
+    decoder_reason: str | None = None
     settings_error: str | None = None
     edge: str | None = None
     generation: Count | None = None
@@ -290,7 +292,8 @@ def frame_reference(frame: Frame, topic: str, partition: int, offset: int) -> Fr
 
 def similarity(score: float) -> float:
     """A cosine similarity as an event has it; the product of two unit vectors can exceed 1 by a rounding error."""
-    return max(-1.0, min(1.0, round(score, SIMILARITY_DIGITS)))
+    rounded = round(score, SIMILARITY_DIGITS)
+    return rounded if -1.0 <= rounded <= 1.0 else max(-1.0, min(1.0, rounded))
 
 
 def encode(message: MatchEvent | SightingEvent | CameraStatus | LogEvent) -> bytes:

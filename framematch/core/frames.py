@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import msgspec
@@ -49,7 +50,7 @@ class Frame:
         """When the frame arrived, by the edge's clock; the camera's own clock may be seconds off."""
         return self.captured_at_us if self.grabbed_at_us is None else self.grabbed_at_us
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Deterministic: the same camera, time and sequence give the same id."""
         return frame_id(self.camera, self.captured_at_us, self.sequence)

@@ -15,6 +15,7 @@ from framematch.core.settings_archive import ArchiveSettings
 from framematch.core.settings_edge import (
     Box,
     CameraSettings,
+    Decode,
     EdgeSettings,
     Fraction,
     MaskSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "Box",
     "CameraSettings",
     "ConsumerSettings",
+    "Decode",
     "EdgeSettings",
     "Fraction",
     "HttpSettings",
@@ -204,7 +206,7 @@ class ConsumerSettings(Section):
         1024,
         ge=1,
         description="frames fetched and not yet acknowledged; then fetching pauses. One fetch may exceed it, by at "
-        "most 1 MB per partition and 8 MB in all, or one batch of the producer",
+        "most 1 MB per partition and 4 MB in all, or one batch of the producer",
     )
     in_flight_max_mb: float = Field(128.0, gt=0, description="the same by size, with decoded regions, in 1e6 bytes")
     decode: Literal["client", "server"] = Field(

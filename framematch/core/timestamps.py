@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from framematch.core.units import NS_PER_US, US_PER_S
 
@@ -14,8 +15,9 @@ _RFC3339 = re.compile(
     rf"(?P<rest>(?:\.[0-9]+)?(?:[Zz]|[+-]{_HOUR}:{_MINUTE}))"
 )
 # An offset can lead outside the range of a datetime in UTC.
-_FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_US = timedelta(microseconds=1)
+_FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _US
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
 
 
 def now_us() -> int:
@@ -25,7 +27,8 @@ def now_us() -> int:
 
 def to_rfc3339(at_us: int) -> str:
     """Format microseconds since the epoch as `2026-01-31T12:00:00.000001Z`."""
-    return (_EPOCH_WITHOUT_ZONE + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
+    seconds, rest_us = divmod(at_us, US_PER_S)
+    return f"{_to_second(seconds)}.{rest_us:06d}Z"
 
 
 def from_rfc3339(text: str) -> int:
@@ -42,7 +45,7 @@ def from_rfc3339(text: str) -> int:
         raise ValueError(msg)
     is_leap = found["second"] == "60"
     at = datetime.fromisoformat(f"{found['minute']}:59{found['rest']}".upper() if is_leap else text.upper())
-    at_us = (at - _EPOCH) // timedelta(microseconds=1) + (US_PER_S if is_leap else 0)
+    at_us = (at - _EPOCH) // _US + (US_PER_S if is_leap else 0)
     if not _FIRST_US <= at_us <= _LAST_US:
         msg = f"time before year 1 or after year 9999: {text[:80]!r}"
         raise ValueError(msg)
@@ -50,3 +53,8 @@ def from_rfc3339(text: str) -> int:
         msg = f"a leap second that does not end a month of UTC: {text[:80]!r}"
         raise ValueError(msg)
     return at_us
+
+
+@lru_cache(64)  # times of one moment are formatted together, for every frame
+def _to_second(seconds: int) -> str:
+    return (_EPOCH_WITHOUT_ZONE + timedelta(seconds=seconds)).isoformat(timespec="seconds")

@@ -1,10 +1,10 @@
 """The tracks of one camera, and the sighting events that each frame causes. No I/O."""
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from framematch.core.events import EndReason, MatchEvent, SightingEvent, SightingLink
+from framematch.core.newest import NewestIds
 from framematch.core.settings import SightingSettings
 from framematch.core.timestamps import from_rfc3339
 from framematch.core.units import US_PER_S
@@ -30,7 +30,7 @@ class CameraTracks:
         self._gap_us = round(settings.gap_s * US_PER_S)
         self._update_us = round(settings.update_s * US_PER_S)
         self._tracks: dict[str, Track] = {}
-        self._recent_frames: deque[str] = deque(maxlen=_REMEMBERED_FRAMES)
+        self._recent_frames = NewestIds(_REMEMBERED_FRAMES)
 
     @property
     def open_sightings(self) -> int:
@@ -62,7 +62,7 @@ class CameraTracks:
                 linked[one.number] = _linked(one.event, kept)
             if kept is not None:
                 changes += self._changes(before, kept)
-        self._recent_frames.append(frame.id)
+        self._recent_frames.add(frame.id)
         return linked, changes
 
     def restore(self, events: Sequence[MatchEvent]) -> None:
@@ -92,7 +92,7 @@ class CameraTracks:
             after = advance(before, shown, at_us, PLAIN_RULES, None)
             if after is not None:
                 self._keep(after)
-        self._recent_frames.append(frame.id)
+        self._recent_frames.add(frame.id)
 
     def remove_ended(self, ended: SightingEvent) -> None:
         """Remove the sighting that this event ends, unless it was seen again since."""
@@ -106,9 +106,8 @@ class CameraTracks:
 
     def _things(self, shown: Sequence[Shown]) -> list[tuple[Track | None, list[Shown]]]:
         """The things that a frame shows: the track of each, None for a new one, and its regions."""
-        previous = self._recent_frames[-1] if self._recent_frames else None
         things: dict[tuple[str | None, str | None], tuple[Track | None, list[Shown]]] = {}
-        for one, track in zip(shown, assigned(shown, self._tracks.values(), previous), strict=True):
+        for one, track in zip(shown, assigned(shown, self._tracks.values(), self._recent_frames.last), strict=True):
             key = (track.id, None) if track else (None, one.product)
             things.setdefault(key, (track, []))[1].append(one)
         return list(things.values())

@@ -64,10 +64,15 @@ def test_forty_cameras_that_are_stopped_have_settled_every_frame_and_leave_no_pr
     assert not processes_of(prefix)
 
 
-def test_cameras_have_a_lower_priority_than_the_service(kafka: KafkaServer, tmp_path: Path) -> None:
+def test_a_camera_gives_way_to_the_service_and_is_killed_before_it_when_memory_runs_out(
+    kafka: KafkaServer, tmp_path: Path
+) -> None:
     images = write_images(tmp_path / "images", FRAMES)
-    with quick_edge(tmp_path, kafka.bootstrap_servers, new_prefix(), {"till-1": str(images)}) as service:
+    cameras = {"till-1": str(images)}
+    with quick_edge(tmp_path, kafka.bootstrap_servers, new_prefix(), cameras) as service:
         camera = service.wait_for_camera_process("till-1")
         service.wait_for("camera_opened")
-        priorities = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (service.process.pid, camera)]
-    assert priorities[1] > priorities[0]
+        niceness = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (service.process.pid, camera)]
+        oom = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (service.process.pid, camera)]
+    assert niceness[1] > niceness[0]
+    assert oom[1] > oom[0]

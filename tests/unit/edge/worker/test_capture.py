@@ -20,6 +20,7 @@ from edge.worker.capture import Capture, CapturedFrame
 from edge.worker.clock import CaptureClock
 from edge.worker.decoded import PixelFrame
 from edge.worker.gate import GateDecision
+from edge.worker.hardware import SOFTWARE
 from edge.worker.slot import NewestFrameSlot
 from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
 from edge.worker.video import open_file
@@ -35,6 +36,8 @@ Step = float | GrabbedFrame | Exception | None
 
 class ScriptedReader:
     """Delivers frames at the stream times of `script`; None is the end, an error is raised."""
+
+    decoding = SOFTWARE
 
     def __init__(self, *script: Step) -> None:
         self._script = iter(script)
@@ -77,6 +80,7 @@ class WithCameraClock:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.retrieve, self.close = reader.retrieve, reader.close
+        self.decoding = reader.decoding
 
     def grab(self) -> GrabbedFrame | None:
         grabbed = self._reader.grab()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge.worker import video_reader
+from edge.worker.hardware import SOFTWARE
 from edge.worker.source import skips_nothing
 from edge.worker.streams import choose_video
 from edge.worker.video_reader import Live, VideoReader
@@ -82,6 +83,7 @@ class Played:
                 choose_video(container),
                 Live(READ_TIMEOUT_S, None),
                 ExitStack(),
+                decoding=SOFTWARE,
                 may_skip=skips_nothing,
                 key_frames_only=key_frames_only,
                 untagged_colours="auto",

@@ -18,6 +18,7 @@ from edge.worker import video_reader
 from edge.worker.capture import Capture, CapturedFrame
 from edge.worker.clock import CaptureClock
 from edge.worker.gate import Gate, GateDecision
+from edge.worker.hardware import SOFTWARE
 from edge.worker.sampler import Sampler
 from edge.worker.slot import NewestFrameSlot
 from edge.worker.source import MaySkip, RawFrame, Reader, skips_nothing
@@ -176,6 +177,7 @@ class LiveVideo:
             choose_video(self._container),
             Live(5.0, None),
             ExitStack(),
+            decoding=SOFTWARE,
             may_skip=may_skip,
             key_frames_only=False,
             untagged_colours="auto",
