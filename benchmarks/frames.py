@@ -35,12 +35,19 @@ def draw_jpegs(pictures: int, *, quality: int | None = None) -> list[bytes]:
 
 def camera_names(cameras: int, partitions: int) -> list[str]:
     """Names that the producer's partitioner sends to different partitions; there must be enough of these."""
-    numbers, names = list(range(partitions)), map("till-{}".format, count(1))
+    names = map("till-{}".format, count(1))
     found: dict[int, str] = {}
     while len(found) < cameras:
         name = next(names)
-        found.setdefault(DefaultPartitioner()(name.encode(), numbers, numbers), name)
+        found.setdefault(partition_of(name, partitions), name)
     return sorted(found.values())
+
+
+def partition_of(camera: str, partitions: int) -> int:
+    """The number of the partition that the producer's partitioner sends a camera's frames to."""
+    numbers = list(range(partitions))
+    number: int = DefaultPartitioner()(camera.encode(), numbers, numbers)
+    return number
 
 
 def frames_of(cameras: Sequence[str], frames: int, *, until_us: int) -> Iterator[Frame]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -92,9 +92,12 @@ class TopicReader:
 
 
 @asynccontextmanager
-async def reading(kafka: KafkaSettings, name: str) -> AsyncIterator[TopicReader]:
-    """A reader of the existing topic `frames` or `matches` that starts at its end."""
-    partitions = [TopicPartition(f"{kafka.topic_prefix}.{name}", number) for number in range(kafka.partitions)]
+async def reading(
+    kafka: KafkaSettings, name: str, *, only: Collection[int] | None = None
+) -> AsyncIterator[TopicReader]:
+    """A reader of the existing topic `frames` or `matches`, or of some partitions, that starts at its end."""
+    numbers = range(kafka.partitions) if only is None else only
+    partitions = [TopicPartition(f"{kafka.topic_prefix}.{name}", number) for number in numbers]
     async with started(new_consumer(kafka, isolation_level="read_committed"), kafka) as consumer:
         consumer.assign(partitions)
         reader = TopicReader(consumer, partitions)

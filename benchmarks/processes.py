@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.services import Service
@@ -17,11 +18,13 @@ _BYTES_PER_KIB = 1024
 
 
 @contextmanager
-def running_framematch(*arguments: str, environment: Mapping[str, str], log_file: Path) -> Iterator[Service]:
+def running_framematch(
+    *arguments: str, environment: Mapping[str, str], log_file: Path, may_be_killed: bool = False
+) -> Iterator[Service]:
     """`framematch ARGUMENTS` while the block runs, with an HTTP endpoint on a free port.
 
     Raises:
-        FramematchError: its exit code was not 0 at the end.
+        FramematchError: its exit code was not 0 at the end, unless it `may_be_killed`.
     """
     port = ReservedPort()
     environment = {**environment, "FRAMEMATCH_HTTP__PORT": str(port.number)}
@@ -29,7 +32,8 @@ def running_framematch(*arguments: str, environment: Mapping[str, str], log_file
     service = Service(process, arguments[0], f"http://{port.address}")
     try:
         yield service
-        service.stop()
+        if not may_be_killed:
+            service.stop()
     finally:
         process.stop()
 
@@ -51,6 +55,38 @@ def group_pss_mb(group: int) -> float:
     return sum(map(parse_pss_mb, _read_all(group, "smaps_rollup")))
 
 
+def group_peak_rss_mb(group: int) -> float:
+    """The most memory that each process of the group had in its life, in MB, summed; shared libraries count whole."""
+    return sum(map(parse_peak_rss_mb, _read_all(group, "status")))
+
+
+@dataclass(frozen=True)
+class ProcessUse:
+    """What one process uses: CPU seconds so far, with those of its children that ended; memory in MB; counts."""
+
+    title: str
+    cpu_s: float
+    pss_mb: float
+    threads: int
+    files: int
+
+
+def group_use(group: int) -> dict[int, ProcessUse]:
+    """What each process of the group `group` uses, by its id."""
+    found = {}
+    for pid in group_members(group):
+        folder = Path(f"/proc/{pid}")
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found[pid] = ProcessUse(
+                (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"),
+                parse_cpu_s((folder / "stat").read_text(encoding="utf-8", errors="replace")),
+                parse_pss_mb((folder / "smaps_rollup").read_text(encoding="utf-8")),
+                len(list((folder / "task").iterdir())),
+                len(list((folder / "fd").iterdir())),
+            )
+    return found
+
+
 def parse_cpu_s(stat: str) -> float:
     """User and system time, with that of children that were waited for, from the text of /proc/PID/stat."""
     fields = stat.rpartition(")")[2].split()  # the process name before it may contain blanks and brackets
@@ -64,6 +100,12 @@ def parse_pss_mb(smaps_rollup: str) -> float:
     """
     pss = smaps_rollup.partition("\nPss:")[2]
     return int(pss.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
+
+
+def parse_peak_rss_mb(status: str) -> float:
+    """The highest resident set size in MB (1e6 bytes) from the text of /proc/PID/status."""
+    peak = status.partition("\nVmHWM:")[2]
+    return int(peak.split()[0]) * _BYTES_PER_KIB / BYTES_PER_MB
 
 
 def _read_all(group: int, name: str) -> list[str]:

@@ -38,7 +38,7 @@ REBALANCE_TIMEOUT_MS = 60_000
 _DRAIN_S = 20.0  # for what is in flight at a revoke, well within the above
 _REQUEST_S = 10.0
 _POLL_MS = 200  # how soon an idle consumer notices that it should stop
-_FULL_POLL_MS = 20  # how soon a full one notices that it may fetch again
+_SHORT_POLL_MS = 20  # how soon a full one notices that it may fetch again, and one without partitions that it has some
 _BACKOFF_S = (0.5, 5.0)
 _PAUSE_S = 1.0  # a longer one, and topics may have changed unnoticed
 
@@ -272,7 +272,7 @@ class FrameConsumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
 
     async def _fetch(self) -> None:
         """Fetch what Kafka has for us."""
-        timeout_ms = _FULL_POLL_MS if self.assignment and self.assignment.paused else _POLL_MS
+        timeout_ms = _POLL_MS if self.assignment and not self.assignment.paused else _SHORT_POLL_MS
         try:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except NoOffsetForPartitionError:

@@ -11,6 +11,7 @@ from framematch.core.frames import Frame, Region
 from framematch.core.units import NS_PER_US, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.vision.region_rows import RegionRow
 
 _HALF_US = NS_PER_US // 2
 
@@ -57,9 +58,9 @@ class InFlightFrame:
     """A fetched record, filled in by one stage after the other.
 
     Frames with the same `ordering_key` are published in the order in which they were fetched. `header` is what the
-    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete, and
-    `qualities` the regions' qualities, by number; `served` is the snapshot that all of the frame is decided with, from
-    when it is prepared until its events are built; `partition` is the record's.
+    record's headers say; `crops` are the regions' pixels as the model takes them, until the frame is complete, or
+    `rows` what Triton makes them of; `qualities` are the regions' qualities, by number; `served` is the snapshot that
+    all of the frame is decided with, from when it is prepared until its events are built; `partition` is the record's.
     """
 
     record: ConsumerRecord
@@ -68,7 +69,8 @@ class InFlightFrame:
     header: Frame | None = None
     regions: tuple[Region, ...] = ()
     crops: tuple[Pixels, ...] = ()
-    qualities: Mapping[int, float] = field(default_factory=dict)
+    rows: tuple[RegionRow, ...] = ()
+    qualities: dict[int, float] = field(default_factory=dict)
     served: ServedSnapshot | None = None
     outcome: Outcome = Pending()
     spans: dict[str, Span] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class InFlightFrame:
 
     @property
     def size_bytes(self) -> int:
-        """Memory in use: the record's value and the crops."""
+        """Memory in use: the record's value, which the rows share, and the crops."""
         return len(self.record.value or b"") + sum(crop.nbytes for crop in self.crops)
 
     @property

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from consumers.assignment import Assignment, State
 from consumers.delivery.at_least_once import AtLeastOnce
@@ -42,12 +43,15 @@ _MEASURE_INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class Components:
-    """What the stages work with. `served` returns the snapshot that the next frame is decided with."""
+    """What the stages work with. `served` returns the snapshot that the next frame is decided with.
+
+    `decode_threads` is None when Triton decodes: what is left takes less time than handing it to a thread.
+    """
 
     consumer: GroupConsumer
     served: Callable[[], ServedSnapshot]
     preparer: Preparer
-    decode_threads: Executor
+    decode_threads: Executor | None
     inference: Inference
     results: ResultBuilder
     encoder: RecordEncoder
@@ -135,9 +139,13 @@ class Pipeline:
         while True:
             assignment = await self._consumer.current_assignment()
             if frames := await assignment.next_frames():
-                await loop.run_in_executor(
-                    components.decode_threads, _prepare_each, components.preparer, frames, components.served()
-                )
+                prepare = partial(_prepare_each, components.preparer, frames, components.served())
+                if components.decode_threads is None:
+                    prepare()
+                    await asyncio.sleep(0)  # a backlog of frames that are too old must not stop everything else
+                else:
+                    await loop.run_in_executor(components.decode_threads, prepare)
+                del prepare
                 for frame in frames:
                     start_ns, end_ns = frame.spans["decode"]
                     self._decode_seconds.observe((end_ns - start_ns) / NS_PER_S)

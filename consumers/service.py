@@ -10,6 +10,7 @@ import cv2
 
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import REBALANCE_TIMEOUT_MS
+from consumers.membership import MemberFile, member_file, members_folder, watched_members
 from consumers.metrics import ConsumerMetrics
 from consumers.monitoring.gpu import GpuMonitor
 from consumers.monitoring.watchdog import Probe, Watchdog
@@ -27,6 +28,7 @@ from framematch.core.health import Health, new_registry, serve_http
 from framematch.core.kafka.clients import new_consumer, started
 from framematch.core.kafka.consumer import Consumer
 from framematch.core.kafka.topics import ensure_topics
+from framematch.core.lifecycle import beside
 from framematch.core.paths import state_dir
 from framematch.core.settings import ConsumerSettings, MatchingSettings, Settings
 from framematch.core.settings_sources import require
@@ -38,6 +40,7 @@ from framematch.matching.serving.opener import connect_encoder
 from framematch.matching.serving.state import HEALTH_PART, ServingState
 from framematch.matching.serving.watcher import SnapshotWatcher, watched_snapshots
 from framematch.vision.encoder import ImageEncoder
+from framematch.vision.jpeg_encoder import JpegEncoder
 from framematch.vision.triton_statistics import ModelStatistics
 
 _MODEL_CHECK_S = 2.0
@@ -46,7 +49,10 @@ _MODEL_CHECK_S = 2.0
 _SHADOW_BATCHES = 4
 _SHADOW_GATHER_S = 0.5
 _GC_THRESHOLD = 20_000  # objects; frames and events are freed without the collector
-_HEARTBEATS = 3  # in a session, so that two may be late; their answers also say that the group rebalances
+# Of one response, which is in memory three times while it is decoded. 2 MB saved no memory that could be measured.
+_PARTITION_FETCH_BYTES, _FETCH_BYTES = 1_048_576, 4_194_304
+_HEARTBEATS = 3  # at least, in a session, so that two may be late
+_HEARTBEAT_MS = 1_000  # at most: their answers also say that the group rebalances
 
 
 async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
@@ -65,7 +71,12 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     # A missing address is reported at once, not after a wait for another server.
     require(settings.kafka.bootstrap_servers, "kafka.bootstrap_servers")
     require(settings.triton.url, "triton.url")
+    own = settings.consumer
+    members = members_folder(state_dir(), settings.kafka, own.group_id)
     async with AsyncExitStack() as resources:
+        # First, as the process before this one may have been killed, and its partitions wait.
+        await resources.enter_async_context(watched_members(members, settings.kafka, own.group_id))
+        topics = await resources.enter_async_context(beside(ensure_topics(settings.kafka)))
         database = await resources.enter_async_context(open_database(settings))
         metadata = _metadata_cache(database, settings.matching)
         serving = ServingState(metadata, metrics.snapshots, health)
@@ -79,19 +90,19 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         health.set_ready("triton")
-        shadow = _shadow(settings.consumer, watcher, database, resources, metrics)
+        shadow = _shadow(own, watcher, database, resources, metrics)
+        await topics
+        member = resources.enter_context(member_file(members))
         components = await _components(
-            settings, watcher, metadata, shadow.queue, resources, metrics=metrics, health=health
+            settings, watcher, metadata, shadow.queue, resources, member=member, metrics=metrics, health=health
         )
         await resources.enter_async_context(serve_http(health, registry, settings.http))
-        pipeline = Pipeline(
-            components, kafka=settings.kafka, settings=settings.consumer, metrics=metrics, health=health
-        )
+        pipeline = Pipeline(components, kafka=settings.kafka, settings=own, metrics=metrics, health=health)
         gpu = GpuMonitor(
             settings.gpu_interval_s,
             partial(_model_statistics, watcher),
             pipeline.load,
-            batch_size=settings.consumer.batch_size,
+            batch_size=own.batch_size,
             registry=registry,
         )
         telling = heartbeat(
@@ -129,10 +140,14 @@ async def _model_statistics(watcher: SnapshotWatcher) -> ModelStatistics:
 
 
 async def _connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder:
-    encoder = await connect_encoder(settings, model_digest)
+    encoder = await connect_encoder(settings, model_digest, JpegEncoder if _triton_decodes(settings) else ImageEncoder)
     if settings.triton.shared_memory:
         await encoder.share_memory(settings.consumer.batches_in_flight)
     return encoder
+
+
+def _triton_decodes(settings: Settings) -> bool:
+    return settings.consumer.decode == "server"
 
 
 def _metadata_cache(database: Database, settings: MatchingSettings) -> MetadataCache:
@@ -173,28 +188,32 @@ async def _components(
     shadow: ShadowQueue,
     resources: AsyncExitStack,
     *,
+    member: MemberFile,
     metrics: ConsumerMetrics,
     health: Health,
 ) -> Components:
     """Join the group, and make the components that the stages work with."""
     own, kafka = settings.consumer, settings.kafka
+    gate, triton_decodes = PictureGate.of(settings.matching), _triton_decodes(settings)
     tracer = resources.enter_context(open_tracer(settings.tracing, "consumer"))
-    await ensure_topics(kafka)
     return Components(
-        consumer=await resources.enter_async_context(started(_group_member(settings, metrics), kafka)),
+        consumer=await resources.enter_async_context(started(_group_member(settings, member, metrics), kafka)),
         served=lambda: watcher.current,
         preparer=Preparer(
             AgeLimits.of(own),
             max_pixels=own.max_pixels,
             max_regions=own.max_regions,
-            gate=PictureGate.of(settings.matching),
+            gate=None if triton_decodes else gate,
         ),
-        decode_threads=resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
+        decode_threads=None
+        if triton_decodes
+        else resources.enter_context(ThreadPoolExecutor(own.decode_threads, "decode")),
         inference=Inference(
             search_thread=resources.enter_context(ThreadPoolExecutor(1, "search")),
             metrics=metrics,
             health=health,
             shadow=shadow,
+            gate=gate if triton_decodes else None,
         ),
         results=ResultBuilder(metadata=metadata, metrics=metrics),
         encoder=RecordEncoder(kafka, group_id=own.group_id, tracer=tracer),
@@ -202,16 +221,19 @@ async def _components(
     )
 
 
-def _group_member(settings: Settings, metrics: ConsumerMetrics) -> Consumer:
+def _group_member(settings: Settings, member: MemberFile, metrics: ConsumerMetrics) -> Consumer:
     own = settings.consumer
     return new_consumer(
         settings.kafka,
         group_id=own.group_id,
         auto_offset_reset="none",  # FrameConsumer decides, and reports what is lost
         on_unreadable=lambda found: metrics.frames_lost.labels("unreadable").inc(found.stop - found.first),
+        on_member=member.write,
         isolation_level="read_committed",
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+        fetch_max_bytes=_FETCH_BYTES,
         session_timeout_ms=own.session_timeout_ms,
-        heartbeat_interval_ms=own.session_timeout_ms // _HEARTBEATS,
+        heartbeat_interval_ms=min(own.session_timeout_ms // _HEARTBEATS, _HEARTBEAT_MS),
         max_poll_interval_ms=own.max_poll_interval_ms,
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
     )

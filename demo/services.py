@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from demo.calibration import draw_calibration
 from demo.dataset import DATA_DIR
@@ -154,12 +155,15 @@ class Service:
         if not self.running:
             raise self._error(f"ended with exit code {self._process.exit_code}")
 
-    def metric(self, name: str, **labels: str) -> list[float]:
-        """The current values of a metric, one for each set of labels that includes these."""
+    def samples(self) -> list[Sample]:
+        """All metrics of one scrape."""
         with urllib.request.urlopen(f"{self._url}/metrics", timeout=5) as response:  # noqa: S310  # our own loopback URL
             text = response.read().decode()
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return [s.value for s in samples if s.name == name and labels.items() <= s.labels.items()]
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def metric(self, name: str, **labels: str) -> list[float]:
+        """The current values of a metric, one for each set of labels that includes these."""
+        return [s.value for s in self.samples() if s.name == name and labels.items() <= s.labels.items()]
 
     def readiness(self) -> dict[str, str]:
         """The state of each part from /readyz: `ok`, or why it is not ready."""

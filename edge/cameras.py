@@ -8,6 +8,7 @@ from edge.sources import Source, parse_source
 from framematch.core.errors import UsageError
 from framematch.core.settings import (
     CameraSettings,
+    Decode,
     EdgeSettings,
     MaskSettings,
     MotionSettings,
@@ -29,6 +30,7 @@ class Camera:
     max_side: int
     jpeg_quality: int
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    decode: Decode = "software"
     key_frames_only: bool = False
     motion: MotionSettings = field(default_factory=MotionSettings)
     regions: RegionSettings = field(default_factory=RegionSettings)
@@ -71,6 +73,7 @@ def camera_from(name: str, camera: CameraSettings, settings: EdgeSettings, sourc
         max_side=camera.max_side or settings.max_side,
         jpeg_quality=camera.jpeg_quality or settings.jpeg_quality,
         rtsp_transport=camera.rtsp_transport or settings.rtsp_transport,
+        decode=camera.decode or settings.decode,
         key_frames_only=camera.key_frames_only,
         motion=camera.motion or settings.motion,
         regions=camera.regions or settings.regions,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.cameras import Camera, cameras_from
 from edge.drawing import draw_regions
+from edge.limits import check_limits, raise_open_files
 from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
 from edge.processes import CameraProcesses
@@ -41,6 +42,8 @@ class ProbeResult:
     still_frames: int
     regions_per_frame: float | None
     clock: str | None
+    decoder: str | None
+    decoder_reason: str | None
     drops: dict[str, int]
     failed: bool = False
     picture: str | None = None
@@ -102,6 +105,8 @@ class FrameCounter:
             still_frames=stats.still,
             regions_per_frame=self._regions / self._frames if self._frames else None,
             clock=stats.clock,
+            decoder=stats.decoder,
+            decoder_reason=stats.decoder_reason,
             drops=stats.drops,
             failed=stats.failed and not camera.source.live,
         )
@@ -129,11 +134,14 @@ async def probe_cameras(
     sent, and once more with its regions and masks drawn.
 
     Raises:
-        UsageError: no cameras, a source that cannot be right, or a folder that cannot be made.
+        UsageError: no cameras, more than the system allows, a source that cannot be right, or a folder that cannot be
+            made.
     """
     cameras = cameras_from(settings.edge)
     if not cameras:
         raise UsageError("no cameras are set", hint="A dry run has no Kafka, so it knows no wanted cameras")
+    raise_open_files()
+    check_limits(len(cameras))
     if folder is not None:
         _create(folder)
     counters = FrameCounters()

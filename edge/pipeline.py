@@ -15,6 +15,7 @@ import structlog
 
 from edge.cameras import Camera, cameras_from
 from edge.follow import edge_name
+from edge.limits import check_limits, raise_open_files
 from edge.manager import CameraManager
 from edge.metrics import EdgeMetrics
 from edge.outbox.dispatcher import Dispatcher
@@ -46,13 +47,15 @@ async def run_edge(
     edge follows; with those it never ends by itself.
 
     Raises:
-        UsageError: no cameras, or a source that cannot be right.
+        UsageError: no cameras, a source that cannot be right, or more cameras than the system allows.
         KafkaUnavailableError: no broker answers, and all sources are files and folders, which can be read later.
         IncompleteError: a file or folder failed, gave no frame, or not all its frames were sent.
         PrerequisiteError: an endpoint for traces is set, and the extra `tracing` is not installed.
     """
     cameras = watch.cameras if watch is not None else cameras_from(settings.edge)
     followed = watch.followed if watch is not None else None
+    raise_open_files()
+    check_limits(len(cameras))
     await asyncio.to_thread(check_files, cameras)
     if followed is None and not any(camera.source.live for camera in cameras):
         await ensure_topics(settings.kafka)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.resource_sharer import DupFd
 from typing import Self
@@ -16,7 +17,7 @@ from framematch.core.redact import run_redacted
 
 # multiprocessing runs the script `framematch` again in each process, up to its main guard: `framematch/__main__.py`
 # therefore imports next to nothing at its top.
-_PRELOADED = ["edge.worker.run"]
+_PRELOADED = ["edge.worker.preloaded"]
 
 WorkerMain = Callable[[socket.socket, DupFd, WorkerConfig], None]
 
@@ -62,14 +63,35 @@ class CameraProcesses:
             raise
 
     async def end(self, process: ForkServerProcess, *, wait_s: float = 0.0) -> str | None:
-        """Wait `wait_s` for the process to end, then SIGKILL it. Returns the signal that had killed it, if any."""
+        """Wait `wait_s` for the process to end, then SIGKILL it. Returns the signal that had killed it, if any.
 
-        def end() -> str | None:
-            process.join(wait_s)
-            died = process.exitcode
+        The event loop waits, not the one thread: a process that is slow to end must not hold up the others.
+        """
+        killed = not await _has_ended(process, wait_s)
+        if killed:
             process.kill()
-            process.join()
-            process.close()
-            return signal.Signals(-died).name if died is not None and died < 0 else None
+            await _has_ended(process, None)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, end)
+        def close() -> str | None:
+            process.join()
+            code = process.exitcode
+            process.close()
+            return None if killed or code is None or code >= 0 else signal.Signals(-code).name
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, close)
+
+
+async def _has_ended(process: ForkServerProcess, wait_s: float | None) -> bool:
+    """Whether a process ends within this time; None: however long it takes."""
+    if wait([process.sentinel], 0):
+        return True
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(process.sentinel, ended.set)
+    try:
+        async with asyncio.timeout(wait_s):
+            await ended.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(process.sentinel)
+    return True

@@ -12,6 +12,7 @@ import structlog
 
 from edge.cameras import Camera, cameras_from
 from edge.follow import FollowedCameras
+from edge.limits import check_limits
 from edge.sources import source_file
 from edge.wanted import Wanted
 from edge.worker.readers import check_files
@@ -194,7 +195,9 @@ class SettingsWatch:
     def _read(self, cause: Cause) -> tuple[Settings, tuple[Camera, ...], Wanted]:
         """Runs in a thread, because disks may be slow and videos are opened."""
         if cause == "topic":
-            return self._settings, self._own, self._wanted_beside(self._settings, self._own)
+            wanted = self._wanted_beside(self._settings, self._own)
+            check_limits(len(self._own) + len(wanted.cameras))
+            return self._settings, self._own, wanted
         self._versions = _versions(self._watched)
         settings = self._load()
         self._source_files = _source_files(settings)
@@ -204,6 +207,7 @@ class SettingsWatch:
         changes = compare(self._own, own)
         check_files((*changes.added, *changes.changed))
         wanted = self._wanted_beside(settings, own)
+        check_limits(len(own) + len(wanted.cameras))
         # Each version is taken before its file is read: what is written later counts as a change.
         self._versions = {path: self._versions.get(path, _version(path)) for path in (*self._watched, *wanted.files)}
         return settings, own, wanted

@@ -15,7 +15,8 @@ class StatsSnapshot:
     """Counts are since the service started; `closed_because` is None while the source is open.
 
     `found` are frames of an earlier run that were on disk. `drops` are by reason, and `drops_by_stage` the same by
-    stage and reason. `last_frame_at_s` is by the monotonic clock.
+    stage and reason. `last_frame_at_s` is by the monotonic clock. `decoder_reason`: why
+    `decoder` is not the wished one.
     """
 
     at_s: float = 0.0
@@ -35,6 +36,8 @@ class StatsSnapshot:
     lag_s: float = 0.0
     clock: Clock | None = None
     resolution: tuple[int, int] | None = None
+    decoder: str | None = None
+    decoder_reason: str | None = None
 
     @property
     def lost(self) -> int:

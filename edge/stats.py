@@ -47,7 +47,15 @@ class CameraStats:
     def add_again(self) -> None:
         """The camera was removed and is added again: its counts go on, and its source is to be opened."""
         self._was_open = False
-        self._state = replace(self._state, closed_because=STARTING, lag_s=0.0, clock=None, resolution=None)
+        self._state = replace(
+            self._state,
+            closed_because=STARTING,
+            lag_s=0.0,
+            clock=None,
+            resolution=None,
+            decoder=None,
+            decoder_reason=None,
+        )
         self._metrics.show(self)
 
     def opened(self, resolution: tuple[int, int]) -> None:
@@ -81,6 +89,12 @@ class CameraStats:
         """Which clock the capture time of the last frame is by."""
         if clock != self._state.clock:
             self._state = replace(self._state, clock=clock)
+
+    def set_decoder(self, decoder: str, reason: str | None) -> bool:
+        """What decodes the video, and why not what was wished. Returns whether that is new."""
+        before = self._state.decoder, self._state.decoder_reason
+        self._state = replace(self._state, decoder=decoder, decoder_reason=reason)
+        return before != (decoder, reason)
 
     def found(self, count: int) -> None:
         """Frames of an earlier run are on disk."""

@@ -79,6 +79,8 @@ def status_of(
         lag_s=round(max(0.0, now.lag_s), 3) if is_open else None,
         clock=now.clock,
         resolution=now.resolution,
+        decoder=now.decoder,
+        decoder_reason=now.decoder_reason,
         reconnects=now.reconnects,
         settings_error=settings_error,
         edge=edge,

@@ -11,7 +11,7 @@ import structlog
 
 from edge.cameras import Camera
 from edge.link.channel import ServiceChannel
-from edge.link.messages import Crashed, Ended, Failed, FrameReady, Message, Opened, PictureLeftOut
+from edge.link.messages import Crashed, DecoderChanged, Ended, Failed, FrameReady, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Counts, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import FrameSink, Outgoing
@@ -155,7 +155,10 @@ class CameraSupervisor:
             match message := await channel.receive():
                 case Opened():
                     self._stats.opened((message.width, message.height))
+                    self._set_decoder(message.decoder, message.decoder_reason)
                     log.info("camera_opened", camera=self._camera.id, source=str(self._camera.source))
+                case DecoderChanged():
+                    self._set_decoder(message.decoder, message.reason)
                 case PictureLeftOut():
                     log.warning("picture_left_out", camera=self._camera.id, reason=message.reason)
                 case FrameReady():
@@ -165,6 +168,16 @@ class CameraSupervisor:
                     channel.request()
                 case _:
                     return message
+
+    def _set_decoder(self, decoder: str, reason: str | None) -> None:
+        """Show what decodes the video; log it if the settings leave that open, or wish something else."""
+        wished = self._camera.decode
+        if not self._stats.set_decoder(decoder, reason) or wished == "software":
+            return
+        if wished not in (decoder, "auto"):
+            log.warning("decoder_unavailable", camera=self._camera.id, wished=wished, decoder=decoder, reason=reason)
+        else:
+            log.info("decoder_chosen", camera=self._camera.id, decoder=decoder, reason=reason)
 
     async def _watch(self, buffer: SharedBuffer, process: ForkServerProcess) -> bool:
         """Update the statistics; kill the process and return True when a live source delivers nothing for too long."""

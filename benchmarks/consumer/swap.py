@@ -13,29 +13,23 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from itertools import cycle
 
-import msgspec
 import uvloop
 
 from benchmarks.consumer.site import BATCH_SIZE, Site
-from benchmarks.frames import camera_names, frame_record, send
+from benchmarks.consumer.traffic import Traffic, publish, receive, wait_for_events
 from benchmarks.harness import Figure, Options, Results
-from benchmarks.kafka import TopicReader, reading
+from benchmarks.kafka import reading
 from benchmarks.processes import running_framematch
 from benchmarks.snapshots import SnapshotProducts, active_products, copy_active, mixed_events
 from demo.services import Service
 from framematch.catalog.mongo import Database, connect
 from framematch.catalog.operations.activation import activate
 from framematch.catalog.snapshots.serving_status import read_statuses, served_by
-from framematch.core.events import MatchEvent
-from framematch.core.frames import Frame
-from framematch.core.kafka.clients import new_producer, started
 from framematch.core.kafka.topics import ensure_topics
 from framematch.core.settings import KafkaSettings, MongoSettings, SnapshotSettings
-from framematch.core.timestamps import from_rfc3339, now_us
-from framematch.core.units import MS_PER_S, US_PER_MS
+from framematch.core.units import MS_PER_S
 
 _CONSUMERS = 3
 _SWAPS, _QUICK_SWAPS = 1_000, 60  # of all consumers
@@ -47,20 +41,6 @@ _LOOK_S = 0.02
 _DEADLINE_S = 60.0
 _PROBE_BATCHES = 6
 STALL_GOAL = 1.0
-
-
-@dataclass
-class _Traffic:
-    """What was published, and every event of it."""
-
-    frames: set[str] = field(default_factory=set)
-    events: list[MatchEvent] = field(default_factory=list)
-    latency_ms: list[tuple[float, float]] = field(default_factory=list)
-    """For each event the monotonic time of its arrival here, and from its frame's capture to its publication."""
-
-    def worst_ms(self, since_s: float) -> float:
-        """The latest event since then."""
-        return max((latency_ms for at_s, latency_ms in self.latency_ms if at_s >= since_s), default=0.0)
 
 
 def measure(site: Site, options: Options) -> Results:
@@ -84,11 +64,9 @@ async def _measure(site: Site, options: Options) -> Results:
             for number in range(options.rounds):
                 stalls.append(await _round(traffic, served, activations) / batch_ms)
                 print(f"swap, round {number + 1} of {options.rounds}: {stalls[-1]:.2f} batches", flush=True)
-        lost = len(traffic.frames - {event.frame.id for event in traffic.events})
-        doubled = len(traffic.events) - len({event.id for event in traffic.events})
         results.figures["swap_worst_stall_batches"] = Figure.of(stalls, "batches")
-        results.figures["events_lost_over_swaps"] = Figure.of([lost], "events")
-        results.figures["events_doubled_over_swaps"] = Figure.of([doubled], "events")
+        results.figures["events_lost_over_swaps"] = Figure.of([traffic.lost], "events")
+        results.figures["events_doubled_over_swaps"] = Figure.of([traffic.repeated], "events")
         results.figures["events_mixed_over_swaps"] = Figure.of([len(mixed_events(traffic.events, snapshots))], "events")
         results.figures["swap.swaps"] = Figure.of([activations * options.rounds * _CONSUMERS], "swaps")
         poll_s = SnapshotSettings().poll_s
@@ -98,7 +76,7 @@ async def _measure(site: Site, options: Options) -> Results:
     return results
 
 
-async def _round(traffic: _Traffic, served: "_Activate", activations: int) -> float:
+async def _round(traffic: Traffic, served: "_Activate", activations: int) -> float:
     """How much worse the worst latency with swaps was than without, in milliseconds."""
     since_s = time.monotonic()
     for _ in range(activations):
@@ -140,20 +118,20 @@ async def _two_snapshots(site: Site) -> AsyncIterator[tuple[Database, tuple[Snap
 @asynccontextmanager
 async def _under_load(
     site: Site, database: Database, snapshots: tuple[SnapshotProducts, ...], frames_per_s: float, poll_s: float
-) -> AsyncIterator[tuple[_Traffic, _Activate]]:
+) -> AsyncIterator[tuple[Traffic, _Activate]]:
     """Three consumers under load. At the end every frame has had time to get its events."""
     await activate(database, snapshots[0].id)
-    kafka, traffic, stop = site.kafka.new_topics(), _Traffic(), asyncio.Event()
+    kafka, traffic, stop = site.kafka.new_topics(), Traffic(), asyncio.Event()
     await ensure_topics(kafka)
     with _consumers(site, kafka, poll_s) as consumers:
         async with reading(kafka, "matches") as matches, asyncio.TaskGroup() as group:
-            receiving = group.create_task(_receive(matches, traffic))
-            publishing = group.create_task(_publish(kafka, site.jpegs, frames_per_s, traffic, stop))
-            await _wait_for_events(traffic, consumers, round(frames_per_s))
+            receiving = group.create_task(receive(matches, traffic))
+            publishing = group.create_task(publish(kafka, site.jpegs, frames_per_s, traffic, stop))
+            await wait_for_events(traffic, consumers, round(frames_per_s))
             yield traffic, _Activate(database, snapshots)
             stop.set()
             await publishing
-            await _wait_for_events(traffic, consumers, len(traffic.frames))
+            await wait_for_events(traffic, consumers, len(traffic.frames))
             receiving.cancel()
 
 
@@ -171,39 +149,3 @@ def _consumers(site: Site, kafka: KafkaSettings, poll_s: float) -> Iterator[list
         for service in services:
             service.wait_ready()
         yield services
-
-
-async def _publish(
-    kafka: KafkaSettings, jpegs: list[bytes], frames_per_s: float, traffic: _Traffic, stop: asyncio.Event
-) -> None:
-    cameras = camera_names(kafka.partitions, kafka.partitions)
-    async with started(new_producer(kafka), kafka) as producer:
-        start_s = time.monotonic()
-        for number, jpeg in enumerate(cycle(jpegs)):
-            if stop.is_set():
-                break
-            frame = Frame(cameras[number % len(cameras)], now_us(), number // len(cameras))
-            traffic.frames.add(frame.id)
-            await send(producer, frame_record(kafka, frame, jpeg))
-            await asyncio.sleep(max(0.0, start_s + (number + 1) / frames_per_s - time.monotonic()))
-        await producer.flush()
-
-
-async def _receive(matches: TopicReader, traffic: _Traffic) -> None:
-    while True:
-        for arrival in await matches.read():
-            event = msgspec.json.decode(arrival.record.value, type=MatchEvent)
-            latency_ms = arrival.record.timestamp - from_rfc3339(event.frame.captured_at) / US_PER_MS
-            traffic.events.append(event)
-            traffic.latency_ms.append((time.monotonic(), latency_ms))
-
-
-async def _wait_for_events(traffic: _Traffic, consumers: list[Service], count: int) -> None:
-    """Return when there are so many events, or none has come for the deadline."""
-    before, since_s = 0, time.monotonic()
-    while len(traffic.events) < count and time.monotonic() < since_s + _DEADLINE_S:
-        await asyncio.sleep(_LOOK_S)
-        for consumer in consumers:
-            consumer.check()
-        if len(traffic.events) > before:
-            before, since_s = len(traffic.events), time.monotonic()

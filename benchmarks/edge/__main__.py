@@ -2,23 +2,24 @@
 
 `publish` compares its path to Kafka with a bare confluent-kafka producer, `capture` its CPU time with a bare OpenCV
 loop's and counts cameras per core and memory, `latency` follows frames from their source to a Kafka consumer, `spool`
-stores frames on disk and replays them. The module of each part says what it measures.
+stores frames on disk and replays them; `cameras` runs up to 200 of them. The module of each part says what it measures.
 """
 
 import sys
 
 from benchmarks.cli import Benchmark, Part
-from benchmarks.edge import capture, latency, publish, spool
+from benchmarks.edge import cameras, capture, latency, publish, spool
 from benchmarks.edge.site import Site, running_site
 
 BENCHMARK = Benchmark(
     name="edge",
-    description="Measure the edge: publishing, CPU time, memory, latency and the spool.",
+    description="Measure the edge: publishing, CPU time, memory, latency, the spool, and many cameras.",
     parts={
         "publish": Part[Site](publish.measure),
         "capture": Part[Site](capture.measure),
         "latency": Part[Site](latency.measure),
         "spool": Part[Site](spool.measure),
+        "cameras": Part[Site](cameras.measure, in_quick=False),
     },
     running_site=running_site,
 )

@@ -45,10 +45,11 @@ def measure(site: Site, options: Options) -> Results:
 async def _windows(kafka: KafkaSettings, rounds: int, window_s: float) -> list[list[float]]:
     """The latencies of all frames in each window."""
     async with reading(kafka, "frames") as frames:
-        return [await _latencies_ms(frames, window_s) for _ in range(rounds)]
+        return [await latencies_ms(frames, window_s) for _ in range(rounds)]
 
 
-async def _latencies_ms(frames: TopicReader, window_s: float) -> list[float]:
+async def latencies_ms(frames: TopicReader, window_s: float) -> list[float]:
+    """The latencies of the frames that arrive in this time."""
     await frames.skip_to_end()
     end_s = time.monotonic() + window_s
     found: list[float] = []

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +39,12 @@ def running_site(folder: Path, _model: str = "") -> Iterator[Site]:
 
 
 @contextmanager
-def playing(site: Site, video: Path) -> Iterator[str]:
-    """Play `video` in real time again and again; yields its RTSP URL, which can be read a moment later."""
-    url = f"{site.rtsp.url}/{video.stem}"
+def playing(site: Site, video: Path, name: str = "") -> Iterator[str]:
+    """Play `video` in real time again and again; yields its RTSP URL, which can be read a moment later.
+
+    Without a `name` the stream has that of the file.
+    """
+    url = f"{site.rtsp.url}/{name or video.stem}"
     command = Command((sys.executable, "-m", "demo.publisher", str(video), url, "--loop"))
     publisher = ServerProcess(command, site.folder / "publisher.log")
     try:
@@ -57,14 +60,7 @@ def running_edge(site: Site, kafka: KafkaSettings, url: str, *, cameras: int) ->
     Frames of all cameras are in Kafka when the block starts.
     """
     names = [f"camera-{number}" for number in range(1, cameras + 1)]
-    environment = {
-        **service_environment(site.folder / kafka.topic_prefix),
-        "KAFKA_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers),
-        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
-    }
-    log_file = site.folder / f"{kafka.topic_prefix}.log"
-    arguments = [f"--camera={name}={url}" for name in names]
-    with running_framematch("edge", *arguments, environment=environment, log_file=log_file) as service:
+    with starting_edge(site, kafka, dict.fromkeys(names, url)) as service:
         service.wait_ready()
         deadline_s = time.monotonic() + _DEADLINE_S
         while any(sum(service.metric("framematch_edge_frames_published_total", camera=n)) < _MIN_FRAMES for n in names):
@@ -72,4 +68,19 @@ def running_edge(site: Site, kafka: KafkaSettings, url: str, *, cameras: int) ->
             if time.monotonic() > deadline_s:
                 raise FramematchError(f"not all of {cameras} cameras sent frames within {_DEADLINE_S:g} s")
             time.sleep(_POLL_S)
+        yield service
+
+
+@contextmanager
+def starting_edge(site: Site, kafka: KafkaSettings, sources: Mapping[str, str]) -> Iterator[Service]:
+    """`framematch edge` on the topics of `kafka` with these sources by camera; it has just been started."""
+    environment = {
+        **service_environment(site.folder / kafka.topic_prefix),
+        "KAFKA_BOOTSTRAP_SERVERS": str(kafka.bootstrap_servers),
+        "FRAMEMATCH_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
+        "FRAMEMATCH_KAFKA__FRAMES_RETENTION_MINUTES": str(kafka.frames_retention_minutes),
+    }
+    log_file = site.folder / f"{kafka.topic_prefix}.log"
+    arguments = [f"--camera={camera}={source}" for camera, source in sources.items()]
+    with running_framematch("edge", *arguments, environment=environment, log_file=log_file) as service:
         yield service

@@ -54,7 +54,7 @@ class Decider:
             await self._decide_batch(regions)
 
     async def _decide_batch(self, batch: Sequence[RegionCrop]) -> None:
-        crops = np.stack([region.crop for region in batch])
+        crops = np.stack([region.pixels for region in batch])
         embeddings, invalid_rows = await embed_isolating(self.served.encoder, crops)
         loop = asyncio.get_running_loop()
         decisions = await loop.run_in_executor(self.search_thread, self.served.matcher.match, embeddings)

@@ -73,6 +73,8 @@ class ShadowQueue:
         if pair.active == pair.shadow:  # it has just become the active one
             return
         needs, sampled = Needs.of(active, shadow), self._sampled_frames(batch)
+        if needs is Needs.CROP and batch[0].crop is None:
+            needs = Needs.JPEG  # Triton has the pixels
         share = Cost(cost.embed_ms / len(batch), cost.search_ms / len(batch))
         for row, region in enumerate(batch):
             header = region.frame.header

@@ -76,6 +76,7 @@ async def _read(
     try:
         async with asyncio.timeout(_DEADLINE_S), started(new_reader(kafka), kafka) as reader:
             with kafka_errors(kafka):
+                await reader.locate(topics.matches, topics.sightings)
                 read_from = sources(topics.matches, below, counts, topics.frames)
                 matches = await newest_matches(reader, read_from, below, lookback_s)
                 if matches:

@@ -7,22 +7,35 @@ from dataclasses import dataclass
 from consumers.in_flight_frame import InFlightFrame
 from framematch.core.arrays import Pixels
 from framematch.matching.serving.served_snapshot import ServedSnapshot
+from framematch.vision.region_rows import RegionRow
 
 
 @dataclass(frozen=True)
 class RegionCrop:
-    """One region of a frame, by its number, and its pixels as the model takes them: uint8 [H, W, 3]."""
+    """One region of a frame, by its number, and what the model takes: its pixels, uint8 [H, W, 3].
+
+    When Triton decodes, `crop` is None, and `row` is what the pixels are made of.
+    """
 
     frame: InFlightFrame
     number: int
-    crop: Pixels
+    crop: Pixels | None
     served: ServedSnapshot | None = None
+    row: RegionRow | None = None
+
+    @property
+    def pixels(self) -> Pixels:
+        """The crop, where this process decodes."""
+        if self.crop is None:
+            raise ValueError("Triton decodes this region, so its pixels are not here")
+        return self.crop
 
 
 def region_crops(frame: InFlightFrame) -> list[RegionCrop]:
     """The regions of a prepared frame that have no decision yet, in their order."""
-    crops = enumerate(frame.crops)
-    return [RegionCrop(frame, number, crop, frame.served) for number, crop in crops if not frame.has_decision(number)]
+    found = [RegionCrop(frame, number, crop, frame.served) for number, crop in enumerate(frame.crops)]
+    found += [RegionCrop(frame, number, None, frame.served, row) for number, row in enumerate(frame.rows)]
+    return [region for region in found if not frame.has_decision(region.number)]
 
 
 def served_of(batch: Sequence[RegionCrop]) -> ServedSnapshot:

@@ -19,6 +19,11 @@ class FrameJpeg:
     jpeg: jpeg.Jpeg
 
     @property
+    def data(self) -> bytes:
+        """The bytes."""
+        return self.jpeg.data
+
+    @property
     def width(self) -> int:
         """In pixels."""
         return self.jpeg.width
@@ -37,7 +42,7 @@ class FrameJpeg:
         try:
             return self.jpeg.decode(reduction)
         except PictureError as error:
-            raise _bad_frame(error, self.jpeg.data) from None
+            raise bad_frame(error, self.jpeg.data) from None
 
 
 def read_jpeg(data: bytes, *, max_pixels: int) -> FrameJpeg:
@@ -49,10 +54,11 @@ def read_jpeg(data: bytes, *, max_pixels: int) -> FrameJpeg:
     try:
         return FrameJpeg(jpeg.read_jpeg(data, max_pixels=max_pixels))
     except PictureError as error:
-        raise _bad_frame(error, data) from None
+        raise bad_frame(error, data) from None
 
 
-def _bad_frame(error: PictureError, data: bytes) -> BadFrameError:
+def bad_frame(error: PictureError, data: bytes) -> BadFrameError:
+    """The error for a frame whose JPEG is not usable."""
     return BadFrameError(error.reason, f"the picture of {len(data)} bytes {error.message}")
 
 

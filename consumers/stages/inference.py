@@ -5,22 +5,21 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 
-import numpy as np
 import structlog
 
 from consumers.in_flight_frame import Rejected, Span
 from consumers.metrics import ConsumerMetrics
 from consumers.shadow.queue import ShadowQueue
 from consumers.stages.batcher import RegionCrop, served_of
-from framematch.core.arrays import Embeddings
+from consumers.stages.embed import EmbeddedBatch, embed_batch, settle_by_picture
 from framematch.core.backoff import Backoff
 from framematch.core.errors import BadFrameError, EmbeddingError, FramematchError, TritonUnavailableError
 from framematch.core.health import Health
 from framematch.core.units import NS_PER_MS, NS_PER_S
 from framematch.matching.decision import Decision
+from framematch.matching.gate import PictureGate
 from framematch.matching.shadow.counts import Cost
 from framematch.vision.encoder import ImageEncoder
-from framematch.vision.isolation import embed_isolating
 
 log = structlog.get_logger()
 
@@ -32,6 +31,7 @@ class Inference:
 
     `search_thread` is a thread of its own: the index serves one search at a time, and a search of a millisecond would
     otherwise wait behind pictures to decode. What was decided is offered to `shadow`, which takes it or leaves it.
+    When Triton decodes, `gate` refuses pictures by what it has measured.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Inference:
         metrics: ConsumerMetrics,
         health: Health,
         shadow: ShadowQueue | None = None,
+        gate: PictureGate | None = None,
     ) -> None:
+        self._gate = gate
         self._search_thread = search_thread
         self._shadow = shadow
         self._metrics = metrics
@@ -60,31 +62,32 @@ class Inference:
         """
         start_ns = time.time_ns()
         served = served_of(batch)
-        embeddings, invalid_rows = await self._embed(served.encoder, np.stack([region.crop for region in batch]))
+        embedded = await self._embed(served.encoder, batch)
         inferred_ns = time.time_ns()
         loop = asyncio.get_running_loop()
-        decisions = await loop.run_in_executor(self._search_thread, served.matcher.match, embeddings)
+        decisions = await loop.run_in_executor(self._search_thread, served.matcher.match, embedded.embeddings)
         searched_ns = time.time_ns()
         self._record_span(batch, "infer", (start_ns, inferred_ns))
         self._record_span(batch, "search", (inferred_ns, searched_ns))
-        set_decisions(batch, decisions, invalid_rows)
+        settled = settle_by_picture(batch, embedded, self._gate)
+        set_decisions(batch, decisions, embedded.invalid_rows, settled)
         if self._shadow is not None:
             cost = Cost((inferred_ns - start_ns) / NS_PER_MS, (searched_ns - inferred_ns) / NS_PER_MS)
-            self._shadow.offer(served, batch, embeddings, invalid_rows, cost)
+            self._shadow.offer(served, batch, embedded.embeddings, embedded.invalid_rows | settled, cost)
 
-    async def _embed(self, encoder: ImageEncoder, crops: np.ndarray) -> tuple[Embeddings, frozenset[int]]:
-        backoff, batch = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
+    async def _embed(self, encoder: ImageEncoder, batch: Sequence[RegionCrop]) -> EmbeddedBatch:
+        backoff, source = Backoff(*_BACKOFF_S), object()  # a batch that succeeds must not hide another that fails
         while True:
             try:
-                found = await embed_isolating(encoder, crops)
+                found = await embed_batch(encoder, batch, self._gate)
             except (TritonUnavailableError, EmbeddingError) as error:
-                await self._wait(error, backoff.next_delay_s(), batch)
+                await self._wait(error, backoff.next_delay_s(), source)
             else:
-                self._health.set_ready("triton", source=batch)
+                self._health.set_ready("triton", source=source)
                 return found
 
-    async def _wait(self, error: FramematchError, delay_s: float, batch: object) -> None:
-        self._health.set_not_ready("triton", error.message, source=batch)
+    async def _wait(self, error: FramematchError, delay_s: float, source: object) -> None:
+        self._health.set_not_ready("triton", error.message, source=source)
         event = "model_output_invalid" if isinstance(error, EmbeddingError) else "inference_retried"
         self._metrics.inference_retries.labels(event).inc()
         log.warning(event, error=str(error), delay_s=round(delay_s, 3))
@@ -97,9 +100,19 @@ class Inference:
             region.frame.spans[stage] = span
 
 
-def set_decisions(batch: Sequence[RegionCrop], decisions: Sequence[Decision], invalid_rows: Collection[int]) -> None:
-    """Give each region its decision; a frame with a region that the model cannot embed is rejected."""
+def set_decisions(
+    batch: Sequence[RegionCrop],
+    decisions: Sequence[Decision],
+    invalid_rows: Collection[int],
+    settled: Collection[int] = (),
+) -> None:
+    """Give each region its decision, but those in `settled`.
+
+    A frame with a region that the model cannot embed is rejected.
+    """
     for row, (region, decision) in enumerate(zip(batch, decisions, strict=True)):
+        if row in settled:
+            continue
         if row not in invalid_rows:
             region.frame.decide(region.number, decision)
         elif not region.frame.complete:

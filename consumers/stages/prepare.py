@@ -16,6 +16,7 @@ from framematch.matching.gate import MeasuredCrop, PictureGate
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.pictures.regions import cut
 from framematch.vision.preprocess import Preprocessor
+from framematch.vision.region_rows import RegionRow, reduction_for
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,18 @@ class AgeLimits:
 class Preparer:
     """Reads headers, skips frames that are too old, decodes, crops regions, and scales them for the model.
 
-    A region that does not pass the `gate` is decided here: it is unknown, and no model is asked.
+    A region that does not pass the `gate` is decided here: it is unknown, and no model is asked. Without a gate only
+    headers are read, and the JPEG is left to Triton.
     """
 
-    def __init__(self, ages: AgeLimits, *, max_pixels: int, max_regions: int, gate: PictureGate) -> None:
+    def __init__(self, ages: AgeLimits, *, max_pixels: int, max_regions: int, gate: PictureGate | None) -> None:
         self._ages = ages
         self._gate = gate
         self._max_pixels = max_pixels
         self._max_regions = max_regions
 
     def prepare(self, frame: InFlightFrame, served: ServedSnapshot) -> None:
-        """Set header, regions, crops for `served`, and the decisions for regions that the gate refuses.
+        """Set header, regions, crops or rows for `served`, and the decisions for regions that the gate refuses.
 
         Or set the outcome: `Skipped`, or `Rejected` if the bytes are not a frame.
         """
@@ -66,27 +68,37 @@ class Preparer:
             if reason := self._ages.reason_to_skip(frame.header, now_us()):
                 frame.outcome = Skipped(reason)
             else:
-                self._crop(frame, frame.header, served.preprocessor)
+                self._read_picture(frame, frame.header, served.preprocessor)
         except BadFrameError as error:
             # Its traceback refers to this call, and so to the frame: only the garbage collector would free it.
             frame.outcome = Rejected("decode", error.with_traceback(None))
         frame.spans["decode"] = (start_ns, time.time_ns())
 
-    def _crop(self, frame: InFlightFrame, header: Frame, preprocessor: Preprocessor) -> None:
-        """Decode the picture and crop its regions; BadFrameError if it is no picture, or one beyond the limits."""
+    def _read_picture(self, frame: InFlightFrame, header: Frame, preprocessor: Preprocessor) -> None:
+        """Set the frame's regions and what the model takes; BadFrameError if it has no picture, or is beyond limits."""
         if len(header.regions) > self._max_regions:
             raise BadFrameError(
                 "too_many_regions", f"{len(header.regions)} regions, more than the {self._max_regions} allowed"
             )
         jpeg = read_jpeg(frame.record.value or b"", max_pixels=self._max_pixels)
         regions = clip_regions(jpeg.width, jpeg.height, header.regions)
-        frame.crops = crop_regions(jpeg, regions, preprocessor)
-        frame.regions = regions
-        measured = [MeasuredCrop.of(crop, region) for crop, region in zip(frame.crops, regions, strict=True)]
-        frame.qualities = {number: crop.quality for number, crop in enumerate(measured)}
-        for number, crop in enumerate(measured):
-            if (decision := self._gate.decide(crop)) is not None:
-                frame.decide(number, decision)
+        if self._gate is None:
+            reduction = reduction_for(preprocessor, regions)
+            frame.rows = tuple(RegionRow(jpeg.data, region, reduction) for region in regions)
+            frame.regions = regions
+        else:
+            frame.crops = crop_regions(jpeg, regions, preprocessor)
+            frame.regions = regions
+            _decide_by_picture(frame, self._gate)
+
+
+def _decide_by_picture(frame: InFlightFrame, gate: PictureGate) -> None:
+    """Measure each crop of a frame, and decide those that the gate refuses."""
+    measured = [MeasuredCrop.of(crop, region) for crop, region in zip(frame.crops, frame.regions, strict=True)]
+    frame.qualities = {number: crop.quality for number, crop in enumerate(measured)}
+    for number, crop in enumerate(measured):
+        if (decision := gate.decide(crop)) is not None:
+            frame.decide(number, decision)
 
 
 def crop_regions(jpeg: FrameJpeg, regions: Sequence[Region], preprocessor: Preprocessor) -> tuple[Pixels, ...]:
@@ -96,7 +108,7 @@ def crop_regions(jpeg: FrameJpeg, regions: Sequence[Region], preprocessor: Prepr
         BadFrameError: `truncated` or `undecodable`.
     """
     # A region that is scaled down much needs no full picture.
-    reduction = min(preprocessor.reduction(height, width) for _, _, width, height in regions)
+    reduction = reduction_for(preprocessor, regions)
     picture = jpeg.decode(reduction)
     return tuple(preprocessor(cut(picture, region, reduction)) for region in regions)
 

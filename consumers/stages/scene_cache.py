@@ -93,7 +93,7 @@ class StaticSceneCache:
 
     def _misses_cache(self, region: RegionCrop, header: Frame) -> bool:
         key = (header.camera, region.frame.regions[region.number])
-        own = CacheEntry(key, header.id, _snapshot(region.frame), header.captured_at_us, signature_of(region.crop))
+        own = CacheEntry(key, header.id, _snapshot(region.frame), header.captured_at_us, signature_of(region.pixels))
         entry = self._entries.get(key)
         hit = entry is not None and self._similar(entry, own)
         if entry is None or not hit:

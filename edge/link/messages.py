@@ -6,10 +6,22 @@ from framematch.core.frames import Clock, Region
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """The source delivered its first picture, `width` x `height` pixels."""
+    """The source delivered its first picture, `width` x `height` pixels.
+
+    `decoder` decodes its video: `software`, `vaapi` or `cuda`; `decoder_reason` says why not what the settings wish.
+    """
 
     width: int
     height: int
+    decoder: str = "software"
+    decoder_reason: str | None = None
+
+
+class DecoderChanged(msgspec.Struct, frozen=True, tag="decoder"):
+    """What decodes the video from now on, and why: hardware failed."""
+
+    decoder: str
+    reason: str | None = None
 
 
 class FrameReady(msgspec.Struct, frozen=True, tag="frame"):
@@ -52,7 +64,7 @@ class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
     traceback: str
 
 
-Message = Opened | FrameReady | PictureLeftOut | Ended | Failed | Crashed
+Message = Opened | DecoderChanged | FrameReady | PictureLeftOut | Ended | Failed | Crashed
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 

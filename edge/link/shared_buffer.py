@@ -15,7 +15,7 @@ class Count(IntEnum):
     process has in memory, which are lost if it dies.
     """
 
-    SOURCE_FRAMES = 0  # frames that the source delivered
+    SOURCE_FRAMES = 0  # frames that the source delivered, decoded or not
     SAMPLED = 1  # of them, those that the sampler took
     STILL = 2  # left out, because nothing moved
     CORRUPT = 3  # left out, because the decoder reported damage or failed

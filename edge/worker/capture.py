@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.cameras import Camera
-from edge.link.messages import Crashed, Ended, Failed, Message, Opened, PictureLeftOut
+from edge.link.messages import Crashed, DecoderChanged, Ended, Failed, Message, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.worker.clock import CaptureClock, FrameTimestamps, LagWatch
 from edge.worker.gate import GateDecision
+from edge.worker.hardware import SOFTWARE
 from edge.worker.sampler import Sampler
 from edge.worker.slot import NewestFrameSlot, SlotShutDownError
-from edge.worker.source import GrabbedFrame, RawFrame, Reader
+from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.redact import redact_url
 from framematch.core.units import US_PER_S
@@ -36,14 +37,15 @@ class Capture:
     """One run of one camera's source, in a thread of its own: call `run` once, and `stop` from any thread.
 
     A live source never waits for the slot: a frame that a newer one displaces is counted. A finite one (file, folder)
-    is read at its own pace, with `repeat` in a loop, and waits for the slot, so that nothing is lost. `gate` decides
-    about a sampled frame and its time (`Gate.evaluate`), or raises ValueError when its picture cannot be used.
+    is read at its own pace, with `repeat` in a loop, and waits for the slot, so that nothing is lost. `open_source`
+    gets the question whether a frame is surely not sampled. `gate` decides about a sampled frame and its time
+    (`Gate.evaluate`), or raises ValueError when its picture cannot be used.
     """
 
     def __init__(
         self,
         camera: Camera,
-        open_source: Callable[[], Reader],
+        open_source: Callable[[MaySkip], Reader],
         *,
         gate: Callable[[RawFrame, float], GateDecision],
         buffer: SharedBuffer,
@@ -65,6 +67,7 @@ class Capture:
         self._lag = LagWatch(max_lag_s)
         self._sampler = Sampler(camera.fps)
         self._opened = False
+        self._decoding = SOFTWARE
         self._stop = threading.Event()
         self.last_message: Message = Ended()
 
@@ -89,7 +92,7 @@ class Capture:
 
     def _play(self) -> int:
         """Read the source to its end or until `stop`, and return the number of its frames."""
-        reader = self._open_source()
+        reader = self._open_source(self._may_skip)
         try:
             return self._play_live(reader) if self._camera.source.live else self._play_finite(reader)
         finally:
@@ -98,10 +101,13 @@ class Capture:
     def _play_live(self, reader: Reader) -> int:
         frames = 0
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
-            if grabbed.skipped:
+            if grabbed.sign_of_life:
                 self._buffer.set(Count.LAST_SKIPPED_NS, time.monotonic_ns())
                 continue
             frames += 1
+            if grabbed.skipped:
+                self._count_skipped()
+                continue
             if grabbed.damaged:  # its time may be out of order, and must not set the clock
                 self._sample(reader, grabbed, self._clock.due_s())
                 continue
@@ -121,6 +127,9 @@ class Capture:
         start_s: float | None = None
         while not self._stop.is_set() and (grabbed := reader.grab()) is not None:
             frames += 1
+            if grabbed.skipped:
+                self._count_skipped()
+                continue
             at_s = grabbed.media_s or 0.0
             raw = self._sample(reader, grabbed, at_s)
             if raw is None:  # its time may be out of order
@@ -131,6 +140,15 @@ class Capture:
                 break
             self._capture(raw, self._timestamps(), start_s + at_s)
         return frames
+
+    def _may_skip(self, media_s: float) -> bool:
+        """Whether the frame of this time in the stream will not be sampled, whatever comes before it."""
+        at_s = self._clock.expected_due_s(media_s) if self._camera.source.live else media_s
+        return at_s is not None and self._sampler.is_surely_not_due(at_s)
+
+    def _count_skipped(self) -> None:
+        self._buffer.add(Count.SOURCE_FRAMES)
+        self._buffer.set(Count.LAST_FRAME_NS, time.monotonic_ns())
 
     def _timestamps(self, media_s: float | None = None, camera_s: float | None = None) -> FrameTimestamps:
         timestamps = self._clock.timestamps(media_s, camera_s)
@@ -160,7 +178,11 @@ class Capture:
         if raw is not None and not self._opened:
             self._opened = True
             width, height = raw.size
-            self._send(Opened(width, height))
+            self._decoding = reader.decoding
+            self._send(Opened(width, height, self._decoding.decoder, self._decoding.reason))
+        elif raw is not None and reader.decoding != self._decoding:
+            self._decoding = reader.decoding
+            self._send(DecoderChanged(self._decoding.decoder, self._decoding.reason))
         return raw
 
     def _capture(self, raw: RawFrame, timestamps: FrameTimestamps, at_s: float) -> None:

@@ -69,6 +69,15 @@ class CaptureClock:
         """When a frame that arrives now would have arrived without lag, if it lags like the last one."""
         return self._monotonic_s() - self._last_lag_s
 
+    def expected_due_s(self, media_s: float) -> float | None:
+        """What `due_s` of a frame of this time in the stream will be, or a little more; None if that is not known yet.
+
+        The anchor may still fall until then, which makes it less.
+        """
+        if self._anchor_s is None or media_s < self._media_s:
+            return None
+        return self._anchor_s + media_s
+
     def timestamps(self, media_s: float | None = None, camera_s: float | None = None) -> FrameTimestamps:
         """The times of the frame that arrived just now.
 

@@ -7,6 +7,7 @@ import av
 
 from edge.worker.decoded import STRICT, FrameConverter
 from edge.worker.errors import reason_of
+from edge.worker.hardware import SOFTWARE
 from edge.worker.http_source import HttpOpener, ResponseBody
 from edge.worker.jpeg_frame import is_whole
 from edge.worker.jpeg_splitter import JpegSplitter
@@ -39,6 +40,8 @@ class MjpegReader:
     A body that is one picture is a snapshot: the next one is requested `interval_s` after it. A picture that does not
     arrive within `timeout_s` is a failure. `resources` are closed at the end.
     """
+
+    decoding = SOFTWARE
 
     def __init__(
         self,

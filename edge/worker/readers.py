@@ -12,8 +12,9 @@ import numpy as np
 from edge.cameras import Camera
 from edge.sources import image_files
 from edge.worker.decoded import PixelFrame
+from edge.worker.hardware import SOFTWARE
 from edge.worker.jpeg_frame import MAX_PIXELS, decode_jpeg, pixel_frame
-from edge.worker.source import GrabbedFrame, RawFrame, Reader
+from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
 from edge.worker.video import check_file, open_file, open_stream
 from framematch.core.errors import CameraUnavailableError, PictureError, UsageError
 from framematch.core.units import BYTES_PER_MB
@@ -24,8 +25,8 @@ _JPEG_CODES = tuple(cv2.VideoWriter.fourcc(*name) for name in ("MJPG", "JPEG"))
 _MAX_IMAGE_BYTES = 500_000_000
 
 
-def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
-    """Open the source of `camera`.
+def open_reader(camera: Camera, may_skip: MaySkip, *, open_timeout_s: float, read_timeout_s: float) -> Reader:
+    """Open the source of `camera`. Frames that `may_skip` need not be decoded.
 
     Raises:
         CameraUnavailableError: it does not open.
@@ -38,6 +39,8 @@ def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float)
     if source.kind == "file":
         return open_file(
             Path(source.address),
+            may_skip=may_skip,
+            decode=camera.decode,
             key_frames_only=camera.key_frames_only,
             untagged_colours=camera.untagged_colours,
         )
@@ -46,6 +49,8 @@ def open_reader(camera: Camera, *, open_timeout_s: float, read_timeout_s: float)
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         rtsp_transport=camera.rtsp_transport,
+        may_skip=may_skip,
+        decode=camera.decode,
         key_frames_only=camera.key_frames_only,
         allowed_hosts=camera.allowed_hosts,
         fps=camera.fps,
@@ -73,6 +78,8 @@ class DeviceReader:
 
     JPEGs of a camera are decoded here: OpenCV would fill what is missing with grey, and print libjpeg's warnings.
     """
+
+    decoding = SOFTWARE
 
     def __init__(self, number: int, read_timeout_s: float) -> None:
         self._read_timeout_s = read_timeout_s
@@ -108,6 +115,8 @@ class DeviceReader:
 
 class FolderReader:
     """Reads images in the given order, `1 / fps` seconds apart; one that cannot be decoded is a damaged frame."""
+
+    decoding = SOFTWARE
 
     def __init__(self, images: Sequence[Path], fps: float) -> None:
         self._images = images

@@ -6,9 +6,11 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.resource_sharer import DupFd
+from pathlib import Path
 
 import cv2
 from setproctitle import setproctitle
@@ -24,6 +26,11 @@ from edge.worker.readers import open_reader
 from edge.worker.slot import NewestFrameSlot
 
 _CLOSE_S = 0.5  # for the capture thread to end its session with the camera
+# Where all cameras together want more than the machine has, the service, which sends their frames, must not wait behind
+# a hundred of them: they then drop frames (`overrun`), and those that are encoded reach Kafka.
+_NICENESS = 10
+# Where memory runs out, the kernel kills a camera, which is started again. The service is larger than a small camera.
+_OOM_SCORE_ADJ = 500
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,10 @@ def run_worker(peer: socket.socket, buffer: DupFd, config: WorkerConfig) -> None
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they are meant for the service, which shuts its workers down
     setproctitle(f"framematch camera {config.camera.id}")
+    os.nice(_NICENESS)
+    with suppress(OSError):  # a sandbox without /proc
+        score = Path("/proc/self/oom_score_adj")
+        score.write_text(str(min(1000, int(score.read_text()) + _OOM_SCORE_ADJ)), encoding="ascii")
     # Cameras share the cores: threads within one resize or conversion only add overhead.
     cv2.setNumThreads(1)
     shared = SharedBuffer(buffer.detach())

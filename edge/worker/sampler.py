@@ -23,6 +23,13 @@ class Sampler:
         """Whether `accept` would accept a frame of this time. A frame that is not usable is not accepted afterwards."""
         return self._first_s is None or self._interval(at_s) > self._last_interval
 
+    def is_surely_not_due(self, at_s: float) -> bool:
+        """Whether a frame of about this time will not be due, whatever is accepted until it comes.
+
+        Its time may still grow a little, by `CaptureClock`'s drift.
+        """
+        return self._first_s is not None and self._interval(at_s, 2 * _ROUNDING) <= self._last_interval
+
     def accept(self, at_s: float) -> bool:
         """Whether to sample the frame of time `at_s`, in seconds of any clock. Earlier times are never accepted."""
         if not self.is_due(at_s):
@@ -32,6 +39,6 @@ class Sampler:
         self._last_interval = self._interval(at_s)
         return True
 
-    def _interval(self, at_s: float) -> int:
+    def _interval(self, at_s: float, rounding: float = _ROUNDING) -> int:
         first_s = at_s if self._first_s is None else self._first_s
-        return math.floor((at_s - first_s) * self._fps + _ROUNDING)
+        return math.floor((at_s - first_s) * self._fps + rounding)

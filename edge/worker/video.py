@@ -10,13 +10,14 @@ import av
 
 from edge.worker.decoded import FrameConverter
 from edge.worker.errors import REDIRECTED, reason_of, rtsp_failure
+from edge.worker.hardware import find_hardware
 from edge.worker.http_source import HttpOpener
 from edge.worker.mjpeg import MjpegReader, is_mjpeg
-from edge.worker.source import Reader
+from edge.worker.source import MaySkip, Reader, skips_nothing
 from edge.worker.streams import UnknownCodecError, choose_video, codec_tag
 from edge.worker.video_reader import Live, VideoReader
 from framematch.core.errors import CameraUnavailableError
-from framematch.core.settings import UntaggedColours
+from framematch.core.settings import Decode, UntaggedColours
 from framematch.core.units import US_PER_S
 
 _CHECK_S = 10.0
@@ -40,19 +41,29 @@ _PROTOCOLS = {
 }
 
 
-def open_file(path: Path, *, key_frames_only: bool = False, untagged_colours: UntaggedColours = "auto") -> VideoReader:
-    """Open a video file.
+def open_file(
+    path: Path,
+    *,
+    may_skip: MaySkip = skips_nothing,
+    decode: Decode = "software",
+    key_frames_only: bool = False,
+    untagged_colours: UntaggedColours = "auto",
+) -> VideoReader:
+    """Open a video file. Frames that `may_skip` need not be decoded.
 
     Raises:
         CameraUnavailableError: it cannot be read, or is no video.
     """
     av.logging.set_level(None)
+    hardware, decoding = find_hardware(decode)
     with ExitStack() as opened:
         try:
             # An open file, not a name, and no protocols: a playlist in it cannot make us read other files.
             file = opened.enter_context(path.open("rb"))
             options = {"protocol_whitelist": ""}
-            container = opened.enter_context(av.open(file, "r", options=options, metadata_errors="replace"))
+            container = opened.enter_context(
+                av.open(file, "r", options=options, metadata_errors="replace", hwaccel=hardware)
+            )
         except av.FFmpegError:
             raise CameraUnavailableError("is not a video that can be decoded") from None
         except OSError as error:
@@ -66,6 +77,8 @@ def open_file(path: Path, *, key_frames_only: bool = False, untagged_colours: Un
             stream,
             None,
             opened.pop_all(),
+            decoding=decoding,
+            may_skip=may_skip,
             key_frames_only=key_frames_only,
             untagged_colours=untagged_colours,
         )
@@ -95,12 +108,16 @@ def open_stream(
     open_timeout_s: float,
     read_timeout_s: float,
     rtsp_transport: Literal["tcp", "udp"] = "tcp",
+    may_skip: MaySkip = skips_nothing,
+    decode: Decode = "software",
     key_frames_only: bool = False,
     allowed_hosts: tuple[str, ...] = (),
     fps: float = 1.0,
     untagged_colours: UntaggedColours = "auto",
 ) -> Reader:
-    """Open a live stream. An HTTP source may also lead to the `allowed_hosts`; a snapshot is read `fps` times a second.
+    """Open a live stream. Frames that `may_skip` need not be decoded.
+
+    An HTTP source may also lead to the `allowed_hosts`; a snapshot is read `fps` times a second.
 
     Raises:
         CameraUnavailableError: it does not open; the message holds no secret.
@@ -127,6 +144,7 @@ def open_stream(
                         timeout_s=read_timeout_s,
                     )
                 opener.reuse(url, body)
+            hardware, decoding = find_hardware(decode)
             with rtsp_failure() as rtsp_status:
                 container = av.open(
                     url,
@@ -134,6 +152,7 @@ def open_stream(
                     timeout=(open_timeout_s, read_timeout_s),
                     io_open=None if opener is None else opener.open,
                     metadata_errors="replace",
+                    hwaccel=hardware,
                 )
         except (av.FFmpegError, OSError) as error:
             passed_s = time.monotonic() - started_s
@@ -152,6 +171,8 @@ def open_stream(
             choose_video(container),
             Live(read_timeout_s, opener),
             opened.pop_all(),
+            decoding=decoding,
+            may_skip=may_skip,
             key_frames_only=key_frames_only,
             untagged_colours=untagged_colours,
         )

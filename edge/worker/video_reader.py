@@ -14,9 +14,11 @@ from av.video.stream import VideoStream
 from edge.worker.decoded import STRICT, FrameConverter
 from edge.worker.errors import reason_of
 from edge.worker.file_times import FileTimes
+from edge.worker.hardware import Decoding
 from edge.worker.http_source import HttpOpener
 from edge.worker.jpeg_frame import is_whole
-from edge.worker.source import GrabbedFrame, RawFrame
+from edge.worker.nonreference import NonReferenceFinder
+from edge.worker.source import GrabbedFrame, MaySkip, RawFrame
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.settings import UntaggedColours
 from framematch.core.units import US_PER_S
@@ -29,6 +31,7 @@ TIMEOUTS_WITH_DAMAGE = 3
 # send one every few minutes; one that is opened again would wait for as long again.
 _TIMEOUTS_WITHOUT_KEY_FRAME = 60
 _SIGN_OF_LIFE_S = 0.5
+_WITHOUT_PICTURE_MAX = 100  # packets, of which hardware that works holds back a few
 # Decoders that give grey pictures, unmarked, when a stream is joined between two key frames.
 _STARTS_ANYWHERE = frozenset({"mpeg4", "h263", "flv", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"})
 # Formats without frame times: libav assumes 25 frames a second.
@@ -46,7 +49,9 @@ class Live:
 class VideoReader:
     """Reads one stream of a container. Frames that the decoder reports as damaged, or fails on, are marked as such.
 
-    With `key_frames_only` no other frames are decoded. `resources` are closed at the end.
+    With `key_frames_only` no other frames are decoded. Of the others, those are not decoded that `may_skip` and that no
+    other frame needs. `decoding` is what the stream's decoder was opened with; where hardware gives no picture,
+    software takes over. `resources` are closed at the end.
     """
 
     def __init__(
@@ -56,6 +61,8 @@ class VideoReader:
         live: Live | None,
         resources: ExitStack,
         *,
+        decoding: Decoding,
+        may_skip: MaySkip,
         key_frames_only: bool,
         untagged_colours: UntaggedColours,
     ) -> None:
@@ -64,13 +71,14 @@ class VideoReader:
         self._live = live
         self._stream = stream
         self._decoder = decoder = stream.codec_context
-        # With several threads the decoder delays one frame per thread, and uses more CPU.
-        decoder.thread_count = 1
-        if decoder.name == "mjpeg":
-            decoder.options = STRICT
-        if live is None:
-            decoder.flags |= Flags.copy_opaque  # a frame gets what is attached to its packet
+        self._prepare(decoder)
+        self._decoding = decoding
+        self._without_picture = 0  # packets since the last picture, from a key frame on
         self._key_frames_only = key_frames_only
+        self._may_skip = may_skip
+        self._non_reference = NonReferenceFinder(decoder.name, decoder.extradata)
+        self._independent = key_frames_only or decoder.name == "mjpeg"
+        self._fields = False
         self._waits_for_key_frame = live is not None and decoder.name in _STARTS_ANYWHERE
         # What the container says about the pixels' shape counts, else what the codec says, which may change.
         aspect = stream.sample_aspect_ratio
@@ -85,6 +93,14 @@ class VideoReader:
         self._frame: av.VideoFrame | None = None
         self._jpeg: Any = None  # the packet of the frame, if it is a JPEG
         self._frames = self._read()
+
+    @property
+    def decoding(self) -> Decoding:
+        """What decodes the video. Hardware that has no decoder for it is not used, which shows with the first frame."""
+        hardware = self._decoding.decoder
+        if self._frame is None or hardware in ("software", self._decoder.pix_fmt):
+            return self._decoding
+        return Decoding(reason=f"{hardware}: does not decode this video ({self._decoder.name})")
 
     def grab(self) -> GrabbedFrame | None:
         """Decode the next frame."""
@@ -112,17 +128,24 @@ class VideoReader:
             shift_s = None if self._live is not None else self._file_times.shift_s(_decoded_at_s(packet))
             if shift_s is not None:
                 packet.opaque = (shift_s,)  # a new object each time: PyAV keeps them by their identity
-            frames = self._decode(packet)
+            skipped = self._skips(packet, shift_s)
+            frames = self._decode(packet, skipped=skipped)
+            if not skipped:
+                self._check_hardware(packet, frames)
+            if skipped:
+                self._last_picture_s = time.monotonic()
+                yield GrabbedFrame(skipped=True)
             if frames is None:
                 self._frame = None
                 yield GrabbedFrame(self._packet_s(packet, shift_s), damaged=True)
-            elif not frames and self._is_silent():
-                yield GrabbedFrame(skipped=True)
+            elif not (frames or skipped) and self._is_silent():
+                yield GrabbedFrame(sign_of_life=True)
             for frame in frames or ():
                 self._frame = frame
+                self._fields = self._fields or frame.interlaced_frame
                 self._jpeg = packet if self._decoder.name == "mjpeg" else None
                 yield GrabbedFrame(self._media_s(frame), self._camera_s(frame), damaged=frame.is_corrupt)
-            if self._live is not None:
+            if self._live is not None and not skipped:
                 self._check_pictures(packet, frames, self._live.read_timeout_s)
         if self._live is not None:
             raise CameraUnavailableError("stream ended")
@@ -135,22 +158,70 @@ class VideoReader:
             self._last_sign_s = now_s
         return silent
 
-    def _decode(self, packet: Any) -> list[av.VideoFrame] | None:
-        """The frames that come with `packet`, also none; None if it is damaged."""
+    def _prepare(self, decoder: av.VideoCodecContext) -> None:
+        # With several threads the decoder delays one frame per thread, and uses more CPU.
+        decoder.thread_count = 1
+        if decoder.name == "mjpeg":
+            decoder.options = STRICT
+        if self._live is None:
+            decoder.flags |= Flags.copy_opaque  # a frame gets what is attached to its packet
+
+    def _check_hardware(self, packet: Any, frames: list[av.VideoFrame] | None) -> None:
+        """Go on in software, from the next key frame on, when hardware gives no picture."""
+        if frames and not all(frame.is_corrupt for frame in frames):
+            self._without_picture = 0
+        elif packet.is_keyframe or self._without_picture:
+            self._without_picture += 1
+        if self._decoding.decoder == "software" or self._without_picture < _WITHOUT_PICTURE_MAX:
+            return
+        decoder = av.CodecContext.create(self._decoder.name, "r")
+        assert isinstance(decoder, av.VideoCodecContext)  # noqa: S101  # by its codec
+        decoder.extradata = self._decoder.extradata
+        self._prepare(decoder)
+        self._decoding = Decoding(reason=f"{self._decoding.decoder}: gave no picture")
+        self._decoder, self._frame, self._waits_for_key_frame = decoder, None, True
+
+    def _skips(self, packet: Any, shift_s: float | None) -> bool:
+        """Whether the frame in `packet` is not needed, neither as a picture nor by other frames.
+
+        The two fields of a picture may be in two packets of different times: of them, all are decoded.
+        """
+        needless = (self._independent and packet.is_keyframe) or self._non_reference.is_non_reference(packet)
+        if not needless or self._fields or self._timeless or packet.pts is None:
+            return False
+        at_s = float(packet.pts * packet.time_base) + (shift_s or 0.0)
+        in_order = self._last_media_s is not None and at_s > self._last_media_s
+        return in_order and self._may_skip(at_s)
+
+    def _decode(self, packet: Any, *, skipped: bool = False) -> list[av.VideoFrame] | None:
+        """The frames that come with `packet`, also none; None if it is damaged.
+
+        If it is `skipped`, the decoder leaves out its frame, and only reads what else is in it.
+        """
         try:
+            if skipped:
+                return [] if self._independent else self._decode_without_frame(packet)
             if not packet.is_keyframe and (self._key_frames_only or self._waits_for_key_frame):
                 return []
             self._waits_for_key_frame = False
             if not self._key_frames_only:
-                return list(packet.decode())
+                return list(self._decoder.decode(packet))
             # The picture would come with the next key frame only: decoders wait for what is to be shown before it.
             end = av.Packet()
             end.time_base = packet.time_base
-            frames = [*packet.decode(), *self._decoder.decode(end)]
+            frames = [*self._decoder.decode(packet), *self._decoder.decode(end)]
             self._decoder.flush_buffers()
         except av.FFmpegError:
             return None
         return frames
+
+    def _decode_without_frame(self, packet: Any) -> list[av.VideoFrame]:
+        """What comes out of the decoder with a packet of which it leaves out the frame; usually nothing."""
+        self._decoder.skip_frame = "NONREF"
+        try:
+            return list(self._decoder.decode(packet))
+        finally:
+            self._decoder.skip_frame = "DEFAULT"
 
     def _packets(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)

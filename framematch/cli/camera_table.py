@@ -82,7 +82,7 @@ class CameraTable:
         table = Table(box=None, pad_edge=False)
         for name in ("Camera", "State", "For"):
             table.add_column(name, no_wrap=True)
-        for name in ("Source fps", "Sent fps", "Frame age", "Lag", "Reconnects", "On disk", "Status age"):
+        for name in ("Source fps", "Sent fps", "Frame age", "Lag", "Reconnects", "On disk", "Status age", "Decoder"):
             table.add_column(name, justify="right")
         table.add_column("Dropped", max_width=24)
         table.add_column("Reason", ratio=1)
@@ -91,6 +91,7 @@ class CameraTable:
             table.add_row(*self._row(entry.status, now_us))
         refused = sorted({entry.status.settings_error for entry in entries if entry.status.settings_error})
         notes = [Text(f"Changed settings were rejected: {printable(why)}", style="yellow") for why in refused]
+        notes += [_decoder_note(entry.status) for entry in entries if entry.status.decoder_reason]
         return Group(table, Text(summary(self.counts(now_us)), style="dim"), *notes)
 
     def _row(self, status: CameraStatus, now_us: int) -> list[Text]:
@@ -113,11 +114,17 @@ class CameraTable:
             if status.spooled_frames
             else _NOTHING,
             duration(status_age_s),
+            printable(status.decoder or _NOTHING),
             ", ".join(f"{printable(reason)} {count}" for reason, count in sorted(status.drops.items())) or _NOTHING,
             reason,
         )
         lasted = _NOTHING if status.since is None else duration(_since_s(status.since, now_us))
         return [Text(printable(status.camera)), Text(state, style=_STYLES[state]), Text(lasted), *map(Text, cells)]
+
+
+def _decoder_note(status: CameraStatus) -> Text:
+    why = f"{status.camera} is decoded in {status.decoder}: {status.decoder_reason}"
+    return Text(printable(why), style="dim")
 
 
 def summary(counts: dict[Shown, int]) -> str:

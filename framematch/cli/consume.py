@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from framematch.cli.common import CONFIG_OPTION, overrides, prepare
+from framematch.cli.importing import service_imports
 
 
 def consume(
@@ -21,10 +22,10 @@ def consume(
 
     Example: `KAFKA_BOOTSTRAP_SERVERS=kafka:9092 MONGODB_URI=mongodb://mongo TRITON_URL=triton:8001 framematch consume`
     """
-    from consumers.service import run_consumer
-    from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
-    from framematch.cli.service_log import run_logged
-    from framematch.core.lifecycle import run_service
+    with service_imports():
+        from consumers.service import run_consumer
+        from framematch.cli.service_log import run_logged
+        from framematch.core.lifecycle import run_service
 
     given = overrides(consumer={"batch_size": batch_size, "workers": workers}, matching={"threshold": threshold})
     settings = prepare("consumer", config, given)
@@ -34,6 +35,8 @@ def consume(
         if settings.consumer.workers == 1:
             run_service(lambda stop: run_consumer(settings, stop), shutdown_deadline_s=deadline_s, log_crash=True)
         else:
+            from consumers.workers.supervisor import EXIT_REPORT_S, run_workers
+
             run_service(
                 lambda stop: run_workers(settings, stop, run_consumer),
                 shutdown_deadline_s=deadline_s + EXIT_REPORT_S,

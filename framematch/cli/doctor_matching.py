@@ -27,8 +27,8 @@ _TRITON_TIMEOUT_MAX_S = 3.0
 async def check_matching(settings: Settings) -> list[Finding]:
     """Everything that a consumer matches with, checked by the functions that it starts with."""
     catalogue = await guarded("MongoDB", _catalogue, settings)
-    digest = catalogue.found[0].model_digest if catalogue.found else None
-    model = await guarded("Triton", partial(_model, digest=digest), settings)
+    active = catalogue.found[0] if catalogue.found else None
+    model = await guarded("Triton", partial(_model, active=active), settings)
     if catalogue.found is None:
         return [*catalogue.findings, *model.findings]
     index = _index(*catalogue.found, model.found, settings.matching)
@@ -74,15 +74,21 @@ def calibration_findings(manifest: "SnapshotManifest", products: int) -> list[Fi
     return [Finding("Calibration", True, text)]
 
 
-async def _model(settings: Settings, digest: str | None) -> "Checked[ModelManifest]":
-    """The model with this digest, which the active snapshot needs, or the newest built."""
+async def _model(settings: Settings, active: "SnapshotManifest | None") -> "Checked[ModelManifest]":
+    """The model that the active snapshot needs, as consumers use it, or the newest built."""
     from framematch.vision.encoder import ImageEncoder
+    from framematch.vision.jpeg_encoder import JpegEncoder
+
+    kind: type[ImageEncoder] = JpegEncoder if settings.consumer.decode == "server" else ImageEncoder
+    digest = active.model_digest if active else None
 
     url = require(settings.triton.url, "triton.url")
     timeout_s = min(settings.triton.timeout_s, _TRITON_TIMEOUT_MAX_S)
     try:
-        async with await ImageEncoder.connect(url, digest, timeout_s=timeout_s, key=settings.triton.key) as encoder:
+        async with await kind.connect(url, digest, timeout_s=timeout_s, key=settings.triton.key) as encoder:
             manifest = encoder.manifest
+            if active:
+                encoder.require_preprocessing(active.preprocessing_digest)
     except ModelError as error:
         return Checked([Finding("Triton", True, url), Finding("Model", False, error.message, error.hint)])
     served = f"{manifest.name} ({manifest.digest[:12]}), {manifest.dimension} dimensions"

@@ -23,7 +23,7 @@ def print_probe_results(results: Sequence[ProbeResult], *, as_json: bool) -> Non
     table.add_column("Camera", no_wrap=True)
     for heading in ("Source", "State"):
         table.add_column(heading, overflow="fold")
-    for heading in ("Picture", "Source fps", "Frames/s", "kB/s", "kB a JPEG", "Still", "Regions", "Clock"):
+    for heading in ("Picture", "Source fps", "Frames/s", "kB/s", "kB a JPEG", "Still", "Regions", "Clock", "Decoder"):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         table.add_row(result.camera, result.source, *_cells(result))
@@ -31,6 +31,9 @@ def print_probe_results(results: Sequence[ProbeResult], *, as_json: bool) -> Non
     bytes_per_s = sum(result.bytes_per_s or 0.0 for result in results)
     gb_per_day = bytes_per_s * _SECONDS_PER_DAY / BYTES_PER_GB
     console.print(f"\nAll cameras: {bytes_per_s / BYTES_PER_MB:.2f} MB a second, {gb_per_day:.1f} GB a day.")
+    for result in results:
+        if result.decoder_reason is not None:
+            console.print(f"{result.camera} is decoded in {result.decoder}: {result.decoder_reason}.", style="dim")
     if broken := [result.camera for result in results if result.failed and result.has_frames]:
         console.print(f"Not read to the end: {', '.join(broken)}.", style="bold red")
     if failed := [result.camera for result in results if not result.has_frames]:
@@ -53,4 +56,5 @@ def _cells(result: ProbeResult) -> tuple[str | Text, ...]:
         str(result.still_frames),
         number(result.regions_per_frame),
         result.clock or "-",
+        result.decoder or "-",
     )

@@ -252,6 +252,8 @@ class CameraStatus:
     lag_s: float | None = None
     clock: Clock | None = None
     resolution: tuple[int, int] | None = None
+    decoder: str | None = None
+    decoder_reason: str | None = None
     settings_error: str | None = None
     edge: str | None = None
     generation: Count | None = None

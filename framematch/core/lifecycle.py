@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvloop
@@ -17,6 +18,7 @@ log = structlog.get_logger()
 _CANCEL_TIMEOUT_S = 15.0  # for the clean-up after a cancellation
 _CANCEL_AGAIN_S = 1.0
 
+T = TypeVar("T")
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -59,6 +61,22 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.result()
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run `work` while the block runs, which awaits the task where it needs the result; at its end it is cancelled.
+
+    An error of `work` is raised there, so the block decides which of several errors comes first.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # so that asyncio does not report it: an error of the block came first
 
 
 def raise_if_cancelled() -> None:

@@ -15,6 +15,7 @@ from framematch.core.settings_archive import ArchiveSettings
 from framematch.core.settings_edge import (
     Box,
     CameraSettings,
+    Decode,
     EdgeSettings,
     Fraction,
     MaskSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "Box",
     "CameraSettings",
     "ConsumerSettings",
+    "Decode",
     "EdgeSettings",
     "Fraction",
     "HttpSettings",
@@ -204,10 +206,13 @@ class ConsumerSettings(Section):
         1024,
         ge=1,
         description="frames fetched and not yet acknowledged; then fetching pauses. One fetch may exceed it, by at "
-        "most 4 MB per partition",
+        "most 1 MB per partition and 4 MB in all, or one batch of the producer",
     )
     in_flight_max_mb: float = Field(128.0, gt=0, description="the same by size, with decoded regions, in 1e6 bytes")
-    decode_threads: int = Field(2, ge=1)
+    decode: Literal["client", "server"] = Field(
+        "client", description="who decodes JPEGs; server: Triton, whose model was built with --jpeg"
+    )
+    decode_threads: int = Field(2, ge=1, description="threads that decode, with `decode` client")
     reuse_static_regions: bool = Field(
         False, description="reuse the decision of an earlier frame for a region that has not changed, without the model"
     )
@@ -222,7 +227,7 @@ class ConsumerSettings(Section):
     sightings: SightingSettings = SightingSettings()
     max_pixels: int = Field(50_000_000, ge=1, description="a larger picture becomes a dead letter undecoded")
     max_regions: int = Field(256, ge=1, description="a frame with more regions becomes a dead letter")
-    commit_interval_s: float = Field(1.0, gt=0, description="interval between commits of offsets, with at_least_once")
+    commit_interval_s: float = Field(0.25, gt=0, description="interval between commits of offsets, with at_least_once")
     transaction_interval_ms: float = Field(
         100.0,
         ge=0,
@@ -230,7 +235,7 @@ class ConsumerSettings(Section):
         "times as long",
     )
     session_timeout_ms: int = Field(
-        10_000, ge=1_000, description="a consumer without a heartbeat for this time is removed from the group"
+        6_000, ge=1_000, description="a consumer without a heartbeat for this time is removed from the group"
     )
     max_poll_interval_ms: int = Field(
         300_000, ge=1_000, description="a consumer that does not poll for this time leaves the group"
@@ -241,6 +246,14 @@ class ConsumerSettings(Section):
     start_at: Literal["earliest", "latest"] = Field(
         "earliest", description="in a partition without an offset that the group has committed"
     )
+
+    @model_validator(mode="after")
+    def _still_regions_have_pixels(self) -> Self:
+        if self.decode == "server" and self.reuse_static_regions:
+            raise ValueError(
+                "reuse_static_regions compares pixels, which only Triton has with decode server: set one of them back"
+            )
+        return self
 
 
 class MatchingSettings(Section):

@@ -74,6 +74,7 @@ class SpoolSettings(Section):
 
 
 UntaggedColours = Literal["auto", "bt601", "bt709"]
+Decode = Literal["auto", "software", "vaapi", "cuda"]
 
 
 def _is_source(value: Any) -> bool:
@@ -91,6 +92,7 @@ class CameraSettings(Section):
     max_side: int | None = Field(None, ge=32)
     jpeg_quality: int | None = Field(None, ge=1, le=100)
     rtsp_transport: Literal["tcp", "udp"] | None = None
+    decode: Decode | None = None
     key_frames_only: bool = Field(False, description="decode only key frames: cheapest, for slow scenes")
     motion: Motion | None = None
     regions: Regions | None = None
@@ -133,6 +135,10 @@ class EdgeSettings(Section):
     motion: Motion = MotionSettings()
     regions: Regions = RegionSettings()
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    decode: Decode = Field(
+        "software",
+        description="what decodes video; auto: hardware if it opens; where hardware does not work, software does",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (), description="hosts, besides a source's own, that its redirects and playlists may use"
     )

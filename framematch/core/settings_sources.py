@@ -14,7 +14,6 @@ from framematch.core.redact import redact_argument
 from framematch.core.settings import CAMERA_SECTIONS, CONVENTIONAL_NAMES, RENAMED, Settings
 from framematch.core.settings_environment import fields_of, read_environment, variable_of
 from framematch.core.settings_layer import Layer, Location, Tree
-from framematch.core.settings_yaml import read_yaml
 
 _ADDRESSES = ("kafka.bootstrap_servers", "mongodb.uri", "triton.url")
 _NOT_A_SECTION = ("model_type", "dict_type", "model_attributes_type")
@@ -34,7 +33,7 @@ def load_settings(config: Path | None = None, overrides: Tree | None = None, def
     stack = read_local_stack()
     for above in (
         _from_stack(stack),
-        read_yaml(file) if file else Layer(),
+        _from_file(file),
         read_environment(),
         Layer(overrides or {}),
     ):
@@ -64,6 +63,14 @@ def require(value: Any, setting: str) -> Any:
     names = [name for name, own in CONVENTIONAL_NAMES.items() if own == path]
     kind = AddressNotSetError if setting in _ADDRESSES else SettingsError
     raise kind(f"{setting} is not set", hint=f"Set {names[0] if names else variable_of(path)}")
+
+
+def _from_file(file: Path | None) -> Layer:
+    if file is None:
+        return Layer()
+    from framematch.core.settings_yaml import read_yaml  # noqa: PLC0415  # PyYAML takes 9 ms, and containers have no file
+
+    return read_yaml(file)
 
 
 def _from_stack(stack: LocalStack | None) -> Layer:

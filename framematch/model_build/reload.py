@@ -8,7 +8,15 @@ from tritonclient.utils import InferenceServerException
 from framematch.core.errors import ModelError, SettingsError, TritonUnavailableError
 from framematch.core.triton_key import key_was_refused
 from framematch.vision.load_errors import load_hint
-from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
+from framematch.vision.manifest import (
+    DECODE_MODEL,
+    IMAGE_MODEL,
+    JPEG_MODEL,
+    TEXT_MODEL,
+    ModelManifest,
+    jpeg_names,
+    served_name,
+)
 from framematch.vision.triton import TritonModel
 from framematch.vision.triton_client import open_client, translated
 
@@ -27,9 +35,10 @@ class Reload(Enum):
     OTHER_REPOSITORY = "serves another model repository"
 
 
-async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = None) -> Reload:
+async def reload_models(url: str, manifest: ModelManifest, *, jpeg: bool = False, key: str | None = None) -> Reload:
     """Make Triton at its gRPC endpoint `url` (host:port) load the towers of `manifest`, and check that it serves them.
 
+    `jpeg`: also what was built with `--jpeg`; otherwise Triton unloads what an earlier build of this model had of it.
     The models that it serves already stay. `key` is that of Triton's restricted calls.
 
     Raises:
@@ -39,11 +48,16 @@ async def reload_models(url: str, manifest: ModelManifest, *, key: str | None = 
     async with open_client(url, key) as client:
         try:
             index = await client.get_model_repository_index(client_timeout=_CONNECT_TIMEOUT_S)
-            if served_name(IMAGE_MODEL, manifest.digest) not in {entry.name for entry in index.models}:
+            known = {entry.name for entry in index.models}
+            if served_name(IMAGE_MODEL, manifest.digest) not in known:
                 return Reload.OTHER_REPOSITORY
+            for name in jpeg_names(manifest.digest):
+                if not jpeg and name in known:
+                    await client.unload_model(name, client_timeout=_LOAD_TIMEOUT_S)
             # The image tower comes last: it is what clients find a model by.
-            towers = (IMAGE_MODEL,) if manifest.context_length is None else (TEXT_MODEL, IMAGE_MODEL)
-            for tower in towers:
+            towers = () if manifest.context_length is None else (TEXT_MODEL,)
+            with_jpeg = (DECODE_MODEL, JPEG_MODEL) if jpeg else ()
+            for tower in (*towers, *with_jpeg, IMAGE_MODEL):
                 await client.load_model(served_name(tower, manifest.digest), client_timeout=_LOAD_TIMEOUT_S)
         except InferenceServerException as error:
             return _outcome(error, url, key)

@@ -43,15 +43,22 @@ class Jpeg:
         Raises:
             PictureError: `truncated` (its end is missing) or `undecodable` (it is damaged, or of an unknown kind).
         """
-        # Each scan covers the whole picture but may take a few bytes: a record full of them would take hours.
-        if (scans := _count_scans(self.data)) > _MAX_SCANS:
-            raise PictureError("undecodable", f"has {scans} scans, more than the {_MAX_SCANS} allowed")
+        self.require_few_scans()
         try:
             return self._decode_whole(self.data, reduction)
         except ValueError as error:
             if find_end(self.data) is None:
                 raise PictureError("truncated", "is damaged: it ends before its end marker") from None
             raise PictureError("undecodable", f"is damaged: {error}") from None
+
+    def require_few_scans(self) -> None:
+        """Refuse a picture that would take hours: each scan covers all of it, but may take a few bytes.
+
+        Raises:
+            PictureError: `undecodable`.
+        """
+        if (scans := _count_scans(self.data)) > _MAX_SCANS:
+            raise PictureError("undecodable", f"has {scans} scans, more than the {_MAX_SCANS} allowed")
 
     def _decode_whole(self, data: bytes, reduction: int) -> Pixels:
         """Decode `data`, whatever libjpeg warns of that is no damage. ValueError with its message otherwise."""

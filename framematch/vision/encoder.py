@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,11 @@ from framematch.core.arrays import Embeddings, Pixels, invalid_rows
 from framematch.core.errors import EmbeddingError, ModelError, ModelMismatchError
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
 from framematch.vision.served_models import newest_served
-from framematch.vision.served_tokenizer import unpack_tokenizer
-from framematch.vision.tokenizer import Tokenizer
 from framematch.vision.triton import TritonModel
 from framematch.vision.triton_statistics import ModelStatistics
+
+if TYPE_CHECKING:
+    from framematch.vision.tokenizer import Tokenizer
 
 
 class _Encoder:
@@ -110,8 +111,17 @@ class ImageEncoder(_Encoder):
             ModelMismatchError: another model is served under the name of this one.
         """
         return cls(
-            await _connect(IMAGE_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key)
+            await connect_model(
+                IMAGE_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
+            )
         )
+
+    def require_preprocessing(self, digest: str) -> None:
+        """Check that pictures are prepared as `Preprocessor.digest` says: here the caller does that.
+
+        Raises:
+            ModelMismatchError: Triton prepares them in another way.
+        """
 
     async def share_memory(self, batches: int) -> None:
         """Send up to `batches` concurrent batches in memory shared with Triton, and any others through gRPC.
@@ -142,7 +152,7 @@ class ImageEncoder(_Encoder):
 class TextEncoder(_Encoder):
     """Embeds texts with the tokenizer of the bundle that the served model was built from."""
 
-    def __init__(self, model: TritonModel, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: TritonModel, tokenizer: "Tokenizer") -> None:
         super().__init__(model)
         self._tokenizer = tokenizer
 
@@ -163,7 +173,10 @@ class TextEncoder(_Encoder):
             ModelError: Triton has no such model, or none that framematch built; or it has no text tower.
             ModelMismatchError: another model is served under the name of this one.
         """
-        model = await _connect(
+        # The package takes 3 MB and 5 ms, and a consumer has no texts.
+        from framematch.vision.served_tokenizer import unpack_tokenizer  # noqa: PLC0415
+
+        model = await connect_model(
             TEXT_MODEL, url, digest, timeout_s=timeout_s, request_timeout_s=request_timeout_s, key=key
         )
         try:
@@ -174,7 +187,7 @@ class TextEncoder(_Encoder):
         return cls(model, tokenizer)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> "Tokenizer":
         """The tokenizer of the served model."""
         return self._tokenizer
 
@@ -193,9 +206,10 @@ class TextEncoder(_Encoder):
         return await self._embed({name: array for name, array in inputs.items() if name in self._model.input_names})
 
 
-async def _connect(
+async def connect_model(
     tower: str, url: str, digest: str | None, *, timeout_s: float, request_timeout_s: float, key: str | None
 ) -> TritonModel:
+    """Connect to a tower of the model with this digest; for the arguments and errors see `ImageEncoder.connect`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     if digest is None:

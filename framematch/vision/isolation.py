@@ -1,13 +1,15 @@
 """Poison isolation: when a batch fails, finds the pictures that the model cannot embed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import structlog
 
-from framematch.core.arrays import Embeddings, Pixels
+from framematch.core.arrays import Embeddings, Pixels, invalid_rows
 from framematch.core.errors import EmbeddingError
 from framematch.vision.encoder import ImageEncoder
+from framematch.vision.jpeg_encoder import JpegEncoder, Measured
+from framematch.vision.region_rows import RegionRow
 
 _PAIR = 2
 
@@ -34,6 +36,45 @@ async def embed_isolating(encoder: ImageEncoder, crops: Pixels) -> tuple[Embeddi
         return await _embed_suspects(encoder, crops, error)
 
 
+async def embed_regions_isolating(
+    encoder: JpegEncoder, rows: Sequence[RegionRow], needed: Callable[[float, float], bool]
+) -> tuple[Embeddings, frozenset[int], Measured]:
+    """Embed regions of JPEGs; as `embed_isolating`, and what was measured of each row.
+
+    Rows with a problem, and those whose content and quality are not `needed`, are NaN, but not invalid. A batch with a
+    good answer takes one call. Otherwise Triton's two steps are called one after the other, and the pictures of the
+    first are isolated as ever.
+
+    Raises: as `embed_isolating`.
+    """
+    try:
+        embeddings, measured = await encoder.embed_regions(rows)
+    except EmbeddingError:
+        pass
+    else:
+        wanted = _wanted_rows(measured, needed)
+        if not set(invalid_rows(embeddings)).intersection(wanted):
+            return _only(wanted, embeddings[wanted], len(rows)), frozenset(), measured
+    pixels, measured = await encoder.decode_regions(rows)
+    wanted = _wanted_rows(measured, needed)
+    if not wanted:
+        return np.full((len(rows), encoder.manifest.dimension), np.nan, np.float32), frozenset(), measured
+    embeddings, invalid = await embed_isolating(encoder, pixels[wanted])
+    return _only(wanted, embeddings, len(rows)), frozenset(wanted[row] for row in invalid), measured
+
+
+def _wanted_rows(measured: Measured, needed: Callable[[float, float], bool]) -> list[int]:
+    found = zip(measured.problems, measured.contents, measured.qualities, strict=True)
+    return [row for row, (problem, content, quality) in enumerate(found) if not problem and needed(content, quality)]
+
+
+def _only(wanted: Sequence[int], embeddings: Embeddings, rows: int) -> Embeddings:
+    """The embeddings of the rows `wanted` at their places among all; the others are NaN."""
+    found = np.full((rows, embeddings.shape[1]), np.nan, np.float32)
+    found[wanted] = embeddings
+    return found
+
+
 async def _embed_suspects(
     encoder: ImageEncoder, crops: Pixels, error: EmbeddingError
 ) -> tuple[Embeddings, frozenset[int]]:
@@ -42,15 +83,15 @@ async def _embed_suspects(
     if error.bad_rows is not None:
         suspects, embeddings = error.bad_rows, error.embeddings
         embeddings[list(suspects)] = np.nan
-    invalid_rows = set()
+    invalid = set()
     for row in suspects:
         found = await _embed_beside_control(encoder, crops[row])
         if found is None:
-            invalid_rows.add(row)
+            invalid.add(row)
         else:
             embeddings[row] = found
-    log.warning("pictures_isolated", error=error.message, suspects=len(suspects), invalid=len(invalid_rows))
-    return embeddings, frozenset(invalid_rows)
+    log.warning("pictures_isolated", error=error.message, suspects=len(suspects), invalid=len(invalid))
+    return embeddings, frozenset(invalid)
 
 
 async def _embed_beside_control(encoder: ImageEncoder, crop: Pixels) -> Embeddings | None:

@@ -15,9 +15,13 @@ Rgb = tuple[float, float, float]
 # The two towers of a model. Triton serves each under its `served_name`.
 IMAGE_MODEL = "clip_image"
 TEXT_MODEL = "clip_text"
+# What a build adds with `--jpeg`: JPEGs in, embeddings out; and the first of its two steps, before the image tower.
+JPEG_MODEL = "clip_jpeg"
+DECODE_MODEL = "clip_decode"
 # Parameters of a served model's configuration.
 MANIFEST_PARAMETER = "framematch_manifest"
 BUILT_AT_PARAMETER = "framematch_built_at"
+JPEG_PARAMETER = "framematch_jpeg"
 TOKENIZER_PARAMETER = "framematch_tokenizer"
 TOKENIZER_SETTINGS_PARAMETER = "framematch_tokenizer_settings"
 # Makes the TensorRT engines; it is in the model repository, beside the models.
@@ -105,6 +109,11 @@ class ModelManifest:
 @dataclass(frozen=True)
 class _Versioned:
     format_version: int
+
+
+def jpeg_names(digest: str) -> tuple[str, str]:
+    """The names of what a build with `--jpeg` adds to the model with this digest; the first needs the second."""
+    return served_name(JPEG_MODEL, digest), served_name(DECODE_MODEL, digest)
 
 
 def served_name(tower: str, digest: str) -> str:

@@ -15,6 +15,7 @@ from framematch.core.units import US_PER_S
 from framematch.vision.manifest import (
     BUILT_AT_PARAMETER,
     IMAGE_MODEL,
+    JPEG_MODEL,
     MANIFEST_PARAMETER,
     TEXT_MODEL,
     ModelManifest,
@@ -73,6 +74,17 @@ async def newest_served(url: str, *, timeout_s: float, key: str | None = None) -
     """
     async with open_client(url, key) as client:
         return await until_available(partial(_newest, client, url), timeout_s)
+
+
+async def serves_jpegs(url: str, manifest: ModelManifest, timeout_s: float) -> bool:
+    """Whether the Triton at `url` (host:port) serves what `framematch model build --jpeg` adds to a model.
+
+    Raises:
+        TritonUnavailableError: Triton does not answer in that time.
+    """
+    async with open_client(url) as client:
+        found = await until_available(partial(_read_served, client, url), timeout_s)
+    return served_name(JPEG_MODEL, manifest.digest) in found.names
 
 
 def manifest_in(parameters: Mapping[str, str], name: str) -> ModelManifest:

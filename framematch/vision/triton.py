@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,13 @@ _NO_VERSION = "has no available versions"
 _NO_MODEL_HINT = f"{BUILD_HINT}, or build the index again with a model that is served"
 
 log = structlog.get_logger()
+
+
+class TensorShape(NamedTuple):
+    """What an output has to be."""
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
 
 
 class TritonModel:
@@ -95,6 +102,17 @@ class TritonModel:
             TritonUnavailableError: no answer in time, or a temporary refusal; the call can be retried.
             EmbeddingError: the model failed on the batch, or returned another shape or type.
         """
+        rows = len(next(iter(inputs.values())))
+        dimension = self.manifest.dimension
+        return (await self.run(inputs, {"embedding": TensorShape((rows, dimension), np.float32)}))["embedding"]
+
+    async def run(
+        self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Mapping[str, "TensorShape"]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Run one batch, and read these outputs, owned by the caller.
+
+        Raises: as `infer`.
+        """
         with ExitStack() as slots:
             tensors = [slots.enter_context(self._tensor(name, array)) for name, array in inputs.items()]
             try:
@@ -102,7 +120,7 @@ class TritonModel:
             except InferenceServerException as error:
                 self._check_first = True
                 raise translated(error, self._url, self._name, refused=EmbeddingError) from error
-        return self._read(result, rows=len(next(iter(inputs.values()))))
+        return {name: self._read(result, name, expected) for name, expected in outputs.items()}
 
     async def check_after_failure(self) -> None:
         """Call `check` if the last call failed: a restarted Triton may serve another model."""
@@ -157,20 +175,20 @@ class TritonModel:
     def _tensor(self, name: str, array: npt.NDArray[Any]) -> AbstractContextManager[InferInput]:
         return self._shared.tensor(name, array) if self._shared else nullcontext(inline_tensor(name, array))
 
-    def _read(self, result: Any, *, rows: int) -> Embeddings:
-        expected = (rows, self.manifest.dimension)
+    def _read(self, result: Any, name: str, expected: "TensorShape") -> npt.NDArray[Any]:
         try:
-            embeddings = result.as_numpy("embedding")
+            array = result.as_numpy(name)
         except ValueError:  # the answer has fewer bytes than its shape needs
-            embeddings = np.empty((0, 0), np.float32)
-        if embeddings is None or embeddings.shape != expected or embeddings.dtype != np.float32:
+            array = np.empty((0, 0), expected.dtype)
+        if array is None or array.shape != expected.shape or array.dtype != expected.dtype:
             self._check_first = True
-            found = "none" if embeddings is None else f"{embeddings.dtype} {list(embeddings.shape)}"
+            found = "none" if array is None else f"{array.dtype} {list(array.shape)}"
+            wanted = f"{np.dtype(expected.dtype)} {list(expected.shape)}"
             raise EmbeddingError(
-                f"{self._name} returned a wrong embedding tensor: {found}, expected float32 {list(expected)}",
+                f"{self._name} returned a wrong {name} tensor: {found}, expected {wanted}",
                 hint="An older Triton whose Python has numpy 2 returns empty tensors: install numpy<2 there",
             )
-        return np.array(embeddings)
+        return np.array(array)
 
 
 async def _read_config(client: Any, url: str, name: str) -> tuple[ModelManifest, frozenset[str]]:

@@ -9,6 +9,7 @@ from demo.dataset import BUNDLE_DIR
 from demo.services import service_environment
 from framematch.core.local_stack import LocalStack
 from framematch.model_build.bundles.bundle import load_bundle
+from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import build_model_repository
 from framematch.stack.kafka import KafkaServer
 from framematch.stack.mongodb import MongoServer
@@ -27,9 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's encoder as Triton serves it."""
+    """The demo's encoder as Triton serves it, also with JPEGs that Triton decodes."""
     folder = tmp_path_factory.mktemp("models")
-    build_model_repository(load_bundle(BUNDLE_DIR), folder / "repository")
+    build_model_repository(load_bundle(BUNDLE_DIR), folder / "repository", BuildOptions(jpeg="fast"))
     return folder / "repository"
 
 

@@ -1,5 +1,6 @@
 """What a camera's process does in the tests of its supervisor, in place of reading a source."""
 
+import gc
 import os
 import signal
 import socket
@@ -49,6 +50,11 @@ def one_frame_and_failure(peer: socket.socket, buffer: DupFd, _config: WorkerCon
     channel = _open(peer, buffer)
     _deliver(channel)
     channel.send(Failed("stream ended"))
+
+
+def shared_objects(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:
+    """A failure whose reason is how many objects no collection of garbage visits."""
+    _open(peer, buffer).send(Failed(str(gc.get_freeze_count())))
 
 
 def one_frame_and_silence(peer: socket.socket, buffer: DupFd, _config: WorkerConfig) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from edge.cameras import Camera
+from edge.link.channel import ServiceChannel
 from edge.link.shared_buffer import SharedBuffer
 from edge.metrics import EdgeMetrics
 from edge.processes import CameraProcesses, WorkerMain
@@ -178,6 +179,30 @@ async def test_cameras_go_on_after_the_forkserver_was_killed() -> None:
             os.kill(server, signal.SIGKILL)
         seen = len(camera.frames)
         await eventually(lambda: len(camera.frames) >= seen + 3)
+
+
+async def test_a_process_that_is_slow_to_end_holds_up_no_other() -> None:
+    buffer, config = SharedBuffer.create(10_000), WorkerConfig(Camera("a", LIVE, 5.0, 640, 85), 5.0, 5.0, 5.0)
+    with (
+        CameraProcesses(camera_programs.one_frame_and_silence) as processes,
+        ServiceChannel(buffer) as slow,
+        ServiceChannel(buffer) as other,
+    ):
+        hanging = await processes.start(slow.peer, buffer, config)
+        ending = asyncio.create_task(processes.end(hanging, wait_s=300.0))
+        await asyncio.sleep(0)
+        quick = await asyncio.wait_for(processes.start(other.peer, buffer, config), 60)
+        assert not ending.done()
+        assert await processes.end(quick) is None
+        os.kill(hanging.pid or 0, signal.SIGKILL)
+        assert await ending == "SIGKILL"
+    buffer.close()
+
+
+async def test_collecting_garbage_touches_nothing_that_a_process_shares_with_others() -> None:
+    async with supervised(camera_programs.shared_objects) as camera:
+        await eventually(lambda: camera.snapshot().failed)
+        assert int(camera.snapshot().closed_because or 0) > 10_000
 
 
 class FullMachine(CameraProcesses):

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from consumers.metrics import ConsumerMetrics
 from consumers.sightings import restore as sightings
+from consumers.sightings.event_history import new_reader
 from consumers.sightings.restore import restore
 from consumers.sightings.sightings import Sightings
 from framematch.core.errors import KafkaUnavailableError
@@ -100,6 +101,14 @@ async def test_the_next_consumer_continues_with_the_same_state(site: Site) -> No
     for camera in range(3):
         for frame in [*stay(21, 60, camera=camera), frame_events(99.0, camera=f"till-{camera}")]:
             assert successor.observe(frame) == site.tracker.observe(frame)
+
+
+async def test_where_the_events_are_is_known_before_the_first_request_for_them(site: Site) -> None:
+    await ensure_topics(site.kafka)
+    async with started(new_reader(site.kafka), site.kafka) as reader:
+        await reader.locate(site.topics.matches, site.topics.sightings, "missing")
+        found = [reader.partitions_for_topic(name) for name in (site.topics.matches, site.topics.sightings, "missing")]
+    assert found == [{0, 1, 2}, {0, 1, 2}, None]
 
 
 async def test_a_sighting_of_hours_is_restored_from_its_last_seconds(site: Site) -> None:

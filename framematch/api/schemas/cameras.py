@@ -49,6 +49,7 @@ _REPORT: dict[str, Any] = {
     "last_frame_age_s": 0.04,
     "clock": "rtcp",
     "resolution": [1920, 1080],
+    "decoder": "software",
     "reconnects": 0,
     "edge": "shop-1",
     "generation": 7,
@@ -167,6 +168,8 @@ class CameraReport(BaseModel):
     lag_s: float | None = None
     clock: str | None = None
     resolution: tuple[int, int] | None = None
+    decoder: str | None = Field(None, description="what decodes the video: software, vaapi or cuda")
+    decoder_reason: str | None = Field(None, description="why it is not what the settings wish")
     reconnects: int
     settings_error: str | None = None
     edge: str | None = None

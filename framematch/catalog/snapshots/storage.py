@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Protocol
 
 from framematch.catalog.mongo import Database
-from framematch.catalog.snapshots.storage_fsspec import FsspecStorage
 from framematch.catalog.snapshots.storage_gridfs import GridFsStorage
 
 
@@ -52,4 +51,8 @@ def open_storage(url: str | None, database: Database) -> SnapshotStorage:
         SettingsError: fsspec knows no such storage.
         PrerequisiteError: the Python package for this storage is not installed.
     """
-    return FsspecStorage.open(url) if url else GridFsStorage(database)
+    if url is None:
+        return GridFsStorage(database)
+    from framematch.catalog.snapshots.storage_fsspec import FsspecStorage  # noqa: PLC0415  # fsspec takes 10 ms
+
+    return FsspecStorage.open(url)

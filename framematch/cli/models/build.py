@@ -58,6 +58,13 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build int8 even if it changes embeddings too much.")] = False,
     out: Annotated[Path, typer.Option(help="Triton's model repository.")] = Path("model_repository"),
     max_batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts in one run of the model.")] = 32,
+    jpeg: Annotated[
+        Literal["fast", "exact", "gpu"] | None,
+        typer.Option(
+            help="Also serve the model with a step that decodes JPEGs, for `consumer.decode: server` and snapshots "
+            "with this `catalog build --preprocessing`; `gpu` decodes with nvJPEG, for `fast`."
+        ),
+    ] = None,
 ) -> None:
     """Build a model from a bundle, and make a running Triton load it beside the models that it serves.
 
@@ -76,7 +83,7 @@ def build(
     from framematch.vision.manifest import IMAGE_MODEL
 
     try:
-        options = BuildOptions(target, precision, max_batch_size)
+        options = BuildOptions(target, precision, max_batch_size, jpeg=jpeg)
     except ModelError as error:
         raise UsageError(error.message, hint=error.hint) from error
     _check_options(options, calibration, tune=tune, force=force)
@@ -88,7 +95,8 @@ def build(
         options = replace(options, cpu_plan=measured_plan(read, towers[IMAGE_MODEL], options))
     manifest = build_model_repository(read, out, options, towers=towers)
     _print_built(manifest, target, read.path, out.resolve())
-    print_text(next_step(manifest, out.resolve()) or _serve(settings.triton, manifest, out.resolve()))
+    step = next_step(manifest, out.resolve())
+    print_text(step or _serve(settings.triton, manifest, out.resolve(), jpeg=jpeg is not None))
 
 
 def _print_built(manifest: "ModelManifest", target: str, source: Path, repository: Path) -> None:
@@ -126,7 +134,7 @@ def _check_options(options: "BuildOptions", calibration: Path | None, *, tune: b
         raise UsageError("--tune is for the target cpu", hint="Leave it out: on a GPU there are no cores to share")
 
 
-def _serve(triton: "TritonSettings", manifest: "ModelManifest", repository: Path) -> str:
+def _serve(triton: "TritonSettings", manifest: "ModelManifest", repository: Path, *, jpeg: bool) -> str:
     """Make a reachable Triton load the models. Returns the line to print."""
     local = "`framematch stack up`, or " if has_local_stack() else ""
     how = f"Serve it with {local}`tritonserver --model-repository={repository}`."
@@ -134,6 +142,6 @@ def _serve(triton: "TritonSettings", manifest: "ModelManifest", repository: Path
         return how
     from framematch.model_build.reload import Reload, reload_models
 
-    outcome = asyncio.run(reload_models(triton.url, manifest, key=triton.key))
+    outcome = asyncio.run(reload_models(triton.url, manifest, jpeg=jpeg, key=triton.key))
     result = f"Triton at {triton.url} {outcome.value}."
     return result if outcome is Reload.LOADED else f"{result} {how}"

@@ -49,18 +49,28 @@ class UnreadableRecords:
 
 
 OnUnreadable = Callable[[UnreadableRecords], None]
+OnMember = Callable[[str], None]
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no types
     """A consumer that names and skips what it cannot decode, and asks the brokers at a bounded rate.
 
     Each batch that is skipped was fetched twice, is logged (`records_unreadable`) and reported to `on_unreadable`. The
-    other records of its partition, and other partitions, are read.
+    other records of its partition, and other partitions, are read. `on_member` gets the id that the group has given to
+    this member, soon after each change.
     """
 
-    def __init__(self, *topics: str, on_unreadable: OnUnreadable = lambda _found: None, **options: Any) -> None:
+    def __init__(
+        self,
+        *topics: str,
+        on_unreadable: OnUnreadable = lambda _found: None,
+        on_member: OnMember = lambda _id: None,
+        **options: Any,
+    ) -> None:
         super().__init__(*topics, **options)
         self._on_unreadable = on_unreadable
+        self._on_member = on_member
+        self._member_id = ""
         self.topic_ids: dict[str, bytes | None] = {}
         self._read_again = 0
         self._isolation = int(options.get("isolation_level") == "read_committed")
@@ -80,8 +90,16 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
                 raise
             # One record at a time: nothing was decoded before the error, so the offsets are still those before.
             return await self._read_around(error, before or self.next_offsets(), partitions, max_records)
+        finally:
+            self._report_member()
         self._read_again = 0
         return found
+
+    def _report_member(self) -> None:
+        member_id = getattr(self._coordinator, "member_id", "")  # without a group there is none
+        if member_id and member_id != self._member_id:
+            self._member_id = member_id
+            self._on_member(member_id)
 
     def next_offsets(self) -> dict[TopicPartition, int]:
         """The next offset to read of each assigned partition that has one.
@@ -127,6 +145,13 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka publishes no
     async def describe(self, *topics: str) -> dict[str, TopicDescription]:
         """As `describe_topics`."""
         return await describe_topics(self._client, topics)
+
+    async def locate(self, *topics: str) -> None:
+        """Ask once where the partitions of these topics are, if they exist.
+
+        aiokafka finds out when a request needs it, and then waits 0.1 s before it makes that request, for each topic.
+        """
+        await self._client.set_topics(topics)
 
     def refresh_metadata(self) -> None:
         """Ask soon which partitions the topics have; a change rebalances the group."""

@@ -88,15 +88,17 @@ async def with_newest_changes(database: Database, served: ServedSnapshot) -> Ser
     return replace(served, changes=changes, matcher=await asyncio.to_thread(served.matcher.with_delta, changes))
 
 
-async def connect_encoder(settings: Settings, model_digest: str) -> ImageEncoder:
+async def connect_encoder(
+    settings: Settings, model_digest: str, kind: type[ImageEncoder] = ImageEncoder
+) -> ImageEncoder:
     """A new connection to the model with this digest, which the caller closes.
 
     Raises:
-        ModelError: Triton does not serve it.
+        ModelError: Triton does not serve it, or not as this kind of encoder needs it.
         TritonUnavailableError: Triton does not answer, or the model is not ready.
     """
     url, timeout_s = require(settings.triton.url, "triton.url"), settings.triton.timeout_s
-    return await ImageEncoder.connect(
+    return await kind.connect(
         url, model_digest, timeout_s=timeout_s, request_timeout_s=timeout_s, key=settings.triton.key
     )
 
@@ -122,6 +124,8 @@ async def _served(snapshot: Snapshot, encoder: ImageEncoder, matching: MatchingS
     manifest, model = snapshot.manifest, encoder.manifest
     check_compatible(manifest, model)
     check_recall(manifest)
+    preprocessor = Preprocessor(model.preprocess, manifest.preprocessing_variant)
+    encoder.require_preprocessing(preprocessor.digest)
     matcher = await asyncio.to_thread(
         Matcher, snapshot, k=matching.top_k, match_threshold=matching.threshold, margin_threshold=matching.margin
     )
@@ -129,7 +133,7 @@ async def _served(snapshot: Snapshot, encoder: ImageEncoder, matching: MatchingS
         manifest=manifest,
         changes=Delta(manifest.delta),
         model=ModelInfo(model.name, model.digest),
-        preprocessor=Preprocessor(model.preprocess, manifest.preprocessing_variant),
+        preprocessor=preprocessor,
         encoder=encoder,
         matcher=matcher,
     )

@@ -11,7 +11,7 @@ from framematch.core.errors import ModelMismatchError
 from framematch.vision.manifest import ModelManifest
 
 Rows: TypeAlias = npt.NDArray[np.floating]
-Kind: TypeAlias = Literal["exact pictures", "fast pictures", "texts"]
+Kind: TypeAlias = Literal["exact pictures", "fast pictures", "texts", "JPEGs, decoded by Triton"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ def limit_for(kind: Kind, precision: str) -> Limit:
     if kind == "fast pictures":
         return Limit(min(exact.lowest, _FAST.lowest), min(exact.mean, _FAST.mean))
     return exact
+
+
+def limit_for_jpegs(*, is_exact: bool) -> Limit:
+    """The limit for pictures that Triton decodes against the same model's embeddings of pictures decoded here."""
+    return _EXACT["fp32"] if is_exact else _FAST
 
 
 def cosines(found: Rows, reference: Rows) -> npt.NDArray[np.float64]:

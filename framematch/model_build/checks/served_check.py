@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
 from framematch.core.arrays import Embeddings, Pixels
 from framematch.core.progress import OnProgress
@@ -17,6 +18,7 @@ from framematch.model_build.checks.conformance import (
     compare_embeddings,
     compare_token_ids,
     limit_for,
+    limit_for_jpegs,
     require_dimension,
     require_same_model,
     skipped,
@@ -27,12 +29,16 @@ from framematch.model_build.onnx_session import OnnxSession
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.model_repository import manifest_of
 from framematch.vision.encoder import ImageEncoder, TextEncoder
+from framematch.vision.jpeg_encoder import JpegEncoder
 from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.preprocess import Preprocessor
+from framematch.vision.region_rows import CLIENT_DECODER, RegionRow, crop_rows, reduction_for
+from framematch.vision.served_models import serves_jpegs
 from framematch.vision.tokenizer import Tokenizer
 
 # Crops in memory; of decoded pictures there is one at a time.
 _BATCH = 32
+_JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ async def check_served(
         if given.reference:
             require_dimension(served, given.reference_name, given.reference.dimension)
         checks = await _pictures(images, given, local, on_progress)
+    checks += await _jpegs(url, timeout_s, served, given)
     if not given.texts:
         return served, checks
     if served.context_length is None:
@@ -127,6 +134,36 @@ async def _pictures(
         )
         for label, reference in references
         for kind, rows in found.items()
+    ]
+
+
+async def _jpegs(url: str, timeout_s: float, served: ModelManifest, given: CheckInputs) -> list[Check]:
+    """Compare JPEGs that Triton decodes with the same decoded here, if the model was built with `--jpeg`."""
+    if not given.pictures or not await serves_jpegs(url, served, timeout_s):
+        return []
+    found, reference = list[Embeddings](), list[Embeddings]()
+    async with await JpegEncoder.connect(
+        url, served.digest, timeout_s=timeout_s, request_timeout_s=timeout_s
+    ) as encoder:
+        own = encoder.jpeg_manifest
+        preprocessor = Preprocessor(served.preprocess, own.variant)
+        for name in given.pictures:
+            picture = given.load(name)
+            box = (0, 0, picture.shape[1], picture.shape[0])
+            jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=_JPEG_QUALITY)
+            row = RegionRow(jpeg, box, reduction_for(preprocessor, [box]))
+            found.append((await encoder.embed_regions([row]))[0])
+            [cropped] = crop_rows([row], preprocessor, max_pixels=own.max_pixels)
+            reference.append(await encoder.embed(cropped.pixels[None]))
+    return [
+        compare_embeddings(
+            "JPEGs, decoded by Triton",
+            f"{CLIENT_DECODER}, {own.variant}",
+            names=given.pictures,
+            found=np.concatenate(found),
+            reference=np.concatenate(reference),
+            limit=limit_for_jpegs(is_exact=own.is_exact),
+        )
     ]
 
 

@@ -1,9 +1,13 @@
 """The options of a build: target, precision, batch sizes, instances and threads."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from framematch.core.errors import ModelError
 from framematch.vision.manifest import Precision, Target
+
+JpegStep = Literal["fast", "exact", "gpu"]
+"""How a served model decodes and prepares JPEGs: as clients with this variant, or, `gpu`, with nvJPEG before `fast`."""
 
 _PRECISIONS: dict[Target, tuple[Precision, ...]] = {
     "cpu": ("fp32", "int8"),
@@ -35,13 +39,16 @@ class BuildOptions:
     """The options of `build_model_repository`.
 
     `precision` None means the target's default: fp16 for `tensorrt`, else fp32. `cpu_plan` None means one instance that
-    uses all cores. A TensorRT engine is tuned for `max_batch_size`.
+    uses all cores. A TensorRT engine is tuned for `max_batch_size`. With `jpeg` Triton also serves the model with a
+    step that decodes JPEGs and prepares them; it refuses pictures of more than `jpeg_max_pixels`.
     """
 
     target: Target = "cpu"
     precision: Precision | None = None
     max_batch_size: int = 32
     cpu_plan: CpuPlan | None = None
+    jpeg: JpegStep | None = None
+    jpeg_max_pixels: int = 50_000_000
 
     def __post_init__(self) -> None:
         """Check the options.

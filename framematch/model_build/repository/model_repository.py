@@ -12,6 +12,7 @@ from framematch.model_build.bundles.bundle import Bundle
 from framematch.model_build.graphs.towers import Tower, digest_of, fold_towers
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.repository_folder import (
+    CONFIG_FILE,
     exclusive,
     install,
     read_image_models,
@@ -24,7 +25,14 @@ from framematch.model_build.repository.targets import (
     repository_files,
     served_towers,
 )
-from framematch.vision.manifest import BUILT_AT_PARAMETER, IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
+from framematch.vision.manifest import (
+    BUILT_AT_PARAMETER,
+    IMAGE_MODEL,
+    TEXT_MODEL,
+    ModelManifest,
+    jpeg_names,
+    served_name,
+)
 from framematch.vision.served_tokenizer import pack_tokenizer
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -58,7 +66,7 @@ def build_model_repository(
             remove_abandoned(destination)
             _require_same_space(destination, manifest)
             parameters = _parameters(bundle, towers)
-            _add_model(destination, repository_files(served, manifest, options, parameters))
+            _add_model(destination, repository_files(served, manifest, options, parameters), manifest)
     except OSError as error:
         raise _not_written(destination, error) from error
     return manifest
@@ -101,13 +109,17 @@ def _require_same_space(destination: Path, manifest: ModelManifest) -> None:
     )
 
 
-def _add_model(destination: Path, files: Mapping[str, bytes]) -> None:
+def _add_model(destination: Path, files: Mapping[str, bytes], manifest: ModelManifest) -> None:
     # Beside the repository, because a Triton that starts meanwhile would take an unfinished folder in it for a model.
     with tempfile.TemporaryDirectory(prefix=staging_prefix(destination), dir=destination.parent) as staging:
         for path, content in files.items():
             _write(Path(staging) / path, content)
         keep_engines(destination, Path(staging))
         install(Path(staging), destination)
+        # Those of an earlier build of the same model may have other batches than the image tower has now.
+        for name in jpeg_names(manifest.digest):
+            if f"{name}/{CONFIG_FILE}" not in files and (destination / name).exists():
+                (destination / name).rename(Path(staging) / name)
     remove_unused_files(destination)
 
 

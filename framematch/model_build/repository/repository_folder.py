@@ -16,7 +16,7 @@ from tritonclient.grpc import model_config_pb2
 
 from framematch.core.errors import ModelError
 from framematch.model_build.repository.exchange import OLD, exchange
-from framematch.vision.manifest import IMAGE_MODEL, TEXT_MODEL, ModelManifest
+from framematch.vision.manifest import DECODE_MODEL, IMAGE_MODEL, JPEG_MODEL, TEXT_MODEL, ModelManifest
 from framematch.vision.served_models import described
 from framematch.vision.triton_client import parameters_of
 
@@ -34,8 +34,9 @@ class RepositoryModel:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The names of the model's folders; that of the text tower may not exist."""
-        return (self.name, TEXT_MODEL + self.name.removeprefix(IMAGE_MODEL))
+        """The names of the model's folders, those first that need others. Only that of the image tower must exist."""
+        number = self.name.removeprefix(IMAGE_MODEL)
+        return (JPEG_MODEL + number, DECODE_MODEL + number, self.name, TEXT_MODEL + number)
 
 
 def read_image_models(repository: Path) -> list[RepositoryModel]:

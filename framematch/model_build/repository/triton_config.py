@@ -41,12 +41,17 @@ def config_pbtxt(
         _dynamic_batching(manifest.max_batch_size),
         "# Otherwise the first requests would wait for what is prepared at a first run.",
         _warm_ups(inputs, serving.warm_up_batch_sizes),
-        *(_parameter(key, value) for key, value in serving.parameters.items()),
+        *(parameter(key, value) for key, value in serving.parameters.items()),
         "# Read and checked by every client when it connects.",
-        _parameter(MANIFEST_PARAMETER, manifest.to_json()),
-        *(_parameter(key, value) for key, value in parameters.items()),
+        parameter(MANIFEST_PARAMETER, manifest.to_json()),
+        *(parameter(key, value) for key, value in parameters.items()),
     ]
     return "\n".join(block for block in blocks if block) + "\n"
+
+
+def parameter(key: str, value: str) -> str:
+    """A parameter of config.pbtxt, whose value is a string."""
+    return f"parameters {{\n  key: {_quoted(key)}\n  value {{ string_value: {_quoted(value)} }}\n}}"
 
 
 def preferred_batch_sizes(max_batch_size: int) -> list[int]:
@@ -56,10 +61,6 @@ def preferred_batch_sizes(max_batch_size: int) -> list[int]:
 
 def _input(item: ServedInput) -> str:
     return f"  {{ name: {_quoted(item.name)} data_type: {item.data_type} dims: [ {_numbers(item.dims)} ] }}"
-
-
-def _parameter(key: str, value: str) -> str:
-    return f"parameters {{\n  key: {_quoted(key)}\n  value {{ string_value: {_quoted(value)} }}\n}}"
 
 
 def _dynamic_batching(max_batch_size: int) -> str:

@@ -12,13 +12,24 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks.consumer.conditions import GOOD_PER_BAD, with_poison
+from benchmarks.edge.cameras import Reading, figures
+from benchmarks.edge.cameras import Window as CamerasWindow
 from benchmarks.edge.capture import Window, results
 from benchmarks.edge.publish import CONFLUENT
 from benchmarks.frames import camera_names, draw_jpegs, frame_records
 from benchmarks.pipeline.memory import Trend, lowest_of_parts, settled, trend_of
 from benchmarks.pipeline.paced import Window as PacedWindow
 from benchmarks.pipeline.paced import due_times
-from benchmarks.processes import check, group_cpu_s, group_pss_mb, parse_cpu_s, parse_pss_mb
+from benchmarks.processes import (
+    check,
+    group_cpu_s,
+    group_peak_rss_mb,
+    group_pss_mb,
+    group_use,
+    parse_cpu_s,
+    parse_peak_rss_mb,
+    parse_pss_mb,
+)
 from consumers.stages.decode import read_jpeg
 from framematch.core.errors import BadFrameError, FramematchError
 from framematch.core.frames import parse_frame
@@ -36,14 +47,26 @@ def test_cpu_time_includes_waited_children_whatever_the_process_is_called(name: 
     assert parse_cpu_s(text) == 100 / TICKS_PER_S
 
 
+def test_what_a_group_uses_is_told_by_process() -> None:
+    own = os.getpid()
+    found = group_use(os.getpgid(own))[own]
+    assert "python" in found.title or "pytest" in found.title
+    assert found.cpu_s > 0 < found.pss_mb
+    assert found.threads >= 1 <= found.files
+
+
 def test_memory_is_the_proportional_set_size() -> None:
     text = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:   9000 kB\nPss:   2000 kB\nPss_Anon:  1 kB\n"
     assert parse_pss_mb(text) == pytest.approx(2.048)
 
 
+def test_the_most_memory_is_the_highest_resident_set_size() -> None:
+    assert parse_peak_rss_mb("Name:\tpython\nVmPeak:\t  9000 kB\nVmHWM:\t  3000 kB\nVmRSS:\t 2000 kB\n") == 3.072
+
+
 def test_the_group_of_this_process_has_used_time_and_memory() -> None:
     assert group_cpu_s(os.getpgrp()) > 0
-    assert group_pss_mb(os.getpgrp()) > 1
+    assert group_peak_rss_mb(os.getpgrp()) >= group_pss_mb(os.getpgrp()) > 1
 
 
 def test_a_group_that_has_ended_has_no_figures() -> None:
@@ -104,6 +127,18 @@ def test_a_camera_is_compared_with_the_same_seconds_of_the_bare_loop() -> None:
     assert found.figures["cameras_per_core"].median == pytest.approx(10)
     assert found.figures["memory_per_camera_mb"].median == pytest.approx(30)
     assert not found.missing
+
+
+def test_what_many_cameras_reach_and_cost_is_by_frame_and_by_camera() -> None:
+    end = Reading(0.0, {}, {}, service_mb=90.0, cameras_mb=400.0, processes=43, threads=100, files=240)
+    cores = {"service": 0.05, "cameras": 0.45, "mediamtx": 0.1, "broker": 0.1}
+    rates = {"published": 150.0, "dropped.overrun": 50.0}
+    found = figures(40, [CamerasWindow(cores, rates, ages_ms=[5.0, 9.0], answers_ms=[1.0], end=end)])
+    medians = {name: figure.median for name, figure in found.items()}
+    assert (medians["wanted"], medians["reached"], medians["dropped.overrun"]) == (200.0, 0.75, 50.0)
+    assert medians["cpu_per_frame"] == pytest.approx(0.5 / 150 * 1000)
+    assert medians["service_per_camera"] == pytest.approx(1.25)
+    assert (medians["memory.camera"], medians["age.p99"]) == (10.0, 9.0)
 
 
 def test_an_edge_that_fell_behind_has_no_cpu_figures() -> None:

@@ -39,6 +39,9 @@ class ColourEncoder:
         self.manifest = manifest
         self.largest_batch = 0
 
+    def require_preprocessing(self, digest: str) -> None:
+        """Like `ImageEncoder.require_preprocessing`."""
+
     async def embed(self, pixels: Pixels) -> Embeddings:
         """Like `ImageEncoder.embed`."""
         self.largest_batch = max(self.largest_batch, len(pixels))

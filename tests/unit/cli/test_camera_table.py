@@ -53,7 +53,7 @@ def line_of(table: CameraTable, camera: str = "till-1") -> list[str]:
 
 def test_an_online_camera_is_shown_with_its_rates_and_ages() -> None:
     line = line_of(table_of(status(lag_s=0.2, reconnects=3, drops={"overrun": 7})))
-    assert " ".join(line) == "till-1 online 5 min 25.0 4.5 2.1 s 0.2 s 3 - 2.0 s overrun 7"
+    assert " ".join(line) == "till-1 online 5 min 25.0 4.5 2.1 s 0.2 s 3 - 2.0 s - overrun 7"
 
 
 def test_spooled_frames_are_shown_with_their_size() -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
@@ -31,6 +31,12 @@ class Group(Member):
 
     expelled = False
     """Whether the group has given the partitions to others."""
+    poll_ms = 0
+    """The timeout of the last fetch."""
+
+    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[ConsumerRecord]]:
+        self.poll_ms = timeout_ms
+        return await super().getmany(timeout_ms=timeout_ms)
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         if self.expelled:
@@ -103,6 +109,14 @@ async def test_every_frame_of_its_partitions_is_fetched_once_in_order(topic: Top
         await eventually(lambda: running.consumer.fetched == 40)
     for place in topic.partitions:
         assert running.delivery.offsets_of(place) == list(range(len(topic.records[place])))
+
+
+async def test_partitions_are_opened_soon_as_a_fetch_without_any_is_short(topic: Topic) -> None:
+    async with fetching(topic) as running:
+        await eventually(lambda: running.member.poll_ms)
+        without_ms = running.member.poll_ms
+        await running.member.join(topic.partitions)
+        await eventually(lambda: running.member.poll_ms > without_ms)
 
 
 async def test_a_rebalance_that_starts_while_partitions_are_opened_leaves_them_closed(topic: Topic) -> None:

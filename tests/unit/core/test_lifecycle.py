@@ -1,4 +1,4 @@
-"""Waiting for the first of several coroutines."""
+"""Waiting for the first of several coroutines, and for what runs beside a block."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from framematch.core.errors import FramematchError
-from framematch.core.lifecycle import first_of, run_service
+from framematch.core.lifecycle import beside, first_of, run_service
 
 
 async def test_the_others_are_cancelled_when_one_returns() -> None:
@@ -28,6 +28,46 @@ async def test_the_error_of_one_that_failed_is_raised() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         await first_of(asyncio.Event().wait(), failing())
+
+
+async def _fail(message: str) -> None:
+    raise ValueError(message)
+
+
+async def test_what_runs_beside_a_block_runs_before_its_result_is_needed() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> int:
+        begun.set()
+        return 7
+
+    async with beside(work()) as task:
+        await begun.wait()
+        assert await task == 7
+
+
+async def test_what_a_block_has_not_awaited_is_cancelled_at_its_end() -> None:
+    async with beside(asyncio.Event().wait()) as task:
+        await asyncio.sleep(0)
+    assert task.cancelled()
+
+
+async def test_the_error_of_what_runs_beside_a_block_is_raised_where_it_is_awaited() -> None:
+    async with beside(_fail("beside")) as task:
+        await asyncio.wait({task})
+        with pytest.raises(ValueError, match="beside"):
+            await task
+
+
+async def _with_two_errors() -> None:
+    async with beside(_fail("beside")) as task:
+        await asyncio.wait({task})
+        await _fail("of the block")
+
+
+async def test_an_error_of_the_block_comes_first() -> None:
+    with pytest.raises(ValueError, match="of the block"):
+        await _with_two_errors()
 
 
 @pytest.mark.parametrize(("error", "logged"), [(ValueError("odd"), ["ValueError: odd"]), (FramematchError("no"), [])])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -161,6 +162,14 @@ async def test_a_file_with_a_mistake_is_refused_as_a_whole_and_the_next_good_one
     assert [line["event"] for line in log] == ["settings_refused", "settings_accepted"]
     assert reason in log[0]["reason"]
     assert CANARY not in str(log)
+
+
+async def test_more_cameras_than_the_system_allows_are_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (256, 256))
+    watch = watch_of(file)
+    cameras = ", ".join(f"c-{number}: 'rtsp://h/{number}'" for number in range(100))
+    replace_file(file, f"edge: {{cameras: {{{cameras}}}}}")
+    assert (await next_refused(watch)).reason == "100 cameras need 900 open files, and the system allows 256"
 
 
 async def test_restoring_the_settings_in_force_ends_the_refusal(file: Path) -> None:

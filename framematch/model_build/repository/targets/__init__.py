@@ -7,6 +7,7 @@ from framematch.model_build.graphs.towers import Tower
 from framematch.model_build.repository.build_options import BuildOptions
 from framematch.model_build.repository.targets import tensorrt
 from framematch.model_build.repository.targets.half import half_precision
+from framematch.model_build.repository.targets.jpeg import jpeg_files
 from framematch.model_build.repository.targets.onnxruntime import SERVED_CODE, serve_on_cpu, serve_on_gpu
 from framematch.model_build.repository.triton_config import config_pbtxt
 from framematch.vision.manifest import ENGINE_SCRIPT, IMAGE_MODEL, TEXT_MODEL, ModelManifest, served_name
@@ -42,6 +43,8 @@ def repository_files(
             files[f"{name}/1/model.py"] = SERVED_CODE.read_bytes()
         if options.target == "tensorrt":
             files[f"{name}/{tensorrt.SHAPES_FILE}"] = tensorrt.shapes_file(tower, options)
+    if options.jpeg is not None:
+        files |= jpeg_files(manifest, options.jpeg, options.jpeg_max_pixels)
     if options.target == "tensorrt":
         files[ENGINE_SCRIPT] = tensorrt.SCRIPT.read_bytes()
     return files

@@ -20,8 +20,9 @@ from edge.worker.capture import Capture, CapturedFrame
 from edge.worker.clock import CaptureClock
 from edge.worker.decoded import PixelFrame
 from edge.worker.gate import GateDecision
+from edge.worker.hardware import SOFTWARE
 from edge.worker.slot import NewestFrameSlot
-from edge.worker.source import GrabbedFrame, RawFrame, Reader
+from edge.worker.source import GrabbedFrame, MaySkip, RawFrame, Reader
 from edge.worker.video import open_file
 from framematch.core.errors import CameraUnavailableError
 from framematch.core.timestamps import now_us
@@ -35,6 +36,8 @@ Step = float | GrabbedFrame | Exception | None
 
 class ScriptedReader:
     """Delivers frames at the stream times of `script`; None is the end, an error is raised."""
+
+    decoding = SOFTWARE
 
     def __init__(self, *script: Step) -> None:
         self._script = iter(script)
@@ -77,6 +80,7 @@ class WithCameraClock:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.retrieve, self.close = reader.retrieve, reader.close
+        self.decoding = reader.decoding
 
     def grab(self) -> GrabbedFrame | None:
         grabbed = self._reader.grab()
@@ -113,7 +117,7 @@ class CaptureRun:
         self.messages: list[Message] = []
         following = iter(readers)
 
-        def open_source() -> Reader:
+        def open_source(_may_skip: MaySkip) -> Reader:
             reader = next(following)
             if isinstance(reader, Exception):
                 raise reader
@@ -233,7 +237,7 @@ def test_damaged_frames_do_not_set_the_time_of_the_last_frame(start: StartCaptur
 
 
 def test_a_sign_of_life_is_no_frame_and_is_noted(start: StartCapture) -> None:
-    reader = ScriptedReader(GrabbedFrame(skipped=True), CameraUnavailableError("stream ended"))
+    reader = ScriptedReader(GrabbedFrame(sign_of_life=True), CameraUnavailableError("stream ended"))
     found = start(LIVE, reader)
     found.thread.join(30)
     counts = found.buffer.counts()

@@ -18,6 +18,7 @@ from edge.link.messages import Ended, Failed, FrameReady, Message, unpack
 from edge.link.shared_buffer import SharedBuffer
 from edge.sources import Source
 from edge.worker.gate import GateDecision
+from edge.worker.hardware import SOFTWARE
 from edge.worker.run import Worker, WorkerConfig
 from edge.worker.source import GrabbedFrame
 from framematch.core.arrays import Pixels
@@ -49,6 +50,8 @@ class FakePicture:
 
 class FedReader:
     """Delivers the frames that the test feeds, until it feeds the end."""
+
+    decoding = SOFTWARE
 
     def __init__(self, *, live: bool) -> None:
         self._live = live

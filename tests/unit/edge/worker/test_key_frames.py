@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from edge.worker import video_reader
+from edge.worker.hardware import SOFTWARE
+from edge.worker.source import skips_nothing
 from edge.worker.streams import choose_video
 from edge.worker.video_reader import Live, VideoReader
 from framematch.core.errors import CameraUnavailableError
@@ -81,6 +83,8 @@ class Played:
                 choose_video(container),
                 Live(READ_TIMEOUT_S, None),
                 ExitStack(),
+                decoding=SOFTWARE,
+                may_skip=skips_nothing,
                 key_frames_only=key_frames_only,
                 untagged_colours="auto",
             )
@@ -88,7 +92,7 @@ class Played:
                 while (grabbed := reader.grab()) is not None:
                     at_s = clock.now_s - 1_000.0
                     self.damaged += grabbed.damaged
-                    if grabbed.skipped:
+                    if grabbed.sign_of_life:
                         self.signs_s.append(at_s)
                     elif not grabbed.damaged:
                         self.pictures_s.append(at_s)

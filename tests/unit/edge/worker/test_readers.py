@@ -13,7 +13,7 @@ import pytest
 from edge.cameras import Camera
 from edge.sources import Source, image_files, parse_source
 from edge.worker.readers import FolderReader, open_reader
-from edge.worker.source import Reader
+from edge.worker.source import Reader, skips_nothing
 from edge.worker.video import open_file
 from framematch.core.errors import CameraUnavailableError
 from tests.unit.pictures.samples import encoded, jpeg, photo
@@ -206,12 +206,14 @@ def test_an_image_with_more_pixels_than_can_be_decoded_is_a_damaged_frame(tmp_pa
 
 def test_a_missing_folder_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be read: No such file"):
-        open_reader(camera_of(Source("folder", str(tmp_path / "gone"))), open_timeout_s=1, read_timeout_s=1)
+        open_reader(
+            camera_of(Source("folder", str(tmp_path / "gone"))), skips_nothing, open_timeout_s=1, read_timeout_s=1
+        )
 
 
 def test_a_missing_device_does_not_open() -> None:
     with pytest.raises(CameraUnavailableError, match="cannot be opened"):
-        open_reader(camera_of(parse_source("9999")), open_timeout_s=1, read_timeout_s=1)
+        open_reader(camera_of(parse_source("9999")), skips_nothing, open_timeout_s=1, read_timeout_s=1)
 
 
 class ScriptedCapture:
@@ -250,7 +252,7 @@ class ScriptedCapture:
 def pictures_of(capture: ScriptedCapture, monkeypatch: pytest.MonkeyPatch, frames: int) -> list[int | None]:
     """The mean level of each frame's picture, None where there is none."""
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
-    reader = open_reader(camera_of(parse_source("0")), open_timeout_s=1, read_timeout_s=1)
+    reader = open_reader(camera_of(parse_source("0")), skips_nothing, open_timeout_s=1, read_timeout_s=1)
     found = []
     for _ in range(frames):
         assert reader.grab() is not None
@@ -274,7 +276,7 @@ def test_a_damaged_jpeg_of_a_device_is_a_damaged_frame_and_nothing_is_printed(
 def test_a_jpeg_of_a_device_has_its_colours_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     capture = ScriptedCapture("MJPG", [jpeg(np.full((16, 16, 3), (250, 0, 0), np.uint8))])
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture)
-    reader = open_reader(camera_of(parse_source("0")), open_timeout_s=1, read_timeout_s=1)
+    reader = open_reader(camera_of(parse_source("0")), skips_nothing, open_timeout_s=1, read_timeout_s=1)
     reader.grab()
     raw = reader.retrieve()
     assert raw is not None
