@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import triton_python_backend_utils as triton
 
@@ -34,6 +35,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read how pictures are prepared from the model's configuration."""
+        cv2.setNumThreads(1)  # as clients do: the next step needs the cores
         parameters = json.loads(args["model_config"])["parameters"]
         manifest = ModelManifest.from_json(parameters[MANIFEST_PARAMETER]["string_value"])
         own = JpegManifest.from_json(parameters[JPEG_PARAMETER]["string_value"])
@@ -44,16 +46,19 @@ class TritonPythonModel:
             raise triton.TritonModelException("the configuration and the code are of different builds: build it again")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """One response per request, in order. Whatever is wrong with a JPEG is the problem of its rows alone."""
+        """One response per request, in order. Whatever is wrong with a JPEG is the problem of its rows alone.
+
+        A request that fails gets an error; the others get their results.
+        """
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         jpegs, boxes, reductions = (_input(request, name) for name in ("jpeg", "region", "reduction"))
         try:
-            rows = _rows(jpegs.reshape(-1), boxes.tolist(), reductions.reshape(-1).tolist())
-        except ValueError as error:
-            return triton.InferenceResponse([], triton.TritonError(str(error)))
-        return triton.InferenceResponse(_outputs(self._crop(rows)))
+            outputs = _outputs(self._crop(_rows(jpegs.reshape(-1), boxes.tolist(), reductions.reshape(-1).tolist())))
+        except Exception as error:  # noqa: BLE001  # it is about this request, also when the GPU has no memory left
+            return triton.InferenceResponse([], triton.TritonError(f"{type(error).__name__}: {error}"))
+        return triton.InferenceResponse(outputs)
 
     def _crop(self, rows: Sequence[RegionRow]) -> list[CroppedRow]:
         return crop_rows(rows, self._preprocessor, max_pixels=self._max_pixels, decode=self._decode)
