@@ -6,31 +6,38 @@ from pathlib import Path
 
 import av
 import av.filter
+from av.video.frame import PictureType
 
 from framematch.stack.cache import cached_folder, digest_of
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 30
+B_FRAMES = 3
 _SECONDS = 20
 
 
 @dataclass(frozen=True)
 class Video:
-    """An H.264 video: pixels, frames a second, bits a second."""
+    """An H.264 video: pixels, frames a second, bits a second, and B-frames between two others.
+
+    No other frame refers to the first and the last of three B-frames.
+    """
 
     width: int
     height: int
     fps: int
     bit_rate: int
+    b_frames: int = 0
 
     @property
     def name(self) -> str:
-        """Its size and rate: `640x360-10fps`."""
-        return f"{self.width}x{self.height}-{self.fps}fps"
+        """Its size and rate, and B-frames if it has any: `640x360-10fps`."""
+        b_frames = f"-{self.b_frames}b" if self.b_frames else ""
+        return f"{self.width}x{self.height}-{self.fps}fps{b_frames}"
 
 
-def full_hd_video() -> Path:
+def full_hd_video(*, b_frames: int = 0) -> Path:
     """The H.264 file in the cache, rendered first when it is missing."""
-    return render(Video(WIDTH, HEIGHT, FPS, 6_000_000))
+    return render(Video(WIDTH, HEIGHT, FPS, 6_000_000, b_frames))
 
 
 def render(video: Video) -> Path:
@@ -47,13 +54,17 @@ def render(video: Video) -> Path:
 
 def _encode(video: Video, path: Path) -> None:
     source, rate = _moving_picture(video), str(video.bit_rate)
-    # A key frame each second and no B-frames, as cameras send.
-    options = {"preset": "veryfast", "maxrate": rate, "bufsize": rate, "b": rate, "bf": "0", "g": str(video.fps)}
+    # A key frame each second, as cameras send.
+    options = {"preset": "veryfast", "maxrate": rate, "bufsize": rate, "b": rate, "g": str(video.fps)}
+    options["x264-params"] = f"bframes={video.b_frames}:b-adapt=0:scenecut=0"
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=video.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
         for _ in range(_SECONDS * video.fps):
-            container.mux(stream.encode(source.pull()))  # type: ignore[arg-type]  # pictures only in this graph
+            picture = source.pull()
+            # The graph marks each picture as one that stands alone, and the encoder would obey.
+            picture.pict_type = PictureType.NONE  # type: ignore[union-attr]  # pictures only in this graph
+            container.mux(stream.encode(picture))  # type: ignore[arg-type]  # as above
         container.mux(stream.encode(None))
 
 

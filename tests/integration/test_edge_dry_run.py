@@ -98,3 +98,22 @@ def test_an_invalid_source_is_reported_in_one_line_with_exit_code_2() -> None:
     done = dry_run("--camera", "till-1=nowhere.mp4")
     assert done.returncode == 2
     assert "camera till-1: no file or folder 'nowhere.mp4'" in done.stderr
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_camera_whose_hardware_is_missing_is_decoded_in_software_and_says_why(tmp_path: Path, as_json: bool) -> None:
+    video = write_video(tmp_path / "video.mp4", seconds=2)
+    config = tmp_path / "edge.yaml"
+    config.write_text(f"edge: {{cameras: {{a: {video}, b: {{source: {video}, decode: vaapi}}}}}}", encoding="utf-8")
+    done = dry_run("--config", str(config), "--seconds", "1", *(["--json"] if as_json else []))
+    assert done.returncode == 0, done.stdout + done.stderr
+    why = "vaapi: not in this build of FFmpeg"
+    if as_json:
+        results = {result["camera"]: result for result in json.loads(done.stdout)}
+        assert [(results[name]["decoder"], results[name]["decoder_reason"]) for name in "ab"] == [
+            ("software", None),
+            ("software", why),
+        ]
+        assert all(result["frames"] > 0 for result in results.values())
+    else:
+        assert f"b is decoded in software: {why}." in " ".join(done.stdout.split())

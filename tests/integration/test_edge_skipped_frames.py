@@ -86,9 +86,8 @@ def read(url: str, *, skip: bool) -> Read:
             assert grabbed is not None
             found.frames += not grabbed.sign_of_life
             found.skipped += grabbed.skipped
-            if grabbed.skipped or grabbed.sign_of_life or grabbed.damaged:
+            if grabbed.media_s is None or grabbed.damaged:  # skipped, or the first one, of which libav knows no time
                 continue
-            assert grabbed.media_s is not None
             raw = reader.retrieve()
             assert raw is not None
             one = grabbed.media_s, sha256(raw.colour(64).tobytes()).digest()

@@ -12,6 +12,7 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from benchmarks.consumer.conditions import GOOD_PER_BAD, with_poison
+from benchmarks.edge import decode
 from benchmarks.edge.cameras import Reading, figures
 from benchmarks.edge.cameras import Window as CamerasWindow
 from benchmarks.edge.capture import Window, results
@@ -26,6 +27,7 @@ from benchmarks.processes import (
     group_peak_rss_mb,
     group_pss_mb,
     group_use,
+    machine_cpu_s,
     parse_cpu_s,
     parse_peak_rss_mb,
     parse_pss_mb,
@@ -53,6 +55,10 @@ def test_what_a_group_uses_is_told_by_process() -> None:
     assert "python" in found.title or "pytest" in found.title
     assert found.cpu_s > 0 < found.pss_mb
     assert found.threads >= 1 <= found.files
+
+
+def test_a_machine_has_used_at_least_what_this_process_has() -> None:
+    assert machine_cpu_s() >= sum(os.times()[:2])
 
 
 def test_memory_is_the_proportional_set_size() -> None:
@@ -145,6 +151,13 @@ def test_an_edge_that_fell_behind_has_no_cpu_figures() -> None:
     found = results([window(0.1, 30), window(0.1, 20)], [window(0.4, 100)] * 2)
     assert "edge_cpu_vs_bare_capture" not in found.figures
     assert set(found.missing) == {"edge_cpu_vs_bare_capture", "cameras_per_core"}
+
+
+def test_cpu_time_is_the_inverse_of_frames_per_cpu_second() -> None:
+    found = decode.results(3, [{"needed": 300.0, "full_decode": 210.0, "bare_capture": 240.0}])
+    assert found.figures["edge_cpu_vs_full_decode.b_frames_3"].median == pytest.approx(0.7)
+    assert found.figures["cameras_per_core.needed.b_frames_3"].median == pytest.approx(10)
+    assert found.at_most == {"edge_cpu_vs_full_decode.b_frames_3": 0.75}
 
 
 def test_memory_is_judged_by_the_lowest_values_after_it_has_settled() -> None:

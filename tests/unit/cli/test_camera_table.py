@@ -47,7 +47,9 @@ def text_of(table: CameraTable) -> str:
 
 
 def line_of(table: CameraTable, camera: str = "till-1") -> list[str]:
-    [line] = [line.split() for line in text_of(table).splitlines() if line.startswith(camera)]
+    [line] = [
+        line.split() for line in text_of(table).splitlines() if line.startswith(camera) and " is decoded " not in line
+    ]
     return line
 
 
@@ -173,3 +175,10 @@ def test_refused_settings_are_shown_beside_what_is_wrong_with_the_camera_itself(
     assert "it lags; newer settings refused: fps: should be greater than 0" in shown
     assert shown.count("newer settings refused") == 2
     assert shown.count("refused: fps") == 3
+
+
+def test_a_camera_says_what_decodes_its_video_and_why_not_what_was_wished() -> None:
+    table = table_of(status(), status("till-2", decoder="software", decoder_reason="cuda: gave no picture"))
+    assert line_of(table, "till-2")[-2:] == ["software", "-"]
+    assert "till-2 is decoded in software: cuda: gave no picture" in text_of(table)
+    assert "till-1 is decoded" not in text_of(table)

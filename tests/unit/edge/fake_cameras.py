@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from edge.cameras import Camera
 from edge.link.channel import WorkerChannel
-from edge.link.messages import Ended, Failed, FrameReady, Opened, PictureLeftOut
+from edge.link.messages import DecoderChanged, Ended, Failed, FrameReady, Opened, PictureLeftOut
 from edge.link.shared_buffer import Count, SharedBuffer
 from edge.processes import CameraProcesses
 from edge.sinks import Outgoing
@@ -50,8 +50,12 @@ class FakeProcess:
         self.buffer.add(Count.CAPTURED)
         self.buffer.add(count)
 
-    def open(self) -> None:
-        self._channel.send(Opened(64, 48))
+    def open(self, decoder: str = "software", reason: str | None = None) -> None:
+        self._channel.send(Opened(64, 48, decoder, reason))
+
+    def change_decoder(self, decoder: str, reason: str) -> None:
+        """Report that hardware failed."""
+        self._channel.send(DecoderChanged(decoder, reason))
 
     def leave_out(self, reason: str) -> None:
         """Report a picture that is not usable."""

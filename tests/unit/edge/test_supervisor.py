@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry
 from edge.metrics import EdgeMetrics
 from edge.snapshot import StatsSnapshot
 from edge.stats import CameraStats
+from edge.status import status_of
 from edge.supervisor import CameraSupervisor
-from framematch.core.settings import EdgeSettings
+from framematch.core.settings import Decode, EdgeSettings
 from tests.support import eventually
 from tests.unit.edge.fake_cameras import FakeProcesses, FakeSink, camera
 
@@ -88,3 +89,64 @@ async def test_the_timeouts_of_a_camera_take_the_place_of_those_of_the_edge() ->
     assert await timeouts_of() == (3, 4)
     assert await timeouts_of(open_timeout_s=30) == (30, 4)
     assert await timeouts_of(open_timeout_s=30, read_timeout_s=40) == (30, 40)
+
+
+class Decoded:
+    """A camera with a setting `decode`, whose process reports what decodes its video."""
+
+    def __init__(self, decode: Decode) -> None:
+        self.processes = FakeProcesses()
+        self.stats = CameraStats("a", EdgeMetrics(CollectorRegistry()).of("a"), lambda: None)
+        settings, sink = EdgeSettings(), FakeSink()
+        self.supervisor = CameraSupervisor(
+            replace(camera("a"), decode=decode), settings, self.stats, self.processes.as_processes(), sink,
+            jpeg_bytes_max=1_000,
+        )  # fmt: skip
+
+    async def reports(self, *reports: tuple[str, str | None]) -> list[tuple[str, str, str, str | None]]:
+        """Send the reports; returns what is logged of them: event, level, decoder, reason."""
+        with structlog.testing.capture_logs() as logs:
+            task = asyncio.create_task(self.supervisor.run())
+            await eventually(lambda: self.processes.started)
+            for number, (decoder, reason) in enumerate(reports):
+                if number:
+                    self.processes.started[0].change_decoder(decoder, str(reason))
+                else:
+                    self.processes.started[0].open(decoder, reason)
+            await eventually(lambda: self.shown() == reports[-1])
+            self.processes.started[0].end()
+            await asyncio.wait_for(task, 30)
+        return [
+            (log["event"], log["log_level"], log["decoder"], log["reason"])
+            for log in logs
+            if log["event"].startswith("decoder_")
+        ]
+
+    def shown(self) -> tuple[str | None, str | None]:
+        found = self.stats.snapshot()
+        status = status_of("a", found, found, 0)
+        assert (status.decoder, status.decoder_reason) == (found.decoder, found.decoder_reason)
+        return found.decoder, found.decoder_reason
+
+
+async def test_without_a_wish_for_hardware_nothing_is_logged_of_the_decoder() -> None:
+    assert await Decoded("software").reports(("software", None)) == []
+
+
+async def test_wished_hardware_that_is_missing_is_a_warning_with_its_reason() -> None:
+    why = "vaapi: not in this build of FFmpeg"
+    found = await Decoded("vaapi").reports(("software", why))
+    assert found == [("decoder_unavailable", "warning", "software", why)]
+
+
+async def test_what_was_chosen_of_all_hardware_is_one_line() -> None:
+    why = "vaapi: no device; cuda: no device"
+    assert await Decoded("auto").reports(("software", why)) == [("decoder_chosen", "info", "software", why)]
+
+
+async def test_hardware_that_fails_later_is_a_warning_too() -> None:
+    found = await Decoded("cuda").reports(("cuda", None), ("software", "cuda: gave no picture"))
+    assert found == [
+        ("decoder_chosen", "info", "cuda", None),
+        ("decoder_unavailable", "warning", "software", "cuda: gave no picture"),
+    ]
