@@ -119,7 +119,6 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
 
 def _spare_the_garbage_collector() -> None:
     """What is here now stays, so it need not be looked at again; and what comes is looked at less often."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
 
