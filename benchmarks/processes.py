@@ -60,6 +60,13 @@ def group_peak_rss_mb(group: int) -> float:
     return sum(map(parse_peak_rss_mb, _read_all(group, "status")))
 
 
+def machine_cpu_s() -> float:
+    """CPU seconds that all programs on this machine have used since its start, and its kernel."""
+    fields = list(map(int, Path("/proc/stat").read_text(encoding="utf-8").split(maxsplit=8)[1:8]))
+    idle = fields[3] + fields[4]  # and waiting for disks
+    return (sum(fields) - idle) / _TICKS_PER_S
+
+
 @dataclass(frozen=True)
 class ProcessUse:
     """What one process uses: CPU seconds so far, with those of its children that ended; memory in MB; counts."""

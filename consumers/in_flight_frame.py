@@ -8,10 +8,12 @@ from aiokafka import ConsumerRecord, TopicPartition
 from framematch.core.arrays import Pixels
 from framematch.core.errors import BadFrameError
 from framematch.core.frames import Frame, Region
-from framematch.core.units import NS_PER_MS
+from framematch.core.units import NS_PER_US, US_PER_MS
 from framematch.matching.decision import Decision
 from framematch.matching.serving.served_snapshot import ServedSnapshot
 from framematch.vision.region_rows import RegionRow
+
+_HALF_US = NS_PER_US // 2
 
 Span = tuple[int, int]
 """Start and end of a stage, nanoseconds since the epoch."""
@@ -111,4 +113,6 @@ class InFlightFrame:
 
     def timings_ms(self) -> dict[str, float]:
         """Milliseconds by stage, as match events contain them."""
-        return {stage: round((end - start) / NS_PER_MS, 3) for stage, (start, end) in self.spans.items()}
+        # In whole microseconds: `round` to three digits takes four times as long.
+        spans = self.spans.items()
+        return {stage: (end - start + _HALF_US) // NS_PER_US / US_PER_MS for stage, (start, end) in spans}

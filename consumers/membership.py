@@ -10,8 +10,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -81,20 +81,8 @@ def take_dead_members(folder: Path) -> list[str]:
     return [member_id for member_id in found if member_id]
 
 
-@asynccontextmanager
-async def watched_members(folder: Path, kafka: KafkaSettings, group_id: str) -> AsyncIterator[None]:
-    """While the block runs, tell Kafka which members have died, also those from before it."""
-    task = asyncio.create_task(_watch(folder, kafka, group_id), name="members")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
-
-
-async def _watch(folder: Path, kafka: KafkaSettings, group_id: str) -> None:
+async def watch_members(folder: Path, kafka: KafkaSettings, group_id: str) -> None:
+    """Tell Kafka which members have died, also before this call, until cancelled."""
     while True:
         try:
             if dead := await asyncio.to_thread(take_dead_members, folder):

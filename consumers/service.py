@@ -10,7 +10,7 @@ import cv2
 
 from consumers.delivery.record_encoder import RecordEncoder
 from consumers.frame_consumer import REBALANCE_TIMEOUT_MS
-from consumers.membership import MemberFile, member_file, members_folder, watched_members
+from consumers.membership import MemberFile, member_file, members_folder, watch_members
 from consumers.metrics import ConsumerMetrics
 from consumers.monitoring.gpu import GpuMonitor
 from consumers.monitoring.watchdog import Probe, Watchdog
@@ -75,7 +75,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
     members = members_folder(state_dir(), settings.kafka, own.group_id)
     async with AsyncExitStack() as resources:
         # First, as the process before this one may have been killed, and its partitions wait.
-        await resources.enter_async_context(watched_members(members, settings.kafka, own.group_id))
+        watching = await resources.enter_async_context(beside(watch_members(members, settings.kafka, own.group_id)))
         topics = await resources.enter_async_context(beside(ensure_topics(settings.kafka)))
         database = await resources.enter_async_context(open_database(settings))
         metadata = _metadata_cache(database, settings.matching)
@@ -110,7 +110,7 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
         )
         _spare_the_garbage_collector()
         async with telling, asyncio.TaskGroup() as group:
-            parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher))
+            parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher), _finished(watching))
             monitors = [group.create_task(part) for part in parts]
             await pipeline.run(stop)
             for task in monitors:
@@ -122,6 +122,10 @@ def _spare_the_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
+
+
+async def _finished(task: asyncio.Task[None]) -> None:
+    await task
 
 
 async def _check_model(watcher: SnapshotWatcher) -> None:

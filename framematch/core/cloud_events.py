@@ -25,12 +25,11 @@ def log_headers(event: LogEvent) -> list[tuple[str, bytes]]:
 
 
 def _cloud_event(event_id: str, kind: str, source: str, at: str) -> list[tuple[str, bytes]]:
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id,
-        "ce_source": source,
-        "ce_type": f"framematch.{kind}",
-        "ce_time": at,
-        "content-type": "application/json",
-    }
-    return [(name, value.encode()) for name, value in headers.items()]
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", f"framematch.{kind}".encode()),
+        ("ce_time", at.encode()),
+        ("content-type", b"application/json"),
+    ]

@@ -23,8 +23,12 @@ _KNOWN: Sequence[tuple[re.Pattern[str], str]] = (
     ),
     (re.compile(r"model\.plan|engine plan file|deserialize.*engine", re.IGNORECASE), _NO_ENGINE),
     (
-        re.compile(r"No module named '(onnxruntime|numpy)'"),
+        re.compile(r"No module named '(onnxruntime|numpy|cv2|simplejpeg|PIL|msgspec)'"),
         "Triton's Python has no {0}: use the image of deploy/docker/triton.Dockerfile, or install it there",
+    ),
+    (
+        re.compile(r"No module named '(nvidia|cupy)"),
+        "Install nvidia-nvimgcodec and cupy in Triton's Python (docs/models.md), or build the model with --jpeg fast",
     ),
 )
 

@@ -27,6 +27,7 @@ from benchmarks.processes import (
     group_peak_rss_mb,
     group_pss_mb,
     group_use,
+    machine_cpu_s,
     parse_cpu_s,
     parse_peak_rss_mb,
     parse_pss_mb,
@@ -54,6 +55,10 @@ def test_what_a_group_uses_is_told_by_process() -> None:
     assert "python" in found.title or "pytest" in found.title
     assert found.cpu_s > 0 < found.pss_mb
     assert found.threads >= 1 <= found.files
+
+
+def test_a_machine_has_used_at_least_what_this_process_has() -> None:
+    assert machine_cpu_s() >= sum(os.times()[:2])
 
 
 def test_memory_is_the_proportional_set_size() -> None:

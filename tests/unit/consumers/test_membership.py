@@ -1,5 +1,6 @@
 """The files by which processes of one host know which member of the group has died."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers import membership
-from consumers.membership import member_file, members_folder, take_dead_members
+from consumers.membership import member_file, members_folder, take_dead_members, watch_members
+from framematch.core.errors import KafkaUnavailableError
 from framematch.core.settings import KafkaSettings
+from tests.support import eventually
 
 
 def leave_behind(folder: Path, member_id: str) -> None:
@@ -16,8 +19,9 @@ def leave_behind(folder: Path, member_id: str) -> None:
     with member_file(folder) as member:
         member.write(member_id)
         [path] = folder.iterdir()
-        copy = path.with_name(f"{path.name}-copy")
+        copy = path.with_name("copy")  # which nobody looks at before it is complete
         copy.write_bytes(path.read_bytes())
+        copy.rename(path.with_name(f"{path.name}-copy"))
 
 
 def test_a_process_that_runs_is_not_taken_for_dead(tmp_path: Path) -> None:
@@ -88,3 +92,27 @@ def test_each_group_of_each_cluster_has_its_own_folder(tmp_path: Path) -> None:
     clusters = [KafkaSettings(bootstrap_servers=address) for address in ("one:9092", "two:9092")]
     folders = {members_folder(tmp_path, kafka, group) for kafka in clusters for group in ("a", "b")}
     assert len(folders) == 4
+
+
+async def test_a_dead_member_that_kafka_cannot_be_told_of_is_reported_and_the_watch_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+
+    async def remove(_kafka: KafkaSettings, _group_id: str, member_ids: list[str]) -> None:
+        told.append(member_ids)
+        if len(told) == 1:
+            raise KafkaUnavailableError("Kafka does not answer")
+
+    monkeypatch.setattr(membership, "remove_members", remove)
+    monkeypatch.setattr(membership, "_WATCH_S", 0.0)
+    leave_behind(tmp_path, "aiokafka-1")
+    with capture_logs() as logs:
+        task = asyncio.create_task(watch_members(tmp_path, KafkaSettings(), "group"))
+        await eventually(lambda: len(told) == 1)
+        leave_behind(tmp_path, "aiokafka-2")
+        await eventually(lambda: len(logs) == 2)
+        task.cancel()
+        await asyncio.wait([task])
+    assert told == [["aiokafka-1"], ["aiokafka-2"]]
+    assert [line["event"] for line in logs] == ["dead_members_not_removed", "dead_members_removed"]

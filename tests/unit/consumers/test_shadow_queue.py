@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -138,3 +139,10 @@ async def test_a_batch_waits_for_more_regions_until_it_is_full() -> None:
     await asyncio.sleep(0)
     run.offer(decided_batch(BATCH_SIZE, first=1))
     assert [region.frame.sequence for region in await asyncio.wait_for(batch, 5)] == [0, 1, 2, 3]
+
+
+async def test_where_triton_decodes_another_model_of_the_shadow_gets_the_jpeg_and_not_the_crop() -> None:
+    run = ShadowRun(served("shadow", model="m2", preprocessing="p1"))
+    run.offer([replace(region, crop=None) for region in decided_batch(1)])
+    [region] = await taken(run)
+    assert (region.needs, region.crop, region.jpeg) == (Needs.JPEG, None, b"jpeg")

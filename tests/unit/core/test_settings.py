@@ -291,3 +291,10 @@ def test_motion_in_short_and_in_full_are_one_section(tmp_path: Path, monkeypatch
     monkeypatch.setenv("FRAMEMATCH_EDGE__MOTION__MIN_AREA", "0.5")
     motion = load_settings(yaml_file(tmp_path, "edge: {motion: true}")).edge.motion
     assert (motion.gate, motion.min_area) == (True, 0.5)
+
+
+def test_still_regions_cannot_be_reused_where_triton_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAMEMATCH_CONSUMER__DECODE", "server")
+    monkeypatch.setenv("FRAMEMATCH_CONSUMER__REUSE_STATIC_REGIONS", "true")
+    with pytest.raises(SettingsError, match="reuse_static_regions compares pixels"):
+        load_settings()

@@ -14,6 +14,8 @@ from framematch.vision.load_errors import load_hint
         ("unable to find '/models/clip_image/1/model.plan' for model instance 'clip_image_0'", "build-engines.sh"),
         ("Internal: unable to load plan file to auto complete config: /m/clip_image/1/model.plan", "build-engines.sh"),
         ("ModuleNotFoundError: No module named 'onnxruntime'", "triton.Dockerfile"),
+        ("ModuleNotFoundError: No module named 'simplejpeg'", "triton.Dockerfile"),
+        ("ModuleNotFoundError: No module named 'nvidia.nvimgcodec'", "--jpeg fast"),
     ],
 )
 def test_a_known_cause_has_its_own_hint(message: str, expected: str) -> None:
