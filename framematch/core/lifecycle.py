@@ -22,12 +22,14 @@ T = TypeVar("T")
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
-def run_service(main: Main, *, shutdown_deadline_s: float, log_crash: bool = False) -> None:
+def run_service(
+    main: Main, *, shutdown_deadline_s: float, log_crash: bool = False, second_signal_cancels: bool = True
+) -> None:
     """Run `main(stop)` until it returns.
 
-    SIGTERM and SIGINT set `stop`; `main` then takes no new records, finishes what is in flight and returns. A second
-    signal, or the deadline, cancels it. Once `main` has returned, SIGTERM changes nothing: the caller is to end the
-    process. With `log_crash` an error that is a bug is logged, as it is raised.
+    SIGTERM and SIGINT set `stop`; `main` then takes no new records, finishes what is in flight and returns. The
+    deadline cancels it, and so does a second signal, if `second_signal_cancels`. Once `main` has returned, SIGTERM
+    changes nothing: the caller is to end the process. With `log_crash` an error that is a bug is logged.
 
     Raises:
         FramematchError: raised by `main`, without the exception groups of its task groups.
@@ -36,7 +38,7 @@ def run_service(main: Main, *, shutdown_deadline_s: float, log_crash: bool = Fal
     signals = _StopSignals()
     try:
         with ungrouped_errors():
-            uvloop.run(_supervise(main, shutdown_deadline_s, signals))
+            uvloop.run(_supervise(main, shutdown_deadline_s, signals, second_signal_cancels))
     except FramematchError:
         raise
     except Exception as error:
@@ -125,14 +127,17 @@ def _nothing(_number: signal.Signals) -> None:
     pass
 
 
-async def _supervise(main: Main, shutdown_deadline_s: float, signals: _StopSignals) -> None:
+async def _supervise(
+    main: Main, shutdown_deadline_s: float, signals: _StopSignals, second_signal_cancels: bool
+) -> None:
     stop = asyncio.Event()
     task = asyncio.ensure_future(main(stop))
 
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
-            log.warning("service_cancelled", signal=number.name)
-            task.cancel()
+            if second_signal_cancels:
+                log.warning("service_cancelled", signal=number.name)
+                task.cancel()
             return
         log.info("service_stopping", signal=number.name, deadline_s=shutdown_deadline_s)
         stop.set()

@@ -177,6 +177,15 @@ def test_ctrl_c_in_a_terminal_lets_every_worker_finish(tmp_path: Path) -> None:
     assert not parent.events("service_cancelled")
 
 
+def test_a_sigterm_to_every_process_at_once_lets_every_worker_finish(tmp_path: Path) -> None:
+    """As systemd sends it: workers get it once more from their parent."""
+    with ready_workers(tmp_path, "finishes_late") as parent:
+        os.killpg(parent.process.pid, signal.SIGTERM)
+        assert parent.exit_code() == 0
+    assert parent.lines().count("finished") == 2
+    assert not parent.events("service_cancelled")
+
+
 def test_workers_stopped_while_they_start_exit_with_0(tmp_path: Path) -> None:
     with workers(tmp_path, "serves") as parent:
         wait_until(lambda: len(parent.pids()) == 2, message="both processes")

@@ -19,6 +19,8 @@ from framematch.core.settings import Settings
 from framematch.core.settings_sources import load_settings
 from framematch.core.stderr import json_stderr
 
+_IN_FLIGHT_S = 0.5
+
 
 def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
@@ -29,6 +31,14 @@ async def serves(settings: Settings, stop: asyncio.Event) -> None:
     """Is ready until it is stopped."""
     async with serve_http(Health(), CollectorRegistry(), settings.http):
         await stop.wait()
+        _print("finished")
+
+
+async def finishes_late(settings: Settings, stop: asyncio.Event) -> None:
+    """Has something in flight when it is stopped."""
+    async with serve_http(Health(), CollectorRegistry(), settings.http):
+        await stop.wait()
+        await asyncio.sleep(_IN_FLIGHT_S)
         _print("finished")
 
 
@@ -66,7 +76,9 @@ async def crashes(settings: Settings, stop: asyncio.Event) -> None:
     await serves(settings, stop)
 
 
-SERVICES = {service.__name__: service for service in (serves, consumes, refuses, fails_at_shutdown, crashes)}
+SERVICES = {
+    service.__name__: service for service in (serves, finishes_late, consumes, refuses, fails_at_shutdown, crashes)
+}
 
 
 def main() -> None:
