@@ -138,7 +138,7 @@ def _main(
         log_uncaught()
     try:
         with published_log(settings, "consumer"):
-            # A signal to all processes, as systemd sends it, comes once more from the parent; that also kills if need be.
+            # A signal to all processes, as systemd sends it, comes once more from the parent, which kills if need be.
             run_service(partial(service, settings), shutdown_deadline_s=deadline_s, second_signal_cancels=False)
     except FramematchError as error:
         exit_report.send(ExitStatus(error.exit_code, error.message, error.hint))
