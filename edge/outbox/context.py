@@ -95,4 +95,7 @@ class OutboxContext:
     after_s: float
     tracer: Tracer | None = None
     clock: Callable[[], float] = time.monotonic
+    # An empty file is kept for so long: making one takes twenty times as long as writing a frame, so with many cameras
+    # that start to spool again and again the disk would not catch up.
+    keep_file_s: float = 2.0
     backoff: Callable[[], Backoff] = field(default=partial(Backoff, _FIRST_DELAY_S, _MAX_DELAY_S))

@@ -90,10 +90,10 @@ class Outbox:
 
     @property
     def empty(self) -> bool:
-        """Whether it has no frame in memory or on disk, and no file."""
+        """Whether it has no frame in memory or on disk."""
         if self.state is not State.DIRECT or self.pending:
             return False
-        return self.spool is None or not (self.spool.appending or self.spool.spool.path.exists())
+        return self.spool is None or not (self.spool.appending or self.spool.spool.has_frames)
 
     async def put(self, outgoing: Outgoing) -> None:
         """Take a frame. Only a source that is not live waits for Kafka.

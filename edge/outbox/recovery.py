@@ -36,6 +36,7 @@ class Recovery:
             backoff = self._context.backoff()
             while self._outbox.state is State.SPOOLING:
                 await self._attempt(backoff)
+            await self._remove_file()
 
     async def _attempt(self, backoff: Backoff) -> None:
         """Send all that waits, up to the first frame that fails. DIRECT again when nothing is left."""
@@ -60,6 +61,16 @@ class Recovery:
             backoff.reset()
         else:
             self._outbox.stop_spooling()
+
+    async def _remove_file(self) -> None:
+        """Remove the empty file, unless frames are spooled again soon."""
+        if self._spool is None:
+            return
+        try:
+            async with asyncio.timeout(self._context.keep_file_s):
+                await self._outbox.entered(State.SPOOLING)
+        except TimeoutError:
+            await self._spool.run(Spool.remove_if_empty)
 
     async def _leave_to_spool(self) -> None:
         """Delete acknowledged frames from the spool, and free failed frames that it has. Rejected ones stay."""

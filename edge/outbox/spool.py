@@ -1,4 +1,4 @@
-"""Stores one camera's frames on disk while Kafka does not take them: one SQLite file, removed when it is empty."""
+"""Stores one camera's frames on disk while Kafka does not take them: one SQLite file."""
 
 import sqlite3
 from collections import deque
@@ -52,6 +52,11 @@ class Spool:
         self.bytes = 0  # size of all frames, leased ones included
         self._oldest_us: int | None = None  # when the oldest waiting frame was stored
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether frames are in the file, or may be, as it is not open."""
+        return self.path.exists() if self._db is None else self.bytes > 0
+
     def append(self, frames: Sequence[SpooledFrame], *, leased: bool = False) -> int:
         """Store all frames or none, and discard older ones for them. Returns the generation that has them.
 
@@ -65,7 +70,7 @@ class Spool:
             return self._append(frames, leased=leased)  # into a new file
 
     def lease(self, frames_max: int, bytes_max: int, acknowledged: Collection[int] = ()) -> list[SpooledFrame]:
-        """Lease the oldest waiting frames, at least one if any waits, after `ack` of others. Removes an empty file."""
+        """Lease the oldest waiting frames, at least one if any waits, after `ack` of others."""
         if self._db is None and not self.path.exists():
             return []
         with self._guarded():
@@ -84,9 +89,15 @@ class Spool:
                 self._oldest_us = None
             self._leased_through = through
             self.waiting -= seen
-            if not found and not self._count_stored():
-                self._remove()
             return found
+
+    def remove_if_empty(self) -> None:
+        """Remove the file if no frame is in it."""
+        if self._db is not None:
+            with suppress(SpoolError), self._guarded():
+                self._delete(())
+                if not self._count_stored():
+                    self._remove()
 
     def release(self, number: int) -> None:
         """Let leased frames from `number` on wait again."""
@@ -122,12 +133,10 @@ class Spool:
     def close(self) -> int:
         """Close the file, and remove it if it is empty. Returns the number of frames that stay in it."""
         left = 0
+        self.remove_if_empty()
         if self._db is not None:
             with suppress(SpoolError), self._guarded():
-                self._delete(())
                 left = self._count_stored()
-                if not left:
-                    self._remove()
         self._close()
         return left
 

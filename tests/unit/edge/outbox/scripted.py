@@ -156,6 +156,7 @@ class Bench:
     max_age_s: float = 3_600.0
     window: int = 8
     after_s: float = 1.0
+    keep_file_s: float = 0.0
     clock: Clock = field(default_factory=Clock)
     stats: FakeStats = field(default_factory=FakeStats)
     sequence: int = 0
@@ -178,6 +179,7 @@ class Bench:
             drops=DropLog(),
             max_message_bytes=1_000,
             after_s=self.after_s,
+            keep_file_s=self.keep_file_s,
             clock=self.clock,
             backoff=lambda: Backoff(0.0, 0.0),
         )

@@ -63,6 +63,7 @@ def fill_replay_and_fill(spool: Spool) -> None:
         replayed += [row.number for row in rows]
         spool.ack([row.number for row in rows])
     assert replayed == sorted(set(replayed))
+    spool.remove_if_empty()
     assert not spool.path.exists()
     for number in range(201, 211):
         spool.append([spooled(number)])

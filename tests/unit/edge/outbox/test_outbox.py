@@ -64,6 +64,22 @@ async def test_when_kafka_acknowledges_again_the_spool_is_replayed_in_order_and_
     assert not bench.path.exists()
 
 
+async def test_an_empty_file_is_kept_for_a_while_as_frames_may_be_spooled_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keep_file_s=60.0).start()
+    await bench.put(3)
+    await bench.stall()
+    bench.producer.acknowledge()
+    await bench.turn()
+    assert (bench.outbox.state, bench.path.exists()) == (State.DIRECT, True)
+    await bench.put()
+    await bench.stall()
+    bench.producer.acknowledge()
+    await bench.turn()
+    assert (bench.outbox.state, bench.written) == (State.DIRECT, [1, 2, 3, 4])
+    assert await bench.end() == 0
+    assert not bench.path.exists()
+
+
 async def test_without_a_connection_frames_are_spooled_until_there_is_one(bench: Bench) -> None:
     bench.producer.connected_event.clear()
     await bench.put(5)

@@ -34,6 +34,7 @@ def replay_all(spool: Spool) -> list[int]:
     while rows := spool.lease(3, 1_000_000):
         numbers += [row.number for row in rows]
         spool.ack([row.number for row in rows])
+    spool.remove_if_empty()
     return numbers
 
 
@@ -129,12 +130,17 @@ def test_after_kill_9_during_a_replay_exactly_the_frames_without_an_acknowledgem
     assert numbers == list(range(1 - len(numbers), 1))
 
 
-def test_a_lease_deletes_acknowledged_frames_first_and_removes_an_empty_file(spool: Spool, path: Path) -> None:
+def test_a_lease_deletes_acknowledged_frames_first_and_an_empty_file_is_removed_on_request(
+    spool: Spool, path: Path
+) -> None:
     spool.append([spooled(number) for number in (1, 2, 3)])
     assert len(spool.lease(2, 1_000_000)) == 2
     assert [row.number for row in spool.lease(2, 1_000_000, acknowledged=[1])] == [3]
     assert spool.bytes == 2 * JPEG_BYTES
+    spool.remove_if_empty()
     assert spool.lease(2, 1_000_000, acknowledged=[2, 3]) == []
+    assert path.exists()
+    spool.remove_if_empty()
     assert not path.exists()
 
 
