@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from typing import Any
 
 import cv2
 
@@ -109,12 +111,18 @@ async def run_consumer(settings: Settings, stop: asyncio.Event) -> None:
             database, watcher, serving.changed, service="consumer", stale_cameras=pipeline.stale_cameras
         )
         _spare_the_garbage_collector()
-        async with telling, asyncio.TaskGroup() as group:
+        async with telling:
             parts = (watcher.run(), shadow.run(), gpu.run(), _check_model(watcher), _finished(watching))
-            monitors = [group.create_task(part) for part in parts]
-            await pipeline.run(stop)
-            for task in monitors:
-                task.cancel()
+            await _run_beside(parts, pipeline.run(stop))
+
+
+async def _run_beside(parts: Iterable[Coroutine[Any, Any, None]], pipeline: Coroutine[Any, Any, None]) -> None:
+    """Run `pipeline` to its end, and the endless `parts` beside it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+        await pipeline
+        for task in tasks:
+            task.cancel()
 
 
 def _spare_the_garbage_collector() -> None:
