@@ -59,6 +59,7 @@ def serve(tmp_path: Path) -> Iterator[tuple[SharedBuffer, Serve]]:
             service = Service(channel, Worker(peer, buffer, WorkerConfig(camera, 5, 5, 5, **settings)))  # type: ignore[arg-type]  # as WorkerConfig declares them
             service.thread.start()
             stack.callback(service.worker.stop)
+            stack.callback(service.thread.join, 30)  # it polls what `stop` closes
             stack.callback(channel.shutdown, socket.SHUT_RDWR)
             return service
 
